@@ -1,0 +1,242 @@
+//! `Status`: the one error (and deletion answer) of the Kubernetes API, with upstream's texts.
+//!
+//! Texts follow `k8s.io/apimachinery/pkg/api/errors`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::Kind;
+
+/// One entry of `details.causes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Cause {
+    /// Machine-readable kind of the cause, such as `FieldValueRequired`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// What to show a person.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// The path of the field that caused it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub field: String,
+}
+
+/// `StatusDetails`: what the error is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Details {
+    /// Name of the object.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// API group of the resource.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// Resource (plural) or kind, as upstream fills it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    /// Unique id of the object.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uid: String,
+    /// Every cause that was found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Cause>,
+    /// Seconds after which a client should try again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retry_after_seconds: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if asks for it")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// `meta.k8s.io/v1 Status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Always `Status`.
+    pub kind: String,
+    /// Always `v1`.
+    pub api_version: String,
+    /// Always empty here, but upstream writes it.
+    #[serde(default)]
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// `Success` or `Failure`.
+    pub status: String,
+    /// What happened, for a person.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// What happened, for a machine (`NotFound`, `Invalid`, ...).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// What it happened to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Box<Details>>,
+    /// HTTP status code.
+    #[serde(default)]
+    pub code: u16,
+}
+
+/// Result of everything in this crate that can refuse a request.
+pub type Result<T, E = Box<Status>> = std::result::Result<T, E>;
+
+impl Status {
+    /// A failure with code, reason and message.
+    #[must_use]
+    pub fn failure(code: u16, reason: &str, message: impl Into<String>) -> Box<Self> {
+        Box::new(Self {
+            kind: "Status".into(),
+            api_version: "v1".into(),
+            metadata: serde_json::Map::new(),
+            status: "Failure".into(),
+            message: message.into(),
+            reason: reason.into(),
+            details: None,
+            code,
+        })
+    }
+
+    /// A success, such as the answer to a completed DELETE.
+    #[must_use]
+    pub fn success(details: Option<Details>) -> Box<Self> {
+        let mut status = Self::failure(200, "", "");
+        status.status = "Success".into();
+        status.details = details.map(Box::new);
+        status
+    }
+
+    /// Adds details.
+    #[must_use]
+    pub fn with_details(mut self: Box<Self>, details: Details) -> Box<Self> {
+        self.details = Some(Box::new(details));
+        self
+    }
+
+    fn about(kind: &Kind, name: &str) -> Details {
+        Details {
+            name: name.into(),
+            group: kind.group.into(),
+            kind: kind.plural.into(),
+            ..Details::default()
+        }
+    }
+
+    /// 404 `daemonsets.apps "x" not found`.
+    #[must_use]
+    pub fn not_found(kind: &Kind, name: &str) -> Box<Self> {
+        let text = format!("{} \"{name}\" not found", kind.qualified_resource());
+        Self::failure(404, "NotFound", text).with_details(Self::about(kind, name))
+    }
+
+    /// 404 for a path that nothing serves.
+    #[must_use]
+    pub fn no_such_path() -> Box<Self> {
+        Self::failure(404, "NotFound", "the server could not find the requested resource")
+            .with_details(Details::default())
+    }
+
+    /// 409 `daemonsets.apps "x" already exists`.
+    #[must_use]
+    pub fn already_exists(kind: &Kind, name: &str) -> Box<Self> {
+        let text = format!("{} \"{name}\" already exists", kind.qualified_resource());
+        Self::failure(409, "AlreadyExists", text).with_details(Self::about(kind, name))
+    }
+
+    /// 409 `Operation cannot be fulfilled on daemonsets.apps "x": WHY`.
+    #[must_use]
+    pub fn conflict(kind: &Kind, name: &str, why: &str) -> Box<Self> {
+        let resource = kind.qualified_resource();
+        let text = format!("Operation cannot be fulfilled on {resource} \"{name}\": {why}");
+        Self::failure(409, "Conflict", text).with_details(Self::about(kind, name))
+    }
+
+    /// 409 of a stale `resourceVersion`.
+    #[must_use]
+    pub fn stale(kind: &Kind, name: &str) -> Box<Self> {
+        Self::conflict(
+            kind,
+            name,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        )
+    }
+
+    /// 400.
+    #[must_use]
+    pub fn bad_request(message: impl Into<String>) -> Box<Self> {
+        Self::failure(400, "BadRequest", message)
+    }
+
+    /// 403 `daemonsets.apps "x" is forbidden: WHY`.
+    #[must_use]
+    pub fn forbidden(kind: &Kind, name: &str, why: &str) -> Box<Self> {
+        let resource = kind.qualified_resource();
+        let text = if name.is_empty() {
+            format!("{resource} is forbidden: {why}")
+        } else {
+            format!("{resource} \"{name}\" is forbidden: {why}")
+        };
+        Self::failure(403, "Forbidden", text).with_details(Self::about(kind, name))
+    }
+
+    /// 405.
+    #[must_use]
+    pub fn method_not_allowed() -> Box<Self> {
+        Self::failure(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        )
+        .with_details(Details::default())
+    }
+
+    /// 410: a resource version that is no longer kept.
+    #[must_use]
+    pub fn expired(message: impl Into<String>) -> Box<Self> {
+        Self::failure(410, "Expired", message)
+    }
+
+    /// 413.
+    #[must_use]
+    pub fn too_large(message: impl Into<String>) -> Box<Self> {
+        Self::failure(413, "RequestEntityTooLarge", message)
+    }
+
+    /// 500.
+    #[must_use]
+    pub fn internal(message: impl std::fmt::Display) -> Box<Self> {
+        Self::failure(500, "InternalError", format!("Internal error occurred: {message}"))
+    }
+
+    /// 422 from field errors: `DaemonSet.apps "x" is invalid: [a, b]`.
+    #[must_use]
+    pub fn invalid(kind: &Kind, name: &str, errors: &[crate::validation::FieldError]) -> Box<Self> {
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let list = match texts.as_slice() {
+            [one] => one.clone(),
+            many => format!("[{}]", many.join(", ")),
+        };
+        let text = format!("{} \"{name}\" is invalid: {list}", kind.qualified_kind());
+        let causes = errors
+            .iter()
+            .map(|e| Cause {
+                reason: e.reason().into(),
+                message: e.detail_text(),
+                field: e.field.clone(),
+            })
+            .collect();
+        Self::failure(422, "Invalid", text).with_details(Details {
+            name: name.into(),
+            group: kind.group.into(),
+            kind: kind.kind.into(),
+            causes,
+            ..Details::default()
+        })
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Status {}

@@ -1,0 +1,47 @@
+//! The one `spawn`: a task has a name, a span, and its panic is reported instead of lost.
+
+use std::{future::Future, panic::AssertUnwindSafe};
+
+use futures::FutureExt as _;
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
+
+/// Starts a task. A panic inside is logged with the task's name and ends only that task; the handle
+/// then yields `None`.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that may call tokio::spawn")]
+pub fn spawn<F>(name: &'static str, future: F) -> JoinHandle<Option<F::Output>>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let span = tracing::info_span!("task", name);
+    tokio::spawn(
+        async move {
+            match AssertUnwindSafe(future).catch_unwind().await {
+                Ok(output) => Some(output),
+                Err(panic) => {
+                    tracing::error!(task = name, panic = panic_text(&*panic), "task panicked");
+                    None
+                }
+            }
+        }
+        .instrument(span),
+    )
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without a text")
+}
+
+#[cfg(test)]
+mod tests {
+    #[tokio::test]
+    async fn a_panic_ends_only_its_task() {
+        let handle = super::spawn("test", async { panic!("boom") });
+        assert!(handle.await.unwrap().is_none());
+    }
+}
