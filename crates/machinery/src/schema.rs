@@ -1,1 +1,101 @@
-//! The field tables: every type that a served kind reaches, generated from the published schema of Kubernetes 1.33.
+//! The field tables: every type that a served kind reaches, generated from the published schema of
+//! Kubernetes 1.33 (`cargo xtask codegen`).
+//!
+//! One table has many readers: strict decoding, the patches, server-side apply and OpenAPI.
+
+/// What a value of a field is.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    /// A string.
+    String,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number of 32 bits.
+    Int32,
+    /// A whole number of 64 bits.
+    Int64,
+    /// Any number.
+    Float,
+    /// Base64 in JSON.
+    Bytes,
+    /// `resource.Quantity`.
+    Quantity,
+    /// `intstr.IntOrString`.
+    IntOrString,
+    /// RFC 3339, seconds.
+    Time,
+    /// RFC 3339, microseconds.
+    MicroTime,
+    /// Anything (`RawExtension`, `FieldsV1`, JSON).
+    Any,
+    /// An object of a known type.
+    Object(&'static Type),
+    /// A list.
+    List(&'static Shape),
+    /// A map from string.
+    Map(&'static Shape),
+}
+
+/// How server-side apply treats a list or map (`x-kubernetes-list-type`, `x-kubernetes-map-type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topology {
+    /// Lists: owned as a whole. Maps and structs: merged field by field (the default of each).
+    Default,
+    /// Owned as a whole.
+    Atomic,
+    /// A list of distinct scalars.
+    Set,
+    /// A list of objects, told apart by these keys.
+    Map(&'static [&'static str]),
+}
+
+/// One field of a type.
+#[derive(Debug)]
+pub struct Field {
+    /// JSON name.
+    pub name: &'static str,
+    /// What it holds.
+    pub shape: Shape,
+    /// Whether the schema requires it.
+    pub required: bool,
+    /// `x-kubernetes-list-type` / `x-kubernetes-map-type` on the field (or atomic on its type).
+    pub topology: Topology,
+    /// `x-kubernetes-patch-strategy` contains `merge`.
+    pub patch_merge: bool,
+    /// `x-kubernetes-patch-strategy` contains `retainKeys`.
+    pub patch_retain_keys: bool,
+    /// `x-kubernetes-patch-merge-key`, empty for none.
+    pub patch_merge_key: &'static str,
+    /// Default of the field as a string, where server-side apply needs it for a list-map key (`TCP`).
+    pub default: Option<&'static str>,
+}
+
+/// A struct type.
+#[derive(Debug)]
+pub struct Type {
+    /// Such as `io.k8s.api.core.v1.PodSpec`.
+    pub name: &'static str,
+    /// Fields sorted by name.
+    pub fields: &'static [Field],
+}
+
+impl Type {
+    /// The field of that JSON name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        let fields: &'static [Field] = self.fields;
+        fields.binary_search_by(|f| f.name.cmp(name)).ok().map(|at| &fields[at])
+    }
+
+    /// The Go type name: the last segment.
+    #[must_use]
+    pub fn short_name(&self) -> &'static str {
+        self.name.rsplit('.').next().unwrap_or(self.name)
+    }
+}
+
+/// Finds a type by its full name, such as `io.k8s.api.apps.v1.DaemonSet`.
+#[must_use]
+pub fn find(_name: &str) -> Option<&'static Type> {
+    None
+}
