@@ -7,6 +7,7 @@
 //!
 //! This crate knows no tokio, socket, clock or log: time is always an argument.
 
+mod access;
 pub mod apply;
 pub mod catalogue;
 pub mod decode;

@@ -1,7 +1,24 @@
 //! `meta.k8s.io/v1 Table`: what `kubectl get` prints.
-use serde_json::Value;
+//!
+//! Columns and cells follow `k8s.io/kubernetes/pkg/printers/internalversion`; the client only lays
+//! out what it gets, so the words and the ages are decided here.
+
+mod age;
+mod columns;
+mod event;
+mod network;
+mod node;
+mod plain;
+mod pod;
+mod workload;
+
+use serde_json::{Value, json};
 
 use crate::Kind;
+use crate::access::Access;
+
+pub use age::human_duration;
+use columns::Column;
 
 /// The query parameter `includeObject`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,14 +32,111 @@ pub enum IncludeObject {
     Object,
 }
 
+/// What a printer knows besides the object: the time, for ages.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    now_seconds: i64,
+}
+
+/// How one kind is printed.
+struct Printer {
+    columns: &'static [Column],
+    cells: fn(&Value, Clock) -> Vec<Value>,
+}
+
+fn printer(kind: &Kind) -> Printer {
+    let (columns, cells): (_, fn(&Value, Clock) -> Vec<Value>) = match (kind.group, kind.kind) {
+        ("", "Pod") => (columns::POD, pod::cells),
+        ("", "Node") => (columns::NODE, node::cells),
+        ("apps", "DaemonSet") => (columns::DAEMON_SET, workload::daemon_set),
+        ("apps", "ControllerRevision") => (columns::CONTROLLER_REVISION, workload::revision),
+        ("", "Service") => (columns::SERVICE, network::service),
+        ("", "Endpoints") => (columns::ENDPOINTS, network::endpoints),
+        ("discovery.k8s.io", "EndpointSlice") => (columns::ENDPOINT_SLICE, network::endpoint_slice),
+        ("" | "events.k8s.io", "Event") => (columns::EVENT, event::cells),
+        ("", "Namespace") => (columns::NAMESPACE, plain::namespace),
+        ("", "ConfigMap") => (columns::CONFIG_MAP, plain::config_map),
+        ("", "Secret") => (columns::SECRET, plain::secret),
+        ("", "ServiceAccount") => (columns::SERVICE_ACCOUNT, plain::service_account),
+        ("coordination.k8s.io", "Lease") => (columns::LEASE, plain::lease),
+        ("scheduling.k8s.io", "PriorityClass") => (columns::PRIORITY_CLASS, plain::priority_class),
+        _ => (columns::OTHER, plain::other),
+    };
+    Printer { columns, cells }
+}
+
 /// Column definitions of a kind.
 #[must_use]
-pub fn columns(_kind: &Kind) -> Value {
-    todo!()
+pub fn columns(kind: &Kind) -> Value {
+    printer(kind)
+        .columns
+        .iter()
+        .map(Column::definition)
+        .collect()
 }
 
 /// One row (`cells` and `object`); `now_seconds` is Unix time, for ages.
 #[must_use]
-pub fn row(_kind: &Kind, _object: &Value, _include: IncludeObject, _now_seconds: i64) -> Value {
-    todo!()
+pub fn row(kind: &Kind, object: &Value, include: IncludeObject, now_seconds: i64) -> Value {
+    let cells = (printer(kind).cells)(object, Clock { now_seconds });
+    let mut row = json!({ "cells": cells, "object": included(object, include) });
+    if (kind.group, kind.kind) == ("", "Pod")
+        && let Some(conditions) = pod::row_conditions(object)
+    {
+        row["conditions"] = conditions;
+    }
+    row
 }
+
+fn included(object: &Value, include: IncludeObject) -> Value {
+    match include {
+        IncludeObject::None => Value::Null,
+        IncludeObject::Object => object.clone(),
+        IncludeObject::Metadata => json!({
+            "kind": "PartialObjectMetadata",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": object["metadata"],
+        }),
+    }
+}
+
+/// The first cell of nearly every row.
+fn name(object: &Value) -> Value {
+    object["metadata"]["name"].clone()
+}
+
+impl Clock {
+    /// How long ago an RFC 3339 time was; `<unknown>` for none.
+    fn since(self, time: &str) -> String {
+        age::since(time, self.now_seconds)
+    }
+
+    /// The Age cell.
+    fn age(self, object: &Value) -> Value {
+        self.since(object["metadata"].text("creationTimestamp"))
+            .into()
+    }
+}
+
+/// `text`, or `<none>` if it is empty.
+fn or_none(text: &str) -> String {
+    if text.is_empty() {
+        "<none>".to_owned()
+    } else {
+        text.to_owned()
+    }
+}
+
+/// `a=1,b=2`, or `<none>`, as upstream's `labels.FormatLabels`.
+fn format_labels(labels: &Value) -> String {
+    let pairs: Vec<String> = labels
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    or_none(&pairs.join(","))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! Rows of nodes.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{Clock, name, or_none};
+use crate::access::Access;
+
+const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
+const ROLE_LABEL: &str = "kubernetes.io/role";
+
+pub(super) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
+    let status = &object["status"];
+    let info = &status["nodeInfo"];
+    vec![
+        name(object),
+        readiness(object).into(),
+        roles(object).into(),
+        clock.age(object),
+        info.text("kubeletVersion").into(),
+        or_none(address(status, "InternalIP")).into(),
+        or_none(address(status, "ExternalIP")).into(),
+        or_unknown(info.text("osImage")).into(),
+        or_unknown(info.text("kernelVersion")).into(),
+        or_unknown(info.text("containerRuntimeVersion")).into(),
+    ]
+}
+
+/// `Ready,SchedulingDisabled`
+fn readiness(object: &Value) -> String {
+    let conditions = object["status"].items("conditions");
+    let mut words = vec![
+        match conditions.iter().rfind(|c| c.text("type") == "Ready") {
+            None => "Unknown",
+            Some(ready) if ready.text("status") == "True" => "Ready",
+            Some(_) => "NotReady",
+        },
+    ];
+    if object["spec"].flag("unschedulable") {
+        words.push("SchedulingDisabled");
+    }
+    words.join(",")
+}
+
+fn roles(object: &Value) -> String {
+    let labels = object["metadata"].entries("labels");
+    let roles: BTreeSet<&str> = labels
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| match key.strip_prefix(ROLE_PREFIX) {
+            Some(role) => Some(role),
+            None if key == ROLE_LABEL => value.as_str(),
+            None => None,
+        })
+        .filter(|role| !role.is_empty())
+        .collect();
+    or_none(&roles.into_iter().collect::<Vec<_>>().join(","))
+}
+
+fn address<'a>(status: &'a Value, kind: &str) -> &'a str {
+    let addresses = status.items("addresses");
+    addresses
+        .iter()
+        .find(|a| a.text("type") == kind)
+        .map_or("", |a| a.text("address"))
+}
+
+fn or_unknown(text: &str) -> &str {
+    if text.is_empty() { "<unknown>" } else { text }
+}

@@ -1,0 +1,67 @@
+//! Rows of the kinds with little to say.
+
+use serde_json::{Value, json};
+
+use super::{Clock, name};
+use crate::access::Access;
+
+pub(super) fn namespace(object: &Value, clock: Clock) -> Vec<Value> {
+    vec![
+        name(object),
+        object["status"].text("phase").into(),
+        clock.age(object),
+    ]
+}
+
+pub(super) fn config_map(object: &Value, clock: Clock) -> Vec<Value> {
+    let count = size(object, "data") + size(object, "binaryData");
+    vec![name(object), count.into(), clock.age(object)]
+}
+
+pub(super) fn secret(object: &Value, clock: Clock) -> Vec<Value> {
+    let count = size(object, "data");
+    vec![
+        name(object),
+        object.text("type").into(),
+        count.into(),
+        clock.age(object),
+    ]
+}
+
+pub(super) fn service_account(object: &Value, clock: Clock) -> Vec<Value> {
+    vec![
+        name(object),
+        object.items("secrets").len().into(),
+        clock.age(object),
+    ]
+}
+
+pub(super) fn lease(object: &Value, clock: Clock) -> Vec<Value> {
+    vec![
+        name(object),
+        object["spec"].text("holderIdentity").into(),
+        clock.age(object),
+    ]
+}
+
+pub(super) fn priority_class(object: &Value, clock: Clock) -> Vec<Value> {
+    vec![
+        name(object),
+        object.int("value").into(),
+        object.flag("globalDefault").into(),
+        clock.age(object),
+        object.text("preemptionPolicy").into(),
+    ]
+}
+
+/// Kinds without a printer of their own: the client turns the date into an age.
+pub(super) fn other(object: &Value, _clock: Clock) -> Vec<Value> {
+    vec![
+        name(object),
+        json!(object["metadata"].text("creationTimestamp")),
+    ]
+}
+
+fn size(object: &Value, field: &str) -> usize {
+    object.entries(field).map_or(0, serde_json::Map::len)
+}
