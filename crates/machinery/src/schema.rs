@@ -1,7 +1,10 @@
 //! The field tables: every type that a served kind reaches, generated from the published schema of
 //! Kubernetes 1.33 (`cargo xtask codegen`).
 //!
-//! One table has many readers: strict decoding, the patches, server-side apply and OpenAPI.
+//! One table has many readers: strict decoding, the patches and server-side apply.
+
+#[rustfmt::skip]
+mod generated;
 
 /// What a value of a field is.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +87,10 @@ impl Type {
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         let fields: &'static [Field] = self.fields;
-        fields.binary_search_by(|f| f.name.cmp(name)).ok().map(|at| &fields[at])
+        fields
+            .binary_search_by(|f| f.name.cmp(name))
+            .ok()
+            .map(|at| &fields[at])
     }
 
     /// The Go type name: the last segment.
@@ -96,6 +102,95 @@ impl Type {
 
 /// Finds a type by its full name, such as `io.k8s.api.apps.v1.DaemonSet`.
 #[must_use]
-pub fn find(_name: &str) -> Option<&'static Type> {
-    None
+pub fn find(name: &str) -> Option<&'static Type> {
+    let types = generated::TYPES;
+    types
+        .binary_search_by(|t| t.name.cmp(name))
+        .ok()
+        .map(|at| types[at])
+}
+
+/// Every type, sorted by name.
+#[must_use]
+pub fn types() -> &'static [&'static Type] {
+    generated::TYPES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue;
+
+    #[test]
+    fn tables_are_sorted() {
+        assert!(types().is_sorted_by(|a, b| a.name < b.name));
+        for table in types() {
+            assert!(
+                table.fields.is_sorted_by(|a, b| a.name < b.name),
+                "{}",
+                table.name
+            );
+        }
+    }
+
+    #[test]
+    fn every_kind_has_a_table_with_its_names() {
+        for kind in catalogue::kinds().iter().chain(catalogue::body_kinds()) {
+            let table =
+                find(kind.type_name).unwrap_or_else(|| panic!("{} has no table", kind.type_name));
+            assert_eq!(table.short_name(), kind.kind);
+            assert!(
+                table.field("apiVersion").is_some() && table.field("kind").is_some(),
+                "{}",
+                kind.kind
+            );
+        }
+    }
+
+    #[test]
+    fn verbs_and_selectable_fields_are_sorted() {
+        for kind in catalogue::kinds() {
+            assert!(
+                kind.verbs.is_sorted() && kind.selectable.is_sorted(),
+                "{}",
+                kind.kind
+            );
+            assert!(
+                kind.subresources.is_sorted_by_key(|s| s.name),
+                "{}",
+                kind.kind
+            );
+            assert!(
+                kind.subresources.iter().all(|s| s.verbs.is_sorted()),
+                "{}",
+                kind.kind
+            );
+            assert!(!kind.storage.is_empty(), "{}", kind.kind);
+        }
+    }
+
+    #[test]
+    fn extensions_of_the_schema_arrive_in_the_table() {
+        let spec = find("io.k8s.api.core.v1.PodSpec").unwrap();
+        let containers = spec.field("containers").unwrap();
+        assert_eq!(containers.topology, Topology::Map(&["name"]));
+        assert!(
+            containers.required && containers.patch_merge && containers.patch_merge_key == "name"
+        );
+        let volumes = spec.field("volumes").unwrap();
+        assert!(volumes.patch_merge && volumes.patch_retain_keys);
+        let container = find("io.k8s.api.core.v1.Container").unwrap();
+        let ports = container.field("ports").unwrap();
+        assert_eq!(
+            ports.topology,
+            Topology::Map(&["containerPort", "protocol"])
+        );
+        let port = find("io.k8s.api.core.v1.ContainerPort").unwrap();
+        assert_eq!(port.field("protocol").unwrap().default, Some("TCP"));
+        let daemon_set = find("io.k8s.api.apps.v1.DaemonSetSpec").unwrap();
+        assert_eq!(
+            daemon_set.field("selector").unwrap().topology,
+            Topology::Atomic
+        );
+    }
 }
