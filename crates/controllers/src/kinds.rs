@@ -1,0 +1,202 @@
+//! Which kinds the server serves, by aggregated discovery: what the garbage collector and the namespace loop work on.
+//!
+//! Only the preferred version of each group is looked at, as all versions show the same objects.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use http::{Request, header};
+use kube::Client;
+use serde::Deserialize;
+
+use crate::meta::Key;
+
+const ACCEPT: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// A kind that can be listed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kind {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The preferred version.
+    pub version: String,
+    /// The plural name in paths.
+    pub plural: String,
+    /// The name in objects.
+    pub kind: String,
+    /// Whether objects are in namespaces.
+    pub namespaced: bool,
+    /// What can be done.
+    pub verbs: Vec<String>,
+}
+
+impl Kind {
+    /// Whether the kind supports all these verbs.
+    #[must_use]
+    pub fn can(&self, verbs: &[&str]) -> bool {
+        verbs
+            .iter()
+            .all(|verb| self.verbs.iter().any(|known| known == verb))
+    }
+
+    /// The path of all objects of the kind, or of those in one namespace.
+    #[must_use]
+    pub fn collection(&self, namespace: &str) -> String {
+        let root = if self.group.is_empty() {
+            format!("/api/{}", self.version)
+        } else {
+            format!("/apis/{}/{}", self.group, self.version)
+        };
+        if namespace.is_empty() {
+            format!("{root}/{}", self.plural)
+        } else {
+            format!("{root}/namespaces/{namespace}/{}", self.plural)
+        }
+    }
+
+    /// The path of one object.
+    #[must_use]
+    pub fn object(&self, key: &Key) -> String {
+        format!("{}/{}", self.collection(&key.namespace), key.name)
+    }
+
+    /// `plural.group`, as upstream's messages say it (with the dot also for the core group).
+    #[must_use]
+    pub fn dotted(&self) -> String {
+        format!("{}.{}", self.plural, self.group)
+    }
+}
+
+/// The kinds of a server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kinds {
+    all: Vec<Arc<Kind>>,
+    /// By group and kind: owner references name kinds so, with any version.
+    by_name: BTreeMap<(String, String), Arc<Kind>>,
+}
+
+impl Kinds {
+    /// Puts kinds together.
+    #[must_use]
+    pub fn new(kinds: impl IntoIterator<Item = Kind>) -> Self {
+        let all: Vec<Arc<Kind>> = kinds.into_iter().map(Arc::new).collect();
+        let by_name = all
+            .iter()
+            .map(|kind| ((kind.group.clone(), kind.kind.clone()), kind.clone()))
+            .collect();
+        Self { all, by_name }
+    }
+
+    /// Every kind.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Kind>> {
+        self.all.iter()
+    }
+
+    /// The kind that an owner reference's `apiVersion` and `kind` name.
+    #[must_use]
+    pub fn find(&self, api_version: &str, kind: &str) -> Option<&Arc<Kind>> {
+        let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        self.by_name.get(&(group.to_owned(), kind.to_owned()))
+    }
+}
+
+/// Asks the server.
+///
+/// # Errors
+/// When the server cannot be reached, or does not know aggregated discovery (Kubernetes before 1.30).
+pub async fn discover(client: &Client) -> kube::Result<Kinds> {
+    let mut kinds = Vec::new();
+    for path in ["/api", "/apis"] {
+        let request = Request::get(path)
+            .header(header::ACCEPT, ACCEPT)
+            .body(Vec::new())
+            .map_err(kube::Error::HttpError)?;
+        let groups: Groups = client.request(request).await?;
+        kinds.extend(groups.items.into_iter().flat_map(Group::into_kinds));
+    }
+    Ok(Kinds::new(kinds))
+}
+
+#[derive(Deserialize)]
+struct Groups {
+    #[serde(default)]
+    items: Vec<Group>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Group {
+    metadata: crate::meta::Meta,
+    versions: Vec<Version>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Version {
+    version: String,
+    resources: Vec<Resource>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Resource {
+    resource: String,
+    response_kind: ResponseKind,
+    scope: String,
+    verbs: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ResponseKind {
+    kind: String,
+}
+
+impl Group {
+    fn into_kinds(self) -> Vec<Kind> {
+        let group = self.metadata.name;
+        let preferred = self.versions.into_iter().next().unwrap_or_default();
+        let version = preferred.version;
+        preferred
+            .resources
+            .into_iter()
+            .map(|resource| Kind {
+                group: group.clone(),
+                version: version.clone(),
+                plural: resource.resource,
+                kind: resource.response_kind.kind,
+                namespaced: resource.scope == "Namespaced",
+                verbs: resource.verbs,
+            })
+            .filter(|kind| kind.can(&["list"]))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_follow_group_and_scope() {
+        let kind = |group: &str, plural: &str| Kind {
+            group: group.to_owned(),
+            version: "v1".to_owned(),
+            plural: plural.to_owned(),
+            kind: "K".to_owned(),
+            namespaced: true,
+            verbs: Vec::new(),
+        };
+        assert_eq!(kind("", "pods").collection(""), "/api/v1/pods");
+        assert_eq!(
+            kind("", "pods").object(&Key::new("a", "p")),
+            "/api/v1/namespaces/a/pods/p"
+        );
+        assert_eq!(
+            kind("apps", "daemonsets").collection("a"),
+            "/apis/apps/v1/namespaces/a/daemonsets"
+        );
+        let kinds = Kinds::new([kind("apps", "daemonsets")]);
+        assert!(kinds.find("apps/v1beta9", "K").is_some());
+        assert!(kinds.find("v1", "K").is_none());
+    }
+}

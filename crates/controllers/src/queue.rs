@@ -1,0 +1,240 @@
+//! The work queue of a loop: each key is in it once, failures back off per key with jitter.
+//!
+//! A loop owns its queue (no lock) and selects over [`Queue::next`], which is safe to cancel:
+//!
+//! ```ignore
+//! tokio::select! {
+//!     delta = pods.next() => state.observe(delta, &mut queue),
+//!     key = queue.next(), if running.len() < LIMIT => running.push(act(key)),
+//!     Some((key, outcome)) = running.next() => queue.finish(key, outcome.is_ok()),
+//! }
+//! ```
+//!
+//! Between `next` and `finish` a key is *taken*: adding it then makes it come again afterwards, so one key is never
+//! worked on twice at the same time. The queue is bounded by the number of keys.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// The shortest and the longest wait after failures of one key.
+#[derive(Debug, Clone, Copy)]
+pub struct Backoff {
+    /// After the first failure.
+    pub min: Duration,
+    /// However many failures.
+    pub max: Duration,
+}
+
+impl Default for Backoff {
+    /// What upstream's controllers use is 5 ms to 1000 s; half a minute is long enough for a person who waits.
+    fn default() -> Self {
+        Self {
+            min: Duration::from_millis(20),
+            max: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Backoff {
+    /// The wait after `failures` failures in a row (1 is the first).
+    #[must_use]
+    pub fn delay(&self, failures: u32) -> Duration {
+        let factor = 1_u32
+            .checked_shl(failures.saturating_sub(1))
+            .unwrap_or(u32::MAX);
+        self.min.saturating_mul(factor.max(1)).min(self.max)
+    }
+}
+
+/// `wait` plus up to a quarter, so that many clients do not come back at the same moment.
+#[must_use]
+pub fn jittered(wait: Duration) -> Duration {
+    // A fresh RandomState is seeded at random; this spares a dependency for a number that need not be good.
+    let random = RandomState::new().build_hasher().finish() % 256;
+    wait + wait.mul_f64(f64::from(u32::try_from(random).unwrap_or(0)) / 1024.0)
+}
+
+/// Keys that need work, now or later.
+#[derive(Debug)]
+pub struct Queue<K> {
+    backoff: Backoff,
+    ready: VecDeque<K>,
+    /// What is in `ready`.
+    queued: BTreeSet<K>,
+    /// Due times with their keys, and the reverse.
+    later: BTreeSet<(Instant, K)>,
+    due: BTreeMap<K, Instant>,
+    /// Taken keys; true if they were added again meanwhile.
+    taken: BTreeMap<K, bool>,
+    failures: BTreeMap<K, u32>,
+}
+
+impl<K: Ord + Clone> Default for Queue<K> {
+    fn default() -> Self {
+        Self::new(Backoff::default())
+    }
+}
+
+impl<K: Ord + Clone> Queue<K> {
+    /// An empty queue.
+    #[must_use]
+    pub const fn new(backoff: Backoff) -> Self {
+        Self {
+            backoff,
+            ready: VecDeque::new(),
+            queued: BTreeSet::new(),
+            later: BTreeSet::new(),
+            due: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            failures: BTreeMap::new(),
+        }
+    }
+
+    /// Work on the key as soon as possible. A wait that the key was in ends.
+    pub fn add(&mut self, key: K) {
+        if let Some(again) = self.taken.get_mut(&key) {
+            *again = true;
+            return;
+        }
+        self.cancel(&key);
+        if self.queued.insert(key.clone()) {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Work on the key at that time, unless it is due earlier anyway.
+    pub fn add_at(&mut self, key: K, at: Instant) {
+        if self.queued.contains(&key) || self.due.get(&key).is_some_and(|due| *due <= at) {
+            return;
+        }
+        self.cancel(&key);
+        self.due.insert(key.clone(), at);
+        self.later.insert((at, key));
+    }
+
+    /// Work on the key after that time.
+    pub fn add_after(&mut self, key: K, wait: Duration) {
+        self.add_at(key, Instant::now() + wait);
+    }
+
+    /// Forgets the wait of a key.
+    pub fn cancel(&mut self, key: &K) {
+        if let Some(at) = self.due.remove(key) {
+            self.later.remove(&(at, key.clone()));
+        }
+    }
+
+    /// The next key; it stays taken until [`Queue::finish`].
+    pub async fn next(&mut self) -> K {
+        loop {
+            if let Some(key) = self.pop(Instant::now()) {
+                return key;
+            }
+            match self.later.first() {
+                Some((at, _)) => tokio::time::sleep_until(*at).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn pop(&mut self, now: Instant) -> Option<K> {
+        while let Some((at, key)) = self.later.first().cloned() {
+            if now < at {
+                break;
+            }
+            self.add(key.clone());
+            self.cancel(&key);
+        }
+        let key = self.ready.pop_front()?;
+        self.queued.remove(&key);
+        self.taken.insert(key.clone(), false);
+        Some(key)
+    }
+
+    /// Gives a taken key back. After a failure it comes again, later each time.
+    pub fn finish(&mut self, key: K, ok: bool) {
+        let again = self.taken.remove(&key).unwrap_or(false);
+        if ok {
+            self.failures.remove(&key);
+        } else {
+            let failures = self.failures.entry(key.clone()).or_default();
+            *failures = failures.saturating_add(1);
+            let wait = jittered(self.backoff.delay(*failures));
+            self.add_after(key, wait);
+            return;
+        }
+        if again {
+            self.add(key);
+        }
+    }
+
+    /// Whether nothing is queued, waiting or taken.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.ready.is_empty() && self.later.is_empty() && self.taken.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_is_in_it_once_and_comes_again_when_added_while_taken() {
+        let mut queue = Queue::default();
+        queue.add("a");
+        queue.add("a");
+        assert_eq!(queue.next().await, "a");
+        queue.add("a");
+        queue.add("b");
+        assert_eq!(queue.next().await, "b");
+        queue.finish("a", true);
+        assert_eq!(queue.next().await, "a");
+        queue.finish("a", true);
+        queue.finish("b", true);
+        assert!(queue.is_idle());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_wait_longer_each_time_and_a_change_ends_the_wait() {
+        let mut queue = Queue::new(Backoff {
+            min: Duration::from_secs(1),
+            max: Duration::from_secs(4),
+        });
+        queue.add("a");
+        let start = Instant::now();
+        let mut waits = Vec::new();
+        for _ in 0..4 {
+            let key = queue.next().await;
+            waits.push(start.elapsed().as_secs());
+            queue.finish(key, false);
+        }
+        assert!(
+            waits[1] >= 1 && waits[2] >= 3 && waits[3] >= 7 && waits[3] <= 9,
+            "{waits:?}"
+        );
+        queue.add("a");
+        let before = Instant::now();
+        assert_eq!(queue.next().await, "a");
+        assert_eq!(before.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_earliest_time_counts() {
+        let mut queue = Queue::default();
+        queue.add_after("a", Duration::from_secs(5));
+        queue.add_after("a", Duration::from_secs(9));
+        queue.add_after("b", Duration::from_secs(3));
+        queue.add_after("b", Duration::from_secs(1));
+        let start = Instant::now();
+        assert_eq!(queue.next().await, "b");
+        assert_eq!(start.elapsed().as_secs(), 1);
+        assert_eq!(queue.next().await, "a");
+        assert_eq!(start.elapsed().as_secs(), 5);
+    }
+}
