@@ -1,0 +1,202 @@
+//! Removal: ends processes, removes cgroups, links, namespaces and rules of a fleet. Never fails half
+//! way: what cannot be removed is reported, the rest goes.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use nix::{
+    mount::{MntFlags, umount2},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{command, plan::Plan};
+
+/// Where the cgroup hierarchies are mounted.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// Removes everything that the plan could have made. Returns what is left, in words.
+pub async fn sweep(plan: &Plan, data_dir: &Path, holders: &[u32]) -> Vec<String> {
+    let mut left = Vec::new();
+    for _ in 0..50 {
+        let victims = processes(plan, holders);
+        if victims.is_empty() {
+            break;
+        }
+        for pid in victims {
+            // A process that is gone already is what we want.
+            let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    unmount_below(data_dir);
+    unmount_below(&runtime_dir(plan));
+    for folder in cgroup_folders(plan) {
+        remove_cgroups(&folder).await;
+        if folder.exists() {
+            left.push(format!("cgroup {}", folder.display()));
+        }
+    }
+    for step in plan.rules().iter().chain(&plan.steps()).rev() {
+        if !step.remove.is_empty() && exists(&step.remove) {
+            let _may_be_gone = command::run(&step.remove).await;
+        }
+    }
+    let _absent = fs::remove_dir_all(runtime_dir(plan));
+    left.extend(leftovers(plan));
+    left
+}
+
+/// Sockets that must have short paths live here.
+#[must_use]
+pub fn runtime_dir(plan: &Plan) -> PathBuf {
+    PathBuf::from("/run/pandaemon").join(&plan.id)
+}
+
+fn exists(remove: &[String]) -> bool {
+    match remove {
+        [ip, kind, _, name] if ip == "ip" && kind == "link" => device_exists(name),
+        [ip, kind, _, name] if ip == "ip" && kind == "netns" => netns_path(name).exists(),
+        _ => true,
+    }
+}
+
+fn device_exists(name: &str) -> bool {
+    Path::new("/sys/class/net").join(name).exists()
+}
+
+fn netns_path(name: &str) -> PathBuf {
+    Path::new("/run/netns").join(name)
+}
+
+fn leftovers(plan: &Plan) -> Vec<String> {
+    let bridge = plan.bridge();
+    let mut left: Vec<String> = plan
+        .nodes
+        .iter()
+        .filter(|node| netns_path(&node.netns).exists())
+        .map(|node| format!("network namespace {}", node.netns))
+        .collect();
+    if device_exists(&bridge) {
+        left.push(format!("bridge {bridge}"));
+    }
+    left
+}
+
+/// Every process of the fleet: in a node's network namespace, in its cgroups, or a holder.
+fn processes(plan: &Plan, holders: &[u32]) -> BTreeSet<i32> {
+    let namespaces: BTreeSet<u64> = plan
+        .nodes
+        .iter()
+        .filter_map(|node| fs::metadata(netns_path(&node.netns)).ok())
+        .map(|meta| meta.ino())
+        .collect();
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let mut found: BTreeSet<i32> = all_pids()
+        .filter(|pid| {
+            fs::metadata(format!("/proc/{pid}/ns/net"))
+                .is_ok_and(|meta| namespaces.contains(&meta.ino()))
+        })
+        .collect();
+    found.extend(
+        cgroup_folders(plan)
+            .iter()
+            .flat_map(|folder| pids_below(folder)),
+    );
+    found.extend(holders.iter().filter_map(|pid| {
+        let alive = plan
+            .nodes
+            .iter()
+            .any(|node| crate::holder::is_alive(*pid, &node.netns));
+        i32::try_from(*pid).ok().filter(|_| alive)
+    }));
+    found.remove(&own);
+    found
+}
+
+fn all_pids() -> impl Iterator<Item = i32> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// The fleet's cgroup in each hierarchy (v1), or in the one (v2).
+fn cgroup_folders(plan: &Plan) -> Vec<PathBuf> {
+    let root = plan.cgroup_root();
+    let mut folders = vec![PathBuf::from(CGROUPS)];
+    folders.extend(
+        fs::read_dir(CGROUPS)
+            .into_iter()
+            .flatten()
+            .filter_map(|e| Some(e.ok()?.path())),
+    );
+    folders
+        .into_iter()
+        .map(|folder| folder.join(&root))
+        .filter(|folder| folder.is_dir())
+        .collect()
+}
+
+fn folders_below(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn pids_below(folder: &Path) -> Vec<i32> {
+    let mut pids: Vec<i32> = fs::read_to_string(folder.join("cgroup.procs"))
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .collect();
+    pids.extend(
+        folders_below(folder)
+            .iter()
+            .flat_map(|below| pids_below(below)),
+    );
+    pids
+}
+
+/// A cgroup stays busy for a moment after its last process: try for a second.
+async fn remove_cgroups(folder: &Path) {
+    for _ in 0..50 {
+        remove_cgroup_tree(folder);
+        if !folder.exists() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn remove_cgroup_tree(folder: &Path) {
+    for below in folders_below(folder) {
+        remove_cgroup_tree(&below);
+    }
+    let _busy_or_gone = fs::remove_dir(folder);
+}
+
+/// Unmounts all mounts below `folder`, the deepest first.
+fn unmount_below(folder: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut paths: Vec<&str> = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .filter(|path| Path::new(path).starts_with(folder) && Path::new(path) != folder)
+        .collect();
+    paths.sort_unstable_by_key(|path| std::cmp::Reverse(path.len()));
+    for path in paths {
+        if let Err(error) = umount2(path, MntFlags::MNT_DETACH) {
+            tracing::warn!(path, %error, "mount stays behind");
+        }
+    }
+}

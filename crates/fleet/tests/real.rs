@@ -1,0 +1,86 @@
+//! Makes and removes real namespaces. Needs root and the tools; says so and passes without them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test"
+)]
+
+use std::{path::Path, process::Command};
+
+use pandaemon_fleet::{Fleet, FleetConfig, machine};
+
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .expect("the tool runs");
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn connects(from_netns: &str, port: u16, to: &str) -> bool {
+    let script = format!("exec 3<>/dev/tcp/{to}/{port}");
+    Command::new("ip")
+        .args([
+            "netns", "exec", from_netns, "timeout", "2", "bash", "-c", &script,
+        ])
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+#[tokio::test]
+async fn nodes_reach_the_machine_and_each_other_and_leave_nothing() {
+    if let Err(missing) = machine::check() {
+        eprintln!("skipped: {missing}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let config = FleetConfig {
+        data_dir: dir.path().to_owned(),
+        nodes: 2,
+    };
+    let fleet = Fleet::make(&config).await.unwrap();
+    let plan = fleet.plan().clone();
+
+    let listener = std::net::TcpListener::bind((plan.gateway(), 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    assert!(
+        connects(&plan.nodes[0].netns, port, &plan.gateway().to_string()),
+        "node to machine"
+    );
+    assert!(
+        output(
+            "ip",
+            &["netns", "exec", &plan.nodes[0].netns, "ip", "route"]
+        )
+        .contains(&plan.nodes[1].pod_cidr),
+        "node1 knows the way to node2's pods"
+    );
+
+    // A second start over a living fleet takes it over instead of building it anew.
+    drop(fleet);
+    let again = Fleet::make(&config).await.unwrap();
+    assert_eq!(again.plan(), &plan);
+
+    assert_eq!(again.remove().await, Vec::<String>::new());
+    assert!(
+        !output("ip", &["link"]).contains(&plan.bridge()),
+        "no bridge"
+    );
+    assert!(
+        !output("ip", &["netns", "list"]).contains(&plan.id),
+        "no namespace"
+    );
+    assert!(
+        !output("iptables", &["-w", "-t", "nat", "-S"]).contains(&plan.id),
+        "no nat rule"
+    );
+    assert!(
+        !output("iptables", &["-w", "-S"]).contains(&plan.id),
+        "no forward rule"
+    );
+    assert!(
+        !Path::new(&dir.path().join("fleet.json")).exists(),
+        "no state"
+    );
+}
