@@ -1,0 +1,119 @@
+//! Errors of runtime calls. They keep the runtime's words, since these reach the pod's status.
+
+use std::time::Duration;
+
+/// What a runtime call may end with besides success.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CriError {
+    /// The runtime answered with an error.
+    #[error("rpc error: code = {code} desc = {message}")]
+    Failed {
+        /// The gRPC code's name as gRPC libraries print it, such as `NotFound`.
+        code: &'static str,
+        /// The runtime's words.
+        message: String,
+    },
+    /// The runtime could not be reached.
+    #[error("container runtime is not reachable: {0}")]
+    Unreachable(String),
+    /// The runtime did not answer in time.
+    #[error("rpc error: code = DeadlineExceeded desc = {call} took longer than {after:?}")]
+    TimedOut {
+        /// The call.
+        call: &'static str,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The runtime answered without a part that the call promises.
+    #[error("{0}: the runtime's answer is incomplete")]
+    Incomplete(&'static str),
+}
+
+/// A runtime call's result.
+pub type Result<T> = std::result::Result<T, CriError>;
+
+impl CriError {
+    /// Whether the thing asked for does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed {
+                code: "NotFound",
+                ..
+            }
+        )
+    }
+
+    /// Whether the runtime itself is away, so that nothing is known about the thing asked for.
+    #[must_use]
+    pub const fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable(_))
+    }
+
+    /// The runtime's words without the prefix that names the code.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Failed { message, .. } => message.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl From<tonic::Status> for CriError {
+    fn from(status: tonic::Status) -> Self {
+        let message = status.message().to_owned();
+        if status.code() == tonic::Code::Unavailable {
+            return Self::Unreachable(message);
+        }
+        Self::Failed {
+            code: code_name(status.code()),
+            message,
+        }
+    }
+}
+
+const fn code_name(code: tonic::Code) -> &'static str {
+    use tonic::Code;
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "Canceled",
+        Code::Unknown => "Unknown",
+        Code::InvalidArgument => "InvalidArgument",
+        Code::DeadlineExceeded => "DeadlineExceeded",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::PermissionDenied => "PermissionDenied",
+        Code::ResourceExhausted => "ResourceExhausted",
+        Code::FailedPrecondition => "FailedPrecondition",
+        Code::Aborted => "Aborted",
+        Code::OutOfRange => "OutOfRange",
+        Code::Unimplemented => "Unimplemented",
+        Code::Internal => "Internal",
+        Code::Unavailable => "Unavailable",
+        Code::DataLoss => "DataLoss",
+        Code::Unauthenticated => "Unauthenticated",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CriError;
+
+    #[test]
+    fn an_error_keeps_the_runtimes_words() {
+        let error = CriError::from(tonic::Status::not_found("no such image \"x\""));
+        assert_eq!(
+            error.to_string(),
+            "rpc error: code = NotFound desc = no such image \"x\""
+        );
+        assert_eq!(error.words(), "no such image \"x\"");
+        assert!(error.is_not_found() && !error.is_unreachable());
+    }
+
+    #[test]
+    fn unavailable_means_unreachable() {
+        assert!(CriError::from(tonic::Status::unavailable("connect")).is_unreachable());
+    }
+}
