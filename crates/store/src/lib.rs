@@ -8,6 +8,10 @@ use std::{fmt::Debug, sync::Arc};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+mod embedded;
+
+pub use embedded::{Counters, Embedded, Options};
+
 /// A single monotonic counter over all writes.
 pub type Revision = u64;
 

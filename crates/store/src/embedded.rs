@@ -1,0 +1,218 @@
+//! The embedded backend: state in memory, every durable write in a log on the local disk.
+//!
+//! Definitions, invariants and failure cases are in `docs/design/store.md`.
+
+use std::{
+    fmt, fs, io,
+    path::Path,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+mod checkpoint;
+mod counters;
+mod frame;
+mod hub;
+mod lock;
+mod log;
+mod plan;
+mod recover;
+mod writer;
+
+pub use counters::Counters;
+
+use self::{
+    frame::Frame,
+    hub::{Bounds, Hub, Size},
+    lock::Lock,
+    log::Log,
+    plan::State,
+    recover::Recovered,
+    writer::{Request, Writer},
+};
+use crate::{Error, Feed, Result, Revision, Snapshot, Store, Write};
+
+/// Bounds of an [`Embedded`] store. The defaults suit a server of any size.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Events kept for [`Store::follow`] from an older revision.
+    pub history_events: usize,
+    /// Bytes of values kept for the same reason.
+    pub history_bytes: usize,
+    /// Events that a slow reader may be behind before it gets [`Error::Lagged`].
+    pub lag_events: usize,
+    /// Bytes of values that a slow reader may be behind.
+    pub lag_bytes: usize,
+    /// Writes that may wait; more of them wait in [`Store::commit`].
+    pub queue: usize,
+    /// Bytes of log after which a checkpoint is due; the log may also grow to the size of the state.
+    pub log_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            history_events: 10_000,
+            history_bytes: 4 << 20,
+            lag_events: 200_000,
+            lag_bytes: 128 << 20,
+            queue: 8192,
+            log_bytes: 64 << 20,
+        }
+    }
+}
+
+/// The store of one process on its local disk.
+///
+/// Dropping it waits until the writes under way are on disk, as [`Store::close`] does.
+pub struct Embedded {
+    queue: Option<mpsc::Sender<Request>>,
+    hub: Arc<Hub>,
+    counters: Counters,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Embedded")
+            .field("revision", &self.counters.revision.get())
+            .finish()
+    }
+}
+
+impl Embedded {
+    /// Opens the store in `directory`, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] while another process has it open; [`Error::Storage`] if the directory cannot be
+    /// written, or its files are damaged.
+    pub fn open(directory: impl AsRef<Path>, options: Options) -> Result<Self> {
+        let directory = directory.as_ref();
+        let failed = |error: io::Error| {
+            Error::Storage(format!(
+                "open data directory {}: {error}",
+                directory.display()
+            ))
+        };
+        fs::create_dir_all(directory).map_err(failed)?;
+        let lock = Lock::take(directory)?;
+        let recovered = recover::recover(directory)?;
+        let mut log = Log::create(directory, recovered.segment, recovered.next).map_err(failed)?;
+        log.weigh(recovered.log_bytes);
+        let checkpoint_at = options.log_bytes.max(recovered.checkpoint_bytes);
+        let state = state(recovered);
+        let counters = Counters::default();
+        let hub = Arc::new(hub(&state, &options));
+        let (queue, requests) = mpsc::channel(options.queue.max(1));
+        let writer = Writer {
+            directory: directory.to_owned(),
+            queue: requests,
+            state,
+            log,
+            frame: Frame::new(),
+            hub: hub.clone(),
+            counters: counters.clone(),
+            log_limit: options.log_bytes,
+            checkpoint_at,
+            checkpoint: None,
+            _lock: lock,
+        };
+        writer.count();
+        let thread = thread::Builder::new().name("store-writer".to_owned());
+        let thread = thread.spawn(move || writer.run()).map_err(failed)?;
+        Ok(Self {
+            queue: Some(queue),
+            hub,
+            counters,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// The numbers of this store, for metrics.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    async fn send(&self, write: Write) -> Result<Revision> {
+        let (reply, answer) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or(Error::Closed)?;
+        queue
+            .send(Request::Write(write, reply))
+            .await
+            .map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    async fn end(&self) {
+        let (reply, answer) = oneshot::channel();
+        if let Some(queue) = &self.queue
+            && queue.send(Request::Close(reply)).await.is_ok()
+        {
+            // An error means that the writer has ended already.
+            drop(answer.await);
+        }
+    }
+}
+
+fn state(recovered: Recovered) -> State {
+    let Recovered {
+        entries, revision, ..
+    } = recovered;
+    let bytes = entries.values().map(plan::size).sum();
+    State {
+        entries,
+        volatile: imbl::OrdSet::new(),
+        revision,
+        reserved: revision,
+        bytes,
+    }
+}
+
+fn hub(state: &State, options: &Options) -> Hub {
+    let snapshot = Snapshot {
+        revision: state.revision,
+        entries: state.entries.clone(),
+    };
+    let kept = Size {
+        events: options.history_events,
+        bytes: options.history_bytes,
+    };
+    let most = Size {
+        events: options.lag_events,
+        bytes: options.lag_bytes,
+    };
+    Hub::new(snapshot, Bounds { kept, most })
+}
+
+impl Store for Embedded {
+    fn commit(&self, write: Write) -> BoxFuture<'_, Result<Revision>> {
+        Box::pin(self.send(write))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.hub.snapshot()
+    }
+
+    fn follow(&self, from: Revision) -> Result<Box<dyn Feed>> {
+        Ok(Box::new(self.hub.follow(from)?))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.end())
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic of the writer has been reported by the panic hook.
+            drop(thread.join());
+        }
+    }
+}

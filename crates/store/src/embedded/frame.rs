@@ -1,0 +1,267 @@
+//! The bytes on disk, as pure functions: a file is a run of frames, a frame is a batch of records.
+//!
+//! Frame: length of the payload (u32), CRC-32 of the rest (u32), sequence number (u64), payload; all
+//! numbers little-endian. A frame is applied as a whole or not at all. A length of zero ends the file,
+//! since the space after the last frame is allocated ahead.
+
+use crate::Revision;
+
+/// Bytes before the payload.
+pub(super) const HEADER: usize = 16;
+/// No frame is longer than this; a bigger length is damage, not a reason to allocate.
+pub(super) const MAX_PAYLOAD: usize = 1 << 30;
+
+const PUT: u8 = 1;
+const DELETE: u8 = 2;
+const RESERVE: u8 = 3;
+const END: u8 = 4;
+
+/// One change, or one statement about the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Record<'a> {
+    /// The key has this value.
+    Put {
+        key: &'a str,
+        created: Revision,
+        modified: Revision,
+        value: &'a [u8],
+    },
+    /// The key is gone.
+    Delete { key: &'a str },
+    /// Revisions up to here may have been handed out.
+    Reserve(Revision),
+    /// End of a checkpoint: how many entries it holds, and the sequence number of the next frame.
+    End { entries: u64, next: u64 },
+}
+
+/// A frame under construction; the buffer is used again for the next one.
+#[derive(Debug)]
+pub(super) struct Frame {
+    bytes: Vec<u8>,
+}
+
+impl Frame {
+    pub(super) fn new() -> Self {
+        Self {
+            bytes: vec![0; HEADER],
+        }
+    }
+
+    /// Forgets the records. Keeps a small buffer only, as one large object must not cost memory for ever.
+    pub(super) fn clear(&mut self) {
+        self.bytes.truncate(HEADER);
+        self.bytes.shrink_to(1 << 20);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.len() == HEADER
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn push(&mut self, record: Record<'_>) {
+        match record {
+            Record::Put {
+                key,
+                created,
+                modified,
+                value,
+            } => {
+                self.bytes.push(PUT);
+                self.number(created);
+                self.number(modified);
+                self.text(key.as_bytes());
+                self.text(value);
+            }
+            Record::Delete { key } => {
+                self.bytes.push(DELETE);
+                self.text(key.as_bytes());
+            }
+            Record::Reserve(revision) => {
+                self.bytes.push(RESERVE);
+                self.number(revision);
+            }
+            Record::End { entries, next } => {
+                self.bytes.push(END);
+                self.number(entries);
+                self.number(next);
+            }
+        }
+    }
+
+    /// Seals the frame and returns the bytes to write; `None` if the frame is too long.
+    pub(super) fn seal(&mut self, sequence: u64) -> Option<&[u8]> {
+        let payload = self.bytes.len() - HEADER;
+        if payload > MAX_PAYLOAD {
+            return None;
+        }
+        let length = u32::try_from(payload).ok()?;
+        self.bytes[8..HEADER].copy_from_slice(&sequence.to_le_bytes());
+        let sum = crc32fast::hash(&self.bytes[8..]);
+        self.bytes[..4].copy_from_slice(&length.to_le_bytes());
+        self.bytes[4..8].copy_from_slice(&sum.to_le_bytes());
+        Some(&self.bytes)
+    }
+
+    fn number(&mut self, number: u64) {
+        self.bytes.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        // Longer texts make the frame too long, which `seal` refuses.
+        let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        self.bytes.extend_from_slice(text);
+    }
+}
+
+/// What a header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    /// Length of the payload.
+    pub(super) length: usize,
+    /// CRC-32 of the sequence number and the payload.
+    pub(super) sum: u32,
+    /// Sequence number of the frame.
+    pub(super) sequence: u64,
+}
+
+impl Header {
+    /// Reads a header; `None` if the length is zero or impossible.
+    pub(super) fn parse(bytes: &[u8; HEADER]) -> Option<Self> {
+        let [a, b, c, d, e, f, g, h, sequence @ ..] = *bytes;
+        let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
+        if length == 0 || length > MAX_PAYLOAD {
+            return None;
+        }
+        let sum = u32::from_le_bytes([e, f, g, h]);
+        Some(Self {
+            length,
+            sum,
+            sequence: u64::from_le_bytes(sequence),
+        })
+    }
+
+    /// Whether this is the payload that the header was written for.
+    pub(super) fn fits(&self, payload: &[u8]) -> bool {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&self.sequence.to_le_bytes());
+        hasher.update(payload);
+        payload.len() == self.length && hasher.finalize() == self.sum
+    }
+}
+
+/// The records of a payload. `Err(())` where the bytes make no sense; nothing follows it.
+pub(super) fn records(payload: &[u8]) -> impl Iterator<Item = Result<Record<'_>, ()>> {
+    let mut rest = payload;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let record = record(&mut rest).ok_or(());
+        if record.is_err() {
+            rest = &[];
+        }
+        Some(record)
+    })
+}
+
+fn record<'a>(rest: &mut &'a [u8]) -> Option<Record<'a>> {
+    let (tag, tail) = rest.split_first()?;
+    *rest = tail;
+    match *tag {
+        PUT => {
+            let (created, modified) = (number(rest)?, number(rest)?);
+            let key = std::str::from_utf8(text(rest)?).ok()?;
+            Some(Record::Put {
+                key,
+                created,
+                modified,
+                value: text(rest)?,
+            })
+        }
+        DELETE => Some(Record::Delete {
+            key: std::str::from_utf8(text(rest)?).ok()?,
+        }),
+        RESERVE => Some(Record::Reserve(number(rest)?)),
+        END => Some(Record::End {
+            entries: number(rest)?,
+            next: number(rest)?,
+        }),
+        _ => None,
+    }
+}
+
+fn number(rest: &mut &[u8]) -> Option<u64> {
+    let (bytes, tail) = rest.split_first_chunk::<8>()?;
+    *rest = tail;
+    Some(u64::from_le_bytes(*bytes))
+}
+
+fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (bytes, tail) = rest.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_le_bytes(*bytes)).ok()?;
+    let (text, tail) = tail.split_at_checked(length)?;
+    *rest = tail;
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn records_come_back() {
+        let written = [
+            Record::Put {
+                key: "/pods/a/b",
+                created: 1,
+                modified: 7,
+                value: b"{}",
+            },
+            Record::Delete { key: "" },
+            Record::Reserve(u64::MAX),
+            Record::End {
+                entries: 3,
+                next: 4,
+            },
+        ];
+        let mut frame = Frame::new();
+        written.iter().for_each(|record| frame.push(*record));
+        let bytes = frame.seal(42).unwrap();
+        let header = Header::parse(bytes.first_chunk().unwrap()).unwrap();
+        assert_eq!(header.sequence, 42);
+        assert!(header.fits(&bytes[HEADER..]));
+        let read: Result<Vec<_>, ()> = records(&bytes[HEADER..]).collect();
+        assert_eq!(read.unwrap(), written);
+    }
+
+    #[test]
+    fn allocated_space_is_no_frame() {
+        assert_eq!(Header::parse(&[0; HEADER]), None);
+        assert_eq!(Header::parse(&[0xff; HEADER]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn damage_is_seen(at in 0_usize..60, bit in 0_u8..8) {
+            let mut frame = Frame::new();
+            frame.push(Record::Put { key: "/nodes//n", created: 1, modified: 2, value: b"value" });
+            let mut bytes = frame.seal(1).unwrap().to_vec();
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            let whole = Header::parse(bytes.first_chunk().unwrap())
+                .is_some_and(|header| header.fits(&bytes[HEADER..]));
+            prop_assert!(!whole);
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
+            let _count = records(&bytes).count();
+        }
+    }
+}

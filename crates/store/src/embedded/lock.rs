@@ -1,0 +1,50 @@
+//! One process per data directory: an advisory lock that the kernel drops with the process.
+
+use std::{
+    fs::{File, TryLockError},
+    io::{Read as _, Seek as _, Write as _},
+    path::Path,
+};
+
+use crate::{Error, Result};
+
+/// Holds the lock until dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock and leaves the number of this process in the file, for the text of a refusal.
+    pub(super) fn take(directory: &Path) -> Result<Self> {
+        let path = directory.join("lock");
+        let failed = |error| Error::Storage(format!("lock {}: {error}", path.display()));
+        let mut options = File::options();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => (),
+            Err(TryLockError::WouldBlock) => return Err(refusal(directory, &mut file)),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        // A full disk must not keep a store from being opened; the number is a courtesy.
+        let note = file.set_len(0).and_then(|()| file.rewind());
+        drop(note.and_then(|()| writeln!(file, "{}", std::process::id())));
+        Ok(Self { _file: file })
+    }
+}
+
+fn refusal(directory: &Path, file: &mut File) -> Error {
+    let mut text = String::new();
+    let owner = match file
+        .read_to_string(&mut text)
+        .map(|_| text.trim().parse::<u32>())
+    {
+        Ok(Ok(pid)) => format!("process {pid}"),
+        _ => "another process".to_owned(),
+    };
+    Error::Locked(format!(
+        "data directory {} is in use by {owner}",
+        directory.display()
+    ))
+}

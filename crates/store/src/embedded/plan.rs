@@ -1,0 +1,154 @@
+//! What a batch of writes does to the state, as a pure function.
+//!
+//! The plan works on a copy of the state (a clone of a persistent map costs nothing), so a batch that
+//! the disk refuses is dropped by dropping the plan.
+
+use imbl::{OrdMap, OrdSet};
+
+use super::{
+    checkpoint::put,
+    frame::{Frame, Record},
+};
+use crate::{Durability, Entry, Error, Event, Expect, Key, Op, Result, Revision, Write};
+
+/// The state that the writer owns.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub(super) entries: OrdMap<Key, Entry>,
+    /// Keys that exist in memory only. A key is either volatile or durable.
+    pub(super) volatile: OrdSet<Key>,
+    /// The last revision that was handed out.
+    pub(super) revision: Revision,
+    /// Revisions up to here are not handed out again after a crash.
+    pub(super) reserved: Revision,
+    /// Bytes of keys and values.
+    pub(super) bytes: u64,
+}
+
+/// How many revisions a reservation covers. A crash skips at most so many.
+const RESERVATION: Revision = 1 << 24;
+
+/// The effect of a batch.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) state: State,
+    pub(super) events: Vec<Event>,
+    /// What has to be on disk first.
+    pub(super) frame: &'a mut Frame,
+    /// How many durable writes there are.
+    pub(super) durable: usize,
+    /// Why durable writes are refused, if they are.
+    pub(super) refused: Option<&'a str>,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(state: &State, frame: &'a mut Frame, refused: Option<&'a str>) -> Self {
+        frame.clear();
+        Self {
+            state: state.clone(),
+            events: Vec::new(),
+            frame,
+            durable: 0,
+            refused,
+        }
+    }
+
+    /// Adds a write; a later write of the same batch sees an earlier one.
+    pub(super) fn write(&mut self, write: &Write) -> Result<Revision> {
+        let previous = self.state.entries.get(&write.key).cloned();
+        let durable = self.is_durable(write, previous.is_some());
+        let holds = match write.expect {
+            Expect::Absent => previous.is_none() && matches!(write.op, Op::Put(_)),
+            Expect::At(revision) => previous
+                .as_ref()
+                .is_some_and(|e| e.mod_revision == revision),
+        };
+        if !holds {
+            return Err(Error::Conflict(previous));
+        }
+        if let (true, Some(text)) = (durable, self.refused) {
+            return Err(Error::Storage(text.to_owned()));
+        }
+        self.state.revision += 1;
+        self.durable += usize::from(durable);
+        match &write.op {
+            Op::Put(value) => self.put(write, value.clone(), previous, durable),
+            Op::Delete => self.delete(write, previous, durable),
+        }
+        Ok(self.state.revision)
+    }
+
+    /// Adds a reservation where one is due. Returns whether anything has to be on disk first.
+    pub(super) fn finish(&mut self) -> bool {
+        let State {
+            revision, reserved, ..
+        } = self.state;
+        // Renewed early with a batch that goes to the disk anyway.
+        let low = reserved.saturating_sub(revision) < RESERVATION / 2;
+        if revision > reserved || (low && !self.frame.is_empty()) {
+            self.state.reserved = revision + RESERVATION;
+            self.frame.push(Record::Reserve(self.state.reserved));
+        }
+        !self.frame.is_empty()
+    }
+
+    /// What is on disk stays under the disk's care; what is not there needs no deletion there.
+    fn is_durable(&self, write: &Write, exists: bool) -> bool {
+        match (exists, self.state.volatile.contains(&write.key)) {
+            (true, false) => true,
+            (true, true) if matches!(write.op, Op::Delete) => false,
+            _ => write.durability == Durability::Durable,
+        }
+    }
+
+    fn put(&mut self, write: &Write, value: bytes::Bytes, previous: Option<Entry>, durable: bool) {
+        let revision = self.state.revision;
+        // The first copy of the key is shared by all that follow.
+        let key = previous
+            .as_ref()
+            .map_or(&write.key, |entry| &entry.key)
+            .clone();
+        let create_revision = previous
+            .as_ref()
+            .map_or(revision, |entry| entry.create_revision);
+        let entry = Entry {
+            key: key.clone(),
+            value,
+            create_revision,
+            mod_revision: revision,
+        };
+        if durable {
+            self.frame.push(put(&key, &entry));
+            self.state.volatile.remove(&key);
+        } else {
+            self.state.volatile.insert(key.clone());
+        }
+        self.state.bytes += size(&entry) - previous.as_ref().map_or(0, size).min(self.state.bytes);
+        self.state.entries.insert(key, entry.clone());
+        self.events.push(Event {
+            revision,
+            entry: Some(entry),
+            previous,
+        });
+    }
+
+    fn delete(&mut self, write: &Write, previous: Option<Entry>, durable: bool) {
+        if durable {
+            self.frame.push(Record::Delete { key: &write.key });
+        } else {
+            self.state.volatile.remove(&write.key);
+        }
+        self.state.bytes -= previous.as_ref().map_or(0, size).min(self.state.bytes);
+        self.state.entries.remove(&write.key);
+        self.events.push(Event {
+            revision: self.state.revision,
+            entry: None,
+            previous,
+        });
+    }
+}
+
+/// Bytes of an entry, as the metrics count them.
+pub(super) fn size(entry: &Entry) -> u64 {
+    (entry.key.len() + entry.value.len()) as u64
+}

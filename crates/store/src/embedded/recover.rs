@@ -1,0 +1,302 @@
+//! From files to state: the newest checkpoint, then the log after it.
+//!
+//! Only the last frame of the log can be torn, as one frame is written at a time and the next one
+//! begins when it is durable; a torn frame was never acknowledged and is dropped. Anything else that
+//! does not fit is damage, and refused with a text that names the file.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, Read as _},
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use imbl::OrdMap;
+
+use super::{
+    frame::{HEADER, Header, Record, records},
+    log::{checkpoint_name, segment_name},
+};
+use crate::{Entry, Error, Key, Result, Revision};
+
+/// A segment counts at least this much, so that many restarts lead to a checkpoint as well.
+const SEGMENT_WEIGHT: u64 = 4 << 20;
+
+/// What the files hold.
+#[derive(Debug, Default)]
+pub(super) struct Recovered {
+    pub(super) entries: OrdMap<Key, Entry>,
+    /// Never hand out a revision up to here again.
+    pub(super) revision: Revision,
+    /// Sequence number of the next frame.
+    pub(super) next: u64,
+    /// Number of the next segment.
+    pub(super) segment: u64,
+    /// Bytes of log that were read.
+    pub(super) log_bytes: u64,
+    /// Bytes of the checkpoint.
+    pub(super) checkpoint_bytes: u64,
+}
+
+/// Numbers of the files, by kind, in order.
+#[derive(Debug, Default)]
+struct Files {
+    checkpoints: Vec<u64>,
+    segments: Vec<u64>,
+}
+
+/// Reads the state from a directory, and removes files that a newer checkpoint replaces.
+pub(super) fn recover(directory: &Path) -> Result<Recovered> {
+    let files = list(directory).map_err(|error| failed("read", directory, &error))?;
+    let mut state = Recovered {
+        segment: 1,
+        ..Recovered::default()
+    };
+    if let Some(newest) = files.checkpoints.last() {
+        state.read_checkpoint(&directory.join(checkpoint_name(*newest)))?;
+        state.segment = *newest;
+    }
+    remove_replaced(directory, &files, state.segment);
+    let first = state.segment;
+    let segments: Vec<u64> = files
+        .segments
+        .into_iter()
+        .filter(|number| *number >= first)
+        .collect();
+    for (index, number) in segments.iter().enumerate() {
+        let last = index + 1 == segments.len();
+        state.read_segment(&directory.join(segment_name(*number)), last)?;
+        state.segment = number + 1;
+    }
+    Ok(state)
+}
+
+/// Removes what checkpoint `keep` replaces. A file that cannot be removed now is removed another time.
+pub(super) fn remove_before(directory: &Path, keep: u64) -> io::Result<()> {
+    remove_replaced(directory, &list(directory)?, keep);
+    Ok(())
+}
+
+fn remove_replaced(directory: &Path, files: &Files, keep: u64) {
+    let segments = files
+        .segments
+        .iter()
+        .filter(|n| **n < keep)
+        .map(|n| segment_name(*n));
+    let checkpoints = files
+        .checkpoints
+        .iter()
+        .filter(|n| **n < keep)
+        .map(|n| checkpoint_name(*n));
+    for name in segments.chain(checkpoints) {
+        if let Err(error) = fs::remove_file(directory.join(&name)) {
+            tracing::warn!(file = name, %error, "cannot remove an old file of the store");
+        }
+    }
+}
+
+fn list(directory: &Path) -> io::Result<Files> {
+    let mut files = Files::default();
+    for file in fs::read_dir(directory)? {
+        let name = file?.file_name();
+        let Some((kind, number)) = name.to_str().and_then(|name| name.split_once('-')) else {
+            continue;
+        };
+        match (kind, number.parse()) {
+            ("log", Ok(number)) => files.segments.push(number),
+            ("checkpoint", Ok(number)) => files.checkpoints.push(number),
+            _ => (),
+        }
+    }
+    files.segments.sort_unstable();
+    files.checkpoints.sort_unstable();
+    Ok(files)
+}
+
+fn failed(verb: &str, path: &Path, error: &io::Error) -> Error {
+    Error::Storage(format!("{verb} {}: {error}", path.display()))
+}
+
+fn damaged(path: &Path, at: u64) -> Error {
+    let path = path.display();
+    Error::Storage(format!(
+        "{path} is damaged at byte {at}: restore the directory from a backup"
+    ))
+}
+
+impl Recovered {
+    fn read_checkpoint(&mut self, path: &Path) -> Result<()> {
+        let mut reader = Reader::open(path)?;
+        let mut ended = false;
+        while let Some(frame) = reader.next()? {
+            for record in records(&frame) {
+                match record {
+                    Ok(Record::End { entries, next }) => {
+                        ended = entries == self.entries.len() as u64;
+                        self.next = next;
+                    }
+                    Ok(record) => self.apply(record),
+                    Err(()) => return Err(damaged(path, reader.at)),
+                }
+            }
+        }
+        self.checkpoint_bytes = reader.at;
+        if ended {
+            Ok(())
+        } else {
+            Err(damaged(path, reader.at))
+        }
+    }
+
+    fn read_segment(&mut self, path: &Path, last: bool) -> Result<()> {
+        let mut reader = Reader::open(path)?;
+        while let Some(frame) = reader.next()? {
+            if reader.sequence != self.next {
+                return Err(damaged(path, reader.at));
+            }
+            self.next += 1;
+            for record in records(&frame) {
+                self.apply(record.map_err(|()| damaged(path, reader.at))?);
+            }
+        }
+        self.log_bytes += reader.at.max(SEGMENT_WEIGHT);
+        if reader.torn {
+            reader.check_tail()?;
+            if !last {
+                return Err(damaged(path, reader.at));
+            }
+            let (path, at) = (path.display(), reader.at);
+            tracing::info!("{path}: the write under way at byte {at} was cut off and is dropped");
+        }
+        if last { reader.trim() } else { Ok(()) }
+    }
+
+    fn apply(&mut self, record: Record<'_>) {
+        match record {
+            Record::Put {
+                key,
+                created,
+                modified,
+                value,
+            } => {
+                let key = self
+                    .entries
+                    .get(key)
+                    .map_or_else(|| key.into(), |old| old.key.clone());
+                let value = Bytes::copy_from_slice(value);
+                let (create_revision, mod_revision) = (created, modified);
+                let entry = Entry {
+                    key: Key::clone(&key),
+                    value,
+                    create_revision,
+                    mod_revision,
+                };
+                self.revision = self.revision.max(modified);
+                self.entries.insert(key, entry);
+            }
+            Record::Delete { key } => {
+                self.entries.remove(key);
+            }
+            Record::Reserve(revision) => self.revision = revision,
+            Record::End { .. } => (),
+        }
+    }
+}
+
+/// Frames of one file.
+#[derive(Debug)]
+struct Reader {
+    path: PathBuf,
+    file: BufReader<File>,
+    size: u64,
+    /// Where the last good frame ended.
+    at: u64,
+    /// Sequence number of the last frame.
+    sequence: u64,
+    /// The file ends in something that is no frame.
+    torn: bool,
+    /// Where a frame would begin after the torn one, if its length is right.
+    after: Option<u64>,
+}
+
+impl Reader {
+    fn open(path: &Path) -> Result<Self> {
+        let open = || -> io::Result<_> {
+            let file = File::open(path)?;
+            let size = file.metadata()?.len();
+            Ok((BufReader::with_capacity(256 << 10, file), size))
+        };
+        let (file, size) = open().map_err(|error| failed("open", path, &error))?;
+        let path = path.to_owned();
+        Ok(Self {
+            path,
+            file,
+            size,
+            at: 0,
+            sequence: 0,
+            torn: false,
+            after: None,
+        })
+    }
+
+    /// The payload of the next frame; `None` at the end, or where something torn begins.
+    fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        self.read()
+            .map_err(|error| failed("read", &self.path, &error))
+    }
+
+    fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let left = self.size - self.at;
+        let mut header = [0; HEADER];
+        if left < HEADER as u64 {
+            self.torn = left > 0;
+            return Ok(None);
+        }
+        self.file.read_exact(&mut header)?;
+        let Some(parsed) = Header::parse(&header) else {
+            self.torn = header != [0; HEADER];
+            return Ok(None);
+        };
+        let end = self.at + (HEADER + parsed.length) as u64;
+        if end > self.size {
+            self.torn = true;
+            return Ok(None);
+        }
+        let mut payload = vec![0; parsed.length];
+        self.file.read_exact(&mut payload)?;
+        if !parsed.fits(&payload) {
+            (self.torn, self.after) = (true, Some(end));
+            return Ok(None);
+        }
+        (self.at, self.sequence) = (end, parsed.sequence);
+        Ok(Some(payload))
+    }
+
+    /// Cuts off what is torn or was allocated ahead, before a later segment exists.
+    fn trim(&self) -> Result<()> {
+        if self.size == self.at {
+            return Ok(());
+        }
+        let cut = || -> io::Result<()> {
+            let file = File::options().write(true).open(&self.path)?;
+            file.set_len(self.at)?;
+            file.sync_all()
+        };
+        cut().map_err(|error| failed("trim", &self.path, &error))
+    }
+
+    /// Nothing good may follow a torn frame: if something does, the frame was durable once.
+    fn check_tail(&mut self) -> Result<()> {
+        let Some(after) = self.after.take() else {
+            return Ok(());
+        };
+        let torn_at = std::mem::replace(&mut self.at, after);
+        let follows = self.next()?.is_some();
+        self.at = torn_at;
+        if follows {
+            Err(damaged(&self.path, torn_at))
+        } else {
+            Ok(())
+        }
+    }
+}

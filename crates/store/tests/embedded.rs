@@ -1,0 +1,288 @@
+//! The embedded store from outside: conflicts, durability, feeds, restarts.
+
+use std::{path::Path, sync::Arc};
+
+use bytes::Bytes;
+use pandaemon_store::{
+    Durability, Embedded, Error, Event, Expect, Feed, Op, Options, Revision, Store, Write,
+};
+
+fn open(directory: &Path) -> Embedded {
+    Embedded::open(directory, Options::default()).unwrap()
+}
+
+fn put(key: &str, expect: Expect, value: &str) -> Write {
+    let op = Op::Put(Bytes::copy_from_slice(value.as_bytes()));
+    Write {
+        key: key.into(),
+        expect,
+        op,
+        durability: Durability::Durable,
+    }
+}
+
+fn beat(key: &str, expect: Expect, value: &str) -> Write {
+    Write {
+        durability: Durability::Volatile,
+        ..put(key, expect, value)
+    }
+}
+
+fn delete(key: &str, revision: Revision) -> Write {
+    let (op, durability) = (Op::Delete, Durability::Durable);
+    Write {
+        key: key.into(),
+        expect: Expect::At(revision),
+        op,
+        durability,
+    }
+}
+
+fn show(event: &Event) -> String {
+    let text = |entry: &pandaemon_store::Entry| {
+        let value = String::from_utf8_lossy(&entry.value).into_owned();
+        format!(
+            "{}={value}@{}/{}",
+            entry.key, entry.create_revision, entry.mod_revision
+        )
+    };
+    let entry = event.entry.as_ref().map_or_else(|| "-".to_owned(), text);
+    let previous = event.previous.as_ref().map_or_else(|| "-".to_owned(), text);
+    format!("{}: {previous} -> {entry}", event.revision)
+}
+
+async fn read(feed: &mut dyn Feed, count: usize) -> Vec<String> {
+    let mut events = Vec::new();
+    while events.len() < count {
+        events.extend(feed.next().await.unwrap().iter().map(show));
+    }
+    events
+}
+
+fn state(store: &Embedded) -> Vec<String> {
+    let snapshot = store.snapshot();
+    let show = |(key, entry): (&Arc<str>, &pandaemon_store::Entry)| {
+        assert_eq!(key, &entry.key);
+        let value = String::from_utf8_lossy(&entry.value);
+        format!(
+            "{key}={value}@{}/{}",
+            entry.create_revision, entry.mod_revision
+        )
+    };
+    snapshot.entries.iter().map(show).collect()
+}
+
+#[tokio::test]
+async fn a_write_holds_only_on_its_condition() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let first = store.commit(put("/a", Expect::Absent, "1")).await.unwrap();
+    for expect in [Expect::Absent, Expect::At(first + 1)] {
+        let error = store.commit(put("/a", expect, "2")).await.unwrap_err();
+        let Error::Conflict(Some(entry)) = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(
+            (entry.mod_revision, &entry.value[..]),
+            (first, b"1".as_slice())
+        );
+    }
+    let missing = store.commit(delete("/b", first)).await.unwrap_err();
+    assert!(matches!(missing, Error::Conflict(None)), "{missing:?}");
+    let second = store
+        .commit(put("/a", Expect::At(first), "2"))
+        .await
+        .unwrap();
+    assert!(second > first);
+    assert_eq!(state(&store), ["/a=2@1/2"]);
+    store.commit(delete("/a", second)).await.unwrap();
+    assert_eq!(store.snapshot().revision, 3);
+    assert!(state(&store).is_empty());
+}
+
+#[tokio::test]
+async fn of_writers_of_one_revision_exactly_one_wins() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let revision = store.commit(put("/a", Expect::Absent, "0")).await.unwrap();
+    let writes = (0..100).map(|i| store.commit(put("/a", Expect::At(revision), &i.to_string())));
+    let results = futures::future::join_all(writes).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    assert_eq!(store.counters().conflicts.get(), 99);
+}
+
+#[tokio::test]
+async fn a_feed_has_every_change_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let mut early = store.follow(0).unwrap();
+    let first = store.commit(put("/a", Expect::Absent, "1")).await.unwrap();
+    let second = store.commit(beat("/b", Expect::Absent, "x")).await.unwrap();
+    let third = store
+        .commit(put("/a", Expect::At(first), "2"))
+        .await
+        .unwrap();
+    store.commit(delete("/a", third)).await.unwrap();
+    let history = [
+        "1: - -> /a=1@1/1",
+        "2: - -> /b=x@2/2",
+        "3: /a=1@1/1 -> /a=2@1/3",
+        "4: /a=2@1/3 -> -",
+    ];
+    assert_eq!(read(&mut *early, 4).await, history);
+    let mut late = store.follow(second).unwrap();
+    assert_eq!(read(&mut *late, 2).await, history[2..]);
+    store.close().await;
+    assert!(matches!(early.next().await, Err(Error::Closed)));
+    let refused = store.commit(put("/c", Expect::Absent, "")).await;
+    assert!(matches!(refused, Err(Error::Closed)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_restart_keeps_the_durable_state_and_counts_on() {
+    let directory = tempfile::tempdir().unwrap();
+    {
+        let store = open(directory.path());
+        store.commit(put("/a", Expect::Absent, "1")).await.unwrap();
+        store.commit(put("/b", Expect::Absent, "1")).await.unwrap();
+        store
+            .commit(beat("/lease", Expect::Absent, "now"))
+            .await
+            .unwrap();
+        store.commit(delete("/a", 1)).await.unwrap();
+    }
+    let store = open(directory.path());
+    assert_eq!(state(&store), ["/b=1@2/2"]);
+    assert_eq!(store.snapshot().revision, 4);
+    let gone = store.follow(3).err();
+    assert!(
+        matches!(
+            gone,
+            Some(Error::Compacted {
+                asked: 3,
+                oldest: 4
+            })
+        ),
+        "{gone:?}"
+    );
+    assert_eq!(
+        store.commit(put("/a", Expect::Absent, "2")).await.unwrap(),
+        5
+    );
+}
+
+#[tokio::test]
+async fn a_volatile_write_of_a_durable_key_is_durable() {
+    let directory = tempfile::tempdir().unwrap();
+    {
+        let store = open(directory.path());
+        store.commit(put("/a", Expect::Absent, "1")).await.unwrap();
+        store.commit(beat("/a", Expect::At(1), "2")).await.unwrap();
+        store.commit(beat("/b", Expect::Absent, "1")).await.unwrap();
+        store.commit(put("/b", Expect::At(3), "2")).await.unwrap();
+        store.commit(put("/c", Expect::Absent, "1")).await.unwrap();
+        let gone = Write {
+            durability: Durability::Volatile,
+            ..delete("/c", 5)
+        };
+        store.commit(gone).await.unwrap();
+    }
+    assert_eq!(state(&open(directory.path())), ["/a=2@1/2", "/b=2@3/4"]);
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let (history_events, lag_events) = (2, 5);
+    let options = Options {
+        history_events,
+        lag_events,
+        ..Options::default()
+    };
+    let store = Embedded::open(directory.path(), options).unwrap();
+    let mut slow = store.follow(0).unwrap();
+    for i in 0..5 {
+        store
+            .commit(beat(&format!("/{i}"), Expect::Absent, ""))
+            .await
+            .unwrap();
+    }
+    // Five behind: all is kept for it.
+    assert!(slow.next().await.unwrap()[0].revision == 1);
+    for i in 5..8 {
+        store
+            .commit(beat(&format!("/{i}"), Expect::Absent, ""))
+            .await
+            .unwrap();
+    }
+    assert!(matches!(slow.next().await, Err(Error::Lagged)));
+    drop(slow);
+    store.commit(beat("/8", Expect::Absent, "")).await.unwrap();
+    assert!(matches!(
+        store.follow(6),
+        Err(Error::Compacted {
+            asked: 6,
+            oldest: 7
+        })
+    ));
+    assert_eq!(
+        store.follow(7).unwrap().next().await.unwrap()[0].revision,
+        8
+    );
+}
+
+#[tokio::test]
+async fn one_process_has_the_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let error = Embedded::open(directory.path(), Options::default()).unwrap_err();
+    assert!(matches!(error, Error::Locked(_)), "{error:?}");
+    let (path, pid) = (directory.path().display(), std::process::id());
+    assert_eq!(
+        error.to_string(),
+        format!("data directory {path} is in use by process {pid}")
+    );
+    store.close().await;
+    open(directory.path());
+}
+
+#[tokio::test]
+async fn the_log_is_replaced_by_checkpoints() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options {
+        log_bytes: 100_000,
+        ..Options::default()
+    };
+    let value = "v".repeat(1000);
+    let mut revision = 0;
+    let expected = {
+        let store = Embedded::open(directory.path(), options.clone()).unwrap();
+        for i in 0..1000 {
+            let expect = if i < 10 {
+                Expect::Absent
+            } else {
+                Expect::At(revision - 9)
+            };
+            revision = store
+                .commit(put(&format!("/{}", i % 10), expect, &value))
+                .await
+                .unwrap();
+        }
+        store
+            .commit(beat("/lease", Expect::Absent, ""))
+            .await
+            .unwrap();
+        assert!(store.counters().checkpoints.get() >= 3);
+        let mut expected = state(&store);
+        expected.retain(|line| !line.starts_with("/lease"));
+        expected
+    };
+    let files = std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|file| file.unwrap());
+    let size: u64 = files.map(|file| file.metadata().unwrap().len()).sum();
+    assert!(size < 400_000, "{size} bytes on disk for 10 KB of state");
+    let store = Embedded::open(directory.path(), options).unwrap();
+    assert_eq!(state(&store), expected);
+    assert_eq!(store.snapshot().revision, revision + 1);
+}
