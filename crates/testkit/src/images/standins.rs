@@ -1,0 +1,224 @@
+//! Stand-ins for images that the manifests name: small containers that write logs, listen on a port and
+//! answer probes. node-exporter is the real one, from Debian.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+
+use super::{
+    archive::{Image, Node},
+    debian,
+};
+
+/// Commands of busybox that stand-ins and people in `kubectl exec` use.
+const APPLETS: [&str; 26] = [
+    "sh", "ash", "cat", "cp", "date", "df", "echo", "env", "grep", "head", "hostname", "httpd",
+    "id", "kill", "ls", "mkdir", "mount", "nc", "ps", "rm", "sleep", "tail", "tar", "touch", "wc",
+    "wget",
+];
+
+/// What every stand-in runs.
+const SCRIPT: &str = r#"#!/bin/sh
+# Logs its life, serves a page and the usual probe paths, stops at once when asked.
+name=${STANDIN_NAME:-standin}
+stop() { echo "$name: stopping"; kill "$server" 2>/dev/null; exit 0; }
+trap stop TERM INT
+echo "$name ${STANDIN_VERSION:-} started on $(hostname)"
+httpd -f -p "${STANDIN_PORT:-8080}" -h "${STANDIN_ROOT:-/www}" &
+server=$!
+n=0
+while :; do
+  n=$((n + 1))
+  echo "$name: tick $n"
+  sleep 2 & wait $!
+done
+"#;
+
+/// One stand-in.
+#[derive(Debug, Clone, Copy)]
+struct StandIn {
+    name: &'static str,
+    version: &'static str,
+    images: &'static [&'static str],
+    port: &'static str,
+    root: &'static str,
+}
+
+const STANDINS: [StandIn; 7] = [
+    StandIn {
+        name: "nginx",
+        version: "latest",
+        images: &[
+            "dd3av2v4785k4i.xuanyuan.run/library/nginx:latest",
+            "nginx:latest",
+        ],
+        port: "80",
+        root: "/usr/share/nginx/html",
+    },
+    StandIn {
+        name: "cadvisor",
+        version: "v0.39.3",
+        images: &["cadvisor:v0.39.3"],
+        port: "8080",
+        root: "/www",
+    },
+    StandIn {
+        name: "fluentd",
+        version: "v1.14",
+        images: &["fluent/fluentd:v1.14"],
+        port: "24224",
+        root: "/www",
+    },
+    StandIn {
+        name: "fluentd",
+        version: "v1.15",
+        images: &["fluent/fluentd:v1.15"],
+        port: "24224",
+        root: "/www",
+    },
+    StandIn {
+        name: "monitoring-agent",
+        version: "v1.0.0",
+        images: &["monitoring-agent:v1.0.0"],
+        port: "8080",
+        root: "/www",
+    },
+    StandIn {
+        name: "monitoring-agent",
+        version: "v2.0",
+        images: &["monitoring-agent:v2.0"],
+        port: "8080",
+        root: "/www",
+    },
+    StandIn {
+        name: "monitoring-agent",
+        version: "v3.0",
+        images: &["monitoring-agent:v3.0"],
+        port: "8080",
+        root: "/www",
+    },
+];
+
+/// The names that the manifests give to node-exporter.
+const NODE_EXPORTER: [&str; 3] = [
+    "prom/node-exporter:v0.18.1",
+    "prom/node-exporter:v1.3.1",
+    "quay.io/prometheus/node-exporter:v1.6.1",
+];
+
+/// Builds the image archives of the end-to-end tests into `dir`.
+///
+/// # Errors
+/// When a package cannot be had or a file not be written.
+pub fn build_all(dir: &Path, cache: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+    for standin in STANDINS {
+        let file = format!("{}-{}.tar", standin.name, standin.version);
+        standin.image(cache)?.write(&dir.join(file))?;
+    }
+    let alpine = [
+        "dd3av2v4785k4i.xuanyuan.run/library/alpine:latest",
+        "busybox:latest",
+    ];
+    busybox(&alpine, cache)?.write(&dir.join("busybox.tar"))?;
+    node_exporter(cache)?.write(&dir.join("node-exporter.tar"))
+}
+
+/// Builds the two versions of the demo's image into `dir`.
+///
+/// # Errors
+/// As [`build_all`].
+pub fn build_demo(dir: &Path, cache: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+    for (version, image) in [("v1", "demo/hello:v1"), ("v2", "demo/hello:v2")] {
+        demo_image(version, image, cache)?.write(&dir.join(format!("hello-{version}.tar")))?;
+    }
+    Ok(())
+}
+
+fn demo_image(version: &str, image: &str, cache: &Path) -> anyhow::Result<Image> {
+    let mut built = served("hello", version, &[image], cache)?;
+    built
+        .env
+        .extend(["STANDIN_PORT=8080".into(), "STANDIN_ROOT=/www".into()]);
+    Ok(built)
+}
+
+impl StandIn {
+    fn image(&self, cache: &Path) -> anyhow::Result<Image> {
+        let mut image = served(self.name, self.version, self.images, cache)?;
+        image.env.push(format!("STANDIN_PORT={}", self.port));
+        image.env.push(format!("STANDIN_ROOT={}", self.root));
+        Ok(image.folder(self.root.trim_start_matches('/'), 0o755))
+    }
+}
+
+fn served(name: &str, version: &str, names: &[&str], cache: &Path) -> anyhow::Result<Image> {
+    let mut image = busybox(names, cache)?.file("standin", SCRIPT, 0o755).file(
+        "www/index.html",
+        format!("{name} {version}\n"),
+        0o644,
+    );
+    for page in ["health", "healthz", "ready", "startup", "metrics"] {
+        image = image.file(&format!("www/{page}"), "ok\n", 0o644);
+    }
+    image.entrypoint = vec!["/standin".into()];
+    image.env.push(format!("STANDIN_NAME={name}"));
+    image.env.push(format!("STANDIN_VERSION={version}"));
+    Ok(image)
+}
+
+fn busybox(names: &[&str], cache: &Path) -> anyhow::Result<Image> {
+    let files = debian::unpack("busybox-static", cache)?;
+    let program = fs::read(files.join("bin/busybox")).context("read busybox")?;
+    let mut image = Image {
+        names: owned(names),
+        ..Image::default()
+    }
+    .file("bin/busybox", program, 0o755)
+    .file(
+        "etc/passwd",
+        "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
+        0o644,
+    )
+    .file("etc/group", "root:x:0:\nnogroup:x:65534:\n", 0o644)
+    .folder("tmp", 0o1777)
+    .folder("var/log", 0o755)
+    .folder("var/run", 0o755);
+    for applet in APPLETS {
+        let path = PathBuf::from("bin").join(applet);
+        image.files.insert(path, Node::Link("busybox".into()));
+    }
+    image.entrypoint = vec!["/bin/sh".into()];
+    image.env = vec!["PATH=/bin".into()];
+    Ok(image)
+}
+
+fn node_exporter(cache: &Path) -> anyhow::Result<Image> {
+    let files = debian::unpack("prometheus-node-exporter", cache)?;
+    let program = files.join("usr/bin/prometheus-node-exporter");
+    let mut image = Image {
+        names: owned(&NODE_EXPORTER),
+        ..Image::default()
+    }
+    .file(
+        "bin/node_exporter",
+        fs::read(&program).context("read node-exporter")?,
+        0o755,
+    )
+    .file("etc/passwd", "nobody:x:65534:65534::/:/bin/false\n", 0o644);
+    for library in debian::libraries(&program)? {
+        let inside = library.strip_prefix("/").unwrap_or(&library).to_owned();
+        let bytes = fs::read(&library).with_context(|| format!("read {}", library.display()))?;
+        image.files.insert(inside, Node::File(bytes, 0o755));
+    }
+    image.entrypoint = vec!["/bin/node_exporter".into()];
+    Ok(image)
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
