@@ -2,6 +2,7 @@
 //! that the crate `machinery` embeds.
 
 mod definitions;
+mod presence;
 mod tables;
 
 /// The catalogue itself, not the crate around it: the generator must run also when the generated code is stale.
@@ -29,9 +30,11 @@ const META_TYPES: &[&str] = &[
 pub(crate) fn run() -> Result<()> {
     let crate_dir = machinery_dir();
     let definitions = definitions::read(&crate_dir.join("schema/definitions.json.gz"))?;
+    let wire = serde_json::from_slice(&std::fs::read(crate_dir.join("schema/wire.json"))?)?;
+    let tables = tables::render(&definitions, &wire, &roots())?;
     write(
         &crate_dir.join("src/schema/generated.rs"),
-        tables::render(&definitions, &roots())?.as_bytes(),
+        tables.as_bytes(),
     )
 }
 

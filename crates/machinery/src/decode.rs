@@ -1,7 +1,19 @@
-//! Reads request bodies: JSON or YAML into a checked value.
+//! Reads request bodies: JSON, YAML or protobuf into a checked value.
+//!
+//! Three steps: the body becomes a tree ([`tree`], [`protobuf`]), its `apiVersion` and `kind` are compared with what
+//! the path asks for ([`identity`]), and the tree is brought into the form that upstream's round trip through its Go
+//! types would give it ([`shape`]): unknown fields, nulls and empty optional values gone, quantities and times canonical.
+
+mod go;
+mod identity;
+mod path;
+mod protobuf;
+mod shape;
+mod tree;
+
 use serde_json::Value;
 
-use crate::{Kind, status::Result};
+use crate::{Kind, Status, schema, status::Result};
 
 /// The query parameter `fieldValidation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,14 +51,64 @@ pub struct Decoded {
 ///
 /// # Errors
 /// 400 with upstream's text for bad syntax, wrong types, wrong kind, and (strict) unknown or duplicate fields.
-pub fn decode(_kind: &Kind, _body: &[u8], _media: Media, _mode: FieldValidation) -> Result<Decoded> {
-    todo!()
+pub fn decode(kind: &Kind, body: &[u8], media: Media, mode: FieldValidation) -> Result<Decoded> {
+    let unrecognized = |why: String| {
+        let summary = go::summarize(body);
+        let text = format!(
+            "the object provided is unrecognized (must be of type {}): {why} ({summary})",
+            kind.kind
+        );
+        Status::bad_request(text)
+    };
+    let parsed = match media {
+        Media::Json => tree::from_json(body).map_err(|why| unrecognized(go::no_kind(&why)))?,
+        Media::Yaml => tree::from_yaml(body).map_err(unrecognized)?,
+        Media::Protobuf => protobuf::read(kind, body).map_err(unrecognized)?,
+    };
+    let mut value = parsed.value;
+    let found = identity::resolve(kind, &mut value).map_err(unrecognized)?;
+    finish(kind, &found, value, parsed.duplicates, mode)
 }
 
 /// Checks an object made by a patch as [`decode`] checks a body.
 ///
 /// # Errors
 /// As [`decode`].
-pub fn check(_kind: &Kind, _value: Value, _mode: FieldValidation) -> Result<Decoded> {
-    todo!()
+pub fn check(kind: &Kind, mut value: Value, mode: FieldValidation) -> Result<Decoded> {
+    let found = identity::resolve(kind, &mut value).map_err(Status::bad_request)?;
+    finish(kind, &found, value, Vec::new(), mode)
+}
+
+fn finish(
+    kind: &Kind,
+    found: &identity::Identity,
+    mut value: Value,
+    duplicates: Vec<String>,
+    mode: FieldValidation,
+) -> Result<Decoded> {
+    let refuse = |why: String| {
+        let text = format!(
+            "{} in version \"{}\" cannot be handled as a {}: {why}",
+            found.kind, found.version, kind.kind
+        );
+        Status::bad_request(text)
+    };
+    found.accept(kind).map_err(refuse)?;
+    let table = schema::find(found.type_name())
+        .ok_or_else(|| Status::internal(format!("{} has no field table", kind.kind)))?;
+    let unknown = shape::normalize(table, &mut value).map_err(refuse)?;
+    found.matches_version(kind).map_err(Status::bad_request)?;
+    let mut warnings = duplicates;
+    warnings.extend(unknown);
+    match mode {
+        FieldValidation::Strict if !warnings.is_empty() => Err(refuse(format!(
+            "strict decoding error: {}",
+            warnings.join(", ")
+        ))),
+        FieldValidation::Ignore => Ok(Decoded {
+            value,
+            warnings: Vec::new(),
+        }),
+        FieldValidation::Strict | FieldValidation::Warn => Ok(Decoded { value, warnings }),
+    }
 }

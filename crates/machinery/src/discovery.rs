@@ -1,32 +1,239 @@
 //! Discovery: `/api`, `/apis` (plain and aggregated), `/apis/GROUP`, `/apis/GROUP/VERSION`.
-use serde_json::Value;
+//!
+//! All of it is read off the catalogue, in its order.
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Kind, Scope,
+    catalogue::{self, Subresource},
+};
 
 /// `/api`: `APIVersions`.
 #[must_use]
-pub fn api_versions(_server_address: &str) -> Value {
-    todo!()
+pub fn api_versions(server_address: &str) -> Value {
+    json!({
+        "kind": "APIVersions",
+        "versions": versions("").iter().map(|v| Value::from(*v)).collect::<Vec<_>>(),
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server_address}],
+    })
 }
 
 /// `/apis`: `APIGroupList`.
 #[must_use]
 pub fn api_groups() -> Value {
-    todo!()
+    let groups: Vec<Value> = groups().into_iter().map(group_entry).collect();
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
 /// `/apis/GROUP`: `APIGroup`.
 #[must_use]
-pub fn api_group(_group: &str) -> Option<Value> {
-    todo!()
+pub fn api_group(group: &str) -> Option<Value> {
+    let group = groups().into_iter().find(|known| *known == group)?;
+    let mut entry = group_entry(group);
+    entry["kind"] = "APIGroup".into();
+    entry["apiVersion"] = "v1".into();
+    Some(entry)
 }
 
 /// `/api/v1`, `/apis/GROUP/VERSION`: `APIResourceList`.
 #[must_use]
-pub fn resource_list(_group: &str, _version: &str) -> Option<Value> {
-    todo!()
+pub fn resource_list(group: &str, version: &str) -> Option<Value> {
+    let mut resources = Vec::new();
+    for kind in kinds_of(group, version) {
+        resources.push(resource(kind));
+        resources.extend(kind.subresources.iter().map(|sub| subresource(kind, sub)));
+    }
+    if resources.is_empty() {
+        return None;
+    }
+    let list = json!({"kind": "APIResourceList", "groupVersion": group_version(group, version), "resources": resources});
+    Some(if group.is_empty() {
+        list
+    } else {
+        with(list, "apiVersion", "v1".into())
+    })
 }
 
 /// `APIGroupDiscoveryList` (`apidiscovery.k8s.io/v2` or `v2beta1`) of `/api` (core) or `/apis`.
 #[must_use]
-pub fn aggregated(_core: bool, _version: &str) -> Value {
-    todo!()
+pub fn aggregated(core: bool, version: &str) -> Value {
+    let groups = if core { vec![""] } else { groups() };
+    let items: Vec<Value> = groups.into_iter().map(aggregated_group).collect();
+    json!({
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": format!("apidiscovery.k8s.io/{version}"),
+        "metadata": {},
+        "items": items,
+    })
+}
+
+/// The paths that discovery and `OpenAPI` serve, for the list at `/`.
+#[must_use]
+pub fn paths() -> Vec<String> {
+    let mut paths = vec![
+        "/api".to_owned(),
+        "/apis".to_owned(),
+        "/openapi/v3".to_owned(),
+    ];
+    for (group, version) in catalogue::group_versions() {
+        if group.is_empty() {
+            paths.push(format!("/api/{version}"));
+        } else {
+            paths.push(format!("/apis/{group}"));
+            paths.push(format!("/apis/{group}/{version}"));
+        }
+    }
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+/// The named groups, in order.
+fn groups() -> Vec<&'static str> {
+    let mut groups: Vec<&str> = catalogue::group_versions()
+        .into_iter()
+        .map(|(group, _)| group)
+        .collect();
+    groups.dedup();
+    groups.retain(|group| !group.is_empty());
+    groups
+}
+
+fn versions(group: &str) -> Vec<&'static str> {
+    catalogue::group_versions()
+        .into_iter()
+        .filter(|(of, _)| *of == group)
+        .map(|(_, version)| version)
+        .collect()
+}
+
+fn kinds_of(group: &str, version: &str) -> impl Iterator<Item = &'static Kind> {
+    catalogue::kinds()
+        .iter()
+        .filter(move |kind| kind.group == group && kind.version == version)
+}
+
+fn group_version(group: &str, version: &str) -> String {
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
+}
+
+fn group_entry(group: &str) -> Value {
+    let versions: Vec<Value> = versions(group)
+        .iter()
+        .map(|version| json!({"groupVersion": group_version(group, version), "version": version}))
+        .collect();
+    json!({"name": group, "preferredVersion": versions.first(), "versions": versions})
+}
+
+fn resource(kind: &Kind) -> Value {
+    let mut entry = json!({
+        "name": kind.plural,
+        "singularName": kind.singular,
+        "namespaced": kind.is_namespaced(),
+        "kind": kind.kind,
+        "verbs": kind.verbs,
+    });
+    for (name, list) in [
+        ("shortNames", kind.short_names),
+        ("categories", kind.categories),
+    ] {
+        if !list.is_empty() {
+            entry[name] = list.into();
+        }
+    }
+    if kind.verbs.contains(&"list") {
+        entry["storageVersionHash"] = storage_version_hash(kind).into();
+    }
+    entry
+}
+
+fn subresource(kind: &Kind, sub: &Subresource) -> Value {
+    let mut entry = json!({
+        "name": format!("{}/{}", kind.plural, sub.name),
+        "singularName": "",
+        "namespaced": kind.is_namespaced(),
+        "kind": sub.kind,
+        "verbs": sub.verbs,
+    });
+    if sub.group != kind.group {
+        entry["group"] = sub.group.into();
+        entry["version"] = sub.version.into();
+    }
+    entry
+}
+
+/// The first eight bytes of SHA-256 over group, version and kind, as upstream makes it.
+fn storage_version_hash(kind: &Kind) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use sha2::{Digest as _, Sha256};
+    // Both kinds of events are stored in the core form.
+    let group = if kind.storage == "events" {
+        ""
+    } else {
+        kind.group
+    };
+    let digest = Sha256::digest(format!("{group}/{}/{}", kind.version, kind.kind));
+    STANDARD.encode(&digest[..8])
+}
+
+fn aggregated_group(group: &str) -> Value {
+    let versions: Vec<Value> = versions(group)
+        .iter()
+        .map(|version| {
+            let resources: Vec<Value> = kinds_of(group, version).map(aggregated_resource).collect();
+            json!({"version": version, "resources": resources, "freshness": "Current"})
+        })
+        .collect();
+    let mut metadata = json!({"creationTimestamp": null});
+    if !group.is_empty() {
+        metadata["name"] = group.into();
+    }
+    json!({"metadata": metadata, "versions": versions})
+}
+
+fn aggregated_resource(kind: &'static Kind) -> Value {
+    let mut entry = json!({
+        "resource": kind.plural,
+        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "scope": match kind.scope { Scope::Cluster => "Cluster", Scope::Namespaced => "Namespaced" },
+        "singularResource": kind.singular,
+        "verbs": kind.verbs,
+    });
+    for (name, list) in [
+        ("shortNames", kind.short_names),
+        ("categories", kind.categories),
+    ] {
+        if !list.is_empty() {
+            entry[name] = list.into();
+        }
+    }
+    let subresources: Vec<Value> = kind
+        .subresources
+        .iter()
+        .map(|sub| {
+            json!({
+                "subresource": sub.name,
+                "responseKind": {"group": sub.group, "version": sub.version, "kind": sub.kind},
+                "verbs": sub.verbs,
+            })
+        })
+        .collect();
+    if !subresources.is_empty() {
+        entry["subresources"] = subresources.into();
+    }
+    entry
+}
+
+fn with(value: Value, name: &str, field: Value) -> Value {
+    let mut map = match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    };
+    map.insert(name.into(), field);
+    Value::Object(map)
 }

@@ -34,9 +34,9 @@ pub enum Shape {
     /// An object of a known type.
     Object(&'static Type),
     /// A list.
-    List(&'static Shape),
+    List(&'static Self),
     /// A map from string.
-    Map(&'static Shape),
+    Map(&'static Self),
 }
 
 /// How server-side apply treats a list or map (`x-kubernetes-list-type`, `x-kubernetes-map-type`).
@@ -69,6 +69,11 @@ pub struct Field {
     pub patch_retain_keys: bool,
     /// `x-kubernetes-patch-merge-key`, empty for none.
     pub patch_merge_key: &'static str,
+    /// Whether an empty value (`""`, `0`, `false`, `[]`, `{}`) is not written, as upstream's Go types say (`omitempty`
+    /// on a field that is no pointer).
+    pub omit_empty: bool,
+    /// Field number in protobuf, 0 for none. A field of an embedded struct has the number of that struct in the high byte.
+    pub wire: u16,
     /// Default of the field as a string, where server-side apply needs it for a list-map key (`TCP`).
     pub default: Option<&'static str>,
 }

@@ -1,11 +1,62 @@
 //! Field selectors: the value of a selectable field of an object.
+
 use serde_json::Value;
 
 use crate::Kind;
 
 /// The value that `field` (such as `spec.nodeName`, `status.phase`, `metadata.name`) has in `object`;
-/// `None` if the kind does not support that field.
+/// `None` if the kind does not support that field. `object` is in the stored form.
 #[must_use]
-pub fn field_value(_kind: &Kind, _object: &Value, _field: &str) -> Option<String> {
-    todo!()
+pub fn field_value(kind: &Kind, object: &Value, field: &str) -> Option<String> {
+    match field {
+        "metadata.name" => return Some(read(object, field)),
+        "metadata.namespace" if kind.is_namespaced() => return Some(read(object, field)),
+        // upstream keeps this alias for the first clients
+        "spec.host" if kind.kind == "Pod" => return Some(read(object, "spec.nodeName")),
+        "name" if kind.kind == "Namespace" => return Some(read(object, "metadata.name")),
+        _ => {}
+    }
+    if !kind.selectable.contains(&field) {
+        return None;
+    }
+    Some(match (kind.storage, field) {
+        ("events", _) => event(object, field),
+        ("pods", "status.podIPs") => pod_ips(object),
+        _ => read(object, field),
+    })
+}
+
+/// Events are stored in the form of the core group, whichever group asks.
+fn event(object: &Value, field: &str) -> String {
+    match field {
+        "source" => match read(object, "source.component") {
+            component if component.is_empty() => read(object, "reportingComponent"),
+            component => component,
+        },
+        "reportingController" => read(object, "reportingComponent"),
+        _ => match field.strip_prefix("regarding.") {
+            Some(rest) => read(object, &format!("involvedObject.{rest}")),
+            None => read(object, field),
+        },
+    }
+}
+
+fn pod_ips(object: &Value) -> String {
+    let list = object.pointer("/status/podIPs").and_then(Value::as_array);
+    let ips = list
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry["ip"].as_str());
+    ips.collect::<Vec<_>>().join(",")
+}
+
+/// A field as text; an absent one reads as Go's zero value.
+fn read(object: &Value, field: &str) -> String {
+    let value = field.split('.').try_fold(object, |at, name| at.get(name));
+    match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(scalar @ (Value::Bool(_) | Value::Number(_))) => scalar.to_string(),
+        _ if matches!(field, "spec.unschedulable" | "spec.hostNetwork") => "false".into(),
+        _ => String::new(),
+    }
 }

@@ -40,6 +40,13 @@ pub(crate) fn closure<'a>(
     Ok(reached)
 }
 
+/// Whether a definition requires the field.
+pub(crate) fn requires(definition: &Value, field: &str) -> bool {
+    definition["required"]
+        .as_array()
+        .is_some_and(|names| names.iter().any(|name| name == field))
+}
+
 /// The name of the definition that a schema refers to.
 pub(crate) fn reference(schema: &Value) -> Option<&str> {
     schema.get("$ref")?.as_str()?.strip_prefix("#/definitions/")

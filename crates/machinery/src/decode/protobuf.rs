@@ -1,0 +1,223 @@
+//! The Kubernetes protobuf envelope and the messages in it, read by the field numbers of the field tables.
+//!
+//! kubectl sends some bodies as protobuf whatever the server offers (`auth can-i`, `debug`), so the API has to read them.
+//! Nothing is ever written as protobuf.
+
+mod wire;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use self::wire::{Payload, Reader, Wrong};
+use super::tree::{self, Parsed};
+use crate::{
+    Kind, catalogue,
+    schema::{self, Field, Shape, Type},
+};
+
+/// The first bytes of every protobuf body.
+const MAGIC: &[u8] = b"k8s\0";
+/// Messages nest at most so deep.
+const DEPTH: usize = 64;
+
+/// Reads a body: the envelope names the kind of the message in it.
+pub(super) fn read(expected: &Kind, body: &[u8]) -> Result<Parsed, String> {
+    let unknown = body.strip_prefix(MAGIC).ok_or(
+        "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]",
+    )?;
+    let envelope = Envelope::read(unknown).map_err(|wrong| wrong.to_string())?;
+    if envelope.content_type == "application/json" {
+        return tree::from_json(envelope.raw);
+    }
+    let (group, version) = envelope
+        .api_version
+        .split_once('/')
+        .unwrap_or(("", &envelope.api_version));
+    let known = catalogue::find_kind(group, version, &envelope.kind);
+    let type_name = known.map_or(expected.type_name, |kind| kind.type_name);
+    let table = schema::find(type_name).ok_or_else(|| format!("{type_name} has no field table"))?;
+    let mut map = Map::new();
+    message(table, 0, envelope.raw, &mut map, DEPTH).map_err(|wrong| wrong.to_string())?;
+    if !envelope.api_version.is_empty() {
+        map.insert("apiVersion".into(), envelope.api_version.into());
+        map.insert("kind".into(), envelope.kind.into());
+    }
+    Ok(Parsed {
+        value: Value::Object(map),
+        duplicates: Vec::new(),
+    })
+}
+
+/// `runtime.Unknown`.
+#[derive(Default)]
+struct Envelope<'a> {
+    api_version: String,
+    kind: String,
+    raw: &'a [u8],
+    content_type: String,
+}
+
+impl<'a> Envelope<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, Wrong> {
+        let mut envelope = Self::default();
+        let mut reader = Reader::new(bytes);
+        while let Some((number, payload)) = reader.next()? {
+            match number {
+                1 => {
+                    let mut meta = Reader::new(payload.bytes()?);
+                    while let Some((number, payload)) = meta.next()? {
+                        match number {
+                            1 => envelope.api_version = payload.text()?,
+                            2 => envelope.kind = payload.text()?,
+                            _ => {}
+                        }
+                    }
+                }
+                2 => envelope.raw = payload.bytes()?,
+                4 => envelope.content_type = payload.text()?,
+                _ => {}
+            }
+        }
+        Ok(envelope)
+    }
+}
+
+/// Reads a message of type `table` into `map`. `embedded` is the number of the embedded message that the bytes are, or 0.
+fn message(
+    table: &'static Type,
+    embedded: u16,
+    bytes: &[u8],
+    map: &mut Map<String, Value>,
+    depth: usize,
+) -> Result<(), Wrong> {
+    let depth = depth.checked_sub(1).ok_or(Wrong::Deep)?;
+    let mut reader = Reader::new(bytes);
+    while let Some((number, payload)) = reader.next()? {
+        let Ok(number) = u8::try_from(number) else {
+            continue;
+        };
+        let wire = embedded * 256 + u16::from(number);
+        if let Some(field) = table.fields.iter().find(|field| field.wire == wire) {
+            add(field, payload, map, depth)?;
+        } else if embedded == 0 && table.fields.iter().any(|field| field.wire / 256 == wire) {
+            message(table, wire, payload.bytes()?, map, depth)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds one occurrence of a field: repeated fields and maps come in several.
+fn add(
+    field: &Field,
+    payload: Payload<'_>,
+    map: &mut Map<String, Value>,
+    depth: usize,
+) -> Result<(), Wrong> {
+    match field.shape {
+        Shape::List(item) => {
+            let list = map
+                .entry(field.name)
+                .or_insert_with(|| Value::Array(Vec::new()));
+            if let (Value::Array(list), read) = (list, value(*item, payload, depth)?) {
+                list.push(read);
+            }
+        }
+        Shape::Map(item) => {
+            let entries = map
+                .entry(field.name)
+                .or_insert_with(|| Value::Object(Map::new()));
+            if let (Value::Object(entries), (key, read)) = (entries, entry(*item, payload, depth)?)
+            {
+                entries.insert(key, read);
+            }
+        }
+        shape => {
+            let read = value(shape, payload, depth)?;
+            map.insert(field.name.into(), read);
+        }
+    }
+    Ok(())
+}
+
+/// An entry of a map: a message of key and value.
+fn entry(shape: Shape, payload: Payload<'_>, depth: usize) -> Result<(String, Value), Wrong> {
+    let mut key = String::new();
+    let mut read = Value::Null;
+    let mut reader = Reader::new(payload.bytes()?);
+    while let Some((number, payload)) = reader.next()? {
+        match number {
+            1 => key = payload.text()?,
+            2 => read = value(shape, payload, depth)?,
+            _ => {}
+        }
+    }
+    Ok((key, read))
+}
+
+fn value(shape: Shape, payload: Payload<'_>, depth: usize) -> Result<Value, Wrong> {
+    Ok(match shape {
+        Shape::String => payload.text()?.into(),
+        Shape::Bool => (payload.integer()? != 0).into(),
+        Shape::Int32 | Shape::Int64 => payload.integer()?.into(),
+        Shape::Float => payload.float()?.into(),
+        Shape::Bytes => STANDARD.encode(payload.bytes()?).into(),
+        Shape::Quantity => member(payload.bytes()?, 1)?
+            .map_or_else(|| Ok("0".into()), |p| p.text())?
+            .into(),
+        Shape::IntOrString => int_or_string(payload.bytes()?)?,
+        Shape::Time | Shape::MicroTime => time(payload.bytes()?)?,
+        Shape::Any => match member(payload.bytes()?, 1)? {
+            Some(raw) => serde_json::from_slice(raw.bytes()?).map_err(|_| Wrong::Json)?,
+            None => Value::Null,
+        },
+        Shape::Object(table) => {
+            let mut map = Map::new();
+            message(table, 0, payload.bytes()?, &mut map, depth)?;
+            Value::Object(map)
+        }
+        Shape::List(item) => {
+            let mut list = Vec::new();
+            let mut reader = Reader::new(payload.bytes()?);
+            while let Some((_, payload)) = reader.next()? {
+                list.push(value(*item, payload, depth)?);
+            }
+            Value::Array(list)
+        }
+        Shape::Map(_) => Value::Null,
+    })
+}
+
+fn int_or_string(bytes: &[u8]) -> Result<Value, Wrong> {
+    let is_text = member(bytes, 1)?.map_or(Ok(0), |p| p.integer())? != 0;
+    let number = if is_text { 3 } else { 2 };
+    match member(bytes, number)? {
+        Some(payload) if is_text => Ok(payload.text()?.into()),
+        Some(payload) => Ok(payload.integer()?.into()),
+        None if is_text => Ok("".into()),
+        None => Ok(0.into()),
+    }
+}
+
+/// An empty message is Go's zero time, which stands for none.
+fn time(bytes: &[u8]) -> Result<Value, Wrong> {
+    if bytes.is_empty() {
+        return Ok(Value::Null);
+    }
+    let part = |number| member(bytes, number)?.map_or(Ok(0), |p| p.integer());
+    let nanos = i32::try_from(part(2)?).map_err(|_| Wrong::Time)?;
+    let time = Timestamp::new(part(1)?, nanos).map_err(|_| Wrong::Time)?;
+    Ok(time.to_string().into())
+}
+
+/// The last field of that number.
+fn member(bytes: &[u8], wanted: u64) -> Result<Option<Payload<'_>>, Wrong> {
+    let mut reader = Reader::new(bytes);
+    let mut found = None;
+    while let Some((number, payload)) = reader.next()? {
+        if number == wanted {
+            found = Some(payload);
+        }
+    }
+    Ok(found)
+}
