@@ -123,7 +123,8 @@ impl<'a> Plan<'a> {
         } else {
             self.state.volatile.insert(key.clone());
         }
-        self.state.bytes += size(&entry) - previous.as_ref().map_or(0, size).min(self.state.bytes);
+        self.state.bytes += size(&entry);
+        self.state.bytes -= previous.as_ref().map_or(0, size);
         self.state.entries.insert(key, entry.clone());
         self.events.push(Event {
             revision,
@@ -138,7 +139,7 @@ impl<'a> Plan<'a> {
         } else {
             self.state.volatile.remove(&write.key);
         }
-        self.state.bytes -= previous.as_ref().map_or(0, size).min(self.state.bytes);
+        self.state.bytes -= previous.as_ref().map_or(0, size);
         self.state.entries.remove(&write.key);
         self.events.push(Event {
             revision: self.state.revision,

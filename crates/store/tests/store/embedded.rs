@@ -1,55 +1,7 @@
 //! The embedded store from outside: conflicts, durability, feeds, restarts.
 
-use std::{path::Path, sync::Arc};
-
-use bytes::Bytes;
-use pandaemon_store::{
-    Durability, Embedded, Error, Event, Expect, Feed, Op, Options, Revision, Store, Write,
-};
-
-fn open(directory: &Path) -> Embedded {
-    Embedded::open(directory, Options::default()).unwrap()
-}
-
-fn put(key: &str, expect: Expect, value: &str) -> Write {
-    let op = Op::Put(Bytes::copy_from_slice(value.as_bytes()));
-    Write {
-        key: key.into(),
-        expect,
-        op,
-        durability: Durability::Durable,
-    }
-}
-
-fn beat(key: &str, expect: Expect, value: &str) -> Write {
-    Write {
-        durability: Durability::Volatile,
-        ..put(key, expect, value)
-    }
-}
-
-fn delete(key: &str, revision: Revision) -> Write {
-    let (op, durability) = (Op::Delete, Durability::Durable);
-    Write {
-        key: key.into(),
-        expect: Expect::At(revision),
-        op,
-        durability,
-    }
-}
-
-fn show(event: &Event) -> String {
-    let text = |entry: &pandaemon_store::Entry| {
-        let value = String::from_utf8_lossy(&entry.value).into_owned();
-        format!(
-            "{}={value}@{}/{}",
-            entry.key, entry.create_revision, entry.mod_revision
-        )
-    };
-    let entry = event.entry.as_ref().map_or_else(|| "-".to_owned(), text);
-    let previous = event.previous.as_ref().map_or_else(|| "-".to_owned(), text);
-    format!("{}: {previous} -> {entry}", event.revision)
-}
+use crate::common::{beat, delete, open, put, show, state};
+use pandaemon_store::{Durability, Embedded, Error, Expect, Feed, Options, Store, Write};
 
 async fn read(feed: &mut dyn Feed, count: usize) -> Vec<String> {
     let mut events = Vec::new();
@@ -57,19 +9,6 @@ async fn read(feed: &mut dyn Feed, count: usize) -> Vec<String> {
         events.extend(feed.next().await.unwrap().iter().map(show));
     }
     events
-}
-
-fn state(store: &Embedded) -> Vec<String> {
-    let snapshot = store.snapshot();
-    let show = |(key, entry): (&Arc<str>, &pandaemon_store::Entry)| {
-        assert_eq!(key, &entry.key);
-        let value = String::from_utf8_lossy(&entry.value);
-        format!(
-            "{key}={value}@{}/{}",
-            entry.create_revision, entry.mod_revision
-        )
-    };
-    snapshot.entries.iter().map(show).collect()
 }
 
 #[tokio::test]

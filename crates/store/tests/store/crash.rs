@@ -1,0 +1,159 @@
+//! kill -9 under load: what was acknowledged is there after the next start, and nothing else.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use crate::common::{beat, delete, put};
+use pandaemon_store::{Embedded, Expect, Options, Revision, Store as _};
+
+const WRITERS: usize = 24;
+
+fn options() -> Options {
+    // Small, so that kills hit checkpoints as well.
+    Options {
+        log_bytes: 200_000,
+        ..Options::default()
+    }
+}
+
+/// The operation number `n` of a writer leaves this value, or none.
+fn value(n: u64) -> Option<String> {
+    (n % 7 != 6).then(|| {
+        format!(
+            "{n}:{}",
+            "v".repeat(500 + usize::try_from(n % 900).unwrap())
+        )
+    })
+}
+
+/// Not a test: the process that is killed. It works in the current directory.
+#[test]
+#[ignore = "started by the other test"]
+fn child() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .unwrap();
+    let store = Embedded::open("store", options()).unwrap();
+    runtime.block_on(async {
+        let writers = (0..WRITERS).map(|writer| work(&store, writer));
+        futures::future::join_all(writers).await;
+    });
+}
+
+async fn work(store: &Embedded, writer: usize) {
+    let key = format!("/{}/{writer}", std::process::id());
+    let mut expect = Expect::Absent;
+    for n in 0.. {
+        let write = match (value(n), expect) {
+            (Some(value), _) => put(&key, expect, &value),
+            (None, Expect::At(revision)) => delete(&key, revision),
+            (None, Expect::Absent) => unreachable!(),
+        };
+        let revision = store.commit(write).await.unwrap();
+        println!("ack {writer} {n} {revision}");
+        expect = if value(n).is_some() {
+            Expect::At(revision)
+        } else {
+            Expect::Absent
+        };
+        if n % 5 == 0 {
+            let beat = beat(&format!("/lease{key}/{n}"), Expect::Absent, "");
+            let revision = store.commit(beat).await.unwrap();
+            println!("beat {revision}");
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Acknowledged {
+    /// Last operation of each writer.
+    last: BTreeMap<usize, u64>,
+    revision: Revision,
+}
+
+fn killed_after(directory: &std::path::Path, time: Duration) -> (u32, Acknowledged) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "crash::child",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .current_dir(directory)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut acknowledged = Acknowledged::default();
+    let mut killer = None;
+    for line in lines {
+        let line = line.unwrap();
+        let words: Vec<u64> = line
+            .split(' ')
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        let complete = line.starts_with("ack ") || line.starts_with("beat ");
+        let Some(revision) = words.last().filter(|_| complete) else {
+            continue;
+        };
+        acknowledged.revision = acknowledged.revision.max(*revision);
+        if let [writer, n, _] = words[..] {
+            acknowledged
+                .last
+                .insert(usize::try_from(writer).unwrap(), n);
+        }
+        // The clock runs from the first acknowledgement, however slow the machine is.
+        if killer.is_none() {
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+            killer = Some(std::thread::spawn(move || {
+                std::thread::sleep(time);
+                nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+            }));
+        }
+    }
+    killer.unwrap().join().unwrap();
+    let pid = child.id();
+    assert!(!child.wait().unwrap().success());
+    (pid, acknowledged)
+}
+
+#[test]
+fn nothing_acknowledged_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut revision = 0;
+    let mut before: Vec<String> = Vec::new();
+    for time in [1, 20, 333, 77, 150, 5, 500, 240] {
+        let (pid, acknowledged) = killed_after(directory.path(), Duration::from_millis(time));
+        assert!(
+            acknowledged.revision > revision,
+            "a revision was used again"
+        );
+        let store = Embedded::open(directory.path().join("store"), options()).unwrap();
+        let snapshot = store.snapshot();
+        assert!(snapshot.revision >= acknowledged.revision);
+        revision = snapshot.revision;
+        for (writer, n) in &acknowledged.last {
+            let found = snapshot.entries.get(format!("/{pid}/{writer}").as_str());
+            let found = found.map(|entry| String::from_utf8(entry.value.to_vec()).unwrap());
+            // The write under way may or may not have arrived.
+            let allowed = [value(*n), value(n + 1)];
+            assert!(
+                allowed.contains(&found),
+                "writer {writer} after {n}: {found:?}"
+            );
+        }
+        let others = snapshot
+            .entries
+            .keys()
+            .filter(|key| !key.starts_with(&format!("/{pid}/")));
+        let others: Vec<String> = others.map(ToString::to_string).collect();
+        assert_eq!(others, before, "what earlier rounds left has changed");
+        before = snapshot.entries.keys().map(ToString::to_string).collect();
+    }
+}

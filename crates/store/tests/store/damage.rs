@@ -1,0 +1,80 @@
+//! Files that end early or hold wrong bytes.
+
+use std::{fs, path::Path};
+
+use crate::common::{copy, delete, open, put, state};
+use pandaemon_store::{Embedded, Error, Expect, Options, Store as _};
+
+/// Commits of several sizes, one batch each, with the state after each of them.
+async fn history(directory: &Path) -> (Embedded, Vec<Vec<String>>) {
+    let store = open(directory);
+    let mut states = vec![state(&store)];
+    for write in [
+        put("/a", Expect::Absent, "first"),
+        put("/b", Expect::Absent, &"x".repeat(300)),
+        delete("/a", 1),
+        put("/a", Expect::Absent, "again"),
+    ] {
+        store.commit(write).await.unwrap();
+        states.push(state(&store));
+    }
+    (store, states)
+}
+
+#[tokio::test]
+async fn a_log_that_is_cut_anywhere_opens_with_a_prefix() {
+    let root = tempfile::tempdir().unwrap();
+    let (_store, states) = history(&root.path().join("0")).await;
+    let log = fs::read(root.path().join("0/log-000000000001")).unwrap();
+    let used = log.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    // In turn: cut off, and followed by the space that was allocated ahead.
+    let mut reached = [0; 2];
+    for length in 0..=used {
+        let reached = &mut reached[length % 2];
+        let mut cut = log[..length].to_vec();
+        cut.resize(if length % 2 == 0 { length } else { 4096 }, 0);
+        let directory = root.path().join("cut");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("log-000000000001"), cut).unwrap();
+        // Twice, since the first start writes a segment of its own.
+        for _ in 0..2 {
+            let store = open(&directory);
+            let at = states
+                .iter()
+                .rposition(|known| *known == state(&store))
+                .unwrap();
+            assert!(at >= *reached, "{length} bytes");
+            *reached = at;
+        }
+        fs::remove_dir_all(&directory).unwrap();
+    }
+    assert_eq!(reached.into_iter().max(), Some(states.len() - 1));
+}
+
+#[tokio::test]
+async fn damage_before_good_frames_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let (store, _) = history(&root.path().join("0")).await;
+    let directory = root.path().join("1");
+    copy(&root.path().join("0"), &directory);
+    drop(store);
+    let path = directory.join("log-000000000001");
+    let mut log = fs::read(&path).unwrap();
+    log[30] ^= 1;
+    fs::write(&path, log).unwrap();
+    let error = Embedded::open(&directory, Options::default()).unwrap_err();
+    assert!(matches!(error, Error::Storage(_)), "{error:?}");
+    let text = format!(
+        "storage failed: {} is damaged at byte 0: restore the directory from a backup",
+        path.display()
+    );
+    assert_eq!(error.to_string(), text);
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_made_is_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("file"), "").unwrap();
+    let error = Embedded::open(root.path().join("file"), Options::default()).unwrap_err();
+    assert!(error.to_string().contains("open data directory"), "{error}");
+}

@@ -1,0 +1,123 @@
+//! A disk without space: writes fail whole, heartbeats go on, and it heals by itself.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::common::{beat, copy, open, put, state};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use pandaemon_store::{Embedded, Error, Expect, Options, Store as _};
+
+/// A file system of a few MB in memory.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn new(path: &Path, size: &str) -> Option<Self> {
+        fs::create_dir_all(path).unwrap();
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped: mounting a small file system needs root");
+            return None;
+        }
+        let options = format!("size={size}");
+        match mount(
+            Some("tmpfs"),
+            path,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some(options.as_str()),
+        ) {
+            Ok(()) => Some(Self(path.to_owned())),
+            Err(error) => {
+                println!("skipped: cannot mount a small file system: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        umount2(&self.0, MntFlags::MNT_DETACH).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn writes_fail_whole_and_come_back_with_the_space() {
+    let root = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::new(&root.path().join("disk"), "8m") else {
+        return;
+    };
+    let (directory, filler) = (disk.0.join("store"), disk.0.join("filler"));
+    fs::write(&filler, vec![1; 6 << 20]).unwrap();
+    let options = Options {
+        log_bytes: 512 << 10,
+        ..Options::default()
+    };
+    let store = Embedded::open(&directory, options.clone()).unwrap();
+    let value = "v".repeat(20_000);
+    let mut written = 0;
+    let error = loop {
+        match store
+            .commit(put(&format!("/{written:04}"), Expect::Absent, &value))
+            .await
+        {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(written > 10 && written < 150, "{written} writes");
+    assert!(matches!(error, Error::Storage(_)), "{error:?}");
+    assert!(
+        error.to_string().contains("No space left on device"),
+        "{error}"
+    );
+    for _ in 0..3 {
+        // Together with a heartbeat that needs no disk.
+        let durable = store.commit(put("/more", Expect::Absent, &value));
+        let (durable, beat) =
+            tokio::join!(durable, store.commit(beat("/lease", Expect::Absent, "")));
+        assert!(matches!(durable, Err(Error::Storage(_))), "{durable:?}");
+        assert!(matches!(beat, Ok(_) | Err(Error::Conflict(_))), "{beat:?}");
+    }
+    let acknowledged: Vec<String> = state(&store)
+        .into_iter()
+        .filter(|line| !line.starts_with("/lease"))
+        .collect();
+    assert_eq!(acknowledged.len(), written);
+    // A kill on the full disk loses nothing.
+    copy(&directory, &root.path().join("copy"));
+    assert_eq!(state(&open(&root.path().join("copy"))), acknowledged);
+
+    fs::remove_file(&filler).unwrap();
+    store
+        .commit(put("/more", Expect::Absent, &value))
+        .await
+        .unwrap();
+    let expected: Vec<String> = state(&store)
+        .into_iter()
+        .filter(|line| !line.starts_with("/lease"))
+        .collect();
+    copy(&directory, &root.path().join("copy2"));
+    assert_eq!(state(&open(&root.path().join("copy2"))), expected);
+    drop(store);
+    assert_eq!(
+        state(&Embedded::open(&directory, options).unwrap()),
+        expected
+    );
+}
+
+#[tokio::test]
+async fn a_read_only_directory_is_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::new(&root.path().join("disk"), "8m") else {
+        return;
+    };
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(None::<&str>, &disk.0, None::<&str>, flags, None::<&str>).unwrap();
+    let error = Embedded::open(&disk.0, Options::default()).unwrap_err();
+    assert!(
+        error.to_string().contains("Read-only file system"),
+        "{error}"
+    );
+}
