@@ -1,13 +1,21 @@
 //! Development tasks: `cargo run -p xtask -- TASK`.
 
 mod codegen;
+mod demo;
+mod images;
+mod tidy;
 
 use anyhow::{Result, bail};
 
 fn main() -> Result<()> {
-    let task = std::env::args().nth(1);
+    let mut words = std::env::args().skip(1);
+    let task = words.next();
+    let rest: Vec<String> = words.collect();
     match task.as_deref() {
         Some("codegen") => codegen::run(),
-        _ => bail!("tasks: codegen"),
+        Some("demo") => demo::run(&rest),
+        Some("images") => images::run(&rest),
+        Some("tidy") => tidy::run(),
+        _ => bail!("tasks: codegen, demo PROGRAM, images DIR, tidy"),
     }
 }

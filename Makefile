@@ -1,0 +1,62 @@
+# Two commands do everything on a fresh Debian 12 machine with a Rust toolchain:
+#   make demo    the main job: three nodes, real containers, a DaemonSet rolled out, updated, healed
+#   make test    installs what is missing and runs all tests
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+RELEASE := target/release/pandaemon
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# What nodes need to run containers, what images are made from, and the client.
+PACKAGES := containerd runc containernetworking-plugins iptables iproute2 util-linux mount gcc libc6-dev dpkg
+
+.PHONY: help demo up test bench soak lint clean deps kubectl images nextest release
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+deps:
+	@scripts/install-packages $(PACKAGES)
+	@scripts/install-kubectl
+
+release: deps
+	$(CARGO) build --release --locked --package pandaemon-cli
+
+demo: release ## the main job in one command, with real containers on three nodes
+	$(CARGO) build --release --locked --package xtask
+	$(SUDO) target/release/xtask demo $(RELEASE)
+
+up: release images ## leave a cluster of three nodes running (Ctrl-C ends it)
+	$(SUDO) $(RELEASE) up --nodes $(or $(NODES),3) --data-dir $(or $(DATA_DIR),$(CURDIR)/target/up) \
+	  --write-kubeconfig $(CURDIR)/target/kubeconfig --images $(CURDIR)/target/images
+
+images: deps
+	$(CARGO) build --release --locked --package xtask
+	target/release/xtask images target/images
+
+nextest:
+	@command -v cargo-nextest >/dev/null || $(CARGO) install --locked cargo-nextest
+
+lint: ## formatting, clippy, the house rules
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --quiet --locked --workspace --bin xtask
+
+test: deps nextest lint ## all tests, those on real containers included
+	$(CARGO) build --locked --workspace --bins
+	$(CARGO) nextest run --locked --workspace --profile ci -E 'not package(pandaemon-e2e)'
+	scripts/conformance target/debug/pandaemon
+	$(SUDO) env PANDAEMON_BIN=$(CURDIR)/target/debug/pandaemon "PATH=$$PATH" \
+	  $(CARGO) test --locked --workspace --test e2e
+
+bench: release ## measured numbers: memory, rollout time, store, planner, patches
+	scripts/measure $(RELEASE)
+	$(CARGO) bench --locked --workspace
+
+soak: deps nextest ## what needs longer than a test run may take
+	PROPTEST_CASES=20000 $(CARGO) nextest run --release --locked --workspace -E 'not package(pandaemon-e2e)'
+
+clean: ## end what this checkout started and remove what it built
+	scripts/sweep target/up
+	$(CARGO) clean

@@ -1,0 +1,228 @@
+//! `tidy`: the rules of the house that a compiler does not know. Also runs as a test.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Which of our crates a crate may use, beside itself. A crate is a permission.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("types", &[]),
+    ("placement", &["types"]),
+    ("planner", &["types", "placement"]),
+    ("podsync", &["types"]),
+    ("machinery", &["types"]),
+    ("runtime", &[]),
+    ("store", &[]),
+    ("cri", &[]),
+    ("server", &["types", "machinery", "store", "runtime"]),
+    ("controllers", &["types", "placement", "planner", "runtime"]),
+    ("agent", &["types", "podsync", "cri", "runtime"]),
+    ("hollow", &["types", "podsync", "runtime"]),
+    ("fleet", &["runtime"]),
+    (
+        "cli",
+        &[
+            "runtime",
+            "server",
+            "store",
+            "controllers",
+            "agent",
+            "hollow",
+            "fleet",
+        ],
+    ),
+    ("testkit", &[]),
+    ("e2e", &["testkit"]),
+];
+
+/// Crates that decide and therefore must not be able to act.
+const PURE: [&str; 5] = ["types", "placement", "planner", "podsync", "machinery"];
+
+/// What a pure crate must not list: each brings a clock, a socket, a task or a log.
+const IMPURE: [&str; 9] = [
+    "tokio",
+    "hyper",
+    "axum",
+    "kube",
+    "tonic",
+    "tracing",
+    "futures",
+    "nix",
+    "pandaemon-runtime",
+];
+
+/// Longest source file, tests left out.
+const FILE_LINES_MAX: usize = 500;
+
+/// Checks everything and lists every breach.
+///
+/// # Errors
+/// When a rule is broken or the tree cannot be read.
+pub(crate) fn run() -> Result<()> {
+    let root = root();
+    let mut breaches = Vec::new();
+    for manifest in manifests(&root)? {
+        check_manifest(&manifest, &mut breaches)?;
+    }
+    for file in sources(&root) {
+        check_source(&root, &file, &mut breaches)?;
+    }
+    check_invariants(&root, &mut breaches)?;
+    if breaches.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "{} breaches of the house rules:\n{}",
+        breaches.len(),
+        breaches.join("\n")
+    )
+}
+
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+fn manifests(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = vec![root.join("xtask/Cargo.toml"), root.join("e2e/Cargo.toml")];
+    for entry in fs::read_dir(root.join("crates"))? {
+        found.push(entry?.path().join("Cargo.toml"));
+    }
+    found.retain(|path| path.exists());
+    found.sort();
+    Ok(found)
+}
+
+fn check_manifest(manifest: &Path, breaches: &mut Vec<String>) -> Result<()> {
+    let text =
+        fs::read_to_string(manifest).with_context(|| format!("read {}", manifest.display()))?;
+    let folder = manifest
+        .parent()
+        .and_then(Path::file_name)
+        .unwrap_or_default();
+    let name = folder.to_string_lossy().into_owned();
+    if !text.contains("[lints]\nworkspace = true") {
+        breaches.push(format!("{name}: does not inherit the workspace's lints"));
+    }
+    let used = dependencies(&text);
+    if PURE.contains(&name.as_str()) {
+        let bad = IMPURE.iter().filter(|impure| used.contains(**impure));
+        breaches.extend(bad.map(|bad| format!("{name}: is pure and must not use {bad}")));
+    }
+    let Some((_, allowed)) = MAY_USE.iter().find(|(who, _)| *who == name) else {
+        if name != "xtask" {
+            breaches.push(format!("{name}: has no row in the table of allowed edges"));
+        }
+        return Ok(());
+    };
+    let ours = used
+        .iter()
+        .filter_map(|used| used.strip_prefix("pandaemon-"));
+    breaches.extend(
+        ours.filter(|used| !allowed.contains(used) && *used != name)
+            .map(|used| format!("{name}: must not use {used}")),
+    );
+    Ok(())
+}
+
+/// Names in `[dependencies]`; what only tests use does not count.
+fn dependencies(manifest: &str) -> BTreeSet<&str> {
+    manifest
+        .split("\n[")
+        .filter(|section| section.trim_start_matches('[').starts_with("dependencies]"))
+        .flat_map(str::lines)
+        .skip(1)
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .filter(|name| !name.is_empty() && !name.starts_with('#'))
+        .collect()
+}
+
+fn sources(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.join("crates"), root.join("xtask"), root.join("e2e")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok)
+        {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn check_source(root: &Path, file: &Path, breaches: &mut Vec<String>) -> Result<()> {
+    let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    let shown = file
+        .strip_prefix(root)
+        .unwrap_or(file)
+        .display()
+        .to_string();
+    if !text.starts_with("//!") && !text.starts_with("// @generated") {
+        breaches.push(format!("{shown}: no `//!` header"));
+    }
+    if file.ends_with("mod.rs") {
+        breaches.push(format!("{shown}: modules are foo.rs beside foo/"));
+    }
+    if let Some(line) = text.lines().position(|line| !line.is_ascii()) {
+        breaches.push(format!("{shown}:{}: not ASCII", line + 1));
+    }
+    let is_code = shown.contains("/src/") && !shown.contains("generated");
+    let lines = text
+        .split("\n#[cfg(test)]")
+        .next()
+        .unwrap_or_default()
+        .lines()
+        .count();
+    if is_code && !shown.ends_with("tests.rs") && lines > FILE_LINES_MAX {
+        breaches.push(format!(
+            "{shown}: {lines} lines, more than {FILE_LINES_MAX}"
+        ));
+    }
+    Ok(())
+}
+
+/// Every invariant of ARCHITECTURE.md whose proof is a test has a test of that name.
+fn check_invariants(root: &Path, breaches: &mut Vec<String>) -> Result<()> {
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).context("read ARCHITECTURE.md")?;
+    let mut code = String::new();
+    for file in sources(root) {
+        code.push_str(&fs::read_to_string(file)?);
+    }
+    for test in text.split('`').filter(|word| word.starts_with("inv_")) {
+        if !code.contains(&format!("fn {test}(")) {
+            breaches.push(format!(
+                "ARCHITECTURE.md names the test {test}, which is not there"
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_tidy() {
+        run().unwrap();
+    }
+
+    #[test]
+    fn only_the_dependencies_section_counts() {
+        let manifest = "[package]\nname = \"x\"\n\n[dependencies]\ntokio.workspace = true\n\
+             serde = { version = \"1\" }\n\n[dev-dependencies]\nkube.workspace = true\n";
+        assert_eq!(dependencies(manifest), BTreeSet::from(["serde", "tokio"]));
+    }
+}
