@@ -1,0 +1,113 @@
+//! What a pod demands of its node, read once from its spec.
+
+use std::sync::Arc;
+
+use pandaemon_types::{Claims, Labels as _, Name, NodeView, claims::ClaimingSpec};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use crate::{NodeSelectorTerm, Reason, Toleration, daemon_tolerations};
+
+/// What a pod demands of its node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PodNeeds {
+    /// The node it asks for by name.
+    pub node_name: Option<Name>,
+    /// Labels that the node must have.
+    pub node_selector: Vec<(Name, Name)>,
+    /// Terms of which one must hold; `None` without a required affinity.
+    pub affinity: Option<Vec<NodeSelectorTerm>>,
+    /// The taints it tolerates.
+    pub tolerations: Vec<Toleration>,
+    /// The resources and host ports it takes.
+    pub claims: Arc<Claims>,
+    /// Whether it lives in the node's network.
+    pub host_network: bool,
+}
+
+impl PodNeeds {
+    /// Reads a pod's spec.
+    #[must_use]
+    pub fn from_spec(spec: &Value) -> Self {
+        let claiming = ClaimingSpec::deserialize(spec).unwrap_or_default();
+        let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned();
+        let required =
+            spec.pointer("/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution");
+        let terms = required.filter(|value| value.is_object()).map(|required| {
+            let terms = list(required.get("nodeSelectorTerms")).unwrap_or_default();
+            terms.iter().map(NodeSelectorTerm::from_json).collect()
+        });
+        let selector = spec.get("nodeSelector").and_then(Value::as_object);
+        let pair = |(key, value): (&String, &Value)| {
+            (
+                Name::from(&**key),
+                Name::from(value.as_str().unwrap_or_default()),
+            )
+        };
+        let tolerations = list(spec.get("tolerations")).unwrap_or_default();
+        let node_name = spec.get("nodeName").and_then(Value::as_str);
+        Self {
+            node_name: node_name.filter(|name| !name.is_empty()).map(Name::from),
+            node_selector: selector.into_iter().flatten().map(pair).collect(),
+            affinity: terms,
+            tolerations: tolerations
+                .iter()
+                .filter_map(Toleration::from_json)
+                .collect(),
+            host_network: claiming.host_network(),
+            claims: Arc::new(Claims::from(&claiming)),
+        }
+    }
+
+    /// Reads the spec of a DaemonSet's pod template and adds the tolerations of daemons.
+    #[must_use]
+    pub fn for_daemon(template_spec: &Value) -> Self {
+        let mut needs = Self::from_spec(template_spec);
+        for (key, effect) in daemon_tolerations(needs.host_network) {
+            needs.tolerations.push(Toleration::exists(key, effect));
+        }
+        needs
+    }
+
+    /// Why the node is not one that the pod asks for: by name, by selector or by affinity.
+    #[must_use]
+    pub fn wrong_node(&self, node: &NodeView) -> Option<Reason> {
+        if let Some(wanted) = self
+            .node_name
+            .as_ref()
+            .filter(|wanted| **wanted != node.name)
+        {
+            return Some(Reason::OtherNode {
+                wanted: Name::clone(wanted),
+            });
+        }
+        for (key, wanted) in &self.node_selector {
+            let actual = node.labels.label(key);
+            if actual != Some(wanted) {
+                let (key, wanted) = (Name::clone(key), Name::clone(wanted));
+                return Some(Reason::NodeSelector {
+                    key,
+                    wanted,
+                    actual: actual.map(Name::from),
+                });
+            }
+        }
+        let terms = self.affinity.as_ref()?;
+        if terms.iter().any(|term| term.holds(node)) {
+            return None;
+        }
+        let first = terms.iter().find(|term| term.can_hold());
+        Some(
+            first
+                .and_then(|term| term.failing(node))
+                .map_or(Reason::EmptyAffinity, |test| {
+                    let actual = test.actual(node).map(Name::from);
+                    Reason::Affinity {
+                        test: test.clone(),
+                        actual,
+                        terms: terms.len(),
+                    }
+                }),
+        )
+    }
+}

@@ -1,0 +1,236 @@
+//! Tables: pods, nodes, and what is said of them.
+
+use pandaemon_types::Claims;
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn node(value: Value) -> NodeView {
+    NodeView::deserialize(&value).unwrap()
+}
+
+fn daemon(spec: Value, on: &NodeView) -> String {
+    match daemon_fit(&PodNeeds::for_daemon(&spec), on) {
+        DaemonFit::Run => "run".to_owned(),
+        DaemonFit::Keep(reason) => format!("keep: {reason}"),
+        DaemonFit::No(reason) => format!("no: {reason}"),
+    }
+}
+
+fn labelled() -> NodeView {
+    node(json!({"metadata": {"name": "n1", "uid": "u", "labels": {"disk": "ssd", "cores": "8"}}}))
+}
+
+fn required(terms: Value) -> Value {
+    json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+        {"nodeSelectorTerms": terms}}}})
+}
+
+#[test]
+fn names_selectors_and_affinity_choose_nodes() {
+    let expression = |key: &str, operator: &str, values: Value| {
+        required(
+            json!([{"matchExpressions": [{"key": key, "operator": operator, "values": values}]}]),
+        )
+    };
+    let field = |name: &str| {
+        let test = json!({"key": "metadata.name", "operator": "In", "values": [name]});
+        required(json!([{"matchFields": [test]}]))
+    };
+    for (spec, wanted) in [
+        (json!({}), "run"),
+        (json!({"nodeName": "n1"}), "run"),
+        (json!({"nodeName": "n2"}), "no: the pod asks for node n2"),
+        (json!({"nodeSelector": {"disk": "ssd"}}), "run"),
+        (
+            json!({"nodeSelector": {"disk": "hdd"}}),
+            "no: node selector wants disk=hdd, the node has disk=ssd",
+        ),
+        (
+            json!({"nodeSelector": {"gpu": "a"}}),
+            "no: node selector wants gpu=a, the node has no gpu",
+        ),
+        (expression("disk", "In", json!(["ssd", "nvme"])), "run"),
+        (
+            expression("disk", "NotIn", json!(["ssd"])),
+            "no: node affinity wants disk not in (ssd), the node has disk=ssd",
+        ),
+        (expression("gpu", "NotIn", json!(["a"])), "run"),
+        (
+            expression("gpu", "Exists", json!([])),
+            "no: node affinity wants a label gpu, the node has no gpu",
+        ),
+        (
+            expression("disk", "DoesNotExist", json!([])),
+            "no: node affinity wants no label disk, the node has disk=ssd",
+        ),
+        (expression("cores", "Gt", json!(["7"])), "run"),
+        (
+            expression("cores", "Gt", json!(["8"])),
+            "no: node affinity wants cores > 8, the node has cores=8",
+        ),
+        (
+            expression("cores", "Lt", json!(["8"])),
+            "no: node affinity wants cores < 8, the node has cores=8",
+        ),
+        (
+            expression("disk", "Like", json!(["s"])),
+            "no: the node affinity has no term that can hold",
+        ),
+        (field("n1"), "run"),
+        (
+            field("n2"),
+            "no: node affinity wants metadata.name=n2, the node has metadata.name=n1",
+        ),
+        (
+            required(json!([])),
+            "no: the node affinity has no term that can hold",
+        ),
+        (
+            required(json!([{}])),
+            "no: the node affinity has no term that can hold",
+        ),
+        (
+            required(
+                json!([{"matchExpressions": [{"key": "gpu", "operator": "Exists"}]},
+            {"matchExpressions": [{"key": "disk", "operator": "Exists"}]}]),
+            ),
+            "run",
+        ),
+    ] {
+        assert_eq!(daemon(spec.clone(), &labelled()), wanted, "{spec}");
+    }
+}
+
+#[test]
+fn taints_keep_or_evict() {
+    let tainted = |key: &str, effect: &str| {
+        node(json!({"metadata": {"name": "n", "uid": "u"},
+            "spec": {"taints": [{"key": key, "value": "v", "effect": effect}]}}))
+    };
+    let tolerate = |toleration: Value| json!({"tolerations": [toleration]});
+    for (spec, key, effect, wanted) in [
+        (json!({}), "a", "PreferNoSchedule", "run"),
+        (
+            json!({}),
+            "a",
+            "NoSchedule",
+            "keep: untolerated taint a=v:NoSchedule",
+        ),
+        (
+            json!({}),
+            "a",
+            "NoExecute",
+            "no: untolerated taint a=v:NoExecute",
+        ),
+        (
+            tolerate(json!({"key": "a", "value": "v"})),
+            "a",
+            "NoSchedule",
+            "run",
+        ),
+        (
+            tolerate(json!({"key": "a", "value": "w"})),
+            "a",
+            "NoSchedule",
+            "keep: untolerated taint a=v:NoSchedule",
+        ),
+        (
+            tolerate(json!({"key": "a", "operator": "Exists", "effect": "NoExecute"})),
+            "a",
+            "NoExecute",
+            "run",
+        ),
+        (
+            tolerate(json!({"operator": "Exists"})),
+            "a",
+            "NoExecute",
+            "run",
+        ),
+        (
+            json!({}),
+            "node.kubernetes.io/unreachable",
+            "NoExecute",
+            "run",
+        ),
+        (
+            json!({}),
+            "node.kubernetes.io/not-ready",
+            "NoExecute",
+            "run",
+        ),
+        (
+            json!({}),
+            "node.kubernetes.io/not-ready",
+            "NoSchedule",
+            "keep: untolerated taint node.kubernetes.io/not-ready=v:NoSchedule",
+        ),
+        (
+            json!({}),
+            "node.kubernetes.io/unschedulable",
+            "NoSchedule",
+            "run",
+        ),
+        (
+            json!({}),
+            "node.kubernetes.io/network-unavailable",
+            "NoSchedule",
+            "keep: untolerated taint node.kubernetes.io/network-unavailable=v:NoSchedule",
+        ),
+        (
+            json!({"hostNetwork": true}),
+            "node.kubernetes.io/network-unavailable",
+            "NoSchedule",
+            "run",
+        ),
+    ] {
+        assert_eq!(
+            daemon(spec.clone(), &tainted(key, effect)),
+            wanted,
+            "{spec} {key}:{effect}"
+        );
+    }
+}
+
+#[test]
+fn resources_and_ports_are_counted() {
+    let machine = node(json!({"metadata": {"name": "n", "uid": "u"}, "status":
+        {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "2"}}}));
+    let pod = |cpu: &str, extra: Value| {
+        let mut requests = extra.as_object().cloned().unwrap_or_default();
+        requests.insert("cpu".to_owned(), json!(cpu));
+        PodNeeds::from_spec(&json!({"hostNetwork": true, "containers": [
+            {"resources": {"requests": requests}, "ports": [{"containerPort": 9100}]}]}))
+    };
+    let mut usage = Usage::default();
+    assert_eq!(fit(&pod("2", json!({})), &machine, &usage), Fit::Yes);
+    assert_eq!(
+        fit(&pod("3", json!({"nvidia.com/gpu": "1"})), &machine, &usage).to_string(),
+        "1 cpu short: 3 requested, 2 free; the node has no nvidia.com/gpu: 1 requested"
+    );
+    usage.add(&pod("1500m", json!({})).claims);
+    assert_eq!(
+        fit(&pod("1", json!({})), &machine, &usage).to_string(),
+        "500m cpu short: 1 requested, 500m free; host port 9100/TCP is taken"
+    );
+    usage.add(&Claims::default());
+    let small = PodNeeds::default();
+    assert_eq!(
+        fit(&small, &machine, &usage).to_string(),
+        "the node runs all of its 2 pods"
+    );
+    usage.remove(&Claims::default());
+    usage.remove(&pod("1500m", json!({})).claims);
+    assert_eq!(usage, Usage::default());
+}
+
+#[test]
+fn a_cordon_stops_ordinary_pods_only() {
+    let cordoned =
+        node(json!({"metadata": {"name": "n", "uid": "u"}, "spec": {"unschedulable": true}}));
+    let usage = Usage::default();
+    let ordinary = fit(&PodNeeds::default(), &cordoned, &usage);
+    assert_eq!(ordinary, Fit::No(vec![Reason::Unschedulable]));
+    assert!(fit(&PodNeeds::for_daemon(&json!({})), &cordoned, &usage).is_yes());
+}

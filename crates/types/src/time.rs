@@ -1,0 +1,79 @@
+//! Points in time as milliseconds since 1970. Time is always an input here, never read from a clock.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A point in time, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// This point, `millis` later.
+    #[must_use]
+    pub const fn plus_millis(self, millis: i64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// This point, `seconds` later.
+    #[must_use]
+    pub const fn plus_seconds(self, seconds: i64) -> Self {
+        self.plus_millis(seconds.saturating_mul(1000))
+    }
+
+    /// The milliseconds from `earlier` to this point; negative if `earlier` is later.
+    #[must_use]
+    pub const fn millis_since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC, whole seconds, as Kubernetes writes `metav1.Time`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.div_euclid(1000);
+        match jiff::Timestamp::from_second(seconds) {
+            Ok(time) => write!(f, "{time}"),
+            Err(_) => write!(f, "{seconds}s"),
+        }
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = jiff::Error;
+
+    fn from_str(text: &str) -> Result<Self, jiff::Error> {
+        text.parse::<jiff::Timestamp>()
+            .map(|time| Self(time.as_millisecond()))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_print_as_kubernetes_prints_them() {
+        let time: Timestamp = "2026-11-20T23:27:09.5Z".parse().unwrap();
+        assert_eq!(time.to_string(), "2026-11-20T23:27:09Z");
+        assert_eq!(time.0 % 1000, 500);
+        assert_eq!(
+            "2026-11-21T00:27:09+01:00".parse::<Timestamp>().unwrap().0,
+            time.0 - 500
+        );
+        assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+}
