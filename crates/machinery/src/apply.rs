@@ -1,7 +1,48 @@
-//! Server-side apply and `metadata.managedFields`.
+//! Server-side apply and `metadata.managedFields`: who set which field of an object.
+//!
+//! The order in which a server uses this, which is upstream's:
+//!
+//! - **Create and update** (POST, PUT, and the three other patches): decode the new object, set its
+//!   defaults, then [`track_update`], then the strategy (what this write may not touch, generation,
+//!   allocated values), validation and [`keep_times`]. Values that the strategy sets are nobody's.
+//! - **Apply**: decode the body without setting defaults, [`apply`] it, check the result again as a body
+//!   (`decode::check`), set defaults, then strategy, validation and [`keep_times`]. The applier owns exactly
+//!   what its configuration sets, and no default. The keys of list items that the configuration may leave
+//!   out because they have a default (`protocol`) are known from the field tables.
+//!
+//! Objects that differ in nothing but times are one object: compare after [`keep_times`], and write nothing
+//! if nothing changed.
+
 use serde_json::Value;
 
-use crate::{Kind, status::Result};
+use crate::{
+    Kind,
+    schema::{self, Shape, Topology},
+    status::{Result, Status},
+};
+
+mod compare;
+mod conflict;
+mod fields;
+mod ignored;
+mod last_applied;
+mod managers;
+mod merge;
+mod node;
+mod path;
+mod prune;
+mod set;
+
+pub use set::{FieldSet, FieldsError};
+
+use compare::{Comparison, compare};
+use conflict::Conflict;
+use ignored::Ignored;
+use managers::{Entry, Operation};
+use node::Node;
+
+/// Owner of all that was there before anybody applied, if nobody had been tracked.
+const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
 /// Who writes.
 #[derive(Debug, Clone, Copy)]
@@ -14,21 +55,340 @@ pub struct Manager<'a> {
     pub now: &'a str,
 }
 
+impl Manager<'_> {
+    fn entry(&self, kind: &Kind, operation: Operation, set: FieldSet) -> Entry {
+        let name = if self.name.is_empty() {
+            "unknown"
+        } else {
+            self.name
+        };
+        Entry {
+            manager: name.to_owned(),
+            operation,
+            api_version: kind.api_version(),
+            subresource: self.subresource.to_owned(),
+            time: Some(self.now.to_owned()),
+            set,
+        }
+    }
+}
+
 /// Records in `new.metadata.managedFields` which fields this non-apply write changed.
-pub fn track_update(_kind: &Kind, _old: Option<&Value>, _new: &mut Value, _manager: Manager<'_>) {
-    todo!()
+///
+/// The writer takes what it added and modified, from appliers too; what it removed is nobody's any more.
+/// `managedFields` that the client sent in `new` are where this starts from; an empty list resets them, and
+/// then nothing is tracked until the next apply.
+pub fn track_update(kind: &Kind, old: Option<&Value>, new: &mut Value, manager: Manager<'_>) {
+    let sent = take_managed(new);
+    let stored = old.and_then(managed_of);
+    let ignored = Ignored::of(kind, manager.subresource);
+    let changes = compare(root(kind), old, new, &ignored);
+    let base = Base::of(stored, sent.as_ref(), manager.subresource);
+    if let (true, Base::Stored) = (changes.is_empty(), &base) {
+        put_managed(new, stored.cloned());
+        return;
+    }
+    let mut entries = match base {
+        Base::Stored => managers::decode(stored).unwrap_or_default(),
+        Base::Sent(entries) => entries,
+    };
+    // Nobody was tracked so far: only a new object starts with it.
+    if old.is_none() || !entries.is_empty() {
+        take_over(&mut entries, &changes, |_| true);
+        let taken = changes.taken();
+        if !taken.is_empty() {
+            add(&mut entries, manager.entry(kind, Operation::Update, taken));
+        }
+        managers::cap_updaters(&mut entries);
+    }
+    put_managed(new, managers::encode(entries));
 }
 
 /// Merges an applied configuration into the live object and records ownership.
 ///
 /// # Errors
-/// 409 with a cause for each field that another manager owns, unless forced.
+/// 400 if the configuration is of another kind or sets `managedFields`, 500 (as upstream) if it has unknown
+/// fields or list items that cannot be told apart, 409 with a cause for each field that another manager
+/// owns, unless forced.
 pub fn apply(
-    _kind: &Kind,
-    _live: Option<&Value>,
-    _config: &Value,
-    _manager: Manager<'_>,
-    _force: bool,
+    kind: &Kind,
+    live: Option<&Value>,
+    config: &Value,
+    manager: Manager<'_>,
+    force: bool,
 ) -> Result<Value> {
-    todo!()
+    check_config(kind, config)?;
+    let apply = Apply {
+        kind,
+        root: root(kind),
+        live,
+        config,
+        manager,
+    };
+    let entries = apply.owners()?;
+    apply.run(entries, force)
 }
+
+/// Gives `new` the times of `old` if both differ in nothing but the times of their `managedFields`.
+pub fn keep_times(old: &Value, new: &mut Value) {
+    let Some(stored) = managed_of(old) else {
+        return;
+    };
+    if managed_of(new).is_none_or(|sent| sent == stored || !same_but_times(stored, sent)) {
+        return;
+    }
+    let changed = take_managed(new);
+    put_managed(new, Some(stored.clone()));
+    if old != new {
+        put_managed(new, changed);
+    }
+}
+
+fn same_but_times(a: &Value, b: &Value) -> bool {
+    let (Some(a), Some(b)) = (a.as_array(), b.as_array()) else {
+        return false;
+    };
+    let rest = |entry: &Value| {
+        let fields = entry.as_object();
+        let rest = fields.map(|fields| fields.iter().filter(|(name, _)| *name != "time"));
+        rest.map(|rest| {
+            rest.map(|(k, v)| (k.clone(), v.clone()))
+                .collect::<Vec<_>>()
+        })
+    };
+    a.len() == b.len()
+        && a.iter()
+            .all(|entry| b.iter().any(|other| rest(entry) == rest(other)))
+}
+
+/// One apply request.
+struct Apply<'a> {
+    kind: &'a Kind,
+    root: Node,
+    live: Option<&'a Value>,
+    config: &'a Value,
+    manager: Manager<'a>,
+}
+
+impl Apply<'_> {
+    /// Who owns the live object. Where nobody was tracked, all of it gets an owner now.
+    fn owners(&self) -> Result<Vec<Entry>> {
+        let Some(live) = self.live else {
+            return Ok(Vec::new());
+        };
+        let entries = managers::decode(managed_of(live)).ok_or_else(|| {
+            Status::failure(500, "", "failed to decode managed fields: malformed entry")
+        })?;
+        if !entries.is_empty() {
+            return Ok(entries);
+        }
+        let before = Manager {
+            name: BEFORE_FIRST_APPLY,
+            ..self.manager
+        };
+        let ignored = Ignored::of(self.kind, self.manager.subresource);
+        let set = compare(self.root, None, live, &ignored).taken();
+        let entry = before.entry(self.kind, Operation::Update, set);
+        Ok(if entry.set.is_empty() {
+            Vec::new()
+        } else {
+            vec![entry]
+        })
+    }
+
+    fn run(&self, mut entries: Vec<Entry>, force: bool) -> Result<Value> {
+        let ignored = Ignored::of(self.kind, self.manager.subresource);
+        let mut set = fields::fields_of(self.root, self.config);
+        ignored.strip(&mut set);
+        let mut own = self.manager.entry(self.kind, Operation::Apply, set);
+        let at = entries.iter().position(|other| other.is_same_manager(&own));
+        let last = at.map(|at| entries.swap_remove(at));
+
+        let mut object = self
+            .live
+            .cloned()
+            .unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        take_managed(&mut object);
+        merge::merge(self.root, &mut object, self.config);
+        if let Some(last) = &last {
+            let mut owned = own.set.clone();
+            entries.iter().for_each(|entry| owned.union(&entry.set));
+            prune::prune(self.root, &mut object, &last.set, &owned);
+        }
+        let changes = compare(self.root, self.live, &object, &ignored);
+        fields::drop_nulls(self.root, &mut object);
+        if !force {
+            self.check_conflicts(&entries, &changes.taken())?;
+        }
+        take_over(&mut entries, &changes, |entry| !entry.is_same_manager(&own));
+        if let Some(last) = last
+            && changes.is_empty()
+            && last.set == own.set
+            && last.api_version == own.api_version
+            && !self.changes_server_fields(&object)
+        {
+            own.time = last.time;
+        }
+        if !own.set.is_empty() {
+            entries.push(own);
+        }
+        put_managed(&mut object, managers::encode(entries));
+        if self.manager.name == last_applied::MANAGER {
+            last_applied::refresh(&mut object, self.config);
+        }
+        Ok(object)
+    }
+
+    /// Whether something changed that nobody owns, such as a `resourceVersion` in the configuration.
+    fn changes_server_fields(&self, object: &Value) -> bool {
+        let Some(live) = self.live else { return true };
+        let without = |object: &Value| {
+            let mut object = object.clone();
+            take_managed(&mut object);
+            object
+        };
+        without(live) != without(object)
+    }
+
+    fn check_conflicts(&self, entries: &[Entry], taken: &FieldSet) -> Result<()> {
+        let mut conflicts: Vec<Conflict<'_>> = entries
+            .iter()
+            .map(|owner| Conflict {
+                owner,
+                fields: owner.set.intersection(taken),
+            })
+            .filter(|conflict| !conflict.fields.is_empty())
+            .collect();
+        if conflicts.is_empty() {
+            return Ok(());
+        }
+        if let (last_applied::MANAGER, Some(live)) = (self.manager.name, self.live) {
+            let allowed = last_applied::allowed(self.root, live, &self.kind.api_version());
+            for conflict in &mut conflicts {
+                conflict.fields.subtract(&allowed);
+            }
+            conflicts.retain(|conflict| !conflict.fields.is_empty());
+        }
+        if conflicts.is_empty() {
+            Ok(())
+        } else {
+            Err(conflict::status(conflicts))
+        }
+    }
+}
+
+fn check_config(kind: &Kind, config: &Value) -> Result<()> {
+    let text = |pointer| {
+        config
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let (version, name) = (text("/apiVersion"), text("/kind"));
+    if version != kind.api_version() || name != kind.kind {
+        let slash = if version.contains('/') { "" } else { "/" };
+        let text = format!("invalid object type: {slash}{version}, Kind={name}");
+        return Err(Status::bad_request(text));
+    }
+    if managed_of(config).is_some() {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    let faults = fields::faults(root(kind), config);
+    let list = match faults.as_slice() {
+        [] => return Ok(()),
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    let slash = if version.contains('/') { "" } else { "/" };
+    let (namespace, object) = (text("/metadata/namespace"), text("/metadata/name"));
+    Err(Status::failure(
+        500,
+        "",
+        format!(
+            "failed to create typed patch object ({namespace}/{object}; {slash}{version}, Kind={name}): {list}"
+        ),
+    ))
+}
+
+fn root(kind: &Kind) -> Node {
+    schema::find(kind.type_name).map_or(Node::Leaf, |table| {
+        Node::of(Shape::Object(table), Topology::Default)
+    })
+}
+
+/// Where the entries of an update start from.
+enum Base {
+    /// From those of the stored object.
+    Stored,
+    /// From those that the client sent.
+    Sent(Vec<Entry>),
+}
+
+impl Base {
+    /// A client that sends no or malformed `managedFields` does not know about them: it keeps what is
+    /// stored, and so does every write to a subresource.
+    fn of(stored: Option<&Value>, sent: Option<&Value>, subresource: &str) -> Self {
+        let Some(list) = sent.filter(|sent| Some(*sent) != stored && subresource.is_empty()) else {
+            return Self::Stored;
+        };
+        let is_reset = match list.as_array().map(Vec::as_slice) {
+            Some([]) => true,
+            Some([Value::Object(only)]) => only.is_empty(),
+            Some(_) | None => false,
+        };
+        match managers::decode(Some(list)) {
+            _ if is_reset => Self::Sent(Vec::new()),
+            Some(entries) if !entries.is_empty() => Self::Sent(entries),
+            Some(_) | None => Self::Stored,
+        }
+    }
+}
+
+/// Takes changed fields away from their owners, and removed ones from everybody.
+fn take_over(entries: &mut Vec<Entry>, changes: &Comparison, affects: impl Fn(&Entry) -> bool) {
+    for entry in entries.iter_mut().filter(|entry| affects(entry)) {
+        for changed in [&changes.added, &changes.modified, &changes.removed] {
+            entry.set.subtract(changed);
+        }
+    }
+    entries.retain(|entry| !entry.set.is_empty());
+}
+
+/// Adds the fields of an update to what its manager owns already.
+fn add(entries: &mut Vec<Entry>, entry: Entry) {
+    match entries
+        .iter_mut()
+        .find(|other| other.is_same_manager(&entry))
+    {
+        Some(other) => {
+            other.set.union(&entry.set);
+            other.time = entry.time;
+        }
+        None => entries.push(entry),
+    }
+}
+
+fn managed_of(object: &Value) -> Option<&Value> {
+    object
+        .get("metadata")?
+        .get("managedFields")
+        .filter(|list| !list.is_null())
+}
+
+fn take_managed(object: &mut Value) -> Option<Value> {
+    let taken = object
+        .get_mut("metadata")?
+        .as_object_mut()?
+        .remove("managedFields");
+    taken.filter(|list| !list.is_null())
+}
+
+fn put_managed(object: &mut Value, list: Option<Value>) {
+    let Some(list) = list else { return };
+    if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        meta.insert("managedFields".into(), list);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -53,8 +53,12 @@ pub fn strategic_merge_patch(kind: &Kind, current: &Value, patch: &[u8]) -> Resu
 
 /// 422 without details: what upstream answers to a patch that fits its format but not the object.
 fn unprocessable() -> Box<Status> {
-    Status::failure(422, "Invalid", "the server rejected our request due to an error in our request")
-        .with_details(crate::status::Details::default())
+    Status::failure(
+        422,
+        "Invalid",
+        "the server rejected our request due to an error in our request",
+    )
+    .with_details(crate::status::Details::default())
 }
 
 #[cfg(test)]

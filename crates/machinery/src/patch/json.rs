@@ -78,7 +78,9 @@ fn step(object: &mut Value, operation: &PatchOperation) -> Option<()> {
 
 /// Upstream lets `test` with null pass where a member is absent.
 fn is_absent_member(object: &Value, path: &Pointer) -> bool {
-    let Some((parent, last)) = path.split_back() else { return false };
+    let Some((parent, last)) = path.split_back() else {
+        return false;
+    };
     let parent = object.pointer(parent.as_str()).and_then(Value::as_object);
     parent.is_some_and(|parent| !parent.contains_key(last.decoded().as_ref()))
 }

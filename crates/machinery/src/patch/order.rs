@@ -6,12 +6,20 @@ use serde_json::Value;
 
 /// What identifies an item: its merge key, or a scalar itself.
 pub(super) fn identity<'a>(item: &'a Value, merge_key: &str) -> Option<&'a Value> {
-    if merge_key.is_empty() { Some(item) } else { item.get(merge_key) }
+    if merge_key.is_empty() {
+        Some(item)
+    } else {
+        item.get(merge_key)
+    }
 }
 
 /// The identities of all items that have one.
 pub(super) fn identities(items: &[Value], merge_key: &str) -> Vec<Value> {
-    items.iter().filter_map(|item| identity(item, merge_key)).cloned().collect()
+    items
+        .iter()
+        .filter_map(|item| identity(item, merge_key))
+        .cloned()
+        .collect()
 }
 
 /// Sorts the items that the patch names by `patch_order`, the others by `live_order`, and interleaves
@@ -47,9 +55,9 @@ fn interleave(others: Vec<Placed>, patched: Vec<Placed>) -> Vec<Value> {
     let mut all = Vec::with_capacity(others.len() + patched.len());
     let mut others = others.into_iter().peekable();
     for (_, right, item) in patched {
-        while let Some(other) = others.next_if(|(_, left, _)| {
-            matches!((left, right), (Some(left), Some(right)) if *left < right)
-        }) {
+        while let Some(other) = others.next_if(
+            |(_, left, _)| matches!((left, right), (Some(left), Some(right)) if *left < right),
+        ) {
             all.push(other.2);
         }
         all.push(item);

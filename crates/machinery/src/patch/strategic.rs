@@ -13,6 +13,10 @@ use crate::{
     status::{Result, Status},
 };
 
+mod errors;
+
+use errors::{go_list, go_type, internal, no_merge_key, unknown_directive};
+
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
 const DELETE_PRIMITIVES: &str = "$deleteFromPrimitiveList";
@@ -31,7 +35,9 @@ pub(super) fn merge(original: &mut Object, mut patch: Object, shape: Shape) -> R
         match key.strip_prefix(DELETE_PRIMITIVES) {
             Some(rest) => {
                 let Some(list) = rest.strip_prefix('/') else {
-                    return Err(Status::bad_request("invalid patch format of primitive list"));
+                    return Err(Status::bad_request(
+                        "invalid patch format of primitive list",
+                    ));
                 };
                 delete_primitives(original, list, value, shape)?;
             }
@@ -60,7 +66,9 @@ fn merge_field(original: &mut Object, key: String, value: Value, shape: Shape) -
         return Ok(());
     }
     match (original.get_mut(&key), value) {
-        (Some(Value::Object(old)), Value::Object(new)) => merge(old, new, lookup(shape, &key)?.shape),
+        (Some(Value::Object(old)), Value::Object(new)) => {
+            merge(old, new, lookup(shape, &key)?.shape)
+        }
         (Some(Value::Array(old)), Value::Array(new)) => {
             let field = lookup(shape, &key)?;
             *old = merge_lists(std::mem::take(old), new, &field, false)?;
@@ -79,12 +87,17 @@ fn merge_field(original: &mut Object, key: String, value: Value, shape: Shape) -
 
 /// `$retainKeys` clears every key that it does not name.
 fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<()> {
-    let Some(keys) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
+    let Some(keys) = patch.remove(RETAIN_KEYS) else {
+        return Ok(());
+    };
     let bad = || Status::bad_request("invalid patch format of retainKeys");
     let keys = keys.as_array().ok_or_else(bad)?;
     let named = |key: &str| keys.iter().any(|k| k == key);
     let is_directive = |key: &str| key.starts_with(DELETE_PRIMITIVES) || key.starts_with(SET_ORDER);
-    if patch.iter().any(|(key, value)| !value.is_null() && !is_directive(key) && !named(key)) {
+    if patch
+        .iter()
+        .any(|(key, value)| !value.is_null() && !is_directive(key) && !named(key))
+    {
         return Err(bad());
     }
     original.retain(|key, _| named(key));
@@ -93,11 +106,22 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<()> {
 
 /// Merges every list that has a `$setElementOrder`, and takes both out of the patch.
 fn ordered_lists(original: &mut Object, patch: &mut Object, shape: Shape) -> Result<()> {
-    let keys: Vec<String> = patch.keys().filter(|k| k.starts_with(SET_ORDER)).cloned().collect();
+    let keys: Vec<String> = patch
+        .keys()
+        .filter(|k| k.starts_with(SET_ORDER))
+        .cloned()
+        .collect();
     for directive in keys {
-        let Some(wanted) = patch.remove(&directive) else { continue };
-        let Some(key) = directive.strip_prefix(SET_ORDER).and_then(|rest| rest.strip_prefix('/')) else {
-            return Err(Status::bad_request("invalid patch format of setElementOrder list"));
+        let Some(wanted) = patch.remove(&directive) else {
+            continue;
+        };
+        let Some(key) = directive
+            .strip_prefix(SET_ORDER)
+            .and_then(|rest| rest.strip_prefix('/'))
+        else {
+            return Err(Status::bad_request(
+                "invalid patch format of setElementOrder list",
+            ));
         };
         let wanted = list_of(wanted)?;
         let live = original.get(key).cloned().map(list_of).transpose()?;
@@ -106,7 +130,11 @@ fn ordered_lists(original: &mut Object, patch: &mut Object, shape: Shape) -> Res
             Some(list) => Some(list_of(list.clone())?),
         };
         let field = lookup(shape, key)?;
-        check_order(patched.as_deref().unwrap_or_default(), &wanted, field.merge_key)?;
+        check_order(
+            patched.as_deref().unwrap_or_default(),
+            &wanted,
+            field.merge_key,
+        )?;
         if patch.get(key).is_some_and(Value::is_null) {
             continue;
         }
@@ -158,28 +186,49 @@ fn delete_primitives(original: &mut Object, key: &str, value: Value, shape: Shap
     Ok(())
 }
 
-fn merge_lists(live: Vec<Value>, patch: Vec<Value>, field: &Merge, deletes: bool) -> Result<Vec<Value>> {
+fn merge_lists(
+    live: Vec<Value>,
+    patch: Vec<Value>,
+    field: &Merge,
+    deletes: bool,
+) -> Result<Vec<Value>> {
     if !field.merge {
-        return Ok(if deletes { patch } else { without_directives(patch) });
+        return Ok(if deletes {
+            patch
+        } else {
+            without_directives(patch)
+        });
     }
-    let Some(is_map) = element_kind(&live, &patch)? else { return Ok(live) };
+    let Some(is_map) = element_kind(&live, &patch)? else {
+        return Ok(live);
+    };
     if !is_map {
         return Ok(merge_scalars(live, patch, deletes));
     }
     if field.merge_key.is_empty() {
-        return Err(internal("cannot merge lists without merge key for type struct"));
+        return Err(internal(
+            "cannot merge lists without merge key for type struct",
+        ));
     }
     let (live, patch) = item_directives(live, patch, field.merge_key)?;
     let live_order = order::identities(&live, field.merge_key);
     let patch_order = order::identities(&patch, field.merge_key);
     let merged = merge_items(live, patch, field)?;
     require_keys(&merged, field.merge_key)?;
-    Ok(order::arrange(merged, field.merge_key, &patch_order, &live_order))
+    Ok(order::arrange(
+        merged,
+        field.merge_key,
+        &patch_order,
+        &live_order,
+    ))
 }
 
 fn merge_scalars(live: Vec<Value>, patch: Vec<Value>, deletes: bool) -> Vec<Value> {
     if deletes {
-        return live.into_iter().filter(|item| !patch.contains(item)).collect();
+        return live
+            .into_iter()
+            .filter(|item| !patch.contains(item))
+            .collect();
     }
     let mut all: Vec<Value> = Vec::with_capacity(live.len() + patch.len());
     for item in live.iter().chain(&patch) {
@@ -205,15 +254,25 @@ fn item_directives(
         };
         match directive.as_str() {
             Some("delete") => {
-                let id = item.get(merge_key).ok_or_else(|| no_merge_key(&item, merge_key))?;
+                let id = item
+                    .get(merge_key)
+                    .ok_or_else(|| no_merge_key(&item, merge_key))?;
                 live.retain(|other| other.get(merge_key) != Some(id));
             }
             Some("replace") => replaces = true,
-            Some("merge") => return Err(internal("merging lists cannot yet be specified in the patch")),
+            Some("merge") => {
+                return Err(internal(
+                    "merging lists cannot yet be specified in the patch",
+                ));
+            }
             Some(_) | None => return Err(unknown_directive(directive, &item)),
         }
     }
-    Ok(if replaces { (without_directives(items), Vec::new()) } else { (live, items) })
+    Ok(if replaces {
+        (without_directives(items), Vec::new())
+    } else {
+        (live, items)
+    })
 }
 
 fn merge_items(mut live: Vec<Value>, patch: Vec<Value>, field: &Merge) -> Result<Vec<Value>> {
@@ -222,8 +281,12 @@ fn merge_items(mut live: Vec<Value>, patch: Vec<Value>, field: &Merge) -> Result
         _ => Shape::Any,
     };
     for mut item in patch {
-        let id = item.get(field.merge_key).ok_or_else(|| no_merge_key(&item, field.merge_key))?;
-        let at = live.iter().position(|other| other.get(field.merge_key) == Some(id));
+        let id = item
+            .get(field.merge_key)
+            .ok_or_else(|| no_merge_key(&item, field.merge_key))?;
+        let at = live
+            .iter()
+            .position(|other| other.get(field.merge_key) == Some(id));
         match (at.and_then(|at| live[at].as_object_mut()), item) {
             (Some(old), Value::Object(new)) => merge(old, new, element)?,
             (None, new) | (Some(_), new) => {
@@ -244,7 +307,11 @@ struct Merge {
 }
 
 fn lookup(shape: Shape, key: &str) -> Result<Merge> {
-    let plain = |shape| Merge { shape, merge: false, merge_key: "" };
+    let plain = |shape| Merge {
+        shape,
+        merge: false,
+        merge_key: "",
+    };
     match shape {
         Shape::Object(struct_type) => match struct_type.field(key) {
             Some(field) => Ok(Merge {
@@ -264,14 +331,18 @@ fn lookup(shape: Shape, key: &str) -> Result<Merge> {
 
 /// Whether the items of both lists are maps. They must be of one type; `None` without any items.
 fn element_kind(live: &[Value], patch: &[Value]) -> Result<Option<bool>> {
-    let Some(first) = live.iter().chain(patch).next() else { return Ok(None) };
+    let Some(first) = live.iter().chain(patch).next() else {
+        return Ok(None);
+    };
     if first.is_array() {
         return Err(unprocessable());
     }
     let kind = go_type(first);
     if live.iter().chain(patch).any(|item| go_type(item) != kind) {
         let lists = format!("[{} {}]", go_list(live), go_list(patch));
-        return Err(internal(format!("list element types are not identical: {lists}")));
+        return Err(internal(format!(
+            "list element types are not identical: {lists}"
+        )));
     }
     Ok(Some(first.is_object()))
 }
@@ -293,9 +364,10 @@ fn require_keys(items: &[Value], merge_key: &str) -> Result<()> {
 fn list_of(value: Value) -> Result<Vec<Value>> {
     match value {
         Value::Array(items) => Ok(items),
-        other => {
-            Err(internal(format!("expected a []interface {{}}, but received a {}", go_type(&other))))
-        }
+        other => Err(internal(format!(
+            "expected a []interface {{}}, but received a {}",
+            go_type(&other)
+        ))),
     }
 }
 
@@ -325,49 +397,4 @@ fn clean_map(fields: &mut Object) {
 fn without_directives(mut items: Vec<Value>) -> Vec<Value> {
     items.retain_mut(clean);
     items
-}
-
-/// An error that upstream does not map to a status: 500 with its bare text.
-fn internal(text: impl Into<String>) -> Box<Status> {
-    Status::failure(500, "", text)
-}
-
-fn unknown_directive(directive: &Value, map: &Value) -> Box<Status> {
-    internal(format!("unknown patch type: {} in map: {}", go_text(directive), go_text(map)))
-}
-
-fn no_merge_key(item: &Value, merge_key: &str) -> Box<Status> {
-    internal(format!("map: {} does not contain declared merge key: {merge_key}", go_text(item)))
-}
-
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "%!s(<nil>)",
-        Value::Bool(_) => "bool",
-        Value::Number(n) if n.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
-}
-
-/// A value as Go's `%v` prints it.
-fn go_text(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".into(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => go_list(items),
-        Value::Object(fields) => {
-            let fields: Vec<String> =
-                fields.iter().map(|(key, value)| format!("{key}:{}", go_text(value))).collect();
-            format!("map[{}]", fields.join(" "))
-        }
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
-    }
-}
-
-fn go_list(items: &[Value]) -> String {
-    let items: Vec<String> = items.iter().map(go_text).collect();
-    format!("[{}]", items.join(" "))
 }

@@ -42,7 +42,10 @@ fn explain(bytes: &[u8], error: &serde_json::Error) -> String {
         ("expected `,` or `]`", "after array element"),
         ("expected `:`", "after object key"),
         ("trailing characters", "after top-level value"),
-        ("key must be a string", "looking for beginning of object key string"),
+        (
+            "key must be a string",
+            "looking for beginning of object key string",
+        ),
         ("trailing comma", "looking for beginning of value"),
         ("expected value", "looking for beginning of value"),
         ("expected ident", "in literal"),
