@@ -16,19 +16,16 @@ const MAX_DEPTH: usize = 160;
 
 pub(super) fn apply(current: &Value, patch: &[u8]) -> Result<Value> {
     let operations = read(patch)?;
-    let mut object = current.clone();
-    let mut copied = 0;
+    let mut target = Target {
+        bound: depth(current),
+        object: current.clone(),
+        copied: 0,
+    };
     for operation in operations {
         let operation = parse(operation).ok_or_else(unprocessable)?;
-        if let PatchOperation::Copy(copy) = &operation {
-            copied += object.pointer(copy.from.as_str()).map_or(0, encoded_len);
-        }
-        if MAX_COPIED < copied {
-            return Err(unprocessable());
-        }
-        step(&mut object, &operation).ok_or_else(unprocessable)?;
+        target.step(&operation).ok_or_else(unprocessable)?;
     }
-    Ok(object)
+    Ok(target.object)
 }
 
 fn read(patch: &[u8]) -> Result<Vec<Value>> {
@@ -59,20 +56,46 @@ fn parse(mut operation: Value) -> Option<PatchOperation> {
     serde_json::from_value(operation).ok()
 }
 
-fn step(object: &mut Value, operation: &PatchOperation) -> Option<()> {
-    if let PatchOperation::Test(test) = operation
-        && test.value.is_null()
-        && is_absent_member(object, &test.path)
-    {
-        return Some(());
-    }
-    json_patch::patch_unsafe(object, std::slice::from_ref(operation)).ok()?;
-    match operation {
-        PatchOperation::Add(_)
-        | PatchOperation::Replace(_)
-        | PatchOperation::Move(_)
-        | PatchOperation::Copy(_) => check_depth(object, operation.path()),
-        PatchOperation::Remove(_) | PatchOperation::Test(_) => Some(()),
+/// The object under work.
+struct Target {
+    object: Value,
+    /// It is not deeper than this.
+    bound: usize,
+    /// Bytes that were copied so far.
+    copied: usize,
+}
+
+impl Target {
+    fn step(&mut self, operation: &PatchOperation) -> Option<()> {
+        if let PatchOperation::Test(test) = operation
+            && test.value.is_null()
+            && is_absent_member(&self.object, &test.path)
+        {
+            return Some(());
+        }
+        if let PatchOperation::Copy(copy) = operation {
+            self.copied += self
+                .object
+                .pointer(copy.from.as_str())
+                .map_or(0, encoded_len);
+        }
+        if MAX_COPIED < self.copied {
+            return None;
+        }
+        json_patch::patch_unsafe(&mut self.object, std::slice::from_ref(operation)).ok()?;
+        let moved = |from: &Pointer| self.bound.saturating_sub(from.count());
+        let below = match operation {
+            PatchOperation::Add(add) => depth(&add.value),
+            PatchOperation::Replace(replace) => depth(&replace.value),
+            PatchOperation::Move(it) => moved(&it.from),
+            PatchOperation::Copy(it) => moved(&it.from),
+            PatchOperation::Remove(_) | PatchOperation::Test(_) => return Some(()),
+        };
+        self.bound = self.bound.max(operation.path().count() + below);
+        if MAX_DEPTH < self.bound {
+            self.bound = depth(&self.object);
+        }
+        (self.bound <= MAX_DEPTH).then_some(())
     }
 }
 
@@ -83,20 +106,6 @@ fn is_absent_member(object: &Value, path: &Pointer) -> bool {
     };
     let parent = object.pointer(parent.as_str()).and_then(Value::as_object);
     parent.is_some_and(|parent| !parent.contains_key(last.decoded().as_ref()))
-}
-
-fn check_depth(object: &Value, path: &Pointer) -> Option<()> {
-    let above = path.count();
-    // `-` names no element any more: the last one of its list is meant.
-    let below = match object.pointer(path.as_str()) {
-        Some(value) => depth(value),
-        None => path
-            .parent()
-            .and_then(|parent| object.pointer(parent.as_str()))
-            .and_then(|parent| parent.as_array()?.last())
-            .map_or(0, depth),
-    };
-    (above + below <= MAX_DEPTH).then_some(())
 }
 
 fn depth(value: &Value) -> usize {

@@ -2,6 +2,8 @@
 //!
 //! Precedence is `$setElementOrder`, then the order in the patch, then the order in the live object.
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use serde_json::Value;
 
 /// What identifies an item: its merge key, or a scalar itself.
@@ -13,13 +15,41 @@ pub(super) fn identity<'a>(item: &'a Value, merge_key: &str) -> Option<&'a Value
     }
 }
 
-/// The identities of all items that have one.
-pub(super) fn identities(items: &[Value], merge_key: &str) -> Vec<Value> {
-    items
-        .iter()
-        .filter_map(|item| identity(item, merge_key))
-        .cloned()
-        .collect()
+/// Where each identity is in a list: first come, first served.
+#[derive(Debug, Default)]
+pub(super) struct Index(BTreeMap<(u8, String), usize>);
+
+impl Index {
+    /// The index of a list.
+    pub(super) fn of(items: &[Value], merge_key: &str) -> Self {
+        let mut index = Self::default();
+        for (at, item) in items.iter().enumerate() {
+            if let Some(id) = identity(item, merge_key) {
+                index.add(id, at);
+            }
+        }
+        index
+    }
+
+    /// Adds the identity of the item at `at`.
+    pub(super) fn add(&mut self, id: &Value, at: usize) {
+        let (kind, text) = key(id);
+        self.0.entry((kind, text.into_owned())).or_insert(at);
+    }
+
+    /// Where an identity is.
+    pub(super) fn find(&self, id: &Value) -> Option<usize> {
+        let (kind, text) = key(id);
+        self.0.get(&(kind, text.into_owned())).copied()
+    }
+}
+
+/// Equal for equal values only.
+fn key(id: &Value) -> (u8, Cow<'_, str>) {
+    match id {
+        Value::String(text) => (0, Cow::Borrowed(text)),
+        other => (1, Cow::Owned(other.to_string())),
+    }
 }
 
 /// Sorts the items that the patch names by `patch_order`, the others by `live_order`, and interleaves
@@ -28,13 +58,10 @@ pub(super) fn identities(items: &[Value], merge_key: &str) -> Vec<Value> {
 pub(super) fn arrange(
     items: Vec<Value>,
     merge_key: &str,
-    patch_order: &[Value],
-    live_order: &[Value],
+    patch_order: &Index,
+    live_order: &Index,
 ) -> Vec<Value> {
-    let place = |order: &[Value], item: &Value| {
-        let wanted = identity(item, merge_key)?;
-        order.iter().position(|other| other == wanted)
-    };
+    let place = |order: &Index, item: &Value| order.find(identity(item, merge_key)?);
     let mut patched = Vec::new();
     let mut others = Vec::new();
     for item in items {

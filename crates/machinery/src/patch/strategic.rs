@@ -7,7 +7,10 @@
 
 use serde_json::{Map, Value};
 
-use super::{order, unprocessable};
+use super::{
+    order::{self, Index},
+    unprocessable,
+};
 use crate::{
     schema::Shape,
     status::{Result, Status},
@@ -139,7 +142,7 @@ fn ordered_lists(original: &mut Object, patch: &mut Object, shape: Shape) -> Res
             continue;
         }
         patch.remove(key);
-        let live_order = order::identities(live.as_deref().unwrap_or_default(), field.merge_key);
+        let live_order = Index::of(live.as_deref().unwrap_or_default(), field.merge_key);
         let merged = match (live, patched) {
             (None, None) => continue,
             (Some(live), None) => live,
@@ -147,7 +150,7 @@ fn ordered_lists(original: &mut Object, patch: &mut Object, shape: Shape) -> Res
             (Some(live), Some(patched)) => merge_lists(live, patched, &field, false)?,
         };
         require_keys(&merged, field.merge_key)?;
-        let wanted = order::identities(&wanted, field.merge_key);
+        let wanted = Index::of(&wanted, field.merge_key);
         let merged = order::arrange(merged, field.merge_key, &wanted, &live_order);
         original.insert(key.to_owned(), Value::Array(merged));
     }
@@ -211,8 +214,8 @@ fn merge_lists(
         ));
     }
     let (live, patch) = item_directives(live, patch, field.merge_key)?;
-    let live_order = order::identities(&live, field.merge_key);
-    let patch_order = order::identities(&patch, field.merge_key);
+    let live_order = Index::of(&live, field.merge_key);
+    let patch_order = Index::of(&patch, field.merge_key);
     let merged = merge_items(live, patch, field)?;
     require_keys(&merged, field.merge_key)?;
     Ok(order::arrange(
@@ -224,19 +227,18 @@ fn merge_lists(
 }
 
 fn merge_scalars(live: Vec<Value>, patch: Vec<Value>, deletes: bool) -> Vec<Value> {
+    let patch_order = Index::of(&patch, "");
     if deletes {
-        return live
-            .into_iter()
-            .filter(|item| !patch.contains(item))
-            .collect();
+        let stays = |item: &Value| patch_order.find(item).is_none();
+        return live.into_iter().filter(stays).collect();
     }
-    let mut all: Vec<Value> = Vec::with_capacity(live.len() + patch.len());
-    for item in live.iter().chain(&patch) {
-        if !all.contains(item) {
-            all.push(item.clone());
-        }
-    }
-    order::arrange(all, "", &patch, &live)
+    let live_order = Index::of(&live, "");
+    let mut all = live;
+    all.extend(patch);
+    let firsts = Index::of(&all, "");
+    let mut at = 0..all.len();
+    all.retain(|item| firsts.find(item) == at.next());
+    order::arrange(all, "", &patch_order, &live_order)
 }
 
 /// Does what `$patch` in list items asks for: returns the live items that are left and the items to merge.
@@ -246,6 +248,7 @@ fn item_directives(
     merge_key: &str,
 ) -> Result<(Vec<Value>, Vec<Value>)> {
     let mut items = Vec::with_capacity(patch.len());
+    let mut gone = Index::default();
     let mut replaces = false;
     for item in patch {
         let Some(directive) = item.get(DIRECTIVE) else {
@@ -257,7 +260,7 @@ fn item_directives(
                 let id = item
                     .get(merge_key)
                     .ok_or_else(|| no_merge_key(&item, merge_key))?;
-                live.retain(|other| other.get(merge_key) != Some(id));
+                gone.add(id, 0);
             }
             Some("replace") => replaces = true,
             Some("merge") => {
@@ -268,6 +271,7 @@ fn item_directives(
             Some(_) | None => return Err(unknown_directive(directive, &item)),
         }
     }
+    live.retain(|item| item.get(merge_key).is_none_or(|id| gone.find(id).is_none()));
     Ok(if replaces {
         (without_directives(items), Vec::new())
     } else {
@@ -280,13 +284,15 @@ fn merge_items(mut live: Vec<Value>, patch: Vec<Value>, field: &Merge) -> Result
         Shape::List(element) => *element,
         _ => Shape::Any,
     };
+    let mut index = Index::of(&live, field.merge_key);
     for mut item in patch {
         let id = item
             .get(field.merge_key)
             .ok_or_else(|| no_merge_key(&item, field.merge_key))?;
-        let at = live
-            .iter()
-            .position(|other| other.get(field.merge_key) == Some(id));
+        let at = index.find(id);
+        if at.is_none() {
+            index.add(id, live.len());
+        }
         match (at.and_then(|at| live[at].as_object_mut()), item) {
             (Some(old), Value::Object(new)) => merge(old, new, element)?,
             (None, new) | (Some(_), new) => {
