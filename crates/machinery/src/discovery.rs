@@ -74,6 +74,7 @@ pub fn paths() -> Vec<String> {
     let mut paths = vec![
         "/api".to_owned(),
         "/apis".to_owned(),
+        "/openapi/v2".to_owned(),
         "/openapi/v3".to_owned(),
     ];
     for (group, version) in catalogue::group_versions() {
@@ -236,4 +237,99 @@ fn with(value: Value, name: &str, field: Value) -> Value {
     };
     map.insert(name.into(), field);
     Value::Object(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry<'a>(list: &'a Value, name: &str) -> &'a Value {
+        let found = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|r| r["name"] == name || r["resource"] == name);
+        found.unwrap_or_else(|| panic!("{name} is not listed"))
+    }
+
+    #[test]
+    fn the_resource_list_of_apps() {
+        let list = resource_list("apps", "v1").unwrap();
+        assert_eq!(list["groupVersion"], "apps/v1");
+        assert_eq!(
+            *entry(&list["resources"], "daemonsets"),
+            json!({
+                "name": "daemonsets", "singularName": "daemonset", "namespaced": true, "kind": "DaemonSet",
+                "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+                "shortNames": ["ds"], "categories": ["all"], "storageVersionHash": "dd7pWHUlMKQ=",
+            })
+        );
+        assert_eq!(
+            entry(&list["resources"], "daemonsets/status")["verbs"],
+            json!(["get", "patch", "update"])
+        );
+    }
+
+    #[test]
+    fn subresources_of_other_groups_name_them() {
+        let list = resource_list("", "v1").unwrap();
+        assert!(list.get("apiVersion").is_none());
+        let eviction = entry(&list["resources"], "pods/eviction");
+        assert_eq!(
+            (&eviction["group"], &eviction["version"]),
+            (&json!("policy"), &json!("v1"))
+        );
+        assert!(entry(&list["resources"], "pods/log").get("group").is_none());
+        assert_eq!(
+            entry(&list["resources"], "pods")["storageVersionHash"],
+            "xPOwRZ+Yhw8="
+        );
+    }
+
+    #[test]
+    fn groups() {
+        let list = api_groups();
+        let names: Vec<&str> = list["groups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|g| g["name"].as_str())
+            .collect();
+        assert_eq!(names[0], "apps");
+        assert!(!names.contains(&""));
+        let apps = api_group("apps").unwrap();
+        assert_eq!(apps["preferredVersion"]["groupVersion"], "apps/v1");
+        assert!(api_group("nope.example.com").is_none());
+        assert!(api_group("").is_none());
+        assert!(resource_list("apps", "v9").is_none());
+    }
+
+    #[test]
+    fn aggregated_documents() {
+        let core = aggregated(true, "v2");
+        assert_eq!(core["apiVersion"], "apidiscovery.k8s.io/v2");
+        assert_eq!(core["items"].as_array().unwrap().len(), 1);
+        let others = aggregated(false, "v2beta1");
+        let apps = &others["items"][0];
+        assert_eq!(apps["metadata"]["name"], "apps");
+        assert_eq!(apps["versions"][0]["freshness"], "Current");
+        let sets = entry(&apps["versions"][0]["resources"], "daemonsets");
+        assert_eq!(sets["scope"], "Namespaced");
+        assert_eq!(sets["subresources"][0]["subresource"], "status");
+    }
+
+    #[test]
+    fn paths_name_what_is_served() {
+        let paths = paths();
+        for path in [
+            "/api",
+            "/api/v1",
+            "/apis",
+            "/apis/apps",
+            "/apis/apps/v1",
+            "/openapi/v3",
+        ] {
+            assert!(paths.iter().any(|p| p == path), "{path}");
+        }
+    }
 }

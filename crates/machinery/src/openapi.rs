@@ -1,14 +1,181 @@
-//! OpenAPI v3 documents, one per group version, stored compressed.
-use std::borrow::Cow;
+//! OpenAPI documents, generated (`cargo run -p xtask -- codegen`) and embedded compressed: version 3 with a document
+//! for each group version, and version 2 in one document for clients that ask for it.
+//!
+//! They are served as they are; only a client that takes no gzip makes the server unpack one.
+
+#[rustfmt::skip]
+mod generated;
+
+use std::{
+    borrow::Cow,
+    io::{self, Read as _},
+    sync::LazyLock,
+};
+
+use flate2::read::GzDecoder;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+/// A document with what HTTP needs of it.
+#[derive(Debug)]
+struct Document {
+    path: &'static str,
+    gzip: &'static [u8],
+    hash: String,
+}
+
+static DOCUMENTS: LazyLock<Vec<Document>> = LazyLock::new(|| {
+    let documents = generated::DOCUMENTS.iter();
+    documents
+        .map(|&(path, gzip)| Document {
+            path,
+            gzip,
+            hash: hash(gzip),
+        })
+        .collect()
+});
 
 /// `/openapi/v3`: the index.
 #[must_use]
-pub fn index() -> serde_json::Value {
-    todo!()
+pub fn index() -> Value {
+    let entry = |document: &Document| {
+        let url = format!("/openapi/v3/{}?hash={}", document.path, document.hash);
+        (document.path.to_owned(), json!({"serverRelativeURL": url}))
+    };
+    let paths: Map<String, Value> = DOCUMENTS.iter().map(entry).collect();
+    json!({"paths": paths})
 }
 
 /// The document of `apis/apps/v1` or `api/v1`, gzipped, with its hash.
 #[must_use]
-pub fn document_gzip(_path: &str) -> Option<(Cow<'static, [u8]>, String)> {
-    todo!()
+pub fn document_gzip(path: &str) -> Option<(Cow<'static, [u8]>, String)> {
+    let document = DOCUMENTS.iter().find(|document| document.path == path)?;
+    Some((Cow::Borrowed(document.gzip), document.hash.clone()))
+}
+
+/// The media type of the protobuf form of `/openapi/v2`.
+pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// `/openapi/v2`, gzipped, with its hash: as protobuf, the form that kubectl asks for, or as JSON.
+#[must_use]
+pub fn v2_gzip(protobuf: bool) -> (&'static [u8], String) {
+    const PROTOBUF: &[u8] = include_bytes!("../schema/openapi/v2.pb.gz");
+    const JSON: &[u8] = include_bytes!("../schema/openapi/v2.json.gz");
+    let gzip = if protobuf { PROTOBUF } else { JSON };
+    (gzip, hash(gzip))
+}
+
+/// Unpacks a document, for a client that takes no gzip.
+///
+/// # Errors
+/// When the bytes are no gzip.
+pub fn unpack(gzip: &[u8]) -> io::Result<Vec<u8>> {
+    let mut document = Vec::new();
+    GzDecoder::new(gzip).read_to_end(&mut document)?;
+    Ok(document)
+}
+
+fn hash(gzip: &[u8]) -> String {
+    Sha256::digest(gzip)
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue;
+
+    fn document(path: &str) -> Value {
+        let (gzip, _) = document_gzip(path).unwrap();
+        serde_json::from_slice(&unpack(&gzip).unwrap()).unwrap()
+    }
+
+    fn place(group: &str, version: &str) -> String {
+        if group.is_empty() {
+            format!("api/{version}")
+        } else {
+            format!("apis/{group}/{version}")
+        }
+    }
+
+    #[test]
+    fn the_index_covers_every_group_version() {
+        let index = index();
+        let paths = index["paths"].as_object().unwrap();
+        assert_eq!(paths.len(), catalogue::group_versions().len());
+        for (group, version) in catalogue::group_versions() {
+            let place = place(group, version);
+            let url = paths[&place]["serverRelativeURL"].as_str().unwrap();
+            assert!(
+                url.starts_with(&format!("/openapi/v3/{place}?hash=")),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_kind_has_its_schema_and_takes_field_validation() {
+        for kind in catalogue::kinds() {
+            let document = document(&place(kind.group, kind.version));
+            let schema = &document["components"]["schemas"][kind.type_name];
+            let identity =
+                json!([{"group": kind.group, "kind": kind.kind, "version": kind.version}]);
+            assert_eq!(
+                schema["x-kubernetes-group-version-kind"], identity,
+                "{}",
+                kind.kind
+            );
+            let paths = document["paths"].as_object().unwrap();
+            let patches = paths
+                .iter()
+                .filter(|(path, _)| path.ends_with(&format!("/{}/{{name}}", kind.plural)));
+            for (path, item) in patches.filter(|_| kind.verbs.contains(&"patch")) {
+                let parameters = item["patch"]["parameters"].as_array().unwrap();
+                assert!(
+                    parameters.iter().any(|p| p["name"] == "fieldValidation"),
+                    "{path}"
+                );
+                assert_eq!(
+                    item["patch"]["x-kubernetes-group-version-kind"],
+                    identity[0]
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn references_lead_somewhere() {
+        fn check(value: &Value, schemas: &Map<String, Value>) {
+            match value {
+                Value::Object(map) => {
+                    if let Some(Value::String(target)) = map.get("$ref") {
+                        let name = target.strip_prefix("#/components/schemas/").unwrap();
+                        assert!(schemas.contains_key(name), "{name}");
+                    }
+                    map.values().for_each(|value| check(value, schemas));
+                }
+                Value::Array(list) => list.iter().for_each(|value| check(value, schemas)),
+                _ => {}
+            }
+        }
+        for (group, version) in catalogue::group_versions() {
+            let document = document(&place(group, version));
+            check(
+                &document,
+                document["components"]["schemas"].as_object().unwrap(),
+            );
+        }
+    }
+
+    #[test]
+    fn version_two_is_there_in_both_forms() {
+        let json: Value = serde_json::from_slice(&unpack(v2_gzip(false).0).unwrap()).unwrap();
+        let spec = &json["definitions"]["io.k8s.api.apps.v1.DaemonSetSpec"];
+        assert_eq!(spec["required"], json!(["selector", "template"]));
+        assert_eq!(spec["properties"]["minReadySeconds"]["format"], "int32");
+        let protobuf = unpack(v2_gzip(true).0).unwrap();
+        assert!(protobuf.starts_with(b"\x0a\x032.0"));
+    }
 }

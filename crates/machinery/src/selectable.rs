@@ -60,3 +60,81 @@ fn read(object: &Value, field: &str) -> String {
         _ => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::catalogue;
+
+    fn value(api_version: &str, kind: &str, object: &Value, field: &str) -> Option<String> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        field_value(
+            catalogue::find_kind(group, version, kind).unwrap(),
+            object,
+            field,
+        )
+    }
+
+    #[test]
+    fn fields_and_their_zero_values() {
+        let pod = json!({
+            "metadata": {"name": "p", "namespace": "n"}, "spec": {"nodeName": "a", "hostNetwork": true},
+            "status": {"podIPs": [{"ip": "1.2.3.4"}, {"ip": "::1"}]},
+        });
+        let cases = [
+            ("metadata.name", Some("p")),
+            ("metadata.namespace", Some("n")),
+            ("spec.nodeName", Some("a")),
+            ("spec.host", Some("a")),
+            ("spec.hostNetwork", Some("true")),
+            ("status.phase", Some("")),
+            ("status.podIPs", Some("1.2.3.4,::1")),
+            ("spec.image", None),
+            ("metadata.uid", None),
+        ];
+        for (field, expected) in cases {
+            assert_eq!(
+                value("v1", "Pod", &pod, field).as_deref(),
+                expected,
+                "{field}"
+            );
+        }
+        assert_eq!(
+            value("v1", "Node", &json!({}), "spec.unschedulable").as_deref(),
+            Some("false")
+        );
+        assert_eq!(value("v1", "Node", &json!({}), "metadata.namespace"), None);
+        assert_eq!(
+            value("v1", "Secret", &json!({"type": "Opaque"}), "type").as_deref(),
+            Some("Opaque")
+        );
+        assert_eq!(
+            value("apps/v1", "DaemonSet", &json!({}), "status.phase"),
+            None
+        );
+    }
+
+    #[test]
+    fn events_are_read_in_their_stored_form() {
+        let event = json!({
+            "involvedObject": {"kind": "Pod", "name": "p"}, "reportingComponent": "kubelet", "reason": "r",
+        });
+        let cases = [
+            ("v1", "involvedObject.kind", Some("Pod")),
+            ("v1", "source", Some("kubelet")),
+            ("v1", "regarding.kind", None),
+            ("events.k8s.io/v1", "regarding.name", Some("p")),
+            ("events.k8s.io/v1", "reportingController", Some("kubelet")),
+            ("events.k8s.io/v1", "involvedObject.name", None),
+        ];
+        for (api_version, field, expected) in cases {
+            assert_eq!(
+                value(api_version, "Event", &event, field).as_deref(),
+                expected,
+                "{field}"
+            );
+        }
+    }
+}

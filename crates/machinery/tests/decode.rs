@@ -345,6 +345,54 @@ mod protobuf {
         assert_eq!(decoded.value, expected);
     }
 
+    /// What `kubectl auth can-i get pods` sends.
+    #[test]
+    fn can_i() {
+        let body = b"k8s\x00\n2\n\x17authorization.k8s.io/v1\x12\x17SelfSubjectAccessReview\x12<\n\x10\n\x00\x12\x00\x1a\x00\
+            \"\x00*\x002\x008\x00B\x00\x12\x1e\n\x1c\n\x07default\x12\x03get\x1a\x00\"\x00*\x04pods2\x00:\x00\x1a\x08\x08\x00\
+            \x12\x00\x1a\x00 \x00\x1a\x00\"\x00";
+        let review = kind("authorization.k8s.io/v1", "SelfSubjectAccessReview");
+        let decoded = decode(review, body, Media::Protobuf, FieldValidation::Strict).unwrap();
+        let expected = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "metadata": {},
+            "spec": {"resourceAttributes": {"namespace": "default", "resource": "pods", "verb": "get"}},
+            "status": {"allowed": false},
+        });
+        assert_eq!(decoded.value, expected);
+    }
+
+    /// What `kubectl debug node/n1 --image=busybox --profile=sysadmin -- sleep 1` sends.
+    #[test]
+    fn debug_pod() {
+        let body = b"k8s\x00\n\t\n\x02v1\x12\x03Pod\x12\xda\x01\n&\n\x16node-debugger-n1-9nx2h\x12\x00\x1a\x00\"\x00*\x002\x008\x00\
+            B\x00\x12\x9d\x01\n\x12\n\thost-root\x12\x05\n\x03\n\x01/\x12S\n\x08debugger\x12\x07busybox\x1a\x05sleep\x1a\x011*\x00\
+            B\x00J\x18\n\thost-root\x10\x00\x1a\x05/host\"\x002\x00j\x00r\x00z\x02\x10\x01\x80\x01\x00\x88\x01\x00\x90\x01\x00\xa2\x01\
+            \x04File\x1a\x05Never2\x00B\x00J\x00R\x02n1X\x01`\x01h\x01\x82\x01\x00\x8a\x01\x00\x9a\x01\x00\xb2\x01\x0e\n\x00\x12\x06\
+            Exists\x1a\x00\"\x00\xc2\x01\x00\x1a\x10\n\x00\x1a\x00\"\x00*\x002\x00J\x00Z\x00r\x00\x1a\x00\"\x00";
+        let decoded = decode(
+            kind("v1", "Pod"),
+            body,
+            Media::Protobuf,
+            FieldValidation::Strict,
+        )
+        .unwrap();
+        let expected = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "node-debugger-n1-9nx2h"},
+            "spec": {
+                "containers": [{
+                    "name": "debugger", "image": "busybox", "command": ["sleep", "1"], "resources": {},
+                    "securityContext": {"privileged": true}, "terminationMessagePolicy": "File",
+                    "volumeMounts": [{"name": "host-root", "mountPath": "/host"}],
+                }],
+                "hostIPC": true, "hostNetwork": true, "hostPID": true, "nodeName": "n1", "restartPolicy": "Never",
+                "tolerations": [{"operator": "Exists"}],
+                "volumes": [{"name": "host-root", "hostPath": {"path": "/"}}],
+            },
+            "status": {},
+        });
+        assert_eq!(decoded.value, expected);
+    }
+
     #[test]
     fn broken_bodies_are_refused() {
         let review = kind("authorization.k8s.io/v1", "SelfSubjectAccessReview");

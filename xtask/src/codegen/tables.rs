@@ -67,6 +67,14 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("io.k8s.api.core.v1.LocalObjectReference", "name", ""),
 ];
 
+/// The default of a field.
+pub(crate) fn default_of(owner: &str, field: &str) -> Option<&'static str> {
+    let found = DEFAULTS
+        .iter()
+        .find(|(of, name, _)| *of == owner && *name == field)?;
+    Some(found.2)
+}
+
 /// The text of the module.
 pub(crate) fn render(definitions: &Definitions, wire: &Value, roots: &[&str]) -> Result<String> {
     let mut text = String::new();
@@ -151,7 +159,7 @@ fn render_field(
     if let Some(number) = wire[owner][field].as_u64() {
         write!(line, ", wire: {number}")?;
     }
-    if let Some((.., default)) = DEFAULTS.iter().find(|(o, f, _)| *o == owner && *f == field) {
+    if let Some(default) = default_of(owner, field) {
         write!(line, ", default: Some({default:?})")?;
     }
     line.push_str(", ..F }");

@@ -1,0 +1,133 @@
+//! The schemas of a document: the published definitions, in the form that the OpenAPI version asks for.
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+
+use super::Version;
+use crate::codegen::{
+    catalogue::{self, Kind},
+    definitions::{Definitions, closure, reference},
+    tables::default_of,
+};
+
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
+
+/// Every schema that the kinds, their lists and their subresources reach.
+pub(super) fn render(
+    definitions: &Definitions,
+    kinds: &[&Kind],
+    version: Version,
+) -> Result<Map<String, Value>> {
+    let mut roots: Vec<String> = ["DeleteOptions", "Patch", "Status", "WatchEvent"]
+        .map(|n| format!("{META}.{n}"))
+        .into();
+    for kind in kinds {
+        roots.push(kind.type_name.to_owned());
+        if kind.verbs.contains(&"list") {
+            roots.push(format!("{}List", kind.type_name));
+        }
+        let bodies = kind
+            .subresources
+            .iter()
+            .filter_map(|s| catalogue::find_kind(s.group, s.version, s.kind));
+        roots.extend(bodies.map(|body| body.type_name.to_owned()));
+    }
+    let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
+    let names = closure(definitions, &roots)?;
+    Ok(names
+        .into_iter()
+        .map(|name| (name.to_owned(), definition(definitions, name, version)))
+        .collect())
+}
+
+fn definition(definitions: &Definitions, name: &str, version: Version) -> Value {
+    let mut schema = definitions[name].clone();
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        for (field, property) in properties {
+            *property = convert(definitions, property, version);
+            if let Some(default) = default_of(name, field) {
+                property["default"] = default.into();
+            }
+        }
+    }
+    if let Some(kinds) = schema
+        .get_mut("x-kubernetes-group-version-kind")
+        .and_then(Value::as_array_mut)
+    {
+        kinds.retain(is_served);
+    }
+    scalar(name, &mut schema, version);
+    schema
+}
+
+/// `WatchEvent` and `DeleteOptions` exist in every group version; only those served are listed.
+fn is_served(entry: &Value) -> bool {
+    let (group, version) = (entry["group"].as_str(), entry["version"].as_str());
+    let known = catalogue::kinds().iter().chain(catalogue::body_kinds());
+    known
+        .into_iter()
+        .any(|k| Some(k.group) == group && Some(k.version) == version)
+        || entry["kind"]
+            .as_str()
+            .is_some_and(|kind| kind.ends_with("List") || kind == "Status")
+}
+
+/// The types that are one of several scalars are written differently in the two versions.
+fn scalar(name: &str, schema: &mut Value, version: Version) {
+    let kind = name.rsplit('.').next();
+    if let (Some("Quantity" | "IntOrString"), Some(map)) = (kind, schema.as_object_mut()) {
+        if kind == Some("IntOrString") {
+            map.insert("format".into(), "int-or-string".into());
+        }
+        if version == Version::V2 {
+            map.remove("oneOf");
+            map.insert("type".into(), "string".into());
+        }
+    }
+}
+
+fn convert(definitions: &Definitions, schema: &Value, version: Version) -> Value {
+    if let Some(name) = reference(schema) {
+        return refer(schema, name, version);
+    }
+    let mut schema = schema.clone();
+    for inner in ["items", "additionalProperties"] {
+        if let Some(found) = schema.get(inner).filter(|found| found.is_object()) {
+            let mut converted = convert(definitions, found, version);
+            if version == Version::V3 {
+                zero(definitions, found, &mut converted);
+            }
+            schema[inner] = converted;
+        }
+    }
+    schema
+}
+
+/// Version 3 ignores what stands beside a reference, so the reference is wrapped.
+fn refer(schema: &Value, name: &str, version: Version) -> Value {
+    let target = version.reference(name);
+    let mut wrapped = schema.clone();
+    if let Some(map) = wrapped.as_object_mut() {
+        map.remove("$ref");
+        if version == Version::V3 {
+            map.insert("allOf".into(), json!([target]));
+        } else {
+            map.insert("$ref".into(), target["$ref"].clone());
+        }
+    }
+    wrapped
+}
+
+/// The default that upstream writes for values in lists and maps.
+fn zero(definitions: &Definitions, schema: &Value, converted: &mut Value) {
+    let target = reference(schema).map_or(schema, |name| &definitions[name]);
+    let default = match target["type"].as_str() {
+        Some("string") if reference(schema).is_none() && target.get("format").is_none() => {
+            json!("")
+        }
+        Some("integer") => json!(0),
+        Some("object") if target.get("properties").is_some() => json!({}),
+        _ => return,
+    };
+    converted["default"] = default;
+}
