@@ -1,8 +1,14 @@
 //! The embedded store from outside.
 
+#[cfg(test)]
 mod common;
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
 mod damage;
+#[cfg(test)]
 mod embedded;
+#[cfg(test)]
 mod full_disk;
+#[cfg(test)]
 mod model;
