@@ -21,6 +21,7 @@ use crate::{
     status::{Result, Status},
 };
 
+mod base;
 mod compare;
 mod conflict;
 mod fields;
@@ -29,17 +30,22 @@ mod last_applied;
 mod managers;
 mod merge;
 mod node;
+mod object;
 mod path;
 mod prune;
 mod set;
+mod steady;
 
+pub use object::keep_times;
 pub use set::{FieldSet, FieldsError};
 
+use base::Base;
 use compare::{Comparison, compare};
 use conflict::Conflict;
 use ignored::Ignored;
 use managers::{Entry, Operation};
 use node::Node;
+use object::{managed_of, put_managed, take_managed};
 
 /// Owner of all that was there before anybody applied, if nobody had been tracked.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
@@ -83,14 +89,26 @@ pub fn track_update(kind: &Kind, old: Option<&Value>, new: &mut Value, manager: 
     let stored = old.and_then(managed_of);
     let ignored = Ignored::of(kind, manager.subresource);
     let changes = compare(root(kind), old, new, &ignored);
-    let base = Base::of(stored, sent.as_ref(), manager.subresource);
-    if let (true, Base::Stored) = (changes.is_empty(), &base) {
-        put_managed(new, stored.cloned());
-        return;
-    }
-    let mut entries = match base {
-        Base::Stored => managers::decode(stored).unwrap_or_default(),
+    let mut entries = match Base::of(stored, sent.as_ref(), manager.subresource) {
         Base::Sent(entries) => entries,
+        Base::Stored if changes.is_empty() => {
+            put_managed(new, stored.cloned());
+            return;
+        }
+        Base::Stored => {
+            let own = manager.entry(kind, Operation::Update, changes.taken());
+            let mut list = sent
+                .filter(|sent| Some(sent) == stored)
+                .or_else(|| stored.cloned());
+            if list
+                .as_mut()
+                .is_some_and(|list| steady::touch(list, &own, &changes))
+            {
+                put_managed(new, list);
+                return;
+            }
+            managers::decode(stored).unwrap_or_default()
+        }
     };
     // Nobody was tracked so far: only a new object starts with it.
     if old.is_none() || !entries.is_empty() {
@@ -127,38 +145,6 @@ pub fn apply(
     };
     let entries = apply.owners()?;
     apply.run(entries, force)
-}
-
-/// Gives `new` the times of `old` if both differ in nothing but the times of their `managedFields`.
-pub fn keep_times(old: &Value, new: &mut Value) {
-    let Some(stored) = managed_of(old) else {
-        return;
-    };
-    if managed_of(new).is_none_or(|sent| sent == stored || !same_but_times(stored, sent)) {
-        return;
-    }
-    let changed = take_managed(new);
-    put_managed(new, Some(stored.clone()));
-    if old != new {
-        put_managed(new, changed);
-    }
-}
-
-fn same_but_times(a: &Value, b: &Value) -> bool {
-    let (Some(a), Some(b)) = (a.as_array(), b.as_array()) else {
-        return false;
-    };
-    let rest = |entry: &Value| {
-        let fields = entry.as_object();
-        let rest = fields.map(|fields| fields.iter().filter(|(name, _)| *name != "time"));
-        rest.map(|rest| {
-            rest.map(|(k, v)| (k.clone(), v.clone()))
-                .collect::<Vec<_>>()
-        })
-    };
-    a.len() == b.len()
-        && a.iter()
-            .all(|entry| b.iter().any(|other| rest(entry) == rest(other)))
 }
 
 /// One apply request.
@@ -225,7 +211,7 @@ impl Apply<'_> {
             && changes.is_empty()
             && last.set == own.set
             && last.api_version == own.api_version
-            && !self.changes_server_fields(&object)
+            && self.live.is_some_and(|live| object::is_same(live, &object))
         {
             own.time = last.time;
         }
@@ -237,17 +223,6 @@ impl Apply<'_> {
             last_applied::refresh(&mut object, self.config);
         }
         Ok(object)
-    }
-
-    /// Whether something changed that nobody owns, such as a `resourceVersion` in the configuration.
-    fn changes_server_fields(&self, object: &Value) -> bool {
-        let Some(live) = self.live else { return true };
-        let without = |object: &Value| {
-            let mut object = object.clone();
-            take_managed(&mut object);
-            object
-        };
-        without(live) != without(object)
     }
 
     fn check_conflicts(&self, entries: &[Entry], taken: &FieldSet) -> Result<()> {
@@ -316,34 +291,6 @@ fn root(kind: &Kind) -> Node {
     })
 }
 
-/// Where the entries of an update start from.
-enum Base {
-    /// From those of the stored object.
-    Stored,
-    /// From those that the client sent.
-    Sent(Vec<Entry>),
-}
-
-impl Base {
-    /// A client that sends no or malformed `managedFields` does not know about them: it keeps what is
-    /// stored, and so does every write to a subresource.
-    fn of(stored: Option<&Value>, sent: Option<&Value>, subresource: &str) -> Self {
-        let Some(list) = sent.filter(|sent| Some(*sent) != stored && subresource.is_empty()) else {
-            return Self::Stored;
-        };
-        let is_reset = match list.as_array().map(Vec::as_slice) {
-            Some([]) => true,
-            Some([Value::Object(only)]) => only.is_empty(),
-            Some(_) | None => false,
-        };
-        match managers::decode(Some(list)) {
-            _ if is_reset => Self::Sent(Vec::new()),
-            Some(entries) if !entries.is_empty() => Self::Sent(entries),
-            Some(_) | None => Self::Stored,
-        }
-    }
-}
-
 /// Takes changed fields away from their owners, and removed ones from everybody.
 fn take_over(entries: &mut Vec<Entry>, changes: &Comparison, affects: impl Fn(&Entry) -> bool) {
     for entry in entries.iter_mut().filter(|entry| affects(entry)) {
@@ -365,28 +312,6 @@ fn add(entries: &mut Vec<Entry>, entry: Entry) {
             other.time = entry.time;
         }
         None => entries.push(entry),
-    }
-}
-
-fn managed_of(object: &Value) -> Option<&Value> {
-    object
-        .get("metadata")?
-        .get("managedFields")
-        .filter(|list| !list.is_null())
-}
-
-fn take_managed(object: &mut Value) -> Option<Value> {
-    let taken = object
-        .get_mut("metadata")?
-        .as_object_mut()?
-        .remove("managedFields");
-    taken.filter(|list| !list.is_null())
-}
-
-fn put_managed(object: &mut Value, list: Option<Value>) {
-    let Some(list) = list else { return };
-    if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        meta.insert("managedFields".into(), list);
     }
 }
 

@@ -128,28 +128,28 @@ pub(super) fn decode(list: Option<&Value>) -> Option<Vec<Entry>> {
     Some(entries)
 }
 
-/// Writes `managedFields` in upstream's order: by operation, time and name. `None` without entries.
-pub(super) fn encode(mut entries: Vec<Entry>) -> Option<Value> {
+/// Writes `managedFields`. `None` without entries.
+pub(super) fn encode(entries: Vec<Entry>) -> Option<Value> {
     if entries.is_empty() {
         return None;
     }
-    entries.sort_by(|a, b| {
-        (
-            a.operation,
-            &a.time,
-            &a.manager,
-            &a.api_version,
-            &a.subresource,
-        )
-            .cmp(&(
-                b.operation,
-                &b.time,
-                &b.manager,
-                &b.api_version,
-                &b.subresource,
-            ))
+    let mut list: Vec<Value> = entries.iter().map(Entry::encode).collect();
+    sort_json(&mut list);
+    Some(Value::Array(list))
+}
+
+/// Upstream's order of entries: by operation, time, name, version and subresource.
+pub(super) fn sort_json(entries: &mut [Value]) {
+    let text = |entry: &Value, name: &str| {
+        entry
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    entries.sort_by_cached_key(|entry| {
+        ["operation", "time", "manager", "apiVersion", "subresource"].map(|name| text(entry, name))
     });
-    Some(Value::Array(entries.iter().map(Entry::encode).collect()))
 }
 
 /// Merges the oldest updaters of one version into one entry until at most ten are left.

@@ -1,5 +1,7 @@
 //! Ownership, case by case: who owns what after which write, and who is in whose way.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -263,6 +265,31 @@ fn pod_conditions_are_told_apart_by_type() {
     assert_eq!(
         owners(&pod)[2],
         r#"gates/status Update 2 {"f:status":{"f:conditions":{"k:{\"type\":\"Gate\"}":{".":{},"f:status":{},"f:type":{}}}}}"#
+    );
+}
+
+#[test]
+fn changing_own_values_again_moves_the_time_only() {
+    let object = created("configmaps", map(json!({"a": "1", "b": "1"})), "x");
+    let object = updated("configmaps", &object, by("a"), |new| {
+        new["data"]["a"] = json!("2");
+    });
+    let again = updated("configmaps", &object, later("a"), |new| {
+        new["data"]["a"] = json!("3");
+    });
+    assert_eq!(
+        owners(&again),
+        [
+            r#"x Update 1 {"f:data":{".":{},"f:b":{}}}"#,
+            r#"a Update 2 {"f:data":{"f:a":{}}}"#
+        ]
+    );
+    let gone = updated("configmaps", &again, later("a"), |new| {
+        new["data"] = json!({"b": "1"});
+    });
+    assert_eq!(
+        owners(&gone),
+        [r#"x Update 1 {"f:data":{".":{},"f:b":{}}}"#]
     );
 }
 
@@ -783,7 +810,7 @@ proptest! {
 
     #[test]
     fn set_operations_are_those_of_sets(a in field_set(), b in field_set()) {
-        let paths = |set: &FieldSet| set.paths().into_iter().collect::<std::collections::BTreeSet<_>>();
+        let paths = |set: &FieldSet| set.paths().into_iter().collect::<BTreeSet<_>>();
         let mut union = a.clone();
         union.union(&b);
         prop_assert_eq!(paths(&union), &paths(&a) | &paths(&b));
@@ -835,5 +862,104 @@ proptest! {
         }
         let all = FieldSet::from_json(&all["metadata"]["managedFields"][0]["fieldsV1"]).unwrap();
         prop_assert_eq!(owned, all);
+    }
+}
+
+/// One write to the data of a ConfigMap.
+#[derive(Debug, Clone)]
+enum Write {
+    Update(usize, Value),
+    Apply(usize, Value),
+}
+
+fn write() -> impl Strategy<Value = Write> {
+    let keys =
+        || proptest::collection::btree_map("[a-d]", "[12]", 1..4).prop_map(|data| json!(data));
+    prop_oneof![
+        (0_usize..3, keys()).prop_map(|(who, data)| Write::Update(who, data)),
+        (0_usize..3, keys()).prop_map(|(who, data)| Write::Apply(who, data)),
+    ]
+}
+
+/// What ownership means, said in the plainest way: each key with its value and its owners.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Model(BTreeMap<String, (String, BTreeSet<String>)>);
+
+impl Model {
+    fn write(&mut self, write: &Write) {
+        let (who, data) = match write {
+            Write::Update(who, data) => (format!("{who} Update"), data),
+            Write::Apply(who, data) => (format!("{who} Apply"), data),
+        };
+        let data: BTreeMap<String, String> = serde_json::from_value(data.clone()).unwrap();
+        match write {
+            Write::Update(..) => self.0.retain(|key, _| data.contains_key(key)),
+            Write::Apply(..) => self.0.retain(|key, (_, owners)| {
+                data.contains_key(key) || !owners.remove(&who) || !owners.is_empty()
+            }),
+        }
+        for (key, value) in data {
+            let (old, owners) = self.0.entry(key).or_default();
+            let changed = *old != value;
+            if changed {
+                *old = value;
+                owners.clear();
+            }
+            if changed || matches!(write, Write::Apply(..)) {
+                owners.insert(who.clone());
+            }
+        }
+    }
+
+    fn of(object: &Value) -> Self {
+        let mut model = Self::default();
+        for (key, value) in object["data"].as_object().into_iter().flatten() {
+            model.0.entry(key.clone()).or_default().0 = value.as_str().unwrap().to_owned();
+        }
+        for entry in object["metadata"]["managedFields"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let who = format!("{} {}", entry["manager"], entry["operation"]).replace('"', "");
+            for (key, _) in entry["fieldsV1"]["f:data"]
+                .as_object()
+                .into_iter()
+                .flatten()
+            {
+                if let Some(key) = key.strip_prefix("f:") {
+                    model
+                        .0
+                        .entry(key.to_owned())
+                        .or_default()
+                        .1
+                        .insert(who.clone());
+                }
+            }
+        }
+        model
+    }
+}
+
+proptest! {
+    #[test]
+    fn ownership_follows_the_model(writes in proptest::collection::vec(write(), 1..12)) {
+        let names = ["0", "1", "2"];
+        let mut model = Model::default();
+        let mut live: Option<Value> = None;
+        for write in &writes {
+            model.write(write);
+            live = Some(match (write, &live) {
+                (Write::Apply(who, data), live) => {
+                    let config = map(data.clone());
+                    apply(kind("configmaps"), live.as_ref(), &config, by(names[*who]), true).unwrap()
+                }
+                (Write::Update(who, data), None) => created("configmaps", map(data.clone()), names[*who]),
+                (Write::Update(who, data), Some(live)) => {
+                    updated("configmaps", live, by(names[*who]), |new| new["data"] = data.clone())
+                }
+            });
+            prop_assert_eq!(&Model::of(live.as_ref().unwrap()), &model);
+        }
     }
 }
