@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use flate2::{Compression, write::GzEncoder};
 
 const OPENAPI_HEADER: &str =
@@ -37,53 +37,63 @@ const META_TYPES: &[&str] = &[
     "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent",
 ];
 
-/// Writes every generated file.
-pub(crate) fn run() -> Result<()> {
+/// Writes every generated file, or with `check` fails if one is not what would be written.
+pub(crate) fn run(check: bool) -> Result<()> {
     let crate_dir = machinery_dir();
+    for (path, content) in render(&crate_dir)? {
+        let path = crate_dir.join(path);
+        if !check {
+            write(&path, &content)?;
+        } else if std::fs::read(&path).ok().as_ref() != Some(&content) {
+            bail!(
+                "{} is stale: run `cargo run -p xtask -- codegen`",
+                path.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The generated files: path in the crate, content.
+type Files = Vec<(String, Vec<u8>)>;
+
+fn render(crate_dir: &Path) -> Result<Files> {
     let definitions = definitions::read(&crate_dir.join("schema/definitions.json.gz"))?;
     let wire = serde_json::from_slice(&std::fs::read(crate_dir.join("schema/wire.json"))?)?;
     let tables = tables::render(&definitions, &wire, &roots())?;
-    write(
-        &crate_dir.join("src/schema/generated.rs"),
-        tables.as_bytes(),
-    )?;
-    write_openapi(&crate_dir, &definitions)
+    let mut files = vec![("src/schema/generated.rs".to_owned(), tables.into_bytes())];
+    render_openapi(&definitions, &mut files)?;
+    Ok(files)
 }
 
-/// Writes the OpenAPI documents and the list of them.
-fn write_openapi(crate_dir: &Path, definitions: &definitions::Definitions) -> Result<()> {
+/// The OpenAPI documents and the list of them.
+fn render_openapi(definitions: &definitions::Definitions, files: &mut Files) -> Result<()> {
     let mut index = OPENAPI_HEADER.to_owned();
     for (group, version) in catalogue::group_versions() {
         let place = openapi::place(group, version);
         let file = format!("schema/openapi/{}.json.gz", place.replace('/', "_"));
-        write_gzip(
-            &crate_dir.join(&file),
-            openapi::v3(definitions, group, version)?
-                .to_string()
-                .as_bytes(),
-        )?;
         writeln!(index, "    ({place:?}, include_bytes!(\"../../{file}\")),")?;
+        let document = openapi::v3(definitions, group, version)?.to_string();
+        files.push((file, gzip(document.as_bytes())?));
     }
     index.push_str("];\n");
-    write(
-        &crate_dir.join("src/openapi/generated.rs"),
-        index.as_bytes(),
-    )?;
+    files.push(("src/openapi/generated.rs".to_owned(), index.into_bytes()));
     let v2 = openapi::v2(definitions)?;
-    write_gzip(
-        &crate_dir.join("schema/openapi/v2.pb.gz"),
-        &openapi::encode(&v2),
-    )?;
-    write_gzip(
-        &crate_dir.join("schema/openapi/v2.json.gz"),
-        v2.to_string().as_bytes(),
-    )
+    files.push((
+        "schema/openapi/v2.pb.gz".to_owned(),
+        gzip(&openapi::encode(&v2))?,
+    ));
+    files.push((
+        "schema/openapi/v2.json.gz".to_owned(),
+        gzip(v2.to_string().as_bytes())?,
+    ));
+    Ok(())
 }
 
-fn write_gzip(path: &Path, document: &[u8]) -> Result<()> {
+fn gzip(document: &[u8]) -> Result<Vec<u8>> {
     let mut packer = GzEncoder::new(Vec::new(), Compression::best());
     packer.write_all(document)?;
-    write(path, &packer.finish()?)
+    Ok(packer.finish()?)
 }
 
 /// The type names from which everything served can be reached.

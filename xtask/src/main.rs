@@ -12,10 +12,10 @@ fn main() -> Result<()> {
     let task = words.next();
     let rest: Vec<String> = words.collect();
     match task.as_deref() {
-        Some("codegen") => codegen::run(),
+        Some("codegen") => codegen::run(rest.iter().any(|word| word == "--check")),
         Some("demo") => demo::run(&rest),
         Some("images") => images::run(&rest),
         Some("tidy") => tidy::run(),
-        _ => bail!("tasks: codegen, demo PROGRAM, images DIR, tidy"),
+        _ => bail!("tasks: codegen [--check], demo PROGRAM, images DIR, tidy"),
     }
 }

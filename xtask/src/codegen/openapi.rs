@@ -1,6 +1,7 @@
 //! Renders the OpenAPI documents: one of version 3 for each group version, and one of version 2 for old clients.
 
 mod operations;
+mod parameters;
 mod protobuf;
 mod schemas;
 
