@@ -8,11 +8,13 @@
 //! This crate knows no tokio, socket, clock or log: time is always an argument.
 
 mod access;
+pub mod admission;
 pub mod apply;
 pub mod catalogue;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;
+pub mod events;
 pub mod openapi;
 pub mod patch;
 pub mod schema;

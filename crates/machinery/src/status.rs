@@ -209,7 +209,13 @@ impl Status {
     /// 422 from field errors: `DaemonSet.apps "x" is invalid: [a, b]`.
     #[must_use]
     pub fn invalid(kind: &Kind, name: &str, errors: &[crate::validation::FieldError]) -> Box<Self> {
-        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        // A fault that two rules found is told once, but stays a cause of its own.
+        let mut texts: Vec<String> = Vec::new();
+        for text in errors.iter().map(ToString::to_string) {
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
         let list = match texts.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),

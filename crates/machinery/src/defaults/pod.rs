@@ -1,0 +1,107 @@
+//! Defaults of pods and pod templates.
+
+use serde_json::{Value, json};
+
+use super::{child, container, existing, items, put, resources, set, set_text, volume};
+use crate::access::Access;
+
+const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
+
+/// A pod: what templates get, and what only pods get.
+pub(super) fn pod(object: &mut Value) {
+    let spec = child(object, "spec");
+    pod_spec(spec);
+    set(spec, "enableServiceLinks", true);
+    for list in ["containers", "initContainers"] {
+        items(spec, list).for_each(requests_from_limits);
+    }
+    if spec.flag("hostNetwork") {
+        host_ports(spec);
+    }
+    status(child(object, "status"));
+}
+
+/// The spec of a pod or of a template.
+pub(super) fn pod_spec(spec: &mut Value) {
+    set_text(spec, "dnsPolicy", "ClusterFirst");
+    set_text(spec, "restartPolicy", "Always");
+    set_text(spec, "schedulerName", "default-scheduler");
+    set(spec, "terminationGracePeriodSeconds", 30);
+    child(spec, "securityContext");
+    service_account(spec);
+    for list in CONTAINER_LISTS {
+        items(spec, list).for_each(container::container);
+    }
+    items(spec, "volumes").for_each(volume::volume);
+    if let Some(overhead) = existing(spec, "overhead") {
+        resources::round(overhead);
+    }
+    if let Some(requirements) = existing(spec, "resources") {
+        resources::requirements(requirements);
+    }
+}
+
+/// The deprecated field always repeats the one in use.
+fn service_account(spec: &mut Value) {
+    let name = match spec.text("serviceAccountName") {
+        "" => spec.text("serviceAccount"),
+        name => name,
+    }
+    .to_owned();
+    if !name.is_empty() {
+        put(spec, "serviceAccountName", name.clone());
+        put(spec, "serviceAccount", name);
+    }
+}
+
+fn requests_from_limits(container: &mut Value) {
+    let requirements = child(container, "resources");
+    let Some(limits) = requirements.entries("limits").cloned() else {
+        return;
+    };
+    let requests = child(requirements, "requests");
+    for (name, amount) in limits {
+        set(requests, &name, amount);
+    }
+}
+
+/// On the host's network a container port is the host's.
+fn host_ports(spec: &mut Value) {
+    for list in ["containers", "initContainers"] {
+        for container in items(spec, list) {
+            for port in items(container, "ports") {
+                let number = port.int("containerPort");
+                super::set_number(port, "hostPort", number);
+            }
+        }
+    }
+}
+
+/// `podIP` and the first of `podIPs` say the same.
+fn status(status: &mut Value) {
+    let ip = status.text("podIP").to_owned();
+    let first = status
+        .items("podIPs")
+        .first()
+        .map_or("", |ip| ip.text("ip"))
+        .to_owned();
+    if !ip.is_empty() && ip != first {
+        put(status, "podIPs", json!([{ "ip": ip }]));
+    } else if ip.is_empty() && !first.is_empty() {
+        put(status, "podIP", first);
+    }
+    for list in [
+        "containerStatuses",
+        "initContainerStatuses",
+        "ephemeralContainerStatuses",
+    ] {
+        for container in items(status, list) {
+            for name in ["state", "lastState"] {
+                child(container, name);
+            }
+            for name in ["image", "imageID"] {
+                set(container, name, "");
+            }
+        }
+    }
+}

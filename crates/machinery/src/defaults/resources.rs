@@ -1,0 +1,24 @@
+//! Defaults of resource lists.
+
+use pandaemon_types::Quantity;
+use serde_json::Value;
+
+use super::existing;
+
+/// Amounts finer than a thousandth are rounded up.
+pub(super) fn round(list: &mut Value) {
+    for (_, amount) in list.as_object_mut().into_iter().flatten() {
+        if let Ok(quantity) = Quantity::from_json(amount) {
+            *amount = quantity.round_up_to_millis().to_string().into();
+        }
+    }
+}
+
+/// The lists of a `ResourceRequirements`.
+pub(super) fn requirements(requirements: &mut Value) {
+    for name in ["limits", "requests"] {
+        if let Some(list) = existing(requirements, name) {
+            round(list);
+        }
+    }
+}

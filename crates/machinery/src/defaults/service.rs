@@ -1,0 +1,81 @@
+//! Defaults of services and their endpoints.
+
+use serde_json::{Value, json};
+
+use super::{child, items, put, set, set_text};
+use crate::access::Access;
+
+/// A client is kept at one endpoint for three hours.
+const AFFINITY_SECONDS: i64 = 10_800;
+
+pub(super) fn service(object: &mut Value) {
+    let spec = child(object, "spec");
+    set_text(spec, "sessionAffinity", "None");
+    set_text(spec, "type", "ClusterIP");
+    affinity(spec);
+    for port in items(spec, "ports") {
+        set_text(port, "protocol", "TCP");
+        let unset = match port.get("targetPort") {
+            None | Some(Value::Null) => true,
+            Some(target) => target == 0 || target == "",
+        };
+        if unset {
+            let number = port["port"].clone();
+            put(port, "targetPort", number);
+        }
+    }
+    let kind = spec.text("type").to_owned();
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+        set_text(spec, "externalTrafficPolicy", "Cluster");
+    }
+    if matches!(kind.as_str(), "ClusterIP" | "NodePort" | "LoadBalancer") {
+        set(spec, "internalTrafficPolicy", "Cluster");
+    }
+    if kind == "LoadBalancer" {
+        set(spec, "allocateLoadBalancerNodePorts", true);
+    }
+    let balancer = child(child(object, "status"), "loadBalancer");
+    for ingress in items(balancer, "ingress") {
+        if !ingress.text("ip").is_empty() {
+            set(ingress, "ipMode", "VIP");
+        }
+    }
+}
+
+fn affinity(spec: &mut Value) {
+    match spec.text("sessionAffinity") {
+        "None" => {
+            if let Some(fields) = spec.as_object_mut() {
+                fields.remove("sessionAffinityConfig");
+            }
+        }
+        "ClientIP" if !spec["sessionAffinityConfig"]["clientIP"].has("timeoutSeconds") => {
+            put(
+                spec,
+                "sessionAffinityConfig",
+                json!({ "clientIP": { "timeoutSeconds": AFFINITY_SECONDS } }),
+            );
+        }
+        _ => {}
+    }
+}
+
+pub(super) fn endpoints(object: &mut Value) {
+    for subset in items(object, "subsets") {
+        for port in items(subset, "ports") {
+            set_text(port, "protocol", "TCP");
+        }
+    }
+}
+
+pub(super) fn endpoint_slice(object: &mut Value) {
+    set(object, "endpoints", json!([]));
+    set(object, "ports", json!([]));
+    for port in items(object, "ports") {
+        set(port, "name", "");
+        set_text(port, "protocol", "TCP");
+    }
+    for endpoint in items(object, "endpoints") {
+        child(endpoint, "conditions");
+    }
+}

@@ -1,0 +1,54 @@
+//! What survives a write.
+
+use serde_json::json;
+
+use super::{daemon_set, qos_class, service};
+
+#[test]
+fn the_template_counts_for_itself() {
+    let mut old = json!({"metadata": {}, "spec": {"template": {"a": 1}}});
+    daemon_set::create(&mut old);
+    let annotation = "/metadata/annotations/deprecated.daemonset.template.generation";
+    assert_eq!(old.pointer(annotation), Some(&json!("1")));
+    let mut new = json!({"metadata": {"annotations": {"c": "d"}}, "spec": {"template": {"a": 1}, "minReadySeconds": 3}});
+    daemon_set::update(&old, &mut new);
+    assert_eq!(new.pointer(annotation), Some(&json!("1")));
+    let mut new = json!({"metadata": {}, "spec": {"template": {"a": 2}}});
+    daemon_set::update(&old, &mut new);
+    assert_eq!(new.pointer(annotation), Some(&json!("2")));
+}
+
+#[test]
+fn a_service_keeps_what_it_was_given() {
+    let old = json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"],
+        "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "externalTrafficPolicy": "Cluster",
+        "ports": [{"port": 80, "nodePort": 30000}]}});
+    let mut new = json!({"spec": {"type": "NodePort", "ports": [{"port": 81}]}});
+    service::update(&old, &mut new);
+    assert_eq!(new["spec"]["clusterIPs"], json!(["10.96.0.9"]));
+    assert_eq!(new["spec"]["ports"][0]["nodePort"], 30000);
+    let mut new = old.clone();
+    new["spec"]["type"] = json!("ClusterIP");
+    service::update(&old, &mut new);
+    assert_eq!(new["spec"]["ports"], json!([{"port": 80}]));
+    assert_eq!(new["spec"].get("externalTrafficPolicy"), None);
+}
+
+#[test]
+fn quality_of_service_follows_requests_and_limits() {
+    let full = json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1Gi"}});
+    let spec = |resources: &[serde_json::Value]| {
+        let containers: Vec<_> = resources.iter().map(|r| json!({"resources": r})).collect();
+        json!({"containers": containers})
+    };
+    assert_eq!(qos_class(&spec(&[full.clone()])), "Guaranteed");
+    assert_eq!(qos_class(&spec(&[full, json!({})])), "Burstable");
+    assert_eq!(
+        qos_class(&spec(&[json!({"requests": {"cpu": "1m"}})])),
+        "Burstable"
+    );
+    assert_eq!(
+        qos_class(&spec(&[json!({"requests": {"cpu": "0"}})])),
+        "BestEffort"
+    );
+}

@@ -1,0 +1,150 @@
+//! Writes to the status of a pod.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::faults::{Faults, Path, Shown};
+use super::names;
+use crate::access::Access;
+
+const STATUS: Path<'static> = Path::root("status");
+
+pub(super) fn update(old: &Value, new: &Value, faults: &mut Faults) {
+    conditions(new["status"].items("conditions"), faults);
+    if old["spec"].text("nodeName") != new["spec"].text("nodeName") {
+        faults.forbidden(&STATUS.child("nodeName"), "may not be changed directly");
+    }
+    let (before, after) = (&old["status"], &new["status"]);
+    let nominated = after.text("nominatedNodeName");
+    if nominated != before.text("nominatedNodeName") && !nominated.is_empty() {
+        names::check_subdomain(&STATUS.child("nominatedNodeName"), nominated, faults);
+    }
+    let class = after.text("qosClass");
+    if class != before.text("qosClass") {
+        faults.invalid(&STATUS.child("qosClass"), class, "field is immutable");
+    }
+    let policy = old["spec"].text("restartPolicy");
+    let sidecars = sidecars(&old["spec"]);
+    transitions("containerStatuses", before, after, policy, &[], faults);
+    transitions(
+        "initContainerStatuses",
+        before,
+        after,
+        policy,
+        &sidecars,
+        faults,
+    );
+    transitions(
+        "ephemeralContainerStatuses",
+        before,
+        after,
+        "Never",
+        &[],
+        faults,
+    );
+    pod_ips(after, faults);
+    host_ips(after, faults);
+}
+
+fn conditions(conditions: &[Value], faults: &mut Faults) {
+    let metadata = Path::root("metadata");
+    let list = metadata.child("conditions");
+    for (at, condition) in conditions.iter().enumerate() {
+        let kind = condition.text("type");
+        if !matches!(kind, "PodScheduled" | "Ready" | "Initialized") {
+            names::check_qualified(&list.index(at).child("Type"), kind, faults);
+        }
+    }
+}
+
+fn sidecars(spec: &Value) -> Vec<&str> {
+    let init = spec.items("initContainers").iter();
+    init.filter(|c| c.text("restartPolicy") == "Always")
+        .map(|c| c.text("name"))
+        .collect()
+}
+
+/// A container that is done for good does not come back.
+fn transitions(
+    list: &str,
+    old: &Value,
+    new: &Value,
+    policy: &str,
+    exempt: &[&str],
+    faults: &mut Faults,
+) {
+    if policy == "Always" {
+        return;
+    }
+    let path = STATUS.child(list);
+    for (at, before) in old.items(list).iter().enumerate() {
+        let Some(terminated) = before["state"].field("terminated") else {
+            continue;
+        };
+        let name = before.text("name");
+        let may_restart = terminated.int("exitCode") != 0 && policy == "OnFailure";
+        if may_restart || exempt.contains(&name) {
+            continue;
+        }
+        let after = new
+            .items(list)
+            .iter()
+            .find(|status| status.text("name") == name);
+        if after.is_some_and(|status| !status["state"].has("terminated")) {
+            let why = "may not be transitioned to non-terminated state";
+            faults.forbidden(&path.index(at).child("state"), why);
+        }
+    }
+}
+
+fn pod_ips(status: &Value, faults: &mut Faults) {
+    ips(
+        &STATUS.child("podIPs"),
+        status.items("podIPs"),
+        "core.PodIP",
+        faults,
+    );
+}
+
+fn host_ips(status: &Value, faults: &mut Faults) {
+    let path = STATUS.child("hostIPs");
+    let list = status.items("hostIPs");
+    let Some(first) = list.first() else { return };
+    if first.text("ip") != status.text("hostIP") {
+        let item = path.index(0);
+        faults.invalid(
+            &item.child("ip"),
+            first.text("ip"),
+            "must be equal to `hostIP`",
+        );
+    }
+    ips(&path, list, "core.HostIP", faults);
+}
+
+/// One address of each family.
+fn ips(path: &Path<'_>, list: &[Value], kind: &str, faults: &mut Faults) {
+    for (at, ip) in list.iter().enumerate() {
+        names::check_ip(&path.index(at), ip.text("ip"), faults);
+    }
+    if list.len() < 2 {
+        return;
+    }
+    let shown = |ip: &Value| format!("{kind}{{IP:\"{}\"}}", ip.text("ip"));
+    let sixes = list.iter().filter(|ip| ip.text("ip").contains(':')).count();
+    if list.len() > 2 || sixes != 1 {
+        let all: Vec<String> = list.iter().map(shown).collect();
+        let all = Shown::go(format!("[]{kind}{{{}}}", all.join(", ")));
+        faults.invalid(
+            path,
+            all,
+            "may specify no more than one IP for each IP family",
+        );
+    }
+    let mut seen = BTreeSet::new();
+    for (at, ip) in list.iter().enumerate() {
+        if !seen.insert(ip.text("ip")) {
+            faults.duplicate(&path.index(at), Shown::go(shown(ip)));
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What may change in a pod: images, the deadline, further tolerations.
+
+use serde_json::Value;
+
+use super::faults::{Faults, Path, Shown};
+use super::{affinity, meta, names, pod};
+use crate::Kind;
+use crate::access::{Access, Edit};
+
+const SPEC: Path<'static> = Path::root("spec");
+
+/// A plain update, or one of a subresource that changes the spec.
+pub(super) fn validate(
+    kind: &Kind,
+    subresource: &str,
+    old: &Value,
+    new: &Value,
+    faults: &mut Faults,
+) {
+    meta::validate_update(old, new, faults);
+    meta::validate(kind, new, faults);
+    pod::metadata_and_spec(new, faults);
+    annotations(old, new, faults);
+    match subresource {
+        "" => spec(&old["spec"], &new["spec"], faults),
+        "ephemeralcontainers" => ephemeral(&old["spec"], &new["spec"], faults),
+        _ => {}
+    }
+}
+
+fn annotations(old: &Value, new: &Value, faults: &mut Faults) {
+    let metadata = Path::root("metadata");
+    let path = metadata.child("annotations");
+    let mirror = "kubernetes.io/config.mirror";
+    let of = |object: &Value| object["metadata"]["annotations"].field(mirror).cloned();
+    match (of(old), of(new)) {
+        (old, new) if old == new => {}
+        (None, _) => faults.forbidden(&path.key(mirror), "may not add mirror pod annotation"),
+        _ => faults.forbidden(
+            &path.key(mirror),
+            "may not remove or update mirror pod annotation",
+        ),
+    }
+}
+
+fn spec(old: &Value, new: &Value, faults: &mut Faults) {
+    for list in ["containers", "initContainers"] {
+        let path = SPEC.child(list);
+        if old.items(list).len() != new.items(list).len() {
+            faults.forbidden(&path, "pod updates may not add or remove containers");
+            return;
+        }
+        for (at, container) in new.items(list).iter().enumerate() {
+            let image = container.text("image");
+            if image.is_empty() {
+                faults.required(&path.index(at).child("image"), "");
+            }
+            if image.trim() != image {
+                let why = "must not have leading or trailing whitespace";
+                faults.invalid(&path.index(at).child("image"), image, why);
+            }
+        }
+    }
+    if !deadline(old, new, faults) {
+        return;
+    }
+    added_tolerations(old, new, faults);
+    removed_gates(old, new, faults);
+    if old == new {
+        return;
+    }
+    let munged = with_what_may_change(old, new);
+    if &munged != old {
+        let why = format!(
+            "pod updates may not change fields other than `spec.containers[*].image`,\
+             `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only \
+             additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be \
+             set to 1 if it was previously negative)\n{}",
+            difference(old, &munged)
+        );
+        faults.forbidden(&SPEC, &why);
+    }
+}
+
+/// A deadline may be set, and come closer.
+fn deadline(old: &Value, new: &Value, faults: &mut Faults) -> bool {
+    let field = "activeDeadlineSeconds";
+    let path = SPEC.child(field);
+    let of = |spec: &Value| spec.field(field).and_then(Value::as_i64);
+    match (of(old), of(new)) {
+        (_, Some(seconds)) if !(0..=i64::from(i32::MAX)).contains(&seconds) => {
+            faults.invalid(&path, seconds, &names::range(0, i32::MAX.into()));
+            false
+        }
+        (Some(before), Some(seconds)) if before < seconds => {
+            faults.invalid(
+                &path,
+                seconds,
+                "must be less than or equal to previous value",
+            );
+            false
+        }
+        (Some(_), None) => {
+            let why = "must not update from a positive integer to nil value";
+            faults.invalid(&path, Shown::go("null"), why);
+            true
+        }
+        _ => true,
+    }
+}
+
+fn added_tolerations(old: &Value, new: &Value, faults: &mut Faults) {
+    let path = SPEC.child("tolerations");
+    let without_seconds = |toleration: &Value| {
+        let mut copy = toleration.clone();
+        copy.cut("tolerationSeconds");
+        copy
+    };
+    let kept = old.items("tolerations").iter().all(|before| {
+        let before = without_seconds(before);
+        new.items("tolerations")
+            .iter()
+            .any(|after| without_seconds(after) == before)
+    });
+    if kept {
+        affinity::tolerations(&path, new.items("tolerations"), faults);
+    } else {
+        let why = "existing toleration can not be modified except its tolerationSeconds";
+        faults.forbidden(&path, why);
+    }
+}
+
+fn removed_gates(old: &Value, new: &Value, faults: &mut Faults) {
+    let path = SPEC.child("schedulingGates");
+    for (at, gate) in new.items("schedulingGates").iter().enumerate() {
+        let name = gate.text("name");
+        if !old
+            .items("schedulingGates")
+            .iter()
+            .any(|before| before.text("name") == name)
+        {
+            let why = format!("only deletion is allowed, but found new scheduling gate '{name}'");
+            faults.forbidden(&path.index(at).child("name"), &why);
+        }
+    }
+}
+
+/// The new spec with everything that may change as it was.
+fn with_what_may_change(old: &Value, new: &Value) -> Value {
+    let mut munged = new.clone();
+    for list in ["containers", "initContainers"] {
+        for (container, before) in munged.items_mut(list).zip(old.items(list)) {
+            container.put("image", before["image"].clone());
+        }
+    }
+    for field in ["activeDeadlineSeconds", "schedulingGates", "tolerations"] {
+        munged.put(field, old[field].clone());
+    }
+    let grace = "terminationGracePeriodSeconds";
+    if old.int(grace) < 0 && new.int(grace) == 1 {
+        munged.put(grace, old[grace].clone());
+    }
+    if !old.items("schedulingGates").is_empty() {
+        munged.put("nodeSelector", old["nodeSelector"].clone());
+    }
+    munged
+}
+
+/// The fields that differ, before and after.
+fn difference(old: &Value, new: &Value) -> String {
+    let mut text = String::from("  core.PodSpec{\n");
+    let names: std::collections::BTreeSet<&String> = [old, new]
+        .iter()
+        .filter_map(|spec| spec.as_object())
+        .flat_map(serde_json::Map::keys)
+        .collect();
+    for name in names {
+        let (before, after) = (old.field(name), new.field(name));
+        if before == after {
+            continue;
+        }
+        for (sign, value) in [('-', before), ('+', after)] {
+            if let Some(value) = value {
+                text.push_str(&format!("{sign} \t{name}: {value},\n"));
+            }
+        }
+    }
+    text.push_str("  }\n");
+    text
+}
+
+fn ephemeral(old: &Value, new: &Value, faults: &mut Faults) {
+    let path = SPEC.child("ephemeralContainers");
+    for before in old.items("ephemeralContainers") {
+        let name = before.text("name");
+        let after = new
+            .items("ephemeralContainers")
+            .iter()
+            .find(|c| c.text("name") == name);
+        match after {
+            None => {
+                let why = format!("existing ephemeral containers \"{name}\" may not be removed\n");
+                faults.forbidden(&path, &why);
+            }
+            Some(after) if after != before => {
+                let why = format!(
+                    "existing ephemeral containers \"{name}\" may not be changed\n{}",
+                    difference(before, after)
+                );
+                faults.forbidden(&path, &why);
+            }
+            Some(_) => {}
+        }
+    }
+}

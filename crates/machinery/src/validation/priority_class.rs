@@ -1,0 +1,68 @@
+//! Priority classes.
+
+use serde_json::Value;
+
+use super::faults::{Faults, Path};
+use crate::access::Access;
+use crate::admission::builtin_priority_classes;
+
+/// Above this, only the classes of the system.
+const HIGHEST: i64 = 1_000_000_000;
+
+/// The rules of a new class; the metadata has been validated.
+pub(super) fn validate(object: &Value, faults: &mut Faults) {
+    let name = object["metadata"].text("name");
+    let value = object.int("value");
+    if name.starts_with("system-") {
+        if let Some(why) = not_builtin(object, name, value) {
+            let metadata = Path::root("metadata");
+            let why = format!(
+                "priority class names with 'system-' prefix are reserved for system use only. \
+                 error: {why}"
+            );
+            faults.forbidden(&metadata.child("name"), &why);
+        }
+    } else if value > HIGHEST {
+        let why = format!("maximum allowed value of a user defined priority is {HIGHEST}");
+        faults.forbidden(&Path::root("value"), &why);
+    }
+    let policy = object.field("preemptionPolicy").and_then(Value::as_str);
+    if let Some(policy) = policy {
+        let supported = ["PreemptLowerPriority", "Never"];
+        faults.required_one_of(&Path::root("preemptionPolicy"), policy, &supported);
+    }
+}
+
+fn not_builtin(object: &Value, name: &str, value: i64) -> Option<String> {
+    let classes = builtin_priority_classes();
+    let Some(known) = classes.iter().find(|c| c["metadata"].text("name") == name) else {
+        return Some(format!("{name} is not a known system priority class"));
+    };
+    if known.int("value") != value {
+        Some(format!(
+            "value of {name} PriorityClass must be {}",
+            known.int("value")
+        ))
+    } else if object.flag("globalDefault") {
+        Some(format!(
+            "globalDefault of {name} PriorityClass must be false"
+        ))
+    } else {
+        None
+    }
+}
+
+/// Number and policy never change.
+pub(super) fn update(old: &Value, new: &Value, faults: &mut Faults) {
+    if old.int("value") != new.int("value") {
+        faults.forbidden(&Path::root("Value"), "may not be changed in an update.");
+    }
+    let policy = new.text("preemptionPolicy");
+    if old.text("preemptionPolicy") != policy {
+        faults.invalid(
+            &Path::root("preemptionPolicy"),
+            policy,
+            "field is immutable",
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! Amounts of resources: names, values, and requests that fit into limits.
+
+use std::collections::BTreeSet;
+
+use pandaemon_types::Quantity;
+use pandaemon_types::quantity::Format;
+use serde_json::Value;
+
+use super::faults::{Faults, Path, Shown};
+use super::names;
+use crate::access::Access;
+
+/// Names without a domain that mean something somewhere.
+const STANDARD: [&str; 20] = [
+    "configmaps",
+    "cpu",
+    "ephemeral-storage",
+    "limits.cpu",
+    "limits.ephemeral-storage",
+    "limits.memory",
+    "memory",
+    "persistentvolumeclaims",
+    "pods",
+    "replicationcontrollers",
+    "requests.cpu",
+    "requests.ephemeral-storage",
+    "requests.memory",
+    "requests.storage",
+    "resourcequotas",
+    "secrets",
+    "services",
+    "services.loadbalancers",
+    "services.nodeports",
+    "storage",
+];
+
+/// Names that count things.
+const COUNTS: [&str; 9] = [
+    "configmaps",
+    "persistentvolumeclaims",
+    "pods",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "services",
+    "services.loadbalancers",
+    "services.nodeports",
+];
+
+/// `resources` of a container.
+pub(super) fn requirements(
+    path: &Path<'_>,
+    requirements: &Value,
+    pod_claims: &[Value],
+    faults: &mut Faults,
+) {
+    let (limits, requests) = (path.child("limits"), path.child("requests"));
+    list(&limits, &requirements["limits"], faults);
+    for (name, amount) in requirements.entries("requests").into_iter().flatten() {
+        one(&requests.key(name), name, amount, faults);
+        let limit = &requirements["limits"][name.as_str()];
+        compare(&requests, &limits, name, amount, limit, faults);
+        huge_pages(&requests.key(name), name, amount, faults);
+    }
+    let all = || {
+        ["limits", "requests"]
+            .iter()
+            .flat_map(|list| requirements.entries(list).into_iter().flatten())
+            .map(|(name, _)| name.as_str())
+    };
+    if all().any(is_huge_page) && !all().any(|name| matches!(name, "cpu" | "memory")) {
+        faults.forbidden(path, "HugePages require cpu or memory");
+    }
+    claims(
+        &path.child("claims"),
+        requirements.items("claims"),
+        pod_claims,
+        faults,
+    );
+}
+
+/// A list of limits.
+pub(super) fn list(path: &Path<'_>, list: &Value, faults: &mut Faults) {
+    for (name, amount) in list.as_object().into_iter().flatten() {
+        one(&path.key(name), name, amount, faults);
+        huge_pages(&path.key(name), name, amount, faults);
+    }
+}
+
+fn one(path: &Path<'_>, name: &str, amount: &Value, faults: &mut Faults) {
+    container_resource_name(path, name, faults);
+    value(path, name, amount, faults);
+}
+
+/// The amount of a resource, of a container or of a node.
+pub(super) fn value(path: &Path<'_>, name: &str, amount: &Value, faults: &mut Faults) {
+    let Ok(quantity) = Quantity::from_json(amount) else {
+        return;
+    };
+    if quantity.is_negative() {
+        faults.invalid(
+            path,
+            &quantity.to_string(),
+            "must be greater than or equal to 0",
+        );
+    }
+    let counts = COUNTS.contains(&name) || is_extended(name);
+    if counts && quantity.millis() % 1000 != 0 {
+        faults.invalid(path, Shown::go(go_quantity(quantity)), "must be an integer");
+    }
+}
+
+/// Go prints the insides of a quantity here.
+fn go_quantity(quantity: Quantity) -> String {
+    let format = match quantity.format() {
+        Format::BinarySi => "BinarySI",
+        Format::DecimalSi => "DecimalSI",
+        Format::DecimalExponent => "DecimalExponent",
+    };
+    format!(
+        "resource.Quantity{{i:resource.int64Amount{{value:{}, scale:-3}}, \
+         d:resource.infDecAmount{{Dec:(*inf.Dec)(nil)}}, s:\"{quantity}\", Format:\"{format}\"}}",
+        quantity.millis()
+    )
+}
+
+fn container_resource_name(path: &Path<'_>, name: &str, faults: &mut Faults) {
+    let before = faults.len();
+    names::check_qualified(path, name, faults);
+    let known = is_huge_page(name);
+    if !name.contains('/') {
+        if faults.len() == before && !STANDARD.contains(&name) && !known {
+            let why = "must be a standard resource type or fully qualified";
+            faults.invalid(path, name, why);
+        }
+        if !matches!(name, "cpu" | "memory" | "ephemeral-storage") && !known {
+            faults.invalid(path, name, "must be a standard resource for containers");
+        }
+    } else if !is_native(name) && !is_extended(name) {
+        faults.invalid(path, name, "doesn't follow extended resource name standard");
+    }
+}
+
+fn compare(
+    requests: &Path<'_>,
+    limits: &Path<'_>,
+    name: &str,
+    amount: &Value,
+    limit: &Value,
+    faults: &mut Faults,
+) {
+    if limit.is_null() {
+        if !may_overcommit(name) {
+            faults.required(limits, "Limit must be set for non overcommitable resources");
+        }
+        return;
+    }
+    let (Ok(amount), Ok(limit)) = (Quantity::from_json(amount), Quantity::from_json(limit)) else {
+        return;
+    };
+    if amount != limit && !may_overcommit(name) {
+        let why = format!("must be equal to {name} limit of {limit}");
+        faults.invalid(requests, &amount.to_string(), &why);
+    } else if amount > limit {
+        let why = format!("must be less than or equal to {name} limit of {limit}");
+        faults.invalid(requests, &amount.to_string(), &why);
+    }
+}
+
+fn huge_pages(path: &Path<'_>, name: &str, amount: &Value, faults: &mut Faults) {
+    let Some(size) = name.strip_prefix("hugepages-") else {
+        return;
+    };
+    let (Ok(amount), Ok(size)) = (Quantity::from_json(amount), size.parse::<Quantity>()) else {
+        return;
+    };
+    let (bytes, page) = (amount.units(), size.units());
+    if bytes < 0 || page <= 0 || bytes % page != 0 {
+        let why = format!("{amount} is not positive integer multiple of {name}");
+        faults.invalid(path, &amount.to_string(), &why);
+    }
+}
+
+fn claims(path: &Path<'_>, claims: &[Value], pod_claims: &[Value], faults: &mut Faults) {
+    let known: BTreeSet<&str> = pod_claims.iter().map(|claim| claim.text("name")).collect();
+    let mut seen = BTreeSet::new();
+    for (at, claim) in claims.iter().enumerate() {
+        let name = claim.text("name");
+        if name.is_empty() {
+            faults.required(&path.index(at), "");
+        } else if !seen.insert((name, claim.text("request"))) {
+            faults.duplicate(&path.index(at), name);
+        }
+        if !name.is_empty() && !known.contains(name) {
+            faults.not_found(&path.index(at), name);
+        }
+    }
+}
+
+fn is_native(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
+}
+
+fn is_huge_page(name: &str) -> bool {
+    name.starts_with("hugepages-")
+}
+
+fn is_extended(name: &str) -> bool {
+    !is_native(name)
+        && !name.starts_with("requests.")
+        && names::qualified(&format!("requests.{name}")).is_empty()
+}
+
+fn may_overcommit(name: &str) -> bool {
+    is_native(name) && !is_huge_page(name)
+}
