@@ -1,0 +1,100 @@
+//! What holds for any body: decoding never panics, and what it accepts it accepts again unchanged.
+
+use pandaemon_machinery::{
+    catalogue,
+    decode::{FieldValidation, Media, check, decode},
+};
+use proptest::{collection, prelude::*};
+use serde_json::{Map, Value, json};
+
+const FIELDS: &[&str] = &[
+    "apiVersion",
+    "kind",
+    "metadata",
+    "spec",
+    "status",
+    "name",
+    "labels",
+    "creationTimestamp",
+    "containers",
+    "template",
+    "image",
+    "resources",
+    "limits",
+    "cpu",
+    "hostNetwork",
+    "tolerations",
+    "volumes",
+    "emptyDir",
+    "data",
+    "unknown",
+    "rollingUpdate",
+    "updateStrategy",
+    "maxSurge",
+    "managedFields",
+    "fieldsV1",
+    "ports",
+    "containerPort",
+];
+
+fn leaf() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        prop_oneof![
+            Just("v1"),
+            Just("0.5"),
+            Just("1Gi"),
+            Just("2024-01-01T00:00:00+01:00"),
+            Just(""),
+            Just("Pod")
+        ]
+        .prop_map(Value::from),
+        "\\PC{0,8}".prop_map(Value::from),
+    ]
+}
+
+fn tree() -> impl Strategy<Value = Value> {
+    leaf().prop_recursive(6, 64, 6, |inner| {
+        let field = prop_oneof![4 => prop::sample::select(FIELDS).prop_map(str::to_owned), 1 => "[a-z./]{0,6}"];
+        prop_oneof![
+            1 => collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            4 => collection::btree_map(field, inner, 0..6).prop_map(|map| Value::Object(Map::from_iter(map))),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn accepted_bodies_are_stable(body in tree()) {
+        for kind in catalogue::kinds() {
+            let Ok(first) = decode(kind, body.to_string().as_bytes(), Media::Json, FieldValidation::Warn) else { continue };
+            prop_assert_eq!(&first.value["kind"], kind.kind);
+            let again = check(kind, first.value.clone(), FieldValidation::Strict);
+            prop_assert_eq!(again.map(|decoded| decoded.value).ok(), Some(first.value));
+        }
+    }
+
+    #[test]
+    fn json_and_yaml_of_an_object_decode_alike(labels in collection::btree_map("[a-z]{1,5}", "[a-z0-9]{1,5}x", 1..5)) {
+        let body = json!({"metadata": {"name": "c", "labels": labels}, "data": {"k": "1"}}).to_string();
+        let kind = catalogue::find("", "v1", "configmaps").expect("served");
+        let [json, yaml] = [Media::Json, Media::Yaml].map(|media| {
+            decode(kind, body.as_bytes(), media, FieldValidation::Strict).map(|decoded| decoded.value)
+        });
+        prop_assert_eq!(json, yaml);
+    }
+
+    #[test]
+    fn any_bytes_are_answered(body in collection::vec(any::<u8>(), 0..200), prefix in any::<bool>()) {
+        let body = if prefix { [b"k8s\0".to_vec(), body].concat() } else { body };
+        for (plural, media) in [("pods", Media::Protobuf), ("pods", Media::Json), ("configmaps", Media::Yaml)] {
+            let kind = catalogue::find("", "v1", plural).expect("served");
+            if let Err(status) = decode(kind, &body, media, FieldValidation::Strict) {
+                prop_assert_eq!(status.code, 400);
+            }
+        }
+    }
+}
