@@ -1,8 +1,8 @@
 //! Reads request bodies: JSON, YAML or protobuf into a checked value.
 //!
-//! Three steps: the body becomes a tree ([`tree`], [`protobuf`]), its `apiVersion` and `kind` are compared with what
-//! the path asks for ([`identity`]), and the tree is brought into the form that upstream's round trip through its Go
-//! types would give it ([`shape`]): unknown fields, nulls and empty optional values gone, quantities and times canonical.
+//! Three steps: the body becomes a tree (`tree`, `protobuf`), its `apiVersion` and `kind` are compared with what
+//! the path asks for (`identity`), and the tree is brought into the form that upstream's round trip through its Go
+//! types would give it (`shape`): unknown fields, nulls and empty optional values gone, quantities and times canonical.
 
 mod go;
 mod identity;

@@ -68,28 +68,6 @@ pub fn aggregated(core: bool, version: &str) -> Value {
     })
 }
 
-/// The paths that discovery and `OpenAPI` serve, for the list at `/`.
-#[must_use]
-pub fn paths() -> Vec<String> {
-    let mut paths = vec![
-        "/api".to_owned(),
-        "/apis".to_owned(),
-        "/openapi/v2".to_owned(),
-        "/openapi/v3".to_owned(),
-    ];
-    for (group, version) in catalogue::group_versions() {
-        if group.is_empty() {
-            paths.push(format!("/api/{version}"));
-        } else {
-            paths.push(format!("/apis/{group}"));
-            paths.push(format!("/apis/{group}/{version}"));
-        }
-    }
-    paths.sort();
-    paths.dedup();
-    paths
-}
-
 /// The named groups, in order.
 fn groups() -> Vec<&'static str> {
     let mut groups: Vec<&str> = catalogue::group_versions()
@@ -316,20 +294,5 @@ mod tests {
         let sets = entry(&apps["versions"][0]["resources"], "daemonsets");
         assert_eq!(sets["scope"], "Namespaced");
         assert_eq!(sets["subresources"][0]["subresource"], "status");
-    }
-
-    #[test]
-    fn paths_name_what_is_served() {
-        let paths = paths();
-        for path in [
-            "/api",
-            "/api/v1",
-            "/apis",
-            "/apis/apps",
-            "/apis/apps/v1",
-            "/openapi/v3",
-        ] {
-            assert!(paths.iter().any(|p| p == path), "{path}");
-        }
     }
 }
