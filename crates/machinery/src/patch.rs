@@ -1,6 +1,8 @@
 //! JSON patch, JSON merge patch and strategic merge patch.
 //!
 //! Each takes the current object and the bytes of a patch and returns the object that the patch asks for.
+//! The current object is what clients read, `resourceVersion` included: `kubectl` replaces and tests it, and
+//! what a patch sets there is its precondition.
 //! What comes out is neither checked against the field tables nor defaulted: the caller does that, as for
 //! the body of an update. A `null` that a patch leaves behind means "not set".
 

@@ -118,7 +118,7 @@ pub(super) fn compare(
     out
 }
 
-/// The fields of a set that another object does not have, or has with another value.
+/// Compares all of two values, with nothing left out.
 pub(super) fn compare_any(root: Node, old: &Value, new: &Value) -> Comparison {
     let mut out = Comparison::default();
     walk(root, Side::Value(old), Side::Value(new), &mut out);

@@ -31,7 +31,6 @@ impl Ignored {
             ("", _) if kind.subresource("status").is_some() => (&["status"], &[]),
             ("", _) => (&[], &[]),
             ("status", "pods") => (&["spec"], &["deletionTimestamp", "ownerReferences"]),
-            ("status", "deployments") => (&["spec"], &["labels"]),
             ("status", _) => (&["spec"], &[]),
             (_, _) => (&[], &[]),
         };

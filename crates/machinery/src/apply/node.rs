@@ -14,23 +14,16 @@ const ATOMIC_ITEMS: &[&str] = &["OwnerReference", "LocalObjectReference", "Objec
 /// Optional fields that are not pointers in Go: an empty struct stands there when nobody set them.
 const EMPTY_STRUCTS: &[(&str, &str)] = &[
     ("Container", "resources"),
-    ("ContainerStatus", "lastState"),
-    ("ContainerStatus", "state"),
     ("DaemonSetSpec", "updateStrategy"),
-    ("DeploymentSpec", "strategy"),
-    ("Endpoint", "conditions"),
     ("EphemeralContainer", "resources"),
     ("Event", "deprecatedSource"),
     ("Event", "regarding"),
     ("Event", "source"),
-    ("IngressStatus", "loadBalancer"),
     ("NodeDaemonEndpoints", "kubeletEndpoint"),
     ("NodeStatus", "daemonEndpoints"),
     ("NodeStatus", "nodeInfo"),
     ("PersistentVolumeClaimSpec", "resources"),
-    ("ReplicaSetSpec", "template"),
     ("ServiceStatus", "loadBalancer"),
-    ("StatefulSetSpec", "updateStrategy"),
 ];
 
 /// What a place in an object is.
@@ -164,4 +157,29 @@ fn key_value<'a>(shape: &Shape, item: &'a Value, key: &str) -> Option<Cow<'a, Va
     };
     let default = fields.field(key)?.default?;
     Some(Cow::Owned(Value::String(default.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::types;
+
+    #[test]
+    fn the_names_here_are_names_of_the_tables() {
+        let tables = |name: &str| {
+            types()
+                .iter()
+                .filter(move |t| t.short_name() == name)
+                .collect::<Vec<_>>()
+        };
+        for name in ATOMIC_ITEMS {
+            assert!(!tables(name).is_empty(), "{name}");
+        }
+        for (name, field) in EMPTY_STRUCTS {
+            assert!(
+                tables(name).iter().any(|t| t.field(field).is_some()),
+                "{name}.{field}"
+            );
+        }
+    }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{FieldSet, Manager, apply, keep_times, track_update};
-use crate::{Kind, catalogue, status::Status};
+use crate::{Kind, catalogue, patch::json_patch, status::Status};
 
 const T1: &str = "2026-01-01T00:00:00Z";
 const T2: &str = "2026-01-02T00:00:00Z";
@@ -147,6 +147,49 @@ fn create_of_a_daemonset_reads_as_upstream() {
         },
     }});
     assert_eq!(object["metadata"]["managedFields"][0]["fieldsV1"], expected);
+}
+
+/// A DaemonSet as an upstream server kept it: created by `kubectl apply`, run by the controller, patched.
+#[test]
+fn the_entries_of_a_recorded_daemonset() {
+    let recorded: Value = serde_json::from_str(include_str!("tests/recorded.json")).unwrap();
+    let mut object = recorded.clone();
+    object["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("managedFields");
+    let status = object.as_object_mut().unwrap().remove("status").unwrap();
+    let image = "/spec/template/spec/containers/0/image";
+    *object.pointer_mut(image).unwrap() = json!("fluent/fluentd:v1.14");
+    let at = |time: &'static str, name: &'static str, subresource: &'static str| Manager {
+        name,
+        subresource,
+        now: time,
+    };
+    let (created, changed) = ("2026-11-20T22:36:29Z", "2026-11-20T22:36:32Z");
+    let kind = kind("daemonsets");
+    track_update(
+        kind,
+        None,
+        &mut object,
+        at(created, "kubectl-client-side-apply", ""),
+    );
+    let controller = at(changed, "kube-controller-manager", "status");
+    let object = updated("daemonsets", &object, controller, |new| {
+        new["status"] = status;
+    });
+    let object = updated(
+        "daemonsets",
+        &object,
+        at(changed, "kubectl-patch", ""),
+        |new| {
+            *new.pointer_mut(image).unwrap() = json!("fluent/fluentd:v1.15");
+        },
+    );
+    let mut entries = object["metadata"]["managedFields"].clone();
+    // The recording server did not tell subresources apart yet.
+    entries[1].as_object_mut().unwrap().remove("subresource");
+    assert_eq!(entries, recorded["metadata"]["managedFields"]);
 }
 
 #[test]
@@ -353,24 +396,70 @@ fn clients_may_reset_the_entries() {
     assert_eq!(malformed, object);
 }
 
+/// The four requests of `kubectl apply --server-side` on an object that `kubectl apply` made.
 #[test]
 fn kubectl_migrates_from_client_side_apply() {
+    const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let config = map(json!({"a": "2"}));
     let mut object = map(json!({"a": "1"}));
-    object["metadata"]["annotations"] =
-        json!({"kubectl.kubernetes.io/last-applied-configuration": "{}"});
+    object["metadata"]["annotations"] = json!({ANNOTATION: map(json!({"a": "1"})).to_string()});
     let object = created("configmaps", object, "kubectl-client-side-apply");
-    let migrated = updated("configmaps", &object, later("kubectl"), |new| {
-        let entry = &mut new["metadata"]["managedFields"][0];
-        entry["manager"] = json!("kubectl");
-        entry["operation"] = json!("Apply");
-    });
+    // The configuration itself: no conflict, and the annotation follows.
+    let object = applied(
+        "configmaps",
+        Some(&object),
+        config.clone(),
+        later("kubectl"),
+    );
+    let last = object["metadata"]["annotations"][ANNOTATION].clone();
+    assert_eq!(last, format!("{config}\n"));
+    // The annotation gets an owner of its own.
+    let mut annotation = map(json!({}));
+    annotation.as_object_mut().unwrap().remove("data");
+    annotation["metadata"]["annotations"] = json!({ANNOTATION: last});
+    let mut object = applied(
+        "configmaps",
+        Some(&object),
+        annotation,
+        later("kubectl-last-applied"),
+    );
+    // The entries of client-side apply are merged into those of server-side apply.
+    object["metadata"]["resourceVersion"] = json!("7");
+    let operations = json!([
+        {"op": "replace", "path": "/metadata/managedFields", "value": [
+            {"manager": "kubectl", "operation": "Apply", "apiVersion": "v1", "time": T2, "fieldsType": "FieldsV1",
+             "fieldsV1": {"f:data": {".": {}, "f:a": {}}, "f:metadata": {"f:annotations": {".": {}}}}},
+            {"manager": "kubectl-last-applied", "operation": "Apply", "apiVersion": "v1", "time": T2,
+             "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:annotations": {format!("f:{ANNOTATION}"): {}}}}}]},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
+    ]);
+    let mut migrated = json_patch(
+        kind("configmaps"),
+        "c",
+        &object,
+        operations.to_string().as_bytes(),
+    )
+    .unwrap();
+    track_update(
+        kind("configmaps"),
+        Some(&object),
+        &mut migrated,
+        later("kubectl"),
+    );
     assert_eq!(
         owners(&migrated),
-        [concat!(
-            r#"kubectl Apply 1 {"f:data":{".":{},"f:a":{}},"f:metadata":{"f:annotations":{".":{},"#,
-            r#""f:kubectl.kubernetes.io/last-applied-configuration":{}}}}"#
-        )]
+        [
+            r#"kubectl Apply 2 {"f:data":{".":{},"f:a":{}},"f:metadata":{"f:annotations":{}}}"#
+                .to_owned(),
+            format!(
+                r#"kubectl-last-applied Apply 2 {{"f:metadata":{{"f:annotations":{{"f:{ANNOTATION}":{{}}}}}}}}"#
+            )
+        ]
     );
+    // And once more the configuration.
+    let object = applied("configmaps", Some(&migrated), config, later("kubectl"));
+    assert_eq!(object["data"], json!({"a": "2"}));
+    assert_eq!(object["metadata"]["annotations"][ANNOTATION], last);
 }
 
 #[test]
