@@ -1,0 +1,155 @@
+//! Pods: priority, the tolerations that everybody has, the service account.
+
+use pandaemon_machinery::{Status, status::Result};
+use serde_json::{Value, json};
+
+use crate::{
+    meta,
+    registry::{Call, Registry},
+};
+
+/// How long a pod stays on a node that does not answer, unless it says otherwise.
+const TOLERATION_SECONDS: i64 = 300;
+
+/// `ServiceAccount`, `Priority` and `DefaultTolerationSeconds`.
+pub(super) fn admit_create(registry: &Registry, call: &Call, pod: &mut Value) -> Result<()> {
+    set_service_account(registry, call, pod)?;
+    set_priority(registry, call, pod)?;
+    add_tolerations(pod);
+    Ok(())
+}
+
+/// `NodeRestriction`: a node writes only about its own pods.
+pub(super) fn admit_update(call: &Call, old: &Value) -> Result<()> {
+    let bound_to = meta::text_at(old, &["spec", "nodeName"]);
+    match call.user.node() {
+        Some(own) if own != bound_to => {
+            let why = format!(
+                "node {own:?} can only update pod status for pods with spec.nodeName set to itself"
+            );
+            Err(Status::forbidden(call.kind, &call.name, &why))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn set_service_account(registry: &Registry, call: &Call, pod: &mut Value) -> Result<()> {
+    let is_mirror = meta::at(
+        pod,
+        &["metadata", "annotations", "kubernetes.io/config.mirror"],
+    );
+    if is_mirror.is_some() {
+        return Ok(());
+    }
+    let named = meta::text_at(pod, &["spec", "serviceAccountName"]);
+    let name = if named.is_empty() { "default" } else { named }.to_owned();
+    let accounts = super::kind("", "serviceaccounts")?;
+    if registry.find(accounts, &call.namespace, &name).is_none() {
+        let why = format!(
+            "error looking up service account {}/{name}: serviceaccount {name:?} not found",
+            call.namespace
+        );
+        return Err(Status::forbidden(call.kind, meta::name(pod), &why));
+    }
+    pod["spec"]["serviceAccountName"] = name.as_str().into();
+    pod["spec"]["serviceAccount"] = name.into();
+    Ok(())
+}
+
+/// A priority class, as far as a pod takes it over.
+struct Class {
+    name: String,
+    value: i64,
+    preemption: String,
+}
+
+fn set_priority(registry: &Registry, call: &Call, pod: &mut Value) -> Result<()> {
+    let named = meta::text_at(pod, &["spec", "priorityClassName"]).to_owned();
+    let forbid = |why: &str| Status::forbidden(call.kind, meta::name(pod), why);
+    let class = if named.is_empty() {
+        default_class(registry)?
+    } else {
+        let found = find_class(registry, &named)?;
+        Some(
+            found
+                .ok_or_else(|| forbid(&format!("no PriorityClass with name {named} was found")))?,
+        )
+    };
+    let value = class.as_ref().map_or(0, |class| class.value);
+    let given = meta::at(pod, &["spec", "priority"]).and_then(Value::as_i64);
+    if let Some(given) = given.filter(|given| *given != value) {
+        return Err(forbid(&format!(
+            "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name"
+        )));
+    }
+    pod["spec"]["priority"] = value.into();
+    if let Some(class) = class {
+        pod["spec"]["priorityClassName"] = class.name.into();
+        if pod["spec"]["preemptionPolicy"].is_null() {
+            pod["spec"]["preemptionPolicy"] = class.preemption.into();
+        }
+    } else if pod["spec"]["preemptionPolicy"].is_null() {
+        pod["spec"]["preemptionPolicy"] = "PreemptLowerPriority".into();
+    }
+    Ok(())
+}
+
+fn find_class(registry: &Registry, name: &str) -> Result<Option<Class>> {
+    let kind = super::kind("scheduling.k8s.io", "priorityclasses")?;
+    let Some(object) = registry.find(kind, "", name) else {
+        return Ok(None);
+    };
+    let value = object.value().map_err(crate::registry::unreadable)?;
+    Ok(Some(class(&value)))
+}
+
+fn class(value: &Value) -> Class {
+    let preemption = value["preemptionPolicy"]
+        .as_str()
+        .unwrap_or("PreemptLowerPriority");
+    Class {
+        name: meta::name(value).to_owned(),
+        value: value["value"].as_i64().unwrap_or(0),
+        preemption: preemption.to_owned(),
+    }
+}
+
+/// The class with `globalDefault`; of several, that with the smallest value.
+fn default_class(registry: &Registry) -> Result<Option<Class>> {
+    let kind = super::kind("scheduling.k8s.io", "priorityclasses")?;
+    let Some(cache) = registry.cache.of(kind) else {
+        return Ok(None);
+    };
+    let defaults = cache.every().filter_map(|object| object.value().ok());
+    let defaults = defaults
+        .filter(|v| v["globalDefault"] == true)
+        .map(|v| class(&v));
+    Ok(defaults.min_by_key(|class| class.value))
+}
+
+fn tolerates(toleration: &Value, key: &str) -> bool {
+    let effect = toleration["effect"].as_str().unwrap_or_default();
+    let own = toleration["key"].as_str().unwrap_or_default();
+    (own == key || own.is_empty()) && (effect == "NoExecute" || effect.is_empty())
+}
+
+fn add_tolerations(pod: &mut Value) {
+    let tolerations = &mut pod["spec"]["tolerations"];
+    if !tolerations.is_array() {
+        *tolerations = json!([]);
+    }
+    let Some(list) = tolerations.as_array_mut() else {
+        return;
+    };
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
+        if !list.iter().any(|toleration| tolerates(toleration, key)) {
+            list.push(json!({
+                "key": key, "operator": "Exists", "effect": "NoExecute",
+                "tolerationSeconds": TOLERATION_SECONDS,
+            }));
+        }
+    }
+}

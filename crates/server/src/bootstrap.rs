@@ -1,0 +1,131 @@
+//! Objects that every cluster has from the start.
+
+use jiff::Timestamp;
+use pandaemon_machinery::{Status, catalogue, decode::Decoded, status::Result};
+use serde_json::{Value, json};
+
+use crate::{
+    admission,
+    registry::{Call, Registry},
+};
+
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+/// The objects, in the order in which they are made.
+fn objects() -> Vec<Value> {
+    let namespace =
+        |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    let critical = |name: &str, value: i64, who: &str| {
+        json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+            "metadata": {"name": name}, "value": value,
+            "description": format!("Used for system critical pods that {who}."),
+        })
+    };
+    let mut all: Vec<Value> = NAMESPACES.iter().map(|name| namespace(name)).collect();
+    all.push(critical(
+        "system-cluster-critical",
+        2_000_000_000,
+        "must run in the cluster, but can be moved to another node if necessary",
+    ));
+    all.push(critical(
+        "system-node-critical",
+        2_000_001_000,
+        "must not be moved from their current node",
+    ));
+    all.push(json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": admission::first_address().to_string(),
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+            "sessionAffinity": "None",
+        },
+    }));
+    all
+}
+
+/// Makes what is missing.
+///
+/// # Errors
+/// What the registry says.
+pub async fn ensure(registry: &Registry) -> Result<()> {
+    for object in objects() {
+        let api_version = object["apiVersion"].as_str().unwrap_or_default();
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let kind = object["kind"].as_str().unwrap_or_default();
+        let kind = catalogue::find_kind(group, version, kind).ok_or_else(Status::no_such_path)?;
+        let metadata = |field: &str| {
+            object["metadata"][field]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let (namespace, name) = (metadata("namespace"), metadata("name"));
+        if registry.find(kind, &namespace, &name).is_some() {
+            continue;
+        }
+        let call = Call {
+            name: String::new(),
+            ..Call::internal(kind, &namespace, &name)
+        };
+        match registry
+            .create(
+                &call,
+                Decoded {
+                    value: object,
+                    warnings: Vec::new(),
+                },
+            )
+            .await
+        {
+            Err(status) if status.reason == "AlreadyExists" => {}
+            other => other.map(|_| ())?,
+        }
+    }
+    Ok(())
+}
+
+/// How long events are kept.
+const EVENT_LIFE_SECONDS: i64 = 3600;
+
+/// Removes events that are older than an hour.
+///
+/// # Errors
+/// What the store says.
+pub async fn expire_events(registry: &Registry, now: Timestamp) -> Result<usize> {
+    let Some(kind) = catalogue::find("", "v1", "events") else {
+        return Ok(0);
+    };
+    let Some(cache) = registry.cache.of(kind) else {
+        return Ok(0);
+    };
+    let mut removed = 0;
+    for object in cache.every() {
+        let Ok(value) = object.value() else { continue };
+        let last = ["lastTimestamp", "eventTime"]
+            .iter()
+            .find_map(|f| value[f].as_str());
+        let last = last.or_else(|| value["metadata"]["creationTimestamp"].as_str());
+        let Some(last) = last.and_then(|text| text.parse::<Timestamp>().ok()) else {
+            continue;
+        };
+        if now.as_second() - last.as_second() < EVENT_LIFE_SECONDS {
+            continue;
+        }
+        let call = Call::internal(kind, object.namespace(), object.name());
+        match registry
+            .delete(&call, &crate::registry::options::DeleteOptions::default())
+            .await
+        {
+            Ok(_) => removed += 1,
+            Err(status) if status.code == 404 => {}
+            Err(status) => return Err(status),
+        }
+    }
+    Ok(removed)
+}

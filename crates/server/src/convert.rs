@@ -1,0 +1,106 @@
+//! Kinds that share their objects: events of the core group and of `events.k8s.io`.
+//!
+//! Objects are stored in the form of the kind that owns the storage name; the other form is made when
+//! it is asked for. Follows `k8s.io/kubernetes/pkg/apis/events/v1/conversion.go`.
+
+use pandaemon_machinery::{Kind, catalogue};
+use serde_json::{Map, Value};
+
+use crate::object::Object;
+
+/// Field names of `events.k8s.io/v1` and of the core group's v1.
+const EVENT_FIELDS: [(&str, &str); 8] = [
+    ("regarding", "involvedObject"),
+    ("note", "message"),
+    ("deprecatedSource", "source"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+    ("reportingController", "reportingComponent"),
+    ("reportingInstance", "reportingInstance"),
+];
+
+/// The kind in whose form objects of this kind are stored.
+#[must_use]
+pub fn stored_kind(kind: &'static Kind) -> &'static Kind {
+    catalogue::kinds()
+        .iter()
+        .find(|other| other.storage == kind.storage)
+        .unwrap_or(kind)
+}
+
+/// Whether stored bytes can be answered as they are.
+#[must_use]
+pub fn is_native(kind: &'static Kind) -> bool {
+    std::ptr::eq(stored_kind(kind), kind)
+        || (stored_kind(kind).group == kind.group && stored_kind(kind).version == kind.version)
+}
+
+/// Turns an object of `kind` into its stored form.
+pub fn to_stored(kind: &'static Kind, object: &mut Value) {
+    convert(kind, stored_kind(kind), object, |(event, core)| {
+        (event, core)
+    });
+}
+
+/// Turns a stored object into the form of `kind`.
+pub fn from_stored(kind: &'static Kind, object: &mut Value) {
+    convert(kind, kind, object, |(event, core)| (core, event));
+}
+
+fn convert(
+    kind: &'static Kind,
+    target: &Kind,
+    object: &mut Value,
+    names: impl Fn((&'static str, &'static str)) -> (&'static str, &'static str),
+) {
+    let Some(fields) = object.as_object_mut().filter(|_| !is_native(kind)) else {
+        return;
+    };
+    let old: Map<String, Value> = std::mem::take(fields);
+    for (name, value) in old {
+        let pair = EVENT_FIELDS
+            .into_iter()
+            .map(&names)
+            .find(|(from, _)| *from == name);
+        fields.insert(pair.map_or(name, |(_, to)| to.to_owned()), value);
+    }
+    fields.insert("apiVersion".into(), target.api_version().into());
+    fields.insert("kind".into(), target.kind.into());
+}
+
+/// The stored object in the form of `kind`, with its resource version.
+#[must_use]
+pub fn shown(kind: &'static Kind, object: &Object) -> Option<Value> {
+    let mut value = object
+        .value()
+        .inspect_err(|error| tracing::error!(%error, "skipped"))
+        .ok()?;
+    from_stored(kind, &mut value);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_event_has_two_forms() {
+        let Some(kind) = catalogue::find("events.k8s.io", "v1", "events") else {
+            panic!("events.k8s.io is served");
+        };
+        let original = json!({
+            "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e"},
+            "regarding": {"name": "x"}, "note": "n", "type": "Normal", "deprecatedCount": 2,
+        });
+        let mut value = original.clone();
+        to_stored(kind, &mut value);
+        assert_eq!(value["apiVersion"], "v1");
+        assert_eq!(value["involvedObject"]["name"], "x");
+        assert_eq!(value["count"], 2);
+        from_stored(kind, &mut value);
+        assert_eq!(value, original);
+    }
+}

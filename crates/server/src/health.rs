@@ -1,0 +1,147 @@
+//! Paths that are not objects: health, version, metrics, the CA, the list of paths.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::{Method, Response};
+use pandaemon_machinery::{Status, status::Result};
+use serde_json::json;
+
+use crate::{
+    api::{self, Api, Incoming},
+    body::Body,
+    discovery, join, render,
+};
+
+/// The Kubernetes version that this server answers like.
+const VERSION: &str = "v1.33.6+pandaemon";
+
+/// Whether the server is well.
+#[derive(Debug, Default)]
+pub struct Health {
+    started: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl Health {
+    /// The built-in objects are there.
+    pub fn set_started(&self) {
+        self.started.store(true, Ordering::Release);
+    }
+
+    /// The server is about to end.
+    pub fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+}
+
+/// One part of a health check: its name, and what is wrong with it.
+type Check = (&'static str, Option<String>);
+
+fn checks(api: &Api, path: &str) -> Vec<Check> {
+    let mut all: Vec<Check> = vec![("ping", None), ("log", None)];
+    let flag = |bad: bool, why: &str| bad.then(|| why.to_owned());
+    let cache = flag(api.registry.cache.is_closed(), "the watch cache has ended");
+    all.push(("watch-cache", cache));
+    if path != "livez" {
+        all.push(("store", api.registry.store_fault()));
+        let started = api.health.started.load(Ordering::Acquire);
+        all.push(("poststarthook/bootstrap", flag(!started, "not finished")));
+    }
+    if path == "readyz" {
+        let stopping = api.health.stopping.load(Ordering::Acquire);
+        all.push(("shutdown", flag(stopping, "process is shutting down")));
+    }
+    all
+}
+
+/// Answers a path that is no object.
+///
+/// # Errors
+/// 404, 405.
+pub fn answer(api: &Api, incoming: &Incoming) -> Result<Response<Body>> {
+    if !matches!(incoming.parts.method, Method::GET | Method::HEAD) {
+        return Err(Status::method_not_allowed());
+    }
+    let path = incoming.path().trim_matches('/').to_owned();
+    let (first, rest) = path.split_once('/').unwrap_or((&path, ""));
+    match (first, rest) {
+        ("healthz" | "livez" | "readyz", _) => Ok(health(api, incoming, first, rest)),
+        ("version", "") => Ok(version(incoming)),
+        ("metrics", "") => metrics(api),
+        ("cacerts", "") => Ok(join::cacerts(api)),
+        ("openapi", rest) if rest == "v3" || rest.starts_with("v3/") => {
+            discovery::openapi(incoming)
+        }
+        ("", "") => {
+            let form = crate::negotiate::Form {
+                pretty: true,
+                ..Default::default()
+            };
+            let body = render::encode(&form, &discovery::root());
+            Ok(api::respond(200, &form, Body::full(body)))
+        }
+        _ => Ok(api::text(404, "404 page not found\n")),
+    }
+}
+
+fn health(api: &Api, incoming: &Incoming, path: &str, only: &str) -> Response<Body> {
+    let excluded: Vec<&str> = incoming.query.all("exclude").collect();
+    let checks: Vec<Check> = checks(api, path)
+        .into_iter()
+        .filter(|(name, _)| only.is_empty() || *name == only)
+        .filter(|(name, _)| !excluded.contains(name))
+        .collect();
+    if checks.is_empty() && !only.is_empty() {
+        return api::text(404, "404 page not found\n");
+    }
+    let failed = checks.iter().any(|(_, fault)| fault.is_some());
+    let verbose = incoming.query.get("verbose").is_some();
+    if !failed && !verbose {
+        return api::text(200, "ok");
+    }
+    let mut report = String::new();
+    for (name, fault) in &checks {
+        match fault {
+            None => report.push_str(&format!("[+]{name} ok\n")),
+            Some(why) => report.push_str(&format!("[-]{name} failed: {why}\n")),
+        }
+    }
+    let verdict = if failed { "failed" } else { "passed" };
+    report.push_str(&format!("{path} check {verdict}\n"));
+    api::text(if failed { 500 } else { 200 }, report)
+}
+
+fn version(incoming: &Incoming) -> Response<Body> {
+    let platform = match std::env::consts::ARCH {
+        "x86_64" => "linux/amd64",
+        "aarch64" => "linux/arm64",
+        _ => "linux/unknown",
+    };
+    let value = json!({
+        "major": "1",
+        "minor": "33",
+        "emulationMajor": "1",
+        "emulationMinor": "33",
+        "minCompatibilityMajor": "1",
+        "minCompatibilityMinor": "32",
+        "gitVersion": VERSION,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": "rustc",
+        "platform": platform,
+    });
+    let form = crate::negotiate::Form {
+        pretty: true,
+        ..incoming.form().unwrap_or_default()
+    };
+    api::respond(200, &form, Body::full(render::encode(&form, &value)))
+}
+
+fn metrics(api: &Api) -> Result<Response<Body>> {
+    api.metrics.sample(&api.registry.cache);
+    let text = api.metrics.render().map_err(Status::internal)?;
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(api::with_type(200, content_type, Body::full(text)))
+}

@@ -1,0 +1,267 @@
+//! Which form of an answer the client takes, from its `Accept` header.
+//!
+//! Pure. Follows `k8s.io/apiserver/pkg/endpoints/handlers/negotiation`.
+
+use http::{HeaderMap, header};
+use pandaemon_machinery::{Status, decode::Media, status::Result};
+
+/// How bytes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encoding {
+    /// `application/json`
+    #[default]
+    Json,
+    /// `application/yaml`
+    Yaml,
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shape {
+    /// The objects themselves.
+    #[default]
+    Plain,
+    /// `Table` of that version of `meta.k8s.io`.
+    Table(&'static str),
+    /// `PartialObjectMetadata` (or its list) of that version.
+    Metadata(&'static str),
+}
+
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Form {
+    /// How.
+    pub encoding: Encoding,
+    /// What.
+    pub shape: Shape,
+    /// Indented, as `?pretty=true` asks.
+    pub pretty: bool,
+}
+
+impl Form {
+    /// The `Content-Type` of the answer.
+    #[must_use]
+    pub fn content_type(&self) -> &'static str {
+        match self.encoding {
+            Encoding::Json => "application/json",
+            Encoding::Yaml => "application/yaml",
+        }
+    }
+}
+
+/// One clause of an `Accept` header.
+struct Clause<'a> {
+    media: &'a str,
+    params: Vec<(&'a str, &'a str)>,
+    quality: f32,
+}
+
+impl<'a> Clause<'a> {
+    fn parse(text: &'a str) -> Self {
+        let mut parts = text.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default();
+        let params: Vec<_> = parts.filter_map(|p| p.split_once('=')).collect();
+        let quality = params
+            .iter()
+            .find(|(k, _)| *k == "q")
+            .and_then(|(_, v)| v.parse().ok());
+        Self {
+            media,
+            params,
+            quality: quality.unwrap_or(1.0),
+        }
+    }
+
+    fn param(&self, name: &str) -> Option<&'a str> {
+        self.params
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| *value)
+    }
+
+    fn encoding(&self) -> Option<Encoding> {
+        match self.media {
+            // Protobuf answers are not made here; every client that asks for them takes JSON too.
+            "application/json"
+            | "*/*"
+            | "application/*"
+            | "application/vnd.kubernetes.protobuf" => Some(Encoding::Json),
+            "application/yaml" => Some(Encoding::Yaml),
+            _ => None,
+        }
+    }
+
+    fn shape(&self) -> Option<Shape> {
+        let version = match self.param("v") {
+            Some("v1beta1") => "v1beta1",
+            _ => "v1",
+        };
+        match self.param("as") {
+            None => Some(Shape::Plain),
+            Some("Table") => Some(Shape::Table(version)),
+            Some("PartialObjectMetadata" | "PartialObjectMetadataList") => {
+                Some(Shape::Metadata(version))
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn form(&self) -> Option<Form> {
+        let (encoding, shape) = (self.encoding()?, self.shape()?);
+        Some(Form {
+            encoding,
+            shape,
+            pretty: false,
+        })
+    }
+}
+
+fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
+    let values = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|v| v.to_str().ok());
+    let mut all: Vec<_> = values
+        .flat_map(|v| v.split(','))
+        .map(|text| Clause::parse(text.trim()))
+        .collect();
+    all.sort_by(|a, b| b.quality.total_cmp(&a.quality));
+    all
+}
+
+/// The best form that the client takes.
+///
+/// # Errors
+/// 406 if it takes none.
+pub fn accepted(headers: &HeaderMap) -> Result<Form> {
+    if !headers.contains_key(header::ACCEPT) {
+        return Ok(Form::default());
+    }
+    clauses(headers)
+        .iter()
+        .find_map(Clause::form)
+        .ok_or_else(not_acceptable)
+}
+
+fn not_acceptable() -> Box<Status> {
+    Status::failure(
+        406,
+        "NotAcceptable",
+        "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+    )
+}
+
+/// The version of aggregated discovery that the client prefers over the plain documents.
+#[must_use]
+pub fn aggregated_discovery(headers: &HeaderMap) -> Option<&'static str> {
+    for clause in clauses(headers) {
+        match (
+            clause.media,
+            clause.param("as"),
+            clause.param("g"),
+            clause.param("v"),
+        ) {
+            (
+                "application/json",
+                Some("APIGroupDiscoveryList"),
+                Some("apidiscovery.k8s.io"),
+                Some(v),
+            ) => match v {
+                "v2" => return Some("v2"),
+                "v2beta1" => return Some("v2beta1"),
+                _ => {}
+            },
+            ("application/json" | "*/*", None, _, _) => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The media type of a request body.
+///
+/// # Errors
+/// 415 for a type that cannot be read.
+pub fn body_media(headers: &HeaderMap) -> Result<Media> {
+    let text = content_type(headers);
+    match text {
+        "" | "application/json" => Ok(Media::Json),
+        "application/yaml" => Ok(Media::Yaml),
+        "application/vnd.kubernetes.protobuf" => Ok(Media::Protobuf),
+        other => Err(unsupported(
+            other,
+            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        )),
+    }
+}
+
+/// The `Content-Type` without parameters.
+#[must_use]
+pub fn content_type(headers: &HeaderMap) -> &str {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+/// 415.
+#[must_use]
+pub fn unsupported(found: &str, accepted: &str) -> Box<Status> {
+    Status::failure(
+        415,
+        "UnsupportedMediaType",
+        format!(
+            "the body of the request was in an unknown format - accepted media types include: {accepted}{}",
+            if found.is_empty() {
+                String::new()
+            } else {
+                format!(" (got {found:?})")
+            }
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(accept: &str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, accept.parse().unwrap());
+        match accepted(&headers) {
+            Ok(form) => format!("{:?} {:?}", form.encoding, form.shape),
+            Err(status) => status.code.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_first_form_that_is_known_wins() {
+        let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        let table = [
+            ("application/json", "Json Plain"),
+            ("*/*", "Json Plain"),
+            ("application/yaml", "Yaml Plain"),
+            ("application/vnd.kubernetes.protobuf", "Json Plain"),
+            (
+                "application/vnd.kubernetes.protobuf,application/json",
+                "Json Plain",
+            ),
+            (kubectl, "Json Table(\"v1\")"),
+            (
+                "application/json;as=Tableau;v=v1;g=meta.k8s.io,application/json",
+                "Json Plain",
+            ),
+            (
+                "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
+                "Json Metadata(\"v1\")",
+            ),
+            ("text/html;q=0.9,application/yaml;q=0.8", "Yaml Plain"),
+            ("application/json;q=0.1,application/yaml", "Yaml Plain"),
+            ("text/plain", "406"),
+        ];
+        for (accept, expected) in table {
+            assert_eq!(form(accept), expected, "{accept}");
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! Certificates and tokens of the cluster, kept under `DATA/pki`.
+//!
+//! One CA signs the server, the administrator, the server's own client certificate (with which it
+//! calls agents) and every agent. Leaf certificates are made again when they near their end or when
+//! the names they are for change.
+
+use std::{
+    fs, io,
+    net::IpAddr,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use sha2::{Digest as _, Sha256};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::auth::{User, same_secret};
+
+/// Lifetimes: the CA outlives many leaves; a leaf is made again in its last third.
+const CA_DAYS: i64 = 3650;
+const LEAF_DAYS: i64 = 365;
+const RENEW_BEFORE_DAYS: i64 = 120;
+
+/// Why certificates or tokens are not there.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read or written.
+    #[error("{action} `{path}`: {source}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A certificate cannot be made or read.
+    #[error("{0}")]
+    Certificate(String),
+}
+
+type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn unusable(error: impl std::fmt::Display) -> Error {
+    Error::Certificate(error.to_string())
+}
+
+/// A certificate and its key, in PEM.
+#[derive(Clone)]
+pub struct Pair {
+    /// The certificate.
+    pub certificate: String,
+    /// The private key.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Pair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pair")
+    }
+}
+
+impl Pair {
+    /// In the form that TLS takes.
+    ///
+    /// # Errors
+    /// When the PEM is damaged.
+    pub fn to_der(&self) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
+        let certificate =
+            CertificateDer::from_pem_slice(self.certificate.as_bytes()).map_err(unusable)?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(unusable)?;
+        Ok((certificate, key))
+    }
+}
+
+/// Secrets that clients show.
+#[derive(Clone)]
+pub struct Tokens {
+    /// Lets agents join.
+    pub agent: String,
+    /// Lets in as administrator.
+    pub admin: String,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens")
+    }
+}
+
+impl Tokens {
+    /// Whose token it is. The agents' token is nobody: it only lets them join.
+    #[must_use]
+    pub fn user(&self, token: &str) -> Option<User> {
+        same_secret(token, &self.admin).then(User::admin)
+    }
+
+    /// Whether it is the agents' token, with or without the hash of the CA in front.
+    #[must_use]
+    pub fn may_join(&self, token: &str) -> bool {
+        same_secret(token, &self.agent)
+    }
+}
+
+/// Certificates and tokens of the cluster.
+pub struct Pki {
+    issuer: Issuer<'static, KeyPair>,
+    /// The CA.
+    pub ca: Pair,
+    /// What the server shows.
+    pub server: Pair,
+    /// The administrator.
+    pub admin: Pair,
+    /// What the server shows when it calls an agent.
+    pub client: Pair,
+    /// Secrets.
+    pub tokens: Tokens,
+}
+
+impl std::fmt::Debug for Pki {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pki")
+    }
+}
+
+/// What a leaf is for.
+struct Leaf<'a> {
+    name: &'a str,
+    organization: Option<&'a str>,
+    sans: &'a [String],
+    usage: &'a [ExtendedKeyUsagePurpose],
+}
+
+impl Pki {
+    /// Reads what is there and makes what is missing, for a server with these names.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written, or holds something else.
+    pub fn open(data: &Path, sans: &[String]) -> Result<Self> {
+        let dir = data.join("pki");
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .map_err(|source| Error::File {
+                action: "make",
+                path: dir.clone(),
+                source,
+            })?;
+        let (issuer, ca) = open_ca(&dir)?;
+        let client = [ExtendedKeyUsagePurpose::ClientAuth];
+        let server = [ExtendedKeyUsagePurpose::ServerAuth];
+        let leaf = |name, organization, sans, usage| Leaf {
+            name,
+            organization,
+            sans,
+            usage,
+        };
+        let make = |file: &str, leaf: &Leaf<'_>| open_leaf(&dir, file, &issuer, leaf);
+        let pair = Self {
+            server: make("server", &leaf("pandaemon-server", None, sans, &server))?,
+            admin: make(
+                "admin",
+                &leaf("pandaemon-admin", Some("system:masters"), &[], &client),
+            )?,
+            client: make("client", &leaf("pandaemon-server", None, &[], &client))?,
+            tokens: open_tokens(data, &ca)?,
+            issuer,
+            ca,
+        };
+        Ok(pair)
+    }
+
+    /// Signs an agent's request for a client certificate. Only its key counts: the name is ours.
+    ///
+    /// # Errors
+    /// When the request cannot be read.
+    pub fn sign_client(&self, request: &str, node: &str) -> Result<String> {
+        let name = format!("system:node:{node}");
+        let leaf = Leaf {
+            name: &name,
+            organization: Some("system:nodes"),
+            sans: &[],
+            usage: &[ExtendedKeyUsagePurpose::ClientAuth],
+        };
+        self.sign(request, &leaf)
+    }
+
+    /// Signs an agent's request for a serving certificate. Of its names only the node's own name and
+    /// addresses are taken.
+    ///
+    /// # Errors
+    /// When the request cannot be read.
+    pub fn sign_serving(&self, request: &str, node: &str) -> Result<String> {
+        let parsed = CertificateSigningRequestParams::from_pem(request).map_err(unusable)?;
+        let mut sans = vec![node.to_owned()];
+        for name in &parsed.params.subject_alt_names {
+            match name {
+                SanType::IpAddress(address) => sans.push(address.to_string()),
+                SanType::DnsName(name) if matches!(name.as_str(), "localhost") => {
+                    sans.push(name.as_str().to_owned());
+                }
+                _ => {}
+            }
+        }
+        let name = format!("system:node:{node}");
+        let leaf = Leaf {
+            name: &name,
+            organization: Some("system:nodes"),
+            sans: &sans,
+            usage: &[ExtendedKeyUsagePurpose::ServerAuth],
+        };
+        self.sign(request, &leaf)
+    }
+
+    fn sign(&self, request: &str, leaf: &Leaf<'_>) -> Result<String> {
+        let parsed = CertificateSigningRequestParams::from_pem(request).map_err(unusable)?;
+        let signed = params(leaf)?.signed_by(&parsed.public_key, &self.issuer);
+        Ok(signed.map_err(unusable)?.pem())
+    }
+}
+
+fn read(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::File {
+            action: "read",
+            path: path.into(),
+            source,
+        }),
+    }
+}
+
+/// Writes a file that only its owner reads, as a whole or not at all.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let failed = |source| Error::File {
+        action: "write",
+        path: path.into(),
+        source,
+    };
+    let draft = path.with_extension("new");
+    let mut options = fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)
+        .map_err(failed)?;
+    io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))
+        .map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    fs::rename(&draft, path).map_err(failed)
+}
+
+fn read_pair(dir: &Path, name: &str) -> Result<Option<Pair>> {
+    let certificate = read(&dir.join(format!("{name}.crt")))?;
+    let key = read(&dir.join(format!("{name}.key")))?;
+    Ok(certificate
+        .zip(key)
+        .map(|(certificate, key)| Pair { certificate, key }))
+}
+
+fn write_pair(dir: &Path, name: &str, pair: &Pair) -> Result<()> {
+    // The key first: a certificate without its key is made again.
+    write(&dir.join(format!("{name}.key")), &pair.key)?;
+    write(&dir.join(format!("{name}.crt")), &pair.certificate)
+}
+
+fn days(params: &mut CertificateParams, count: i64) -> Result<()> {
+    let now = Timestamp::now();
+    let time = |offset: SignedDuration| {
+        let seconds = (now + offset).as_second();
+        rcgen::date_time_ymd(1970, 1, 1)
+            .checked_add(
+                std::time::Duration::from_secs(seconds.unsigned_abs())
+                    .try_into()
+                    .map_err(unusable)?,
+            )
+            .ok_or_else(|| Error::Certificate("the clock is out of range".into()))
+    };
+    // An hour back: clocks of nodes differ.
+    params.not_before = time(SignedDuration::from_hours(-1))?;
+    params.not_after = time(SignedDuration::from_hours(24 * count))?;
+    Ok(())
+}
+
+fn distinguished(name: &str, organization: Option<&str>) -> DistinguishedName {
+    let mut full = DistinguishedName::new();
+    if let Some(organization) = organization {
+        full.push(DnType::OrganizationName, organization);
+    }
+    full.push(DnType::CommonName, name);
+    full
+}
+
+fn open_ca(dir: &Path) -> Result<(Issuer<'static, KeyPair>, Pair)> {
+    if let Some(pair) = read_pair(dir, "ca")? {
+        let key = KeyPair::from_pem(&pair.key).map_err(unusable)?;
+        let issuer = Issuer::from_ca_cert_pem(&pair.certificate, key).map_err(unusable)?;
+        return Ok((issuer, pair));
+    }
+    let mut params = CertificateParams::default();
+    params.distinguished_name = distinguished("pandaemon-ca", None);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
+    days(&mut params, CA_DAYS)?;
+    let key = KeyPair::generate().map_err(unusable)?;
+    let certificate = params.self_signed(&key).map_err(unusable)?;
+    let pair = Pair {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+    };
+    write_pair(dir, "ca", &pair)?;
+    Ok((Issuer::new(params, key), pair))
+}
+
+fn params(leaf: &Leaf<'_>) -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(leaf.sans.to_vec()).map_err(unusable)?;
+    params.distinguished_name = distinguished(leaf.name, leaf.organization);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = leaf.usage.to_vec();
+    params.use_authority_key_identifier_extension = true;
+    days(&mut params, LEAF_DAYS)?;
+    Ok(params)
+}
+
+fn open_leaf(
+    dir: &Path,
+    file: &str,
+    issuer: &Issuer<'static, KeyPair>,
+    leaf: &Leaf<'_>,
+) -> Result<Pair> {
+    if let Some(pair) = read_pair(dir, file)?
+        && is_current(&pair.certificate, leaf.sans)
+    {
+        return Ok(pair);
+    }
+    let key = KeyPair::generate().map_err(unusable)?;
+    let certificate = params(leaf)?.signed_by(&key, issuer).map_err(unusable)?;
+    let pair = Pair {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+    };
+    write_pair(dir, file, &pair)?;
+    Ok(pair)
+}
+
+/// Whether a certificate has these names and some time left.
+fn is_current(certificate: &str, sans: &[String]) -> bool {
+    let Ok(der) = CertificateDer::from_pem_slice(certificate.as_bytes()) else {
+        return false;
+    };
+    let Ok((_, parsed)) = X509Certificate::from_der(&der) else {
+        return false;
+    };
+    let renew_at = Timestamp::now().as_second() + RENEW_BEFORE_DAYS * 24 * 3600;
+    let mut found = names(&parsed);
+    let mut wanted = sans.to_vec();
+    found.sort_unstable();
+    wanted.sort_unstable();
+    found == wanted && parsed.validity().not_after.timestamp() > renew_at
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    use x509_parser::extensions::GeneralName;
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => address(bytes).map(|a| a.to_string()),
+        _ => None,
+    };
+    extension
+        .value
+        .general_names
+        .iter()
+        .filter_map(name)
+        .collect()
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from).ok();
+    v4.or_else(|| <[u8; 16]>::try_from(bytes).map(IpAddr::from).ok())
+}
+
+fn random_secret() -> String {
+    format!(
+        "{}{}",
+        uuid::Uuid::new_v4().simple(),
+        uuid::Uuid::new_v4().simple()
+    )
+}
+
+fn open_tokens(data: &Path, ca: &Pair) -> Result<Tokens> {
+    let der = CertificateDer::from_pem_slice(ca.certificate.as_bytes()).map_err(unusable)?;
+    let hash: String = Sha256::digest(&der)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let open = |file: &str, prefix: &str| {
+        let path = data.join(file);
+        if let Some(text) = read(&path)?.filter(|text| !text.trim().is_empty()) {
+            return Ok(text.trim().to_owned());
+        }
+        let token = format!("{prefix}{}", random_secret());
+        write(&path, &format!("{token}\n"))?;
+        Ok(token)
+    };
+    Ok(Tokens {
+        agent: open("token", &format!("{hash}."))?,
+        admin: open("admin-token", "")?,
+    })
+}
+
+/// The common name and organizations of a client certificate.
+#[must_use]
+pub fn subject(der: &CertificateDer<'_>) -> Option<User> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let subject = certificate.subject();
+    let name = subject.iter_common_name().next()?.as_str().ok()?;
+    let groups: Vec<String> = subject
+        .iter_organization()
+        .filter_map(|o| o.as_str().ok())
+        .map(str::to_owned)
+        .collect();
+    Some(User::known(name, &groups))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_is_found_again_and_renewed_for_new_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let sans = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let first = Pki::open(dir.path(), &sans).unwrap();
+        let again = Pki::open(dir.path(), &sans).unwrap();
+        assert_eq!(first.ca.certificate, again.ca.certificate);
+        assert_eq!(first.server.certificate, again.server.certificate);
+        assert_eq!(first.tokens.agent, again.tokens.agent);
+        let renewed = Pki::open(dir.path(), &[sans[0].clone()]).unwrap();
+        assert_ne!(first.server.certificate, renewed.server.certificate);
+        assert_eq!(first.admin.certificate, renewed.admin.certificate);
+        let mode = fs::metadata(dir.path().join("pki/ca.key"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_node_gets_its_own_name_whatever_it_asks_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pki = Pki::open(dir.path(), &[]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut asked =
+            CertificateParams::new(vec!["evil.example".into(), "10.0.0.7".into()]).unwrap();
+        asked.distinguished_name = distinguished("pandaemon-admin", Some("system:masters"));
+        let request = asked.serialize_request(&key).unwrap().pem().unwrap();
+        let signed = pki.sign_client(&request, "n1").unwrap();
+        let der = CertificateDer::from_pem_slice(signed.as_bytes()).unwrap();
+        let user = subject(&der).unwrap();
+        assert_eq!(user.node(), Some("n1"));
+        assert!(!user.is_in("system:masters"));
+        let serving = pki.sign_serving(&request, "n1").unwrap();
+        let der = CertificateDer::from_pem_slice(serving.as_bytes()).unwrap();
+        let (_, parsed) = X509Certificate::from_der(&der).unwrap();
+        assert_eq!(names(&parsed), ["n1", "10.0.0.7"]);
+    }
+}

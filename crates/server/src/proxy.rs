@@ -1,0 +1,277 @@
+//! Calls to agents: each node's agent answers for its pods over mutual TLS.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use pandaemon_machinery::{Status, status::Result};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use serde_json::Value;
+use tokio::{io::copy_bidirectional, net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    body::{Body, BoxError},
+    meta,
+};
+
+/// How long connecting to an agent may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Where agents listen unless they say otherwise.
+const DEFAULT_PORT: i64 = 10_250;
+
+/// Where an agent listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// The node.
+    pub node: String,
+    /// `ADDRESS:PORT`
+    pub address: String,
+}
+
+impl Agent {
+    /// Reads a Node.
+    ///
+    /// # Errors
+    /// 500 for a node that does not say where it is.
+    pub fn of(node: &Value) -> Result<Self> {
+        let name = meta::name(node).to_owned();
+        let addresses = meta::at(node, &["status", "addresses"]).and_then(Value::as_array);
+        let find = |kind: &str| {
+            let all = addresses.into_iter().flatten();
+            all.filter(|a| a["type"] == kind)
+                .find_map(|a| a["address"].as_str())
+        };
+        let Some(address) = find("InternalIP").or_else(|| find("Hostname")) else {
+            return Err(Status::internal(format!("node {name} has no address yet")));
+        };
+        let port = meta::at(
+            node,
+            &["status", "daemonEndpoints", "kubeletEndpoint", "Port"],
+        );
+        let port = port.and_then(Value::as_i64).unwrap_or(DEFAULT_PORT);
+        let address = match address.contains(':') {
+            true => format!("[{address}]:{port}"),
+            false => format!("{address}:{port}"),
+        };
+        Ok(Self {
+            node: name,
+            address,
+        })
+    }
+
+    fn unreachable(&self, why: &dyn std::fmt::Display) -> Box<Status> {
+        let text = format!(
+            "the agent of node {} at {} does not answer: {why}",
+            self.node, self.address
+        );
+        Status::failure(502, "InternalError", text)
+    }
+}
+
+/// The protocol that the client wants to change to.
+#[must_use]
+pub fn upgrade_token(headers: &HeaderMap) -> Option<String> {
+    let connection = headers
+        .get(header::CONNECTION)?
+        .to_str()
+        .ok()?
+        .to_ascii_lowercase();
+    let upgrades = connection.split(',').any(|part| part.trim() == "upgrade");
+    let token = headers
+        .get(header::UPGRADE)?
+        .to_str()
+        .ok()?
+        .to_ascii_lowercase();
+    upgrades.then_some(token)
+}
+
+/// Calls agents.
+#[derive(Clone)]
+pub struct Agents(TlsConnector);
+
+impl std::fmt::Debug for Agents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Agents")
+    }
+}
+
+type Sender = hyper::client::conn::http1::SendRequest<Empty<Bytes>>;
+
+impl Agents {
+    /// Calls with this TLS configuration.
+    #[must_use]
+    pub fn new(config: Arc<ClientConfig>) -> Self {
+        Self(TlsConnector::from(config))
+    }
+
+    async fn connect(&self, agent: &Agent) -> Result<Sender> {
+        let connecting = async {
+            let stream = TcpStream::connect(&agent.address).await?;
+            stream.set_nodelay(true)?;
+            let name = ServerName::try_from(agent.node.clone()).map_err(std::io::Error::other)?;
+            self.0.connect(name, stream).await
+        };
+        let stream = match timeout(CONNECT, connecting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(agent.unreachable(&error)),
+            Err(_) => return Err(agent.unreachable(&"timed out while connecting")),
+        };
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| agent.unreachable(&error))?;
+        pandaemon_runtime::spawn("agent-connection", async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "connection to an agent ended");
+            }
+        });
+        Ok(sender)
+    }
+
+    async fn send(
+        &self,
+        agent: &Agent,
+        path: &str,
+        headers: &[(header::HeaderName, HeaderValue)],
+    ) -> Result<Response<Incoming>> {
+        let mut sender = self.connect(agent).await?;
+        let mut request = Request::get(path).header(header::HOST, &agent.node);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request
+            .body(Empty::new())
+            .map_err(|e| Status::bad_request(format!("the request cannot be passed on: {e}")))?;
+        sender
+            .send_request(request)
+            .await
+            .map_err(|error| agent.unreachable(&error))
+    }
+
+    /// A GET whose answer is passed on as it comes.
+    ///
+    /// # Errors
+    /// 502 when the agent does not answer, and the agent's own errors.
+    pub async fn get(&self, agent: &Agent, path: &str) -> Result<Response<Body>> {
+        let answer = self.send(agent, path, &[]).await?;
+        if !answer.status().is_success() {
+            return Err(refusal(answer).await);
+        }
+        Ok(passed_on(answer))
+    }
+
+    /// Joins an upgraded client connection to an upgraded connection to the agent.
+    ///
+    /// # Errors
+    /// 502 when the agent does not answer, and the agent's own errors.
+    pub async fn upgrade(
+        &self,
+        agent: &Agent,
+        path: &str,
+        mut client: Parts,
+    ) -> Result<Response<Body>> {
+        const PASSED: [header::HeaderName; 5] = [
+            header::CONNECTION,
+            header::UPGRADE,
+            header::SEC_WEBSOCKET_KEY,
+            header::SEC_WEBSOCKET_VERSION,
+            header::SEC_WEBSOCKET_PROTOCOL,
+        ];
+        let headers: Vec<_> = PASSED
+            .into_iter()
+            .filter_map(|name| {
+                client
+                    .headers
+                    .get(&name)
+                    .cloned()
+                    .map(|value| (name, value))
+            })
+            .collect();
+        let Some(client) = client.extensions.remove::<hyper::upgrade::OnUpgrade>() else {
+            return Err(Status::bad_request(
+                "this connection cannot be upgraded; use HTTP/1.1",
+            ));
+        };
+        let mut answer = self.send(agent, path, &headers).await?;
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(refusal(answer).await);
+        }
+        let agent_side = hyper::upgrade::on(&mut answer);
+        pandaemon_runtime::spawn("stream", async move {
+            if let Err(error) = join(client, agent_side).await {
+                tracing::debug!(%error, "a stream ended");
+            }
+        });
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.headers_mut() = answer.headers().clone();
+        Ok(response)
+    }
+}
+
+async fn join(
+    client: hyper::upgrade::OnUpgrade,
+    agent: hyper::upgrade::OnUpgrade,
+) -> Result<(), BoxError> {
+    let (client, agent) = tokio::try_join!(client, agent)?;
+    let (mut client, mut agent) = (TokioIo::new(client), TokioIo::new(agent));
+    copy_bidirectional(&mut client, &mut agent).await?;
+    Ok(())
+}
+
+fn passed_on(answer: Response<Incoming>) -> Response<Body> {
+    let (parts, body) = answer.into_parts();
+    let body = body.map_err(BoxError::from).boxed_unsync();
+    let mut response = Response::new(Body::Foreign(body));
+    *response.status_mut() = parts.status;
+    if let Some(value) = parts.headers.get(header::CONTENT_TYPE) {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, value.clone());
+    }
+    response
+}
+
+/// The agent's refusal: a `Status` as it is, a text as the message of one.
+async fn refusal(answer: Response<Incoming>) -> Box<Status> {
+    let code = answer.status().as_u16();
+    let limited = http_body_util::Limited::new(answer.into_body(), 64 << 10);
+    let body = limited
+        .collect()
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
+    if let Ok(status) = serde_json::from_slice::<Status>(&body) {
+        return Box::new(status);
+    }
+    let text = String::from_utf8_lossy(&body).trim().to_owned();
+    let reason = match code {
+        400 => "BadRequest",
+        404 => "NotFound",
+        _ => "InternalError",
+    };
+    Status::failure(code, reason, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_says_where_its_agent_is() {
+        let node = json!({"metadata": {"name": "n"}, "status": {
+            "addresses": [{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "10.0.0.1"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 1234}}}});
+        assert_eq!(Agent::of(&node).unwrap().address, "10.0.0.1:1234");
+        let v6 = json!({"metadata": {"name": "n"}, "status": {"addresses": [{"type": "InternalIP", "address": "fd00::1"}]}});
+        assert_eq!(Agent::of(&v6).unwrap().address, "[fd00::1]:10250");
+        let none = json!({"metadata": {"name": "n"}});
+        assert_eq!(Agent::of(&none).unwrap_err().code, 500);
+    }
+}

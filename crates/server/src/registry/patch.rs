@@ -1,0 +1,131 @@
+//! PATCH in its four forms.
+
+use pandaemon_machinery::{
+    Status, apply,
+    decode::{self, FieldValidation, Media},
+    patch,
+    status::Result,
+};
+use serde_json::Value;
+
+use super::{Call, Registry, Written, create, update::Change};
+use crate::{meta, negotiate};
+
+/// The form of a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchType {
+    /// RFC 6902.
+    Json,
+    /// RFC 7386.
+    Merge,
+    /// By the merge keys of the types.
+    Strategic,
+    /// Server-side apply.
+    Apply,
+}
+
+impl PatchType {
+    /// Reads the `Content-Type` of a PATCH.
+    ///
+    /// # Errors
+    /// 415 for anything else.
+    pub fn parse(content_type: &str) -> Result<Self> {
+        match content_type {
+            "application/json-patch+json" => Ok(Self::Json),
+            "application/merge-patch+json" => Ok(Self::Merge),
+            "application/strategic-merge-patch+json" => Ok(Self::Strategic),
+            "application/apply-patch+yaml" => Ok(Self::Apply),
+            other => Err(negotiate::unsupported(
+                other,
+                "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
+            )),
+        }
+    }
+}
+
+impl Registry {
+    /// PATCH of one object.
+    ///
+    /// # Errors
+    /// Whatever stands against it, as a `Status`.
+    pub async fn patch(&self, call: &Call, form: PatchType, body: &[u8]) -> Result<Written> {
+        if form == PatchType::Apply {
+            return self.apply(call, body).await;
+        }
+        self.change(call, |old| {
+            let new = match form {
+                PatchType::Json => patch::json_patch(call.kind, &call.name, old, body),
+                PatchType::Merge => patch::merge_patch(old, body),
+                PatchType::Strategic | PatchType::Apply => {
+                    patch::strategic_merge_patch(call.kind, old, body)
+                }
+            }?;
+            check_new_name(call, &new)?;
+            decode::check(call.kind, new, call.options.validation).map(Change::from)
+        })
+        .await
+    }
+
+    /// Server-side apply, which also makes objects.
+    async fn apply(&self, call: &Call, body: &[u8]) -> Result<Written> {
+        let decoded = decode::decode(call.kind, body, Media::Yaml, call.options.validation)?;
+        let mut config = decoded.value;
+        create::take_namespace(call, &mut config)?;
+        check_applied_name(call, &mut config)?;
+        let exists = self.find(call.kind, &call.namespace, &call.name).is_some();
+        if !exists && !call.subresource.is_empty() {
+            return Err(Status::not_found(call.kind, &call.name));
+        }
+        if !exists {
+            if !meta::text(&config, "uid").is_empty() {
+                let why = "uid mismatch: the provided object specified uid, and no existing object was found";
+                return Err(Status::conflict(call.kind, &call.name, why));
+            }
+            return self.apply_new(call, &config, decoded.warnings).await;
+        }
+        let time = call.time();
+        self.change(call, |old| {
+            let manager = create::manager(call, &time);
+            let value = apply::apply(call.kind, Some(old), &config, manager, call.options.force)?;
+            let checked = decode::check(call.kind, value, FieldValidation::Ignore)?;
+            Ok(Change {
+                value: checked.value,
+                warnings: decoded.warnings.clone(),
+                is_applied: true,
+            })
+        })
+        .await
+    }
+
+    async fn apply_new(
+        &self,
+        call: &Call,
+        config: &Value,
+        warnings: Vec<String>,
+    ) -> Result<Written> {
+        let time = call.time();
+        let manager = create::manager(call, &time);
+        let mut value = apply::apply(call.kind, None, config, manager, call.options.force)?;
+        meta::set(&mut value, "resourceVersion", "");
+        pandaemon_machinery::defaults::apply_defaults(call.kind, &mut value);
+        self.create_checked(call, value, warnings, |_| Ok(())).await
+    }
+}
+
+fn check_new_name(call: &Call, new: &Value) -> Result<()> {
+    let name = meta::name(new);
+    if name == call.name {
+        return Ok(());
+    }
+    Err(Status::bad_request(format!(
+        "the name of the object ({name}) does not match the name on the URL ({})",
+        call.name
+    )))
+}
+
+fn check_applied_name(call: &Call, config: &mut Value) -> Result<()> {
+    if meta::name(config).is_empty() {
+        meta::set(config, "name", &call.name);
+    }
+    check_new_name(call, config)
+}

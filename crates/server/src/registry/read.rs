@@ -1,0 +1,399 @@
+//! Reading collections: lists, pages, and where watches begin.
+//!
+//! Follows `k8s.io/apiserver/pkg/storage/cacher` for what a resource version means.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use pandaemon_machinery::{
+    Kind, Status,
+    status::{Cause, Details, Result},
+    validation::{ErrorType, FieldError},
+};
+use pandaemon_store::Revision;
+use serde::{Deserialize, Serialize};
+
+use super::{Registry, options::invalid_options};
+use crate::{
+    cache::{Filter, KindCache, Start, Started},
+    object::Object,
+    render::ListMeta,
+    request::Query,
+    selector,
+};
+
+/// How long a read waits for a revision that has not been seen yet.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How the named resource version is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Match {
+    /// Any state at least as new.
+    NotOlderThan,
+    /// Exactly that state.
+    Exact,
+}
+
+/// `ListOptions`.
+#[derive(Debug, Clone)]
+pub struct ListOptions {
+    /// What is selected.
+    pub filter: Filter,
+    revision: Option<Revision>,
+    matching: Option<Match>,
+    limit: usize,
+    token: Option<Token>,
+    /// `timeoutSeconds`
+    pub timeout: Option<Duration>,
+    /// `allowWatchBookmarks`
+    pub bookmarks: bool,
+    /// `sendInitialEvents`
+    pub initial_events: Option<bool>,
+}
+
+/// What a continue token says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Token {
+    v: String,
+    rv: i64,
+    start: String,
+}
+
+fn fault(field: &str, what: ErrorType, detail: &str) -> FieldError {
+    FieldError {
+        field: field.into(),
+        what,
+        detail: detail.into(),
+    }
+}
+
+impl ListOptions {
+    /// Reads the query of a list or watch.
+    ///
+    /// # Errors
+    /// 400 or 422 for what cannot be read or does not go together.
+    pub fn parse(
+        kind: &'static Kind,
+        namespace: &str,
+        query: &Query,
+        is_watch: bool,
+    ) -> Result<Self> {
+        let filter = Filter {
+            kind,
+            namespace: (!namespace.is_empty()).then(|| namespace.into()),
+            labels: selector::labels(query.get("labelSelector").unwrap_or_default())?,
+            fields: selector::fields(kind, query.get("fieldSelector").unwrap_or_default())?,
+        };
+        let options = Self {
+            filter,
+            revision: revision(query)?,
+            matching: matching(query)?,
+            limit: number(query, "limit")?.unwrap_or(0),
+            token: query.filled("continue").map(token).transpose()?,
+            timeout: number(query, "timeoutSeconds")?.map(|s: u64| Duration::from_secs(s)),
+            bookmarks: query.flag("allowWatchBookmarks"),
+            initial_events: query
+                .get("sendInitialEvents")
+                .map(|_| query.flag("sendInitialEvents")),
+        };
+        let errors = if is_watch {
+            options.watch_faults(query)
+        } else {
+            options.list_faults(query)
+        };
+        if errors.is_empty() {
+            Ok(options)
+        } else {
+            Err(invalid_options("ListOptions", &errors))
+        }
+    }
+
+    fn list_faults(&self, query: &Query) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        let given = query.filled("resourceVersion");
+        if self.initial_events.is_some() {
+            errors.push(fault(
+                "sendInitialEvents",
+                ErrorType::Forbidden,
+                "sendInitialEvents is forbidden for list",
+            ));
+        }
+        if self.matching.is_some() && given.is_none() {
+            errors.push(fault(
+                "resourceVersionMatch",
+                ErrorType::Forbidden,
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ));
+        }
+        if self.matching.is_some() && self.token.is_some() {
+            errors.push(fault(
+                "resourceVersionMatch",
+                ErrorType::Forbidden,
+                "resourceVersionMatch is forbidden when continue is provided",
+            ));
+        }
+        if self.matching == Some(Match::Exact) && given == Some("0") {
+            errors.push(fault(
+                "resourceVersionMatch",
+                ErrorType::Forbidden,
+                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            ));
+        }
+        errors
+    }
+
+    fn watch_faults(&self, query: &Query) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        if self.matching.is_some() && self.initial_events.is_none() {
+            errors.push(fault(
+                "resourceVersionMatch",
+                ErrorType::Forbidden,
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ));
+        }
+        if self.initial_events.is_some() && self.matching != Some(Match::NotOlderThan) {
+            let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            errors.push(fault("resourceVersionMatch", ErrorType::Forbidden, detail));
+        }
+        if query.filled("continue").is_some() {
+            errors.push(fault(
+                "continue",
+                ErrorType::Forbidden,
+                "continue is forbidden for watch",
+            ));
+        }
+        errors
+    }
+
+    fn prefix(&self) -> String {
+        prefix(&self.filter)
+    }
+}
+
+fn prefix(filter: &Filter) -> String {
+    match &filter.namespace {
+        Some(namespace) => format!("/{}/{namespace}/", filter.kind.storage),
+        None => format!("/{}/", filter.kind.storage),
+    }
+}
+
+fn revision(query: &Query) -> Result<Option<Revision>> {
+    let Some(text) = query.filled("resourceVersion") else {
+        return Ok(None);
+    };
+    text.parse().map(Some).map_err(|_| {
+        let what = ErrorType::Invalid(format!("{text:?}"));
+        let detail = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+        invalid_options("ListOptions", &[fault("resourceVersion", what, &detail)])
+    })
+}
+
+fn matching(query: &Query) -> Result<Option<Match>> {
+    match query.filled("resourceVersionMatch") {
+        None => Ok(None),
+        Some("NotOlderThan") => Ok(Some(Match::NotOlderThan)),
+        Some("Exact") => Ok(Some(Match::Exact)),
+        Some(other) => {
+            let what = ErrorType::NotSupported(format!("{other:?}"));
+            let detail = "supported values: \"Exact\", \"NotOlderThan\", \"\"";
+            Err(invalid_options(
+                "ListOptions",
+                &[fault("resourceVersionMatch", what, detail)],
+            ))
+        }
+    }
+}
+
+fn number<T: std::str::FromStr>(query: &Query, name: &str) -> Result<Option<T>> {
+    let Some(text) = query.filled(name) else {
+        return Ok(None);
+    };
+    text.parse().map(Some).map_err(|_| {
+        Status::bad_request(format!(
+            "strconv.ParseInt: parsing {text:?}: invalid syntax"
+        ))
+    })
+}
+
+fn token(text: &str) -> Result<Token> {
+    let refuse = |why: String| Status::bad_request(format!("invalid continue token: {why}"));
+    let bytes = URL_SAFE_NO_PAD
+        .decode(text.trim_end_matches('='))
+        .map_err(|e| refuse(format!("continue key is not valid: {e}")))?;
+    let token: Token = serde_json::from_slice(&bytes).map_err(|error| match bytes.first() {
+        Some(first) if *first != b'{' => refuse(format!(
+            "continue key is not valid: invalid character '{}' looking for beginning of value",
+            quoted(*first)
+        )),
+        _ => refuse(format!("continue key is not valid: {error}")),
+    })?;
+    if token.v != "meta.k8s.io/v1" {
+        return Err(refuse(format!(
+            "continue key is not valid: server does not recognize this encoded version {:?}",
+            token.v
+        )));
+    }
+    Ok(token)
+}
+
+fn quoted(byte: u8) -> String {
+    if byte.is_ascii_graphic() || byte == b' ' {
+        char::from(byte).to_string()
+    } else {
+        format!("\\u{byte:04x}")
+    }
+}
+
+impl Registry {
+    fn stored(&self, kind: &Kind) -> Result<&KindCache> {
+        self.cache.of(kind).ok_or_else(Status::no_such_path)
+    }
+
+    /// Waits until the revision can be seen.
+    async fn wait_for(&self, revision: Revision) -> Result<()> {
+        let waited = tokio::time::timeout(PATIENCE, self.cache.reached(revision)).await;
+        if waited == Ok(true) {
+            return Ok(());
+        }
+        let text = format!(
+            "Too large resource version: {revision}, current: {}",
+            self.cache.revision()
+        );
+        Err(Status::failure(504, "Timeout", text).with_details(Details {
+            causes: vec![Cause {
+                reason: "ResourceVersionTooLarge".into(),
+                message: "Too large resource version".into(),
+                ..Cause::default()
+            }],
+            retry_after_seconds: 1,
+            ..Details::default()
+        }))
+    }
+
+    /// A list, or one page of it.
+    ///
+    /// # Errors
+    /// 410 for states that are no longer kept, 504 for those not reached yet.
+    pub async fn list(&self, options: &ListOptions) -> Result<(ListMeta, Vec<Arc<Object>>)> {
+        let kind = self.stored(options.filter.kind)?;
+        if let Some(revision) = options.revision {
+            self.wait_for(revision).await?;
+        }
+        if options.limit == 0 && options.token.is_none() && options.matching != Some(Match::Exact) {
+            let listing = kind.list(self.cache.revision(), &options.prefix(), &options.filter);
+            return Ok((ListMeta::at(listing.revision), listing.objects));
+        }
+        self.page(kind, options)
+    }
+
+    fn page(
+        &self,
+        kind: &KindCache,
+        options: &ListOptions,
+    ) -> Result<(ListMeta, Vec<Arc<Object>>)> {
+        let prefix = options.prefix();
+        let exact = (options.matching == Some(Match::Exact))
+            .then_some(options.revision)
+            .flatten();
+        let asked = options
+            .token
+            .as_ref()
+            .map_or(exact, |t| Revision::try_from(t.rv).ok());
+        let start = options
+            .token
+            .as_ref()
+            .map(|t| format!("{prefix}{}", t.start));
+        let Some((revision, objects)) = kind.as_of(self.cache.revision(), asked) else {
+            return Err(too_old(options));
+        };
+        let after = start.as_deref().unwrap_or(&prefix);
+        let mut selected = crate::cache::below_from(&objects, &prefix, after)
+            .map(|(_, object)| object)
+            .filter(|object| options.filter.matches(object));
+        let limit = if options.limit == 0 {
+            usize::MAX
+        } else {
+            options.limit
+        };
+        let page: Vec<_> = selected.by_ref().take(limit).cloned().collect();
+        let rest = selected.count() as u64;
+        let mut meta = ListMeta::at(revision);
+        if let Some(last) = page.last().filter(|_| rest > 0) {
+            meta.next = Some(next_token(revision, &last.key[prefix.len()..]));
+            meta.remaining = options.filter.is_open().then_some(rest);
+        }
+        Ok((meta, page))
+    }
+
+    /// Begins a watch. The inner error is one that is told inside the stream.
+    ///
+    /// # Errors
+    /// 504 for a revision not reached yet.
+    pub async fn watch(&self, options: &ListOptions) -> Result<Result<Started>> {
+        let kind = self.stored(options.filter.kind)?;
+        if let Some(revision) = options.revision {
+            self.wait_for(revision).await?;
+        }
+        let start = match (options.initial_events, options.revision) {
+            (Some(true), _) | (None, None | Some(0)) => Start::State,
+            (Some(false), None | Some(0)) => Start::Now,
+            (_, Some(revision)) => Start::After(revision),
+        };
+        let asked = options.revision.unwrap_or(0);
+        let started = kind.watch(
+            self.cache.revision(),
+            &options.prefix(),
+            options.filter.clone(),
+            start,
+        );
+        Ok(started.map_err(|oldest| {
+            Status::expired(format!("too old resource version: {asked} ({oldest})"))
+        }))
+    }
+}
+
+fn next_token(revision: Revision, last: &str) -> String {
+    let token = Token {
+        v: "meta.k8s.io/v1".into(),
+        rv: i64::try_from(revision).unwrap_or(-1),
+        start: format!("{last}\0"),
+    };
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
+}
+
+fn too_old(options: &ListOptions) -> Box<Status> {
+    let Some(token) = &options.token else {
+        return Status::expired("The resourceVersion for the provided list is too old.");
+    };
+    let mut status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    let token = Token {
+        rv: -1,
+        ..token.clone()
+    };
+    let token = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default());
+    status.metadata.insert("continue".into(), token.into());
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_back_as_they_went() {
+        let read = token(&next_token(7, "ns/a")).unwrap();
+        assert_eq!((read.rv, read.start.as_str()), (7, "ns/a\0"));
+    }
+
+    #[test]
+    fn foreign_tokens_are_refused_with_upstreams_text() {
+        let status = token("garbage").unwrap_err();
+        assert_eq!(status.code, 400);
+        assert_eq!(
+            status.message,
+            "invalid continue token: continue key is not valid: invalid character '\\u0081' looking for beginning of value"
+        );
+    }
+}

@@ -1,0 +1,246 @@
+//! Changing objects: the one loop under PUT, all patches and all subresources that write.
+
+use std::sync::Arc;
+
+use pandaemon_machinery::{
+    Status, apply, decode::Decoded, defaults, status::Result, strategy, validation,
+};
+use pandaemon_store::{Expect, Op};
+use serde_json::Value;
+
+use super::{Call, CommitError, Registry, Written, create};
+use crate::{admission, convert, meta, object::Object};
+
+/// How often a change is tried again when somebody else was first.
+const TRIES: usize = 32;
+
+/// Kinds whose PUT makes the object if it is not there.
+const CREATE_ON_UPDATE: [&str; 5] = [
+    "endpoints",
+    "events",
+    "leases",
+    "priorityclasses",
+    "services",
+];
+
+/// A changed object, and how it came about.
+#[derive(Debug)]
+pub struct Change {
+    /// What it shall be.
+    pub value: Value,
+    /// Texts for the client.
+    pub warnings: Vec<String>,
+    /// Ownership of fields is recorded already (server-side apply).
+    pub is_applied: bool,
+}
+
+impl From<Decoded> for Change {
+    fn from(decoded: Decoded) -> Self {
+        Self {
+            value: decoded.value,
+            warnings: decoded.warnings,
+            is_applied: false,
+        }
+    }
+}
+
+impl Registry {
+    /// PUT: replaces an object.
+    ///
+    /// # Errors
+    /// Whatever stands against it, as a `Status`.
+    pub async fn update(&self, call: &Call, body: Decoded) -> Result<Written> {
+        let Decoded {
+            mut value,
+            warnings,
+        } = body;
+        create::take_namespace(call, &mut value)?;
+        check_name(call, &mut value)?;
+        if self.find(call.kind, &call.namespace, &call.name).is_none()
+            && call.subresource.is_empty()
+            && CREATE_ON_UPDATE.contains(&call.kind.plural)
+        {
+            return self.create(call, Decoded { value, warnings }).await;
+        }
+        let version = meta::text(&value, "resourceVersion").to_owned();
+        if version.is_empty() && call.kind.plural == "leases" {
+            return Err(must_name_version(call));
+        }
+        self.change(call, |_| {
+            Ok(Change {
+                value: value.clone(),
+                warnings: warnings.clone(),
+                is_applied: false,
+            })
+        })
+        .await
+    }
+
+    /// Changes an object by a function of what it is now, again when somebody else was first.
+    ///
+    /// # Errors
+    /// Whatever stands against it, as a `Status`.
+    pub async fn change(
+        &self,
+        call: &Call,
+        make: impl Fn(&Value) -> Result<Change>,
+    ) -> Result<Written> {
+        for _ in 0..TRIES {
+            let current = self.current(call)?;
+            let mut old = current.value().map_err(super::unreadable)?;
+            convert::from_stored(call.kind, &mut old);
+            let mut change = make(&old)?;
+            self.prepare(call, &old, &mut change)?;
+            if same(&old, &change.value) {
+                return Ok(Written {
+                    object: current,
+                    created: false,
+                    warnings: change.warnings,
+                });
+            }
+            match self.store_change(call, &current, &change.value).await {
+                Ok(object) => {
+                    return Ok(Written {
+                        object,
+                        created: false,
+                        warnings: change.warnings,
+                    });
+                }
+                Err(CommitError::Failed(status)) => return Err(status),
+                Err(CommitError::Conflict(_)) => {}
+            }
+        }
+        Err(Status::stale(call.kind, &call.name))
+    }
+
+    /// Everything between what the client wants and what is written.
+    fn prepare(&self, call: &Call, old: &Value, change: &mut Change) -> Result<()> {
+        let new = &mut change.value;
+        check_identity(call, old, new)?;
+        defaults::apply_defaults(call.kind, new);
+        keep_system_metadata(old, new);
+        strategy::prepare_update(call.kind, &call.subresource, old, new);
+        if !change.is_applied {
+            apply::track_update(
+                call.kind,
+                Some(old),
+                new,
+                create::manager(call, &call.time()),
+            );
+        }
+        admission::admit_update(self, call, old, new, &mut change.warnings)?;
+        let errors = validation::validate_update(call.kind, &call.subresource, old, new);
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(Status::invalid(call.kind, &call.name, &errors))
+    }
+
+    async fn store_change(
+        &self,
+        call: &Call,
+        current: &Arc<Object>,
+        new: &Value,
+    ) -> Result<Arc<Object>, CommitError> {
+        let bytes = Self::encode(call, new).map_err(CommitError::Failed)?;
+        let (key, expect) = (Arc::clone(&current.key), Expect::At(current.revision));
+        let ends = meta::is_terminating(new)
+            && meta::finalizers(new).is_empty()
+            && meta::grace(new).unwrap_or(0) == 0
+            && !super::delete::has_spec_finalizers(call.kind, new);
+        let op = if ends {
+            Op::Delete
+        } else {
+            Op::Put(bytes.clone())
+        };
+        let revision = match call.options.dry_run {
+            true => current.revision,
+            false => self.commit(call, Arc::clone(&key), expect, op).await?,
+        };
+        let object = Object::new(key, bytes, revision);
+        object
+            .map(Arc::new)
+            .map_err(|e| CommitError::Failed(super::unreadable(e)))
+    }
+}
+
+/// The name of the body is the name of the path.
+fn check_name(call: &Call, value: &mut Value) -> Result<()> {
+    let given = meta::name(value).to_owned();
+    if given.is_empty() {
+        meta::set(value, "name", &call.name);
+    } else if given != call.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({})",
+            call.name
+        )));
+    }
+    Ok(())
+}
+
+fn must_name_version(call: &Call) -> Box<Status> {
+    let error = validation::FieldError {
+        field: "metadata.resourceVersion".into(),
+        what: validation::ErrorType::Invalid("0x0".into()),
+        detail: "must be specified for an update".into(),
+    };
+    Status::invalid(call.kind, &call.name, &[error])
+}
+
+/// The client means the object that is there: its version and its uid, if it names them.
+fn check_identity(call: &Call, old: &Value, new: &Value) -> Result<()> {
+    let (wanted, found) = (meta::text(new, "uid"), meta::text(old, "uid"));
+    if !wanted.is_empty() && wanted != found {
+        let why = format!(
+            "Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+        );
+        return Err(Status::conflict(call.kind, &call.name, &why));
+    }
+    let version = meta::text(new, "resourceVersion");
+    if !version.is_empty() && version != "0" && version != meta::text(old, "resourceVersion") {
+        return Err(Status::stale(call.kind, &call.name));
+    }
+    Ok(())
+}
+
+/// What no client changes.
+fn keep_system_metadata(old: &Value, new: &mut Value) {
+    const KEPT: [&str; 7] = [
+        "uid",
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+    ];
+    meta::edit(new, |metadata| {
+        metadata.remove("selfLink");
+        for field in KEPT {
+            match meta::of(old).and_then(|m| m.get(field)) {
+                Some(value) => metadata.insert(field.into(), value.clone()),
+                None => metadata.remove(field),
+            };
+        }
+    });
+}
+
+/// Whether nothing changed but the times in the books of field ownership.
+fn same(old: &Value, new: &Value) -> bool {
+    if old == new {
+        return true;
+    }
+    let rest_differs = old["metadata"]["managedFields"] == new["metadata"]["managedFields"];
+    !rest_differs && without_times(old) == without_times(new)
+}
+
+fn without_times(object: &Value) -> Value {
+    let mut object = object.clone();
+    let books = object
+        .pointer_mut("/metadata/managedFields")
+        .and_then(Value::as_array_mut);
+    for entry in books.into_iter().flatten().filter_map(Value::as_object_mut) {
+        entry.remove("time");
+    }
+    object
+}

@@ -1,0 +1,237 @@
+//! Objects in the form that the client asked for: as they are, as a Table, or their metadata only;
+//! JSON or YAML.
+
+use std::sync::Arc;
+
+use pandaemon_machinery::{Kind, table};
+use pandaemon_store::Revision;
+use serde_json::{Value, json};
+
+use crate::{
+    body::{Body, ListBody},
+    convert,
+    negotiate::{Encoding, Form, Shape},
+    object::Object,
+};
+
+/// How objects are shown.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// The negotiated form.
+    pub form: Form,
+    /// What a row of a Table holds of its object.
+    pub include: table::IncludeObject,
+    /// Unix time, for ages in Tables.
+    pub now_seconds: i64,
+}
+
+impl View {
+    /// Whether stored bytes can be sent.
+    #[must_use]
+    pub fn is_plain_json(&self) -> bool {
+        self.form == Form::default()
+    }
+}
+
+/// Writes a value in the negotiated encoding.
+#[must_use]
+pub fn encode(form: &Form, value: &Value) -> Vec<u8> {
+    let written = match (form.encoding, form.pretty) {
+        (Encoding::Json, false) => serde_json::to_vec(value).map_err(|e| e.to_string()),
+        (Encoding::Json, true) => serde_json::to_vec_pretty(value).map_err(|e| e.to_string()),
+        (Encoding::Yaml, _) => serde_saphyr::to_string(value)
+            .map(String::into_bytes)
+            .map_err(|e| e.to_string()),
+    };
+    written.unwrap_or_else(|error| {
+        tracing::error!(%error, "an answer could not be encoded");
+        Vec::new()
+    })
+}
+
+/// The object as an answer of its own.
+#[must_use]
+pub fn one(kind: &'static Kind, view: &View, object: &Object) -> Body {
+    if view.is_plain_json() && convert::is_native(kind) {
+        let mut out = Vec::with_capacity(object.len() + 1);
+        object.write(&mut out);
+        out.push(b'\n');
+        return Body::full(out);
+    }
+    let value = convert::shown(kind, object).unwrap_or_default();
+    value_body(view, &shape_one(kind, view, value, true))
+}
+
+/// A value as a body.
+#[must_use]
+pub fn value_body(view: &View, value: &Value) -> Body {
+    let mut out = encode(&view.form, value);
+    if out.last() != Some(&b'\n') {
+        out.push(b'\n');
+    }
+    Body::full(out)
+}
+
+/// A single object in its shape.
+#[must_use]
+pub fn shape_one(kind: &'static Kind, view: &View, value: Value, with_columns: bool) -> Value {
+    match view.form.shape {
+        Shape::Plain => value,
+        Shape::Metadata(version) => metadata_only(&value, version),
+        Shape::Table(version) => {
+            let list = ListMeta {
+                resource_version: value["metadata"]["resourceVersion"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .into(),
+                ..ListMeta::default()
+            };
+            let row = table::row(kind, &value, view.include, view.now_seconds);
+            table_of(kind, version, &list, vec![row], with_columns)
+        }
+    }
+}
+
+fn metadata_only(value: &Value, version: &str) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": value["metadata"],
+    })
+}
+
+fn table_of(
+    kind: &'static Kind,
+    version: &str,
+    list: &ListMeta,
+    rows: Vec<Value>,
+    with_columns: bool,
+) -> Value {
+    let columns = if with_columns {
+        table::columns(kind)
+    } else {
+        Value::Array(Vec::new())
+    };
+    json!({
+        "kind": "Table",
+        "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": list.value(),
+        "columnDefinitions": columns,
+        "rows": rows,
+    })
+}
+
+/// A bookmark's object in its shape.
+#[must_use]
+pub fn bookmark(kind: &'static Kind, view: &View, metadata: Value) -> Value {
+    match view.form.shape {
+        Shape::Plain => {
+            json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata})
+        }
+        Shape::Metadata(version) => json!({
+            "kind": "PartialObjectMetadata",
+            "apiVersion": format!("meta.k8s.io/{version}"),
+            "metadata": metadata,
+        }),
+        Shape::Table(version) => {
+            let resource_version = metadata["resourceVersion"].clone();
+            let object = json!({
+                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+            });
+            json!({
+                "kind": "Table",
+                "apiVersion": format!("meta.k8s.io/{version}"),
+                "metadata": {"resourceVersion": resource_version},
+                "columnDefinitions": [],
+                "rows": [{"cells": [], "object": object}],
+            })
+        }
+    }
+}
+
+/// `ListMeta`.
+#[derive(Debug, Clone, Default)]
+pub struct ListMeta {
+    /// The revision that the list shows.
+    pub resource_version: String,
+    /// The token of the next page.
+    pub next: Option<String>,
+    /// How many objects come after this page, where that is known.
+    pub remaining: Option<u64>,
+}
+
+impl ListMeta {
+    /// For a list at this revision.
+    #[must_use]
+    pub fn at(revision: Revision) -> Self {
+        Self {
+            resource_version: revision.to_string(),
+            ..Self::default()
+        }
+    }
+
+    fn value(&self) -> Value {
+        let mut meta = json!({"resourceVersion": self.resource_version});
+        if let Some(token) = &self.next {
+            meta["continue"] = token.as_str().into();
+        }
+        if let Some(count) = self.remaining {
+            meta["remainingItemCount"] = count.into();
+        }
+        meta
+    }
+}
+
+/// A list.
+#[must_use]
+pub fn list(kind: &'static Kind, view: &View, meta: &ListMeta, objects: Vec<Arc<Object>>) -> Body {
+    if view.is_plain_json() && convert::is_native(kind) {
+        let head = format!(
+            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
+            kind.list_kind,
+            kind.api_version(),
+            meta.value()
+        );
+        return Body::List(ListBody::new(head.into_bytes(), objects));
+    }
+    let values = objects
+        .iter()
+        .filter_map(|object| convert::shown(kind, object));
+    value_body(view, &shape_list(kind, view, meta, values))
+}
+
+fn shape_list(
+    kind: &'static Kind,
+    view: &View,
+    meta: &ListMeta,
+    values: impl Iterator<Item = Value>,
+) -> Value {
+    match view.form.shape {
+        Shape::Plain => json!({
+            "kind": kind.list_kind,
+            "apiVersion": kind.api_version(),
+            "metadata": meta.value(),
+            "items": values.map(item).collect::<Vec<_>>(),
+        }),
+        Shape::Metadata(version) => json!({
+            "kind": "PartialObjectMetadataList",
+            "apiVersion": format!("meta.k8s.io/{version}"),
+            "metadata": meta.value(),
+            "items": values.map(|v| metadata_only(&v, version)).collect::<Vec<_>>(),
+        }),
+        Shape::Table(version) => {
+            let rows = values
+                .map(|v| table::row(kind, &v, view.include, view.now_seconds))
+                .collect();
+            table_of(kind, version, meta, rows, true)
+        }
+    }
+}
+
+fn item(mut value: Value) -> Value {
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("kind");
+        fields.remove("apiVersion");
+    }
+    value
+}

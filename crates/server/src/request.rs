@@ -1,0 +1,358 @@
+//! What a request asks for: its path and query as a value.
+//!
+//! Pure: no socket, no state. Follows `k8s.io/apiserver/pkg/endpoints/request.RequestInfo`.
+
+use std::borrow::Cow;
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+/// What the client wants to do, in the words of authorization and audit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verb {
+    /// Read one object.
+    Get,
+    /// Read a collection.
+    List,
+    /// Follow a collection.
+    Watch,
+    /// Make an object.
+    Create,
+    /// Replace an object.
+    Update,
+    /// Change parts of an object.
+    Patch,
+    /// Remove one object.
+    Delete,
+    /// Remove a collection.
+    DeleteCollection,
+}
+
+impl Verb {
+    /// As upstream writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+        }
+    }
+}
+
+/// The part of a path below a group version.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ResourcePath {
+    /// Empty for the core group.
+    pub group: String,
+    /// `v1`
+    pub version: String,
+    /// The namespace, if the path names one.
+    pub namespace: Option<String>,
+    /// `pods`
+    pub resource: String,
+    /// The object, if the path names one.
+    pub name: Option<String>,
+    /// `status`, `log`, ...
+    pub subresource: Option<String>,
+    /// What follows the subresource (`proxy/metrics`).
+    pub tail: String,
+    /// The deprecated `/watch/` prefix.
+    pub watch_prefix: bool,
+}
+
+/// What a path names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// `/api`
+    CoreVersions,
+    /// `/apis`
+    Groups,
+    /// `/apis/apps`
+    Group(String),
+    /// `/api/v1`, `/apis/apps/v1`
+    GroupVersion(String, String),
+    /// Objects.
+    Resource(ResourcePath),
+    /// Anything else (`/healthz`, `/version`).
+    Other,
+}
+
+/// Reads a path.
+#[must_use]
+pub fn parse_path(path: &str) -> Target {
+    let mut segments: Vec<String> = path
+        .split('/')
+        .filter(|s| !s.is_empty())
+        .map(decoded)
+        .collect();
+    let (group, version) = match segments.first().map(String::as_str) {
+        Some("api") => match segments.len() {
+            1 => return Target::CoreVersions,
+            _ => (String::new(), segments.remove(1)),
+        },
+        Some("apis") => match segments.len() {
+            1 => return Target::Groups,
+            2 => return Target::Group(segments.remove(1)),
+            _ => (segments.remove(1), segments.remove(1)),
+        },
+        _ => return Target::Other,
+    };
+    segments.remove(0);
+    if segments.is_empty() {
+        return Target::GroupVersion(group, version);
+    }
+    let watch_prefix = segments[0] == "watch" && segments.len() > 1;
+    if watch_prefix {
+        segments.remove(0);
+    }
+    Target::Resource(resource_path(group, version, segments, watch_prefix))
+}
+
+fn resource_path(
+    group: String,
+    version: String,
+    segments: Vec<String>,
+    watch_prefix: bool,
+) -> ResourcePath {
+    let in_namespace = group.is_empty() || segments.len() > 2;
+    let is_own_subresource = matches!(
+        segments.get(2).map(String::as_str),
+        Some("status" | "finalize")
+    );
+    let mut rest = segments.into_iter();
+    let mut path = ResourcePath {
+        group,
+        version,
+        watch_prefix,
+        ..ResourcePath::default()
+    };
+    let first = rest.next().unwrap_or_default();
+    let names_namespace = first == "namespaces" && in_namespace;
+    if names_namespace && rest.len() > 1 && !is_own_subresource {
+        path.namespace = rest.next();
+        path.resource = rest.next().unwrap_or_default();
+    } else {
+        path.resource = first;
+    }
+    path.name = rest.next();
+    path.subresource = rest.next();
+    path.tail = rest.collect::<Vec<_>>().join("/");
+    path
+}
+
+fn decoded(segment: &str) -> String {
+    percent_decode_str(segment).decode_utf8_lossy().into_owned()
+}
+
+/// The verb of a request to a resource; `None` where the method means nothing there.
+#[must_use]
+pub fn verb(method: &Method, path: &ResourcePath, query: &Query) -> Option<Verb> {
+    let has_name = path.name.is_some();
+    let watches = path.watch_prefix || query.flag("watch");
+    Some(match *method {
+        Method::GET | Method::HEAD if has_name => Verb::Get,
+        Method::GET | Method::HEAD if watches => Verb::Watch,
+        Method::GET | Method::HEAD => Verb::List,
+        Method::POST if !has_name || path.subresource.is_some() => Verb::Create,
+        Method::PUT if has_name => Verb::Update,
+        Method::PATCH if has_name => Verb::Patch,
+        Method::DELETE if has_name => Verb::Delete,
+        Method::DELETE => Verb::DeleteCollection,
+        _ => return None,
+    })
+}
+
+/// Query parameters in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Reads the part of a URL after `?`.
+    #[must_use]
+    pub fn parse(text: Option<&str>) -> Self {
+        let pairs = form_urlencoded::parse(text.unwrap_or_default().as_bytes());
+        Self(
+            pairs
+                .map(|(k, v)| (k.into_owned(), v.into_owned()))
+                .collect(),
+        )
+    }
+
+    /// The first value of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The first value of that name that is not empty.
+    #[must_use]
+    pub fn filled(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// All values of that name.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a switch is on. As upstream: present and neither `false` nor `0`.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> bool {
+        self.get(name)
+            .is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0"))
+    }
+
+    /// All pairs.
+    #[must_use]
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
+    /// The pairs as the part of a URL after `?`.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(&self.0)
+            .finish()
+    }
+}
+
+/// A path without a query, for log lines and metrics.
+#[must_use]
+pub fn bounded(text: &str, max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max) {
+        None => Cow::Borrowed(text),
+        Some((at, _)) => Cow::Owned(format!("{}...", &text[..at])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(path: &str) -> String {
+        match parse_path(path) {
+            Target::Resource(p) => format!(
+                "{}/{} ns={} {} name={} sub={} tail={}{}",
+                p.group,
+                p.version,
+                p.namespace.unwrap_or_default(),
+                p.resource,
+                p.name.unwrap_or_default(),
+                p.subresource.unwrap_or_default(),
+                p.tail,
+                if p.watch_prefix { " watch" } else { "" }
+            ),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn paths_are_read_as_upstream_reads_them() {
+        let table = [
+            ("/api", "CoreVersions"),
+            ("/api/", "CoreVersions"),
+            ("/apis", "Groups"),
+            ("/apis/apps", "Group(\"apps\")"),
+            ("/api/v1", "GroupVersion(\"\", \"v1\")"),
+            ("/apis/apps/v1/", "GroupVersion(\"apps\", \"v1\")"),
+            ("/api/v1/pods", "/v1 ns= pods name= sub= tail="),
+            ("/api/v1/namespaces", "/v1 ns= namespaces name= sub= tail="),
+            (
+                "/api/v1/namespaces/a",
+                "/v1 ns= namespaces name=a sub= tail=",
+            ),
+            (
+                "/api/v1/namespaces/a/status",
+                "/v1 ns= namespaces name=a sub=status tail=",
+            ),
+            (
+                "/api/v1/namespaces/a/finalize",
+                "/v1 ns= namespaces name=a sub=finalize tail=",
+            ),
+            (
+                "/api/v1/namespaces/a/pods",
+                "/v1 ns=a pods name= sub= tail=",
+            ),
+            (
+                "/api/v1/namespaces/a/pods/p/log",
+                "/v1 ns=a pods name=p sub=log tail=",
+            ),
+            (
+                "/api/v1/nodes/n/proxy/a/b",
+                "/v1 ns= nodes name=n sub=proxy tail=a/b",
+            ),
+            (
+                "/apis/apps/v1/namespaces/a/daemonsets/d",
+                "apps/v1 ns=a daemonsets name=d sub= tail=",
+            ),
+            (
+                "/apis/apps/v1/watch/daemonsets",
+                "apps/v1 ns= daemonsets name= sub= tail= watch",
+            ),
+            (
+                "/api/v1/namespaces/a/services/s%3Ax",
+                "/v1 ns=a services name=s:x sub= tail=",
+            ),
+            ("/healthz", "Other"),
+            ("/", "Other"),
+        ];
+        for (path, expected) in table {
+            assert_eq!(shown(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn verbs_follow_method_and_name() {
+        let table = [
+            ("GET", "/api/v1/pods", "", Some(Verb::List)),
+            ("GET", "/api/v1/pods", "watch=true", Some(Verb::Watch)),
+            ("GET", "/api/v1/pods", "watch=0", Some(Verb::List)),
+            ("GET", "/api/v1/nodes/n", "", Some(Verb::Get)),
+            ("POST", "/api/v1/pods", "", Some(Verb::Create)),
+            ("POST", "/api/v1/nodes/n", "", None),
+            (
+                "POST",
+                "/api/v1/namespaces/a/pods/p/binding",
+                "",
+                Some(Verb::Create),
+            ),
+            ("PUT", "/api/v1/nodes", "", None),
+            ("PUT", "/api/v1/nodes/n", "", Some(Verb::Update)),
+            ("PATCH", "/api/v1/nodes/n", "", Some(Verb::Patch)),
+            ("DELETE", "/api/v1/nodes/n", "", Some(Verb::Delete)),
+            ("DELETE", "/api/v1/nodes", "", Some(Verb::DeleteCollection)),
+            ("TRACE", "/api/v1/nodes", "", None),
+        ];
+        for (method, path, query, expected) in table {
+            let Target::Resource(resource) = parse_path(path) else {
+                panic!("{path}")
+            };
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(
+                verb(&method, &resource, &Query::parse(Some(query))),
+                expected,
+                "{method} {path}"
+            );
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_path_makes_the_parser_fail(path in "/?(api|apis)?(/[a-z%2/]{0,8}){0,7}") {
+            let _ = parse_path(&path);
+        }
+    }
+}

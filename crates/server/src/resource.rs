@@ -1,0 +1,319 @@
+//! Requests to objects: finds the kind, checks that the verb means something there, calls the
+//! registry, renders the outcome.
+
+use std::time::Duration;
+
+use http::Response;
+use jiff::Timestamp;
+use pandaemon_machinery::{
+    Kind, Status, catalogue,
+    decode::{self, Media},
+    status::Result,
+    table::IncludeObject,
+};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{
+    api::{self, Api, Incoming},
+    body::Body,
+    negotiate,
+    registry::{
+        Call, WriteOptions, Written, delete::Deleted, options::DeleteOptions, patch::PatchType,
+        read::ListOptions,
+    },
+    render::{self, View},
+    request::{ResourcePath, Verb},
+    subresources,
+    watch::{Manners, WatchBody, error_line},
+};
+
+/// A request to a kind that is served.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// The server.
+    pub api: &'a Api,
+    /// The kind.
+    pub kind: &'static Kind,
+    /// The path.
+    pub path: &'a ResourcePath,
+    /// The verb.
+    pub verb: Verb,
+    /// Everything else.
+    pub incoming: Incoming,
+}
+
+/// Answers a request to objects.
+///
+/// # Errors
+/// Whatever stands against it, as a `Status`.
+pub async fn answer(
+    api: &Api,
+    incoming: Incoming,
+    path: &ResourcePath,
+    verb: Option<Verb>,
+) -> Result<Response<Body>> {
+    let Some(kind) = catalogue::find(&path.group, &path.version, &path.resource) else {
+        let known = catalogue::kinds()
+            .iter()
+            .any(|kind| kind.group == path.group && kind.version == path.version);
+        return match known {
+            true => Err(Status::no_such_path()),
+            false => Ok(api::text(404, "404 page not found\n")),
+        };
+    };
+    if !kind.is_namespaced() && path.namespace.is_some() {
+        return Err(Status::no_such_path());
+    }
+    let verb = verb.ok_or_else(Status::method_not_allowed)?;
+    check_verb(kind, path, verb)?;
+    let asked = Asked {
+        api,
+        kind,
+        path,
+        verb,
+        incoming,
+    };
+    match path.subresource.as_deref() {
+        None => asked.main().await,
+        Some("status" | "ephemeralcontainers") => asked.main().await,
+        Some(_) => subresources::answer(asked).await,
+    }
+}
+
+fn check_verb(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<()> {
+    let verbs = match path.subresource.as_deref() {
+        None => kind.verbs,
+        Some(name) => {
+            kind.subresource(name)
+                .ok_or_else(Status::no_such_path)?
+                .verbs
+        }
+    };
+    if !verbs.contains(&verb.as_str()) {
+        return Err(Status::method_not_allowed());
+    }
+    // Across all namespaces one can only look.
+    let is_across = kind.is_namespaced() && path.namespace.is_none();
+    if is_across && (path.name.is_some() || !matches!(verb, Verb::List | Verb::Watch)) {
+        let is_review = verb == Verb::Create && path.name.is_none();
+        return Err(if is_review || path.name.is_none() {
+            Status::method_not_allowed()
+        } else {
+            Status::no_such_path()
+        });
+    }
+    Ok(())
+}
+
+impl Asked<'_> {
+    async fn main(self) -> Result<Response<Body>> {
+        match self.verb {
+            Verb::Get => self.get(),
+            Verb::List => self.list().await,
+            Verb::Watch => self.watch().await,
+            Verb::Create if self.is_review() => subresources::reviews::answer(&self),
+            Verb::Create if self.kind.storage == "bindings" => {
+                subresources::binding::answer(&self).await
+            }
+            Verb::Create => self.create().await,
+            Verb::Update => self.update().await,
+            Verb::Patch => self.patch().await,
+            Verb::Delete => self.delete().await,
+            Verb::DeleteCollection => self.delete_collection().await,
+        }
+    }
+
+    fn is_review(&self) -> bool {
+        matches!(
+            self.kind.group,
+            "authentication.k8s.io" | "authorization.k8s.io"
+        )
+    }
+
+    /// How the client wants to see objects.
+    ///
+    /// # Errors
+    /// 406.
+    pub fn view(&self) -> Result<View> {
+        let include = match self.incoming.query.get("includeObject") {
+            Some("None") => IncludeObject::None,
+            Some("Object") => IncludeObject::Object,
+            _ => IncludeObject::Metadata,
+        };
+        let form = self.incoming.form()?;
+        Ok(View {
+            form,
+            include,
+            now_seconds: Timestamp::now().as_second(),
+        })
+    }
+
+    /// The call of this request.
+    ///
+    /// # Errors
+    /// 422 for options that are not allowed.
+    pub fn call(&self) -> Result<Call> {
+        let is_apply = self.verb == Verb::Patch
+            && negotiate::content_type(self.incoming.headers()) == "application/apply-patch+yaml";
+        let options = WriteOptions::parse(self.verb, is_apply, &self.incoming.query)?;
+        Ok(Call {
+            kind: self.kind,
+            namespace: self.path.namespace.clone().unwrap_or_default(),
+            name: self.path.name.clone().unwrap_or_default(),
+            subresource: self.path.subresource.clone().unwrap_or_default(),
+            user: self.incoming.user.clone(),
+            manager: options.manager(self.incoming.headers()),
+            options,
+            now: Timestamp::now(),
+        })
+    }
+
+    /// The decoded body, of a kind that may differ from that of the path.
+    ///
+    /// # Errors
+    /// 400 or 415.
+    pub fn decoded(&self, kind: &'static Kind, call: &Call) -> Result<decode::Decoded> {
+        let media = negotiate::body_media(self.incoming.headers())?;
+        decode::decode(kind, &self.incoming.body, media, call.options.validation)
+    }
+
+    fn get(&self) -> Result<Response<Body>> {
+        let view = self.view()?;
+        let object = self.api.registry.current(&self.call()?)?;
+        Ok(api::respond(
+            200,
+            &view.form,
+            render::one(self.kind, &view, &object),
+        ))
+    }
+
+    async fn list(&self) -> Result<Response<Body>> {
+        let view = self.view()?;
+        let namespace = self.path.namespace.as_deref().unwrap_or_default();
+        let options = ListOptions::parse(self.kind, namespace, &self.incoming.query, false)?;
+        let (meta, objects) = self.api.registry.list(&options).await?;
+        Ok(api::respond(
+            200,
+            &view.form,
+            render::list(self.kind, &view, &meta, objects),
+        ))
+    }
+
+    async fn watch(&self) -> Result<Response<Body>> {
+        let view = self.view()?;
+        let namespace = self.path.namespace.as_deref().unwrap_or_default();
+        let options = ListOptions::parse(self.kind, namespace, &self.incoming.query, true)?;
+        let body = match self.api.registry.watch(&options).await? {
+            Err(status) => Body::full(error_line(&status)),
+            Ok(started) => {
+                let manners = Manners {
+                    deadline: Instant::now() + options.timeout.unwrap_or_else(default_timeout),
+                    bookmarks: options.bookmarks,
+                    mark_initial: options.initial_events == Some(true) && options.bookmarks,
+                };
+                let cache = std::sync::Arc::clone(&self.api.registry.cache);
+                Body::Watch(Box::new(WatchBody::new(
+                    cache, self.kind, view, started, manners,
+                )))
+            }
+        };
+        Ok(api::respond(200, &view.form, body))
+    }
+
+    async fn create(&self) -> Result<Response<Body>> {
+        let (view, call) = (self.view()?, self.call()?);
+        let decoded = self.decoded(self.kind, &call)?;
+        let written = self.api.registry.create(&call, decoded).await?;
+        Ok(self.written(&view, &written))
+    }
+
+    async fn update(&self) -> Result<Response<Body>> {
+        let (view, call) = (self.view()?, self.call()?);
+        let decoded = self.decoded(self.kind, &call)?;
+        let written = self.api.registry.update(&call, decoded).await?;
+        Ok(self.written(&view, &written))
+    }
+
+    async fn patch(&self) -> Result<Response<Body>> {
+        let view = self.view()?;
+        let form = PatchType::parse(negotiate::content_type(self.incoming.headers()))?;
+        let call = self.call()?;
+        let written = self
+            .api
+            .registry
+            .patch(&call, form, &self.incoming.body)
+            .await?;
+        Ok(self.written(&view, &written))
+    }
+
+    /// The answer to a write.
+    #[must_use]
+    pub fn written(&self, view: &View, written: &Written) -> Response<Body> {
+        let code = if written.created { 201 } else { 200 };
+        let body = render::one(self.kind, view, &written.object);
+        let mut response = api::respond(code, &view.form, body);
+        api::add_warnings(&mut response, &written.warnings);
+        response
+    }
+
+    fn delete_options(&self) -> Result<DeleteOptions> {
+        let body = &self.incoming.body;
+        if body.is_empty() {
+            return DeleteOptions::parse(&self.incoming.query, None);
+        }
+        let media = negotiate::body_media(self.incoming.headers())?;
+        let value = match (media, catalogue::find_kind("", "v1", "DeleteOptions")) {
+            (Media::Protobuf, Some(kind)) => {
+                decode::decode(kind, body, media, decode::FieldValidation::Ignore)?.value
+            }
+            (Media::Yaml, _) => serde_saphyr::from_slice(body)
+                .map_err(|e| Status::bad_request(format!("error decoding DeleteOptions: {e}")))?,
+            _ => serde_json::from_slice::<Value>(body)
+                .map_err(|e| Status::bad_request(format!("error decoding DeleteOptions: {e}")))?,
+        };
+        DeleteOptions::parse(&self.incoming.query, Some(&value))
+    }
+
+    async fn delete(&self) -> Result<Response<Body>> {
+        let (view, call) = (self.view()?, self.call()?);
+        let options = self.delete_options()?;
+        match self.api.registry.delete(&call, &options).await? {
+            Deleted::Object(object) => Ok(api::respond(
+                200,
+                &view.form,
+                render::one(self.kind, &view, &object),
+            )),
+            Deleted::Gone(status) => Ok(api::error(&view.form, &status)),
+        }
+    }
+
+    async fn delete_collection(&self) -> Result<Response<Body>> {
+        let (view, call) = (self.view()?, self.call()?);
+        let options = self.delete_options()?;
+        let selected = ListOptions::parse(self.kind, &call.namespace, &self.incoming.query, false)?;
+        let (meta, objects) = self.api.registry.list(&selected).await?;
+        for object in &objects {
+            let one = Call {
+                namespace: object.namespace().into(),
+                name: object.name().into(),
+                ..call.clone()
+            };
+            match self.api.registry.delete(&one, &options).await {
+                Err(status) if status.code != 404 => return Err(status),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(api::respond(
+            200,
+            &view.form,
+            render::list(self.kind, &view, &meta, objects),
+        ))
+    }
+}
+
+/// How long a watch lasts that does not say: half an hour to an hour, so that not all end at once.
+fn default_timeout() -> Duration {
+    let random = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
+    Duration::from_secs(1800 + random * 1800 / 256)
+}

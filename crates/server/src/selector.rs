@@ -1,0 +1,40 @@
+//! Label and field selectors as they come in a query, for objects of a kind.
+
+use pandaemon_machinery::{Kind, Status, status::Result};
+use pandaemon_types::{FieldSelector, LabelSelector};
+
+/// Reads `labelSelector`.
+///
+/// # Errors
+/// 400 with the place that could not be read.
+pub fn labels(text: &str) -> Result<LabelSelector> {
+    LabelSelector::parse(text).map_err(|error| Status::bad_request(error.0))
+}
+
+/// Reads `fieldSelector` for objects of `kind`.
+///
+/// # Errors
+/// 400 for bad syntax or a field that the kind cannot be selected by.
+pub fn fields(kind: &Kind, text: &str) -> Result<FieldSelector> {
+    let selector = FieldSelector::parse(text).map_err(|error| Status::bad_request(error.0))?;
+    for requirement in selector.requirements() {
+        check_supported(kind, &requirement.field)?;
+    }
+    Ok(selector)
+}
+
+fn check_supported(kind: &Kind, name: &str) -> Result<()> {
+    let always = name == "metadata.name" || name == "metadata.namespace";
+    if always || kind.selectable.contains(&name) {
+        return Ok(());
+    }
+    // Kinds with selectable fields of their own use another text than those without.
+    let text = if kind.selectable.is_empty() {
+        format!(
+            "{name:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+        )
+    } else {
+        format!("field label not supported: {name}")
+    };
+    Err(Status::bad_request(text))
+}

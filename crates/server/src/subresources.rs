@@ -1,0 +1,42 @@
+//! Subresources other than `/status`.
+
+pub mod binding;
+pub mod eviction;
+pub mod finalize;
+pub mod reviews;
+pub mod streams;
+pub mod token;
+
+use http::Response;
+use pandaemon_machinery::{Status, status::Result};
+
+use crate::{body::Body, request::Verb, resource::Asked};
+
+/// Answers a request to a subresource that the kind has and the verb fits.
+///
+/// # Errors
+/// Whatever stands against it, as a `Status`.
+pub async fn answer(asked: Asked<'_>) -> Result<Response<Body>> {
+    let name = asked.path.subresource.as_deref().unwrap_or_default();
+    match (asked.kind.storage, name) {
+        ("pods", "binding") if asked.verb == Verb::Create => binding::answer(&asked).await,
+        ("pods", "eviction") => eviction::answer(&asked).await,
+        ("pods", "log") => streams::log(asked).await,
+        ("pods", "exec" | "attach") => streams::upgrade(asked).await,
+        ("pods", "portforward") => Err(unsupported("port forwarding")),
+        ("nodes", "proxy") => streams::node(asked).await,
+        ("namespaces", "finalize") => finalize::answer(&asked).await,
+        ("serviceaccounts", "token") => token::answer(&asked),
+        _ => Err(Status::no_such_path()),
+    }
+}
+
+/// 501 for what this server does not do yet.
+#[must_use]
+pub fn unsupported(what: &str) -> Box<Status> {
+    Status::failure(
+        501,
+        "NotImplemented",
+        format!("{what} is not supported by this server"),
+    )
+}

@@ -1,0 +1,120 @@
+//! `pods/binding` and `bindings`: gives a pod its node.
+
+use http::Response;
+use pandaemon_machinery::{Kind, Status, catalogue, status::Result};
+use serde_json::{Value, json};
+
+use crate::{
+    api,
+    body::Body,
+    meta,
+    registry::{Call, Registry, update::Change},
+    render,
+    resource::Asked,
+};
+
+fn kind(plural: &str) -> Result<&'static Kind> {
+    catalogue::find("", "v1", plural).ok_or_else(Status::no_such_path)
+}
+
+/// Answers a POST of a Binding.
+///
+/// # Errors
+/// 404 without the pod, 409 when it has a node already, 500 for a target that is no node.
+pub async fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
+    let form = asked.incoming.form()?;
+    let call = asked.call()?;
+    let binding = asked.decoded(kind("bindings")?, &call)?.value;
+    let name = match call.name.as_str() {
+        "" => meta::name(&binding),
+        name => name,
+    };
+    let pod = Call {
+        kind: kind("pods")?,
+        name: name.to_owned(),
+        subresource: "binding".into(),
+        ..call.clone()
+    };
+    bind(&asked.api.registry, &pod, &binding).await?;
+    let mut status = Status::success(None);
+    status.code = 201;
+    let value = serde_json::to_value(&status).unwrap_or_default();
+    Ok(api::respond(
+        201,
+        &form,
+        Body::full(render::encode(&form, &value)),
+    ))
+}
+
+async fn bind(registry: &Registry, pod: &Call, binding: &Value) -> Result<()> {
+    let target = &binding["target"];
+    let node = target["name"].as_str().unwrap_or_default();
+    if !matches!(target["kind"].as_str(), None | Some("" | "Node")) || node.is_empty() {
+        return Err(Status::internal(format!("invalid binding target {target}")));
+    }
+    registry
+        .change(pod, |old| bound(pod, old, node, binding))
+        .await
+        .map(|_| ())
+}
+
+fn bound(pod: &Call, old: &Value, node: &str, binding: &Value) -> Result<Change> {
+    let refuse = |why: &str| Status::conflict(pod.kind, &pod.name, why);
+    if meta::is_terminating(old) {
+        return Err(refuse(&format!(
+            "pod {} is being deleted, cannot be assigned to a host",
+            pod.name
+        )));
+    }
+    let has = meta::text_at(old, &["spec", "nodeName"]);
+    if !has.is_empty() {
+        return Err(refuse(&format!(
+            "pod {} is already assigned to node {has:?}",
+            pod.name
+        )));
+    }
+    let mut value = old.clone();
+    value["spec"]["nodeName"] = node.into();
+    take_annotations(&mut value, binding);
+    set_scheduled(&mut value, &pod.time());
+    Ok(Change {
+        value,
+        warnings: Vec::new(),
+        is_applied: false,
+    })
+}
+
+fn take_annotations(pod: &mut Value, binding: &Value) {
+    let given = meta::of(binding)
+        .and_then(|m| m.get("annotations"))
+        .and_then(Value::as_object);
+    for (key, value) in given.into_iter().flatten() {
+        meta::edit(pod, |metadata| {
+            let all = metadata.entry("annotations").or_insert_with(|| json!({}));
+            if let Some(all) = all.as_object_mut() {
+                all.insert(key.clone(), value.clone());
+            }
+        });
+    }
+}
+
+/// Sets the condition `PodScheduled`.
+pub fn set_scheduled(pod: &mut Value, time: &str) {
+    if !pod["status"].is_object() {
+        pod["status"] = json!({});
+    }
+    if !pod["status"]["conditions"].is_array() {
+        pod["status"]["conditions"] = json!([]);
+    }
+    let condition = json!({
+        "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": time,
+    });
+    let Some(conditions) = pod["status"]["conditions"].as_array_mut() else {
+        return;
+    };
+    match conditions.iter_mut().find(|c| c["type"] == "PodScheduled") {
+        Some(old) if old["status"] == "True" => {}
+        Some(old) => *old = condition,
+        None => conditions.push(condition),
+    }
+}

@@ -1,0 +1,47 @@
+//! `namespaces/finalize`: says which of a namespace's finalizers are left.
+
+use http::Response;
+use pandaemon_machinery::{Status, status::Result};
+use serde_json::Value;
+
+use crate::{body::Body, meta, registry::update::Change, resource::Asked};
+
+/// Answers a PUT of a Namespace.
+///
+/// # Errors
+/// 404, 409.
+pub async fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
+    let (view, call) = (asked.view()?, asked.call()?);
+    let decoded = asked.decoded(asked.kind, &call)?;
+    let given = meta::name(&decoded.value);
+    if !given.is_empty() && given != call.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({})",
+            call.name
+        )));
+    }
+    let version = meta::text(&decoded.value, "resourceVersion").to_owned();
+    let left = meta::at(&decoded.value, &["spec", "finalizers"]).cloned();
+    let written = asked
+        .api
+        .registry
+        .change(&call, |old| {
+            let mut value: Value = old.clone();
+            value["spec"] = match &left {
+                Some(left) if left.as_array().is_some_and(|l| !l.is_empty()) => {
+                    serde_json::json!({"finalizers": left})
+                }
+                _ => serde_json::json!({}),
+            };
+            if !version.is_empty() {
+                meta::set(&mut value, "resourceVersion", &version);
+            }
+            Ok(Change {
+                value,
+                warnings: decoded.warnings.clone(),
+                is_applied: false,
+            })
+        })
+        .await?;
+    Ok(asked.written(&view, &written))
+}

@@ -1,0 +1,139 @@
+//! Reviews: who am I, what may I do, whose token is this. Nothing is stored.
+
+use http::Response;
+use pandaemon_machinery::{Status, status::Result};
+use serde_json::{Value, json};
+
+use crate::{
+    api,
+    auth::{self, Attributes, User},
+    body::Body,
+    render,
+    request::{ResourcePath, Verb},
+    resource::Asked,
+};
+
+/// Answers a POST of a review.
+///
+/// # Errors
+/// 400 for what cannot be read.
+pub fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
+    let form = asked.incoming.form()?;
+    let call = asked.call()?;
+    let mut review = asked.decoded(asked.kind, &call)?.value;
+    let user = &asked.incoming.user;
+    review["status"] = match asked.kind.kind {
+        "SelfSubjectReview" => json!({"userInfo": user_info(user)}),
+        "TokenReview" => token(asked, &review["spec"]),
+        "SelfSubjectAccessReview" => access(user, &review["spec"])?,
+        "SubjectAccessReview" | "LocalSubjectAccessReview" => {
+            access(&subject(&review["spec"]), &review["spec"])?
+        }
+        "SelfSubjectRulesReview" => rules(user),
+        _ => return Err(Status::no_such_path()),
+    };
+    if !review["metadata"].is_object() {
+        review["metadata"] = json!({"creationTimestamp": null});
+    }
+    Ok(api::respond(
+        201,
+        &form,
+        Body::full(render::encode(&form, &review)),
+    ))
+}
+
+fn user_info(user: &User) -> Value {
+    json!({"username": user.name, "groups": user.groups})
+}
+
+fn token(asked: &Asked<'_>, spec: &Value) -> Value {
+    let token = spec["token"].as_str().unwrap_or_default();
+    match asked.api.pki.tokens.user(token) {
+        Some(user) => json!({"authenticated": true, "user": user_info(&user)}),
+        None => json!({"user": {}, "error": "invalid bearer token"}),
+    }
+}
+
+fn subject(spec: &Value) -> User {
+    let groups = spec["groups"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
+    let groups: Vec<String> = groups.map(str::to_owned).collect();
+    User::known(spec["user"].as_str().unwrap_or_default(), &groups)
+}
+
+fn text(value: &Value) -> Option<String> {
+    value
+        .as_str()
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+}
+
+/// `*` asks for every verb; a write is the harder one.
+fn verb(name: &str) -> Verb {
+    match name {
+        "get" => Verb::Get,
+        "list" => Verb::List,
+        "watch" => Verb::Watch,
+        "create" => Verb::Create,
+        "patch" => Verb::Patch,
+        "delete" => Verb::Delete,
+        "deletecollection" => Verb::DeleteCollection,
+        _ => Verb::Update,
+    }
+}
+
+fn access(user: &User, spec: &Value) -> Result<Value> {
+    let (wanted, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    let allowed = if wanted.is_object() {
+        let path = ResourcePath {
+            group: text(&wanted["group"]).unwrap_or_default(),
+            version: text(&wanted["version"]).unwrap_or_default(),
+            namespace: text(&wanted["namespace"]),
+            resource: text(&wanted["resource"]).unwrap_or_default(),
+            name: text(&wanted["name"]),
+            subresource: text(&wanted["subresource"]),
+            ..ResourcePath::default()
+        };
+        let verb = verb(wanted["verb"].as_str().unwrap_or_default());
+        auth::authorize(
+            user,
+            &Attributes {
+                verb,
+                resource: Some(&path),
+                path: "",
+            },
+        )
+        .is_ok()
+    } else if other.is_object() {
+        let verb = verb(other["verb"].as_str().unwrap_or_default());
+        let path = other["path"].as_str().unwrap_or_default();
+        auth::authorize(
+            user,
+            &Attributes {
+                verb,
+                resource: None,
+                path,
+            },
+        )
+        .is_ok()
+    } else {
+        return Err(Status::bad_request(
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        ));
+    };
+    Ok(json!({"allowed": allowed}))
+}
+
+fn rules(user: &User) -> Value {
+    let everything = user.is_in("system:masters");
+    let rule = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]});
+    let other = json!({"verbs": ["*"], "nonResourceURLs": ["*"]});
+    json!({
+        "resourceRules": if everything { vec![rule] } else { Vec::new() },
+        "nonResourceRules": if everything { vec![other] } else { Vec::new() },
+        "incomplete": !everything,
+    })
+}
