@@ -158,16 +158,19 @@ impl<K: Ord + Clone> Queue<K> {
 
     /// Gives a taken key back. After a failure it comes again, later each time.
     pub fn finish(&mut self, key: K, ok: bool) {
+        self.finish_at(key, ok, Instant::now());
+    }
+
+    fn finish_at(&mut self, key: K, ok: bool, now: Instant) {
         let again = self.taken.remove(&key).unwrap_or(false);
-        if ok {
-            self.failures.remove(&key);
-        } else {
+        if !ok {
             let failures = self.failures.entry(key.clone()).or_default();
             *failures = failures.saturating_add(1);
             let wait = jittered(self.backoff.delay(*failures));
-            self.add_after(key, wait);
+            self.add_at(key, now + wait);
             return;
         }
+        self.failures.remove(&key);
         if again {
             self.add(key);
         }
@@ -184,57 +187,56 @@ impl<K: Ord + Clone> Queue<K> {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_key_is_in_it_once_and_comes_again_when_added_while_taken() {
-        let mut queue = Queue::default();
+    fn at(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_key_is_in_it_once_and_comes_again_when_added_while_taken() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
         queue.add("a");
         queue.add("a");
-        assert_eq!(queue.next().await, "a");
+        assert_eq!(queue.pop(now), Some("a"));
         queue.add("a");
         queue.add("b");
-        assert_eq!(queue.next().await, "b");
+        assert_eq!(queue.pop(now), Some("b"));
+        assert_eq!(queue.pop(now), None);
         queue.finish("a", true);
-        assert_eq!(queue.next().await, "a");
+        assert_eq!(queue.pop(now), Some("a"));
         queue.finish("a", true);
         queue.finish("b", true);
         assert!(queue.is_idle());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn failures_wait_longer_each_time_and_a_change_ends_the_wait() {
-        let mut queue = Queue::new(Backoff {
-            min: Duration::from_secs(1),
-            max: Duration::from_secs(4),
-        });
+    #[test]
+    fn failures_wait_longer_each_time_and_a_change_ends_the_wait() {
+        let backoff = Backoff {
+            min: Duration::from_secs(10),
+            max: Duration::from_secs(40),
+        };
+        let (mut queue, start) = (Queue::new(backoff), Instant::now());
         queue.add("a");
-        let start = Instant::now();
-        let mut waits = Vec::new();
-        for _ in 0..4 {
-            let key = queue.next().await;
-            waits.push(start.elapsed().as_secs());
-            queue.finish(key, false);
+        let mut now = start;
+        for wait in [10, 20, 40, 40] {
+            assert_eq!(queue.pop(now), Some("a"));
+            queue.finish_at("a", false, now);
+            assert_eq!(queue.pop(at(now, wait - 1)), None, "after {wait} s");
+            now = at(now, wait + wait / 4 + 1);
         }
-        assert!(
-            waits[1] >= 1 && waits[2] >= 3 && waits[3] >= 7 && waits[3] <= 9,
-            "{waits:?}"
-        );
         queue.add("a");
-        let before = Instant::now();
-        assert_eq!(queue.next().await, "a");
-        assert_eq!(before.elapsed(), Duration::ZERO);
+        assert_eq!(queue.pop(start), Some("a"));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_earliest_time_counts() {
-        let mut queue = Queue::default();
-        queue.add_after("a", Duration::from_secs(5));
-        queue.add_after("a", Duration::from_secs(9));
-        queue.add_after("b", Duration::from_secs(3));
-        queue.add_after("b", Duration::from_secs(1));
-        let start = Instant::now();
-        assert_eq!(queue.next().await, "b");
-        assert_eq!(start.elapsed().as_secs(), 1);
-        assert_eq!(queue.next().await, "a");
-        assert_eq!(start.elapsed().as_secs(), 5);
+    #[test]
+    fn the_earliest_time_counts() {
+        let (mut queue, start) = (Queue::default(), Instant::now());
+        queue.add_at("a", at(start, 5));
+        queue.add_at("a", at(start, 9));
+        queue.add_at("b", at(start, 3));
+        queue.add_at("b", at(start, 1));
+        assert_eq!(queue.pop(start), None);
+        assert_eq!(queue.pop(at(start, 1)), Some("b"));
+        assert_eq!(queue.pop(at(start, 4)), None);
+        assert_eq!(queue.pop(at(start, 5)), Some("a"));
     }
 }

@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_panic_and_an_error_start_the_loop_again() {
         let (stop, runs) = (Shutdown::default(), Arc::new(AtomicUsize::new(0)));
         let (inner, counter) = (stop.clone(), runs.clone());

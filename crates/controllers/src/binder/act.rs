@@ -1,0 +1,142 @@
+//! The binder's writes.
+
+use jiff::Timestamp;
+use kube::Client;
+use pandaemon_runtime::Shutdown;
+use serde_json::{Value, json};
+
+use super::{SCHEDULER, preempt::Victim};
+use crate::{
+    api::{self, Patch, Rest, exactly},
+    meta::Key,
+    recorder::{About, Level, Recorder, seconds},
+    views::Pod,
+};
+
+/// Carries out what was decided.
+pub struct Actor {
+    api: Rest,
+    events: Recorder,
+}
+
+fn path(key: &Key) -> String {
+    format!("/api/v1/namespaces/{}/pods/{}", key.namespace, key.name)
+}
+
+impl Actor {
+    /// An actor in the name of upstream's scheduler.
+    #[must_use]
+    pub fn new(client: Client, stop: &Shutdown) -> Self {
+        let events = Recorder::start(client.clone(), SCHEDULER, stop.clone());
+        Self {
+            api: Rest::new(client),
+            events,
+        }
+    }
+
+    /// Binds a pod; true if it is bound or needs no binding any more.
+    pub async fn bind(&self, pod: &Pod, node: &str) -> bool {
+        let key = pod.meta.key();
+        let body = json!({
+            "apiVersion": "v1", "kind": "Binding",
+            "metadata": { "name": key.name, "namespace": key.namespace, "uid": pod.meta.uid },
+            "target": { "apiVersion": "v1", "kind": "Node", "name": node },
+        });
+        let answer: kube::Result<serde::de::IgnoredAny> = self
+            .api
+            .create(&format!("{}/binding", path(&key)), &body)
+            .await;
+        match answer {
+            Ok(_) => {
+                let text = format!("Successfully assigned {key} to {node}");
+                self.events
+                    .event(&about(pod), Level::Normal, "Scheduled", text);
+                true
+            }
+            Err(error) => {
+                if !api::is_not_found(&error) && !api::is_conflict(&error) {
+                    tracing::warn!(pod = %key, node, %error, "binding failed");
+                }
+                false
+            }
+        }
+    }
+
+    /// Says why a pod has no node.
+    pub async fn unschedulable(&self, pod: &Pod, message: &str, nominated: Option<&str>) {
+        self.events
+            .event(&about(pod), Level::Warning, "FailedScheduling", message);
+        let pending = pod.pending.as_deref();
+        let same_words = pending.is_some_and(|pending| pending.said == message);
+        let same_node =
+            pending.is_some_and(|pending| nominated.is_none_or(|node| pending.nominated == node));
+        if same_words && same_node {
+            return;
+        }
+        let mut status = json!({ "conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+            "message": message, "lastProbeTime": Value::Null,
+            "lastTransitionTime": seconds(Timestamp::now()),
+        }]});
+        if let Some(node) = nominated {
+            status["nominatedNodeName"] = json!(node);
+        }
+        let body = json!({ "metadata": { "uid": pod.meta.uid }, "status": status });
+        let path = format!("{}/status", path(&pod.meta.key()));
+        if let Err(error) = self.api.patch(&path, Patch::Strategic, &body).await
+            && !api::is_not_found(&error)
+            && !api::is_conflict(&error)
+        {
+            tracing::warn!(pod = %pod.meta.key(), %error, "condition not written");
+        }
+    }
+
+    /// Makes room for a pod on a node.
+    pub async fn preempt(&self, pod: &Pod, node: &str, victims: &[Victim], message: &str) {
+        self.unschedulable(pod, message, Some(node)).await;
+        for victim in victims {
+            self.push_away(pod, node, victim).await;
+        }
+    }
+
+    async fn push_away(&self, pod: &Pod, node: &str, victim: &Victim) {
+        let path = path(&victim.key);
+        let why = format!("{SCHEDULER}: preempting to accommodate a higher priority pod");
+        let body = json!({
+            "metadata": { "uid": victim.uid },
+            "status": { "conditions": [{
+                "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+                "message": why, "lastTransitionTime": seconds(Timestamp::now()),
+            }]},
+        });
+        // The condition is a courtesy; the delete below is what counts.
+        if let Err(error) = self
+            .api
+            .patch(&format!("{path}/status"), Patch::Strategic, &body)
+            .await
+        {
+            tracing::debug!(pod = %victim.key, %error, "condition not written");
+        }
+        match self.api.delete(&path, &exactly(&victim.uid)).await {
+            Err(error) if !api::is_conflict(&error) => {
+                tracing::warn!(pod = %victim.key, %error, "preemption failed");
+            }
+            _ => {
+                let about = About {
+                    api_version: "v1".to_owned(),
+                    kind: "Pod".to_owned(),
+                    namespace: victim.key.namespace.clone(),
+                    name: victim.key.name.clone(),
+                    uid: victim.uid.clone(),
+                    resource_version: String::new(),
+                };
+                let text = format!("Preempted by pod {} on node {node}", pod.meta.uid);
+                self.events.event(&about, Level::Normal, "Preempted", text);
+            }
+        }
+    }
+}
+
+fn about(pod: &Pod) -> About {
+    About::new("v1", "Pod", &pod.meta)
+}

@@ -1,0 +1,215 @@
+//! What a service's Endpoints object says. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Service,
+    select::{Address, Port},
+};
+
+/// Endpoints hold no more addresses than this; upstream cuts them off, too.
+const MOST: usize = 1_000;
+const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
+const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+const HEADLESS: &str = "service.kubernetes.io/headless";
+
+/// The object.
+#[must_use]
+pub fn endpoints(service: &Service, addresses: &[Address]) -> Value {
+    let family = service
+        .spec
+        .ip_families
+        .first()
+        .map_or("IPv4", String::as_str);
+    let publish = service.spec.publish_not_ready_addresses;
+    // An ending pod is an endpoint only for those who asked for all pods.
+    let mut usable: Vec<&Address> = addresses
+        .iter()
+        .filter(|address| address.family == family && (publish || !address.terminating))
+        .collect();
+    let cut = usable.len() > MOST;
+    if cut {
+        usable.sort_by_key(|address| !address.ready);
+        usable.truncate(MOST);
+    }
+    let mut labels = service.metadata.labels.clone();
+    labels.remove(HEADLESS);
+    if service.is_headless() {
+        labels.insert(HEADLESS.to_owned(), String::new());
+    }
+    labels.insert(MANAGED_BY.to_owned(), "endpoint-controller".to_owned());
+    let mut metadata = json!({
+        "name": service.metadata.name, "namespace": service.metadata.namespace, "labels": labels,
+    });
+    if cut {
+        metadata["annotations"] = json!({ OVER_CAPACITY: "truncated" });
+    }
+    let mut object = json!({ "apiVersion": "v1", "kind": "Endpoints", "metadata": metadata });
+    let subsets = subsets(service, &usable);
+    if !subsets.is_empty() {
+        object["subsets"] = Value::Array(subsets);
+    }
+    object
+}
+
+fn subsets(service: &Service, addresses: &[&Address]) -> Vec<Value> {
+    let mut groups: BTreeMap<Vec<&Port>, [Vec<Value>; 2]> = BTreeMap::new();
+    for address in addresses {
+        // A service with ports of which the pod has none does not reach it.
+        if address.ports.is_empty() && !service.spec.ports.is_empty() {
+            continue;
+        }
+        let group = groups.entry(address.ports.iter().collect()).or_default();
+        let side = usize::from(!address.ready);
+        if let Some(list) = group.get_mut(side) {
+            list.push(entry(address));
+        }
+    }
+    groups
+        .into_iter()
+        .map(|(ports, [ready, waiting])| {
+            let mut subset = Map::new();
+            for (field, list) in [("addresses", ready), ("notReadyAddresses", waiting)] {
+                if !list.is_empty() {
+                    subset.insert(field.to_owned(), Value::Array(list));
+                }
+            }
+            if !ports.is_empty() {
+                subset.insert("ports".to_owned(), ports.into_iter().map(port).collect());
+            }
+            Value::Object(subset)
+        })
+        .collect()
+}
+
+fn entry(address: &Address) -> Value {
+    let mut entry = json!({ "ip": address.ip, "targetRef": address.target_ref() });
+    if let Some(hostname) = &address.hostname {
+        entry["hostname"] = json!(hostname);
+    }
+    if !address.node.is_empty() {
+        entry["nodeName"] = json!(address.node);
+    }
+    entry
+}
+
+/// A port as both kinds of object write it.
+#[must_use]
+pub fn port(port: &Port) -> Value {
+    let mut value = json!({ "port": port.port, "protocol": port.protocol });
+    if !port.name.is_empty() {
+        value["name"] = json!(port.name);
+    }
+    if let Some(protocol) = &port.app_protocol {
+        value["appProtocol"] = json!(protocol);
+    }
+    value
+}
+
+/// Whether the old object must be written again.
+#[must_use]
+pub fn differs(old: &Value, wanted: &Value) -> bool {
+    let marked = |object: &Value| !object["metadata"]["annotations"][OVER_CAPACITY].is_null();
+    old["subsets"] != wanted["subsets"]
+        || old["metadata"]["labels"] != wanted["metadata"]["labels"]
+        || marked(old) != marked(wanted)
+}
+
+/// Keeps what others have written into the old object's metadata.
+pub fn keep_foreign(old: &Value, wanted: &mut Value) {
+    wanted["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+    let ours = wanted["metadata"]["annotations"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    let mut annotations = old["metadata"]["annotations"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    annotations.remove(OVER_CAPACITY);
+    annotations.extend(ours);
+    if !annotations.is_empty() {
+        wanted["metadata"]["annotations"] = Value::Object(annotations);
+    }
+}
+
+/// The names of the ports, for tests and logs.
+#[must_use]
+pub fn port_names(ports: &BTreeSet<Port>) -> String {
+    ports
+        .iter()
+        .map(|port| port.name.as_str())
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde::Deserialize as _;
+
+    use super::*;
+    use crate::{endpoints::select::addresses, views::Pod};
+
+    fn pod(name: &str, ip: &str, ready: bool, port: u16) -> Arc<Pod> {
+        let status = if ready { "True" } else { "False" };
+        let object = json!({
+            "metadata": { "name": name, "namespace": "a", "uid": name },
+            "spec": { "nodeName": "n1", "containers": [
+                { "name": "c", "ports": [{ "name": "web", "containerPort": port }] }] },
+            "status": { "phase": "Running", "podIP": ip,
+                "conditions": [{ "type": "Ready", "status": status }] },
+        });
+        Arc::new(Pod::deserialize(&object).unwrap())
+    }
+
+    fn service(extra: Value) -> Service {
+        let mut object = json!({
+            "metadata": { "name": "s", "namespace": "a", "labels": { "x": "y" } },
+            "spec": { "type": "ClusterIP", "selector": { "app": "a" },
+                "ports": [{ "name": "http", "port": 80, "protocol": "TCP", "targetPort": "web" }] },
+        });
+        for (key, value) in extra.as_object().unwrap() {
+            object["spec"][key] = value.clone();
+        }
+        Service::deserialize(&object).unwrap()
+    }
+
+    #[test]
+    fn pods_are_grouped_by_what_their_named_ports_are() {
+        let pods = [
+            pod("p1", "10.0.0.1", true, 80),
+            pod("p2", "10.0.0.2", false, 80),
+            pod("p3", "10.0.0.3", true, 8080),
+            pod("p4", "", true, 80),
+        ];
+        let service = service(json!({}));
+        let object = endpoints(&service, &addresses(&service, pods.iter()));
+        let subsets = object["subsets"].as_array().unwrap();
+        assert_eq!(subsets.len(), 2);
+        assert_eq!(subsets[0]["addresses"][0]["targetRef"]["name"], "p1");
+        assert_eq!(subsets[0]["notReadyAddresses"][0]["ip"], "10.0.0.2");
+        assert_eq!(
+            subsets[1]["ports"],
+            json!([{ "name": "http", "port": 8080, "protocol": "TCP" }])
+        );
+        assert_eq!(object["metadata"]["labels"]["x"], "y");
+        assert!(!differs(&object, &object));
+    }
+
+    #[test]
+    fn a_headless_service_without_ports_has_addresses_alone() {
+        let service = service(json!({ "clusterIP": "None", "ports": [] }));
+        let object = endpoints(
+            &service,
+            &addresses(&service, [pod("p", "10.0.0.1", true, 80)].iter()),
+        );
+        assert!(object["subsets"][0]["ports"].is_null());
+        assert_eq!(object["metadata"]["labels"][HEADLESS], "");
+        let none = endpoints(&service, &[]);
+        assert!(none.get("subsets").is_none());
+    }
+}

@@ -1,0 +1,144 @@
+//! The graph, event by event.
+
+use super::*;
+
+pub(in crate::garbagecollector) fn kind(plural: &str, kind: &str) -> Arc<Kind> {
+    Arc::new(Kind {
+        group: if plural == "daemonsets" {
+            "apps".to_owned()
+        } else {
+            String::new()
+        },
+        version: "v1".to_owned(),
+        plural: plural.to_owned(),
+        kind: kind.to_owned(),
+        namespaced: true,
+        verbs: Vec::new(),
+    })
+}
+
+fn set(uid: &str, finalizers: &[&str]) -> MetaOnly {
+    let deletion_timestamp = (!finalizers.is_empty()).then_some(jiff::Timestamp::UNIX_EPOCH);
+    MetaOnly {
+        metadata: Meta {
+            name: "ds".to_owned(),
+            namespace: "a".to_owned(),
+            uid: uid.to_owned(),
+            finalizers: finalizers.iter().map(|f| (*f).to_owned()).collect(),
+            deletion_timestamp,
+            ..Meta::default()
+        },
+    }
+}
+
+fn pod(uid: &str, owners: &[&str]) -> MetaOnly {
+    let owner = |uid: &&str| Owner {
+        api_version: "apps/v1".to_owned(),
+        kind: "DaemonSet".to_owned(),
+        name: "ds".to_owned(),
+        uid: (*uid).to_owned(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    };
+    MetaOnly {
+        metadata: Meta {
+            name: uid.to_owned(),
+            namespace: "a".to_owned(),
+            uid: uid.to_owned(),
+            owner_references: owners.iter().map(owner).collect(),
+            ..Meta::default()
+        },
+    }
+}
+
+#[test]
+fn a_dependent_before_its_owner_is_a_suspect_until_the_owner_comes() {
+    let (sets, pods) = (kind("daemonsets", "DaemonSet"), kind("pods", "Pod"));
+    let mut graph = Graph::default();
+    assert_eq!(
+        graph
+            .observe(&pods, Delta::Applied(pod("p", &["d"])))
+            .attempt,
+        ["p"]
+    );
+    assert_eq!(graph.suspects(), ["p"]);
+    graph.observe(&sets, Delta::Applied(set("d", &[])));
+    assert!(graph.suspects().is_empty());
+    assert_eq!(
+        graph.observe(&pods, Delta::Applied(pod("q", &["d"]))),
+        Touched::default()
+    );
+    let case = graph.case("d", &BTreeSet::new()).unwrap();
+    assert_eq!(
+        case.dependents
+            .iter()
+            .map(|d| d.uid.as_str())
+            .collect::<Vec<_>>(),
+        ["p", "q"]
+    );
+}
+
+#[test]
+fn the_end_of_an_owner_touches_its_dependents() {
+    let (sets, pods) = (kind("daemonsets", "DaemonSet"), kind("pods", "Pod"));
+    let mut graph = Graph::default();
+    graph.observe(&sets, Delta::Listed(vec![set("d", &[])]));
+    graph.observe(&pods, Delta::Listed(vec![pod("p", &["d"]), pod("q", &[])]));
+    let touched = graph.observe(&sets, Delta::Listed(Vec::new()));
+    assert_eq!(
+        touched,
+        Touched {
+            attempt: vec!["p".to_owned()],
+            gone: vec!["d".to_owned()]
+        }
+    );
+    let absent = BTreeSet::from(["d".to_owned()]);
+    assert_eq!(graph.case("p", &absent).unwrap().owners[0].1, Seen::Gone);
+    assert_eq!(
+        graph.case("p", &BTreeSet::new()).unwrap().owners[0].1,
+        Seen::Unknown
+    );
+}
+
+#[test]
+fn a_waiting_owner_is_touched_when_a_dependent_goes_or_lets_go() {
+    let (sets, pods) = (kind("daemonsets", "DaemonSet"), kind("pods", "Pod"));
+    let mut graph = Graph::default();
+    graph.observe(&sets, Delta::Applied(set("d", &[])));
+    for uid in ["p", "q"] {
+        graph.observe(&pods, Delta::Applied(pod(uid, &["d"])));
+    }
+    let touched = graph.observe(&sets, Delta::Applied(set("d", &[FOREGROUND])));
+    assert_eq!(touched.attempt, ["d"]);
+    assert_eq!(
+        graph.case("p", &BTreeSet::new()).unwrap().owners[0].1,
+        Seen::WaitsForDependents
+    );
+    assert_eq!(
+        graph
+            .observe(&pods, Delta::Deleted(pod("p", &["d"])))
+            .attempt,
+        ["d"]
+    );
+    assert_eq!(
+        graph.observe(&pods, Delta::Applied(pod("q", &[]))).attempt,
+        ["d"]
+    );
+    assert!(
+        graph
+            .case("d", &BTreeSet::new())
+            .unwrap()
+            .dependents
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_reference_to_another_name_is_not_proof() {
+    let (sets, pods) = (kind("daemonsets", "DaemonSet"), kind("pods", "Pod"));
+    let mut graph = Graph::default();
+    graph.observe(&sets, Delta::Applied(set("d", &[])));
+    let mut wrong = pod("p", &["d"]);
+    wrong.metadata.owner_references[0].name = "other".to_owned();
+    assert_eq!(graph.observe(&pods, Delta::Applied(wrong)).attempt, ["p"]);
+}

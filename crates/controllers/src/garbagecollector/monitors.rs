@@ -1,0 +1,111 @@
+//! One metadata watch for each kind that can be deleted, all into one channel.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kube::Client;
+use pandaemon_runtime::Shutdown;
+use tokio::sync::mpsc;
+
+use crate::{
+    kinds::{Kind, Kinds},
+    meta::MetaOnly,
+    watching::{Delta, Source, watch},
+};
+
+/// A kind, shared by all nodes of the graph.
+pub(super) type KindRef = Arc<Kind>;
+/// What has happened to objects of a kind.
+pub(super) type Arrival = Delta<MetaOnly>;
+
+/// Deltas of all kinds that may wait for the collector.
+const PENDING: usize = 1_024;
+
+struct Monitor {
+    stop: Shutdown,
+    listed: bool,
+}
+
+/// The watches.
+pub(super) struct Monitors {
+    client: Client,
+    stop: Shutdown,
+    sender: mpsc::Sender<(KindRef, Arrival)>,
+    running: BTreeMap<KindRef, Monitor>,
+}
+
+/// Events are many, own nothing and are owned by nothing.
+fn is_monitored(kind: &Kind) -> bool {
+    kind.can(&["list", "watch", "delete"]) && kind.plural != "events"
+}
+
+impl Monitors {
+    pub(super) fn new(
+        client: Client,
+        stop: Shutdown,
+    ) -> (Self, mpsc::Receiver<(KindRef, Arrival)>) {
+        let (sender, receiver) = mpsc::channel(PENDING);
+        (
+            Self {
+                client,
+                stop,
+                sender,
+                running: BTreeMap::new(),
+            },
+            receiver,
+        )
+    }
+
+    /// Starts watches for new kinds and ends those of kinds that are no longer served, which it returns.
+    pub(super) fn follow(&mut self, kinds: &Kinds) -> Vec<KindRef> {
+        let wanted: Vec<&KindRef> = kinds.iter().filter(|kind| is_monitored(kind)).collect();
+        let gone: Vec<KindRef> = self
+            .running
+            .keys()
+            .filter(|kind| !wanted.contains(kind))
+            .cloned()
+            .collect();
+        for kind in &gone {
+            if let Some(monitor) = self.running.remove(kind) {
+                monitor.stop.trigger();
+            }
+        }
+        for kind in wanted {
+            if !self.running.contains_key(kind) {
+                self.start(kind.clone());
+            }
+        }
+        gone
+    }
+
+    fn start(&mut self, kind: KindRef) {
+        let stop = self.stop.child();
+        let source = Source::all(kind.collection("")).metadata_only();
+        let mut deltas = watch::<MetaOnly>(self.client.clone(), source, stop.clone());
+        let (sender, name) = (self.sender.clone(), kind.clone());
+        pandaemon_runtime::spawn("monitor", async move {
+            while let Some(delta) = deltas.recv().await {
+                if sender.send((name.clone(), delta)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        self.running.insert(
+            kind,
+            Monitor {
+                stop,
+                listed: false,
+            },
+        );
+    }
+
+    pub(super) fn arrived(&mut self, kind: &KindRef, delta: &Arrival) {
+        if let (Some(monitor), Delta::Listed(_)) = (self.running.get_mut(kind), delta) {
+            monitor.listed = true;
+        }
+    }
+
+    /// Whether every kind's first list has come.
+    pub(super) fn all_listed(&self) -> bool {
+        !self.running.is_empty() && self.running.values().all(|monitor| monitor.listed)
+    }
+}

@@ -1,0 +1,192 @@
+//! The writes of the node life cycle.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::Client;
+use pandaemon_runtime::Shutdown;
+use serde_json::{Value, json};
+
+use crate::{
+    api::{self, Patch, Rest, exactly},
+    meta::MetaOnly,
+    recorder::{About, Level, Recorder, seconds},
+    views::{Node, NodeTaint, Pod},
+};
+
+/// Carries out what was planned; each method is true when there is nothing to try again.
+#[derive(Clone)]
+pub struct Actor {
+    api: Rest,
+    nodes: Recorder,
+    taints: Recorder,
+}
+
+fn pod_path(pod: &Pod) -> String {
+    format!(
+        "/api/v1/namespaces/{}/pods/{}",
+        pod.meta.namespace, pod.meta.name
+    )
+}
+
+/// Nothing to try again: it worked, or the object is gone, or it is another one now (its change brings it back).
+fn settled(what: &str, name: &str, result: kube::Result<()>) -> bool {
+    match result {
+        Ok(()) => true,
+        Err(error) if api::is_not_found(&error) => true,
+        Err(error) => {
+            if !api::is_conflict(&error) {
+                tracing::warn!(what, name, %error, "write failed");
+            }
+            false
+        }
+    }
+}
+
+impl Actor {
+    /// An actor that records events in the names of upstream's controllers.
+    #[must_use]
+    pub fn new(client: Client, stop: &Shutdown) -> Self {
+        Self {
+            api: Rest::new(client.clone()),
+            nodes: Recorder::start(client.clone(), "node-controller", stop.clone()),
+            taints: Recorder::start(client, "taint-eviction-controller", stop.clone()),
+        }
+    }
+
+    /// Writes a node's conditions and taints, unless somebody changed it meanwhile.
+    pub async fn write_node(
+        &self,
+        node: &Node,
+        conditions: Vec<Value>,
+        taints: Option<Vec<NodeTaint>>,
+    ) -> bool {
+        let (name, version) = (&node.meta.name, &node.meta.resource_version);
+        let path = format!("/api/v1/nodes/{name}");
+        if !conditions.is_empty() {
+            let body = json!({
+                "metadata": { "resourceVersion": version }, "status": { "conditions": conditions },
+            });
+            let result = self
+                .api
+                .patch(&format!("{path}/status"), Patch::Strategic, &body)
+                .await;
+            if !settled("node conditions", name, result) {
+                return false;
+            }
+            tracing::info!(node = name, "node is silent: its status is unknown now");
+            return true;
+        }
+        let Some(taints) = taints else { return true };
+        let taints = if taints.is_empty() {
+            Value::Null
+        } else {
+            json!(taints)
+        };
+        let body =
+            json!({ "metadata": { "resourceVersion": version }, "spec": { "taints": taints } });
+        settled(
+            "node taints",
+            name,
+            self.api.patch(&path, Patch::Merge, &body).await,
+        )
+    }
+
+    /// Marks the pods of a node that is not ready as not ready.
+    pub async fn mark_pods(&self, node: &Node, pods: Vec<Arc<Pod>>) -> bool {
+        if node.is_ready() {
+            return true;
+        }
+        if !pods.is_empty() {
+            let (name, uid) = (&node.meta.name, &node.meta.uid);
+            let text = format!("Node {name} status is now: NodeNotReady");
+            self.nodes
+                .event(&About::node(name, uid), Level::Normal, "NodeNotReady", text);
+        }
+        for pod in pods {
+            let body = json!({
+                "metadata": { "uid": pod.meta.uid },
+                "status": { "conditions": [{
+                    "type": "Ready", "status": "False",
+                    "lastTransitionTime": seconds(Timestamp::now()),
+                }]},
+            });
+            let path = format!("{}/status", pod_path(&pod));
+            settled(
+                "pod not ready",
+                &pod.meta.name,
+                self.api.patch(&path, Patch::Strategic, &body).await,
+            );
+            let about = About::new("v1", "Pod", &pod.meta);
+            self.nodes
+                .event(&about, Level::Warning, "NodeNotReady", "Node is not ready");
+        }
+        true
+    }
+
+    /// Deletes a pod because of a NoExecute taint.
+    pub async fn evict(&self, pod: &Pod) -> bool {
+        let about = About::new("v1", "Pod", &pod.meta);
+        let text = format!("Marking for deletion Pod {}", pod.meta.key());
+        self.taints
+            .event(&about, Level::Normal, "TaintManagerEviction", text);
+        let (reason, message) = (
+            "DeletionByTaintManager",
+            "Taint manager: deleting due to NoExecute taint",
+        );
+        if !self.disrupt(pod, reason, message, false).await {
+            return false;
+        }
+        let deleted = self
+            .api
+            .delete(&pod_path(pod), &exactly(&pod.meta.uid))
+            .await
+            .map(drop);
+        settled("eviction", &pod.meta.name, deleted)
+    }
+
+    /// Says in the pod's status why it is deleted.
+    async fn disrupt(&self, pod: &Pod, reason: &str, message: &str, failed: bool) -> bool {
+        let mut status = json!({ "conditions": [{
+            "type": "DisruptionTarget", "status": "True", "reason": reason, "message": message,
+            "lastTransitionTime": seconds(Timestamp::now()),
+        }]});
+        if failed {
+            status["phase"] = json!("Failed");
+        }
+        let body = json!({ "metadata": { "uid": pod.meta.uid }, "status": status });
+        let path = format!("{}/status", pod_path(pod));
+        let result = self.api.patch(&path, Patch::Strategic, &body).await;
+        result.as_ref().is_err_and(api::is_conflict)
+            || settled("pod status", &pod.meta.name, result)
+    }
+
+    /// Removes the pods of a node that is gone for certain, and pods that never had one.
+    pub async fn collect(&self, node: &str, pods: Vec<Arc<Pod>>) -> bool {
+        if !node.is_empty() {
+            match self
+                .api
+                .get_metadata::<MetaOnly>(&format!("/api/v1/nodes/{node}"))
+                .await
+            {
+                Ok(None) => (),
+                // It is there (again); its watch will say so.
+                Ok(Some(_)) => return true,
+                Err(_) => return false,
+            }
+        }
+        let mut ok = true;
+        for pod in pods {
+            if !node.is_empty() && !pod.phase.is_terminal() {
+                let (reason, message) = ("DeletionByPodGC", "PodGC: node no longer exists");
+                ok &= self.disrupt(&pod, reason, message, true).await;
+            }
+            let mut options = exactly(&pod.meta.uid);
+            options["gracePeriodSeconds"] = json!(0);
+            let deleted = self.api.delete(&pod_path(&pod), &options).await.map(drop);
+            tracing::info!(pod = %pod.meta.key(), node, "removed: its node is gone");
+            ok &= settled("pod collection", &pod.meta.name, deleted);
+        }
+        ok
+    }
+}

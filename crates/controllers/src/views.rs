@@ -1,0 +1,43 @@
+//! The projections that several loops share: nodes, pods and services, each parsed once.
+
+pub mod node;
+pub mod pod;
+
+pub use node::{Condition, Node, NodeTaint};
+pub use pod::{NamedPort, Pod};
+
+use kube::Client;
+use pandaemon_runtime::Shutdown;
+
+use crate::{informer::Informer, watching::Source};
+
+/// The shared informers of the loops that look at pods and nodes.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// All pods.
+    pub pods: Informer<Pod>,
+    /// All nodes.
+    pub nodes: Informer<Node>,
+}
+
+impl Shared {
+    /// Starts both watches.
+    #[must_use]
+    pub fn start(client: &Client, stop: &Shutdown) -> Self {
+        let source = Source::all;
+        Self {
+            pods: Informer::start(client.clone(), source("/api/v1/pods"), stop.clone()),
+            nodes: Informer::start(client.clone(), source("/api/v1/nodes"), stop.clone()),
+        }
+    }
+}
+
+/// Reads `null` as an empty value.
+pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + serde::Deserialize<'de>,
+{
+    use serde::Deserialize as _;
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
