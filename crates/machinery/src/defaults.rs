@@ -1,11 +1,11 @@
 //! Defaulting, as `k8s.io/kubernetes/pkg/apis/*/v1/defaults.go`.
 //!
-//! First the object gets the shape that a round trip through Go's structs would give it (empty values
-//! dropped, required numbers present), then each kind its defaults. Everything here is idempotent.
+//! Decoding has dropped empty values already, as a round trip through Go's structs would; here required
+//! numbers get their zero, and each kind its defaults. Everything is idempotent.
 
 mod container;
-mod empty;
 mod pod;
+mod required;
 mod resources;
 mod service;
 mod simple;
@@ -18,7 +18,7 @@ use crate::{Kind, schema};
 /// Fills in every default of the kind.
 pub fn apply_defaults(kind: &Kind, object: &mut Value) {
     if let Some(table) = schema::find(kind.type_name) {
-        empty::normalize(table, object);
+        required::fill(table, object);
     }
     match (kind.group, kind.kind) {
         ("", "Pod") => pod::pod(object),

@@ -192,6 +192,10 @@ pub fn validate_update(
             meta::validate_update(old, new, &mut faults);
             priority_class::update(old, new, &mut faults);
         }
+        ("coordination.k8s.io", "Lease") => {
+            meta::validate_update(old, new, &mut faults);
+            simple::lease(new, &mut faults);
+        }
         _ => {
             meta::validate_update(old, new, &mut faults);
             simple::immutable(kind, old, new, &mut faults);

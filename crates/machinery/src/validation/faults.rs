@@ -57,6 +57,8 @@ impl std::fmt::Display for Path<'_> {
             parent.fmt(f)?;
         }
         match self.part {
+            // The object as a whole.
+            Part::Name("") => f.write_str("[]"),
             Part::Name(name) if self.parent.is_some() => write!(f, ".{name}"),
             Part::Name(name) => f.write_str(name),
             Part::Index(at) => write!(f, "[{at}]"),

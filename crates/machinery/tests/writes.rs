@@ -1,0 +1,412 @@
+//! Replays the pure part of API cases: a body is decoded, gets its defaults, is prepared and validated,
+//! and the answer is compared with the one that the case expects.
+//!
+//! The corpus lies beside the repository; a clone without it has nothing to replay here and says so.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pandaemon_machinery::admission::{ServiceRanges, Used, allocate_service};
+use pandaemon_machinery::decode::{FieldValidation, Media};
+use pandaemon_machinery::{Kind, Status, catalogue, decode, defaults, patch, strategy, validation};
+use serde_json::{Value, json};
+
+#[test]
+fn the_parity_corpus() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/parity/cases");
+    if !root.is_dir() {
+        println!("skipped: {} is not there", root.display());
+        return;
+    }
+    let mut all = Outcome::default();
+    for area in ["defaulting", "validation", "crud"] {
+        let outcome = replay_all(&root.join(area));
+        println!(
+            "{area}: {} steps, {} differ",
+            outcome.steps,
+            outcome.differences.len()
+        );
+        all.steps += outcome.steps;
+        all.differences.extend(outcome.differences);
+    }
+    assert!(all.steps > 100, "only {} steps were replayed", all.steps);
+    all.assert_clean();
+}
+
+#[derive(Debug, Default)]
+struct Outcome {
+    steps: usize,
+    differences: Vec<String>,
+}
+
+impl Outcome {
+    fn assert_clean(&self) {
+        assert!(
+            self.differences.is_empty(),
+            "\n{}\n",
+            self.differences.join("\n")
+        );
+    }
+}
+
+/// Steps whose answer is not made here: admission, routing or storage.
+const NOT_OURS: &[(&str, &str)] = &[
+    // The POST says that templates get no host ports, the GET after it that they do.
+    ("manifest-gpu-monitoring", "s2"),
+    ("manifest-cadvisor", "s2"),
+    ("manifest-node-exporter-args", "s2"),
+    ("decode-namespace-mismatch", "s1"),
+    ("decode-namespace-mismatch", "s2"),
+    ("pod-priority-admission", "*"),
+];
+
+/// Cases of the area `crud` that are about what is done here.
+const CRUD: &[&str] = &[
+    "generation-cannot-be-set",
+    "generation-spec-only",
+    "owner-reference-validation",
+    "status-subresource-labels",
+    "status-subresource-pod",
+];
+
+fn replay_all(directory: &Path) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut files: Vec<PathBuf> = fs::read_dir(directory)
+        .expect("the cases")
+        .map(|entry| entry.expect("a case").path())
+        .collect();
+    files.sort();
+    for file in files
+        .iter()
+        .filter(|file| file.extension().is_some_and(|e| e == "json"))
+    {
+        let text = fs::read_to_string(file)
+            .expect("a case")
+            .replace("{{ns}}", "ns");
+        let case: Value = serde_json::from_str(&text).expect("a case is JSON");
+        replay(&case, &mut outcome);
+    }
+    outcome
+}
+
+fn replay(case: &Value, outcome: &mut Outcome) {
+    let name = case["name"].as_str().unwrap_or_default();
+    if case["area"] == "crud" && !CRUD.contains(&name) {
+        return;
+    }
+    let mut stored: BTreeMap<String, Value> = BTreeMap::new();
+    for step in case["steps"].as_array().into_iter().flatten() {
+        let id = step["id"].as_str().unwrap_or_default();
+        let not_ours = NOT_OURS
+            .iter()
+            .any(|(n, s)| *n == name && (*s == id || *s == "*"));
+        if not_ours {
+            continue;
+        }
+        let Some((status, answer)) = answer(step, &mut stored) else {
+            continue;
+        };
+        outcome.steps += 1;
+        let mut found = Vec::new();
+        compare_step(&step["expect"], status, &answer, &mut found);
+        outcome
+            .differences
+            .extend(found.iter().map(|text| format!("{name} {id}: {text}")));
+    }
+}
+
+/// A request path in its parts.
+struct Target {
+    kind: &'static Kind,
+    namespace: String,
+    name: String,
+    subresource: String,
+}
+
+fn target(path: &str) -> Option<Target> {
+    let path = path.split('?').next()?;
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let (group, rest) = match parts.as_slice() {
+        ["api", "v1", rest @ ..] => ("", rest),
+        ["apis", group, _, rest @ ..] => (*group, rest),
+        _ => return None,
+    };
+    let (namespace, rest) = match rest {
+        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
+        rest => ("", rest),
+    };
+    let kind = catalogue::find(group, "v1", rest.first()?)?;
+    Some(Target {
+        kind,
+        namespace: namespace.to_owned(),
+        name: rest.get(1).copied().unwrap_or_default().to_owned(),
+        subresource: rest.get(2).copied().unwrap_or_default().to_owned(),
+    })
+}
+
+fn answer(step: &Value, stored: &mut BTreeMap<String, Value>) -> Option<(u16, Value)> {
+    let path = step["path"].as_str()?;
+    let target = target(path)?;
+    let body = match &step["body"] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let key = format!(
+        "{}/{}/{}",
+        target.kind.storage, target.namespace, target.name
+    );
+    let media = match step["headers"]["Content-Type"].as_str() {
+        Some("application/yaml") => Media::Yaml,
+        _ => Media::Json,
+    };
+    let mode = match path.split_once("fieldValidation=").map(|(_, mode)| mode) {
+        Some("Strict") => FieldValidation::Strict,
+        Some("Ignore") => FieldValidation::Ignore,
+        _ => FieldValidation::Warn,
+    };
+    let result = match step["method"].as_str()? {
+        "POST" if target.name.is_empty() => {
+            create(&target, body.as_bytes(), media, mode).map(|new| {
+                let name = new["metadata"]["name"].as_str().unwrap_or_default();
+                stored.insert(format!("{key}{name}"), new.clone());
+                (201, new)
+            })
+        }
+        "GET" => return stored.get(&key).map(|object| (200, object.clone())),
+        "PUT" => {
+            let old = stored.get(&key)?.clone();
+            let new = decode::decode(target.kind, body.as_bytes(), media, mode).map(|d| d.value);
+            new.and_then(|new| update(&target, &old, new, stored, &key))
+        }
+        "PATCH" => {
+            let old = stored.get(&key)?.clone();
+            let new = match step["headers"]["Content-Type"].as_str()? {
+                "application/merge-patch+json" => patch::merge_patch(&old, body.as_bytes()),
+                "application/json-patch+json" => {
+                    patch::json_patch(target.kind, &target.name, &old, body.as_bytes())
+                }
+                "application/strategic-merge-patch+json" => {
+                    patch::strategic_merge_patch(target.kind, &old, body.as_bytes())
+                }
+                _ => return None,
+            };
+            new.and_then(|new| update(&target, &old, new, stored, &key))
+        }
+        _ => return None,
+    };
+    Some(result.unwrap_or_else(|status| (status.code, json_of(&status))))
+}
+
+fn json_of(status: &Status) -> Value {
+    serde_json::to_value(status).expect("a Status is JSON")
+}
+
+fn create(
+    target: &Target,
+    body: &[u8],
+    media: Media,
+    mode: FieldValidation,
+) -> Result<Value, Box<Status>> {
+    let mut object = decode::decode(target.kind, body, media, mode)?.value;
+    if target.kind.is_namespaced() {
+        object["metadata"]["namespace"] = target.namespace.clone().into();
+    }
+    defaults::apply_defaults(target.kind, &mut object);
+    strategy::prepare_create(target.kind, &mut object);
+    if target.kind.kind == "Pod" {
+        pandaemon_machinery::admission::default_service_account(&mut object);
+        pandaemon_machinery::admission::default_tolerations(&mut object);
+    }
+    let errors = validation::validate_create(target.kind, &object);
+    if errors.is_empty() && target.kind.plural == "services" {
+        allocate_service(
+            target.kind,
+            &mut object,
+            ServiceRanges::default(),
+            &Used::default(),
+        )?;
+    }
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    if errors.is_empty() {
+        Ok(object)
+    } else {
+        Err(Status::invalid(target.kind, name, &errors))
+    }
+}
+
+fn update(
+    target: &Target,
+    old: &Value,
+    new: Value,
+    stored: &mut BTreeMap<String, Value>,
+    key: &str,
+) -> Result<(u16, Value), Box<Status>> {
+    let mut new = decode::check(target.kind, new, FieldValidation::Warn)?.value;
+    if target.kind.is_namespaced() {
+        new["metadata"]["namespace"] = target.namespace.clone().into();
+    }
+    defaults::apply_defaults(target.kind, &mut new);
+    strategy::prepare_update(target.kind, &target.subresource, old, &mut new);
+    let errors = validation::validate_update(target.kind, &target.subresource, old, &new);
+    if !errors.is_empty() {
+        return Err(Status::invalid(target.kind, &target.name, &errors));
+    }
+    stored.insert(key.to_owned(), new.clone());
+    Ok((200, new))
+}
+
+/// Keys that the server fills in later.
+const VOLATILE: [&str; 8] = [
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "managedFields",
+    "deletionTimestamp",
+    "selfLink",
+    "time",
+    "metadata",
+];
+
+struct Comparison<'a> {
+    expect: &'a Value,
+}
+
+fn compare_step(expect: &Value, status: u16, answer: &Value, found: &mut Vec<String>) {
+    if expect["status"]
+        .as_u64()
+        .is_some_and(|wanted| wanted != u64::from(status))
+    {
+        found.push(format!(
+            "status {status} instead of {}: {}",
+            expect["status"], answer["message"]
+        ));
+        return;
+    }
+    let comparison = Comparison { expect };
+    if expect.get("body").is_some() {
+        comparison.values(&expect["body"], Some(answer), "", false, found);
+    }
+    for pointer in expect["absent"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
+        if answer.pointer(pointer).is_some() {
+            found.push(format!("{pointer} is there"));
+        }
+    }
+}
+
+impl Comparison<'_> {
+    fn says(&self, list: &str, pointer: &str) -> bool {
+        self.expect[list]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|item| item == pointer)
+    }
+
+    fn values(
+        &self,
+        expected: &Value,
+        got: Option<&Value>,
+        pointer: &str,
+        exact: bool,
+        found: &mut Vec<String>,
+    ) {
+        let exact = exact || self.says("exact", pointer);
+        let single = expected
+            .as_object()
+            .filter(|o| o.len() == 1)
+            .and_then(|o| o.iter().next());
+        if self.says("loose", pointer) {
+            if got.is_none_or(|got| got.is_null() || got == "") {
+                found.push(format!("{pointer} is missing"));
+            }
+        } else if let Some((matcher, wanted)) = single.filter(|(key, _)| key.starts_with('$')) {
+            let fits = match matcher.as_str() {
+                "$oneof" => wanted
+                    .as_array()
+                    .is_some_and(|w| got.is_some_and(|g| w.contains(g))),
+                "$any" | "$match" => got.is_some(),
+                _ => true,
+            };
+            if !fits {
+                found.push(format!("{pointer}: {got:?} does not fit {expected}"));
+            }
+        } else {
+            match (expected, got) {
+                (Value::Object(wanted), Some(Value::Object(got))) => {
+                    for (key, value) in wanted {
+                        self.values(
+                            value,
+                            got.get(key),
+                            &format!("{pointer}/{key}"),
+                            exact,
+                            found,
+                        );
+                    }
+                    let extra = got.keys().filter(|k| exact && !wanted.contains_key(*k));
+                    for key in extra.filter(|key| !VOLATILE.contains(&key.as_str())) {
+                        found.push(format!("{pointer}/{key} is too much: {}", got[key]));
+                    }
+                }
+                (Value::Array(wanted), Some(Value::Array(got))) => {
+                    self.lists(wanted, got, pointer, exact, found);
+                }
+                (_, got) if pointer.ends_with("/metadata") && got.is_none() => {}
+                (expected, Some(got)) if expected == got => {}
+                (expected, got) => {
+                    let got = got.map_or_else(|| "nothing".to_owned(), Value::to_string);
+                    found.push(format!(
+                        "{pointer}:\n    expected {expected}\n    got      {got}"
+                    ));
+                }
+            }
+        }
+    }
+
+    fn lists(
+        &self,
+        wanted: &[Value],
+        got: &[Value],
+        pointer: &str,
+        exact: bool,
+        found: &mut Vec<String>,
+    ) {
+        let partial = self.says("contains", pointer);
+        if wanted.len() != got.len() && !partial {
+            found.push(format!(
+                "{pointer}: {} items instead of {}: {}",
+                got.len(),
+                wanted.len(),
+                json!(got)
+            ));
+            return;
+        }
+        if !partial && !self.says("unordered", pointer) {
+            for (at, value) in wanted.iter().enumerate() {
+                self.values(value, got.get(at), &format!("{pointer}/{at}"), exact, found);
+            }
+            return;
+        }
+        for value in wanted {
+            let fits = got.iter().any(|candidate| {
+                let mut differences = Vec::new();
+                self.values(
+                    value,
+                    Some(candidate),
+                    &format!("{pointer}/-"),
+                    exact,
+                    &mut differences,
+                );
+                differences.is_empty()
+            });
+            if !fits {
+                found.push(format!("{pointer}: nothing like {value} in {}", json!(got)));
+            }
+        }
+    }
+}
