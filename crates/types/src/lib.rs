@@ -21,4 +21,4 @@ pub use number::{IntOrPercent, IntOrPercentError};
 pub use object::{Meta, Owner};
 pub use quantity::{Quantity, QuantityError};
 pub use time::Timestamp;
-pub use view::{Effect, NodeView, Phase, PodView, Taint};
+pub use view::{Effect, NodeView, Phase, PodView, Taint, VersionedNode};

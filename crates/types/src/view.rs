@@ -169,15 +169,31 @@ fn ready(conditions: &[RawCondition]) -> Option<&RawCondition> {
         .find(|c| c.r#type == "Ready" && c.status == "True")
 }
 
+/// A node with its version, which is no part of [`NodeView`]: it changes with every heartbeat.
+#[derive(Debug, Clone)]
+pub struct VersionedNode {
+    /// The node.
+    pub view: NodeView,
+    /// The version this view was taken from.
+    pub resource_version: u64,
+}
+
 impl<'de> Deserialize<'de> for NodeView {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        VersionedNode::deserialize(deserializer).map(|node| node.view)
+    }
+}
+
+impl<'de> Deserialize<'de> for VersionedNode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = RawNode::deserialize(deserializer)?;
+        let resource_version = raw.metadata.resource_version;
         let taint = |taint: RawTaint| Taint {
             key: taint.key.into(),
             value: taint.value.into(),
             effect: taint.effect,
         };
-        Ok(Self {
+        let view = NodeView {
             name: raw.metadata.name.into(),
             uid: raw.metadata.uid,
             labels: LabelSet::from(&raw.metadata.labels),
@@ -185,6 +201,10 @@ impl<'de> Deserialize<'de> for NodeView {
             unschedulable: raw.spec.unschedulable == Some(true),
             ready: ready(&raw.status.conditions).is_some(),
             allocatable: Arc::new(raw.status.allocatable),
+        };
+        Ok(Self {
+            view,
+            resource_version,
         })
     }
 }

@@ -1,0 +1,258 @@
+//! Carries out one action, and says what came of it. Decides nothing.
+
+use http::{Method, Request, header};
+use kube::{Client, core::Status as ApiStatus};
+use pandaemon_planner::{
+    Action, DaemonSetView, Failure, FailureKind, Patch, Purpose, Reply, RevisionView, SetKey,
+    Status,
+};
+use pandaemon_types::{PodView, Uid};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::api;
+
+const JSON: &str = "application/json";
+
+/// Sends requests.
+pub(super) struct Executor {
+    client: Client,
+}
+
+impl Executor {
+    pub(super) const fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        content: &str,
+        body: String,
+    ) -> kube::Result<T> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_TYPE, content)
+            .body(body.into_bytes())
+            .map_err(kube::Error::HttpError)?;
+        self.client.request(request).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> kube::Result<T> {
+        self.send(Method::GET, path, JSON, String::new()).await
+    }
+
+    async fn patch<T: DeserializeOwned>(&self, path: &str, patch: &Patch) -> kube::Result<T> {
+        let (content, body) = match patch {
+            Patch::Merge(body) => ("application/merge-patch+json", body),
+            Patch::Strategic(body) => ("application/strategic-merge-patch+json", body),
+        };
+        self.send(Method::PATCH, path, content, body.to_string())
+            .await
+    }
+}
+
+fn pods(set: &SetKey) -> String {
+    format!("/api/v1/namespaces/{}/pods", set.namespace)
+}
+
+fn revisions(set: &SetKey) -> String {
+    format!(
+        "/apis/apps/v1/namespaces/{}/controllerrevisions",
+        set.namespace
+    )
+}
+
+fn set_path(set: &SetKey) -> String {
+    format!(
+        "/apis/apps/v1/namespaces/{}/daemonsets/{}",
+        set.namespace, set.name
+    )
+}
+
+/// Carries out an action.
+pub(super) async fn execute(api: &Executor, action: &Action) -> Result<Reply, Failure> {
+    let result = match action {
+        Action::CreatePod {
+            set,
+            uid,
+            node,
+            name,
+            bind,
+            mould,
+        } => {
+            let body = mould.fill(name, node, *bind);
+            return create_pod(api, set, uid, name, body).await;
+        }
+        Action::DeletePod { set, pod, .. } => {
+            return delete(api, &format!("{}/{}", pods(set), pod.name), &pod.uid).await;
+        }
+        Action::PatchPod {
+            set,
+            pod,
+            purpose,
+            patch,
+        } => {
+            if *purpose == Purpose::Adopt && !may_adopt(api, set, patch).await {
+                return Err(refused(
+                    "the set is being deleted, or another one".to_owned(),
+                ));
+            }
+            let path = format!("{}/{}", pods(set), pod.name);
+            api.patch(&path, patch)
+                .await
+                .map(|pod| Reply::Pod(Box::new(pod)))
+        }
+        Action::CreateRevision { set, object } => {
+            return create_revision(api, set, object).await;
+        }
+        Action::PatchRevision { set, name, patch } => {
+            let path = format!("{}/{name}", revisions(set));
+            api.patch(&path, patch)
+                .await
+                .map(|revision| Reply::Revision(Box::new(revision)))
+        }
+        Action::DeleteRevision { set, name, uid } => {
+            return delete(api, &format!("{}/{name}", revisions(set)), uid).await;
+        }
+        Action::WriteStatus { set, uid, status } => {
+            let path = format!("{}/status", set_path(set));
+            let body = Patch::Merge(status_patch(uid, status));
+            api.patch(&path, &body)
+                .await
+                .map(|set| Reply::Set(Box::new(set)))
+        }
+        Action::Event { .. } => Ok(Reply::Done),
+    };
+    result.map_err(|error| failure(&error))
+}
+
+/// Creates a pod. If its name is taken by a pod of this set, an earlier request of ours went through
+/// and its reply was lost.
+async fn create_pod(
+    api: &Executor,
+    set: &SetKey,
+    uid: &Uid,
+    name: &str,
+    body: String,
+) -> Result<Reply, Failure> {
+    let path = pods(set);
+    match api.send::<PodView>(Method::POST, &path, JSON, body).await {
+        Ok(pod) => Ok(Reply::Pod(Box::new(pod))),
+        Err(error) if api::is_already_exists(&error) => {
+            let found = api.get::<PodView>(&format!("{path}/{name}")).await;
+            let pod = found.map_err(|error| failure(&error))?;
+            if pod.owner.as_ref().is_some_and(|owner| owner.uid == *uid) {
+                Ok(Reply::Pod(Box::new(pod)))
+            } else {
+                Err(refused(error.to_string()))
+            }
+        }
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+async fn create_revision(api: &Executor, set: &SetKey, object: &Value) -> Result<Reply, Failure> {
+    let path = revisions(set);
+    match api
+        .send::<RevisionView>(Method::POST, &path, JSON, object.to_string())
+        .await
+    {
+        Ok(revision) => Ok(Reply::Revision(Box::new(revision))),
+        Err(error) if api::is_already_exists(&error) => {
+            let name = object
+                .pointer("/metadata/name")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let found = api.get::<RevisionView>(&format!("{path}/{name}")).await;
+            found
+                .map(|found| Reply::Revision(Box::new(found)))
+                .map_err(|error| failure(&error))
+        }
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+/// Deletes this very object. One of its name with another identity means that it is gone.
+async fn delete(api: &Executor, path: &str, uid: &Uid) -> Result<Reply, Failure> {
+    let options = json!({
+        "kind": "DeleteOptions", "apiVersion": "v1",
+        "preconditions": {"uid": uid.to_string()},
+    });
+    match api
+        .send::<Value>(Method::DELETE, path, JSON, options.to_string())
+        .await
+    {
+        Ok(answer) => Ok(serde_json::from_value::<PodView>(answer)
+            .ok()
+            .filter(|pod| pod.uid == *uid)
+            .map_or(Reply::Done, |pod| Reply::Pod(Box::new(pod)))),
+        Err(error) if api::is_conflict(&error) => {
+            let Failure { message, .. } = failure(&error);
+            Err(Failure {
+                kind: FailureKind::NotFound,
+                message,
+                retry_after: 0,
+            })
+        }
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+/// Whether the set still wants pods: asked freshly, since adopting on behalf of a set that is being
+/// deleted would have the pod deleted, too.
+async fn may_adopt(api: &Executor, set: &SetKey, patch: &Patch) -> bool {
+    let (Patch::Merge(body) | Patch::Strategic(body)) = patch;
+    let ours = body
+        .pointer("/metadata/ownerReferences/0/uid")
+        .and_then(Value::as_str);
+    match api.get::<DaemonSetView>(&set_path(set)).await {
+        Ok(fresh) => !fresh.deleting && ours == Some(&*fresh.uid.to_string()),
+        Err(_) => false,
+    }
+}
+
+fn status_patch(uid: &Uid, status: &Status) -> Value {
+    let optional = |number: usize| (number > 0).then_some(number);
+    json!({
+        "metadata": {"uid": uid.to_string()},
+        "status": {
+            "currentNumberScheduled": status.current_number_scheduled,
+            "numberMisscheduled": status.number_misscheduled,
+            "desiredNumberScheduled": status.desired_number_scheduled,
+            "numberReady": status.number_ready,
+            "observedGeneration": status.observed_generation,
+            "updatedNumberScheduled": optional(status.updated_number_scheduled),
+            "numberAvailable": optional(status.number_available),
+            "numberUnavailable": optional(status.number_unavailable),
+            "collisionCount": status.collision_count,
+        },
+    })
+}
+
+fn refused(message: String) -> Failure {
+    Failure {
+        kind: FailureKind::Refused,
+        message,
+        retry_after: 0,
+    }
+}
+
+fn failure(error: &kube::Error) -> Failure {
+    let kind = match api::status(error) {
+        _ if api::is_namespace_terminating(error) => FailureKind::NamespaceTerminating,
+        Some(ApiStatus { code: 404, .. }) => FailureKind::NotFound,
+        Some(ApiStatus { code: 400..500, .. }) => FailureKind::Refused,
+        Some(_) | None => FailureKind::Unclear,
+    };
+    let status = api::status(error);
+    let seconds = status.and_then(|status| status.details.as_ref()?.retry_after_seconds.into());
+    let message = status.map_or_else(|| error.to_string(), |status| status.message.clone());
+    Failure {
+        kind,
+        message,
+        retry_after: i64::from(seconds.unwrap_or(0_u32)) * 1000,
+    }
+}

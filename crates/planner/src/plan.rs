@@ -1,0 +1,544 @@
+//! Planning: from what the events touched to what must be done.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use pandaemon_types::{Labels as _, Name, Timestamp, Uid};
+use serde_json::json;
+
+use crate::{
+    action::{Action, Patch, Plan, PodRef, Purpose, Severity, Verdict, Why},
+    cell::{Claim, Creating, Doom, Doomed, PodState, assess},
+    index::Planner,
+    mould::Mould,
+    outcome::note,
+    revision::{HASH_LABEL, five_letters, fnv64, owner_reference, reckon},
+    set::{Current, Set},
+    view::SetKey,
+};
+
+impl Planner {
+    /// Says what to do now.
+    pub fn plan(&mut self, now: Timestamp) -> Plan {
+        let mut plan = Plan::default();
+        while let Some((at, key)) = self.wakes.first().cloned() {
+            if now < at {
+                break;
+            }
+            self.wakes.pop_first();
+            self.dirty.insert(key);
+        }
+        let mut due: Vec<(u8, SetKey)> = std::mem::take(&mut self.dirty)
+            .into_iter()
+            .filter_map(|key| Some((self.sets.get(&key)?.view.rank(), key)))
+            .collect();
+        due.sort();
+        for (_, key) in due {
+            let Some(mut set) = self.sets.remove(&key) else {
+                continue;
+            };
+            self.plan_set(&mut set, now, &mut plan);
+            if let Some(at) = set.wake_at(now) {
+                self.wakes.insert((at, key.clone()));
+            }
+            self.sets.insert(key, set);
+        }
+        plan.wake_at = self.wakes.first().map(|(at, _)| *at);
+        plan
+    }
+
+    fn plan_set(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        plan.actions.append(&mut set.notes);
+        if set.view.deleting {
+            return;
+        }
+        if set.view.selects_all() {
+            warn_of_selector(set, plan);
+            return;
+        }
+        self.plan_claims(set, plan);
+        self.plan_revisions(set, now, plan);
+        while let Some((at, node)) = set.timers.first().cloned() {
+            if now < at {
+                break;
+            }
+            set.timers.pop_first();
+            if let Some(cell) = set.cells.get_mut(&node) {
+                cell.wake = None;
+            }
+            set.touched.insert(node);
+        }
+        let touched = std::mem::take(&mut set.touched);
+        self.plan_nodes(set, &touched, now, plan);
+        if set.current.is_some() {
+            self.plan_creations(set, now, plan);
+            self.plan_rollout(set, now, plan);
+        }
+        plan_status(set, now, plan);
+        plan.actions.append(&mut set.notes);
+        if self.options.verdicts {
+            for node in touched {
+                let stance = self.stance(set, &node, now);
+                let set = set.view.key.clone();
+                plan.verdicts
+                    .extend(stance.map(|stance| Verdict { set, node, stance }));
+            }
+        }
+        debug_assert_eq!(
+            set.tally,
+            self.recount(set, now),
+            "sums of {}",
+            set.view.key
+        );
+    }
+
+    // === ownership ===
+
+    fn plan_claims(&mut self, set: &mut Set, plan: &mut Plan) {
+        for uid in std::mem::take(&mut set.claims) {
+            let Some(pod) = self.pods.get_mut(&uid) else {
+                continue;
+            };
+            let reference = PodRef {
+                name: Name::clone(&pod.view.name),
+                uid: uid.clone(),
+            };
+            let (purpose, owners) = match &mut pod.set {
+                Some((_, Claim::Adopting { sent })) => {
+                    *sent = true;
+                    (Purpose::Adopt, json!([owner_reference(&set.view)]))
+                }
+                Some((_, Claim::Owned)) => continue,
+                None if pod.patching => continue,
+                None => {
+                    let gone = json!({"$patch": "delete", "uid": set.view.uid.to_string()});
+                    (Purpose::Release, json!([gone]))
+                }
+            };
+            pod.patching = true;
+            let metadata = json!({"uid": uid.to_string(), "ownerReferences": owners});
+            let patch = Patch::Strategic(json!({"metadata": metadata}));
+            let set = set.view.key.clone();
+            plan.actions.push(Action::PatchPod {
+                set,
+                pod: reference,
+                purpose,
+                patch,
+            });
+        }
+    }
+
+    // === revisions ===
+
+    fn plan_revisions(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        if !set.reckon || set.revising > 0 || set.revise_after.is_some_and(|at| now < at) {
+            return;
+        }
+        if set.collided {
+            // The count is written with the next status, and the next hash takes it in.
+            set.collided = false;
+            let (key, uid) = (set.view.key.clone(), set.view.uid.clone());
+            let status = set.view.status.clone();
+            set.writing = Some(status.clone());
+            plan.actions.push(Action::WriteStatus {
+                set: key,
+                uid,
+                status,
+            });
+        }
+        set.reckon = false;
+        set.revise_after = None;
+        let adopted = self.adopt_revisions(set, plan);
+        if adopted > 0 {
+            set.revising += adopted;
+            return;
+        }
+        let hashes = &set.hashes;
+        let live = |hash: &str| hashes.contains_key(hash);
+        let reckoning = reckon(&set.view, set.revisions.values(), live);
+        set.revising += reckoning.actions.len();
+        plan.actions.extend(reckoning.actions);
+        for hash in &reckoning.renamed {
+            self.relabel(set, hash, reckoning.current.as_ref(), plan);
+        }
+        let known = set.current.as_ref().map(|current| &current.hash);
+        if known != reckoning.current.as_ref() {
+            set.current = reckoning.current.map(|hash| {
+                let mould = Arc::new(Mould::new(&set.view, &hash));
+                Current { hash, mould }
+            });
+            set.touch_all();
+        }
+    }
+
+    fn adopt_revisions(&self, set: &Set, plan: &mut Plan) -> usize {
+        let orphans = self.orphan_revisions(set);
+        for name in &orphans {
+            let metadata = json!({"ownerReferences": [owner_reference(&set.view)]});
+            plan.actions.push(Action::PatchRevision {
+                set: set.view.key.clone(),
+                name: Name::clone(name),
+                patch: Patch::Strategic(json!({"metadata": metadata})),
+            });
+        }
+        orphans.len()
+    }
+
+    /// Gives the pods of a duplicate revision the hash of the one that stays.
+    fn relabel(&mut self, set: &Set, from: &str, to: Option<&Name>, plan: &mut Plan) {
+        let Some(to) = to else { return };
+        for uid in set.cells.values().flat_map(|cell| &cell.pods) {
+            let Some(pod) = self.pods.get_mut(uid) else {
+                continue;
+            };
+            if pod.patching || pod.view.labels.label(HASH_LABEL) != Some(from) {
+                continue;
+            }
+            pod.patching = true;
+            let labels = json!({HASH_LABEL: &**to});
+            plan.actions.push(Action::PatchPod {
+                set: set.view.key.clone(),
+                pod: PodRef {
+                    name: Name::clone(&pod.view.name),
+                    uid: uid.clone(),
+                },
+                purpose: Purpose::Relabel,
+                patch: Patch::Merge(json!({"metadata": {"labels": labels}})),
+            });
+        }
+    }
+
+    // === nodes ===
+
+    /// Looks at nodes again and deletes what must go whatever the budget says.
+    fn plan_nodes(
+        &mut self,
+        set: &mut Set,
+        touched: &BTreeSet<Name>,
+        now: Timestamp,
+        plan: &mut Plan,
+    ) {
+        for node in touched {
+            self.forgive(set, node, now);
+            let deletes = self.refresh(set, node, now);
+            for (uid, doom) in deletes {
+                if !set.pace.may_delete() {
+                    set.touch(node);
+                    break;
+                }
+                self.tell_doom(set, node, &uid, doom, now);
+                let why = doom.why(|| self.misplaced(set, node));
+                self.delete(set, node, &uid, why, plan);
+            }
+            if self.refresh_needed(set, node) {
+                self.refresh(set, node, now);
+            }
+            self.ask_again(set, node, now, plan);
+        }
+    }
+
+    /// Pods whose deletion failed a while ago may be deleted again.
+    fn forgive(&mut self, set: &Set, node: &Name, now: Timestamp) {
+        let pods = set
+            .cells
+            .get(node)
+            .map(|cell| cell.pods.as_slice())
+            .unwrap_or_default();
+        for uid in pods {
+            if let Some(pod) = self.pods.get_mut(uid)
+                && matches!(pod.doomed, Doomed::Failed(until) if until <= now)
+            {
+                pod.doomed = Doomed::No;
+            }
+        }
+    }
+
+    fn refresh_needed(&self, set: &Set, node: &Name) -> bool {
+        let cell = set.cells.get(node);
+        cell.is_some_and(|cell| {
+            cell.pods.iter().any(|uid| {
+                self.pods
+                    .get(uid)
+                    .is_some_and(|pod| pod.doomed == Doomed::Sent)
+            })
+        })
+    }
+
+    /// Files a node under what it is now; returns the pods that must go.
+    fn refresh(&self, set: &mut Set, node: &Name, now: Timestamp) -> Vec<(Uid, Doom)> {
+        let Some(cell) = set.cells.get(node) else {
+            return Vec::new();
+        };
+        let pods: Vec<&PodState> = cell
+            .pods
+            .iter()
+            .filter_map(|uid| self.pods.get(uid))
+            .collect();
+        let mut answer = assess(cell, &pods, &set.facts(now));
+        if let Some(creating) = cell.creating.as_ref().filter(|creating| !creating.sent) {
+            answer.wake = crate::cell::earliest(answer.wake, Some(creating.retry_at));
+        }
+        let wake = answer.wake.filter(|at| now < *at);
+        set.file(node, answer.counts, answer.class, wake);
+        answer.deletes
+    }
+
+    fn tell_doom(&self, set: &mut Set, node: &Name, uid: &Uid, doom: Doom, now: Timestamp) {
+        let Some(pod) = self.pods.get(uid) else {
+            return;
+        };
+        let name = format!("{}/{}", pod.view.namespace, pod.view.name);
+        match doom {
+            Doom::Failed => {
+                Self::back_off(set, node, now);
+                let message =
+                    format!("Found failed daemon pod {name} on node {node}, will try to kill it");
+                note(set, Severity::Warning, "FailedDaemonPod", message);
+            }
+            Doom::Succeeded => {
+                let message = format!(
+                    "Found succeeded daemon pod {name} on node {node}, will try to delete it"
+                );
+                note(set, Severity::Normal, "SucceededDaemonPod", message);
+            }
+            Doom::Misplaced | Doom::NoNode | Doom::Duplicate | Doom::Replaced => {}
+        }
+    }
+
+    fn delete(&mut self, set: &mut Set, node: &Name, uid: &Uid, why: Why, plan: &mut Plan) {
+        let Some(pod) = self.pods.get_mut(uid).filter(|pod| !pod.leaving()) else {
+            return;
+        };
+        pod.doomed = Doomed::Sent;
+        set.pace.deleting += 1;
+        plan.actions.push(Action::DeletePod {
+            set: set.view.key.clone(),
+            node: Name::clone(node),
+            pod: PodRef {
+                name: Name::clone(&pod.view.name),
+                uid: uid.clone(),
+            },
+            why,
+        });
+    }
+
+    // === creations ===
+
+    fn plan_creations(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        while set.pace.may_create(now) {
+            let Some(node) = set.classes.missing.first().cloned() else {
+                break;
+            };
+            self.create(set, &node, now, plan);
+        }
+    }
+
+    pub(crate) fn create(&mut self, set: &mut Set, node: &Name, now: Timestamp, plan: &mut Plan) {
+        let Some(mould) = set
+            .current
+            .as_ref()
+            .map(|current| Arc::clone(&current.mould))
+        else {
+            return;
+        };
+        set.serial += 1;
+        let uid = set.view.uid.to_string();
+        let seed = fnv64([
+            uid.as_bytes(),
+            node.as_bytes(),
+            &now.0.to_le_bytes(),
+            &set.serial.to_le_bytes(),
+        ]);
+        let name: Name = format!("{}{}", mould.name_prefix(), five_letters(seed)).into();
+        let bind = self.options.bind && self.has_room(set, node);
+        let reserved = bind.then(|| Arc::clone(&set.needs.claims));
+        if bind {
+            self.usages
+                .entry(Name::clone(node))
+                .or_default()
+                .add(&set.needs.claims);
+        }
+        if let Some(cell) = set.cells.get_mut(node) {
+            let name = Name::clone(&name);
+            let creating = Creating {
+                name,
+                sent: true,
+                reserved,
+                retry_at: now,
+            };
+            cell.creating = Some(Box::new(creating));
+        }
+        set.pace.creating += 1;
+        let (key, node) = (set.view.key.clone(), Name::clone(node));
+        self.refresh(set, &node, now);
+        plan.actions.push(Action::CreatePod {
+            set: key,
+            uid: set.view.uid.clone(),
+            node,
+            name,
+            bind,
+            mould,
+        });
+    }
+
+    /// Whether a further pod of the set can start on the node now.
+    fn has_room(&self, set: &Set, node: &Name) -> bool {
+        let Some(view) = self.nodes.get(node) else {
+            return false;
+        };
+        let mut reasons = Vec::new();
+        match self.usages.get(node) {
+            Some(usage) => usage.shortages(view, &set.needs.claims, &mut reasons),
+            None => {
+                let empty = pandaemon_placement::Usage::default();
+                empty.shortages(view, &set.needs.claims, &mut reasons);
+            }
+        }
+        reasons.is_empty()
+    }
+
+    /// Asks again for a pod whose creation nobody answered, under the same name.
+    fn ask_again(&self, set: &mut Set, node: &Name, now: Timestamp, plan: &mut Plan) {
+        let Some(current) = set.current.as_ref() else {
+            return;
+        };
+        let mould = Arc::clone(&current.mould);
+        let creating = set
+            .cells
+            .get_mut(node)
+            .and_then(|cell| cell.creating.as_mut());
+        let Some(creating) = creating.filter(|c| !c.sent && c.retry_at <= now) else {
+            return;
+        };
+        creating.sent = true;
+        set.pace.creating += 1;
+        plan.actions.push(Action::CreatePod {
+            set: set.view.key.clone(),
+            uid: set.view.uid.clone(),
+            node: Name::clone(node),
+            name: Name::clone(&creating.name),
+            bind: creating.reserved.is_some(),
+            mould,
+        });
+    }
+
+    // === rolling update ===
+
+    fn plan_rollout(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        use crate::cell::Mode;
+        match set.mode() {
+            Mode::OnDelete => {}
+            Mode::Rolling => self.roll(set, now, plan),
+            Mode::Surge => self.surge(set, now, plan),
+        }
+    }
+
+    /// Without surge: first what is down anyway, then as many more as the budget allows.
+    fn roll(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        while let Some(node) = set.classes.replace.first().cloned() {
+            if !self.end_old(set, &node, Why::OutdatedDown, now, plan) {
+                return;
+            }
+        }
+        let (limit, _) = set.limits();
+        while set.tally.down < limit {
+            let Some(node) = set.classes.candidates.first().cloned() else {
+                break;
+            };
+            let why = Why::Outdated {
+                down: set.tally.down + 1,
+                limit,
+            };
+            if !self.end_old(set, &node, why, now, plan) {
+                return;
+            }
+        }
+    }
+
+    /// With surge: old pods go when their replacement serves; new ones come as the limit allows.
+    fn surge(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        while let Some(node) = set.classes.retire.first().cloned() {
+            let why = self
+                .misplaced(set, &node)
+                .map_or(Why::Replaced, Why::Misplaced);
+            if !self.end_old(set, &node, why, now, plan) {
+                break;
+            }
+        }
+        while set.tally.desired < set.tally.serves {
+            let Some(node) = set.classes.sunset.first().cloned() else {
+                break;
+            };
+            let Some(reason) = self.misplaced(set, &node) else {
+                break;
+            };
+            if !self.end_old(set, &node, Why::Misplaced(reason), now, plan) {
+                break;
+            }
+        }
+        while let Some(node) = set.classes.surge_now.first().cloned() {
+            if !set.pace.may_create(now) {
+                return;
+            }
+            self.create(set, &node, now, plan);
+        }
+        let (_, limit) = set.limits();
+        while set.tally.surging < limit && set.pace.may_create(now) {
+            let Some(node) = set.classes.surge_candidates.first().cloned() else {
+                break;
+            };
+            self.create(set, &node, now, plan);
+        }
+    }
+
+    /// Deletes the old pod of a node; false if no more deletions may be under way.
+    fn end_old(
+        &mut self,
+        set: &mut Set,
+        node: &Name,
+        why: Why,
+        now: Timestamp,
+        plan: &mut Plan,
+    ) -> bool {
+        use crate::cell::Class;
+        if !set.pace.may_delete() {
+            return false;
+        }
+        let uid = set.cells.get(node).and_then(|cell| match &cell.class {
+            Class::Replace(uid)
+            | Class::Candidate(uid)
+            | Class::Retire(uid)
+            | Class::Sunset(uid) => Some(uid.clone()),
+            Class::None | Class::Surging | Class::SurgeNow | Class::SurgeCandidate => None,
+        });
+        let Some(uid) = uid else { return false };
+        self.delete(set, node, &uid, why, plan);
+        self.refresh(set, node, now);
+        true
+    }
+}
+
+fn warn_of_selector(set: &mut Set, plan: &mut Plan) {
+    if set.warned == Some(set.view.generation) {
+        return;
+    }
+    set.warned = Some(set.view.generation);
+    let message = "This daemon set is selecting all pods. A non-empty selector is required.";
+    note(set, Severity::Warning, "SelectingAll", message.to_owned());
+    plan.actions.append(&mut set.notes);
+}
+
+/// Writes the status when it says something else than the object does.
+fn plan_status(set: &mut Set, now: Timestamp, plan: &mut Plan) {
+    let may = set.writing.is_none() && set.write_after.is_none_or(|at| at <= now);
+    let status = set.status();
+    if !may || set.current.is_none() || status == set.view.status {
+        return;
+    }
+    set.writing = Some(status.clone());
+    let (key, uid) = (set.view.key.clone(), set.view.uid.clone());
+    plan.actions.push(Action::WriteStatus {
+        set: key,
+        uid,
+        status,
+    });
+}

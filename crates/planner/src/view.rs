@@ -1,0 +1,265 @@
+//! Read models of DaemonSets and their ControllerRevisions.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use pandaemon_types::{IntOrPercent, LabelSelector, LabelSet, Meta, Name, Owner, Timestamp, Uid};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::revision::canonical_template;
+
+/// The name of a DaemonSet: what everything about it is filed under.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SetKey {
+    /// Its namespace.
+    pub namespace: Name,
+    /// Its name.
+    pub name: Name,
+}
+
+impl std::fmt::Display for SetKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// How pods are replaced when the template changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Strategy {
+    /// Whenever somebody deletes the old ones.
+    OnDelete,
+    /// Node by node.
+    RollingUpdate {
+        /// How many nodes may be without an available daemon.
+        max_unavailable: IntOrPercent,
+        /// How many nodes may run an old and a new daemon at once.
+        max_surge: IntOrPercent,
+    },
+}
+
+/// The status, as far as this controller writes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Status {
+    /// Nodes that run at least one daemon and should.
+    pub current_number_scheduled: usize,
+    /// Nodes that should run a daemon.
+    pub desired_number_scheduled: usize,
+    /// Nodes that run a daemon and should not.
+    pub number_misscheduled: usize,
+    /// Nodes whose daemon is ready.
+    pub number_ready: usize,
+    /// Nodes whose daemon is ready for long enough.
+    pub number_available: usize,
+    /// Nodes that should run an available daemon and do not.
+    pub number_unavailable: usize,
+    /// Nodes whose daemon has the newest template.
+    pub updated_number_scheduled: usize,
+    /// The generation that this status is about.
+    pub observed_generation: i64,
+    /// How often the name of a revision was taken.
+    pub collision_count: Option<u32>,
+}
+
+/// A DaemonSet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaemonSetView {
+    /// Its name.
+    pub key: SetKey,
+    /// Its identity.
+    pub uid: Uid,
+    /// Its version.
+    pub resource_version: u64,
+    /// Its generation.
+    pub generation: i64,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Its annotations; a new revision gets them.
+    pub annotations: BTreeMap<String, String>,
+    /// Which pods are its own; `None` if the selector cannot be read.
+    pub selector: Option<LabelSelector>,
+    /// The pod template.
+    pub template: Arc<Value>,
+    /// The template in the form that revisions are compared in.
+    pub canonical: Arc<str>,
+    /// How pods are replaced.
+    pub strategy: Strategy,
+    /// How long a daemon must be ready to count as available.
+    pub min_ready_seconds: i64,
+    /// How many old revisions are kept.
+    pub history_limit: usize,
+    /// The template generation of old API versions, an annotation today.
+    pub template_generation: Option<i64>,
+    /// The status as last seen.
+    pub status: Status,
+}
+
+impl DaemonSetView {
+    /// Whether the selector selects every pod: such a set does nothing but warn.
+    #[must_use]
+    pub fn selects_all(&self) -> bool {
+        self.selector
+            .as_ref()
+            .is_some_and(LabelSelector::is_everything)
+    }
+
+    /// Critical ones are planned first: 0 for those that a node needs, 1 for those that the cluster
+    /// needs, 2 for the others.
+    #[must_use]
+    pub fn rank(&self) -> u8 {
+        match self
+            .template
+            .pointer("/spec/priorityClassName")
+            .and_then(Value::as_str)
+        {
+            Some("system-node-critical") => 0,
+            Some("system-cluster-critical") => 1,
+            _ => 2,
+        }
+    }
+
+    /// A label of the template.
+    pub(crate) fn template_labels(&self) -> BTreeMap<String, String> {
+        let labels = self.template.pointer("/metadata/labels").cloned();
+        labels
+            .and_then(|labels| serde_json::from_value(labels).ok())
+            .unwrap_or_default()
+    }
+}
+
+/// A ControllerRevision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevisionView {
+    /// Its namespace.
+    pub namespace: Name,
+    /// Its name.
+    pub name: Name,
+    /// Its identity.
+    pub uid: Uid,
+    /// Its version.
+    pub resource_version: u64,
+    /// Its managing owner.
+    pub owner: Option<Owner>,
+    /// Its labels; one names its hash.
+    pub labels: LabelSet,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Its number.
+    pub revision: i64,
+    /// The template it holds, in the form that is compared.
+    pub canonical: Arc<str>,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+// === from JSON ===
+
+#[derive(Deserialize)]
+struct RawSet {
+    metadata: Meta,
+    #[serde(default)]
+    spec: RawSetSpec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawSetSpec {
+    selector: Value,
+    template: Value,
+    update_strategy: RawStrategy,
+    min_ready_seconds: i64,
+    revision_history_limit: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawStrategy {
+    r#type: Option<String>,
+    rolling_update: Option<RawRollingUpdate>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawRollingUpdate {
+    max_unavailable: Option<IntOrPercent>,
+    max_surge: Option<IntOrPercent>,
+}
+
+impl RawStrategy {
+    fn strategy(self) -> Strategy {
+        if self.r#type.as_deref() == Some("OnDelete") {
+            return Strategy::OnDelete;
+        }
+        let limits = self.rolling_update.unwrap_or_default();
+        Strategy::RollingUpdate {
+            max_unavailable: limits.max_unavailable.unwrap_or(IntOrPercent::Int(1)),
+            max_surge: limits.max_surge.unwrap_or(IntOrPercent::Int(0)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DaemonSetView {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let RawSet {
+            metadata,
+            spec,
+            status,
+        } = RawSet::deserialize(deserializer)?;
+        let generation = metadata
+            .annotations
+            .get("deprecated.daemonset.template.generation");
+        Ok(Self {
+            key: SetKey {
+                namespace: metadata.namespace.into(),
+                name: metadata.name.into(),
+            },
+            uid: metadata.uid,
+            resource_version: metadata.resource_version,
+            generation: metadata.generation,
+            deleting: metadata.deletion_timestamp.is_some(),
+            template_generation: generation.and_then(|text| text.parse().ok()),
+            annotations: metadata.annotations,
+            selector: LabelSelector::from_json(&spec.selector).ok(),
+            canonical: canonical_template(&spec.template).into(),
+            template: Arc::new(spec.template),
+            strategy: spec.update_strategy.strategy(),
+            min_ready_seconds: spec.min_ready_seconds.max(0),
+            history_limit: spec.revision_history_limit.unwrap_or(10),
+            status,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct RawRevision {
+    metadata: Meta,
+    #[serde(default)]
+    data: Value,
+    #[serde(default)]
+    revision: i64,
+}
+
+impl<'de> Deserialize<'de> for RevisionView {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let RawRevision {
+            metadata,
+            data,
+            revision,
+        } = RawRevision::deserialize(deserializer)?;
+        let template = data.pointer("/spec/template").unwrap_or(&Value::Null);
+        Ok(Self {
+            owner: metadata.controller(),
+            labels: LabelSet::from(&metadata.labels),
+            namespace: metadata.namespace.into(),
+            name: metadata.name.into(),
+            uid: metadata.uid,
+            resource_version: metadata.resource_version,
+            deleting: metadata.deletion_timestamp.is_some(),
+            revision,
+            canonical: canonical_template(template).into(),
+            created: metadata.creation_timestamp.unwrap_or_default(),
+        })
+    }
+}
