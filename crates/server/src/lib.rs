@@ -99,6 +99,8 @@ pub struct Running {
     api: Arc<Api>,
     address: SocketAddr,
     serving: JoinHandle<Option<()>>,
+    tls: Arc<rustls::ServerConfig>,
+    shutdown: Shutdown,
 }
 
 /// Starts a server. It answers when this returns, and ends when `shutdown` says so.
@@ -134,13 +136,15 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         "housekeeping",
         housekeeping(Arc::clone(&registry), shutdown.clone()),
     );
-    let serve = listen::serve(listener, tls, Arc::clone(&api), shutdown.clone());
+    let serve = listen::serve(listener, Arc::clone(&tls), Arc::clone(&api), shutdown.clone());
     let serving = pandaemon_runtime::spawn("listener", serve);
     tracing::info!(%address, "serving");
     Ok(Running {
         api,
         address,
         serving,
+        tls,
+        shutdown: shutdown.clone(),
     })
 }
 
@@ -222,6 +226,20 @@ impl Running {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Serves the same API on a further address, such as the one that nodes on a bridge reach; returns it
+    /// with the port that was taken. The address must be in the certificate ([`Config::extra_sans`]).
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn also_listen(&self, address: SocketAddr) -> Result<SocketAddr, Error> {
+        let listener = bind(address).await?;
+        let address = listener.local_addr().unwrap_or(address);
+        let (tls, api) = (Arc::clone(&self.tls), Arc::clone(&self.api));
+        let serve = listen::serve(listener, tls, api, self.shutdown.clone());
+        pandaemon_runtime::spawn("further-listener", serve);
+        Ok(address)
     }
 
     /// A kubeconfig for the administrator.
