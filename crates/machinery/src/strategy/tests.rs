@@ -41,7 +41,7 @@ fn quality_of_service_follows_requests_and_limits() {
         let containers: Vec<_> = resources.iter().map(|r| json!({"resources": r})).collect();
         json!({"containers": containers})
     };
-    assert_eq!(qos_class(&spec(&[full.clone()])), "Guaranteed");
+    assert_eq!(qos_class(&spec(std::slice::from_ref(&full))), "Guaranteed");
     assert_eq!(qos_class(&spec(&[full, json!({})])), "Burstable");
     assert_eq!(
         qos_class(&spec(&[json!({"requests": {"cpu": "1m"}})])),

@@ -13,7 +13,7 @@ enum Part<'a> {
 /// Where a field is: a chain up to the root, kept on the stack.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Path<'a> {
-    parent: Option<&'a Path<'a>>,
+    parent: Option<&'a Self>,
     part: Part<'a>,
 }
 

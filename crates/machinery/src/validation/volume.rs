@@ -12,104 +12,113 @@ use super::names;
 use crate::access::Access;
 use files::{downward_api, files, projected};
 
-type Rule = fn(&Path<'_>, &Value, &mut Faults);
+/// What is checked about a source.
+enum Rule {
+    /// These texts or lists may not be empty.
+    Needs(&'static [&'static str]),
+    /// More than that.
+    Check(fn(&Path<'_>, &Value, &mut Faults)),
+}
 
-/// Sources in upstream's order: the field, its names in texts about too many sources and about itself.
-const SOURCES: [(&str, &str, &str, Rule); 28] = [
-    ("hostPath", "hostPath", "hostPath", host_path),
-    ("gitRepo", "gitRepo", "gitRepo", git_repo),
+use Rule::{Check, Needs};
+
+/// Sources in upstream's order: the field, its name in texts about too many sources, its name in texts
+/// about itself.
+const SOURCES: [(&str, &str, &str, Rule); 29] = [
+    ("hostPath", "hostPath", "hostPath", Check(host_path)),
+    ("gitRepo", "gitRepo", "gitRepo", Check(git_repo)),
     (
         "gcePersistentDisk",
         "gcePersistentDisk",
         "persistentDisk",
-        |p, s, f| need(p, s, &["pdName"], f),
+        Needs(&["pdName"]),
     ),
     (
         "awsElasticBlockStore",
         "awsElasticBlockStore",
         "awsElasticBlockStore",
-        |p, s, f| {
-            need(p, s, &["volumeID"], f);
-        },
+        Needs(&["volumeID"]),
     ),
-    ("secret", "secret", "secret", |p, s, f| {
-        files(p, s, "secretName", f)
-    }),
-    ("nfs", "nfs", "nfs", nfs),
-    ("iscsi", "iscsi", "iscsi", |p, s, f| {
-        need(p, s, &["targetPortal", "iqn"], f)
-    }),
-    ("glusterfs", "glusterfs", "glusterfs", |p, s, f| {
-        need(p, s, &["endpoints", "path"], f)
-    }),
-    ("flocker", "flocker", "flocker", |_, _, _| {}),
+    ("secret", "secret", "secret", Check(secret)),
+    ("nfs", "nfs", "nfs", Check(nfs)),
+    ("iscsi", "iscsi", "iscsi", Needs(&["targetPortal", "iqn"])),
+    (
+        "glusterfs",
+        "glusterfs",
+        "glusterfs",
+        Needs(&["endpoints", "path"]),
+    ),
+    ("flocker", "flocker", "flocker", Needs(&[])),
     (
         "persistentVolumeClaim",
         "persistentVolumeClaim",
         "persistentVolumeClaim",
-        |p, s, f| {
-            need(p, s, &["claimName"], f);
-        },
+        Needs(&["claimName"]),
     ),
-    ("rbd", "rbd", "rbd", |p, s, f| {
-        need(p, s, &["monitors", "image"], f)
-    }),
-    ("cinder", "cinder", "cinder", |p, s, f| {
-        need(p, s, &["volumeID"], f)
-    }),
-    ("cephfs", "cephFS", "cephfs", |p, s, f| {
-        need(p, s, &["monitors"], f)
-    }),
-    ("quobyte", "quobyte", "quobyte", |p, s, f| {
-        need(p, s, &["registry", "volume"], f)
-    }),
-    ("downwardAPI", "downwarAPI", "downwardAPI", downward_api),
-    ("fc", "fc", "fc", |_, _, _| {}),
-    ("flexVolume", "flexVolume", "flexVolume", |p, s, f| {
-        need(p, s, &["driver"], f)
-    }),
-    ("configMap", "configMap", "configMap", |p, s, f| {
-        files(p, s, "name", f)
-    }),
-    ("azureFile", "azureFile", "azureFile", |p, s, f| {
-        need(p, s, &["secretName", "shareName"], f)
-    }),
+    ("rbd", "rbd", "rbd", Needs(&["monitors", "image"])),
+    ("cinder", "cinder", "cinder", Needs(&["volumeID"])),
+    ("cephfs", "cephFS", "cephfs", Needs(&["monitors"])),
+    (
+        "quobyte",
+        "quobyte",
+        "quobyte",
+        Needs(&["registry", "volume"]),
+    ),
+    (
+        "downwardAPI",
+        "downwarAPI",
+        "downwardAPI",
+        Check(downward_api),
+    ),
+    ("fc", "fc", "fc", Needs(&[])),
+    ("flexVolume", "flexVolume", "flexVolume", Needs(&["driver"])),
+    ("configMap", "configMap", "configMap", Check(config_map)),
+    (
+        "azureFile",
+        "azureFile",
+        "azureFile",
+        Needs(&["secretName", "shareName"]),
+    ),
     (
         "vsphereVolume",
         "vsphereVolume",
         "vsphereVolume",
-        |p, s, f| need(p, s, &["volumePath"], f),
+        Needs(&["volumePath"]),
     ),
     (
         "photonPersistentDisk",
         "photonPersistentDisk",
         "photonPersistentDisk",
-        |p, s, f| {
-            need(p, s, &["pdID"], f);
-        },
+        Needs(&["pdID"]),
     ),
     (
         "portworxVolume",
         "portworxVolume",
         "portworxVolume",
-        |p, s, f| need(p, s, &["volumeID"], f),
+        Needs(&["volumeID"]),
     ),
-    ("azureDisk", "azureDisk", "azureDisk", |p, s, f| {
-        need(p, s, &["diskName", "diskURI"], f)
-    }),
-    ("storageos", "storageos", "storageos", |p, s, f| {
-        need(p, s, &["volumeName"], f)
-    }),
-    ("projected", "projected", "projected", projected),
-    ("scaleIO", "scaleIO", "scaleIO", |p, s, f| {
-        need(p, s, &["gateway", "system", "volumeName"], f)
-    }),
-    ("csi", "csi", "csi", csi),
-    ("ephemeral", "ephemeral", "ephemeral", |p, s, f| {
-        if !s.has("volumeClaimTemplate") {
-            f.required(&p.child("volumeClaimTemplate"), "");
-        }
-    }),
+    (
+        "azureDisk",
+        "azureDisk",
+        "azureDisk",
+        Needs(&["diskName", "diskURI"]),
+    ),
+    (
+        "storageos",
+        "storageos",
+        "storageos",
+        Needs(&["volumeName"]),
+    ),
+    ("projected", "projected", "projected", Check(projected)),
+    (
+        "scaleIO",
+        "scaleIO",
+        "scaleIO",
+        Needs(&["gateway", "system", "volumeName"]),
+    ),
+    ("csi", "csi", "csi", Check(csi)),
+    ("ephemeral", "ephemeral", "ephemeral", Check(ephemeral)),
+    ("image", "image", "image", Needs(&["reference"])),
 ];
 
 /// All volumes of a pod; answers the valid ones by name.
@@ -163,18 +172,10 @@ fn source(path: &Path<'_>, volume: &Value, faults: &mut Faults) {
             );
         } else {
             found = true;
-            rule(&path.child(name), source, faults);
-        }
-    }
-    if let Some(image) = volume.field("image") {
-        if found {
-            faults.forbidden(
-                &path.child("image"),
-                "may not specify more than 1 volume type",
-            );
-        } else {
-            found = true;
-            need(&path.child("image"), image, &["reference"], faults);
+            match rule {
+                Needs(fields) => need(&path.child(name), source, fields, faults),
+                Check(check) => check(&path.child(name), source, faults),
+            }
         }
     }
     if !found {
@@ -211,6 +212,20 @@ fn host_path(path: &Path<'_>, source: &Value, faults: &mut Faults) {
         "Socket",
     ];
     faults.one_of(&path.child("type"), source.text("type"), &kinds);
+}
+
+fn secret(path: &Path<'_>, source: &Value, faults: &mut Faults) {
+    files(path, source, "secretName", faults);
+}
+
+fn config_map(path: &Path<'_>, source: &Value, faults: &mut Faults) {
+    files(path, source, "name", faults);
+}
+
+fn ephemeral(path: &Path<'_>, source: &Value, faults: &mut Faults) {
+    if !source.has("volumeClaimTemplate") {
+        faults.required(&path.child("volumeClaimTemplate"), "");
+    }
 }
 
 fn git_repo(path: &Path<'_>, source: &Value, faults: &mut Faults) {
