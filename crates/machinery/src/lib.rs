@@ -8,7 +8,6 @@
 //! This crate knows no tokio, socket, clock or log: time is always an argument.
 
 mod access;
-pub mod admission;
 pub mod apply;
 pub mod catalogue;
 pub mod decode;

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pandaemon_machinery::admission::{ServiceRanges, Used, allocate_service};
 use pandaemon_machinery::decode::{FieldValidation, Media};
 use pandaemon_machinery::table::IncludeObject;
 use pandaemon_machinery::{
@@ -62,7 +61,12 @@ const NOT_OURS: &[(&str, &str)] = &[
     ("manifest-node-exporter-args", "s2"),
     ("decode-namespace-mismatch", "s1"),
     ("decode-namespace-mismatch", "s2"),
+    ("pod-default-toleration-seconds", "*"),
     ("pod-priority-admission", "*"),
+    ("service-clusterip", "*"),
+    ("service-nodeport", "*"),
+    ("manifest-node-exporter-service", "*"),
+    ("services", "s3"),
     ("accept-fallback", "*"),
     // Namespaces are made by the server that replays them.
     ("namespaces", "*"),
@@ -256,23 +260,31 @@ fn create(
     defaults::apply_defaults(target.kind, &mut object);
     strategy::prepare_create(target.kind, &mut object);
     if target.kind.kind == "Pod" {
-        pandaemon_machinery::admission::default_service_account(&mut object);
-        pandaemon_machinery::admission::default_tolerations(&mut object);
+        admit(&mut object);
     }
     let errors = validation::validate_create(target.kind, &object);
-    if errors.is_empty() && target.kind.plural == "services" {
-        allocate_service(
-            target.kind,
-            &mut object,
-            ServiceRanges::default(),
-            &Used::default(),
-        )?;
-    }
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     if errors.is_empty() {
         Ok(object)
     } else {
         Err(Status::invalid(target.kind, name, &errors))
+    }
+}
+
+/// What admission would add to a pod.
+fn admit(pod: &mut Value) {
+    let keys = [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ];
+    let tolerations = keys.map(|key| {
+        json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
+    });
+    for field in ["serviceAccountName", "serviceAccount"] {
+        pod["spec"][field] = "default".into();
+    }
+    if pod["spec"].get("tolerations").is_none() {
+        pod["spec"]["tolerations"] = json!(tolerations);
     }
 }
 

@@ -23,10 +23,6 @@ const HEADER: &str = "a valid HTTP header must consist of alphanumeric character
      'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
 const PERCENT: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. \
      '1%',  or '93%', regex used for validation is '[0-9]+%')";
-const UNDERSCORE_SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case \
-     alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character \
-     (e.g. 'example.com', regex used for validation is \
-     '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
 
 /// A DNS label; a name with dots is told so.
 pub(super) fn label(text: &str) -> Vec<String> {
@@ -55,23 +51,14 @@ pub(super) fn label_1035(text: &str) -> Vec<String> {
     faults
 }
 
-/// A DNS subdomain of a search path, which may have underscores.
-pub(super) fn subdomain_with_underscore(text: &str) -> Vec<String> {
-    let part = |part: &str| {
-        let bytes = part.strip_prefix('_').unwrap_or(part).as_bytes();
-        let alnum = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        bytes.first().is_some_and(alnum)
-            && bytes.last().is_some_and(alnum)
-            && bytes.iter().all(|b| alnum(b) || matches!(b, b'-' | b'_'))
-    };
-    let mut faults = Vec::new();
-    if text.len() > 253 {
-        faults.push(max_length(253));
-    }
-    if !text.split('.').all(part) {
-        faults.push(UNDERSCORE_SUBDOMAIN.to_owned());
-    }
-    faults
+/// A DNS subdomain of a search path, where labels may have underscores (`_srv`).
+pub(super) fn search_path(text: &str) -> Vec<String> {
+    dns_subdomain(
+        &text
+            .replace("._", ".")
+            .trim_start_matches('_')
+            .replace('_', "-"),
+    )
 }
 
 /// A key of a `ConfigMap` or a `Secret`.

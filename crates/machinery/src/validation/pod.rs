@@ -203,7 +203,7 @@ fn dns_config(path: &Path<'_>, pod: &Value, faults: &mut Faults) {
         faults.invalid(&server_path, shown, "must not have more than 3 nameservers");
     }
     for (at, server) in servers.iter().enumerate() {
-        names::check_ip(
+        check_ip(
             &server_path.index(at),
             server.as_str().unwrap_or_default(),
             faults,
@@ -233,11 +233,7 @@ fn searches(path: &Path<'_>, config: &Value, faults: &mut Faults) {
     }
     for (at, search) in all.iter().enumerate().filter(|(_, search)| **search != ".") {
         let search = search.strip_suffix('.').unwrap_or(search);
-        faults.invalid_all(
-            &path.index(at),
-            search,
-            &names::subdomain_with_underscore(search),
-        );
+        faults.invalid_all(&path.index(at), search, &names::search_path(search));
     }
 }
 
@@ -299,12 +295,16 @@ fn pod_names(path: &Path<'_>, pod: &Value, faults: &mut Faults) {
     }
 }
 
+/// Addresses that only end up in files of the pod.
+fn check_ip(path: &Path<'_>, ip: &str, faults: &mut Faults) {
+    if ip.parse::<std::net::IpAddr>().is_err() {
+        faults.invalid(path, ip, "must be valid IP address");
+    }
+}
+
 fn host_aliases(path: &Path<'_>, aliases: &[Value], faults: &mut Faults) {
     for alias in aliases {
-        let ip = alias.text("ip");
-        if ip.parse::<std::net::IpAddr>().is_err() {
-            faults.invalid(&path.child("ip"), ip, "must be valid IP address");
-        }
+        check_ip(&path.child("ip"), alias.text("ip"), faults);
         for name in alias.items("hostnames").iter().filter_map(Value::as_str) {
             names::check_subdomain(&path.child("hostnames"), name, faults);
         }
