@@ -1,0 +1,128 @@
+//! Options of `pandaemon hollow`.
+
+use std::{collections::BTreeMap, num::NonZeroU32, str::FromStr, time::Duration};
+
+use clap::Args;
+
+/// How many pretend nodes there are, and how they behave.
+#[derive(Debug, Clone, Args)]
+#[group(skip)]
+pub struct HollowArgs {
+    /// Number of nodes
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub count: NonZeroU32,
+    /// Nodes are named PREFIX-0, PREFIX-1, and so on
+    #[arg(long, value_name = "PREFIX", default_value = "hollow", value_parser = prefix)]
+    pub name_prefix: String,
+    /// Labels of all nodes, such as `zone=a,disk=ssd`
+    #[arg(long, value_name = "LABELS", default_value = "")]
+    pub labels: Labels,
+    /// Time from a pod's arrival on its node until it runs
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub start_latency: Duration,
+    /// Share of the pods, from 0 to 1, that never get ready: their containers crash
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
+    pub failure_rate: f64,
+    /// How often each node renews its lease; 0 for never
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub lease_interval: Duration,
+    /// Requests under way at the same time
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub parallel: NonZeroU32,
+    /// Delete the nodes at the end
+    #[arg(long)]
+    pub cleanup: bool,
+}
+
+/// Labels as a person writes them: `key=value,key=value`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Labels(pub BTreeMap<String, String>);
+
+impl FromStr for Labels {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let pairs = text.split(',').filter(|pair| !pair.is_empty());
+        let parse = |pair: &str| match pair.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+            _ => Err(format!("{pair:?} is not of the form key=value")),
+        };
+        pairs.map(parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    if text.len() <= 200
+        && text.chars().all(allowed)
+        && ends(text.chars().next())
+        && ends(text.chars().next_back())
+    {
+        Ok(text.to_owned())
+    } else {
+        Err("node names consist of lower case letters, digits, '-' and '.'".to_owned())
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("expected a number from 0 to 1".to_owned()),
+    }
+}
+
+/// Reads `500ms`, `2s`, `1m30s`, or plain seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Ok(Duration::from_secs(seconds.into()));
+    }
+    let wrong = || "expected a duration such as 500ms, 10s or 1m30s".to_owned();
+    let parsed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(parsed).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_as_people_write_them() {
+        for (text, milliseconds) in [
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("0s", 0),
+            ("0", 0),
+            ("3", 3000),
+            ("1m30s", 90_000),
+        ] {
+            assert_eq!(
+                duration(text),
+                Ok(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
+        }
+        for text in ["", "soon", "-1s", "1.5"] {
+            duration(text).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn labels_as_people_write_them() {
+        let labels: Labels = "zone=a,disk=".parse().unwrap();
+        let expected = [("disk", ""), ("zone", "a")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(labels.0.into_iter().collect::<Vec<_>>(), expected);
+        assert_eq!("".parse(), Ok(Labels::default()));
+        assert_eq!(
+            "zone".parse::<Labels>().unwrap_err(),
+            "\"zone\" is not of the form key=value"
+        );
+    }
+
+    #[test]
+    fn shares_and_prefixes_are_checked() {
+        assert_eq!(share("0.25"), Ok(0.25));
+        assert!(share("1.1").is_err() && share("NaN").is_err());
+        assert!(prefix("edge").is_ok() && prefix("Edge").is_err() && prefix("-").is_err());
+    }
+}
