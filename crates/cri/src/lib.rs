@@ -7,6 +7,7 @@
 mod containerd;
 mod error;
 mod fake;
+pub mod health;
 pub mod pb;
 mod runtime;
 pub mod tasks;

@@ -1,0 +1,74 @@
+//! Pod networking: a bridge on this node, addresses from the node's own range, host ports.
+
+use std::{
+    fs, io,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+
+use crate::config::Paths;
+
+/// Where network plugins are installed, in order of preference.
+const PLUGIN_DIRS: [&str; 2] = ["/opt/cni/bin", "/usr/lib/cni"];
+/// The plugins that pods here need.
+const PLUGINS: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
+
+/// The directory that has all plugins.
+#[must_use]
+pub fn plugin_dir() -> Option<&'static Path> {
+    let complete = |dir: &&Path| PLUGINS.iter().all(|plugin| dir.join(plugin).is_file());
+    PLUGIN_DIRS.iter().map(|dir| Path::new(*dir)).find(complete)
+}
+
+/// The bridge's name: at most 15 characters, differing between nodes on one machine.
+#[must_use]
+pub fn bridge_name(paths: &Paths) -> String {
+    format!("pd-{}", paths.short)
+}
+
+/// The directory of the network's configuration.
+#[must_use]
+pub fn config_dir(paths: &Paths) -> PathBuf {
+    paths.cni().join("net.d")
+}
+
+/// Writes the network's configuration.
+///
+/// # Errors
+/// When the range is not one, or the file cannot be written.
+pub fn write_config(paths: &Paths, pod_cidr: &str, iptables: bool) -> io::Result<()> {
+    if !is_range(pod_cidr) {
+        let text = format!("{pod_cidr:?} is not a range of addresses such as 10.85.0.0/24");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let mut plugins = vec![json!({
+        "type": "bridge",
+        "bridge": bridge_name(paths),
+        "isGateway": true,
+        "ipMasq": iptables,
+        "hairpinMode": true,
+        "ipam": {
+            "type": "host-local",
+            "dataDir": paths.cni().join("addresses"),
+            "ranges": [[{ "subnet": pod_cidr }]],
+            "routes": [{ "dst": "0.0.0.0/0" }],
+        },
+    })];
+    if iptables {
+        plugins.push(json!({ "type": "portmap", "capabilities": { "portMappings": true } }));
+    }
+    let name = format!("pandaemon-{}", paths.short);
+    let list = json!({ "cniVersion": "0.4.0", "name": name, "plugins": plugins });
+    let dir = config_dir(paths);
+    fs::create_dir_all(&dir)?;
+    fs::write(dir.join("10-pandaemon.conflist"), list.to_string())
+}
+
+fn is_range(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else {
+        return false;
+    };
+    address.parse::<Ipv4Addr>().is_ok() && bits.parse::<u8>().is_ok_and(|bits| bits <= 30)
+}

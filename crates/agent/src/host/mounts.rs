@@ -1,0 +1,97 @@
+//! The mount table: what is shared, what of ours is still mounted.
+
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags};
+
+/// One line of the mount table.
+struct Entry {
+    target: PathBuf,
+    shared: bool,
+}
+
+fn table() -> Vec<Entry> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    text.lines().filter_map(entry).collect()
+}
+
+/// Fields: id, parent, device, root, target, options, optional fields up to a dash, and more.
+fn entry(line: &str) -> Option<Entry> {
+    let mut fields = line.split(' ');
+    let target = PathBuf::from(unescape(fields.nth(4)?));
+    let shared = fields
+        .skip(1)
+        .take_while(|&field| field != "-")
+        .any(|f| f.starts_with("shared:"));
+    Some(Entry { target, shared })
+}
+
+/// The kernel writes blanks in paths as octal numbers.
+fn unescape(text: &str) -> String {
+    text.replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\134", "\\")
+}
+
+/// Whether the mount at exactly this path is shared.
+#[must_use]
+pub fn is_shared(path: &Path) -> bool {
+    table()
+        .iter()
+        .rev()
+        .find(|entry| entry.target == path)
+        .is_some_and(|entry| entry.shared)
+}
+
+/// Whether something is mounted at exactly this path.
+#[must_use]
+pub fn is_mounted(path: &Path) -> bool {
+    table().iter().any(|entry| entry.target == path)
+}
+
+/// Unmounts everything at and below a path, the innermost first.
+pub fn unmount_below(path: &Path) {
+    let mut targets: Vec<_> = table()
+        .into_iter()
+        .map(|entry| entry.target)
+        .filter(|target| target.starts_with(path))
+        .collect();
+    targets.sort_by_key(|target| std::cmp::Reverse(target.as_os_str().len()));
+    for target in targets {
+        if let Err(error) = nix::mount::umount2(&target, MntFlags::MNT_DETACH) {
+            tracing::warn!(path = %target.display(), %error, "unmount");
+        }
+    }
+}
+
+/// Mounts a file system in memory.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn mount_memory(target: &Path, size: Option<u64>) -> std::io::Result<()> {
+    let options = size.map(|size| format!("size={size}"));
+    let (none, flags) = (None::<&str>, MsFlags::MS_NOSUID | MsFlags::MS_NODEV);
+    nix::mount::mount(
+        Some("tmpfs"),
+        target,
+        Some("tmpfs"),
+        flags,
+        options.as_deref().or(none),
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::entry;
+
+    #[test]
+    fn optional_fields_tell_what_is_shared() {
+        let shared = entry("36 35 98:0 / /mnt\\0402 rw,noatime master:1 shared:7 - ext3 /dev/r rw");
+        let shared = shared.unwrap();
+        assert!(shared.shared);
+        assert_eq!(shared.target.to_str(), Some("/mnt 2"));
+        let private = entry("36 35 98:0 / /mnt rw - ext3 /dev/shared:1 rw").unwrap();
+        assert!(!private.shared);
+    }
+}

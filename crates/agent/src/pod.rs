@@ -1,0 +1,123 @@
+//! One pod on this node: what it needs, how it is started, kept and stopped.
+
+pub mod act;
+pub mod container;
+pub mod env;
+pub mod hooks;
+pub mod inputs;
+pub mod kill;
+pub mod observe;
+pub mod probes;
+pub mod resources;
+pub mod sandbox;
+pub mod security;
+pub mod start;
+pub mod status;
+pub mod view;
+pub mod worker;
+
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+/// A pod that has been checked to have a name, namespace, uid and specification.
+#[derive(Debug, Clone)]
+pub struct PodRef {
+    /// The object.
+    pub object: Pod,
+    /// Its specification.
+    pub spec: PodSpec,
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+impl PodRef {
+    /// The pod, unless a part that every stored pod has is missing.
+    #[must_use]
+    pub fn new(mut object: Pod) -> Option<Self> {
+        let spec = object.spec.take()?;
+        Some(Self {
+            name: object.metadata.name.clone()?,
+            namespace: object.metadata.namespace.clone()?,
+            uid: object.metadata.uid.clone()?,
+            spec,
+            object,
+        })
+    }
+
+    /// The whole object again.
+    #[must_use]
+    pub fn to_object(&self) -> Pod {
+        Pod {
+            spec: Some(self.spec.clone()),
+            ..self.object.clone()
+        }
+    }
+
+    /// Whether the pod uses the node's own network.
+    #[must_use]
+    pub fn host_network(&self) -> bool {
+        self.spec.host_network.unwrap_or(false)
+    }
+
+    /// A container or init container by name, and whether it is an init container.
+    #[must_use]
+    pub fn container(&self, name: &str) -> Option<(&Container, bool)> {
+        let main = self.spec.containers.iter().find(|one| one.name == name);
+        let init = || {
+            self.spec
+                .init_containers
+                .iter()
+                .flatten()
+                .find(|one| one.name == name)
+        };
+        main.map(|one| (one, false))
+            .or_else(|| init().map(|one| (one, true)))
+    }
+
+    /// All containers, init containers first.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        self.spec
+            .init_containers
+            .iter()
+            .flatten()
+            .chain(&self.spec.containers)
+    }
+
+    /// `NAME_NAMESPACE(UID)`, as messages name a pod.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}_{}({})", self.name, self.namespace, self.uid)
+    }
+
+    /// How long the pod may take to stop, in seconds: never less than one, as with the kubelet.
+    #[must_use]
+    pub fn grace_seconds(&self) -> i64 {
+        let asked = self.object.metadata.deletion_grace_period_seconds;
+        asked
+            .or(self.spec.termination_grace_period_seconds)
+            .unwrap_or(30)
+            .max(1)
+    }
+}
+
+/// The number of a port that may be given by name.
+#[must_use]
+pub fn port_number(port: &IntOrString, container: &Container) -> Option<u16> {
+    match port {
+        IntOrString::Int(number) => u16::try_from(*number).ok(),
+        IntOrString::String(name) => {
+            let ports = container.ports.iter().flatten();
+            let named = ports
+                .into_iter()
+                .find(|port| port.name.as_deref() == Some(name));
+            let number = named.map(|port| port.container_port);
+            number
+                .and_then(|number| u16::try_from(number).ok())
+                .or_else(|| name.parse().ok())
+        }
+    }
+}

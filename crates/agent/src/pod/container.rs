@@ -1,0 +1,190 @@
+//! One container: what the runtime is told about it.
+
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::{Container, VolumeMount};
+use pandaemon_cri::pb;
+use pandaemon_podsync::container_hash;
+
+use super::{
+    PodRef,
+    env::{Environment, Surroundings, environment},
+    inputs::Snapshot,
+    resources,
+    sandbox::{self, CONTAINER_NAME},
+    security,
+};
+use crate::{
+    context::Context,
+    images::Present,
+    volumes::{self, Volumes},
+};
+
+/// The annotation that says what a container was made from.
+pub const HASH: &str = "io.kubernetes.container.hash";
+/// The annotation that counts restarts.
+pub const RESTARTS: &str = "io.kubernetes.container.restartCount";
+
+/// What a container's configuration is made of.
+pub struct Recipe<'a> {
+    /// Where it will run.
+    pub context: &'a Context,
+    /// Its pod.
+    pub pod: &'a PodRef,
+    /// The container as wanted.
+    pub container: &'a Container,
+    /// Counts the starts.
+    pub attempt: u32,
+    /// Its image.
+    pub image: &'a Present,
+    /// The pod's volumes.
+    pub volumes: &'a Volumes,
+    /// Config maps and secrets.
+    pub inputs: &'a Snapshot,
+    /// The node and the sandbox.
+    pub around: &'a Surroundings,
+}
+
+/// Where a container leaves its last words.
+#[must_use]
+pub fn termination_log(context: &Context, pod: &PodRef, name: &str, attempt: u32) -> PathBuf {
+    context
+        .paths
+        .pod(&pod.uid)
+        .join("containers")
+        .join(name)
+        .join(format!("{attempt}.log"))
+}
+
+/// The pod's `/etc/hosts` on the node.
+#[must_use]
+pub fn hosts_file(context: &Context, pod: &PodRef) -> PathBuf {
+    context.paths.pod(&pod.uid).join("etc-hosts")
+}
+
+impl Recipe<'_> {
+    /// The container's configuration.
+    ///
+    /// # Errors
+    /// The words of `CreateContainerConfigError`.
+    pub fn config(&self) -> Result<pb::ContainerConfig, String> {
+        let container = self.container;
+        let env = environment(self.pod, container, self.inputs, self.around)?;
+        let mut labels = sandbox::labels(self.pod);
+        labels.insert(CONTAINER_NAME.to_owned(), container.name.clone());
+        let image = container.image.clone().unwrap_or_default();
+        let annotations = [
+            (HASH, container_hash(&container.name, &image)),
+            (RESTARTS, self.attempt.to_string()),
+        ];
+        let security = security::container(self.pod, container, &self.image.user)?;
+        let expand = |texts: &Option<Vec<String>>| -> Vec<String> {
+            texts
+                .iter()
+                .flatten()
+                .map(|text| env.expand(text))
+                .collect()
+        };
+        Ok(pb::ContainerConfig {
+            metadata: Some(pb::ContainerMetadata {
+                name: container.name.clone(),
+                attempt: self.attempt,
+            }),
+            image: Some(pb::ImageSpec {
+                image: self.image.id.clone(),
+                user_specified_image: image,
+                ..pb::ImageSpec::default()
+            }),
+            command: expand(&container.command),
+            args: expand(&container.args),
+            working_dir: container.working_dir.clone().unwrap_or_default(),
+            mounts: self.mounts(&env)?,
+            labels,
+            annotations: annotations
+                .map(|(key, value)| (key.to_owned(), value))
+                .into(),
+            log_path: format!("{}/{}.log", container.name, self.attempt),
+            stdin: container.stdin.unwrap_or(false),
+            stdin_once: container.stdin_once.unwrap_or(false),
+            tty: container.tty.unwrap_or(false),
+            linux: Some(pb::LinuxContainerConfig {
+                resources: Some(resources::container(
+                    self.pod,
+                    container,
+                    self.context.machine.memory,
+                )),
+                security_context: Some(security),
+            }),
+            envs: pairs(env),
+            ..pb::ContainerConfig::default()
+        })
+    }
+
+    fn mounts(&self, env: &Environment) -> Result<Vec<pb::Mount>, String> {
+        let given = self.container.volume_mounts.iter().flatten();
+        let mut mounts = given
+            .map(|mount| self.mount(mount, env))
+            .collect::<Result<Vec<_>, _>>()?;
+        let words = self.container.termination_message_path.as_deref();
+        let words = words
+            .filter(|path| !path.is_empty())
+            .unwrap_or("/dev/termination-log");
+        let log = termination_log(self.context, self.pod, &self.container.name, self.attempt);
+        let hosts = hosts_file(self.context, self.pod);
+        for (inside, outside) in [(words, log.as_path()), ("/etc/hosts", hosts.as_path())] {
+            if !mounts.iter().any(|mount| mount.container_path == inside) {
+                mounts.push(plain(inside, outside));
+            }
+        }
+        Ok(mounts)
+    }
+
+    fn mount(&self, mount: &VolumeMount, env: &Environment) -> Result<pb::Mount, String> {
+        let missing = || {
+            format!(
+                "cannot find volume {:?} to mount into container",
+                mount.name
+            )
+        };
+        let volume = self.volumes.get(&mount.name).ok_or_else(missing)?;
+        let expanded = mount.sub_path_expr.as_ref().map(|text| env.expand(text));
+        let sub = expanded
+            .or_else(|| mount.sub_path.clone())
+            .filter(|sub| !sub.is_empty());
+        let host_path = match sub {
+            None => volume.path.clone(),
+            Some(sub) => volumes::inside(&volume.path, &sub)?,
+        };
+        let propagation = match mount.mount_propagation.as_deref() {
+            Some("HostToContainer") => pb::MountPropagation::PropagationHostToContainer,
+            Some("Bidirectional") => pb::MountPropagation::PropagationBidirectional,
+            _ => pb::MountPropagation::PropagationPrivate,
+        };
+        let inside = match mount.mount_path.starts_with('/') {
+            true => mount.mount_path.clone(),
+            false => format!("/{}", mount.mount_path),
+        };
+        Ok(pb::Mount {
+            container_path: inside,
+            host_path: host_path.to_string_lossy().into_owned(),
+            readonly: volume.read_only || mount.read_only.unwrap_or(false),
+            propagation: propagation.into(),
+            ..pb::Mount::default()
+        })
+    }
+}
+
+fn plain(inside: &str, outside: &Path) -> pb::Mount {
+    pb::Mount {
+        container_path: inside.to_owned(),
+        host_path: outside.to_string_lossy().into_owned(),
+        ..pb::Mount::default()
+    }
+}
+
+fn pairs(env: Environment) -> Vec<pb::KeyValue> {
+    env.into_pairs()
+        .into_iter()
+        .map(|(key, value)| pb::KeyValue { key, value })
+        .collect()
+}

@@ -1,0 +1,222 @@
+//! A pod's status as the API holds it.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use pandaemon_podsync::{Condition, ContainerStatus, Millis, Phase, PodStatus, State, Terminated};
+use serde_json::{Map, Value, json};
+
+use super::{PodRef, resources};
+
+/// Conditions that this agent writes; others in the object are kept.
+const OURS: [&str; 5] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+];
+
+fn time(millis: Millis) -> Value {
+    if millis <= 0 {
+        return Value::Null;
+    }
+    let time = Timestamp::from_millisecond(millis).unwrap_or_default();
+    json!(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// The status to write. Absent parts are null, so that a merge removes them.
+#[must_use]
+pub fn render(
+    pod: &PodRef,
+    status: &PodStatus,
+    previous: &Value,
+    address: IpAddr,
+    runtime: &str,
+    now: Millis,
+) -> Value {
+    let ips = if pod.host_network() {
+        let started = status.phase != Phase::Pending
+            || status
+                .conditions
+                .iter()
+                .any(|one| one.kind == OURS[0] && one.holds);
+        if started {
+            vec![address.to_string()]
+        } else {
+            Vec::new()
+        }
+    } else {
+        status.ips.clone()
+    };
+    let text = |text: &str| {
+        if text.is_empty() {
+            Value::Null
+        } else {
+            json!(text)
+        }
+    };
+    let start = previous
+        .get("startTime")
+        .filter(|start| !start.is_null())
+        .cloned();
+    let list = |statuses: &[ContainerStatus]| -> Value {
+        if statuses.is_empty() {
+            return Value::Null;
+        }
+        statuses.iter().map(|one| container(one, runtime)).collect()
+    };
+    json!({
+        "phase": format!("{:?}", status.phase),
+        "reason": text(&status.reason),
+        "message": text(&status.message),
+        "conditions": conditions(pod, status, previous, now),
+        "hostIP": address.to_string(),
+        "hostIPs": [{ "ip": address.to_string() }],
+        "podIP": ips.first().map_or(Value::Null, |ip| json!(ip)),
+        "podIPs": if ips.is_empty() { Value::Null } else {
+            ips.iter().map(|ip| json!({ "ip": ip })).collect()
+        },
+        "startTime": start.unwrap_or_else(|| time(now)),
+        "initContainerStatuses": list(&status.init),
+        "containerStatuses": list(&status.main),
+        "qosClass": resources::qos(pod).name(),
+    })
+}
+
+fn container(status: &ContainerStatus, runtime: &str) -> Value {
+    let id = |id: &str| {
+        if id.is_empty() {
+            String::new()
+        } else {
+            format!("{runtime}://{id}")
+        }
+    };
+    let ended = |end: &Terminated| {
+        let mut ended = Map::new();
+        ended.insert("exitCode".into(), json!(end.exit_code));
+        ended.insert("reason".into(), json!(end.reason));
+        if !end.message.is_empty() {
+            ended.insert("message".into(), json!(end.message));
+        }
+        ended.insert("startedAt".into(), time(end.started_at));
+        ended.insert("finishedAt".into(), time(end.finished_at));
+        ended.insert("containerID".into(), json!(id(&end.id)));
+        json!({ "terminated": ended })
+    };
+    let state = match &status.state {
+        State::Waiting { reason, message } if message.is_empty() => {
+            json!({ "waiting": { "reason": reason } })
+        }
+        State::Waiting { reason, message } => {
+            json!({ "waiting": { "reason": reason, "message": message } })
+        }
+        State::Running { started_at } => json!({ "running": { "startedAt": time(*started_at) } }),
+        State::Terminated(end) => ended(end),
+    };
+    let mut rendered = json!({
+        "name": status.name,
+        "image": status.image,
+        "imageID": status.image_id,
+        "restartCount": status.restarts,
+        "ready": status.ready,
+        "started": status.started,
+        "state": state,
+        "lastState": status.last.as_ref().map_or_else(|| json!({}), ended),
+    });
+    if !status.id.is_empty() {
+        rendered["containerID"] = json!(id(&status.id));
+    }
+    rendered
+}
+
+/// Our conditions, each with the time of its last change, and then those of others.
+fn conditions(pod: &PodRef, status: &PodStatus, previous: &Value, now: Millis) -> Value {
+    let old = |kind: &str| {
+        let list = previous.get("conditions")?.as_array()?;
+        list.iter()
+            .find(|one| one.get("type").and_then(Value::as_str) == Some(kind))
+    };
+    let mut all: Vec<Value> = status
+        .conditions
+        .iter()
+        .map(|one| condition(one, old(one.kind), now))
+        .collect();
+    let theirs = pod
+        .object
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    let theirs = theirs.filter(|one| !OURS.contains(&one.type_.as_str()));
+    all.extend(theirs.filter_map(|one| serde_json::to_value(one).ok()));
+    Value::Array(all)
+}
+
+fn condition(condition: &Condition, old: Option<&Value>, now: Millis) -> Value {
+    let sign = if condition.holds { "True" } else { "False" };
+    let unchanged = old.filter(|old| old.get("status").and_then(Value::as_str) == Some(sign));
+    let since = unchanged
+        .and_then(|old| old.get("lastTransitionTime"))
+        .cloned();
+    let mut rendered = json!({
+        "type": condition.kind,
+        "status": sign,
+        "lastProbeTime": null,
+        "lastTransitionTime": since.unwrap_or_else(|| time(now)),
+    });
+    if !condition.reason.is_empty() {
+        rendered["reason"] = json!(condition.reason);
+    }
+    if !condition.message.is_empty() {
+        rendered["message"] = json!(condition.message);
+    }
+    rendered
+}
+
+#[cfg(test)]
+mod tests {
+    use pandaemon_podsync::{Memory, Observed, plan};
+    use serde_json::{Value, json};
+
+    use super::{PodRef, render};
+    use crate::pod::view;
+
+    #[test]
+    fn a_waiting_pod_in_the_apis_form() {
+        let object = json!({
+            "metadata": {"name": "p", "namespace": "n", "uid": "u"},
+            "spec": {"containers": [{"name": "c", "image": "i:1"}]},
+            "status": {"conditions": [{"type": "Other", "status": "True"},
+                {"type": "PodScheduled", "status": "True",
+                    "lastTransitionTime": "2020-01-01T00:00:00Z"}]}});
+        let previous = object["status"].clone();
+        let pod = PodRef::new(serde_json::from_value(object).unwrap()).unwrap();
+        let view = view::view(&pod, false);
+        let plan = plan(&view, &Observed::default(), &Memory::default(), 1_000_000);
+        let address = "10.0.0.1".parse().unwrap();
+        let got = render(
+            &pod,
+            &plan.status,
+            &previous,
+            address,
+            "containerd",
+            1_000_000,
+        );
+        assert_eq!(got["phase"], "Pending");
+        assert_eq!(got["startTime"], "1970-01-01T00:16:40Z");
+        assert_eq!(got["podIP"], Value::Null);
+        let first = &got["containerStatuses"][0];
+        assert_eq!(
+            first["state"],
+            json!({"waiting": {"reason": "ContainerCreating"}})
+        );
+        assert_eq!(
+            (&first["image"], &first["lastState"]),
+            (&json!("i:1"), &json!({}))
+        );
+        let conditions = got["conditions"].as_array().unwrap();
+        assert_eq!(conditions.len(), 6);
+        assert_eq!(conditions[4]["lastTransitionTime"], "2020-01-01T00:00:00Z");
+        assert_eq!(conditions[5]["type"], "Other");
+    }
+}

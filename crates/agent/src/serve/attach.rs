@@ -1,0 +1,117 @@
+//! `attach`: the streams of a container's own process.
+//!
+//! They belong to the runtime, so this goes through CRI's streaming server, by the one of its
+//! protocols that we share with it: WebSocket, version 4.
+
+use futures::{SinkExt as _, StreamExt as _};
+use http::{HeaderValue, Request, StatusCode};
+use hyper::body::Incoming;
+use pandaemon_cri::pb;
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
+
+use super::{
+    Answer, Refusal, Scene, find, is_set, running,
+    socket::{self, Input, Receiver, STDIN, Sender},
+};
+
+pub(super) async fn serve(
+    scene: &Scene,
+    mut request: Request<Incoming>,
+    namespace: &str,
+    name: &str,
+    container: &str,
+) -> Result<Answer, Refusal> {
+    let pod = find(scene, namespace, name, container)?;
+    let uri = request.uri().clone();
+    let on = |short: &str, long: &str| is_set(&uri, short) || is_set(&uri, long);
+    let tty = pod
+        .container(container)
+        .is_some_and(|(one, _)| one.tty == Some(true));
+    let attach = pb::AttachRequest {
+        container_id: running(scene, &pod, container).await?,
+        stdin: on("stdin", "input"),
+        stdout: on("stdout", "output"),
+        stderr: on("stderr", "error") && !tty,
+        tty,
+    };
+    let url = scene.context.runtime.attach_url(attach).await;
+    let url = url.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let (answer, upgrade) = socket::accept(&mut request)?;
+    pandaemon_runtime::spawn("attach", async move {
+        let (sender, receiver) = match socket::open(upgrade).await {
+            Ok(both) => both,
+            Err(error) => return tracing::debug!(%error, "upgrade"),
+        };
+        bridge(&url, sender, receiver).await;
+    });
+    Ok(answer)
+}
+
+async fn bridge(url: &str, mut sender: Sender, mut receiver: Receiver) {
+    let mut runtime = match connect(url).await {
+        Ok(runtime) => runtime,
+        Err(words) => return sender.finish(&socket::failed(&words)).await,
+    };
+    loop {
+        tokio::select! {
+            message = runtime.next() => match message {
+                Some(Ok(Message::Binary(bytes))) => {
+                    let Some((&channel, rest)) = bytes.split_first() else { continue };
+                    if !sender.send(channel, rest).await {
+                        break;
+                    }
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                Some(Ok(_)) => (),
+            },
+            input = receiver.next() => {
+                let message = match input {
+                    Some(Input::Stdin(bytes)) => framed(STDIN, &bytes),
+                    Some(Input::Resize(width, height)) => {
+                        framed(4, format!("{{\"Width\":{width},\"Height\":{height}}}").as_bytes())
+                    }
+                    Some(Input::StdinEnd) => continue,
+                    None => break,
+                };
+                if runtime.send(message).await.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+    let _ = runtime.close(None).await;
+    sender.finish(&socket::ended(0)).await;
+}
+
+fn framed(channel: u8, bytes: &[u8]) -> Message {
+    let mut message = Vec::with_capacity(bytes.len() + 1);
+    message.push(channel);
+    message.extend_from_slice(bytes);
+    Message::Binary(message.into())
+}
+
+type Runtime = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
+
+async fn connect(url: &str) -> Result<Runtime, String> {
+    let uri: http::Uri = url
+        .parse()
+        .map_err(|_| "the runtime's address is odd".to_owned())?;
+    let (host, port) = (
+        uri.host().unwrap_or("127.0.0.1"),
+        uri.port_u16().unwrap_or(80),
+    );
+    let stream = tokio::net::TcpStream::connect((host, port)).await;
+    let stream = stream.map_err(|error| format!("reach the runtime's streams: {error}"))?;
+    let mut request = url
+        .replacen("http", "ws", 1)
+        .into_client_request()
+        .map_err(|error| error.to_string())?;
+    let protocol = HeaderValue::from_static("v4.channel.k8s.io");
+    request
+        .headers_mut()
+        .insert("Sec-WebSocket-Protocol", protocol);
+    let connected = tokio_tungstenite::client_async(request, stream).await;
+    connected
+        .map(|(socket, _)| socket)
+        .map_err(|error| format!("attach: {error}"))
+}

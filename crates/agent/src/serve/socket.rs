@@ -1,0 +1,191 @@
+//! The WebSocket side of exec and attach: Kubernetes' remote command protocol, versions 4 and 5.
+//!
+//! Every message begins with a byte that names its channel. Version 5 adds a message that says
+//! that a channel has ended, without which a command could never see the end of its input.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures::{
+    SinkExt as _, StreamExt as _,
+    stream::{SplitSink, SplitStream},
+};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{
+    body::Incoming,
+    upgrade::{OnUpgrade, Upgraded},
+};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, handshake::derive_accept_key, protocol::Role},
+};
+
+use super::{Answer, Refusal};
+
+/// Channels of the protocol.
+pub(super) const STDIN: u8 = 0;
+pub(super) const STDOUT: u8 = 1;
+pub(super) const STDERR: u8 = 2;
+const ERROR: u8 = 3;
+const RESIZE: u8 = 4;
+const CLOSE: u8 = 255;
+
+const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+
+/// Something that the client sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// Input for the command.
+    Stdin(Bytes),
+    /// The input has ended.
+    StdinEnd,
+    /// The terminal's new size: width and height.
+    Resize(u32, u32),
+}
+
+/// Answers the handshake; the second part becomes the connection.
+pub(super) fn accept(request: &mut Request<Incoming>) -> Result<(Answer, OnUpgrade), Refusal> {
+    let bad = |words: &str| (StatusCode::BAD_REQUEST, words.to_owned());
+    let headers = request.headers();
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or_else(|| {
+        bad("only WebSocket connections are served; use a client that speaks v5.channel.k8s.io")
+    })?;
+    let accept = derive_accept_key(key.as_bytes());
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    let offered: Vec<&str> = offered
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(',').map(str::trim))
+        .collect();
+    let protocol = PROTOCOLS.into_iter().find(|one| offered.contains(one));
+    let protocol = protocol.ok_or_else(|| bad("none of the offered protocols is served"))?;
+    let upgrade = hyper::upgrade::on(request);
+    let mut answer = Response::new(Empty::new().map_err(|never| match never {}).boxed());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = answer.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(
+        header::SEC_WEBSOCKET_PROTOCOL,
+        HeaderValue::from_static(protocol),
+    );
+    let accept = HeaderValue::from_str(&accept).map_err(|_| bad("the handshake's key is odd"))?;
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Ok((answer, upgrade))
+}
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// The connection as its two directions.
+pub(super) async fn open(upgrade: OnUpgrade) -> Result<(Sender, Receiver), hyper::Error> {
+    let stream = TokioIo::new(upgrade.await?);
+    let socket: Socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+    let (sink, stream) = socket.split();
+    Ok((Sender(sink), Receiver(stream)))
+}
+
+/// The direction to the client.
+pub(super) struct Sender(SplitSink<Socket, Message>);
+
+/// The direction from the client.
+pub(super) struct Receiver(SplitStream<Socket>);
+
+impl Sender {
+    /// Sends bytes on a channel; false when the client is gone.
+    pub(super) async fn send(&mut self, channel: u8, bytes: &[u8]) -> bool {
+        let mut message = BytesMut::with_capacity(bytes.len() + 1);
+        message.put_u8(channel);
+        message.put_slice(bytes);
+        self.0.send(Message::Binary(message.freeze())).await.is_ok()
+    }
+
+    /// Says how it ended, and ends the connection.
+    pub(super) async fn finish(mut self, status: &Value) {
+        let _ = self.send(ERROR, status.to_string().as_bytes()).await;
+        let _ = self.0.close().await;
+    }
+}
+
+impl Receiver {
+    /// The next thing that the client says; `None` when it is gone.
+    pub(super) async fn next(&mut self) -> Option<Input> {
+        loop {
+            match self.0.next().await? {
+                Ok(Message::Binary(bytes)) => {
+                    if let Some(input) = parse(bytes) {
+                        return Some(input);
+                    }
+                }
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => (),
+            }
+        }
+    }
+}
+
+fn parse(mut message: Bytes) -> Option<Input> {
+    if message.is_empty() {
+        return None;
+    }
+    let rest = message.split_off(1);
+    match message[0] {
+        STDIN => Some(Input::Stdin(rest)),
+        CLOSE => (rest.first() == Some(&STDIN)).then_some(Input::StdinEnd),
+        RESIZE => {
+            let size: Value = serde_json::from_slice(&rest).ok()?;
+            let side = |name: &str| u32::try_from(size.get(name)?.as_u64()?).ok();
+            Some(Input::Resize(side("Width")?, side("Height")?))
+        }
+        _ => None,
+    }
+}
+
+/// The last message after a command that ended with this code.
+pub(super) fn ended(code: u32) -> Value {
+    if code == 0 {
+        return json!({ "metadata": {}, "status": "Success" });
+    }
+    json!({
+        "metadata": {},
+        "status": "Failure",
+        "message": format!("command terminated with non-zero exit code: exit status {code}"),
+        "reason": "NonZeroExitCode",
+        "details": { "causes": [{ "reason": "ExitCode", "message": code.to_string() }] },
+    })
+}
+
+/// The last message when it did not work at all.
+pub(super) fn failed(words: &str) -> Value {
+    json!({
+        "metadata": {},
+        "status": "Failure",
+        "message": words,
+        "reason": "InternalError",
+        "details": { "causes": [{ "message": words }] },
+        "code": 500,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{Input, ended, parse};
+
+    #[test]
+    fn messages_of_the_protocol() {
+        let stdin = parse(Bytes::from_static(b"\0hello"));
+        assert_eq!(stdin, Some(Input::Stdin(Bytes::from_static(b"hello"))));
+        assert_eq!(parse(Bytes::from_static(b"\xff\0")), Some(Input::StdinEnd));
+        assert_eq!(parse(Bytes::from_static(b"\xff\x01")), None);
+        let resize = parse(Bytes::from_static(b"\x04{\"Width\":80,\"Height\":24}"));
+        assert_eq!(resize, Some(Input::Resize(80, 24)));
+        assert_eq!(parse(Bytes::from_static(b"")), None);
+    }
+
+    #[test]
+    fn an_exit_code_is_a_cause() {
+        assert_eq!(ended(0)["status"], "Success");
+        assert_eq!(ended(3)["details"]["causes"][0]["message"], "3");
+    }
+}

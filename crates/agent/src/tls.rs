@@ -1,0 +1,142 @@
+//! TLS: one provider, the agent's identities, and the few places where nobody is verified.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+    server::WebPkiClientVerifier,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// Accepts any certificate: for probes, as the kubelet does, and for fetching the CA certificate,
+/// which is then checked against the token's digest.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Speaks TLS without verifying whom with.
+///
+/// # Errors
+/// When the other side does not speak it.
+pub async fn unverified(stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>, String> {
+    let provider = provider();
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_no_client_auth();
+    connect(config, stream, host).await
+}
+
+/// Speaks TLS with a server whose certificate this CA signed.
+///
+/// # Errors
+/// When it did not, or the other side does not speak TLS.
+pub async fn verified(
+    stream: TcpStream,
+    host: &str,
+    ca_pem: &str,
+) -> Result<TlsStream<TcpStream>, String> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots(ca_pem).map_err(|error| error.to_string())?)
+        .with_no_client_auth();
+    connect(config, stream, host).await
+}
+
+async fn connect(
+    config: ClientConfig,
+    stream: TcpStream,
+    host: &str,
+) -> Result<TlsStream<TcpStream>, String> {
+    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+        .map_err(|error| error.to_string())?;
+    let connector = TlsConnector::from(Arc::new(config));
+    connector
+        .connect(name, stream)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+fn roots(ca_pem: &str) -> anyhow::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        roots.add(certificate.context("read the CA certificate")?)?;
+    }
+    Ok(roots)
+}
+
+/// The DER form of the first certificate.
+///
+/// # Errors
+/// When there is none.
+pub fn first_certificate(pem: &str) -> anyhow::Result<CertificateDer<'static>> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).context("read a certificate")
+}
+
+/// A server that shows this certificate and asks clients for one of this CA. A client without one
+/// is let in, and refused later for all but health checks.
+///
+/// # Errors
+/// When a certificate or the key cannot be read.
+pub fn server(certificate_pem: &str, key_pem: &str, ca_pem: &str) -> anyhow::Result<ServerConfig> {
+    let chain = CertificateDer::pem_slice_iter(certificate_pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .context("read the serving certificate")?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).context("read the serving key")?;
+    let roots = Arc::new(roots(ca_pem)?);
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
+        .allow_unauthenticated()
+        .build()?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
