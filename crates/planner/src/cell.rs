@@ -220,6 +220,7 @@ pub(crate) enum Mode {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts<'a> {
     pub(crate) hash: Option<&'a str>,
+    pub(crate) aliases: &'a [Name],
     pub(crate) template_generation: Option<i64>,
     pub(crate) generation: i64,
     pub(crate) min_ready_seconds: i64,
@@ -236,6 +237,7 @@ impl Facts<'_> {
             .label(GENERATION_LABEL)
             .and_then(|text| text.parse().ok());
         (hash.is_some() && hash == self.hash)
+            || self.aliases.iter().any(|alias| hash == Some(alias))
             || (generation.is_some() && generation == self.template_generation)
     }
 

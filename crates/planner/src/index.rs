@@ -165,6 +165,9 @@ impl Planner {
             let placement = Placement::from(&daemon_fit(&set.needs, &view));
             if place(set, &view.name, placement) {
                 self.dirty.insert(key.clone());
+            } else if self.options.verdicts {
+                set.touch(&view.name);
+                self.dirty.insert(key.clone());
             }
         }
         self.nodes.insert(Name::clone(&view.name), view);
@@ -235,7 +238,9 @@ impl Planner {
         }
         for (name, node) in &self.nodes {
             let placement = Placement::from(&daemon_fit(&set.needs, node));
-            place(set, name, placement);
+            if !place(set, name, placement) && self.options.verdicts {
+                set.touch(name);
+            }
         }
     }
 

@@ -160,14 +160,28 @@ impl Planner {
         for hash in &reckoning.renamed {
             self.relabel(set, hash, reckoning.current.as_ref(), plan);
         }
-        let known = set.current.as_ref().map(|current| &current.hash);
-        if known != reckoning.current.as_ref() {
-            set.current = reckoning.current.map(|hash| {
-                let mould = Arc::new(Mould::new(&set.view, &hash));
-                Current { hash, mould }
-            });
-            set.touch_all();
+        let known = set
+            .current
+            .as_ref()
+            .map(|current| (&current.hash, &current.aliases));
+        if known
+            == reckoning
+                .current
+                .as_ref()
+                .map(|hash| (hash, &reckoning.renamed))
+        {
+            return;
         }
+        let aliases = reckoning.renamed;
+        set.current = reckoning.current.map(|hash| {
+            let mould = Arc::new(Mould::new(&set.view, &hash));
+            Current {
+                hash,
+                aliases,
+                mould,
+            }
+        });
+        set.touch_all();
     }
 
     fn adopt_revisions(&self, set: &Set, plan: &mut Plan) -> usize {

@@ -272,16 +272,7 @@ mod tests {
 
     #[test]
     fn hashes_are_short_texts_without_vowels() {
-        assert_eq!(
-            safe_text(1_234_567_890),
-            "vwxz245678"
-                .chars()
-                .rev()
-                .collect::<String>()
-                .chars()
-                .rev()
-                .collect::<String>()
-        );
+        assert_eq!(safe_text(1_234_567_890), "56789bcdf4");
         assert!(
             five_letters(u64::MAX)
                 .bytes()

@@ -142,6 +142,8 @@ impl Pace {
 #[derive(Debug, Clone)]
 pub(crate) struct Current {
     pub(crate) hash: Name,
+    /// Hashes of revisions with the same template: their pods are as good as new.
+    pub(crate) aliases: Vec<Name>,
     pub(crate) mould: Arc<Mould>,
 }
 
@@ -239,6 +241,10 @@ impl Set {
     pub(crate) fn facts(&self, now: Timestamp) -> Facts<'_> {
         Facts {
             hash: self.current.as_ref().map(|current| &*current.hash),
+            aliases: self
+                .current
+                .as_ref()
+                .map_or(&[], |current| &current.aliases),
             template_generation: self.view.template_generation,
             generation: self.view.generation,
             min_ready_seconds: self.view.min_ready_seconds,

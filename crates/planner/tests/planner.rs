@@ -1,0 +1,10 @@
+//! Tests of the planner: worlds as text, and properties over random ones.
+
+#[path = "planner/cases.rs"]
+mod cases;
+#[path = "planner/cluster.rs"]
+mod cluster;
+#[path = "planner/properties.rs"]
+mod properties;
+#[path = "planner/world.rs"]
+mod world;
