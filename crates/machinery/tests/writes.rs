@@ -37,6 +37,93 @@ fn the_parity_corpus() {
     all.assert_clean();
 }
 
+#[test]
+fn the_manifests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/manifests");
+    if !root.is_dir() {
+        println!("skipped: {} is not there", root.display());
+        return;
+    }
+    let mut valid = 0;
+    for file in yaml_files(&root)
+        .into_iter()
+        .chain(yaml_files(&root.join("companions")))
+    {
+        for answer in apply_manifest(&file) {
+            assert_eq!(answer, "", "{}", file.display());
+            valid += 1;
+        }
+    }
+    assert!(valid > 25, "only {valid} documents");
+    let labels = "spec.template.metadata.labels: Invalid value: map[string]string(nil): `selector` does \
+                  not match template `labels`";
+    let image = "spec.template.spec.containers[0].image: Required value";
+    let broken = [
+        ("003-fluentd-tolerations-in-container", String::new()),
+        (
+            "003-ha-agent-container-restartpolicy",
+            "spec.template.spec.containers[0].restartPolicy: Forbidden: may not be set for non-init \
+             containers"
+                .to_owned(),
+        ),
+        ("004-gpu-monitor-no-template-labels", labels.to_owned()),
+        ("004-secure-daemonset-no-selector", labels.to_owned()),
+        ("004-cost-optimized-no-selector-no-image", format!("[{labels}, {image}]")),
+        ("004-optimized-daemonset-no-selector-no-image", format!("[{labels}, {image}]")),
+    ];
+    for (name, expected) in broken {
+        let answers = apply_manifest(&root.join(format!("broken/{name}.yaml")));
+        let last = answers.last().map(String::as_str).unwrap_or_default();
+        assert!(last.ends_with(&expected), "{name}: {last}");
+        assert_eq!(last.is_empty(), expected.is_empty(), "{name}: {last}");
+    }
+}
+
+fn yaml_files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a file").path()).collect();
+    files.retain(|file| file.extension().is_some_and(|e| e == "yaml"));
+    files.sort();
+    files
+}
+
+/// What the server says to each document of a kind that it serves: nothing, or why not.
+fn apply_manifest(file: &Path) -> Vec<String> {
+    let text = format!("\n{}", fs::read_to_string(file).expect("a manifest"));
+    let mut answers = Vec::new();
+    for document in text.split("\n---") {
+        let object: Value = serde_saphyr::from_str(document).expect("YAML");
+        let version = object["apiVersion"].as_str().unwrap_or_default();
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let kind = object["kind"].as_str().unwrap_or_default();
+        let Some(kind) = catalogue::find_kind(group, version, kind) else {
+            continue;
+        };
+        let namespace = object["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or("default");
+        let target = Target {
+            kind,
+            namespace: namespace.to_owned(),
+            name: String::new(),
+            subresource: String::new(),
+        };
+        let result = create(
+            &target,
+            document.as_bytes(),
+            Media::Yaml,
+            FieldValidation::Ignore,
+        );
+        answers.push(
+            result
+                .err()
+                .map(|status| status.message)
+                .unwrap_or_default(),
+        );
+    }
+    answers
+}
+
 #[derive(Debug, Default)]
 struct Outcome {
     steps: usize,

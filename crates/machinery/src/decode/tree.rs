@@ -43,8 +43,11 @@ pub(super) fn from_yaml(body: &[u8]) -> Result<Parsed, String> {
     let wrong = |why: String| format!("error converting YAML to JSON: yaml: {why}");
     let text =
         std::str::from_utf8(body).map_err(|_| wrong("invalid leading UTF-8 octet".into()))?;
-    let options =
-        serde_saphyr::options! { duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins };
+    // Go's parser reads YAML 1.1: file modes such as `0640` are octal.
+    let options = serde_saphyr::options! {
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
+        legacy_octal_numbers: true,
+    };
     let mut duplicates = Vec::new();
     let value = serde_saphyr::with_deserializer_from_str_with_options(text, options, |reader| {
         Node {
