@@ -1,4 +1,5 @@
-//! Which kinds the server serves, by aggregated discovery: what the garbage collector and the namespace loop work on.
+//! Which kinds the server serves, by discovery: what the garbage collector and the namespace loop work on. Aggregated
+//! discovery answers with two requests; servers that do not know it are asked for each group.
 //!
 //! Only the preferred version of each group is looked at, as all versions show the same objects.
 
@@ -6,11 +7,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use http::{Request, header};
 use kube::Client;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::meta::Key;
 
-const ACCEPT: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const ACCEPT: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
 /// A kind that can be listed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,18 +105,79 @@ impl Kinds {
 /// Asks the server.
 ///
 /// # Errors
-/// When the server cannot be reached, or does not know aggregated discovery (Kubernetes before 1.30).
+/// When the server cannot be reached, or a group cannot be read: half an answer would look like kinds that are gone.
 pub async fn discover(client: &Client) -> kube::Result<Kinds> {
     let mut kinds = Vec::new();
     for path in ["/api", "/apis"] {
-        let request = Request::get(path)
-            .header(header::ACCEPT, ACCEPT)
-            .body(Vec::new())
-            .map_err(kube::Error::HttpError)?;
-        let groups: Groups = client.request(request).await?;
-        kinds.extend(groups.items.into_iter().flat_map(Group::into_kinds));
+        let answer: Value = get(client, path).await?;
+        if answer["kind"] == "APIGroupDiscoveryList" {
+            let groups = Groups::deserialize(answer).map_err(kube::Error::SerdeError)?;
+            kinds.extend(groups.items.into_iter().flat_map(Group::into_kinds));
+            continue;
+        }
+        for group_version in group_versions(&answer) {
+            let root = if path == "/api" { "/api" } else { "/apis" };
+            let list: Resources = get(client, &format!("{root}/{group_version}")).await?;
+            kinds.extend(list.into_kinds(&group_version));
+        }
     }
     Ok(Kinds::new(kinds))
+}
+
+async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> kube::Result<T> {
+    let request = Request::get(path)
+        .header(header::ACCEPT, ACCEPT)
+        .body(Vec::new());
+    client
+        .request(request.map_err(kube::Error::HttpError)?)
+        .await
+}
+
+/// The preferred version of each group in an APIVersions or an APIGroupList.
+fn group_versions(answer: &Value) -> Vec<String> {
+    let core = answer["versions"].as_array().into_iter().flatten().take(1);
+    let groups = answer["groups"].as_array().into_iter().flatten();
+    let preferred = groups.map(|group| &group["preferredVersion"]["groupVersion"]);
+    core.chain(preferred)
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[derive(Deserialize)]
+struct Resources {
+    #[serde(default)]
+    resources: Vec<PlainResource>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct PlainResource {
+    name: String,
+    kind: String,
+    namespaced: bool,
+    verbs: Vec<String>,
+}
+
+impl Resources {
+    fn into_kinds(self, group_version: &str) -> Vec<Kind> {
+        let (group, version) = group_version
+            .rsplit_once('/')
+            .unwrap_or(("", group_version));
+        self.resources
+            .into_iter()
+            .filter(|resource| !resource.name.contains('/'))
+            .map(|resource| Kind {
+                group: group.to_owned(),
+                version: version.to_owned(),
+                plural: resource.name,
+                kind: resource.kind,
+                namespaced: resource.namespaced,
+                verbs: resource.verbs,
+            })
+            .filter(|kind| kind.can(&["list"]))
+            .collect()
+    }
 }
 
 #[derive(Deserialize)]

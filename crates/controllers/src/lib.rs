@@ -12,7 +12,6 @@ pub mod binder;
 pub mod daemonset;
 pub mod defaults;
 pub mod endpoints;
-pub mod eventttl;
 pub mod garbagecollector;
 pub mod informer;
 pub mod kinds;
@@ -25,6 +24,8 @@ pub mod selection;
 pub mod supervise;
 pub mod views;
 pub mod watching;
+
+use std::collections::BTreeSet;
 
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 use kube::Client;
@@ -44,8 +45,6 @@ pub struct Options {
     pub ca_pem: String,
     /// Whether the server is ours: daemon pods may then be created with their node set.
     pub embedded: bool,
-    /// How patient the node life cycle is.
-    pub timing: Timing,
 }
 
 /// Runs the chosen loops until a stop is asked for. A loop that fails or panics starts again, alone.
@@ -53,34 +52,82 @@ pub struct Options {
 /// # Errors
 /// None now; a later one may need leader election.
 pub async fn run(client: Client, options: Options, stop: Shutdown) -> anyhow::Result<()> {
+    run_timed(client, options, Timing::default(), stop).await
+}
+
+/// [`run`] with a node life cycle of another patience.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_timed(
+    client: Client,
+    options: Options,
+    timing: Timing,
+    stop: Shutdown,
+) -> anyhow::Result<()> {
     let shared = Shared::start(&client, &stop);
     let loops = options.controllers.iter().map(|name| {
         let (client, shared, options) = (client.clone(), shared.clone(), options.clone());
-        let start = move |stop| start(name, client.clone(), shared.clone(), &options, stop);
+        let start = move |stop| {
+            let world = World {
+                client: client.clone(),
+                shared: shared.clone(),
+                timing,
+            };
+            start(name, world, &options, stop)
+        };
         supervise(name, stop.clone(), start)
     });
     join_all(loops).await;
     Ok(())
 }
 
-fn start(
-    name: &'static str,
+/// The names of the nodes that are ready.
+///
+/// # Errors
+/// When the server cannot be reached.
+pub async fn ready_nodes(client: &Client) -> kube::Result<BTreeSet<String>> {
+    #[derive(serde::Deserialize)]
+    struct List {
+        items: Vec<views::Node>,
+    }
+    let nodes: Option<List> = api::Rest::new(client.clone()).get("/api/v1/nodes").await?;
+    let nodes = nodes.map(|list| list.items).unwrap_or_default();
+    Ok(nodes
+        .into_iter()
+        .filter(views::Node::is_ready)
+        .map(|node| node.meta.name)
+        .collect())
+}
+
+/// What every loop may use.
+struct World {
     client: Client,
     shared: Shared,
+    timing: Timing,
+}
+
+fn start(
+    name: &'static str,
+    world: World,
     options: &Options,
     stop: Shutdown,
 ) -> BoxFuture<'static, anyhow::Result<()>> {
+    let World {
+        client,
+        shared,
+        timing,
+    } = world;
     match name {
         "namespace" => namespace::run(client, stop).boxed(),
         "serviceaccount" => defaults::run_accounts(client, stop).boxed(),
         "rootca" => defaults::run_root_ca(client, options.ca_pem.clone(), stop).boxed(),
-        "nodelifecycle" => nodelifecycle::run(client, shared, options.timing, stop).boxed(),
+        "nodelifecycle" => nodelifecycle::run(client, shared, timing, stop).boxed(),
         "daemonset" => daemonset::run(client, options.embedded, stop).boxed(),
         "binder" => binder::run(client, shared, stop).boxed(),
         "endpoints" => endpoints::run(client, shared, stop).boxed(),
         "endpointslice" => endpoints::run_slices(client, shared, stop).boxed(),
-        "garbagecollector" => garbagecollector::run(client, stop).boxed(),
         // The last of `selection::LOOPS`, which is the only source of names.
-        _ => eventttl::run(client, stop).boxed(),
+        _ => garbagecollector::run(client, stop).boxed(),
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 /// Every loop by name, in the order in which they start.
-pub const LOOPS: [&str; 10] = [
+pub const LOOPS: [&str; 9] = [
     "namespace",
     "serviceaccount",
     "rootca",
@@ -13,7 +13,6 @@ pub const LOOPS: [&str; 10] = [
     "endpoints",
     "endpointslice",
     "garbagecollector",
-    "eventttl",
 ];
 
 /// A set of loops, parsed from a comma-separated list: `*` is all, `NAME` one more, `-NAME` one less.
@@ -105,7 +104,7 @@ mod tests {
             ("binder", "binder"),
             ("binder, namespace", "namespace,binder"),
             (
-                "*,-daemonset,-eventttl,-binder",
+                "*,-daemonset,-binder",
                 "namespace,serviceaccount,rootca,nodelifecycle,endpoints,endpointslice,garbagecollector",
             ),
             ("-daemonset,binder", "binder"),

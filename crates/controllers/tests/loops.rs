@@ -1,0 +1,14 @@
+//! The loops against a server in the same process.
+
+#[path = "loops/binding.rs"]
+mod binding;
+#[path = "loops/collecting.rs"]
+mod collecting;
+#[path = "loops/defaults.rs"]
+mod defaults;
+#[path = "loops/endpoints.rs"]
+mod endpoints;
+#[path = "loops/harness.rs"]
+mod harness;
+#[path = "loops/nodes.rs"]
+mod nodes;
