@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{
     admission,
-    registry::{Call, Registry},
+    cache::KindCache,
+    object::Object,
+    registry::{Call, Registry, options::DeleteOptions},
 };
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -97,35 +99,38 @@ const EVENT_LIFE_SECONDS: i64 = 3600;
 ///
 /// # Errors
 /// What the store says.
-pub async fn expire_events(registry: &Registry, now: Timestamp) -> Result<usize> {
+pub(crate) async fn expire_events(registry: &Registry, now: Timestamp) -> Result<usize> {
     let Some(kind) = catalogue::find("", "v1", "events") else {
         return Ok(0);
     };
-    let Some(cache) = registry.cache.of(kind) else {
-        return Ok(0);
-    };
     let mut removed = 0;
-    for object in cache.every() {
-        let Ok(value) = object.value() else { continue };
-        let last = ["lastTimestamp", "eventTime"]
-            .iter()
-            .find_map(|f| value[f].as_str());
-        let last = last.or_else(|| value["metadata"]["creationTimestamp"].as_str());
-        let Some(last) = last.and_then(|text| text.parse::<Timestamp>().ok()) else {
-            continue;
-        };
-        if now.as_second() - last.as_second() < EVENT_LIFE_SECONDS {
+    for object in registry
+        .cache
+        .of(kind)
+        .into_iter()
+        .flat_map(KindCache::every)
+    {
+        let age = last_seen(&object).map_or(0, |last| now.as_second() - last.as_second());
+        if age < EVENT_LIFE_SECONDS {
             continue;
         }
         let call = Call::internal(kind, object.namespace(), object.name());
-        match registry
-            .delete(&call, &crate::registry::options::DeleteOptions::default())
-            .await
-        {
+        match registry.delete(&call, &DeleteOptions::default()).await {
             Ok(_) => removed += 1,
             Err(status) if status.code == 404 => {}
             Err(status) => return Err(status),
         }
     }
     Ok(removed)
+}
+
+/// When an event was last told.
+fn last_seen(event: &Object) -> Option<Timestamp> {
+    let value = event.value().ok()?;
+    let told = ["lastTimestamp", "eventTime"]
+        .iter()
+        .find_map(|field| value[field].as_str());
+    told.or_else(|| value["metadata"]["creationTimestamp"].as_str())?
+        .parse()
+        .ok()
 }

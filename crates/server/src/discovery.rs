@@ -61,32 +61,64 @@ fn aggregated(core: bool, version: &'static str) -> Response<Body> {
 ///
 /// # Errors
 /// 500 when a document cannot be unpacked.
-pub fn openapi(incoming: &Incoming) -> Result<Response<Body>> {
+pub fn openapi_v3(incoming: &Incoming) -> Result<Response<Body>> {
     let path = incoming.path().trim_end_matches('/');
     let Some(name) = path.strip_prefix("/openapi/v3/") else {
         return Ok(document(&Form::default(), &openapi::index()));
     };
-    let Some((packed, hash)) = openapi::document_gzip(name) else {
-        return Ok(api::text(404, "404 page not found\n"));
+    match openapi::document_gzip(name) {
+        Some((packed, hash)) => packed_document(incoming, &packed, &hash, "application/json"),
+        None => Ok(api::text(404, "404 page not found\n")),
+    }
+}
+
+/// `/openapi/v2`
+///
+/// # Errors
+/// 500 when the document cannot be unpacked.
+pub fn openapi_v2(incoming: &Incoming) -> Result<Response<Body>> {
+    let accepted = incoming
+        .headers()
+        .get(header::ACCEPT)
+        .and_then(|v| v.to_str().ok());
+    let protobuf = accepted.is_some_and(|accepted| accepted.contains("proto-openapi.spec.v2"));
+    let (packed, hash) = openapi::v2_gzip(protobuf);
+    let content_type = if protobuf {
+        openapi::V2_PROTOBUF
+    } else {
+        "application/json"
     };
+    packed_document(incoming, packed, &hash, content_type)
+}
+
+/// A document that is kept compressed, with an `ETag`.
+fn packed_document(
+    incoming: &Incoming,
+    packed: &[u8],
+    hash: &str,
+    content_type: &'static str,
+) -> Result<Response<Body>> {
     let etag = format!("\"{hash}\"");
     let known = incoming
         .headers()
         .get(header::IF_NONE_MATCH)
         .and_then(|v| v.to_str().ok());
-    if known == Some(&etag) {
-        return Ok(api::with_type(304, "application/json", Body::empty()));
-    }
-    let mut response = if accepts_gzip(incoming) {
-        let mut response = api::with_type(200, "application/json", Body::full(packed.into_owned()));
+    let mut response = if known == Some(&etag) {
+        api::with_type(304, content_type, Body::empty())
+    } else if accepts_gzip(incoming) {
+        let mut response = api::with_type(200, content_type, Body::full(packed.to_vec()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         response
     } else {
-        api::with_type(200, "application/json", Body::full(unpacked(&packed)?))
+        let text = openapi::unpack(packed).map_err(Status::internal)?;
+        api::with_type(200, content_type, Body::full(text))
     };
     let headers = response.headers_mut();
-    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    headers.insert(
+        header::VARY,
+        HeaderValue::from_static("Accept-Encoding, Accept"),
+    );
     if let Ok(etag) = HeaderValue::try_from(etag) {
         headers.insert(header::ETAG, etag);
     }
@@ -99,13 +131,6 @@ fn accepts_gzip(incoming: &Incoming) -> bool {
         .get(header::ACCEPT_ENCODING)
         .and_then(|v| v.to_str().ok());
     accepted.is_some_and(|value| value.split(',').any(|part| part.trim().starts_with("gzip")))
-}
-
-fn unpacked(packed: &[u8]) -> Result<Vec<u8>> {
-    let mut out = Vec::new();
-    let mut decoder = flate2::read::GzDecoder::new(packed);
-    std::io::Read::read_to_end(&mut decoder, &mut out).map_err(Status::internal)?;
-    Ok(out)
 }
 
 /// `/`: the paths that are served.
@@ -124,6 +149,7 @@ pub fn root() -> Value {
         "/livez",
         "/livez/ping",
         "/metrics",
+        "/openapi/v2",
         "/openapi/v3",
         "/readyz",
         "/readyz/ping",

@@ -69,8 +69,9 @@ pub fn answer(api: &Api, incoming: &Incoming) -> Result<Response<Body>> {
         ("version", "") => Ok(version(incoming)),
         ("metrics", "") => metrics(api),
         ("cacerts", "") => Ok(join::cacerts(api)),
+        ("openapi", "v2") => discovery::openapi_v2(incoming),
         ("openapi", rest) if rest == "v3" || rest.starts_with("v3/") => {
-            discovery::openapi(incoming)
+            discovery::openapi_v3(incoming)
         }
         ("", "") => {
             let form = crate::negotiate::Form {

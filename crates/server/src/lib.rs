@@ -136,7 +136,12 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         "housekeeping",
         housekeeping(Arc::clone(&registry), shutdown.clone()),
     );
-    let serve = listen::serve(listener, Arc::clone(&tls), Arc::clone(&api), shutdown.clone());
+    let serve = listen::serve(
+        listener,
+        Arc::clone(&tls),
+        Arc::clone(&api),
+        shutdown.clone(),
+    );
     let serving = pandaemon_runtime::spawn("listener", serve);
     tracing::info!(%address, "serving");
     Ok(Running {
@@ -204,6 +209,7 @@ fn outward_address() -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
+/// Learns when a store that refused to write is well again, and removes old events.
 async fn housekeeping(registry: Arc<Registry>, shutdown: Shutdown) {
     let mut rounds: u32 = 0;
     while shutdown

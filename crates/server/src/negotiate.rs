@@ -3,7 +3,11 @@
 //! Pure. Follows `k8s.io/apiserver/pkg/endpoints/handlers/negotiation`.
 
 use http::{HeaderMap, header};
-use pandaemon_machinery::{Status, decode::Media, status::Result};
+use pandaemon_machinery::{
+    Status,
+    decode::Media,
+    status::{Details, Result},
+};
 
 /// How bytes are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -208,18 +212,15 @@ pub fn content_type(headers: &HeaderMap) -> &str {
 /// 415.
 #[must_use]
 pub fn unsupported(found: &str, accepted: &str) -> Box<Status> {
-    Status::failure(
-        415,
-        "UnsupportedMediaType",
-        format!(
-            "the body of the request was in an unknown format - accepted media types include: {accepted}{}",
-            if found.is_empty() {
-                String::new()
-            } else {
-                format!(" (got {found:?})")
-            }
-        ),
-    )
+    let got = if found.is_empty() {
+        String::new()
+    } else {
+        format!(" (got {found:?})")
+    };
+    let text = format!(
+        "the body of the request was in an unknown format - accepted media types include: {accepted}{got}"
+    );
+    Status::failure(415, "UnsupportedMediaType", text).with_details(Details::default())
 }
 
 #[cfg(test)]

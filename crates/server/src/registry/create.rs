@@ -91,7 +91,19 @@ impl Registry {
                 Err(CommitError::Conflict(_)) => break,
             }
         }
-        Err(Status::already_exists(call.kind, meta::name(&value)))
+        Err(self.taken(call, meta::name(&value)))
+    }
+
+    /// 409 of a name that is in use, also by something that is going away.
+    fn taken(&self, call: &Call, name: &str) -> Box<Status> {
+        let mut status = Status::already_exists(call.kind, name);
+        let other = self
+            .find(call.kind, &call.namespace, name)
+            .and_then(|o| o.value().ok());
+        if other.is_some_and(|other| meta::is_terminating(&other)) {
+            status.message = format!("object is being deleted: {}", status.message);
+        }
+        status
     }
 
     async fn store_new(&self, call: &Call, value: &Value) -> Result<Arc<Object>, CommitError> {

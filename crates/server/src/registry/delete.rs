@@ -113,27 +113,37 @@ impl Registry {
 }
 
 fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Result<()> {
-    let pairs = [
-        (
-            "UID",
-            options.preconditions.uid.as_deref(),
-            meta::text(old, "uid"),
-        ),
-        (
-            "ResourceVersion",
-            options.preconditions.resource_version.as_deref(),
-            meta::text(old, "resourceVersion"),
-        ),
-    ];
-    for (what, wanted, found) in pairs {
-        if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
-            let why = format!(
-                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
-            );
-            return Err(Status::conflict(call.kind, &call.name, &why));
+    let refuse = |what: &str, wanted: &str, found: &str, guess: &str| {
+        let why = format!(
+            "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {guess}"
+        );
+        // Upstream names the kind here, not the resource.
+        let kind = call.kind;
+        let text = format!(
+            "Operation cannot be fulfilled on {} {:?}: {why}",
+            kind.qualified_kind(),
+            call.name
+        );
+        Status::failure(409, "Conflict", text).with_details(Details {
+            name: call.name.clone(),
+            group: kind.group.into(),
+            kind: kind.kind.into(),
+            ..Details::default()
+        })
+    };
+    let (uid, version) = (meta::text(old, "uid"), meta::text(old, "resourceVersion"));
+    match (
+        &options.preconditions.uid,
+        &options.preconditions.resource_version,
+    ) {
+        (Some(wanted), _) if wanted != uid => {
+            Err(refuse("UID", wanted, uid, "deleted and then recreated"))
         }
+        (_, Some(wanted)) if wanted != version => {
+            Err(refuse("ResourceVersion", wanted, version, "modified"))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The answer when an object is gone.

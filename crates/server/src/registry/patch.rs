@@ -6,6 +6,7 @@ use pandaemon_machinery::{
     patch,
     status::Result,
 };
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Call, Registry, Written, create, update::Change};
@@ -68,6 +69,7 @@ impl Registry {
 
     /// Server-side apply, which also makes objects.
     async fn apply(&self, call: &Call, body: &[u8]) -> Result<Written> {
+        check_applied_version(call, body)?;
         let decoded = decode::decode(call.kind, body, Media::Yaml, call.options.validation)?;
         let mut config = decoded.value;
         create::take_namespace(call, &mut config)?;
@@ -120,6 +122,29 @@ fn check_new_name(call: &Call, new: &Value) -> Result<()> {
     Err(Status::bad_request(format!(
         "the name of the object ({name}) does not match the name on the URL ({})",
         call.name
+    )))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TypeMeta {
+    #[serde(default)]
+    api_version: String,
+}
+
+/// Other bodies may leave their version out; an applied configuration says it.
+fn check_applied_version(call: &Call, body: &[u8]) -> Result<()> {
+    let read = |why: String| Status::bad_request(format!("error decoding YAML: {why}"));
+    let given: TypeMeta = match serde_json::from_slice(body) {
+        Ok(given) => given,
+        Err(_) => serde_saphyr::from_slice(body).map_err(|e| read(e.to_string()))?,
+    };
+    let (given, expected) = (given.api_version, call.kind.api_version());
+    if given == expected {
+        return Ok(());
+    }
+    Err(Status::bad_request(format!(
+        "Incorrect version specified in apply patch. Specified patch version: {given}, expected: {expected}"
     )))
 }
 

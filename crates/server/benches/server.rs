@@ -1,0 +1,114 @@
+//! Fan-out of one event to many watchers, and a create through the whole stack.
+
+use std::sync::Arc;
+
+use divan::Bencher;
+use http::Request;
+use kube::client::Body;
+use pandaemon_machinery::catalogue;
+use pandaemon_runtime::{Shutdown, metrics::Metrics};
+use pandaemon_server::{
+    Config,
+    cache::{Cache, Filter, Start, Started},
+    object, start,
+};
+use pandaemon_store::{Embedded, Entry, Event, Options, Snapshot};
+use pandaemon_types::{FieldSelector, LabelSelector};
+use serde_json::json;
+
+fn main() {
+    divan::main();
+}
+
+fn watch_node(cache: &Cache, node: &str) -> Started {
+    let kind = catalogue::find("", "v1", "pods").expect("pods are served");
+    let filter = Filter {
+        kind,
+        namespace: None,
+        labels: LabelSelector::everything(),
+        fields: FieldSelector::parse(&format!("spec.nodeName={node}")).expect("a selector"),
+    };
+    let pods = cache.of(kind).expect("pods are stored");
+    pods.watch(cache.revision(), "/pods/", filter, Start::Now)
+        .expect("a watch")
+}
+
+/// One pod event while 10,000 nodes each watch their own pods: one of them is told.
+#[divan::bench]
+fn one_event_for_one_of_10000_watchers(bencher: Bencher<'_, '_>) {
+    let cache = Cache::new(&Snapshot {
+        revision: 1,
+        entries: Default::default(),
+    });
+    let _watches: Vec<_> = (0..10_000)
+        .map(|at| watch_node(&cache, &format!("n{at}")))
+        .collect();
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "d", "labels": {"app": "web"}},
+        "spec": {"nodeName": "n7", "containers": [{"name": "c", "image": "i"}]},
+    });
+    let value = object::encode(&pod).expect("JSON");
+    let mut revision = 1;
+    bencher.bench_local(|| {
+        revision += 1;
+        let key: pandaemon_store::Key = "/pods/d/p".into();
+        let entry = Entry {
+            key,
+            value: value.clone(),
+            create_revision: 2,
+            mod_revision: revision,
+        };
+        cache.apply(&[Event {
+            revision,
+            entry: Some(entry),
+            previous: None,
+        }]);
+    });
+}
+
+fn server(runtime: &tokio::runtime::Runtime, data: &std::path::Path) -> kube::Client {
+    runtime.block_on(async {
+        let store = Embedded::open(data.join("store"), Options::default()).expect("a store");
+        let config = Config {
+            data_dir: data.to_owned(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            extra_sans: Vec::new(),
+            store: Arc::new(store),
+            metrics: Metrics::default(),
+        };
+        start(config, &Shutdown::default())
+            .await
+            .expect("a server")
+            .client()
+    })
+}
+
+async fn create(client: &kube::Client, name: String) {
+    let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+        "data": {"key": "x".repeat(1000)}});
+    let request = Request::post("/api/v1/namespaces/default/configmaps")
+        .header("content-type", "application/json")
+        .body(Body::from(value.to_string().into_bytes()))
+        .expect("a request");
+    let answer = client.send(request).await.expect("an answer");
+    assert_eq!(answer.status(), 201);
+}
+
+/// Durable creates through the whole stack, so many at once.
+#[divan::bench(args = [1, 64], sample_count = 20)]
+fn create_through_the_stack(bencher: Bencher<'_, '_>, at_once: usize) {
+    let data = tempfile::tempdir().expect("a directory");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let client = server(&runtime, data.path());
+    let mut round = 0;
+    bencher
+        .counter(divan::counter::ItemsCount::new(at_once))
+        .bench_local(|| {
+            round += 1;
+            runtime.block_on(async {
+                let all = (0..at_once).map(|at| create(&client, format!("c{round}-{at}")));
+                futures::future::join_all(all).await;
+            });
+        });
+}

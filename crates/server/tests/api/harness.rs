@@ -1,0 +1,115 @@
+//! A server in this process and a client that sends plain requests.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use http::Request;
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use pandaemon_runtime::{Shutdown, metrics::Metrics};
+use pandaemon_server::{Config, Running, start};
+use pandaemon_store::{Embedded, Options};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A server that runs as long as this value lives.
+pub struct Server {
+    /// Its in-process client.
+    pub client: kube::Client,
+    /// The server.
+    pub running: Option<Running>,
+    /// Ends it.
+    pub shutdown: Shutdown,
+    /// Its data.
+    pub data: TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shutdown.trigger();
+    }
+}
+
+/// Parses a line.
+pub fn json_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+impl Server {
+    /// Starts a server on a port of its own.
+    pub async fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let store = Embedded::open(data.path().join("store"), Options::default()).unwrap();
+        let shutdown = Shutdown::default();
+        let config = Config {
+            data_dir: data.path().to_owned(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            extra_sans: vec!["node.example".into()],
+            store: Arc::new(store),
+            metrics: Metrics::default(),
+        };
+        let running = start(config, &shutdown).await.unwrap();
+        Self {
+            client: running.client(),
+            running: Some(running),
+            shutdown,
+            data,
+        }
+    }
+
+    /// Sends a request; the answer's code and text.
+    pub async fn text(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: &Value,
+    ) -> (u16, String) {
+        let mut request = Request::builder().method(method).uri(path);
+        if !content_type.is_empty() {
+            request = request.header("content-type", content_type);
+        }
+        let body = if body.is_null() {
+            Vec::new()
+        } else {
+            serde_json::to_vec(body).unwrap()
+        };
+        let response = self
+            .client
+            .send(request.body(Body::from(body)).unwrap())
+            .await
+            .unwrap();
+        let code = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (code, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    /// Sends a request; the answer's code and JSON (or text as a string).
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: &Value,
+    ) -> (u16, Value) {
+        let (code, text) = self.text(method, path, content_type, body).await;
+        (
+            code,
+            serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        )
+    }
+
+    /// POST.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send("POST", path, "application/json", body).await
+    }
+
+    /// GET of JSON.
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        self.send("GET", path, "", &Value::Null).await
+    }
+
+    /// GET of text.
+    pub async fn get_text(&self, path: &str) -> (u16, String) {
+        self.text("GET", path, "", &Value::Null).await
+    }
+}

@@ -1,0 +1,252 @@
+//! Each verb through the whole server, in process: requests as a client sends them, answers as it sees them.
+
+use crate::harness::{Server, json_of};
+use serde_json::{Value, json};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+fn config(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}})
+}
+
+#[tokio::test]
+async fn an_object_is_made_read_replaced_patched_and_removed() {
+    let server = Server::start().await;
+    let (code, made) = server.post(MAPS, &config("c")).await;
+    assert_eq!(code, 201, "{made}");
+    assert!(!made["metadata"]["uid"].as_str().unwrap().is_empty());
+    let (code, read) = server.get(&format!("{MAPS}/c")).await;
+    assert_eq!((code, &read), (200, &made));
+    let mut wanted = read.clone();
+    wanted["data"]["a"] = "2".into();
+    let (code, replaced) = server.send("PUT", &format!("{MAPS}/c"), "", &wanted).await;
+    assert_eq!((code, &replaced["data"]["a"]), (200, &json!("2")));
+    let (code, stale) = server.send("PUT", &format!("{MAPS}/c"), "", &wanted).await;
+    assert_eq!((code, &stale["reason"]), (409, &json!("Conflict")));
+    let merge = "application/merge-patch+json";
+    let patch = json!({"data": {"b": "3"}});
+    let (code, patched) = server
+        .send("PATCH", &format!("{MAPS}/c"), merge, &patch)
+        .await;
+    assert_eq!(
+        (code, &patched["data"]),
+        (200, &json!({"a": "2", "b": "3"}))
+    );
+    let (_, again) = server
+        .send("PATCH", &format!("{MAPS}/c"), merge, &patch)
+        .await;
+    assert_eq!(
+        again["metadata"]["resourceVersion"],
+        patched["metadata"]["resourceVersion"]
+    );
+    let (code, gone) = server
+        .send("DELETE", &format!("{MAPS}/c"), "", &Value::Null)
+        .await;
+    assert_eq!((code, &gone["status"]), (200, &json!("Success")));
+    assert_eq!(server.get(&format!("{MAPS}/c")).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_dry_run_stores_nothing() {
+    let server = Server::start().await;
+    let (code, made) = server
+        .post(&format!("{MAPS}?dryRun=All"), &config("c"))
+        .await;
+    assert_eq!(code, 201);
+    assert!(made["metadata"].get("resourceVersion").is_none(), "{made}");
+    assert_eq!(server.get(&format!("{MAPS}/c")).await.0, 404);
+}
+
+#[tokio::test]
+async fn pages_show_one_state() {
+    let server = Server::start().await;
+    for at in 0..5 {
+        server.post(MAPS, &config(&format!("c{at}"))).await;
+    }
+    let (_, first) = server.get(&format!("{MAPS}?limit=2")).await;
+    server
+        .send("DELETE", &format!("{MAPS}/c3"), "", &Value::Null)
+        .await;
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    assert_eq!(first["metadata"]["remainingItemCount"], 3);
+    let (_, second) = server
+        .get(&format!("{MAPS}?limit=9&continue={token}"))
+        .await;
+    let names: Vec<_> = second["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|i| &i["metadata"]["name"])
+        .collect();
+    assert_eq!(names, ["c2", "c3", "c4"]);
+    assert_eq!(
+        first["metadata"]["resourceVersion"],
+        second["metadata"]["resourceVersion"]
+    );
+    assert!(first["items"][0].get("kind").is_none());
+}
+
+#[tokio::test]
+async fn a_watch_tells_state_changes_and_its_end() {
+    let server = Server::start().await;
+    server.post(MAPS, &config("a")).await;
+    let path = format!(
+        "{MAPS}?watch=true&timeoutSeconds=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+    );
+    let watching = server.get_text(&path);
+    let changing = async {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        server.post(MAPS, &config("b")).await;
+        server
+            .send("DELETE", &format!("{MAPS}/a"), "", &Value::Null)
+            .await;
+    };
+    let ((code, text), ()) = tokio::join!(watching, changing);
+    assert_eq!(code, 200);
+    let lines: Vec<Value> = text.lines().map(json_of).collect();
+    let shown: Vec<String> = lines
+        .iter()
+        .map(|l| {
+            format!(
+                "{} {}",
+                l["type"].as_str().unwrap(),
+                l["object"]["metadata"]["name"].as_str().unwrap_or("-")
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "ADDED a",
+            "BOOKMARK -",
+            "ADDED b",
+            "DELETED a",
+            "BOOKMARK -"
+        ]
+    );
+    assert_eq!(
+        lines[1]["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"],
+        "true"
+    );
+}
+
+#[tokio::test]
+async fn namespaces_gate_what_is_made_in_them() {
+    let server = Server::start().await;
+    let (code, status) = server
+        .post("/api/v1/namespaces/nope/configmaps", &config("c"))
+        .await;
+    assert_eq!(
+        (code, &status["message"]),
+        (404, &json!("namespaces \"nope\" not found"))
+    );
+    let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}});
+    assert_eq!(server.post("/api/v1/namespaces", &space).await.0, 201);
+    let (_, dying) = server
+        .send("DELETE", "/api/v1/namespaces/x", "", &Value::Null)
+        .await;
+    assert_eq!(dying["status"]["phase"], "Terminating");
+    let (code, status) = server
+        .post("/api/v1/namespaces/x/configmaps", &config("c"))
+        .await;
+    assert_eq!(code, 403, "{status}");
+    let done =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}, "spec": {}});
+    let (code, _) = server
+        .send("PUT", "/api/v1/namespaces/x/finalize", "", &done)
+        .await;
+    assert_eq!(code, 200);
+    assert_eq!(server.get("/api/v1/namespaces/x").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_pod_is_bound_once_and_ends_with_grace() {
+    let server = Server::start().await;
+    server
+        .post(
+            "/api/v1/namespaces/default/serviceaccounts",
+            &json!({"metadata": {"name": "default"}}),
+        )
+        .await;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let pods = "/api/v1/namespaces/default/pods";
+    let (code, made) = server.post(pods, &pod).await;
+    assert_eq!(code, 201, "{made}");
+    assert_eq!(made["spec"]["tolerations"].as_array().unwrap().len(), 2);
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"},
+        "target": {"kind": "Node", "name": "n"}});
+    let (code, answer) = server.post(&format!("{pods}/p/binding"), &binding).await;
+    assert_eq!(code, 201, "{answer}");
+    assert_eq!(
+        server.post(&format!("{pods}/p/binding"), &binding).await.0,
+        409
+    );
+    let (_, bound) = server
+        .get(&format!("{pods}?fieldSelector=spec.nodeName%3Dn"))
+        .await;
+    assert_eq!(bound["items"][0]["metadata"]["name"], "p");
+    let (code, marked) = server
+        .send("DELETE", &format!("{pods}/p"), "", &Value::Null)
+        .await;
+    assert_eq!(
+        (code, &marked["metadata"]["deletionGracePeriodSeconds"]),
+        (200, &json!(30))
+    );
+    let at_once = json!({"gracePeriodSeconds": 0});
+    assert_eq!(
+        server
+            .send("DELETE", &format!("{pods}/p"), "", &at_once)
+            .await
+            .0,
+        200
+    );
+    assert_eq!(server.get(&format!("{pods}/p")).await.0, 404);
+}
+
+#[tokio::test]
+async fn services_get_addresses_of_their_own() {
+    let server = Server::start().await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+        "spec": {"ports": [{"port": 80}]}})
+    };
+    let (code, one) = server.post(services, &service("one")).await;
+    assert_eq!(code, 201, "{one}");
+    let (_, two) = server.post(services, &service("two")).await;
+    assert!(
+        one["spec"]["clusterIP"]
+            .as_str()
+            .unwrap()
+            .starts_with("10.")
+    );
+    assert_ne!(one["spec"]["clusterIP"], two["spec"]["clusterIP"]);
+    let mut third = service("three");
+    third["spec"]["clusterIP"] = one["spec"]["clusterIP"].clone();
+    assert_eq!(server.post(services, &third).await.0, 422);
+}
+
+#[tokio::test]
+async fn bad_requests_get_a_status() {
+    let server = Server::start().await;
+    let huge = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "h"},
+        "data": {"a": "x".repeat(4 << 20)}});
+    assert_eq!(server.post(MAPS, &huge).await.0, 413);
+    assert_eq!(server.send("PUT", MAPS, "", &config("c")).await.0, 405);
+    assert_eq!(
+        server
+            .send("PATCH", &format!("{MAPS}/c"), "text/plain", &config("c"))
+            .await
+            .0,
+        415
+    );
+    assert_eq!(server.get("/api/v1/namespaces/default/podz").await.0, 404);
+    assert_eq!(server.get("/nope").await.0, 404);
+    let (code, status) = server.get(&format!("{MAPS}?labelSelector=a%20b")).await;
+    assert_eq!((code, &status["kind"]), (400, &json!("Status")));
+    let (code, text) = server.get_text("/readyz?verbose").await;
+    assert!(code == 200 && text.contains("[+]store ok"), "{text}");
+    let (_, text) = server.get_text("/metrics").await;
+    assert!(text.contains("apiserver_request_total"), "{text}");
+}
