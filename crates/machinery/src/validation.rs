@@ -15,6 +15,7 @@ mod mount;
 mod names;
 mod network;
 mod node;
+mod os;
 mod pod;
 mod pod_status;
 mod pod_update;

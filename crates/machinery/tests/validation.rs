@@ -15,60 +15,157 @@ use std::path::Path;
 
 use pandaemon_machinery::decode::{FieldValidation, Media};
 use pandaemon_machinery::validation::{FieldError, validate_create, validate_update};
-use pandaemon_machinery::{Kind, catalogue, decode, defaults, patch, strategy};
+use pandaemon_machinery::{Kind, catalogue, decode, defaults, patch, strategy, table};
 use serde_json::{Value, json};
 
-#[test]
-fn faults_are_those_of_upstream() {
+struct Case {
+    title: String,
+    input: String,
+    faults: Vec<String>,
+}
+
+fn cases() -> Vec<Case> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/validation");
-    let (mut cases, mut failed) = (0, Vec::new());
-    let mut files: Vec<_> = fs::read_dir(directory)
-        .expect("the cases")
-        .map(|entry| entry.expect("a file").path())
-        .collect();
+    let entries = fs::read_dir(directory).expect("the cases");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("a file").path()).collect();
     files.sort();
+    let mut cases = Vec::new();
     for file in files {
         let text = fs::read_to_string(&file).expect("a case file");
         for case in text.split("=== ").skip(1) {
-            cases += 1;
             let (title, rest) = case.split_once('\n').expect("a title");
-            let (input, expected) = rest.split_once("---\n").expect("the faults");
-            let got: Vec<String> = run(input).iter().map(ToString::to_string).collect();
-            let expected: Vec<&str> = expected.lines().filter(|line| !line.is_empty()).collect();
-            if got != expected {
-                let (expected, got) = (expected.join("\n  "), got.join("\n  "));
-                failed.push(format!("=== {title}\nexpected\n  {expected}\ngot\n  {got}"));
+            let (input, faults) = rest.split_once("---\n").expect("the faults");
+            cases.push(Case {
+                title: title.to_owned(),
+                input: input.to_owned(),
+                faults: faults
+                    .lines()
+                    .filter(|l| !l.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
+            });
+        }
+    }
+    cases
+}
+
+#[test]
+fn faults_are_those_of_upstream() {
+    let cases = cases();
+    assert!(cases.len() > 50, "only {} cases", cases.len());
+    let mut failed = Vec::new();
+    for case in cases {
+        let got: Vec<String> = run(&case.input).iter().map(ToString::to_string).collect();
+        if got != case.faults {
+            let (expected, got) = (case.faults.join("\n  "), got.join("\n  "));
+            failed.push(format!(
+                "=== {}\nexpected\n  {expected}\ngot\n  {got}",
+                case.title
+            ));
+        }
+    }
+    assert!(failed.is_empty(), "\n{}\n", failed.join("\n"));
+}
+
+/// Whatever a client leaves out, empties or gets wrong: no rule may fall over, and defaults are stable.
+#[test]
+fn no_hole_in_an_object_breaks_a_rule() {
+    let mut runs = 0;
+    for case in cases() {
+        let (command, body) = case.input.split_once('\n').expect("a command");
+        let body = body.split(">>>\n").next().unwrap_or_default();
+        let Some((kind, object)) = whole_object(command, body) else {
+            continue;
+        };
+        let mut pointers = Vec::new();
+        collect_pointers(&object, String::new(), &mut pointers);
+        for pointer in pointers {
+            for hole in [
+                json!(null),
+                json!({}),
+                json!([]),
+                json!(""),
+                json!(0),
+                json!(-1),
+                json!("x"),
+            ] {
+                let mut broken = object.clone();
+                *broken.pointer_mut(&pointer).expect("a place") = hole;
+                runs += usize::from(survives(kind, &broken, &pointer));
             }
         }
     }
-    assert!(cases > 50, "only {cases} cases");
-    assert!(failed.is_empty(), "\n{}\n", failed.join("\n"));
+    assert!(runs > 2000, "only {runs} bodies could be decoded");
+}
+
+/// Whether the body can be decoded; then everything that reads it must cope with it.
+fn survives(kind: &'static Kind, object: &Value, pointer: &str) -> bool {
+    let body = object.to_string();
+    let decoded = decode::decode(kind, body.as_bytes(), Media::Json, FieldValidation::Ignore);
+    let Ok(decoded) = decoded else { return false };
+    let mut new = decoded.value;
+    defaults::apply_defaults(kind, &mut new);
+    let mut again = new.clone();
+    defaults::apply_defaults(kind, &mut again);
+    assert_eq!(new, again, "defaults of {body} are not stable ({pointer})");
+    strategy::prepare_create(kind, &mut new);
+    let _ = validate_create(kind, &new);
+    for subresource in ["", "status", "finalize", "ephemeralcontainers"] {
+        let mut changed = again.clone();
+        strategy::prepare_update(kind, subresource, &new, &mut changed);
+        let _ = validate_update(kind, subresource, &new, &changed);
+    }
+    let _ = table::row(kind, &again, table::IncludeObject::None, 0);
+    true
+}
+
+fn collect_pointers(value: &Value, at: String, pointers: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let name = name.replace('~', "~0").replace('/', "~1");
+                collect_pointers(value, format!("{at}/{name}"), pointers);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                collect_pointers(value, format!("{at}/{index}"), pointers);
+            }
+        }
+        _ => {}
+    }
+    if !at.is_empty() {
+        pointers.push(at);
+    }
+}
+
+fn whole_object(command: &str, body: &str) -> Option<(&'static Kind, Value)> {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    Some(match words.as_slice() {
+        ["pod"] => (kind("v1", "pods"), pod(&yaml(body))),
+        ["daemonset"] => (kind("apps/v1", "daemonsets"), daemon_set(&yaml(body))),
+        ["create" | "update", version, plural, ..] => (kind(version, plural), yaml(body)),
+        _ => return None,
+    })
+}
+
+fn pod(spec: &Value) -> Value {
+    json!({"metadata": {"name": "p"}, "spec": spec})
+}
+
+fn daemon_set(spec: &Value) -> Value {
+    let labels = json!({"app": "a"});
+    let template = json!({"metadata": {"labels": labels}, "spec": spec});
+    let spec = json!({"selector": {"matchLabels": labels}, "template": template});
+    json!({"metadata": {"name": "ds"}, "spec": spec})
 }
 
 fn run(input: &str) -> Vec<FieldError> {
     let (command, body) = input.split_once('\n').expect("a command");
     let words: Vec<&str> = command.split_whitespace().collect();
     match words.as_slice() {
-        ["pod"] => {
-            let spec = yaml(body);
-            create(
-                "v1",
-                "pods",
-                &json!({"metadata": {"name": "p"}, "spec": spec}),
-            )
-            .1
-        }
-        ["daemonset"] => {
-            let labels = json!({"app": "a"});
-            let template = json!({"metadata": {"labels": labels}, "spec": yaml(body)});
-            let spec = json!({"selector": {"matchLabels": labels}, "template": template});
-            create(
-                "apps/v1",
-                "daemonsets",
-                &json!({"metadata": {"name": "ds"}, "spec": spec}),
-            )
-            .1
-        }
+        ["pod"] => create("v1", "pods", &pod(&yaml(body))).1,
+        ["daemonset"] => create("apps/v1", "daemonsets", &daemon_set(&yaml(body))).1,
         ["create", version, plural] => create(version, plural, &yaml(body)).1,
         ["update", version, plural, rest @ ..] => {
             let (old, change) = body.split_once(">>>\n").expect("a change");

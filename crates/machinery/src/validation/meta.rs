@@ -75,6 +75,7 @@ fn with_rule(kind: &Kind, object: &Value, rule: NameRule, faults: &mut Faults) {
         faults,
     );
     finalizers(&ROOT.child("finalizers"), metadata, faults);
+    managed_fields(&ROOT.child("managedFields"), metadata, faults);
 }
 
 /// A prefix may end with a dash: something will follow.
@@ -170,6 +171,29 @@ fn finalizers(path: &Path<'_>, metadata: &Value, faults: &mut Faults) {
             shown,
             "finalizer orphan and foregroundDeletion cannot be both set",
         );
+    }
+}
+
+fn managed_fields(path: &Path<'_>, metadata: &Value, faults: &mut Faults) {
+    for (at, entry) in metadata.items("managedFields").iter().enumerate() {
+        let path = path.index(at);
+        let operation = entry.text("operation");
+        if !matches!(operation, "Apply" | "Update") {
+            faults.invalid(
+                &path.child("operation"),
+                operation,
+                "must be `Apply` or `Update`",
+            );
+        }
+        if !matches!(entry.text("fieldsType"), "" | "FieldsV1") {
+            let shown = entry.text("fieldsType");
+            faults.invalid(&path.child("fieldsType"), shown, "must be `FieldsV1`");
+        }
+        for (field, limit) in [("manager", 128), ("subresource", 256)] {
+            if entry.text(field).len() > limit {
+                faults.too_long(&path.child(field), limit);
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::container::{self, Context};
 use super::faults::{Faults, Path, Shown};
-use super::{affinity, golang, meta, names, resources, security, spread, volume};
+use super::{affinity, golang, meta, names, os, resources, security, spread, volume};
 use crate::access::Access;
 
 const SPEC: Path<'static> = Path::root("spec");
@@ -326,11 +326,5 @@ fn last_rules(path: &Path<'_>, pod: &Value, faults: &mut Faults) {
     if let Some(overhead) = pod.field("overhead") {
         resources::list(&path.child("overhead").child("limits"), overhead, faults);
     }
-    if let Some(os) = pod.field("os") {
-        let os_path = path.child("os");
-        match os.text("name") {
-            "" => faults.required(&os_path.child("name"), "cannot be empty"),
-            name => faults.one_of(&os_path, name, &["linux", "windows"]),
-        }
-    }
+    os::os(path, pod, faults);
 }

@@ -223,8 +223,44 @@ fn config_map(path: &Path<'_>, source: &Value, faults: &mut Faults) {
 }
 
 fn ephemeral(path: &Path<'_>, source: &Value, faults: &mut Faults) {
-    if !source.has("volumeClaimTemplate") {
-        faults.required(&path.child("volumeClaimTemplate"), "");
+    let template_path = path.child("volumeClaimTemplate");
+    let Some(template) = source.field("volumeClaimTemplate") else {
+        faults.required(&template_path, "");
+        return;
+    };
+    let path = template_path.child("spec");
+    let spec = &template["spec"];
+    let modes = spec.items("accessModes");
+    if modes.is_empty() {
+        faults.required(
+            &path.child("accessModes"),
+            "at least 1 access mode is required",
+        );
+    }
+    let known = [
+        "ReadOnlyMany",
+        "ReadWriteMany",
+        "ReadWriteOnce",
+        "ReadWriteOncePod",
+    ];
+    for mode in modes.iter().filter_map(Value::as_str) {
+        faults.one_of(&path.child("accessModes"), mode, &known);
+    }
+    let resources = path.child("resources");
+    let amount_path = resources.key("storage");
+    match spec["resources"]["requests"]
+        .field("storage")
+        .map(Quantity::from_json)
+    {
+        None => faults.required(&amount_path, ""),
+        Some(Ok(amount)) if amount.is_zero() || amount.is_negative() => {
+            faults.invalid(
+                &amount_path,
+                &amount.to_string(),
+                "must be greater than zero",
+            );
+        }
+        Some(_) => {}
     }
 }
 
