@@ -66,6 +66,8 @@ pub fn prepare_update(kind: &Kind, subresource: &str, old: &Value, new: &mut Val
             keep(old, new, &["spec", "status"]);
             new.member("spec").put("ephemeralContainers", containers);
         }
+        // The server itself makes this one: the node, and the condition that tells of it.
+        "binding" => {}
         _ => keep(old, new, &["status"]),
     }
 }

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{daemon_set, qos_class, service};
+use super::{daemon_set, prepare_update, qos_class, service};
+use crate::catalogue;
 
 #[test]
 fn the_template_counts_for_itself() {
@@ -51,4 +52,26 @@ fn quality_of_service_follows_requests_and_limits() {
         qos_class(&spec(&[json!({"requests": {"cpu": "0"}})])),
         "BestEffort"
     );
+}
+
+#[test]
+fn each_door_changes_its_own_part() {
+    let kind = catalogue::find("", "v1", "pods").expect("pods are served");
+    let old = json!({"metadata": {"name": "p", "uid": "u"}, "spec": {"a": 1}, "status": {"phase": "Pending"}});
+    let wanted =
+        json!({"metadata": {"name": "p"}, "spec": {"a": 2}, "status": {"phase": "Running"}});
+    for (door, spec, phase) in [
+        ("", 2, "Pending"),
+        ("status", 1, "Running"),
+        ("binding", 2, "Running"),
+    ] {
+        let mut new = wanted.clone();
+        prepare_update(kind, door, &old, &mut new);
+        assert_eq!(
+            (&new["spec"]["a"], &new["status"]["phase"]),
+            (&json!(spec), &json!(phase)),
+            "{door}"
+        );
+        assert_eq!(new["metadata"]["uid"], "u");
+    }
 }
