@@ -52,10 +52,20 @@ pub(crate) struct UpArgs {
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) nodes: usize,
     /// Where objects, images and logs are kept; they are there again after the next `up`
-    #[arg(long, env = "PANDAEMON_DATA_DIR", default_value = "/var/lib/pandaemon", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "PANDAEMON_DATA_DIR",
+        default_value = "/var/lib/pandaemon",
+        value_name = "DIR"
+    )]
     pub(crate) data_dir: PathBuf,
     /// Where the Kubernetes API answers
-    #[arg(long, env = "PANDAEMON_LISTEN", default_value = "127.0.0.1:6443", value_name = "ADDR:PORT")]
+    #[arg(
+        long,
+        env = "PANDAEMON_LISTEN",
+        default_value = "127.0.0.1:6443",
+        value_name = "ADDR:PORT"
+    )]
     pub(crate) listen: SocketAddr,
     /// The kubeconfig to write for kubectl; it appears when the API is ready
     #[arg(long, default_value = "/etc/pandaemon/kubeconfig", value_name = "FILE")]
@@ -68,10 +78,20 @@ pub(crate) struct UpArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     /// Where objects and certificates are kept
-    #[arg(long, env = "PANDAEMON_DATA_DIR", default_value = "/var/lib/pandaemon", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "PANDAEMON_DATA_DIR",
+        default_value = "/var/lib/pandaemon",
+        value_name = "DIR"
+    )]
     pub(crate) data_dir: PathBuf,
     /// Where the Kubernetes API answers
-    #[arg(long, env = "PANDAEMON_LISTEN", default_value = "0.0.0.0:6443", value_name = "ADDR:PORT")]
+    #[arg(
+        long,
+        env = "PANDAEMON_LISTEN",
+        default_value = "0.0.0.0:6443",
+        value_name = "ADDR:PORT"
+    )]
     pub(crate) listen: SocketAddr,
     /// The kubeconfig to write for kubectl; it appears when the API is ready
     #[arg(long, default_value = "/etc/pandaemon/kubeconfig", value_name = "FILE")]
@@ -80,7 +100,12 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) tls_san: Vec<String>,
     /// Which controllers run: `*` for all, `-NAME` for all but one
-    #[arg(long, default_value = "*", value_name = "LIST", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        default_value = "*",
+        value_name = "LIST",
+        allow_hyphen_values = true
+    )]
     pub(crate) controllers: String,
 }
 
@@ -90,7 +115,12 @@ pub(crate) struct AgentArgs {
     #[arg(long, env = "PANDAEMON_SERVER", value_name = "URL")]
     pub(crate) server: String,
     /// The join token from the server's data directory
-    #[arg(long, env = "PANDAEMON_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        env = "PANDAEMON_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     #[arg(required_unless_present = "token_file")]
     pub(crate) token: Option<String>,
     /// A file with the join token
@@ -100,17 +130,31 @@ pub(crate) struct AgentArgs {
     #[arg(long, env = "PANDAEMON_NODE_NAME", value_name = "NAME")]
     pub(crate) node_name: String,
     /// Where images, volumes, logs and the node's identity are kept
-    #[arg(long, env = "PANDAEMON_DATA_DIR", default_value = "/var/lib/pandaemon-agent")]
+    #[arg(
+        long,
+        env = "PANDAEMON_DATA_DIR",
+        default_value = "/var/lib/pandaemon-agent"
+    )]
     #[arg(value_name = "DIR")]
     pub(crate) data_dir: PathBuf,
     /// Socket of a container runtime that runs already (CRI v1); without it containerd is started
     #[arg(long, value_name = "PATH")]
     pub(crate) cri_socket: Option<PathBuf>,
     /// Labels of the node: k=v,...
-    #[arg(long, value_name = "LABELS", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "LABELS",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(crate) node_labels: String,
     /// Taints of the node when it registers first: key=value:Effect,...
-    #[arg(long, value_name = "TAINTS", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "TAINTS",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(crate) node_taints: String,
     /// Image archives (OCI or docker) to import at start
     #[arg(long, env = "PANDAEMON_IMAGES", value_name = "DIR")]
@@ -118,9 +162,9 @@ pub(crate) struct AgentArgs {
     /// This node's address; without it, the one of the default route
     #[arg(long, value_name = "IP")]
     pub(crate) node_ip: Option<std::net::IpAddr>,
-    /// Addresses for this node's pods
-    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/24")]
-    pub(crate) pod_cidr: String,
+    /// Addresses for this node's pods, such as 10.85.3.0/24; without it, chosen by the node's name
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) pod_cidr: Option<String>,
     /// Parent of all cgroups of this node's pods
     #[arg(long, value_name = "PATH", default_value = "pandaemon")]
     pub(crate) cgroup_root: String,

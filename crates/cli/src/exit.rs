@@ -30,7 +30,10 @@ pub(crate) fn report(result: anyhow::Result<()>) -> ExitCode {
 }
 
 fn classify(error: &anyhow::Error) -> Failure {
-    error.chain().find_map(|cause| classify_one(cause)).unwrap_or(Failure::General)
+    error
+        .chain()
+        .find_map(|cause| classify_one(cause))
+        .unwrap_or(Failure::General)
 }
 
 fn classify_one(cause: &(dyn std::error::Error + 'static)) -> Option<Failure> {
@@ -52,8 +55,14 @@ mod tests {
     fn causes_have_their_statuses() {
         let cases: [(anyhow::Error, Failure); 4] = [
             (anyhow::anyhow!("x"), Failure::General),
-            (pandaemon_fleet::MissingTools::NotRoot.into(), Failure::Machine),
-            (pandaemon_store::Error::Locked("x".into()).into(), Failure::InUse),
+            (
+                pandaemon_fleet::MissingTools::NotRoot.into(),
+                Failure::Machine,
+            ),
+            (
+                pandaemon_store::Error::Locked("x".into()).into(),
+                Failure::InUse,
+            ),
             (
                 anyhow::Error::from(std::io::Error::from(std::io::ErrorKind::AddrInUse))
                     .context("listen"),

@@ -27,7 +27,11 @@ impl Step {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        Self { what, since: Instant::now(), bar }
+        Self {
+            what,
+            since: Instant::now(),
+            bar,
+        }
     }
 
     /// Says how far it is.
@@ -42,7 +46,11 @@ impl Step {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        say(&format!("  ok  {} ({:.2} s)", self.what, self.since.elapsed().as_secs_f64()));
+        say(&format!(
+            "  ok  {} ({:.2} s)",
+            self.what,
+            self.since.elapsed().as_secs_f64()
+        ));
     }
 }
 

@@ -33,6 +33,8 @@ pub struct AgentCommand {
     pub token: String,
     /// Where its output goes.
     pub log: PathBuf,
+    /// Where its process id is written; `nsenter` becomes the agent, so the id stays.
+    pub pid_file: PathBuf,
 }
 
 /// Runs the agent until `shutdown`, starting it again when it dies.
@@ -91,7 +93,7 @@ fn start(holder: u32, command: &AgentCommand) -> std::io::Result<Child> {
         .create(true)
         .append(true)
         .open(&command.log)?;
-    Command::new("nsenter")
+    let child = Command::new("nsenter")
         .args(["--target", &holder.to_string(), "--net", "--mount", "--uts"])
         .arg("--")
         .arg(&command.program)
@@ -102,7 +104,12 @@ fn start(holder: u32, command: &AgentCommand) -> std::io::Result<Child> {
         .stdout(log.try_clone()?)
         .stderr(log)
         .process_group(0)
-        .spawn()
+        .spawn()?;
+    std::fs::write(
+        &command.pid_file,
+        child.id().unwrap_or_default().to_string(),
+    )?;
+    Ok(child)
 }
 
 /// The program that runs now, also when its file has been replaced since.

@@ -1,0 +1,11 @@
+//! `pandaemon hollow`: pretend nodes.
+
+use pandaemon_runtime::{Shutdown, client};
+
+use crate::args::HollowArgs;
+
+/// Runs the pretend nodes until they are stopped.
+pub(crate) async fn run(args: HollowArgs, shutdown: Shutdown) -> anyhow::Result<()> {
+    let client = client::connect(Some(&args.kubeconfig)).await?;
+    pandaemon_hollow::run(client, args.hollow, shutdown).await
+}

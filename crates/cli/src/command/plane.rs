@@ -1,0 +1,148 @@
+//! The embedded control plane: store, API server and controllers in this process.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use pandaemon_controllers::{Options, Selection};
+use pandaemon_runtime::{Shutdown, metrics::Metrics};
+use pandaemon_server::{Config, Running};
+use pandaemon_store::{Embedded, Store};
+use tokio::task::JoinHandle;
+
+/// What a control plane is started with.
+#[derive(Debug)]
+pub(crate) struct PlaneConfig {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) names: Vec<String>,
+    pub(crate) controllers: Selection,
+}
+
+/// A control plane that answers.
+#[derive(Debug)]
+pub(crate) struct Plane {
+    pub(crate) api: Running,
+    store: Arc<dyn Store>,
+    controllers: JoinHandle<Option<anyhow::Result<()>>>,
+    shutdown: Shutdown,
+}
+
+/// Opens the store of a data directory; holds it against every other process.
+pub(crate) fn open_store(data_dir: &Path) -> anyhow::Result<Embedded> {
+    std::fs::create_dir_all(data_dir)
+        .with_context(|| format!("make the data directory {}", data_dir.display()))?;
+    Ok(Embedded::open(
+        data_dir.join("store"),
+        pandaemon_store::Options::default(),
+    )?)
+}
+
+impl Plane {
+    /// Starts the API server on the store, then the controllers.
+    pub(crate) async fn start(config: PlaneConfig, store: Embedded) -> anyhow::Result<Self> {
+        let metrics = Metrics::default();
+        metrics.with(|registry| store.counters().register(registry));
+        let store: Arc<dyn Store> = Arc::new(store);
+        // The parts of a control plane end one after the other, not all at the first signal.
+        let shutdown = Shutdown::default();
+        let server = Config {
+            data_dir: config.data_dir,
+            listen: config.listen,
+            extra_sans: config.names,
+            store: Arc::clone(&store),
+            metrics,
+        };
+        let api = pandaemon_server::start(server, &shutdown).await?;
+        let options = Options {
+            controllers: config.controllers,
+            ca_pem: api.ca_pem(),
+            embedded: true,
+        };
+        let loops = pandaemon_controllers::run(api.client(), options, shutdown.clone());
+        let controllers = pandaemon_runtime::spawn("controllers", loops);
+        Ok(Self {
+            api,
+            store,
+            controllers,
+            shutdown,
+        })
+    }
+
+    /// Ends watches, lets writes under way finish, closes the store.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.shutdown.trigger();
+        self.api.wait().await;
+        let loops = self.controllers.await;
+        self.store.close().await;
+        match loops {
+            Ok(Some(result)) => result.context("controllers"),
+            // A panic has been reported where it happened.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Writes the kubeconfig so that a reader sees all of it or nothing, and nobody else may read it.
+pub(crate) fn write_kubeconfig(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    let failed = || format!("write the kubeconfig {}", path.display());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(failed)?;
+    }
+    let draft = path.with_extension("new");
+    let _absent = std::fs::remove_file(&draft);
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| std::fs::rename(&draft, path))
+        .with_context(failed)
+}
+
+/// The address that a client on this machine uses for a listening address.
+pub(crate) fn local_url(address: SocketAddr) -> String {
+    let port = address.port();
+    match address.ip() {
+        ip if ip.is_unspecified() => format!("https://127.0.0.1:{port}"),
+        std::net::IpAddr::V6(ip) => format!("https://[{ip}]:{port}"),
+        std::net::IpAddr::V4(ip) => format!("https://{ip}:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listening_address_has_a_url() {
+        let cases = [
+            ("0.0.0.0:6443", "https://127.0.0.1:6443"),
+            ("[::]:1", "https://127.0.0.1:1"),
+            ("[::1]:1", "https://[::1]:1"),
+            ("10.0.0.1:443", "https://10.0.0.1:443"),
+        ];
+        for (address, url) in cases {
+            assert_eq!(local_url(address.parse().unwrap()), url);
+        }
+    }
+
+    #[test]
+    fn a_kubeconfig_is_for_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("below/kubeconfig");
+        write_kubeconfig(&path, "a").unwrap();
+        write_kubeconfig(&path, "b").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "b");
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+    }
+}
