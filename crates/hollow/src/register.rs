@@ -40,12 +40,16 @@ pub(crate) async fn register(
     each: impl Fn(),
 ) -> anyhow::Result<()> {
     let (uids, each) = (&**uids, &each);
-    stream::iter(0_u32..)
-        .zip(stream::iter(uids))
-        .map(|(index, cell)| async move {
+    stream::iter(0..fleet.count)
+        .map(|index| async move {
             let uid = patiently(|| join(client, fleet, index)).await;
             let uid = uid.with_context(|| format!("register node {}", fleet.name(index)))?;
-            cell.get_or_init(|| uid);
+            if let Some(cell) = usize::try_from(index)
+                .ok()
+                .and_then(|index| uids.get(index))
+            {
+                cell.get_or_init(|| uid);
+            }
             each();
             anyhow::Ok(())
         })
