@@ -1,0 +1,4 @@
+//! Pretend nodes from outside.
+
+#[cfg(test)]
+mod cluster;
