@@ -12,7 +12,7 @@ pub mod preempt;
 pub mod report;
 pub mod waiting;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use kube::Client;
@@ -41,7 +41,7 @@ enum Done {
     /// A binding: whether it was made.
     Bound(Key, bool),
     /// A report or a preemption.
-    Told,
+    Told(Key),
 }
 
 type Running = FuturesUnordered<BoxFuture<'static, Done>>;
@@ -51,6 +51,9 @@ struct Binder {
     cluster: Cluster,
     waiting: Waiting,
     running: Running,
+    /// Pods whose status is being written; true if they are to be tried again then. A report that arrived after a
+    /// binding would take it back in words.
+    telling: BTreeMap<Key, bool>,
     synced: (bool, bool),
 }
 
@@ -65,6 +68,7 @@ pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Resu
         cluster: Cluster::default(),
         waiting: Waiting::default(),
         running: FuturesUnordered::new(),
+        telling: BTreeMap::new(),
         synced: (false, false),
     };
     loop {
@@ -146,6 +150,10 @@ impl Binder {
     }
 
     fn attempt(&mut self, key: &Key) {
+        if let Some(again) = self.telling.get_mut(key) {
+            *again = true;
+            return;
+        }
         let Some(pod) = self.waiting.pod(key) else {
             return;
         };
@@ -171,36 +179,40 @@ impl Binder {
                 self.cluster.nominate(&pod, &node);
                 self.waiting
                     .block(&pod, Blocked::on(&pod, Some(&node)), now);
-                self.running.push(
-                    async move {
-                        actor.preempt(&pod, &node, &victims, &message).await;
-                        Done::Told
-                    }
-                    .boxed(),
-                );
+                self.tell(key, async move {
+                    actor.preempt(&pod, &node, &victims, &message).await;
+                });
             }
             Decision::No { message } => {
                 self.waiting.block(&pod, Blocked::on(&pod, None), now);
-                self.running.push(
-                    async move {
-                        actor.unschedulable(&pod, &message, None).await;
-                        Done::Told
-                    }
-                    .boxed(),
-                );
+                self.tell(key, async move {
+                    actor.unschedulable(&pod, &message, None).await;
+                });
             }
         }
     }
 
+    fn tell(&mut self, key: &Key, report: impl Future<Output = ()> + Send + 'static) {
+        self.telling.insert(key.clone(), false);
+        let key = key.clone();
+        self.running.push(report.map(|()| Done::Told(key)).boxed());
+    }
+
     fn settle(&mut self, done: Done) {
-        if let Done::Bound(key, false) = done
-            && let Some((pod, node)) = self.cluster.forget_assumed(&key)
-        {
-            self.waiting.node_changed(&node);
-            // It is tried again after its back-off, unless its deletion is on the way.
-            self.waiting.add(pod.clone());
-            self.waiting
-                .block(&pod, Blocked::on(&pod, None), Instant::now());
+        match done {
+            Done::Bound(_, true) => (),
+            Done::Bound(key, false) => {
+                let Some((pod, node)) = self.cluster.forget_assumed(&key) else { return };
+                self.waiting.node_changed(&node);
+                // It is tried again after its back-off, unless its deletion is on the way.
+                self.waiting.add(pod.clone());
+                self.waiting.block(&pod, Blocked::on(&pod, None), Instant::now());
+            }
+            Done::Told(key) => {
+                if self.telling.remove(&key) == Some(true) {
+                    self.waiting.again(&key);
+                }
+            }
         }
     }
 }

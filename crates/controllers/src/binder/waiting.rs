@@ -206,6 +206,13 @@ impl Waiting {
         }
     }
 
+    /// Try a pod that waits now.
+    pub fn again(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.get(key) {
+            self.line.insert(rank(&entry.pod));
+        }
+    }
+
     fn wake(&mut self, now: Instant) {
         while let Some((at, key)) = self.resting.first().cloned() {
             if now < at {

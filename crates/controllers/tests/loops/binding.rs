@@ -44,7 +44,7 @@ async fn pods_are_bound_or_told_why_not() {
         .delete(&format!("{PODS}/p"), json!({ "gracePeriodSeconds": 0 }))
         .await;
     let pod = plane.until(&format!("{PODS}/q"), on("n1")).await;
-    assert_eq!(condition(&pod, "PodScheduled"), "True");
+    assert_eq!(condition(&pod, "PodScheduled"), "True", "{pod:#}");
     let events = plane
         .until(
             "/api/v1/namespaces/default/events?fieldSelector=reason%3DScheduled",
