@@ -245,7 +245,6 @@ const POD: Kind = kind!("core", "Pod", "pods", "pod",
         sub("status", "Pod", READ_WRITE),
     ],
     selectable: &[
-        "spec.hostNetwork",
         "spec.nodeName",
         "spec.restartPolicy",
         "spec.schedulerName",

@@ -56,7 +56,7 @@ fn read(object: &Value, field: &str) -> String {
     match value {
         Some(Value::String(text)) => text.clone(),
         Some(scalar @ (Value::Bool(_) | Value::Number(_))) => scalar.to_string(),
-        _ if matches!(field, "spec.unschedulable" | "spec.hostNetwork") => "false".into(),
+        _ if field == "spec.unschedulable" => "false".into(),
         _ => String::new(),
     }
 }
@@ -88,7 +88,7 @@ mod tests {
             ("metadata.namespace", Some("n")),
             ("spec.nodeName", Some("a")),
             ("spec.host", Some("a")),
-            ("spec.hostNetwork", Some("true")),
+            ("spec.hostNetwork", None),
             ("status.phase", Some("")),
             ("status.podIPs", Some("1.2.3.4,::1")),
             ("spec.image", None),
