@@ -1,14 +1,15 @@
-//! An API server and all controllers in one process, without nodes: for trying out kubectl and replaying cases.
+//! An API server, all controllers and pretend nodes in one process: for trying out kubectl and replaying cases.
 //!
 //! ```text
 //! cargo run -p pandaemon-controllers --example plane -- --data-dir /tmp/plane --listen 127.0.0.1:7443 \
-//!     --write-kubeconfig /tmp/plane/kubeconfig
+//!     --write-kubeconfig /tmp/plane/kubeconfig --hollow --count 3
 //! ```
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use clap::Parser;
 use pandaemon_controllers::{Options, Selection};
+use pandaemon_hollow::HollowArgs;
 use pandaemon_runtime::{Shutdown, logs::LogArgs, metrics::Metrics};
 use pandaemon_server::Config;
 use pandaemon_store::Embedded;
@@ -27,6 +28,11 @@ struct Args {
     /// Which controllers run
     #[arg(long, default_value = "*")]
     controllers: Selection,
+    /// Also run pretend nodes
+    #[arg(long)]
+    hollow: bool,
+    #[command(flatten)]
+    nodes: HollowArgs,
     #[command(flatten)]
     logs: LogArgs,
 }
@@ -56,6 +62,10 @@ async fn main() -> anyhow::Result<()> {
         ca_pem: server.ca_pem(),
         embedded: true,
     };
+    if args.hollow {
+        let nodes = pandaemon_hollow::run(server.client(), args.nodes, shutdown.clone());
+        pandaemon_runtime::spawn("hollow", nodes);
+    }
     pandaemon_controllers::run(server.client(), options, shutdown).await?;
     server.wait().await;
     Ok(())
