@@ -19,7 +19,7 @@ const LAST_RETRY: Duration = Duration::from_secs(10);
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// Reports one pod's status.
-pub struct Reporter {
+pub(crate) struct Reporter {
     latest: watch::Sender<Value>,
     end: Option<oneshot::Sender<bool>>,
     ended: oneshot::Receiver<()>,
@@ -28,7 +28,7 @@ pub struct Reporter {
 impl Reporter {
     /// Starts reporting; the receiver shows the latest status.
     #[must_use]
-    pub fn start(
+    pub(crate) fn start(
         context: &Arc<Context>,
         pod: &Arc<PodRef>,
         previous: Value,
@@ -60,17 +60,17 @@ impl Reporter {
 
     /// The status last reported.
     #[must_use]
-    pub fn last(&self) -> Value {
+    pub(crate) fn last(&self) -> Value {
         self.latest.borrow().clone()
     }
 
     /// Reports this status as soon as possible.
-    pub fn report(&self, status: Value) {
+    pub(crate) fn report(&self, status: Value) {
         self.latest.send_replace(status);
     }
 
     /// Reports the last status and then lets the pod's object go, unless it is gone.
-    pub async fn finish(mut self, gone: bool) {
+    pub(crate) async fn finish(mut self, gone: bool) {
         if let Some(end) = self.end.take() {
             let _ = end.send(gone);
         }
@@ -93,9 +93,14 @@ impl Task {
                     if changed.is_err() {
                         return;
                     }
-                    tokio::select! {
-                        () = self.send(&mut latest) => (),
-                        Ok(true) = &mut end => return, // nobody will ask for this status
+                    match self.send_unless_gone(&mut latest, &mut end).await {
+                        Some(gone) if gone || !latest.has_changed().unwrap_or(false) => break gone,
+                        // The end was asked for, and there is a newer status to send before it.
+                        Some(_) => {
+                            self.send(&mut latest).await;
+                            break false;
+                        }
+                        None => (),
                     }
                 }
                 gone = &mut end => break gone.unwrap_or(true),
@@ -103,6 +108,26 @@ impl Task {
         };
         if !gone {
             self.delete().await;
+        }
+    }
+
+    /// Sends the latest status. Whoever ends the report meanwhile is heard (once: a oneshot must not be
+    /// asked again): when the pod is gone nobody wants the status, otherwise it is sent first.
+    async fn send_unless_gone(
+        &self,
+        latest: &mut watch::Receiver<Value>,
+        end: &mut oneshot::Receiver<bool>,
+    ) -> Option<bool> {
+        let mut sending = std::pin::pin!(self.send(latest));
+        tokio::select! {
+            () = &mut sending => None,
+            gone = end => {
+                let gone = gone.unwrap_or(true);
+                if !gone {
+                    sending.await;
+                }
+                Some(gone)
+            }
         }
     }
 
