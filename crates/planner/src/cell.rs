@@ -57,6 +57,11 @@ impl PodState {
         self.view.deleting || self.doomed != Doomed::No
     }
 
+    /// Whether its deletion was asked for and has not been seen to begin.
+    fn unsettled(&self) -> bool {
+        self.doomed != Doomed::No && !self.view.deleting
+    }
+
     /// Whether it still takes its node's place: not if it ended and is being deleted.
     fn present(&self) -> bool {
         !(self.view.deleting && self.view.phase.is_terminal())
@@ -325,6 +330,13 @@ pub(crate) fn assess(cell: &Cell, pods: &[&PodState], facts: &Facts<'_>) -> Asse
         Mode::Rolling if has_pods => classify_rolling(cell, &active, facts, &mut out),
         Mode::Rolling => out.counts.down = out.counts.missing,
         Mode::Surge => classify_surge(cell, &active, facts, &mut out),
+    }
+    if facts.mode == Mode::Surge && present.iter().any(|pod| pod.unsettled()) {
+        // A deletion may fail yet: a further pod could be one too many.
+        out.counts.missing = false;
+        if matches!(out.class, Class::SurgeNow | Class::SurgeCandidate) {
+            out.class = Class::Surging;
+        }
     }
     for pod in &present {
         let due = facts.available_at(&pod.view).filter(|at| facts.now < *at);

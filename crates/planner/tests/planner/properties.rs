@@ -1,1 +1,380 @@
-//! Properties over random worlds.
+//! Properties over random histories: faults, stale and interleaved watches, edits at any moment.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem::discriminant,
+};
+
+use pandaemon_planner::{
+    Action, DaemonSetView, Event, Failure, FailureKind, Options, Planner, RevisionView, SetKey, Why,
+};
+use pandaemon_types::{NodeView, PodView};
+use proptest::prelude::*;
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, ready_at, text};
+
+/// One step of a history: what, and a number that says which.
+type Step = (u8, u16);
+
+const SETS: [&str; 2] = ["agent", "proxy"];
+
+/// A cluster whose planner hears of things late, and whose requests fail.
+struct Chaos {
+    cluster: Cluster,
+    surge: bool,
+    /// What the planner has not heard yet: one queue per kind, each in order.
+    queues: Vec<(std::mem::Discriminant<Event>, VecDeque<Event>)>,
+    log: Vec<String>,
+}
+
+impl Chaos {
+    fn new(surge: bool, bind: bool) -> Self {
+        let mut cluster = Cluster::new(Options {
+            bind,
+            verdicts: false,
+        });
+        for name in SETS {
+            let limits = json!({"maxSurge": i32::from(surge), "maxUnavailable": i32::from(!surge)});
+            cluster.put_set(json!({
+                "metadata": {"name": name, "namespace": "ns", "uid": format!("set-{name}"),
+                    "generation": 1},
+                "spec": {"selector": {"matchLabels": {"app": name}},
+                    "updateStrategy": {"rollingUpdate": limits},
+                    "template": {"metadata": {"labels": {"app": name}},
+                        "spec": {"containers": [{"name": "c", "image": "v0"}]}}},
+            }));
+        }
+        Self {
+            cluster,
+            surge,
+            queues: Vec::new(),
+            log: Vec::new(),
+        }
+    }
+
+    fn collect(&mut self) {
+        for event in std::mem::take(&mut self.cluster.events) {
+            // A change and a removal come by the same watch.
+            let kind = match &event {
+                Event::PodGone { .. } => discriminant(&dummy_pod_event()),
+                Event::NodeGone(_) => discriminant(&dummy_node_event()),
+                event => discriminant(event),
+            };
+            match self.queues.iter_mut().find(|(known, _)| *known == kind) {
+                Some((_, queue)) => queue.push_back(event),
+                None => self.queues.push((kind, VecDeque::from([event]))),
+            }
+        }
+    }
+
+    /// Tells the planner of a few things, of whichever kind.
+    fn hear(&mut self, pick: usize, few: usize) {
+        self.collect();
+        let count = self.queues.len().max(1);
+        for turn in 0..few {
+            let Some((_, queue)) = self.queues.get_mut((pick + turn) % count) else {
+                return;
+            };
+            if let Some(event) = queue.pop_front() {
+                self.cluster.planner.observe(event, self.cluster.now);
+            }
+        }
+    }
+
+    fn hear_all(&mut self) {
+        self.collect();
+        for (_, queue) in &mut self.queues {
+            for event in queue.drain(..) {
+                self.cluster.planner.observe(event, self.cluster.now);
+            }
+        }
+    }
+
+    fn step(&mut self, (what, which): Step) {
+        let pick = usize::from(which);
+        let node = format!("n{}", pick % 6);
+        let some_pod = {
+            let names: Vec<_> = self.cluster.pods.keys().cloned().collect();
+            names.get(pick % names.len().max(1)).cloned()
+        };
+        match what {
+            0..=1 => self.cluster.put_node(json!({"metadata": {"name": node, "uid": node,
+                "labels": {"disk": if pick % 4 == 0 { "hdd" } else { "ssd" }}}})),
+            2 => self.cluster.put_node(json!({"metadata": {"name": node, "uid": node}, "spec":
+                {"taints": [{"key": "x", "effect": if pick % 2 == 0 { "NoSchedule" } else { "NoExecute" }}]}})),
+            3 if pick % 3 == 0 => self.cluster.drop_node(&node),
+            4 => self.edit(SETS[pick % 2], |set| {
+                set["spec"]["template"]["spec"]["containers"][0]["image"] =
+                    json!(format!("v{}", pick % 4));
+            }),
+            5 => self.edit(SETS[pick % 2], |set| {
+                let selector = if pick % 3 == 0 { json!({"disk": "ssd"}) } else { json!({}) };
+                set["spec"]["template"]["spec"]["nodeSelector"] = selector;
+            }),
+            6..=8 => {
+                for name in some_pod {
+                    self.cluster.run_kubelet(&name);
+                }
+            }
+            9 => self.change(some_pod, |pod, now| pod["status"] = ready_at(now)),
+            10 => self.change(some_pod, |pod, _| pod["status"] = json!({"phase": "Running"})),
+            11 => self.change(some_pod, |pod, _| pod["status"] = json!({"phase": "Failed"})),
+            12 => self.change(some_pod, |pod, now| {
+                pod["metadata"]["deletionTimestamp"] = json!(now.to_string());
+            }),
+            13 => self.cluster.now = self.cluster.now.plus_millis(i64::from(which) * 7),
+            14..=16 => self.hear(pick, pick % 17),
+            17 => self.hear_all(),
+            _ => self.plan_and_act(pick),
+        }
+        self.check();
+    }
+
+    fn edit(&mut self, name: &str, change: impl FnOnce(&mut Value)) {
+        let mut set = self.cluster.sets[name].clone();
+        change(&mut set);
+        let generation = set["metadata"]["generation"].as_i64().unwrap();
+        set["metadata"]["generation"] = json!(generation + 1);
+        self.cluster.put_set(set);
+    }
+
+    fn change(
+        &mut self,
+        pod: Option<String>,
+        change: impl FnOnce(&mut Value, pandaemon_types::Timestamp),
+    ) {
+        let Some(mut pod) = pod.and_then(|name| self.cluster.pods.get(&name).cloned()) else {
+            return;
+        };
+        if text(&pod, "/spec/nodeName").is_empty() {
+            return;
+        }
+        change(&mut pod, self.cluster.now);
+        self.cluster.put_pod(pod);
+    }
+
+    /// Each action goes well, is refused, or leaves its fate in the dark (done or not).
+    fn plan_and_act(&mut self, pick: usize) {
+        let plan = self.cluster.planner.plan(self.cluster.now);
+        assert_eq!(self.cluster.planner.miscounted(self.cluster.now), []);
+        for (position, action) in plan.actions.iter().enumerate() {
+            self.log.push(format!("{action:?}"));
+            let failure = |kind| Failure {
+                kind,
+                message: "no".to_owned(),
+                retry_after: 0,
+            };
+            let result = match (pick + position) % 7 {
+                0 => Err(failure(FailureKind::Refused)),
+                1 => Err(failure(FailureKind::Unclear)),
+                2 => {
+                    drop(self.cluster.carry_out(action));
+                    Err(failure(FailureKind::Unclear))
+                }
+                _ => self.cluster.carry_out(action),
+            };
+            self.cluster.report(action, result);
+        }
+    }
+
+    /// At most one live pod of a set on a node, or an old and a new one with surge.
+    fn check(&self) {
+        let mut live: BTreeMap<(String, &str), Vec<&Value>> = BTreeMap::new();
+        for pod in self.cluster.pods.values() {
+            let ended = matches!(text(pod, "/status/phase"), "Failed" | "Succeeded");
+            if !ended && pod.pointer("/metadata/deletionTimestamp").is_none() {
+                let place = (Cluster::place(pod), text(pod, "/metadata/labels/app"));
+                live.entry(place).or_default().push(pod);
+            }
+        }
+        for (place, pods) in live {
+            assert!(
+                pods.len() <= 1 + usize::from(self.surge),
+                "{place:?}: {pods:#?}"
+            );
+        }
+    }
+
+    /// Without faults, everything must come to rest where it should.
+    fn rest(&mut self) {
+        self.hear_all();
+        self.cluster.now = self.cluster.now.plus_seconds(4000);
+        for _ in 0..6 {
+            self.cluster.settle();
+            self.cluster.now = self.cluster.now.plus_seconds(2000);
+        }
+        for pod in self.cluster.pods.clone().into_values() {
+            if text(&pod, "/status/phase") == "Running" {
+                let mut pod = pod;
+                pod["status"] = ready_at(self.cluster.now);
+                self.cluster.put_pod(pod);
+            }
+        }
+        for _ in 0..3 {
+            self.cluster.settle();
+            self.cluster.now = self.cluster.now.plus_seconds(2000);
+        }
+        let plan = self.cluster.plan();
+        assert!(plan.actions.is_empty(), "{:#?}", plan.actions);
+        for name in SETS {
+            let status = &self.cluster.sets[name]["status"];
+            for field in [
+                "currentNumberScheduled",
+                "updatedNumberScheduled",
+                "numberAvailable",
+            ] {
+                assert_eq!(
+                    status[field], status["desiredNumberScheduled"],
+                    "{name} {field}"
+                );
+            }
+        }
+    }
+}
+
+fn dummy_pod_event() -> Event {
+    let pod = json!({"metadata": {}});
+    Event::Pod(Box::new(PodView::deserialize(&pod).unwrap()))
+}
+
+fn dummy_node_event() -> Event {
+    Event::Node(NodeView::deserialize(&json!({"metadata": {}})).unwrap())
+}
+
+/// A planner that hears of the cluster's state for the first time.
+fn newcomer(cluster: &Cluster, options: Options) -> Planner {
+    let mut planner = Planner::new(options);
+    let now = cluster.now;
+    for set in cluster.sets.values() {
+        let view = DaemonSetView::deserialize(set).unwrap();
+        planner.observe(Event::Set(Box::new(view)), now);
+    }
+    for revision in cluster.revisions.values() {
+        let view = RevisionView::deserialize(revision).unwrap();
+        planner.observe(Event::Revision(Box::new(view)), now);
+    }
+    for node in cluster.nodes.values() {
+        planner.observe(Event::Node(NodeView::deserialize(node).unwrap()), now);
+    }
+    for pod in cluster.pods.values() {
+        let view = PodView::deserialize(pod).unwrap();
+        planner.observe(Event::Pod(Box::new(view)), now);
+    }
+    planner
+}
+
+fn deletions(actions: &[Action]) -> Vec<(String, String, Why)> {
+    let mut found: Vec<_> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::DeletePod { node, pod, why, .. } => {
+                Some((node.to_string(), pod.name.to_string(), why.clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    found.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+    found
+}
+
+fn history() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec((0_u8..26, any::<u16>()), 0..160)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn one_pod_a_node_and_rest_in_the_end(steps in history(), surge: bool, bind: bool) {
+        let mut chaos = Chaos::new(surge, bind);
+        steps.into_iter().for_each(|step| chaos.step(step));
+        chaos.rest();
+        let options = Options { bind, verdicts: false };
+        let mut other = newcomer(&chaos.cluster, options);
+        let plan = other.plan(chaos.cluster.now);
+        prop_assert!(plan.actions.is_empty(), "a newcomer would do {:#?}", plan.actions);
+        for name in SETS {
+            let key = SetKey { namespace: "ns".into(), name: name.into() };
+            let now = chaos.cluster.now;
+            prop_assert_eq!(chaos.cluster.planner.explain(&key, now), other.explain(&key, now));
+        }
+    }
+
+    #[test]
+    fn the_same_history_leads_to_the_same_plans(steps in history(), surge: bool) {
+        let run = || {
+            let mut chaos = Chaos::new(surge, false);
+            steps.iter().for_each(|step| chaos.step(*step));
+            chaos.log
+        };
+        prop_assert_eq!(run(), run());
+    }
+
+    #[test]
+    fn a_newcomer_deletes_what_the_old_hand_does(steps in history(), surge: bool) {
+        let mut chaos = Chaos::new(surge, false);
+        for step in steps.into_iter().filter(|(what, _)| !matches!(what, 11 | 3)) {
+            chaos.step(step);
+        }
+        // Until nothing is under way, and every revision is written.
+        for _ in 0..3 {
+            chaos.hear_all();
+            chaos.cluster.now = chaos.cluster.now.plus_seconds(100);
+            let plan = chaos.cluster.planner.plan(chaos.cluster.now);
+            chaos.cluster.perform(&plan);
+        }
+        chaos.hear_all();
+        let now = chaos.cluster.now.plus_seconds(100);
+        chaos.cluster.now = now;
+        let mut other = newcomer(&chaos.cluster, Options::default());
+        let mine = deletions(&chaos.cluster.planner.plan(now).actions);
+        let theirs = deletions(&other.plan(now).actions);
+        prop_assert_eq!(mine, theirs);
+    }
+
+    #[test]
+    fn a_rolling_update_stays_within_its_budget(
+        nodes in 1_usize..12,
+        limit in 1_usize..4,
+        down in prop::collection::vec(0_usize..12, 0..4),
+    ) {
+        let mut chaos = Chaos::new(false, true);
+        for number in 0..nodes {
+            let name = format!("n{number}");
+            chaos.cluster.put_node(json!({"metadata": {"name": name, "uid": name}}));
+        }
+        chaos.cluster.settle();
+        for number in down {
+            let pods: Vec<_> = chaos.cluster.pods.keys().cloned().collect();
+            chaos.change(pods.get(number).cloned(), |pod, _| {
+                pod["status"] = json!({"phase": "Running"});
+            });
+        }
+        let unavailable = |cluster: &Cluster| {
+            let serving = cluster.pods.values().filter(|pod| {
+                text(pod, "/metadata/labels/app") == "agent"
+                    && pod.pointer("/metadata/deletionTimestamp").is_none()
+                    && pod.pointer("/status/conditions").is_some()
+            });
+            nodes - serving.count()
+        };
+        chaos.edit("agent", |set| {
+            set["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = json!(limit);
+            set["spec"]["template"]["spec"]["containers"][0]["image"] = json!("v9");
+        });
+        let most = unavailable(&chaos.cluster).max(limit);
+        for _ in 0..200 {
+            let plan = chaos.cluster.plan();
+            chaos.cluster.perform(&plan);
+            prop_assert!(unavailable(&chaos.cluster) <= most);
+            if !chaos.cluster.run_kubelets() && plan.actions.is_empty() {
+                break;
+            }
+        }
+        let status = &chaos.cluster.sets["agent"]["status"];
+        prop_assert_eq!(&status["updatedNumberScheduled"], &json!(nodes));
+        prop_assert_eq!(&status["numberAvailable"], &json!(nodes));
+    }
+}
