@@ -9,7 +9,7 @@ CARGO ?= cargo
 RELEASE := target/release/pandaemon
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What nodes need to run containers, what images are made from, and the client.
-PACKAGES := containerd runc containernetworking-plugins iptables iproute2 util-linux mount gcc libc6-dev dpkg
+PACKAGES := containerd runc containernetworking-plugins iptables iproute2 util-linux mount procps curl gcc libc6-dev dpkg
 
 .PHONY: help demo up test bench soak lint clean deps kubectl images nextest release
 
@@ -51,7 +51,8 @@ test: deps nextest lint ## all tests, those on real containers included
 	  $(CARGO) test --locked --workspace --test e2e
 
 bench: release ## measured numbers: memory, rollout time, store, planner, patches
-	scripts/measure $(RELEASE)
+	$(CARGO) build --release --locked --package xtask
+	$(SUDO) target/release/xtask measure $(RELEASE)
 	$(CARGO) bench --locked --workspace
 
 soak: deps nextest ## what needs longer than a test run may take

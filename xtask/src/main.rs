@@ -3,6 +3,7 @@
 mod codegen;
 mod demo;
 mod images;
+mod measure;
 mod tidy;
 
 use anyhow::{Result, bail};
@@ -15,7 +16,8 @@ fn main() -> Result<()> {
         Some("codegen") => codegen::run(rest.iter().any(|word| word == "--check")),
         Some("demo") => demo::run(&rest),
         Some("images") => images::run(&rest),
+        Some("measure") => measure::run(&rest),
         Some("tidy") => tidy::run(),
-        _ => bail!("tasks: codegen [--check], demo PROGRAM, images DIR, tidy"),
+        _ => bail!("tasks: codegen [--check], demo PROGRAM, images DIR, measure PROGRAM, tidy"),
     }
 }

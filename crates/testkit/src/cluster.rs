@@ -58,7 +58,10 @@ impl Cluster {
             .create(true)
             .append(true)
             .open(self.log_file())?;
-        let child = Command::new(&self.program)
+        // When the test is killed, the cluster is asked to stop and cleans up after itself.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM", "--"])
+            .arg(&self.program)
             .args(["up", "--log", "info", "--nodes", &self.nodes.to_string()])
             .arg("--data-dir")
             .arg(self.data_dir())

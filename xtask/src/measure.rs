@@ -1,0 +1,271 @@
+//! `measure PROGRAM`: the numbers of the README, measured on this machine and printed as a table.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use pandaemon_testkit::{Cluster, Kubectl, images::standins, wait};
+use serde_json::Value;
+
+/// How often what takes seconds is repeated; the middle one counts.
+const ROUNDS: usize = 5;
+/// Pretend nodes.
+const HOLLOW: usize = 1_000;
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Measures and prints.
+///
+/// # Errors
+/// When something does not start or does not get ready.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let program = Path::new(arguments.first().context("usage: measure PROGRAM")?).canonicalize()?;
+    let mut rows = vec![row(
+        "size of the binary",
+        mebibytes(fs::metadata(&program)?.len()),
+    )];
+    rows.extend(plane(&program)?);
+    rows.extend(containers(&program)?);
+    say(&format!(
+        "machine: {}\n\n| what | measured |\n| --- | --- |",
+        machine()
+    ));
+    for (what, value) in rows {
+        say(&format!("| {what} | {value} |"));
+    }
+    Ok(())
+}
+
+fn row(what: &str, value: String) -> (String, String) {
+    (what.to_owned(), value)
+}
+
+/// The control plane alone: idle memory, then a DaemonSet on pretend nodes.
+fn plane(program: &Path) -> Result<Vec<(String, String)>> {
+    let dir = tempfile::tempdir()?;
+    let kubeconfig = dir.path().join("kubeconfig");
+    let since = Instant::now();
+    let server = Running::start(Command::new(program).args([
+        "server".as_ref(),
+        "--data-dir".as_ref(),
+        dir.path().join("data").as_os_str(),
+        "--listen".as_ref(),
+        "127.0.0.1:0".as_ref(),
+        "--write-kubeconfig".as_ref(),
+        kubeconfig.as_os_str(),
+    ]))?;
+    wait::until("kubeconfig", PATIENCE, || {
+        kubeconfig.exists().then_some(()).ok_or("none".into())
+    })?;
+    let mut rows = vec![row(
+        "`server`: start until the API answers",
+        seconds(since.elapsed()),
+    )];
+    std::thread::sleep(Duration::from_secs(10));
+    rows.push(row("`server`: idle memory (RSS)", memory(server.pid())?));
+    let kubectl = Kubectl::new(&kubeconfig, &dir.path().join("cache"));
+    let hollow = Running::start(
+        Command::new(program)
+            .args(["hollow", "--count", &HOLLOW.to_string(), "--kubeconfig"])
+            .arg(&kubeconfig),
+    )?;
+    wait::until("hollow nodes", PATIENCE, || {
+        let names = kubectl
+            .run("get nodes -o name")
+            .map_err(|error| format!("{error:#}"))?;
+        if names.lines().count() == HOLLOW {
+            Ok(())
+        } else {
+            Err("fewer".into())
+        }
+    })?;
+    std::thread::sleep(Duration::from_secs(3));
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        times.push(until_available(&kubectl, "examples/hello.yaml", HOLLOW)?);
+        kubectl.run("delete ds hello --cascade=foreground")?;
+    }
+    rows.push(row(
+        &format!("DaemonSet onto {HOLLOW} hollow nodes: apply until `numberAvailable` is {HOLLOW}"),
+        spread(&mut times),
+    ));
+    rows.push(row(
+        &format!("`server`: memory with {HOLLOW} nodes (peak RSS)"),
+        peak(server.pid())?,
+    ));
+    rows.push(row(
+        &format!("`hollow`: memory for {HOLLOW} nodes"),
+        memory(hollow.pid())?,
+    ));
+    Ok(rows)
+}
+
+/// Real nodes: memory of an agent, and how long a real container takes.
+fn containers(program: &Path) -> Result<Vec<(String, String)>> {
+    let images = tempfile::tempdir()?;
+    standins::build_demo(images.path(), Path::new("target/debian"))?;
+    let since = Instant::now();
+    let mut cluster = Cluster::up(program, 3, images.path())?;
+    let mut rows = vec![row(
+        "`up --nodes 3`: start until three nodes are Ready",
+        seconds(since.elapsed()),
+    )];
+    std::thread::sleep(Duration::from_secs(10));
+    let agent = |cluster: &Cluster| memory(u32::try_from(cluster.agent_pid("node1")?)?);
+    rows.push(row(
+        "`agent`: idle memory (RSS, without containerd)",
+        agent(&cluster)?,
+    ));
+    let kubectl = cluster.kubectl();
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        times.push(until_available(&kubectl, "examples/hello.yaml", 3)?);
+        rows.retain(|(what, _)| !what.starts_with("`agent`: memory with"));
+        rows.push(row(
+            "`agent`: memory with one daemon (RSS, without containerd)",
+            agent(&cluster)?,
+        ));
+        kubectl.run("delete ds hello")?;
+        wait::until("no pods", PATIENCE, || {
+            let left = kubectl
+                .run("get pods -o name")
+                .map_err(|error| format!("{error:#}"))?;
+            if left.trim().is_empty() {
+                Ok(())
+            } else {
+                Err(left)
+            }
+        })?;
+    }
+    rows.push(row(
+        "real containers, image present: `kubectl apply` until 3/3 Ready",
+        spread(&mut times),
+    ));
+    cluster.stop()?;
+    Ok(rows)
+}
+
+/// From the start of `kubectl apply` until a watch shows that the DaemonSet is available everywhere.
+fn until_available(kubectl: &Kubectl, manifest: &str, wanted: usize) -> Result<Duration> {
+    let mut watch = kubectl.start("get ds --watch --output-watch-events -o json")?;
+    let lines = BufReader::new(watch.stdout.take().context("kubectl's output")?).lines();
+    std::thread::sleep(Duration::from_millis(500));
+    let since = Instant::now();
+    let applied = kubectl.run(&format!("apply -f {manifest}"));
+    let mut text = String::new();
+    let mut took = None;
+    for line in lines.map_while(Result::ok) {
+        text.push_str(&line);
+        if line != "}" {
+            continue;
+        }
+        let event: Value = serde_json::from_str(&text)?;
+        text.clear();
+        if event["object"]["status"]["numberAvailable"] == wanted && event["type"] != "DELETED" {
+            took = Some(since.elapsed());
+            break;
+        }
+    }
+    watch.kill()?;
+    watch.wait()?;
+    applied?;
+    took.context("the watch ended before the DaemonSet was available")
+}
+
+/// A process that ends with this value.
+#[derive(Debug)]
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> Result<Self> {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self(child))
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(pid) = i32::try_from(self.0.id()) {
+            let pid = nix::unistd::Pid::from_raw(pid);
+            let _gone = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        }
+        let _reaped = self.0.wait();
+    }
+}
+
+fn memory(pid: u32) -> Result<String> {
+    status_field(pid, "VmRSS:")
+}
+
+fn peak(pid: u32) -> Result<String> {
+    status_field(pid, "VmHWM:")
+}
+
+fn status_field(pid: u32, field: &str) -> Result<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).context("the process is gone")?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(field))
+        .context("no such field")?;
+    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    ensure!(kibibytes > 0, "a process without memory");
+    Ok(mebibytes(kibibytes * 1024))
+}
+
+fn mebibytes(bytes: u64) -> String {
+    let tenths = bytes * 10 / (1 << 20);
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
+}
+
+fn seconds(took: Duration) -> String {
+    format!("{:.2} s", took.as_secs_f64())
+}
+
+fn spread(times: &mut [Duration]) -> String {
+    times.sort_unstable();
+    let at = |index: usize| times.get(index).copied().unwrap_or_default();
+    let (least, middle, most) = (
+        at(0),
+        at(times.len() / 2),
+        at(times.len().saturating_sub(1)),
+    );
+    format!(
+        "{} (p50 of {}; {} to {})",
+        seconds(middle),
+        times.len(),
+        seconds(least),
+        seconds(most)
+    )
+}
+
+fn machine() -> String {
+    let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZeroUsize::get);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or_default();
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default().to_owned();
+    format!(
+        "{cpus} cores,{}, load {load} before",
+        model.trim_start_matches(['\t', ' ', ':']).trim()
+    )
+}
+
+fn say(line: &str) {
+    let _closed = std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{line}\n"));
+}
