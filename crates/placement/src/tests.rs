@@ -103,93 +103,68 @@ fn names_selectors_and_affinity_choose_nodes() {
     }
 }
 
+fn tainted(key: &str, effect: &str) -> NodeView {
+    let taint = json!({"key": key, "value": "v", "effect": effect});
+    node(json!({"metadata": {"name": "n", "uid": "u"}, "spec": {"taints": [taint]}}))
+}
+
 #[test]
 fn taints_keep_or_evict() {
-    let tainted = |key: &str, effect: &str| {
-        node(json!({"metadata": {"name": "n", "uid": "u"},
-            "spec": {"taints": [{"key": key, "value": "v", "effect": effect}]}}))
-    };
     let tolerate = |toleration: Value| json!({"tolerations": [toleration]});
-    for (spec, key, effect, wanted) in [
-        (json!({}), "a", "PreferNoSchedule", "run"),
-        (
-            json!({}),
-            "a",
-            "NoSchedule",
-            "keep: untolerated taint a=v:NoSchedule",
-        ),
-        (
-            json!({}),
-            "a",
-            "NoExecute",
-            "no: untolerated taint a=v:NoExecute",
-        ),
+    let exists = json!({"key": "a", "operator": "Exists", "effect": "NoExecute"});
+    for (spec, taint, wanted) in [
+        (json!({}), "a:PreferNoSchedule", "run"),
+        (json!({}), "a:NoSchedule", "keep"),
+        (json!({}), "a:NoExecute", "no"),
         (
             tolerate(json!({"key": "a", "value": "v"})),
-            "a",
-            "NoSchedule",
+            "a:NoSchedule",
             "run",
         ),
         (
             tolerate(json!({"key": "a", "value": "w"})),
-            "a",
-            "NoSchedule",
-            "keep: untolerated taint a=v:NoSchedule",
+            "a:NoSchedule",
+            "keep",
         ),
-        (
-            tolerate(json!({"key": "a", "operator": "Exists", "effect": "NoExecute"})),
-            "a",
-            "NoExecute",
-            "run",
-        ),
+        (tolerate(exists.clone()), "a:NoExecute", "run"),
+        (tolerate(exists), "a:NoSchedule", "keep"),
         (
             tolerate(json!({"operator": "Exists"})),
-            "a",
-            "NoExecute",
-            "run",
-        ),
-        (
-            json!({}),
-            "node.kubernetes.io/unreachable",
-            "NoExecute",
-            "run",
-        ),
-        (
-            json!({}),
-            "node.kubernetes.io/not-ready",
-            "NoExecute",
-            "run",
-        ),
-        (
-            json!({}),
-            "node.kubernetes.io/not-ready",
-            "NoSchedule",
-            "keep: untolerated taint node.kubernetes.io/not-ready=v:NoSchedule",
-        ),
-        (
-            json!({}),
-            "node.kubernetes.io/unschedulable",
-            "NoSchedule",
-            "run",
-        ),
-        (
-            json!({}),
-            "node.kubernetes.io/network-unavailable",
-            "NoSchedule",
-            "keep: untolerated taint node.kubernetes.io/network-unavailable=v:NoSchedule",
-        ),
-        (
-            json!({"hostNetwork": true}),
-            "node.kubernetes.io/network-unavailable",
-            "NoSchedule",
+            "a:NoExecute",
             "run",
         ),
     ] {
+        let (key, effect) = taint.split_once(':').unwrap();
+        let reason = format!(": untolerated taint {key}=v:{effect}");
+        let wanted = format!("{wanted}{}", if wanted == "run" { "" } else { &reason });
         assert_eq!(
             daemon(spec.clone(), &tainted(key, effect)),
             wanted,
-            "{spec} {key}:{effect}"
+            "{spec} {taint}"
         );
+    }
+}
+
+#[test]
+fn daemons_tolerate_what_nodes_suffer() {
+    for (spec, taint, runs) in [
+        (json!({}), "unreachable:NoExecute", true),
+        (json!({}), "not-ready:NoExecute", true),
+        (json!({}), "not-ready:NoSchedule", false),
+        (json!({}), "disk-pressure:NoSchedule", true),
+        (json!({}), "memory-pressure:NoSchedule", true),
+        (json!({}), "pid-pressure:NoSchedule", true),
+        (json!({}), "unschedulable:NoSchedule", true),
+        (json!({}), "network-unavailable:NoSchedule", false),
+        (
+            json!({"hostNetwork": true}),
+            "network-unavailable:NoSchedule",
+            true,
+        ),
+    ] {
+        let (key, effect) = taint.split_once(':').unwrap();
+        let node = tainted(&format!("node.kubernetes.io/{key}"), effect);
+        assert_eq!(daemon(spec.clone(), &node) == "run", runs, "{spec} {taint}");
     }
 }
 

@@ -1,4 +1,9 @@
 //! Tests of the planner: worlds as text, and properties over random ones.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
 
 #[path = "planner/cases.rs"]
 mod cases;

@@ -37,7 +37,7 @@ impl Labels for serde_json::Map<String, Value> {
 
 impl Labels for Value {
     fn label(&self, key: &str) -> Option<&str> {
-        self.get(key).and_then(Value::as_str)
+        self.get(key).and_then(Self::as_str)
     }
 }
 

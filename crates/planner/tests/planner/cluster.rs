@@ -215,6 +215,33 @@ impl Cluster {
                 }
                 Ok(Reply::Pod(Box::new(self.put_pod(object))))
             }
+            Action::CreateRevision { .. }
+            | Action::PatchRevision { .. }
+            | Action::DeleteRevision { .. } => self.carry_out_revision(action),
+            Action::WriteStatus { set, status, .. } => {
+                let Some(mut object) = self.sets.get(&*set.name).cloned() else {
+                    return Err(not_found());
+                };
+                object["status"] = json!({
+                    "currentNumberScheduled": status.current_number_scheduled,
+                    "desiredNumberScheduled": status.desired_number_scheduled,
+                    "numberMisscheduled": status.number_misscheduled,
+                    "numberReady": status.number_ready,
+                    "numberAvailable": status.number_available,
+                    "numberUnavailable": status.number_unavailable,
+                    "updatedNumberScheduled": status.updated_number_scheduled,
+                    "observedGeneration": status.observed_generation,
+                    "collisionCount": status.collision_count,
+                });
+                self.put_set(object.clone());
+                Ok(Reply::Done)
+            }
+            Action::Event { .. } => Ok(Reply::Done),
+        }
+    }
+
+    fn carry_out_revision(&mut self, action: &Action) -> Result<Reply, Failure> {
+        match action {
             Action::CreateRevision { object, .. } => {
                 let name = text(object, "/metadata/name").to_owned();
                 if let Some(taken) = self.revisions.get(&name) {
@@ -237,25 +264,7 @@ impl Cluster {
                 self.drop_revision(name);
                 Ok(Reply::Done)
             }
-            Action::WriteStatus { set, status, .. } => {
-                let Some(mut object) = self.sets.get(&*set.name).cloned() else {
-                    return Err(not_found());
-                };
-                object["status"] = json!({
-                    "currentNumberScheduled": status.current_number_scheduled,
-                    "desiredNumberScheduled": status.desired_number_scheduled,
-                    "numberMisscheduled": status.number_misscheduled,
-                    "numberReady": status.number_ready,
-                    "numberAvailable": status.number_available,
-                    "numberUnavailable": status.number_unavailable,
-                    "updatedNumberScheduled": status.updated_number_scheduled,
-                    "observedGeneration": status.observed_generation,
-                    "collisionCount": status.collision_count,
-                });
-                self.put_set(object.clone());
-                Ok(Reply::Done)
-            }
-            Action::Event { .. } => Ok(Reply::Done),
+            _ => Ok(Reply::Done),
         }
     }
 

@@ -114,7 +114,7 @@ impl Chaos {
                 set["spec"]["template"]["spec"]["nodeSelector"] = selector;
             }),
             6..=8 => {
-                for name in some_pod {
+                if let Some(name) = some_pod {
                     self.cluster.run_kubelet(&name);
                 }
             }

@@ -132,7 +132,7 @@ fn special(rest: &str) -> (Token, usize) {
                         text: text.to_owned(),
                     },
                     end,
-                ))
+                ));
             }
             None if found.is_some() => break,
             None => {}
