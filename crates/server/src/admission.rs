@@ -16,7 +16,7 @@ pub(crate) use service::first_address;
 ///
 /// # Errors
 /// 403 or 422 when it may not be made.
-pub fn admit_create(
+pub(crate) fn admit_create(
     registry: &Registry,
     call: &Call,
     object: &mut Value,
@@ -34,7 +34,7 @@ pub fn admit_create(
 ///
 /// # Errors
 /// 403 or 422 when it may not be made.
-pub fn admit_update(
+pub(crate) fn admit_update(
     registry: &Registry,
     call: &Call,
     old: &Value,
@@ -56,7 +56,7 @@ const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 ///
 /// # Errors
 /// 403 for what may not go away.
-pub fn admit_delete(call: &Call) -> Result<()> {
+pub(crate) fn admit_delete(call: &Call) -> Result<()> {
     if call.kind.storage == "namespaces" && IMMORTAL.contains(&call.name.as_str()) {
         return Err(Status::forbidden(
             call.kind,

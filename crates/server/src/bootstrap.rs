@@ -55,7 +55,7 @@ fn objects() -> Vec<Value> {
 ///
 /// # Errors
 /// What the registry says.
-pub async fn ensure(registry: &Registry) -> Result<()> {
+pub(crate) async fn ensure(registry: &Registry) -> Result<()> {
     for object in objects() {
         let api_version = object["apiVersion"].as_str().unwrap_or_default();
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));

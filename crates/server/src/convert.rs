@@ -22,7 +22,7 @@ const EVENT_FIELDS: [(&str, &str); 8] = [
 
 /// The kind in whose form objects of this kind are stored.
 #[must_use]
-pub fn stored_kind(kind: &'static Kind) -> &'static Kind {
+pub(crate) fn stored_kind(kind: &'static Kind) -> &'static Kind {
     catalogue::kinds()
         .iter()
         .find(|other| other.storage == kind.storage)
@@ -31,20 +31,20 @@ pub fn stored_kind(kind: &'static Kind) -> &'static Kind {
 
 /// Whether stored bytes can be answered as they are.
 #[must_use]
-pub fn is_native(kind: &'static Kind) -> bool {
+pub(crate) fn is_native(kind: &'static Kind) -> bool {
     std::ptr::eq(stored_kind(kind), kind)
         || (stored_kind(kind).group == kind.group && stored_kind(kind).version == kind.version)
 }
 
 /// Turns an object of `kind` into its stored form.
-pub fn to_stored(kind: &'static Kind, object: &mut Value) {
+pub(crate) fn to_stored(kind: &'static Kind, object: &mut Value) {
     convert(kind, stored_kind(kind), object, |(event, core)| {
         (event, core)
     });
 }
 
 /// Turns a stored object into the form of `kind`.
-pub fn from_stored(kind: &'static Kind, object: &mut Value) {
+pub(crate) fn from_stored(kind: &'static Kind, object: &mut Value) {
     convert(kind, kind, object, |(event, core)| (core, event));
 }
 
@@ -71,7 +71,7 @@ fn convert(
 
 /// The stored object in the form of `kind`, with its resource version.
 #[must_use]
-pub fn shown(kind: &'static Kind, object: &Object) -> Option<Value> {
+pub(crate) fn shown(kind: &'static Kind, object: &Object) -> Option<Value> {
     let mut value = object
         .value()
         .inspect_err(|error| tracing::error!(%error, "skipped"))

@@ -16,7 +16,7 @@ use crate::{
 ///
 /// # Errors
 /// 406.
-pub fn answer(api: &Api, incoming: &Incoming, target: &Target) -> Result<Response<Body>> {
+pub(crate) fn answer(api: &Api, incoming: &Incoming, target: &Target) -> Result<Response<Body>> {
     let form = incoming.form()?;
     let preferred = negotiate::aggregated_discovery(incoming.headers());
     let plain = |value: Option<Value>| match value {
@@ -61,7 +61,7 @@ fn aggregated(core: bool, version: &'static str) -> Response<Body> {
 ///
 /// # Errors
 /// 500 when a document cannot be unpacked.
-pub fn openapi_v3(incoming: &Incoming) -> Result<Response<Body>> {
+pub(crate) fn openapi_v3(incoming: &Incoming) -> Result<Response<Body>> {
     let path = incoming.path().trim_end_matches('/');
     let Some(name) = path.strip_prefix("/openapi/v3/") else {
         return Ok(document(&Form::default(), &openapi::index()));
@@ -76,7 +76,7 @@ pub fn openapi_v3(incoming: &Incoming) -> Result<Response<Body>> {
 ///
 /// # Errors
 /// 500 when the document cannot be unpacked.
-pub fn openapi_v2(incoming: &Incoming) -> Result<Response<Body>> {
+pub(crate) fn openapi_v2(incoming: &Incoming) -> Result<Response<Body>> {
     let accepted = incoming
         .headers()
         .get(header::ACCEPT)
@@ -135,7 +135,7 @@ fn accepts_gzip(incoming: &Incoming) -> bool {
 
 /// `/`: the paths that are served.
 #[must_use]
-pub fn root() -> Value {
+pub(crate) fn root() -> Value {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
     for (group, version) in catalogue::group_versions() {
         if !group.is_empty() {

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Where agents join.
-pub const PATH: &str = "/pandaemon/v1/join";
+pub(crate) const PATH: &str = "/pandaemon/v1/join";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,7 +31,7 @@ struct Request {
 }
 
 /// `/cacerts`: the CA, for those who know its hash.
-pub fn cacerts(api: &Api) -> Response<Body> {
+pub(crate) fn cacerts(api: &Api) -> Response<Body> {
     api::text(200, api.pki.ca.certificate.clone())
 }
 
@@ -39,7 +39,7 @@ pub fn cacerts(api: &Api) -> Response<Body> {
 ///
 /// # Errors
 /// 401 for a wrong token, 403 for a name that belongs to another machine, 400 for anything unreadable.
-pub async fn answer(api: &Api, parts: &Parts, body: &[u8]) -> Result<Response<Body>> {
+pub(crate) async fn answer(api: &Api, parts: &Parts, body: &[u8]) -> Result<Response<Body>> {
     if parts.method != Method::POST {
         return Err(Status::method_not_allowed());
     }

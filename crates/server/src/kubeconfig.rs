@@ -6,7 +6,7 @@ use crate::pki::Pki;
 
 /// A kubeconfig with everything embedded.
 #[must_use]
-pub fn admin(pki: &Pki, server: &str) -> String {
+pub(crate) fn admin(pki: &Pki, server: &str) -> String {
     let ca = STANDARD.encode(&pki.ca.certificate);
     let certificate = STANDARD.encode(&pki.admin.certificate);
     let key = STANDARD.encode(&pki.admin.key);

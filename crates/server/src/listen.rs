@@ -34,7 +34,7 @@ const STREAMS: u32 = 10_000;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Serves until the shutdown, and then until what is under way has ended.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     api: Arc<Api>,

@@ -4,12 +4,12 @@ use serde_json::{Map, Value};
 
 /// `metadata`, if it is there.
 #[must_use]
-pub fn of(object: &Value) -> Option<&Map<String, Value>> {
+pub(crate) fn of(object: &Value) -> Option<&Map<String, Value>> {
     object.get("metadata").and_then(Value::as_object)
 }
 
 /// Changes `metadata`, which is made if it is not there.
-pub fn edit<T>(object: &mut Value, change: impl FnOnce(&mut Map<String, Value>) -> T) -> T {
+pub(crate) fn edit<T>(object: &mut Value, change: impl FnOnce(&mut Map<String, Value>) -> T) -> T {
     if !object.is_object() {
         *object = Value::Object(Map::new());
     }
@@ -24,7 +24,7 @@ pub fn edit<T>(object: &mut Value, change: impl FnOnce(&mut Map<String, Value>) 
 
 /// A string of `metadata`, empty if it is not there.
 #[must_use]
-pub fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     of(object)
         .and_then(|m| m.get(field))
         .and_then(Value::as_str)
@@ -33,12 +33,12 @@ pub fn text<'a>(object: &'a Value, field: &str) -> &'a str {
 
 /// `metadata.name`
 #[must_use]
-pub fn name(object: &Value) -> &str {
+pub(crate) fn name(object: &Value) -> &str {
     text(object, "name")
 }
 
 /// Sets or removes (an empty value) a string of `metadata`.
-pub fn set(object: &mut Value, field: &str, value: &str) {
+pub(crate) fn set(object: &mut Value, field: &str, value: &str) {
     edit(object, |metadata| match value {
         "" => metadata.remove(field),
         _ => metadata.insert(field.into(), value.into()),
@@ -47,7 +47,7 @@ pub fn set(object: &mut Value, field: &str, value: &str) {
 
 /// `metadata.finalizers`
 #[must_use]
-pub fn finalizers(object: &Value) -> Vec<String> {
+pub(crate) fn finalizers(object: &Value) -> Vec<String> {
     let list = of(object)
         .and_then(|m| m.get("finalizers"))
         .and_then(Value::as_array);
@@ -59,7 +59,7 @@ pub fn finalizers(object: &Value) -> Vec<String> {
 }
 
 /// Replaces `metadata.finalizers`.
-pub fn set_finalizers(object: &mut Value, finalizers: Vec<String>) {
+pub(crate) fn set_finalizers(object: &mut Value, finalizers: Vec<String>) {
     edit(object, |metadata| match finalizers.is_empty() {
         true => metadata.remove("finalizers"),
         false => metadata.insert("finalizers".into(), finalizers.into()),
@@ -68,25 +68,25 @@ pub fn set_finalizers(object: &mut Value, finalizers: Vec<String>) {
 
 /// `metadata.deletionGracePeriodSeconds`
 #[must_use]
-pub fn grace(object: &Value) -> Option<i64> {
+pub(crate) fn grace(object: &Value) -> Option<i64> {
     of(object)?.get("deletionGracePeriodSeconds")?.as_i64()
 }
 
 /// Whether the object is being deleted.
 #[must_use]
-pub fn is_terminating(object: &Value) -> bool {
+pub(crate) fn is_terminating(object: &Value) -> bool {
     !text(object, "deletionTimestamp").is_empty()
 }
 
 /// The value at a path of field names.
 #[must_use]
-pub fn at<'a>(object: &'a Value, path: &[&str]) -> Option<&'a Value> {
+pub(crate) fn at<'a>(object: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter()
         .try_fold(object, |value, field| value.get(field))
 }
 
 /// The string at a path of field names, empty if it is not there.
 #[must_use]
-pub fn text_at<'a>(object: &'a Value, path: &[&str]) -> &'a str {
+pub(crate) fn text_at<'a>(object: &'a Value, path: &[&str]) -> &'a str {
     at(object, path).and_then(Value::as_str).unwrap_or_default()
 }

@@ -153,6 +153,7 @@ fn not_acceptable() -> Box<Status> {
         "NotAcceptable",
         "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
     )
+    .with_details(Details::default())
 }
 
 /// The version of aggregated discovery that the client prefers over the plain documents.

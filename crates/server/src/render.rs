@@ -35,7 +35,7 @@ impl View {
 
 /// Writes a value in the negotiated encoding.
 #[must_use]
-pub fn encode(form: &Form, value: &Value) -> Vec<u8> {
+pub(crate) fn encode(form: &Form, value: &Value) -> Vec<u8> {
     let written = match (form.encoding, form.pretty) {
         (Encoding::Json, false) => serde_json::to_vec(value).map_err(|e| e.to_string()),
         (Encoding::Json, true) => serde_json::to_vec_pretty(value).map_err(|e| e.to_string()),
@@ -51,7 +51,7 @@ pub fn encode(form: &Form, value: &Value) -> Vec<u8> {
 
 /// The object as an answer of its own.
 #[must_use]
-pub fn one(kind: &'static Kind, view: &View, object: &Object) -> Body {
+pub(crate) fn one(kind: &'static Kind, view: &View, object: &Object) -> Body {
     if view.is_plain_json() && convert::is_native(kind) {
         let mut out = Vec::with_capacity(object.len() + 1);
         object.write(&mut out);
@@ -64,7 +64,7 @@ pub fn one(kind: &'static Kind, view: &View, object: &Object) -> Body {
 
 /// A value as a body.
 #[must_use]
-pub fn value_body(view: &View, value: &Value) -> Body {
+pub(crate) fn value_body(view: &View, value: &Value) -> Body {
     let mut out = encode(&view.form, value);
     if out.last() != Some(&b'\n') {
         out.push(b'\n');
@@ -74,7 +74,12 @@ pub fn value_body(view: &View, value: &Value) -> Body {
 
 /// A single object in its shape.
 #[must_use]
-pub fn shape_one(kind: &'static Kind, view: &View, value: Value, with_columns: bool) -> Value {
+pub(crate) fn shape_one(
+    kind: &'static Kind,
+    view: &View,
+    value: Value,
+    with_columns: bool,
+) -> Value {
     match view.form.shape {
         Shape::Plain => value,
         Shape::Metadata(version) => metadata_only(&value, version),
@@ -123,7 +128,7 @@ fn table_of(
 
 /// A bookmark's object in its shape.
 #[must_use]
-pub fn bookmark(kind: &'static Kind, view: &View, metadata: Value) -> Value {
+pub(crate) fn bookmark(kind: &'static Kind, view: &View, metadata: Value) -> Value {
     match view.form.shape {
         Shape::Plain => {
             json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata})
@@ -184,7 +189,12 @@ impl ListMeta {
 
 /// A list.
 #[must_use]
-pub fn list(kind: &'static Kind, view: &View, meta: &ListMeta, objects: Vec<Arc<Object>>) -> Body {
+pub(crate) fn list(
+    kind: &'static Kind,
+    view: &View,
+    meta: &ListMeta,
+    objects: Vec<Arc<Object>>,
+) -> Body {
     if view.is_plain_json() && convert::is_native(kind) {
         let head = format!(
             "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",

@@ -30,7 +30,7 @@ use crate::{
 
 /// A request to a kind that is served.
 #[derive(Debug)]
-pub struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// The server.
     pub api: &'a Api,
     /// The kind.
@@ -47,7 +47,7 @@ pub struct Asked<'a> {
 ///
 /// # Errors
 /// Whatever stands against it, as a `Status`.
-pub async fn answer(
+pub(crate) async fn answer(
     api: &Api,
     incoming: Incoming,
     path: &ResourcePath,
@@ -135,7 +135,7 @@ impl Asked<'_> {
     ///
     /// # Errors
     /// 406.
-    pub fn view(&self) -> Result<View> {
+    pub(crate) fn view(&self) -> Result<View> {
         let include = match self.incoming.query.get("includeObject") {
             Some("None") => IncludeObject::None,
             Some("Object") => IncludeObject::Object,
@@ -153,7 +153,7 @@ impl Asked<'_> {
     ///
     /// # Errors
     /// 422 for options that are not allowed.
-    pub fn call(&self) -> Result<Call> {
+    pub(crate) fn call(&self) -> Result<Call> {
         let is_apply = self.verb == Verb::Patch
             && negotiate::content_type(self.incoming.headers()) == "application/apply-patch+yaml";
         let options = WriteOptions::parse(self.verb, is_apply, &self.incoming.query)?;
@@ -173,7 +173,7 @@ impl Asked<'_> {
     ///
     /// # Errors
     /// 400 or 415.
-    pub fn decoded(&self, kind: &'static Kind, call: &Call) -> Result<decode::Decoded> {
+    pub(crate) fn decoded(&self, kind: &'static Kind, call: &Call) -> Result<decode::Decoded> {
         let media = negotiate::body_media(self.incoming.headers())?;
         decode::decode(kind, &self.incoming.body, media, call.options.validation)
     }
@@ -249,7 +249,7 @@ impl Asked<'_> {
 
     /// The answer to a write.
     #[must_use]
-    pub fn written(&self, view: &View, written: &Written) -> Response<Body> {
+    pub(crate) fn written(&self, view: &View, written: &Written) -> Response<Body> {
         let code = if written.created { 201 } else { 200 };
         let body = render::one(self.kind, view, &written.object);
         let mut response = api::respond(code, &view.form, body);

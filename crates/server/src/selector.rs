@@ -1,13 +1,14 @@
 //! Label and field selectors as they come in a query, for objects of a kind.
 
-use pandaemon_machinery::{Kind, Status, status::Result};
+use pandaemon_machinery::{Kind, Status, selectable, status::Result};
 use pandaemon_types::{FieldSelector, LabelSelector};
+use serde_json::Value;
 
 /// Reads `labelSelector`.
 ///
 /// # Errors
 /// 400 with the place that could not be read.
-pub fn labels(text: &str) -> Result<LabelSelector> {
+pub(crate) fn labels(text: &str) -> Result<LabelSelector> {
     LabelSelector::parse(text).map_err(|error| Status::bad_request(error.0))
 }
 
@@ -15,7 +16,7 @@ pub fn labels(text: &str) -> Result<LabelSelector> {
 ///
 /// # Errors
 /// 400 for bad syntax or a field that the kind cannot be selected by.
-pub fn fields(kind: &Kind, text: &str) -> Result<FieldSelector> {
+pub(crate) fn fields(kind: &Kind, text: &str) -> Result<FieldSelector> {
     let selector = FieldSelector::parse(text).map_err(|error| Status::bad_request(error.0))?;
     for requirement in selector.requirements() {
         check_supported(kind, &requirement.field)?;
@@ -25,7 +26,7 @@ pub fn fields(kind: &Kind, text: &str) -> Result<FieldSelector> {
 
 fn check_supported(kind: &Kind, name: &str) -> Result<()> {
     let always = name == "metadata.name" || name == "metadata.namespace";
-    if always || kind.selectable.contains(&name) {
+    if always || selectable::field_value(kind, &Value::Null, name).is_some() {
         return Ok(());
     }
     // Kinds with selectable fields of their own use another text than those without.

@@ -1,11 +1,11 @@
 //! Subresources other than `/status`.
 
-pub mod binding;
-pub mod eviction;
-pub mod finalize;
-pub mod reviews;
-pub mod streams;
-pub mod token;
+pub(crate) mod binding;
+pub(crate) mod eviction;
+pub(crate) mod finalize;
+pub(crate) mod reviews;
+pub(crate) mod streams;
+pub(crate) mod token;
 
 use http::Response;
 use pandaemon_machinery::{Status, status::Result};
@@ -16,7 +16,7 @@ use crate::{body::Body, request::Verb, resource::Asked};
 ///
 /// # Errors
 /// Whatever stands against it, as a `Status`.
-pub async fn answer(asked: Asked<'_>) -> Result<Response<Body>> {
+pub(crate) async fn answer(asked: Asked<'_>) -> Result<Response<Body>> {
     let name = asked.path.subresource.as_deref().unwrap_or_default();
     match (asked.kind.storage, name) {
         ("pods", "binding") if asked.verb == Verb::Create => binding::answer(&asked).await,
@@ -33,7 +33,7 @@ pub async fn answer(asked: Asked<'_>) -> Result<Response<Body>> {
 
 /// 501 for what this server does not do yet.
 #[must_use]
-pub fn unsupported(what: &str) -> Box<Status> {
+pub(crate) fn unsupported(what: &str) -> Box<Status> {
     Status::failure(
         501,
         "NotImplemented",

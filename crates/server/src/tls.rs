@@ -30,7 +30,7 @@ fn roots(ca: &Pair) -> Result<Arc<RootCertStore>, Error> {
 ///
 /// # Errors
 /// When a certificate is damaged.
-pub fn server(pki: &Pki) -> Result<Arc<ServerConfig>, Error> {
+pub(crate) fn server(pki: &Pki) -> Result<Arc<ServerConfig>, Error> {
     let verifier = WebPkiClientVerifier::builder_with_provider(roots(&pki.ca)?, provider())
         .allow_unauthenticated()
         .build()
@@ -50,7 +50,7 @@ pub fn server(pki: &Pki) -> Result<Arc<ServerConfig>, Error> {
 ///
 /// # Errors
 /// When a certificate is damaged.
-pub fn client(pki: &Pki) -> Result<Arc<ClientConfig>, Error> {
+pub(crate) fn client(pki: &Pki) -> Result<Arc<ClientConfig>, Error> {
     let (certificate, key) = pki.client.to_der()?;
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()

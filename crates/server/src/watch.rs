@@ -68,7 +68,7 @@ impl fmt::Debug for WatchBody {
 
 /// The line that tells an error, after which a watch ends.
 #[must_use]
-pub fn error_line(status: &Status) -> Bytes {
+pub(crate) fn error_line(status: &Status) -> Bytes {
     let mut line =
         serde_json::to_vec(&json!({"type": "ERROR", "object": status})).unwrap_or_default();
     line.push(b'\n');

@@ -89,7 +89,7 @@ impl Event {
 }
 
 /// `{"type":"ADDED","object":{...}}` and a line end.
-pub fn line(change: ChangeKind, object: &Object) -> Bytes {
+pub(super) fn line(change: ChangeKind, object: &Object) -> Bytes {
     let mut out = Vec::with_capacity(object.len() + 40);
     write_line(change, object, &mut out);
     out.into()

@@ -81,8 +81,7 @@ impl Filter {
                 "metadata.namespace" => object.namespace() == field.value,
                 "spec.nodeName" if self.kind.storage == "pods" => object.node() == field.value,
                 other => {
-                    let value =
-                        parsed.get_or_insert_with(|| crate::convert::shown(self.kind, object));
+                    let value = parsed.get_or_insert_with(|| object.value().ok());
                     let found = value
                         .as_ref()
                         .and_then(|v| selectable::field_value(self.kind, v, other));
@@ -111,14 +110,14 @@ type Bucket = Vec<Arc<Watcher>>;
 
 /// All watchers of one kind.
 #[derive(Debug, Default)]
-pub struct Hub {
+pub(super) struct Hub {
     buckets: HashMap<Scope, Bucket>,
     count: usize,
 }
 
 impl Hub {
     /// Adds a watcher.
-    pub fn add(&mut self, watcher: Arc<Watcher>) {
+    pub(super) fn add(&mut self, watcher: Arc<Watcher>) {
         self.count += 1;
         self.buckets
             .entry(watcher.scope.clone())
@@ -127,7 +126,7 @@ impl Hub {
     }
 
     /// Removes a watcher.
-    pub fn remove(&mut self, watcher: &Arc<Watcher>) {
+    pub(super) fn remove(&mut self, watcher: &Arc<Watcher>) {
         let Some(bucket) = self.buckets.get_mut(&watcher.scope) else {
             return;
         };
@@ -141,7 +140,7 @@ impl Hub {
     }
 
     /// Offers a change to everybody who can be interested in it.
-    pub fn publish(&mut self, event: &Arc<Event>) {
+    pub(super) fn publish(&mut self, event: &Arc<Event>) {
         if self.buckets.is_empty() {
             return;
         }
@@ -181,7 +180,7 @@ impl Hub {
     }
 
     /// Ends all watches.
-    pub fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         for watcher in self.buckets.values().flatten() {
             watcher.close();
         }
@@ -191,7 +190,7 @@ impl Hub {
 
     /// How many there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.count
     }
 }

@@ -187,10 +187,9 @@ pub(super) fn take_namespace(call: &Call, value: &mut Value) -> Result<()> {
     if given.is_empty() {
         meta::set(value, "namespace", &call.namespace);
     } else if given != call.namespace {
-        return Err(Status::bad_request(format!(
-            "the namespace of the provided object does not match the namespace sent on the request ({given} does not match {})",
-            call.namespace
-        )));
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     Ok(())
 }

@@ -4,7 +4,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use pandaemon_machinery::{
     Kind, Status,
     status::{Cause, Details, Result},
@@ -50,6 +53,15 @@ pub struct ListOptions {
     /// `sendInitialEvents`
     pub initial_events: Option<bool>,
 }
+
+/// As lenient as Go's decoder, whose texts clients know.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// What a continue token says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -217,8 +229,8 @@ fn number<T: std::str::FromStr>(query: &Query, name: &str) -> Result<Option<T>> 
 
 fn token(text: &str) -> Result<Token> {
     let refuse = |why: String| Status::bad_request(format!("invalid continue token: {why}"));
-    let bytes = URL_SAFE_NO_PAD
-        .decode(text.trim_end_matches('='))
+    let bytes = BASE64
+        .decode(text)
         .map_err(|e| refuse(format!("continue key is not valid: {e}")))?;
     let token: Token = serde_json::from_slice(&bytes).map_err(|error| match bytes.first() {
         Some(first) if *first != b'{' => refuse(format!(
@@ -358,7 +370,7 @@ fn next_token(revision: Revision, last: &str) -> String {
         rv: i64::try_from(revision).unwrap_or(-1),
         start: format!("{last}\0"),
     };
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
+    BASE64.encode(serde_json::to_vec(&token).unwrap_or_default())
 }
 
 fn too_old(options: &ListOptions) -> Box<Status> {
@@ -372,7 +384,7 @@ fn too_old(options: &ListOptions) -> Box<Status> {
         rv: -1,
         ..token.clone()
     };
-    let token = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default());
+    let token = BASE64.encode(serde_json::to_vec(&token).unwrap_or_default());
     status.metadata.insert("continue".into(), token.into());
     status
 }

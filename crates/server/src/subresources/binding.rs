@@ -21,7 +21,7 @@ fn kind(plural: &str) -> Result<&'static Kind> {
 ///
 /// # Errors
 /// 404 without the pod, 409 when it has a node already, 500 for a target that is no node.
-pub async fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
+pub(crate) async fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
     let form = asked.incoming.form()?;
     let call = asked.call()?;
     let binding = asked.decoded(kind("bindings")?, &call)?.value;
@@ -99,7 +99,7 @@ fn take_annotations(pod: &mut Value, binding: &Value) {
 }
 
 /// Sets the condition `PodScheduled`.
-pub fn set_scheduled(pod: &mut Value, time: &str) {
+pub(crate) fn set_scheduled(pod: &mut Value, time: &str) {
     if !pod["status"].is_object() {
         pod["status"] = json!({});
     }

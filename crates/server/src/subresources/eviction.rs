@@ -12,7 +12,7 @@ use crate::{
 ///
 /// # Errors
 /// 404 without the pod.
-pub async fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
+pub(crate) async fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
     let form = asked.incoming.form()?;
     let call = asked.call()?;
     let eviction = eviction(asked, &call)?;

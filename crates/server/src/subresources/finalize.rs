@@ -10,7 +10,7 @@ use crate::{body::Body, meta, registry::update::Change, resource::Asked};
 ///
 /// # Errors
 /// 404, 409.
-pub async fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
+pub(crate) async fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
     let (view, call) = (asked.view()?, asked.call()?);
     let decoded = asked.decoded(asked.kind, &call)?;
     let given = meta::name(&decoded.value);

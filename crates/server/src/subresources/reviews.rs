@@ -17,7 +17,7 @@ use crate::{
 ///
 /// # Errors
 /// 400 for what cannot be read.
-pub fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
+pub(crate) fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
     let form = asked.incoming.form()?;
     let call = asked.call()?;
     let mut review = asked.decoded(asked.kind, &call)?.value;

@@ -27,7 +27,7 @@ const LOG_PARAMETERS: [&str; 7] = [
 ///
 /// # Errors
 /// 400 without a container, 404, and what the agent says.
-pub async fn log(asked: Asked<'_>) -> Result<Response<Body>> {
+pub(crate) async fn log(asked: Asked<'_>) -> Result<Response<Body>> {
     check_log_parameters(&asked)?;
     let (pod, agent, container) = find(&asked)?;
     let place = format!("{}/{}", meta::text(&pod, "namespace"), meta::name(&pod));
@@ -166,7 +166,7 @@ fn agent(asked: &Asked<'_>, node: &str) -> Result<Option<Agent>> {
 ///
 /// # Errors
 /// 400 without a container or an upgrade, 404, and what the agent says.
-pub async fn upgrade(asked: Asked<'_>) -> Result<Response<Body>> {
+pub(crate) async fn upgrade(asked: Asked<'_>) -> Result<Response<Body>> {
     let (pod, agent, container) = find(&asked)?;
     let name = meta::name(&pod);
     let phase = meta::text_at(&pod, &["status", "phase"]);
@@ -199,7 +199,7 @@ pub async fn upgrade(asked: Asked<'_>) -> Result<Response<Body>> {
 ///
 /// # Errors
 /// 405 for anything but GET, 404, and what the agent says.
-pub async fn node(asked: Asked<'_>) -> Result<Response<Body>> {
+pub(crate) async fn node(asked: Asked<'_>) -> Result<Response<Body>> {
     if asked.incoming.parts.method != Method::GET {
         return Err(Status::method_not_allowed());
     }

@@ -18,7 +18,7 @@ const LONGEST: i64 = 1 << 32;
 ///
 /// # Errors
 /// 404 without the account, 422 for a life that is too short or too long, 501 otherwise.
-pub fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
+pub(crate) fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
     let call = asked.call()?;
     let kind = catalogue::find_kind("authentication.k8s.io", "v1", "TokenRequest")
         .ok_or_else(Status::no_such_path)?;

@@ -12,15 +12,15 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A server that runs as long as this value lives.
-pub struct Server {
+pub(crate) struct Server {
     /// Its in-process client.
-    pub client: kube::Client,
+    pub(crate) client: kube::Client,
     /// The server.
-    pub running: Option<Running>,
+    pub(crate) running: Option<Running>,
     /// Ends it.
-    pub shutdown: Shutdown,
+    pub(crate) shutdown: Shutdown,
     /// Its data.
-    pub data: TempDir,
+    pub(crate) data: TempDir,
 }
 
 impl Drop for Server {
@@ -30,13 +30,13 @@ impl Drop for Server {
 }
 
 /// Parses a line.
-pub fn json_of(text: &str) -> Value {
+pub(crate) fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 impl Server {
     /// Starts a server on a port of its own.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
         let store = Embedded::open(data.path().join("store"), Options::default()).unwrap();
         let shutdown = Shutdown::default();
@@ -57,7 +57,7 @@ impl Server {
     }
 
     /// Sends a request; the answer's code and text.
-    pub async fn text(
+    pub(crate) async fn text(
         &self,
         method: &str,
         path: &str,
@@ -84,7 +84,7 @@ impl Server {
     }
 
     /// Sends a request; the answer's code and JSON (or text as a string).
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         method: &str,
         path: &str,
@@ -99,17 +99,17 @@ impl Server {
     }
 
     /// POST.
-    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.send("POST", path, "application/json", body).await
     }
 
     /// GET of JSON.
-    pub async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         self.send("GET", path, "", &Value::Null).await
     }
 
     /// GET of text.
-    pub async fn get_text(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn get_text(&self, path: &str) -> (u16, String) {
         self.text("GET", path, "", &Value::Null).await
     }
 }
