@@ -15,7 +15,12 @@ pub struct HollowArgs {
     #[arg(long, value_name = "PREFIX", default_value = "hollow", value_parser = prefix)]
     pub name_prefix: String,
     /// Labels of all nodes, such as `zone=a,disk=ssd`
-    #[arg(long, value_name = "LABELS", default_value = "")]
+    #[arg(
+        long,
+        value_name = "LABELS",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub labels: Labels,
     /// Time from a pod's arrival on its node until it runs
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]

@@ -6,6 +6,8 @@
 
 mod api;
 mod args;
+mod follow;
+mod health;
 mod leases;
 mod machine;
 mod node;
@@ -46,6 +48,10 @@ pub async fn run(client: Client, args: HollowArgs, shutdown: Shutdown) -> anyhow
                 work.guard(pods::run(client, machine, parallel, counts))
                     .await
             }
+        }),
+        spawn("hollow-health", {
+            let (client, work, fleet) = (client.clone(), work.clone(), Arc::clone(&fleet));
+            async move { work.guard(health::run(client, &fleet, parallel)).await }
         }),
         spawn("hollow-leases", {
             let (client, work, uids) = (client.clone(), work.clone(), Arc::clone(&uids));

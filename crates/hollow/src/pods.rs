@@ -8,47 +8,28 @@ use std::{
     time::Duration,
 };
 
-use futures::{
-    StreamExt as _, TryStreamExt as _,
-    stream::{BoxStream, FuturesUnordered},
-};
+use futures::{StreamExt as _, TryStreamExt as _, stream::FuturesUnordered};
 use http::Method;
 use jiff::Timestamp;
 use kube::{Client, core::WatchEvent};
-use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     api::{self, Body},
+    follow::{self, Events},
     machine::{Action, Machine, Outcome, Task},
     pod::Pod,
 };
 
 /// Pods that are bound to some node.
-const BOUND: &str = "/api/v1/pods?fieldSelector=spec.nodeName%21%3D";
+const BOUND: &str = "/api/v1/pods?fieldSelector=spec.nodeName%21%3D&";
 
 /// What the nodes have done, for the summary.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) started: AtomicU64,
     pub(crate) finished: AtomicU64,
-}
-
-#[derive(Deserialize)]
-struct List {
-    metadata: ListMetadata,
-    #[serde(default)]
-    items: Vec<Pod>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ListMetadata {
-    #[serde(default)]
-    resource_version: String,
-    #[serde(default, rename = "continue")]
-    more: String,
 }
 
 /// Serves the pods for ever.
@@ -83,26 +64,18 @@ struct Nodes {
 impl Nodes {
     /// Returns when the history that the watch needs is gone, or the server cannot be reached.
     async fn list_and_watch(&mut self) -> kube::Result<()> {
-        let (pods, mut version) = list(&self.client).await?;
+        let (pods, mut version) = follow::list(&self.client, BOUND).await?;
         self.machine.replace(self.start.elapsed(), pods);
         loop {
-            let path = format!(
-                "{BOUND}&watch=true&allowWatchBookmarks=true&timeoutSeconds=290\
-                 &resourceVersion={version}"
-            );
-            let events = self.client.request_events::<Pod>(api::get(&path)?).await?;
-            if !self.serve(events.boxed(), &mut version).await? {
+            let events = follow::watch(&self.client, BOUND, &version).await?;
+            if !self.serve(events, &mut version).await? {
                 return Ok(());
             }
         }
     }
 
     /// Serves one watch request. Returns whether another one may follow where it ended.
-    async fn serve(
-        &mut self,
-        mut events: BoxStream<'_, kube::Result<WatchEvent<Pod>>>,
-        version: &mut String,
-    ) -> kube::Result<bool> {
+    async fn serve(&mut self, mut events: Events<Pod>, version: &mut String) -> kube::Result<bool> {
         loop {
             self.begin();
             let due = self
@@ -153,24 +126,6 @@ impl Nodes {
             let (client, counts) = (self.client.clone(), Arc::clone(&self.counts));
             self.writes.push(Box::pin(act(client, action, counts)));
         }
-    }
-}
-
-async fn list(client: &Client) -> kube::Result<(Vec<Pod>, String)> {
-    let (mut pods, mut more) = (Vec::new(), String::new());
-    loop {
-        let path = format!("{BOUND}&limit=1000&continue={more}");
-        let list: List = client.request(api::get(&path)?).await?;
-        pods.extend(list.items);
-        if list.metadata.more.is_empty() {
-            return Ok((pods, list.metadata.resource_version));
-        }
-        more = list
-            .metadata
-            .more
-            .replace('%', "%25")
-            .replace('+', "%2B")
-            .replace('=', "%3D");
     }
 }
 

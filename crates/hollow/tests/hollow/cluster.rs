@@ -160,6 +160,22 @@ async fn nodes_join_run_pods_and_leave() {
         })
         .await;
 
+    // A node that was given up reports itself ready again.
+    let unknown = json!([{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]);
+    let patch = json!({"status": {"conditions": unknown}});
+    let path = "/api/v1/nodes/hollow-3";
+    let request = http::Request::patch(format!("{path}/status"))
+        .header("content-type", "application/strategic-merge-patch+json")
+        .body(serde_json::to_vec(&patch).unwrap())
+        .unwrap();
+    let given_up: Value = world.client.request(request).await.unwrap();
+    assert_eq!(condition(&given_up, "Ready").as_deref(), Some("Unknown"));
+    world
+        .until(path, |node| {
+            condition(node, "Ready").as_deref() == Some("True")
+        })
+        .await;
+
     // A deletion with grace ends when the node says so.
     let delete = http::Request::delete(format!("{PODS}/good"))
         .body(Vec::new())
