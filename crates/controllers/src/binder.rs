@@ -202,11 +202,14 @@ impl Binder {
         match done {
             Done::Bound(_, true) => (),
             Done::Bound(key, false) => {
-                let Some((pod, node)) = self.cluster.forget_assumed(&key) else { return };
+                let Some((pod, node)) = self.cluster.forget_assumed(&key) else {
+                    return;
+                };
                 self.waiting.node_changed(&node);
                 // It is tried again after its back-off, unless its deletion is on the way.
                 self.waiting.add(pod.clone());
-                self.waiting.block(&pod, Blocked::on(&pod, None), Instant::now());
+                self.waiting
+                    .block(&pod, Blocked::on(&pod, None), Instant::now());
             }
             Done::Told(key) => {
                 if self.telling.remove(&key) == Some(true) {

@@ -22,7 +22,7 @@ pub use self::slice_loop::run as run_slices;
 use self::state::State;
 use crate::{
     api::{self, Rest},
-    meta::{Key, Meta, Projected},
+    meta::{Key, Meta, MetaOnly, Projected},
     queue::Queue,
     views::Shared,
     watching::{Delta, Source, watch},
@@ -126,6 +126,10 @@ pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Resu
     let mut state = State::default();
     let mut queue: Queue<Key> = Queue::default();
     let mut running: FuturesUnordered<BoxFuture<'static, (Key, bool)>> = FuturesUnordered::new();
+    // Services that went while nobody looked have left theirs behind.
+    for key in leftovers(&api).await? {
+        queue.add(key);
+    }
     loop {
         tokio::select! {
             () = stop.triggered() => return Ok(()),
@@ -158,6 +162,21 @@ pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Resu
             Some((key, ok)) = running.next() => queue.finish(key, ok),
         }
     }
+}
+
+#[derive(Deserialize)]
+struct List {
+    #[serde(default)]
+    items: Vec<MetaOnly>,
+}
+
+/// Endpoints that are ours by their label.
+async fn leftovers(api: &Rest) -> kube::Result<Vec<Key>> {
+    let selector = format!("{}%3D{}", subsets::MANAGED_BY, subsets::MANAGER);
+    let path = format!("/api/v1/endpoints?labelSelector={selector}");
+    let list: Option<List> = api.get_metadata_list(&path).await?;
+    let items = list.map(|list| list.items).unwrap_or_default();
+    Ok(items.into_iter().map(|item| item.metadata.key()).collect())
 }
 
 async fn write(api: &Rest, key: &Key, wanted: Option<Value>, gone: bool) -> kube::Result<()> {

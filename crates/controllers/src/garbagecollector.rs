@@ -26,6 +26,7 @@ use crate::{
     api::Rest,
     kinds::{Kinds, discover},
     queue::{Backoff, Queue},
+    views::Shared,
 };
 
 /// Objects that are worked on at the same time; upstream's default is 20. Ours share a process with the server.
@@ -39,9 +40,9 @@ const ABSENT: usize = 16_384;
 ///
 /// # Errors
 /// When the loop cannot go on.
-pub async fn run(client: Client, stop: Shutdown) -> anyhow::Result<()> {
+pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Result<()> {
     let mut kinds = Arc::new(Kinds::default());
-    let (mut monitors, mut arrivals) = Monitors::new(client.clone(), stop.clone());
+    let (mut monitors, mut arrivals) = Monitors::new(client.clone(), shared, stop.clone());
     let mut collector = Collector::new(Rest::new(client.clone()));
     let mut running: FuturesUnordered<BoxFuture<'static, (String, Outcome)>> =
         FuturesUnordered::new();

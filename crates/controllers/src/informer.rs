@@ -40,6 +40,21 @@ struct Inner<T> {
 struct State<T> {
     objects: BTreeMap<Key, Arc<T>>,
     subscribers: Vec<mpsc::Sender<Delta<Arc<T>>>>,
+    /// The last one that came: the next one is often like it.
+    last: Option<Arc<T>>,
+}
+
+impl<T: Projected> State<T> {
+    fn insert(&mut self, mut item: T) -> Arc<T> {
+        let key = item.meta().key();
+        if let Some(like) = self.objects.get(&key).or(self.last.as_ref()) {
+            item.share(like);
+        }
+        let item = Arc::new(item);
+        self.last = Some(item.clone());
+        self.objects.insert(key, item.clone());
+        item
+    }
 }
 
 impl<T: Projected> Informer<T> {
@@ -63,6 +78,7 @@ impl<T: Projected> Informer<T> {
         let state = State {
             objects: BTreeMap::new(),
             subscribers: Vec::new(),
+            last: None,
         };
         Self(Arc::new(Inner {
             state: Mutex::new(state),
@@ -75,17 +91,11 @@ impl<T: Projected> Informer<T> {
         let mut state = self.0.state.lock();
         let shared = match delta {
             Delta::Listed(items) => {
-                state.objects = items
-                    .into_iter()
-                    .map(|item| (item.meta().key(), Arc::new(item)))
-                    .collect();
+                state.objects.clear();
+                items.into_iter().for_each(|item| drop(state.insert(item)));
                 Delta::Listed(state.objects.values().cloned().collect())
             }
-            Delta::Applied(item) => {
-                let item = Arc::new(item);
-                state.objects.insert(item.meta().key(), item.clone());
-                Delta::Applied(item)
-            }
+            Delta::Applied(item) => Delta::Applied(state.insert(item)),
             Delta::Deleted(item) => {
                 state.objects.remove(&item.meta().key());
                 Delta::Deleted(Arc::new(item))

@@ -128,6 +128,6 @@ fn start(
         "endpoints" => endpoints::run(client, shared, stop).boxed(),
         "endpointslice" => endpoints::run_slices(client, shared, stop).boxed(),
         // The last of `selection::LOOPS`, which is the only source of names.
-        _ => garbagecollector::run(client, stop).boxed(),
+        _ => garbagecollector::run(client, shared, stop).boxed(),
     }
 }

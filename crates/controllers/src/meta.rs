@@ -4,7 +4,7 @@
 //! rest, so a pod costs some hundred bytes instead of some kilobytes. Every field has a default: a projection never
 //! fails on a field it does not know.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -53,10 +53,10 @@ pub struct Meta {
     pub resource_version: String,
     /// Counts changes of the spec.
     pub generation: i64,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Owners.
-    pub owner_references: Vec<Owner>,
+    /// Labels; shared by objects that have the same.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// Owners; shared by objects that have the same.
+    pub owner_references: Arc<[Owner]>,
     /// What must be done before the object may go.
     pub finalizers: Vec<String>,
     /// When it was made.
@@ -78,6 +78,12 @@ impl Meta {
     #[must_use]
     pub const fn is_deleting(&self) -> bool {
         self.deletion_timestamp.is_some()
+    }
+
+    /// Keeps what is equal in another object's metadata once.
+    pub fn share(&mut self, like: &Self) {
+        share(&mut self.labels, &like.labels);
+        share(&mut self.owner_references, &like.owner_references);
     }
 
     /// The owner that manages the object.
@@ -109,10 +115,20 @@ pub struct Owner {
     pub block_owner_deletion: Option<bool>,
 }
 
+/// Points `mine` to `other` if they are equal.
+pub fn share<T: PartialEq + ?Sized>(mine: &mut Arc<T>, other: &Arc<T>) {
+    if *mine == *other {
+        mine.clone_from(other);
+    }
+}
+
 /// A view of an object that a watch can carry.
 pub trait Projected: DeserializeOwned + Clone + fmt::Debug + Send + Sync + 'static {
     /// The object's metadata.
     fn meta(&self) -> &Meta;
+
+    /// Keeps what is equal in another object once: daemon pods differ in little more than their names.
+    fn share(&mut self, _like: &Self) {}
 }
 
 /// A projection that keeps nothing but metadata.
@@ -126,5 +142,19 @@ pub struct MetaOnly {
 impl Projected for MetaOnly {
     fn meta(&self) -> &Meta {
         &self.metadata
+    }
+}
+
+impl MetaOnly {
+    /// What ownership is about in an object's metadata.
+    #[must_use]
+    pub fn of(meta: &Meta) -> Self {
+        let labels = Arc::default();
+        Self {
+            metadata: Meta {
+                labels,
+                ..meta.clone()
+            },
+        }
     }
 }

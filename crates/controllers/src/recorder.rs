@@ -281,7 +281,12 @@ impl Correlator {
 
     fn spend(&mut self, about: About, now: Instant) -> bool {
         if self.budgets.len() > REMEMBERED {
-            self.budgets.retain(|_, (_, since)| now - *since < REFILL);
+            self.budgets
+                .retain(|_, (left, since)| now - *since < REFILL && *left < BURST / 2);
+        }
+        if self.budgets.len() > REMEMBERED {
+            // All of them noisy: memory is worth more than holding them back.
+            self.budgets.clear();
         }
         let (left, since) = self.budgets.entry(about).or_insert((BURST, now));
         let refills = u32::try_from((now - *since).as_secs() / REFILL.as_secs()).unwrap_or(BURST);

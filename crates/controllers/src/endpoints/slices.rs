@@ -206,7 +206,7 @@ fn endpoint(address: &Address) -> Value {
 }
 
 fn labels(service: &Service) -> Value {
-    let mut labels = service.metadata.labels.clone();
+    let mut labels = (*service.metadata.labels).clone();
     labels.remove(HEADLESS);
     if service.is_headless() {
         labels.insert(HEADLESS.to_owned(), String::new());

@@ -1,6 +1,6 @@
 //! What a service's Endpoints object says. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,10 @@ use super::{
 /// Endpoints hold no more addresses than this; upstream cuts them off, too.
 const MOST: usize = 1_000;
 const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
-const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+/// Says who writes an object.
+pub const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+/// Us, in upstream's name.
+pub const MANAGER: &str = "endpoint-controller";
 const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// The object.
@@ -34,12 +37,12 @@ pub fn endpoints(service: &Service, addresses: &[Address]) -> Value {
         usable.sort_by_key(|address| !address.ready);
         usable.truncate(MOST);
     }
-    let mut labels = service.metadata.labels.clone();
+    let mut labels = (*service.metadata.labels).clone();
     labels.remove(HEADLESS);
     if service.is_headless() {
         labels.insert(HEADLESS.to_owned(), String::new());
     }
-    labels.insert(MANAGED_BY.to_owned(), "endpoint-controller".to_owned());
+    labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
     let mut metadata = json!({
         "name": service.metadata.name, "namespace": service.metadata.namespace, "labels": labels,
     });
@@ -133,16 +136,6 @@ pub fn keep_foreign(old: &Value, wanted: &mut Value) {
     if !annotations.is_empty() {
         wanted["metadata"]["annotations"] = Value::Object(annotations);
     }
-}
-
-/// The names of the ports, for tests and logs.
-#[must_use]
-pub fn port_names(ports: &BTreeSet<Port>) -> String {
-    ports
-        .iter()
-        .map(|port| port.name.as_str())
-        .collect::<Vec<_>>()
-        .join(",")
 }
 
 #[cfg(test)]

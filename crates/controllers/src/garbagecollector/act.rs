@@ -189,7 +189,7 @@ impl Actor {
         let Some(live) = self.live(&path, uid).await? else {
             return Ok(Outcome::Vanished);
         };
-        let before = live.metadata.owner_references;
+        let before = live.metadata.owner_references.to_vec();
         let mut owners = before.clone();
         edit(&mut owners);
         if owners == before {

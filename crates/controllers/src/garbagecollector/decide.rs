@@ -121,7 +121,7 @@ mod tests {
             kind: kind("pods", "Pod"),
             key: Key::new("a", "p"),
             version: "1".to_owned(),
-            owners: Vec::new(),
+            owners: std::sync::Arc::from([]),
             deleting: !state.is_empty(),
             foreground: state == "foreground",
             orphaning: state == "orphaning",

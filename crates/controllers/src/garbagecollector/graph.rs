@@ -28,7 +28,7 @@ pub struct Node {
     /// Its version.
     pub version: String,
     /// Its owners.
-    pub owners: Vec<Owner>,
+    pub owners: Arc<[Owner]>,
     /// Deletion has been asked for.
     pub deleting: bool,
     /// It is being deleted and waits for its dependents.
@@ -138,7 +138,7 @@ impl Graph {
         };
         let uid = meta.uid;
         let old = self.nodes.get(&uid);
-        let owners_changed = old.map_or(&[][..], |old| &old.owners) != node.owners.as_slice();
+        let owners_changed = old.map_or(&[][..], |old| &*old.owners) != &*node.owners;
         let began = |now: bool, was: fn(&Node) -> bool| now && !old.is_some_and(was);
         let mut attempt = Vec::new();
         // A change of owners is looked at, and so is the beginning of a deletion with a finalizer of ours.
@@ -166,7 +166,7 @@ impl Graph {
                 attempt.push(owner.clone());
             }
         }
-        for owner in &node.owners {
+        for owner in node.owners.iter() {
             self.dependents
                 .entry(owner.uid.clone())
                 .or_default()
@@ -186,7 +186,7 @@ impl Graph {
     pub fn remove(&mut self, uid: &str) -> Touched {
         let mut touched = Touched::default();
         if let Some(node) = self.nodes.remove(uid) {
-            for owner in &node.owners {
+            for owner in node.owners.iter() {
                 self.unlink(&owner.uid, uid);
                 if self
                     .nodes

@@ -139,6 +139,8 @@ fn a_reference_to_another_name_is_not_proof() {
     let mut graph = Graph::default();
     graph.observe(&sets, Delta::Applied(set("d", &[])));
     let mut wrong = pod("p", &["d"]);
-    wrong.metadata.owner_references[0].name = "other".to_owned();
+    let mut owner = wrong.metadata.owner_references[0].clone();
+    owner.name = "other".to_owned();
+    wrong.metadata.owner_references = Arc::from([owner]);
     assert_eq!(graph.observe(&pods, Delta::Applied(wrong)).attempt, ["p"]);
 }

@@ -2,13 +2,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use futures::future::{BoxFuture, FutureExt as _};
 use kube::Client;
 use pandaemon_runtime::Shutdown;
 use tokio::sync::mpsc;
 
 use crate::{
+    informer::Subscription,
     kinds::{Kind, Kinds},
-    meta::MetaOnly,
+    meta::{MetaOnly, Projected},
+    views::Shared,
     watching::{Delta, Source, watch},
 };
 
@@ -28,6 +31,7 @@ struct Monitor {
 /// The watches.
 pub(super) struct Monitors {
     client: Client,
+    shared: Shared,
     stop: Shutdown,
     sender: mpsc::Sender<(KindRef, Arrival)>,
     running: BTreeMap<KindRef, Monitor>,
@@ -41,12 +45,14 @@ fn is_monitored(kind: &Kind) -> bool {
 impl Monitors {
     pub(super) fn new(
         client: Client,
+        shared: Shared,
         stop: Shutdown,
     ) -> (Self, mpsc::Receiver<(KindRef, Arrival)>) {
         let (sender, receiver) = mpsc::channel(PENDING);
         (
             Self {
                 client,
+                shared,
                 stop,
                 sender,
                 running: BTreeMap::new(),
@@ -79,15 +85,28 @@ impl Monitors {
 
     fn start(&mut self, kind: KindRef) {
         let stop = self.stop.child();
-        let source = Source::all(kind.collection("")).metadata_only();
-        let mut deltas = watch::<MetaOnly>(self.client.clone(), source, stop.clone());
         let (sender, name) = (self.sender.clone(), kind.clone());
-        pandaemon_runtime::spawn("monitor", async move {
-            while let Some(delta) = deltas.recv().await {
-                if sender.send((name.clone(), delta)).await.is_err() {
-                    return;
+        let shared = self.shared.clone();
+        let forward: BoxFuture<'static, ()> = match (kind.group.as_str(), kind.plural.as_str()) {
+            // These are watched for other loops anyway.
+            ("", "pods") => forward(shared.pods.subscribe(), name, sender).boxed(),
+            ("", "nodes") => forward(shared.nodes.subscribe(), name, sender).boxed(),
+            _ => {
+                let source = Source::all(kind.collection("")).metadata_only();
+                let mut deltas = watch::<MetaOnly>(self.client.clone(), source, stop.clone());
+                async move {
+                    while let Some(delta) = deltas.recv().await {
+                        if sender.send((name.clone(), delta)).await.is_err() {
+                            return;
+                        }
+                    }
                 }
+                .boxed()
             }
+        };
+        let until = stop.clone();
+        pandaemon_runtime::spawn("monitor", async move {
+            until.guard(forward).await;
         });
         self.running.insert(
             kind,
@@ -107,5 +126,24 @@ impl Monitors {
     /// Whether every kind's first list has come.
     pub(super) fn all_listed(&self) -> bool {
         !self.running.is_empty() && self.running.values().all(|monitor| monitor.listed)
+    }
+}
+
+/// Passes on what a shared informer says.
+async fn forward<T: Projected>(
+    mut deltas: Subscription<T>,
+    kind: KindRef,
+    sender: mpsc::Sender<(KindRef, Arrival)>,
+) {
+    let of = |object: &Arc<T>| MetaOnly::of(object.meta());
+    loop {
+        let delta = match deltas.next().await {
+            Delta::Listed(items) => Delta::Listed(items.iter().map(of).collect()),
+            Delta::Applied(item) => Delta::Applied(of(&item)),
+            Delta::Deleted(item) => Delta::Deleted(of(&item)),
+        };
+        if sender.send((kind.clone(), delta)).await.is_err() {
+            return;
+        }
     }
 }

@@ -6,7 +6,7 @@ use pandaemon_types::{Effect, LabelSet, Name, NodeView, Resources, Taint, Uid};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::or_default;
-use crate::meta::{Meta, Projected};
+use crate::meta::{Meta, Projected, share};
 
 /// A node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl<'de> Deserialize<'de> for Node {
         let view = NodeView {
             name: Name::from(&*raw.metadata.name),
             uid: Uid::from(&*raw.metadata.uid),
-            labels: LabelSet::from(&raw.metadata.labels),
+            labels: LabelSet::from(&*raw.metadata.labels),
             taints: raw.spec.taints.iter().filter_map(NodeTaint::view).collect(),
             unschedulable: raw.spec.unschedulable,
             ready: conditions
@@ -144,5 +144,10 @@ impl<'de> Deserialize<'de> for Node {
 impl Projected for Node {
     fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    fn share(&mut self, like: &Self) {
+        self.meta.share(&like.meta);
+        share(&mut self.view, &like.view);
     }
 }

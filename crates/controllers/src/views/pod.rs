@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::or_default;
-use crate::meta::{Meta, Projected};
+use crate::meta::{Meta, Projected, share};
 
 /// A pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Pod {
     /// Its priority.
     pub priority: i32,
     /// Which taints it tolerates, and for how long.
-    pub tolerations: Vec<Patience>,
+    pub tolerations: Arc<[Patience]>,
     /// Its phase.
     pub phase: Phase,
     /// Whether its condition Ready is True; `None` without the condition.
@@ -36,7 +36,7 @@ pub struct Pod {
     /// The headless service that gives it a name.
     pub subdomain: String,
     /// Its containers' named ports.
-    pub ports: Vec<NamedPort>,
+    pub ports: Arc<[NamedPort]>,
 }
 
 /// What the binder needs to know of a pod that has no node.
@@ -203,7 +203,7 @@ fn pending(spec: &Value, status: &RawStatus, said: String) -> Pending {
     }
 }
 
-fn tolerations(spec: &Value) -> Vec<Patience> {
+fn tolerations(spec: &Value) -> Arc<[Patience]> {
     let list = spec["tolerations"]
         .as_array()
         .map(Vec::as_slice)
@@ -220,7 +220,7 @@ fn tolerations(spec: &Value) -> Vec<Patience> {
 }
 
 /// Named ports of containers and of sidecars.
-fn ports(spec: &Value) -> Vec<NamedPort> {
+fn ports(spec: &Value) -> Arc<[NamedPort]> {
     let list = |field: &str| {
         spec[field]
             .as_array()
@@ -243,6 +243,13 @@ fn ports(spec: &Value) -> Vec<NamedPort> {
 impl Projected for Pod {
     fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    fn share(&mut self, like: &Self) {
+        self.meta.share(&like.meta);
+        share(&mut self.claims, &like.claims);
+        share(&mut self.tolerations, &like.tolerations);
+        share(&mut self.ports, &like.ports);
     }
 }
 
