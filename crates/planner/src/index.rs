@@ -153,13 +153,13 @@ impl Planner {
 
     fn node_changed(&mut self, mut view: NodeView) {
         view.labels = self.interner.labels(&view.labels);
-        if let Some(known) = self.nodes.get(&view.name) {
-            if *known == view {
-                return;
-            }
-            if known.allocatable == view.allocatable {
-                view.allocatable = Arc::clone(&known.allocatable);
-            }
+        view.allocatable = self.interner.resources(&view.allocatable);
+        if self
+            .nodes
+            .get(&view.name)
+            .is_some_and(|known| *known == view)
+        {
+            return;
         }
         for (key, set) in &mut self.sets {
             let placement = Placement::from(&daemon_fit(&set.needs, &view));
@@ -284,17 +284,13 @@ impl Planner {
     pub(crate) fn pod_changed(&mut self, mut view: PodView, now: Timestamp) {
         view.namespace = self.interner.name(&view.namespace);
         view.labels = self.interner.labels(&view.labels);
+        view.claims = self.interner.claims(&view.claims);
         for name in [&mut view.node, &mut view.target].into_iter().flatten() {
             *name = self.interner.name(name);
         }
         let old = self.pods.get(&view.uid);
         if old.is_some_and(|old| view.resource_version < old.view.resource_version) {
             return;
-        }
-        if let Some(old) = old
-            && old.view.claims == view.claims
-        {
-            view.claims = Arc::clone(&old.view.claims);
         }
         // A node whose clock is ahead must not delay availability by more than the set asks for.
         if view.ready_since.is_some_and(|since| now < since) {

@@ -206,27 +206,45 @@ impl Planner {
             Ok(Reply::Pod(view)) => self.told(*view, now),
             Ok(_) => {}
             Err(failure) if failure.kind == FailureKind::NotFound => self.pod_gone(uid),
-            Err(_) => match purpose {
-                // Forget the request; the pod's next change, or the set's, brings a new one.
-                Purpose::Adopt => {
-                    self.detach(uid);
-                    if let Some(pod) = self.pods.get_mut(uid) {
-                        pod.set = None;
-                    }
-                }
-                Purpose::Release | Purpose::Relabel => {
-                    if let Some(set) = self.sets.get_mut(key) {
-                        set.reckon |= purpose == Purpose::Relabel;
-                        set.revise_after = Some(now.plus_millis(RETRY));
-                    }
-                }
-            },
+            Err(failure) => self.patch_failed(key, uid, purpose, failure.kind, now),
         }
         if let Some(pod) = self.pods.get_mut(uid)
             && pod.view.owner.is_some()
             && matches!(pod.set, Some((_, Claim::Adopting { .. })))
         {
             pod.set = None;
+        }
+    }
+
+    fn patch_failed(
+        &mut self,
+        key: &SetKey,
+        uid: &Uid,
+        purpose: Purpose,
+        kind: FailureKind,
+        now: Timestamp,
+    ) {
+        if purpose == Purpose::Adopt && kind != FailureKind::Unclear {
+            // The pod is not to be had: it does not count any more.
+            self.detach(uid);
+            if let Some(pod) = self.pods.get_mut(uid) {
+                pod.set = None;
+            }
+            return;
+        }
+        let Some(set) = self.sets.get_mut(key) else {
+            return;
+        };
+        let again = Some(now.plus_millis(RETRY));
+        match purpose {
+            Purpose::Relabel => {
+                set.reckon = true;
+                set.revise_after = again;
+            }
+            Purpose::Adopt | Purpose::Release => {
+                set.claims.insert(uid.clone());
+                set.claim_after = again;
+            }
         }
     }
 

@@ -172,6 +172,7 @@ pub(crate) struct Set {
     pub(crate) revise_after: Option<Timestamp>,
     /// Pods whose ownership must be looked at.
     pub(crate) claims: BTreeSet<Uid>,
+    pub(crate) claim_after: Option<Timestamp>,
     /// The status that is being written.
     pub(crate) writing: Option<Status>,
     pub(crate) write_after: Option<Timestamp>,
@@ -203,6 +204,7 @@ impl Set {
             revising: 0,
             revise_after: None,
             claims: BTreeSet::new(),
+            claim_after: None,
             writing: None,
             write_after: None,
             notes: Vec::new(),
@@ -334,7 +336,11 @@ impl Set {
         let retry = self.pace.retry_at.filter(|at| due && now < *at);
         let revise = self.revise_after.filter(|at| self.reckon && now < *at);
         let write = self.write_after.filter(|at| now < *at);
-        [timer, retry, revise, write].into_iter().flatten().min()
+        let claim = self.claim_after.filter(|at| now < *at);
+        [timer, retry, revise, write, claim]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Counts a live pod's hash; a revision may be deleted when its last pod is gone.

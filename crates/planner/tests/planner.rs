@@ -11,5 +11,7 @@ mod cases;
 mod cluster;
 #[path = "planner/properties.rs"]
 mod properties;
+#[path = "planner/takeover.rs"]
+mod takeover;
 #[path = "planner/world.rs"]
 mod world;

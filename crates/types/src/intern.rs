@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer};
 
-use crate::Labels;
+use crate::{Claims, Labels, Resources};
 
 /// A shared, immutable name.
 pub type Name = Arc<str>;
@@ -135,11 +135,21 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     Some(out)
 }
 
+fn shared<T: Ord>(known: &mut BTreeSet<Arc<T>>, value: &Arc<T>) -> Arc<T> {
+    if let Some(found) = known.get(value) {
+        return Arc::clone(found);
+    }
+    known.insert(Arc::clone(value));
+    Arc::clone(value)
+}
+
 /// Hands out one shared copy of equal values.
 #[derive(Debug, Default)]
 pub struct Interner {
     names: BTreeSet<Name>,
     labels: BTreeSet<LabelSet>,
+    claims: BTreeSet<Arc<Claims>>,
+    resources: BTreeSet<Arc<Resources>>,
 }
 
 impl Interner {
@@ -167,10 +177,20 @@ impl Interner {
         shared
     }
 
-    /// How many distinct names and label sets are held.
+    /// The shared copy of a pod's claims.
+    pub fn claims(&mut self, claims: &Arc<Claims>) -> Arc<Claims> {
+        shared(&mut self.claims, claims)
+    }
+
+    /// The shared copy of a node's resources.
+    pub fn resources(&mut self, resources: &Arc<Resources>) -> Arc<Resources> {
+        shared(&mut self.resources, resources)
+    }
+
+    /// How many distinct values are held.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.names.len() + self.labels.len()
+        self.names.len() + self.labels.len() + self.claims.len() + self.resources.len()
     }
 
     /// Whether nothing is held.
@@ -183,6 +203,9 @@ impl Interner {
     pub fn sweep(&mut self) {
         self.labels
             .retain(|labels| Arc::strong_count(&labels.0) > 1);
+        self.claims.retain(|claims| Arc::strong_count(claims) > 1);
+        self.resources
+            .retain(|resources| Arc::strong_count(resources) > 1);
         self.names.retain(|name| Arc::strong_count(name) > 1);
     }
 }

@@ -45,7 +45,7 @@ pub(super) async fn follow(client: Client, kind: Kind, sender: Sender) {
         Kind::Sets => {
             Feed::<DaemonSetView>::new(client, "/apis/apps/v1/daemonsets", sender)
                 .run()
-                .await
+                .await;
         }
         Kind::Revisions => {
             let path = "/apis/apps/v1/controllerrevisions";
@@ -54,12 +54,12 @@ pub(super) async fn follow(client: Client, kind: Kind, sender: Sender) {
         Kind::Nodes => {
             Feed::<VersionedNode>::new(client, "/api/v1/nodes", sender)
                 .run()
-                .await
+                .await;
         }
         Kind::Pods => {
             Feed::<PodView>::new(client, "/api/v1/pods", sender)
                 .run()
-                .await
+                .await;
         }
     }
 }
