@@ -50,6 +50,11 @@ impl Health {
         status.clone_into(&mut self.beat.status);
     }
 
+    /// It has its whole grace time again: we were not listening.
+    pub fn forgive(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
     /// Whether nothing was heard for longer than `grace`.
     #[must_use]
     pub fn is_silent(&self, grace: Duration, now: Instant) -> bool {

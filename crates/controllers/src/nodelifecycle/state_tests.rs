@@ -1,5 +1,7 @@
 //! The state over time, without a cluster.
 
+use std::time::Duration;
+
 use serde::Deserialize as _;
 use serde_json::json;
 
@@ -140,6 +142,34 @@ fn no_pod_is_evicted_while_no_node_is_ready() {
     assert!(world.state.may_evict());
     world.node("n1", "Unknown", "", 1);
     assert!(!world.state.may_evict());
+}
+
+#[test]
+fn many_nodes_that_fail_at_once_keep_their_pods() {
+    let mut world = World::new();
+    for index in 0..10 {
+        let ready = if index < 5 { "True" } else { "False" };
+        world.node(&format!("n{index}"), ready, "", 0);
+    }
+    assert!(world.state.may_evict());
+    world.node("n4", "False", "", 1);
+    assert!(!world.state.may_evict());
+}
+
+#[test]
+fn a_process_that_slept_does_not_call_nodes_silent() {
+    let mut world = World::new();
+    world.node("n1", "True", "", 0);
+    for seconds in [0, 5, 10, 300] {
+        let now = world.at(seconds);
+        world.state.tick(&mut world.queue, now);
+    }
+    assert!(!world.state.is_silent("n1", world.at(301)));
+    for seconds in (305..350).step_by(5) {
+        let now = world.at(seconds);
+        world.state.tick(&mut world.queue, now);
+    }
+    assert!(world.state.is_silent("n1", world.at(350)));
 }
 
 #[test]
