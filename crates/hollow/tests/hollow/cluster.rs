@@ -87,6 +87,65 @@ fn condition(object: &Value, kind: &str) -> Option<String> {
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
+async fn pods_run_and_end(world: &World) {
+    // Its controller does not run here.
+    let account = json!({"metadata": {"name": "default"}});
+    world
+        .post("/api/v1/namespaces/default/serviceaccounts", &account)
+        .await;
+    world.post(PODS, &pod("good", "hollow-7", "img:1")).await;
+    world
+        .post(PODS, &pod("slow", "hollow-8", "img:notready"))
+        .await;
+    world
+        .post(PODS, &pod("bad", "hollow-9", "example.com/non-existent:1"))
+        .await;
+    let good = format!("{PODS}/good");
+    let good = world
+        .until(&good, |pod| {
+            condition(pod, "Ready").as_deref() == Some("True")
+        })
+        .await;
+    assert_eq!(good["status"]["phase"], "Running");
+    assert_eq!(good["status"]["hostIP"], "10.64.0.8");
+    let slow = world
+        .until(&format!("{PODS}/slow"), |pod| {
+            pod["status"]["phase"] == "Running"
+        })
+        .await;
+    assert_eq!(condition(&slow, "Ready").as_deref(), Some("False"));
+    world
+        .until(&format!("{PODS}/bad"), |pod| {
+            let state = &pod["status"]["containerStatuses"][0]["state"];
+            state["waiting"]["reason"] == "ErrImagePull"
+        })
+        .await;
+
+    // A deletion with grace ends when the node says so.
+    let delete = http::Request::delete(format!("{PODS}/good"))
+        .body(Vec::new())
+        .unwrap();
+    let _deleting: Value = world.client.request(delete).await.unwrap();
+    world.until(&format!("{PODS}/good"), Value::is_null).await;
+}
+
+async fn given_up_nodes_return(world: &World) {
+    let unknown = json!([{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]);
+    let patch = json!({"status": {"conditions": unknown}});
+    let path = "/api/v1/nodes/hollow-3";
+    let request = http::Request::patch(format!("{path}/status"))
+        .header("content-type", "application/strategic-merge-patch+json")
+        .body(serde_json::to_vec(&patch).unwrap())
+        .unwrap();
+    let given_up: Value = world.client.request(request).await.unwrap();
+    assert_eq!(condition(&given_up, "Ready").as_deref(), Some("Unknown"));
+    world
+        .until(path, |node| {
+            condition(node, "Ready").as_deref() == Some("True")
+        })
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_join_run_pods_and_leave() {
     let world = World::new().await;
@@ -127,61 +186,8 @@ async fn nodes_join_run_pods_and_leave() {
         })
         .await;
 
-    // Its controller does not run here.
-    let account = json!({"metadata": {"name": "default"}});
-    world
-        .post("/api/v1/namespaces/default/serviceaccounts", &account)
-        .await;
-    world.post(PODS, &pod("good", "hollow-7", "img:1")).await;
-    world
-        .post(PODS, &pod("slow", "hollow-8", "img:notready"))
-        .await;
-    world
-        .post(PODS, &pod("bad", "hollow-9", "example.com/non-existent:1"))
-        .await;
-    let good = format!("{PODS}/good");
-    let good = world
-        .until(&good, |pod| {
-            condition(pod, "Ready").as_deref() == Some("True")
-        })
-        .await;
-    assert_eq!(good["status"]["phase"], "Running");
-    assert_eq!(good["status"]["hostIP"], "10.64.0.8");
-    let slow = world
-        .until(&format!("{PODS}/slow"), |pod| {
-            pod["status"]["phase"] == "Running"
-        })
-        .await;
-    assert_eq!(condition(&slow, "Ready").as_deref(), Some("False"));
-    world
-        .until(&format!("{PODS}/bad"), |pod| {
-            let state = &pod["status"]["containerStatuses"][0]["state"];
-            state["waiting"]["reason"] == "ErrImagePull"
-        })
-        .await;
-
-    // A node that was given up reports itself ready again.
-    let unknown = json!([{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]);
-    let patch = json!({"status": {"conditions": unknown}});
-    let path = "/api/v1/nodes/hollow-3";
-    let request = http::Request::patch(format!("{path}/status"))
-        .header("content-type", "application/strategic-merge-patch+json")
-        .body(serde_json::to_vec(&patch).unwrap())
-        .unwrap();
-    let given_up: Value = world.client.request(request).await.unwrap();
-    assert_eq!(condition(&given_up, "Ready").as_deref(), Some("Unknown"));
-    world
-        .until(path, |node| {
-            condition(node, "Ready").as_deref() == Some("True")
-        })
-        .await;
-
-    // A deletion with grace ends when the node says so.
-    let delete = http::Request::delete(format!("{PODS}/good"))
-        .body(Vec::new())
-        .unwrap();
-    let _deleting: Value = world.client.request(delete).await.unwrap();
-    world.until(&format!("{PODS}/good"), Value::is_null).await;
+    pods_run_and_end(&world).await;
+    given_up_nodes_return(&world).await;
 
     stop.trigger();
     hollow.await.unwrap().unwrap().unwrap();
