@@ -1,10 +1,12 @@
-//! The agent's own HTTPS surface, as the kubelet's: logs, exec, attach, stats, health.
+//! The agent's own HTTPS surface, as the kubelet's: logs, exec, attach, ports, stats, health.
 //!
 //! The API server calls it with a certificate of the common CA; only health needs none.
 
 mod attach;
 mod exec;
 mod log;
+mod portforward;
+mod relay;
 mod socket;
 mod stats;
 
@@ -27,7 +29,7 @@ type Body = BoxBody<Bytes, std::io::Error>;
 type Answer = Response<Body>;
 
 /// The surface, ready to serve.
-pub struct Surface {
+pub(crate) struct Surface {
     acceptor: TlsAcceptor,
 }
 
@@ -46,7 +48,7 @@ impl Surface {
     ///
     /// # Errors
     /// When a certificate or the key cannot be read.
-    pub fn new(identity: &Identity) -> anyhow::Result<Self> {
+    pub(crate) fn new(identity: &Identity) -> anyhow::Result<Self> {
         let (certificate, key) = (identity.read("serving.crt")?, identity.read("serving.key")?);
         let config = tls::server(&certificate, &key, &identity.read("ca.crt")?)?;
         Ok(Self {
@@ -55,7 +57,7 @@ impl Surface {
     }
 
     /// Serves until dropped.
-    pub async fn run(self, context: Arc<Context>, pods: Pods, listener: TcpListener) {
+    pub(crate) async fn run(self, context: Arc<Context>, pods: Pods, listener: TcpListener) {
         let scene = Scene { context, pods };
         loop {
             let stream = match listener.accept().await {
@@ -117,6 +119,9 @@ async fn route(scene: Scene, known: bool, request: Request<Incoming>) -> Answer 
         }
         (_, ["attach", namespace, pod, container]) => {
             attach::serve(&scene, request, namespace, pod, container).await
+        }
+        (_, ["portForward", namespace, pod]) => {
+            portforward::serve(&scene, request, namespace, pod).await
         }
         (&Method::GET, ["pods"]) => {
             let list = serde_json::json!({

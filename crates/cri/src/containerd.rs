@@ -289,6 +289,14 @@ impl Runtime for Containerd {
         Box::pin(async move { Ok(cri!(self.runtime, attach, LOOK, request).await?.url) })
     }
 
+    fn port_forward_url(&self, request: pb::PortForwardRequest) -> Reply<'_, String> {
+        Box::pin(async move {
+            Ok(cri!(self.runtime, port_forward, LOOK, request)
+                .await?
+                .url)
+        })
+    }
+
     fn pull_image(&self, image: String, auth: Option<pb::AuthConfig>) -> Reply<'_, String> {
         Box::pin(async move {
             let request = pb::PullImageRequest {

@@ -300,6 +300,12 @@ impl Runtime for Fake {
         })
     }
 
+    fn port_forward_url(&self, request: pb::PortForwardRequest) -> Reply<'_, String> {
+        self.record("port_forward_url", &request.pod_sandbox_id, |_| {
+            Ok("http://127.0.0.1:1/".into())
+        })
+    }
+
     fn pull_image(&self, image: String, _auth: Option<pb::AuthConfig>) -> Reply<'_, String> {
         self.record("pull_image", &image.clone(), |world| {
             world.images.insert(image.clone());

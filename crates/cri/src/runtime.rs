@@ -71,6 +71,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn exec_url(&self, request: pb::ExecRequest) -> Reply<'_, String>;
     /// The address at which the runtime serves a container's own streams.
     fn attach_url(&self, request: pb::AttachRequest) -> Reply<'_, String>;
+    /// The address at which the runtime serves connections to a sandbox's ports.
+    fn port_forward_url(&self, request: pb::PortForwardRequest) -> Reply<'_, String>;
 
     /// Pulls an image; yields its reference.
     fn pull_image(&self, image: String, auth: Option<pb::AuthConfig>) -> Reply<'_, String>;

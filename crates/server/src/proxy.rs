@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -135,11 +135,14 @@ impl Agents {
     async fn send(
         &self,
         agent: &Agent,
-        path: &str,
+        (method, path): (Method, &str),
         headers: &[(header::HeaderName, HeaderValue)],
     ) -> Result<Response<Incoming>> {
         let mut sender = self.connect(agent).await?;
-        let mut request = Request::get(path).header(header::HOST, &agent.node);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &agent.node);
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -157,7 +160,7 @@ impl Agents {
     /// # Errors
     /// 502 when the agent does not answer, and the agent's own errors.
     pub async fn get(&self, agent: &Agent, path: &str) -> Result<Response<Body>> {
-        let answer = self.send(agent, path, &[]).await?;
+        let answer = self.send(agent, (Method::GET, path), &[]).await?;
         if !answer.status().is_success() {
             return Err(refusal(answer).await);
         }
@@ -174,35 +177,20 @@ impl Agents {
         path: &str,
         mut client: Parts,
     ) -> Result<Response<Body>> {
-        const PASSED: [header::HeaderName; 5] = [
-            header::CONNECTION,
-            header::UPGRADE,
-            header::SEC_WEBSOCKET_KEY,
-            header::SEC_WEBSOCKET_VERSION,
-            header::SEC_WEBSOCKET_PROTOCOL,
-        ];
-        let headers: Vec<_> = PASSED
-            .into_iter()
-            .filter_map(|name| {
-                client
-                    .headers
-                    .get(&name)
-                    .cloned()
-                    .map(|value| (name, value))
-            })
-            .collect();
-        let Some(client) = client.extensions.remove::<hyper::upgrade::OnUpgrade>() else {
+        let headers = handshake(&client.headers);
+        let Some(upgrade) = client.extensions.remove::<hyper::upgrade::OnUpgrade>() else {
             return Err(Status::bad_request(
                 "this connection cannot be upgraded; use HTTP/1.1",
             ));
         };
-        let mut answer = self.send(agent, path, &headers).await?;
+        let asked = (client.method, path);
+        let mut answer = self.send(agent, asked, &headers).await?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(refusal(answer).await);
         }
         let agent_side = hyper::upgrade::on(&mut answer);
         pandaemon_runtime::spawn("stream", async move {
-            if let Err(error) = join(client, agent_side).await {
+            if let Err(error) = join(upgrade, agent_side).await {
                 tracing::debug!(%error, "a stream ended");
             }
         });
@@ -211,6 +199,23 @@ impl Agents {
         *response.headers_mut() = answer.headers().clone();
         Ok(response)
     }
+}
+
+/// The headers by which a client and an agent agree on what to speak. Names may repeat.
+fn handshake(headers: &HeaderMap) -> Vec<(header::HeaderName, HeaderValue)> {
+    const PASSED: [header::HeaderName; 6] = [
+        header::CONNECTION,
+        header::UPGRADE,
+        header::SEC_WEBSOCKET_KEY,
+        header::SEC_WEBSOCKET_VERSION,
+        header::SEC_WEBSOCKET_PROTOCOL,
+        header::HeaderName::from_static("x-stream-protocol-version"),
+    ];
+    let values = |name: header::HeaderName| {
+        let all: Vec<_> = headers.get_all(&name).iter().cloned().collect();
+        all.into_iter().map(move |value| (name.clone(), value))
+    };
+    PASSED.into_iter().flat_map(values).collect()
 }
 
 async fn join(
@@ -262,6 +267,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn every_offered_version_is_passed_on() {
+        let mut headers = HeaderMap::new();
+        let mut add = |name: &'static str, value| {
+            headers.append(name, HeaderValue::from_static(value));
+        };
+        add("connection", "Upgrade");
+        add("upgrade", "SPDY/3.1");
+        add("x-stream-protocol-version", "v4.channel.k8s.io");
+        add("x-stream-protocol-version", "channel.k8s.io");
+        add("authorization", "Bearer secret");
+        let passed = handshake(&headers);
+        let passed: Vec<_> = passed.iter().map(|(_, v)| v.to_str().unwrap()).collect();
+        let wanted = ["Upgrade", "SPDY/3.1", "v4.channel.k8s.io", "channel.k8s.io"];
+        assert_eq!(passed, wanted);
+        assert_eq!(upgrade_token(&headers).as_deref(), Some("spdy/3.1"));
+    }
 
     #[test]
     fn a_node_says_where_its_agent_is() {

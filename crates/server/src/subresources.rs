@@ -23,7 +23,7 @@ pub(crate) async fn answer(asked: Asked<'_>) -> Result<Response<Body>> {
         ("pods", "eviction") => eviction::answer(&asked).await,
         ("pods", "log") => streams::log(asked).await,
         ("pods", "exec" | "attach") => streams::upgrade(asked).await,
-        ("pods", "portforward") => Err(unsupported("port forwarding")),
+        ("pods", "portforward") => streams::port_forward(asked).await,
         ("nodes", "proxy") => streams::node(asked).await,
         ("namespaces", "finalize") => finalize::answer(&asked).await,
         ("serviceaccounts", "token") => token::answer(&asked),

@@ -10,7 +10,7 @@ use pandaemon_cri::pb;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 
 use super::{
-    Answer, Refusal, Scene, find, is_set, running,
+    Answer, Refusal, Scene, find, is_set, relay, running,
     socket::{self, Input, Receiver, STDIN, Sender},
 };
 
@@ -36,7 +36,10 @@ pub(super) async fn serve(
     };
     let url = scene.context.runtime.attach_url(attach).await;
     let url = url.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    let (answer, upgrade) = socket::accept(&mut request)?;
+    if relay::is_spdy(request.headers()) {
+        return relay::pass(&url, request).await;
+    }
+    let (answer, upgrade) = socket::accept(&mut request, &socket::PROTOCOLS)?;
     pandaemon_runtime::spawn("attach", async move {
         let (sender, receiver) = match socket::open(upgrade).await {
             Ok(both) => both,

@@ -20,14 +20,14 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use nix::{fcntl::OFlag, sys::stat::Mode, unistd::mkfifo};
 use pandaemon_cri::{
-    Tasks,
+    Tasks, pb,
     tasks::{Exec, Pipes},
 };
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, net::unix::pipe};
 
 use super::{
-    Answer, Refusal, Scene, find, is_set, query, running,
+    Answer, Refusal, Scene, find, is_set, query, relay, running,
     socket::{self, Input, Receiver, STDERR, STDOUT, Sender},
 };
 
@@ -35,6 +35,8 @@ const SIGHUP: u32 = 1;
 const SIGKILL: u32 = 9;
 /// A command whose client hung up gets this long to end by itself.
 const HANGUP: Duration = Duration::from_secs(2);
+/// How long a client may take to close after the last message.
+const LINGER: Duration = Duration::from_secs(10);
 const PIECE: usize = 32 << 10;
 
 /// What the client wants to be connected.
@@ -45,6 +47,20 @@ struct Wanted {
     stdout: bool,
     stderr: bool,
     tty: bool,
+}
+
+impl Wanted {
+    /// The same for CRI.
+    fn request(self, container_id: String) -> pb::ExecRequest {
+        pb::ExecRequest {
+            container_id,
+            cmd: self.command,
+            tty: self.tty,
+            stdin: self.stdin,
+            stdout: self.stdout,
+            stderr: self.stderr,
+        }
+    }
 }
 
 pub(super) async fn serve(
@@ -70,12 +86,17 @@ pub(super) async fn serve(
         return Err((StatusCode::BAD_REQUEST, words));
     }
     let id = running(scene, &pod, container).await?;
+    if relay::is_spdy(request.headers()) {
+        let url = scene.context.runtime.exec_url(wanted.request(id)).await;
+        let url = url.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        return relay::pass(&url, request).await;
+    }
     let Some(tasks) = scene.context.tasks.clone() else {
         let words = "exec is served for containerd only".to_owned();
         return Err((StatusCode::NOT_IMPLEMENTED, words));
     };
     let dir = scene.context.paths.containerd().join("exec");
-    let (answer, upgrade) = socket::accept(&mut request)?;
+    let (answer, upgrade) = socket::accept(&mut request, &socket::PROTOCOLS)?;
     pandaemon_runtime::spawn("exec", async move {
         let (sender, receiver) = match socket::open(upgrade).await {
             Ok(both) => both,
@@ -182,14 +203,26 @@ impl Session {
 
     async fn run(mut self, mut sender: Sender, receiver: Receiver) {
         let input = input(Arc::clone(&self.exec), self.stdin.take(), receiver);
-        let input = pandaemon_runtime::spawn("exec input", input);
+        let mut input = pandaemon_runtime::spawn("exec input", input);
         let ended = self.output(&mut sender).await;
-        input.abort();
         let status = match ended {
             Ok(code) => socket::ended(code),
             Err(words) => socket::failed(&words),
         };
         sender.finish(&status).await;
+        // A connection that is dropped with input unread would take the last words with it, so
+        // the client may close first. Input that nobody takes must not keep it for ever.
+        if tokio::time::timeout(LINGER, &mut input).await.is_err() {
+            input.abort();
+        }
+    }
+
+    /// Sends what the command printed. Nobody to read it ends the command, as does its input's
+    /// end: that may wait for a command that does not take it.
+    async fn say(&self, sender: &mut Sender, channel: u8, bytes: &[u8]) {
+        if !sender.send(channel, bytes).await {
+            let _ = self.exec.kill(SIGHUP).await;
+        }
     }
 
     /// Carries output until the command has ended and everything it printed was sent.
@@ -208,11 +241,11 @@ impl Session {
             tokio::select! {
                 biased;
                 read = read(self.stdout.as_ref(), &mut out, ended) => match read {
-                    Some(length) => drop(sender.send(STDOUT, &out[..length]).await),
+                    Some(length) => self.say(sender, STDOUT, &out[..length]).await,
                     None => self.stdout = None,
                 },
                 read = read(self.stderr.as_ref(), &mut err, ended) => match read {
-                    Some(length) => drop(sender.send(STDERR, &err[..length]).await),
+                    Some(length) => self.say(sender, STDERR, &err[..length]).await,
                     None => self.stderr = None,
                 },
                 done = &mut end, if code.is_none() => code = Some(done),

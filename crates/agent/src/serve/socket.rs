@@ -18,7 +18,11 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, handshake::derive_accept_key, protocol::Role},
+    tungstenite::{
+        Message,
+        handshake::derive_accept_key,
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+    },
 };
 
 use super::{Answer, Refusal};
@@ -31,7 +35,8 @@ const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 
-const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+/// What exec and attach speak; the first that a client offers too is taken.
+pub(super) const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 
 /// Something that the client sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,19 +50,22 @@ pub(super) enum Input {
 }
 
 /// Answers the handshake; the second part becomes the connection.
-pub(super) fn accept(request: &mut Request<Incoming>) -> Result<(Answer, OnUpgrade), Refusal> {
+pub(super) fn accept(
+    request: &mut Request<Incoming>,
+    protocols: &[&'static str],
+) -> Result<(Answer, OnUpgrade), Refusal> {
     let bad = |words: &str| (StatusCode::BAD_REQUEST, words.to_owned());
     let headers = request.headers();
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or_else(|| {
-        bad("only WebSocket connections are served; use a client that speaks v5.channel.k8s.io")
-    })?;
+    let key = headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .ok_or_else(|| bad("Upgrade request required"))?;
     let accept = derive_accept_key(key.as_bytes());
     let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
     let offered: Vec<&str> = offered
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(',').map(str::trim))
         .collect();
-    let protocol = PROTOCOLS.into_iter().find(|one| offered.contains(one));
+    let protocol = protocols.iter().find(|one| offered.contains(one));
     let protocol = protocol.ok_or_else(|| bad("none of the offered protocols is served"))?;
     let upgrade = hyper::upgrade::on(request);
     let mut answer = Response::new(Empty::new().map_err(|never| match never {}).boxed());
@@ -84,6 +92,14 @@ pub(super) async fn open(upgrade: OnUpgrade) -> Result<(Sender, Receiver), hyper
     Ok((Sender(sink), Receiver(stream)))
 }
 
+/// The close of a connection on which all is said.
+pub(super) fn normal() -> CloseFrame {
+    CloseFrame {
+        code: CloseCode::Normal,
+        reason: "".into(),
+    }
+}
+
 /// The direction to the client.
 pub(super) struct Sender(SplitSink<Socket, Message>);
 
@@ -102,6 +118,8 @@ impl Sender {
     /// Says how it ended, and ends the connection.
     pub(super) async fn finish(mut self, status: &Value) {
         let _ = self.send(ERROR, status.to_string().as_bytes()).await;
+        // Clients take anything but a normal close for a broken connection.
+        let _ = self.0.send(Message::Close(Some(normal()))).await;
         let _ = self.0.close().await;
     }
 }

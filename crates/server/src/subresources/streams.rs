@@ -1,4 +1,4 @@
-//! What only the pod's agent knows: logs, exec, attach, and the agent's own pages.
+//! What only the pod's agent knows: logs, exec, attach, ports, and the agent's own pages.
 
 use http::{Method, Response, header};
 use pandaemon_machinery::{Status, catalogue, status::Result};
@@ -175,24 +175,46 @@ pub(crate) async fn upgrade(asked: Asked<'_>) -> Result<Response<Body>> {
             format!("cannot exec into a container in a completed pod; current phase is {phase}");
         return Err(Status::bad_request(text));
     }
-    let agent = agent
-        .ok_or_else(|| Status::bad_request(format!("pod {name} does not have a host assigned")))?;
-    if upgrade_token(asked.incoming.headers()).is_none_or(|token| token != "websocket") {
-        return Err(Status::bad_request(
-            "Upgrade request required: this server streams over websockets (v5.channel.k8s.io)",
-        ));
-    }
     let verb = asked.path.subresource.as_deref().unwrap_or_default();
     let query = parameters(&asked, &["command", "stdin", "stdout", "stderr", "tty"]);
     let path = format!(
         "/{verb}/{}/{name}/{container}?{query}",
         meta::text(&pod, "namespace")
     );
-    asked
-        .api
-        .agents
-        .upgrade(&agent, &path, asked.incoming.parts)
-        .await
+    join(asked, &pod, agent, &path).await
+}
+
+/// `pods/portforward`: the same for connections to the pod's ports.
+///
+/// # Errors
+/// 400 without an upgrade or a node, 404, and what the agent says.
+pub(crate) async fn port_forward(asked: Asked<'_>) -> Result<Response<Body>> {
+    let call = asked.call()?;
+    let object = asked.api.registry.current(&call)?;
+    let pod = object.value().map_err(crate::registry::unreadable)?;
+    let agent = agent(&asked, object.node())?;
+    let namespace = meta::text(&pod, "namespace");
+    let path = format!("/portForward/{namespace}/{}", meta::name(&pod));
+    join(asked, &pod, agent, &path).await
+}
+
+/// Joins the client's connection to the one that the agent makes of this path.
+async fn join(
+    asked: Asked<'_>,
+    pod: &Value,
+    agent: Option<Agent>,
+    path: &str,
+) -> Result<Response<Body>> {
+    let agent = agent.ok_or_else(|| {
+        let name = meta::name(pod);
+        Status::bad_request(format!("pod {name} does not have a host assigned"))
+    })?;
+    let token = upgrade_token(asked.incoming.headers());
+    if !token.is_some_and(|token| matches!(token.as_str(), "websocket" | "spdy/3.1")) {
+        return Err(Status::bad_request("Upgrade request required"));
+    }
+    let parts = asked.incoming.parts;
+    asked.api.agents.upgrade(&agent, path, parts).await
 }
 
 /// `nodes/proxy`, for reading.
