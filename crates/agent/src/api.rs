@@ -1,8 +1,8 @@
 //! The agent as a client of the API server.
 
-pub mod events;
-pub mod identity;
-pub mod join;
-pub mod node;
-pub mod report;
-pub mod sources;
+pub(crate) mod events;
+pub(crate) mod identity;
+pub(crate) mod join;
+pub(crate) mod node;
+pub(crate) mod report;
+pub(crate) mod sources;

@@ -70,7 +70,7 @@ impl Config {
 
 /// Where an agent keeps its files.
 #[derive(Debug, Clone)]
-pub struct Paths {
+pub(crate) struct Paths {
     data: PathBuf,
     logs: PathBuf,
     /// Differs between two agents on one machine; short enough for names of interfaces.
@@ -80,7 +80,7 @@ pub struct Paths {
 impl Paths {
     /// The paths for this configuration.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let data =
             std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
         let digest = Sha256::digest(data.to_string_lossy().as_bytes());
@@ -95,55 +95,55 @@ impl Paths {
 
     /// Keys and certificates.
     #[must_use]
-    pub fn identity(&self) -> PathBuf {
+    pub(crate) fn identity(&self) -> PathBuf {
         self.data.join("agent/identity")
     }
 
     /// The last known pods, one file each.
     #[must_use]
-    pub fn known_pods(&self) -> PathBuf {
+    pub(crate) fn known_pods(&self) -> PathBuf {
         self.data.join("agent/pods")
     }
 
     /// The last known config maps and secrets.
     #[must_use]
-    pub fn known_objects(&self) -> PathBuf {
+    pub(crate) fn known_objects(&self) -> PathBuf {
         self.data.join("agent/objects")
     }
 
     /// The names of images that were imported.
     #[must_use]
-    pub fn imported(&self) -> PathBuf {
+    pub(crate) fn imported(&self) -> PathBuf {
         self.data.join("agent/imported-images")
     }
 
     /// The runtime's own directory.
     #[must_use]
-    pub fn containerd(&self) -> PathBuf {
+    pub(crate) fn containerd(&self) -> PathBuf {
         self.data.join("containerd")
     }
 
     /// Configuration and address book of pod networking.
     #[must_use]
-    pub fn cni(&self) -> PathBuf {
+    pub(crate) fn cni(&self) -> PathBuf {
         self.data.join("cni")
     }
 
     /// Everything of one pod except its logs.
     #[must_use]
-    pub fn pod(&self, uid: &str) -> PathBuf {
+    pub(crate) fn pod(&self, uid: &str) -> PathBuf {
         self.data.join("pods").join(uid)
     }
 
     /// The directory of all pods.
     #[must_use]
-    pub fn pods(&self) -> PathBuf {
+    pub(crate) fn pods(&self) -> PathBuf {
         self.data.join("pods")
     }
 
     /// The log directory of one pod.
     #[must_use]
-    pub fn pod_logs(&self, namespace: &str, name: &str, uid: &str) -> PathBuf {
+    pub(crate) fn pod_logs(&self, namespace: &str, name: &str, uid: &str) -> PathBuf {
         self.logs
             .join("pods")
             .join(format!("{namespace}_{name}_{uid}"))
@@ -151,20 +151,20 @@ impl Paths {
 
     /// The log directory of all pods.
     #[must_use]
-    pub fn all_pod_logs(&self) -> PathBuf {
+    pub(crate) fn all_pod_logs(&self) -> PathBuf {
         self.logs.join("pods")
     }
 
     /// Links to all container logs, as log shippers expect them.
     #[must_use]
-    pub fn container_logs(&self) -> PathBuf {
+    pub(crate) fn container_logs(&self) -> PathBuf {
         self.logs.join("containers")
     }
 
     /// A path for a socket: below the data directory, or below `/run` where that would be longer
     /// than a socket's address may be.
     #[must_use]
-    pub fn socket(&self, name: &str) -> PathBuf {
+    pub(crate) fn socket(&self, name: &str) -> PathBuf {
         /// A socket's address holds 108 bytes; the runtime appends up to 12 of its own.
         const LONGEST: usize = 94;
         let near = self.containerd().join(name);
@@ -176,7 +176,7 @@ impl Paths {
 
     /// Pod addresses for a node that was given none: a `/24` out of `10.64.0.0/10`.
     #[must_use]
-    pub fn default_pod_cidr(node_name: &str) -> String {
+    pub(crate) fn default_pod_cidr(node_name: &str) -> String {
         let digest = Sha256::digest(node_name.as_bytes());
         format!("10.{}.{}.0/24", 64 + digest[0] % 64, digest[1])
     }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A running agent's surroundings.
-pub struct Context {
+pub(crate) struct Context {
     /// What it was told.
     pub config: Config,
     /// Where it keeps its files.
@@ -39,6 +39,6 @@ pub struct Context {
 
 /// Milliseconds since 1970, now.
 #[must_use]
-pub fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }

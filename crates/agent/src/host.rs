@@ -1,9 +1,9 @@
 //! The machine: what it can do, and what the agent therefore must do differently.
 
-pub mod cgroups;
-pub mod cni;
-pub mod containerd;
-pub mod mounts;
+pub(crate) mod cgroups;
+pub(crate) mod cni;
+pub(crate) mod containerd;
+pub(crate) mod mounts;
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, statfs};
 
 /// Which version of control groups the machine uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cgroups {
+pub(crate) enum Cgroups {
     /// One tree for each controller (also where the second version is mounted beside them).
     V1,
     /// One tree.
@@ -20,7 +20,7 @@ pub enum Cgroups {
 
 /// What was found out about the machine.
 #[derive(Debug, Clone)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// Its control groups.
     pub cgroups: Cgroups,
     /// Whether a process may be made less likely to be killed for memory.
@@ -39,14 +39,12 @@ pub struct Machine {
     pub kernel: String,
     /// The system's name, as its vendor writes it.
     pub os_image: String,
-    /// The machine's name.
-    pub hostname: String,
 }
 
 impl Machine {
     /// Looks at the machine this runs on; `data` is where layers will be stored.
     #[must_use]
-    pub fn detect(data: &Path) -> Self {
+    pub(crate) fn detect(data: &Path) -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             cgroups: cgroups(),
@@ -58,14 +56,11 @@ impl Machine {
             cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
             kernel: read("/proc/sys/kernel/osrelease"),
             os_image: os_image(),
-            hostname: nix::unistd::gethostname()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default(),
         }
     }
 
     /// Says what the machine lacks and what that means.
-    pub fn warn(&self) {
+    pub(crate) fn warn(&self) {
         if !self.shared_mounts {
             tracing::warn!(
                 "/ is not a shared mount: pods with mountPropagation HostToContainer or \
@@ -111,7 +106,7 @@ fn overlay(data: &Path) -> bool {
 
 /// A value of `/proc/meminfo` in bytes.
 #[must_use]
-pub fn meminfo(key: &str) -> u64 {
+pub(crate) fn meminfo(key: &str) -> u64 {
     let text = read("/proc/meminfo");
     let line = text
         .lines()
@@ -139,7 +134,7 @@ fn read(path: &str) -> String {
 
 /// Where a program is installed.
 #[must_use]
-pub fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let places = [
         "/usr/local/bin",
         "/usr/local/sbin",

@@ -1,10 +1,10 @@
 //! Images: which name means which, pulling with back-off, archives, and the pause image.
 
-pub mod archive;
-pub mod auth;
-pub mod import;
-pub mod name;
-pub mod pause;
+pub(crate) mod archive;
+pub(crate) mod auth;
+pub(crate) mod import;
+pub(crate) mod name;
+pub(crate) mod pause;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -13,11 +13,11 @@ use pandaemon_cri::{CriError, Runtime, pb};
 use parking_lot::RwLock;
 
 /// The image of the process that holds a pod's namespaces open. It is made by the agent.
-pub const PAUSE_IMAGE: &str = "pandaemon.dev/pause:1";
+pub(crate) const PAUSE_IMAGE: &str = "pandaemon.dev/pause:1";
 
 /// When a container's image is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PullPolicy {
+pub(crate) enum PullPolicy {
     /// Before every start.
     Always,
     /// When it is missing.
@@ -29,7 +29,7 @@ pub enum PullPolicy {
 impl PullPolicy {
     /// The policy as written, or what upstream defaults it to for this image.
     #[must_use]
-    pub fn new(text: Option<&str>, image: &str) -> Self {
+    pub(crate) fn new(text: Option<&str>, image: &str) -> Self {
         match text {
             Some("Always") => Self::Always,
             Some("Never") => Self::Never,
@@ -42,7 +42,7 @@ impl PullPolicy {
 
 /// Why a container has no image.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum ImageError {
+pub(crate) enum ImageError {
     /// It is missing and may not be pulled.
     #[error("Container image {0:?} is not present with pull policy of Never")]
     NeverPull(String),
@@ -56,7 +56,7 @@ pub enum ImageError {
 
 /// What making an image present took.
 #[derive(Debug, Clone)]
-pub struct Present {
+pub(crate) struct Present {
     /// The runtime's id, for creating the container.
     pub id: String,
     /// What the image says about its user.
@@ -69,7 +69,7 @@ pub struct Present {
 
 /// The user that an image runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ImageUser {
+pub(crate) enum ImageUser {
     /// A number.
     Id(i64),
     /// A name.
@@ -80,7 +80,7 @@ pub enum ImageUser {
 
 /// The node's images.
 #[derive(Clone)]
-pub struct Images {
+pub(crate) struct Images {
     runtime: Arc<dyn Runtime>,
     imported: Arc<RwLock<BTreeSet<String>>>,
 }
@@ -88,7 +88,7 @@ pub struct Images {
 impl Images {
     /// Images of this runtime.
     #[must_use]
-    pub fn new(runtime: Arc<dyn Runtime>, imported: BTreeSet<String>) -> Self {
+    pub(crate) fn new(runtime: Arc<dyn Runtime>, imported: BTreeSet<String>) -> Self {
         Self {
             runtime,
             imported: Arc::new(RwLock::new(imported)),
@@ -99,7 +99,7 @@ impl Images {
     ///
     /// # Errors
     /// When the runtime does not answer.
-    pub async fn find(&self, image: &str) -> Result<Option<Present>, CriError> {
+    pub(crate) async fn find(&self, image: &str) -> Result<Option<Present>, CriError> {
         let found = self.runtime.image(image.to_owned()).await?;
         Ok(found.map(|found| Present {
             user: user(&found),
@@ -112,7 +112,7 @@ impl Images {
     /// Whether a start must ask the registry first. An archive given with `--images` counts as the
     /// registry's copy: that is what the option is for, also where a manifest says `:latest`.
     #[must_use]
-    pub fn must_pull(&self, image: &str, policy: PullPolicy, present: bool) -> bool {
+    pub(crate) fn must_pull(&self, image: &str, policy: PullPolicy, present: bool) -> bool {
         match policy {
             PullPolicy::Never => false,
             PullPolicy::IfNotPresent => !present,
@@ -126,7 +126,11 @@ impl Images {
     ///
     /// # Errors
     /// The registry's words of the last try.
-    pub async fn pull(&self, image: &str, secrets: &[Secret]) -> Result<Present, ImageError> {
+    pub(crate) async fn pull(
+        &self,
+        image: &str,
+        secrets: &[Secret],
+    ) -> Result<Present, ImageError> {
         let began = std::time::Instant::now();
         let mut logins: Vec<Option<pb::AuthConfig>> =
             auth::logins(secrets, image).into_iter().map(Some).collect();

@@ -18,7 +18,10 @@ mod start;
 mod tls;
 mod volumes;
 
-pub use api::identity::{Identity, subject};
+pub use api::{
+    identity::{Identity, subject},
+    join::Refused,
+};
 pub use config::Config;
 pub use start::run;
 

@@ -1,7 +1,7 @@
 //! Container logs on disk: lines in the CRI format, one file for each start of a container.
 
-pub mod read;
-pub mod rotate;
+pub(crate) mod read;
+pub(crate) mod rotate;
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ fn link_path(context: &Context, pod: &PodRef, container: &str, id: &str) -> Path
 }
 
 /// Links a container's log to where log shippers look for it. Links of its former starts go.
-pub fn link(context: &Context, pod: &PodRef, container: &str, id: &str, attempt: u32) {
+pub(crate) fn link(context: &Context, pod: &PodRef, container: &str, id: &str, attempt: u32) {
     let logs = context.paths.pod_logs(&pod.namespace, &pod.name, &pod.uid);
     let target = logs.join(container).join(format!("{attempt}.log"));
     let link = link_path(context, pod, container, id);
@@ -32,7 +32,7 @@ pub fn link(context: &Context, pod: &PodRef, container: &str, id: &str, attempt:
 }
 
 /// Removes the links of a pod's logs.
-pub fn unlink(context: &Context, pod: &PodRef) {
+pub(crate) fn unlink(context: &Context, pod: &PodRef) {
     remove_links(context, &format!("{}_{}_", pod.name, pod.namespace));
 }
 
@@ -52,7 +52,7 @@ fn remove_links(context: &Context, prefix: &str) {
 
 /// The end of a log as plain text: at most so many lines and bytes.
 #[must_use]
-pub fn tail_text(path: &Path, lines: usize, bytes: usize) -> String {
+pub(crate) fn tail_text(path: &Path, lines: usize, bytes: usize) -> String {
     /// A line of the log is a little longer than its text.
     const ENOUGH: u64 = 64 << 10;
     let read = || -> std::io::Result<Vec<u8>> {

@@ -32,10 +32,12 @@ use crate::{
 const ENDED: usize = 64;
 /// How often the runtime is asked what changed by itself.
 const RELIST: Duration = Duration::from_secs(1);
+/// Rounds of that between two searches for what nobody owns any more.
+const CLEAN_EVERY: u32 = 30;
 
 /// The pods of this node as others may see them.
 #[derive(Clone, Default)]
-pub struct Pods(Arc<RwLock<BTreeMap<String, Entry>>>);
+pub(crate) struct Pods(Arc<RwLock<BTreeMap<String, Entry>>>);
 
 #[derive(Clone)]
 struct Entry {
@@ -46,7 +48,7 @@ struct Entry {
 impl Pods {
     /// A pod by namespace and name, with its present status.
     #[must_use]
-    pub fn find(&self, namespace: &str, name: &str) -> Option<Arc<PodRef>> {
+    pub(crate) fn find(&self, namespace: &str, name: &str) -> Option<Arc<PodRef>> {
         let pods = self.0.read();
         let mut found = pods
             .values()
@@ -56,7 +58,7 @@ impl Pods {
 
     /// All pods as objects, with their present status.
     #[must_use]
-    pub fn list(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn list(&self) -> Vec<serde_json::Value> {
         let pods = self.0.read();
         let object = |entry: &Entry| {
             let mut object = serde_json::to_value(entry.pod.to_object()).unwrap_or_default();
@@ -68,7 +70,7 @@ impl Pods {
 
     /// How many there are.
     #[must_use]
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.read().len()
     }
 
@@ -78,7 +80,7 @@ impl Pods {
 }
 
 /// The one who owns the workers.
-pub struct Manager {
+pub(crate) struct Manager {
     context: Arc<Context>,
     pods: Pods,
     shutdown: Shutdown,
@@ -92,10 +94,10 @@ pub struct Manager {
 impl Manager {
     /// A manager, with the pods known from disk already started.
     #[must_use]
-    pub fn start(context: Arc<Context>, shutdown: Shutdown) -> Pods {
+    pub(crate) fn start(context: Arc<Context>, shutdown: Shutdown) -> Pods {
         let (done, ended) = mpsc::channel(ENDED);
         let pods = Pods::default();
-        let mut manager = Self {
+        let manager = Self {
             context,
             pods: pods.clone(),
             shutdown: shutdown.clone(),
@@ -123,7 +125,7 @@ impl Manager {
     }
 
     /// Starts the pods that ran here when the agent last knew, also without a control plane.
-    fn remember(&mut self) {
+    fn remember(&self) {
         let entries = std::fs::read_dir(self.dir())
             .into_iter()
             .flatten()
@@ -193,7 +195,7 @@ impl Manager {
         }
     }
 
-    fn apply(&mut self, pod: Pod) {
+    fn apply(&self, pod: Pod) {
         let Some(pod) = PodRef::new(pod) else { return };
         self.keep_copy(&pod);
         let (uid, pod) = (pod.uid.clone(), Arc::new(pod));
@@ -280,11 +282,11 @@ fn essence(pod: &PodRef) -> impl PartialEq {
 /// Asks the runtime again and again what there is, and tells the workers whose pods changed.
 async fn relist(context: Arc<Context>, pods: Pods, synced: Arc<Notify>) {
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
-    let mut may_clean = false;
+    let mut clean_in = None;
     loop {
         tokio::select! {
             () = tokio::time::sleep(RELIST) => (),
-            () = synced.notified() => may_clean = true,
+            () = synced.notified() => clean_in = Some(0),
         }
         let Some(prints) = fingerprints(&context).await else {
             continue;
@@ -302,9 +304,14 @@ async fn relist(context: Arc<Context>, pods: Pods, synced: Arc<Notify>) {
             }
         }
         // Only what the API does not know of is cleaned, and only once it has been asked.
-        if may_clean {
-            orphans::clean(&context, &pods.uids()).await;
-        }
+        clean_in = match clean_in {
+            Some(0) => {
+                orphans::clean(&context, &pods.uids()).await;
+                Some(CLEAN_EVERY)
+            }
+            Some(rounds) => Some(rounds - 1),
+            None => None,
+        };
         last = prints;
     }
 }

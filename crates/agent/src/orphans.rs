@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use crate::{context::Context, files, pod::sandbox::POD_UID, volumes};
 
 /// Removes everything that belongs to none of these pods.
-pub async fn clean(context: &Context, known: &BTreeSet<String>) {
+pub(crate) async fn clean(context: &Context, known: &BTreeSet<String>) {
     let Ok(sandboxes) = context.runtime.list_sandboxes(Default::default()).await else {
         return;
     };

@@ -1,27 +1,27 @@
 //! One pod on this node: what it needs, how it is started, kept and stopped.
 
-pub mod act;
-pub mod container;
-pub mod env;
-pub mod hooks;
-pub mod inputs;
-pub mod kill;
-pub mod observe;
-pub mod probes;
-pub mod resources;
-pub mod sandbox;
-pub mod security;
-pub mod start;
-pub mod status;
-pub mod view;
-pub mod worker;
+pub(crate) mod act;
+pub(crate) mod container;
+pub(crate) mod env;
+pub(crate) mod hooks;
+pub(crate) mod inputs;
+pub(crate) mod kill;
+pub(crate) mod observe;
+pub(crate) mod probes;
+pub(crate) mod resources;
+pub(crate) mod sandbox;
+pub(crate) mod security;
+pub(crate) mod start;
+pub(crate) mod status;
+pub(crate) mod view;
+pub(crate) mod worker;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 /// A pod that has been checked to have a name, namespace, uid and specification.
 #[derive(Debug, Clone)]
-pub struct PodRef {
+pub(crate) struct PodRef {
     /// The object.
     pub object: Pod,
     /// Its specification.
@@ -37,7 +37,7 @@ pub struct PodRef {
 impl PodRef {
     /// The pod, unless a part that every stored pod has is missing.
     #[must_use]
-    pub fn new(mut object: Pod) -> Option<Self> {
+    pub(crate) fn new(mut object: Pod) -> Option<Self> {
         let spec = object.spec.take()?;
         Some(Self {
             name: object.metadata.name.clone()?,
@@ -50,7 +50,7 @@ impl PodRef {
 
     /// The whole object again.
     #[must_use]
-    pub fn to_object(&self) -> Pod {
+    pub(crate) fn to_object(&self) -> Pod {
         Pod {
             spec: Some(self.spec.clone()),
             ..self.object.clone()
@@ -59,13 +59,13 @@ impl PodRef {
 
     /// Whether the pod uses the node's own network.
     #[must_use]
-    pub fn host_network(&self) -> bool {
+    pub(crate) fn host_network(&self) -> bool {
         self.spec.host_network.unwrap_or(false)
     }
 
     /// A container or init container by name, and whether it is an init container.
     #[must_use]
-    pub fn container(&self, name: &str) -> Option<(&Container, bool)> {
+    pub(crate) fn container(&self, name: &str) -> Option<(&Container, bool)> {
         let main = self.spec.containers.iter().find(|one| one.name == name);
         let init = || {
             self.spec
@@ -79,7 +79,7 @@ impl PodRef {
     }
 
     /// All containers, init containers first.
-    pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
+    pub(crate) fn all_containers(&self) -> impl Iterator<Item = &Container> {
         self.spec
             .init_containers
             .iter()
@@ -89,13 +89,13 @@ impl PodRef {
 
     /// `NAME_NAMESPACE(UID)`, as messages name a pod.
     #[must_use]
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         format!("{}_{}({})", self.name, self.namespace, self.uid)
     }
 
     /// How long the pod may take to stop, in seconds: never less than one, as with the kubelet.
     #[must_use]
-    pub fn grace_seconds(&self) -> i64 {
+    pub(crate) fn grace_seconds(&self) -> i64 {
         let asked = self.object.metadata.deletion_grace_period_seconds;
         asked
             .or(self.spec.termination_grace_period_seconds)
@@ -106,7 +106,7 @@ impl PodRef {
 
 /// The number of a port that may be given by name.
 #[must_use]
-pub fn port_number(port: &IntOrString, container: &Container) -> Option<u16> {
+pub(crate) fn port_number(port: &IntOrString, container: &Container) -> Option<u16> {
     match port {
         IntOrString::Int(number) => u16::try_from(*number).ok(),
         IntOrString::String(name) => {

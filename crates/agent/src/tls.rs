@@ -61,7 +61,10 @@ impl ServerCertVerifier for Anybody {
 ///
 /// # Errors
 /// When the other side does not speak it.
-pub async fn unverified(stream: TcpStream, host: &str) -> Result<TlsStream<TcpStream>, String> {
+pub(crate) async fn unverified(
+    stream: TcpStream,
+    host: &str,
+) -> Result<TlsStream<TcpStream>, String> {
     let provider = provider();
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -76,7 +79,7 @@ pub async fn unverified(stream: TcpStream, host: &str) -> Result<TlsStream<TcpSt
 ///
 /// # Errors
 /// When it did not, or the other side does not speak TLS.
-pub async fn verified(
+pub(crate) async fn verified(
     stream: TcpStream,
     host: &str,
     ca_pem: &str,
@@ -115,7 +118,7 @@ fn roots(ca_pem: &str) -> anyhow::Result<RootCertStore> {
 ///
 /// # Errors
 /// When there is none.
-pub fn first_certificate(pem: &str) -> anyhow::Result<CertificateDer<'static>> {
+pub(crate) fn first_certificate(pem: &str) -> anyhow::Result<CertificateDer<'static>> {
     CertificateDer::from_pem_slice(pem.as_bytes()).context("read a certificate")
 }
 
@@ -124,7 +127,11 @@ pub fn first_certificate(pem: &str) -> anyhow::Result<CertificateDer<'static>> {
 ///
 /// # Errors
 /// When a certificate or the key cannot be read.
-pub fn server(certificate_pem: &str, key_pem: &str, ca_pem: &str) -> anyhow::Result<ServerConfig> {
+pub(crate) fn server(
+    certificate_pem: &str,
+    key_pem: &str,
+    ca_pem: &str,
+) -> anyhow::Result<ServerConfig> {
     let chain = CertificateDer::pem_slice_iter(certificate_pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .context("read the serving certificate")?;

@@ -26,11 +26,11 @@ use crate::{
     pod::{PodRef, env::Surroundings, inputs::Snapshot},
 };
 
-pub use subpath::inside;
+pub(crate) use subpath::inside;
 
 /// A volume on the node.
 #[derive(Debug, Clone)]
-pub struct Ready {
+pub(crate) struct Ready {
     /// Where it is.
     pub path: PathBuf,
     /// Whether it is read-only by its nature.
@@ -38,13 +38,13 @@ pub struct Ready {
 }
 
 /// A pod's volumes by name.
-pub type Volumes = BTreeMap<String, Ready>;
+pub(crate) type Volumes = BTreeMap<String, Ready>;
 
 /// Makes all of a pod's volumes ready.
 ///
 /// # Errors
 /// The kubelet's words about the first volume that is not.
-pub async fn prepare(
+pub(crate) async fn prepare(
     context: &Context,
     pod: &PodRef,
     inputs: &Snapshot,
@@ -164,7 +164,7 @@ fn own_by_group(path: &Path, group: Option<u32>) -> std::io::Result<()> {
 ///
 /// # Errors
 /// When something is still in use.
-pub fn free(pod_dir: &Path) -> std::io::Result<()> {
+pub(crate) fn free(pod_dir: &Path) -> std::io::Result<()> {
     mounts::unmount_below(pod_dir);
     files::remove_dir(pod_dir)
 }

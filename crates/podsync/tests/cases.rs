@@ -1,5 +1,11 @@
 //! Text cases: a pod and what exists of it above the line, what is due and reported below it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a broken case must fail loudly"
+)]
+
 use std::fmt::Write as _;
 
 use pandaemon_podsync::{

@@ -30,12 +30,12 @@ struct Note {
 
 /// Where to say what happened. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Events(mpsc::Sender<Note>);
+pub(crate) struct Events(mpsc::Sender<Note>);
 
 impl Events {
     /// Starts sending events of the node with this name.
     #[must_use]
-    pub fn start(client: Client, node: String, shutdown: Shutdown) -> Self {
+    pub(crate) fn start(client: Client, node: String, shutdown: Shutdown) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
         pandaemon_runtime::spawn("events", async move {
             shutdown
@@ -53,12 +53,12 @@ impl Events {
     }
 
     /// Something went as it should.
-    pub fn normal(&self, subject: &ObjectReference, reason: &'static str, message: String) {
+    pub(crate) fn normal(&self, subject: &ObjectReference, reason: &'static str, message: String) {
         self.send(subject, false, reason, message);
     }
 
     /// Something went wrong.
-    pub fn warning(&self, subject: &ObjectReference, reason: &'static str, message: String) {
+    pub(crate) fn warning(&self, subject: &ObjectReference, reason: &'static str, message: String) {
         self.send(subject, true, reason, message);
     }
 
@@ -84,7 +84,7 @@ impl Events {
 
 /// A reference to a pod, or to one of its containers.
 #[must_use]
-pub fn subject(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
+pub(crate) fn subject(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
     let field = container.map(|(name, init)| {
         let list = if init { "initContainers" } else { "containers" };
         format!("spec.{list}{{{name}}}")
@@ -102,7 +102,7 @@ pub fn subject(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
 
 /// A reference to the node.
 #[must_use]
-pub fn node_subject(name: &str) -> ObjectReference {
+pub(crate) fn node_subject(name: &str) -> ObjectReference {
     ObjectReference {
         kind: Some("Node".to_owned()),
         name: Some(name.to_owned()),

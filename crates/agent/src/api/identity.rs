@@ -184,7 +184,7 @@ fn time(tag: u8, text: &[u8]) -> Option<i64> {
 ///
 /// # Errors
 /// When the key cannot sign.
-pub fn client_request(key: &KeyPair, node: &str) -> anyhow::Result<String> {
+pub(crate) fn client_request(key: &KeyPair, node: &str) -> anyhow::Result<String> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params
@@ -200,7 +200,11 @@ pub fn client_request(key: &KeyPair, node: &str) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// When the key cannot sign.
-pub fn serving_request(key: &KeyPair, node: &str, address: IpAddr) -> anyhow::Result<String> {
+pub(crate) fn serving_request(
+    key: &KeyPair,
+    node: &str,
+    address: IpAddr,
+) -> anyhow::Result<String> {
     let names = vec![node.to_owned(), address.to_string(), "127.0.0.1".to_owned()];
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name = DistinguishedName::new();

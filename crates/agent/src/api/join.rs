@@ -20,6 +20,14 @@ const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(15);
 const MAX_ANSWER: usize = 1 << 20;
 
+/// The server will not have this agent; trying again does not help.
+#[derive(Debug, thiserror::Error)]
+#[error("{server} refused to join: {why}")]
+pub struct Refused {
+    server: String,
+    why: String,
+}
+
 /// Why joining failed.
 #[derive(Debug)]
 enum Failure {
@@ -37,7 +45,7 @@ fn later(error: impl Into<anyhow::Error>) -> Failure {
 ///
 /// # Errors
 /// When the token is wrong, the name is taken, or the agent is told to stop.
-pub async fn join(
+pub(crate) async fn join(
     config: &Config,
     identity: &Identity,
     address: IpAddr,
@@ -73,6 +81,17 @@ pub async fn join(
     }
 }
 
+fn refused(config: &Config, why: &str) -> Failure {
+    let server = config.server.clone();
+    Failure::Final(
+        Refused {
+            server,
+            why: why.to_owned(),
+        }
+        .into(),
+    )
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Joined {
@@ -100,10 +119,8 @@ async fn once(
     }
     let certificate = tls::first_certificate(&ca).map_err(Failure::Later)?;
     if digest(&certificate).trim_start_matches("sha256:") != ca_digest {
-        return Err(Failure::Final(anyhow::anyhow!(
-            "the token is not of the server {}: its CA certificate has another digest",
-            config.server
-        )));
+        let why = "the token belongs to another server: its CA certificate has another digest";
+        return Err(refused(config, why));
     }
     let body = request_body(config, identity, address).map_err(Failure::Final)?;
     let request = http::Request::post("/pandaemon/v1/join")
@@ -115,11 +132,10 @@ async fn once(
         .ask(request, Some(&ca))
         .await
         .map_err(Failure::Later)?;
-    let refusal = |what: String| anyhow::anyhow!("{} refused to join: {what}", config.server);
     match status {
         200 | 201 => (),
-        401 => return Err(Failure::Final(refusal("the token is wrong".to_owned()))),
-        400 | 403 | 409 | 422 => return Err(Failure::Final(refusal(words(&answer)))),
+        401 => return Err(refused(config, "the token is wrong")),
+        400 | 403 | 409 | 422 => return Err(refused(config, &words(&answer))),
         _ => {
             return Err(later(anyhow::anyhow!(
                 "join answered {status}: {}",
@@ -220,7 +236,7 @@ impl Server {
 ///
 /// # Errors
 /// When a certificate cannot be read.
-pub fn client(config: &Config, identity: &Identity) -> anyhow::Result<kube::Client> {
+pub(crate) fn client(config: &Config, identity: &Identity) -> anyhow::Result<kube::Client> {
     let uri: http::Uri = config
         .server
         .parse()

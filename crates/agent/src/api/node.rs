@@ -20,6 +20,8 @@ const LEASE_RENEWAL: Duration = Duration::from_secs(10);
 const LEASE_SECONDS: i32 = 40;
 const LIMIT: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(1);
+/// A connection that was idle may have been closed on the other side: the next try gets a new one.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
@@ -31,7 +33,7 @@ fn architecture() -> &'static str {
 
 /// `key=value:Effect` as an object; `None` if it is not one.
 #[must_use]
-pub fn taint(text: &str) -> Option<Value> {
+pub(crate) fn taint(text: &str) -> Option<Value> {
     let (rest, effect) = text.rsplit_once(':')?;
     if !matches!(effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute") || rest.is_empty() {
         return None;
@@ -96,7 +98,7 @@ async fn facts(context: &Context, port: u16) -> Value {
             .unwrap_or_default()
     };
     let disk = nix::sys::statvfs::statvfs(&config.data_dir)
-        .map_or(0, |disk| disk.blocks() as u64 * disk.fragment_size() as u64);
+        .map_or(0, |disk| disk.blocks() * disk.fragment_size());
     let resources = json!({
         "cpu": machine.cpus.to_string(),
         "memory": format!("{}Ki", machine.memory / 1024),
@@ -210,8 +212,8 @@ fn conditions(trouble: Option<&str>, disk_full: bool, old: &Value, now: &str) ->
 fn disk_full(context: &Context) -> bool {
     nix::sys::statvfs::statvfs(&context.config.data_dir).is_ok_and(|disk| {
         // Below a tenth free, but never with many gigabytes left.
-        let free = disk.blocks_available() as u64 * disk.fragment_size() as u64;
-        (disk.blocks_available() as u64) * 20 < disk.blocks() as u64 && free < (2 << 30)
+        let free = disk.blocks_available() * disk.fragment_size();
+        disk.blocks_available() * 20 < disk.blocks() && free < (2 << 30)
     })
 }
 
@@ -222,7 +224,7 @@ fn now_text() -> String {
 }
 
 /// Keeps the node's object true.
-pub async fn keep(context: Arc<Context>, pod_cidr: String, port: u16) {
+pub(crate) async fn keep(context: Arc<Context>, pod_cidr: String, port: u16) {
     let api: Api<Node> = Api::all(context.client.clone());
     let mut facts = facts(&context, port).await;
     let (mut looks, mut written) = (0, Value::Null);
@@ -299,7 +301,7 @@ async fn write(
 }
 
 /// Gives an existing node the labels of this configuration; a new one has them from the start.
-pub async fn relabel(context: &Context) {
+pub(crate) async fn relabel(context: &Context) {
     let api: Api<Node> = Api::all(context.client.clone());
     let patch = json!({ "metadata": { "labels": labels(&context.config) } });
     let params = PatchParams::default();
@@ -311,15 +313,20 @@ pub async fn relabel(context: &Context) {
 }
 
 /// Renews the node's lease: its sign of life.
-pub async fn renew_lease(context: Arc<Context>) {
+pub(crate) async fn renew_lease(context: Arc<Context>) {
     let api: Api<Lease> = Api::namespaced(context.client.clone(), "kube-node-lease");
     let name = context.config.node_name.as_str();
+    let mut pause = LEASE_RENEWAL;
     loop {
-        let pause = match tokio::time::timeout(LIMIT, renew(&api, name)).await {
+        pause = match tokio::time::timeout(LIMIT, renew(&api, name)).await {
             Ok(Ok(())) => LEASE_RENEWAL,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "renew the lease");
-                RETRY
+                if pause == LEASE_RENEWAL {
+                    AT_ONCE
+                } else {
+                    RETRY
+                }
             }
             Err(_elapsed) => RETRY,
         };

@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 use crate::{context::Context, pod::PodRef};
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
-const LAST_RETRY: Duration = Duration::from_secs(10);
+const LAST_RETRY: Duration = Duration::from_secs(3);
 /// An answer that takes longer is given up, and asked for again.
 const LIMIT: Duration = Duration::from_secs(15);
 
@@ -91,16 +91,11 @@ impl Task {
                 biased;
                 changed = latest.changed() => {
                     if changed.is_err() {
-                        return;
+                        // The worker has ended; why is in the other channel.
+                        break end.await.unwrap_or(true);
                     }
-                    match self.send_unless_gone(&mut latest, &mut end).await {
-                        Some(gone) if gone || !latest.has_changed().unwrap_or(false) => break gone,
-                        // The end was asked for, and there is a newer status to send before it.
-                        Some(_) => {
-                            self.send(&mut latest).await;
-                            break false;
-                        }
-                        None => (),
+                    if let Some(gone) = self.send_unless_gone(&mut latest, &mut end).await {
+                        break gone;
                     }
                 }
                 gone = &mut end => break gone.unwrap_or(true),

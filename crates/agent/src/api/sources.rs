@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The two kinds of objects that carry data for pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Not secret.
     ConfigMap,
     /// Secret.
@@ -32,7 +32,7 @@ pub enum Kind {
 impl Kind {
     /// As messages name it.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::ConfigMap => "configmap",
             Self::Secret => "secret",
@@ -42,7 +42,7 @@ impl Kind {
 
 /// Which object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
+pub(crate) struct Key {
     /// Its kind.
     pub kind: Kind,
     /// Its namespace.
@@ -53,11 +53,11 @@ pub struct Key {
 
 /// An object's data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Data(pub BTreeMap<String, Vec<u8>>);
+pub(crate) struct Data(pub BTreeMap<String, Vec<u8>>);
 
 /// What is known of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Known {
+pub(crate) enum Known {
     /// Nothing: the API has not answered.
     #[default]
     Unknown,
@@ -71,7 +71,7 @@ type Watches = Arc<Mutex<BTreeMap<Key, Arc<watch::Sender<Known>>>>>;
 
 /// All objects in use. Cheap to clone.
 #[derive(Clone)]
-pub struct Sources {
+pub(crate) struct Sources {
     client: Client,
     dir: PathBuf,
     watches: Watches,
@@ -80,7 +80,7 @@ pub struct Sources {
 impl Sources {
     /// Sources from this API, with copies in `dir`.
     #[must_use]
-    pub fn new(client: Client, dir: PathBuf) -> Self {
+    pub(crate) fn new(client: Client, dir: PathBuf) -> Self {
         Self {
             client,
             dir,
@@ -90,7 +90,7 @@ impl Sources {
 
     /// Follows an object for as long as the receiver lives.
     #[must_use]
-    pub fn follow(&self, key: &Key) -> watch::Receiver<Known> {
+    pub(crate) fn follow(&self, key: &Key) -> watch::Receiver<Known> {
         let mut watches = self.watches.lock();
         if let Some(sender) = watches.get(key) {
             return sender.subscribe();
@@ -104,7 +104,7 @@ impl Sources {
     }
 
     /// What is known now; waits a little for the first answer.
-    pub async fn read(&self, receiver: &mut watch::Receiver<Known>) -> Known {
+    pub(crate) async fn read(&self, receiver: &mut watch::Receiver<Known>) -> Known {
         let known = receiver.wait_for(|known| *known != Known::Unknown);
         match tokio::time::timeout(PATIENCE, known).await {
             Ok(Ok(known)) => known.clone(),

@@ -12,7 +12,7 @@ use super::Cgroups;
 
 /// How much a pod may count on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Qos {
+pub(crate) enum Qos {
     /// Requests equal limits everywhere.
     Guaranteed,
     /// Something is requested or limited.
@@ -24,7 +24,7 @@ pub enum Qos {
 impl Qos {
     /// The name in a pod's status.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Guaranteed => "Guaranteed",
             Self::Burstable => "Burstable",
@@ -35,7 +35,7 @@ impl Qos {
 
 /// The limits of a pod as a whole.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PodLimits {
+pub(crate) struct PodLimits {
     /// The weight against others, in the scale of version 1 (1024 for a processor).
     pub cpu_shares: u64,
     /// Microseconds of processor time in each 100,000; `None` for no limit.
@@ -50,7 +50,7 @@ const MOUNT: &str = "/sys/fs/cgroup";
 
 /// The control groups below one root.
 #[derive(Debug, Clone)]
-pub struct Tree {
+pub(crate) struct Tree {
     version: Cgroups,
     root: String,
 }
@@ -58,7 +58,7 @@ pub struct Tree {
 impl Tree {
     /// The tree with this root, which is relative to the hierarchy.
     #[must_use]
-    pub fn new(version: Cgroups, root: &str) -> Self {
+    pub(crate) fn new(version: Cgroups, root: &str) -> Self {
         Self {
             version,
             root: format!("/{}", root.trim_matches('/')),
@@ -67,7 +67,7 @@ impl Tree {
 
     /// A pod's group as the runtime is told it.
     #[must_use]
-    pub fn pod(&self, uid: &str, qos: Qos) -> String {
+    pub(crate) fn pod(&self, uid: &str, qos: Qos) -> String {
         let class = match qos {
             Qos::Guaranteed => "",
             Qos::Burstable => "/burstable",
@@ -81,7 +81,7 @@ impl Tree {
     /// # Errors
     /// When a directory cannot be made. Limits that the kernel refuses are logged only: the
     /// containers' own limits still hold.
-    pub fn create(&self, group: &str, limits: PodLimits) -> std::io::Result<()> {
+    pub(crate) fn create(&self, group: &str, limits: PodLimits) -> std::io::Result<()> {
         match self.version {
             Cgroups::V1 => create_v1(group, limits),
             Cgroups::V2 => create_v2(group, limits),
@@ -89,7 +89,7 @@ impl Tree {
     }
 
     /// Removes a pod's group in every class, and all below it.
-    pub fn remove(&self, uid: &str) {
+    pub(crate) fn remove(&self, uid: &str) {
         for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
             self.everywhere(&self.pod(uid, qos))
                 .iter()
@@ -98,7 +98,7 @@ impl Tree {
     }
 
     /// Removes the whole tree; what still has processes stays.
-    pub fn remove_all(&self) {
+    pub(crate) fn remove_all(&self) {
         self.everywhere(&self.root)
             .iter()
             .for_each(|dir| remove_tree(dir));

@@ -17,20 +17,20 @@ const PLUGINS: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
 
 /// The directory that has all plugins.
 #[must_use]
-pub fn plugin_dir() -> Option<&'static Path> {
+pub(crate) fn plugin_dir() -> Option<&'static Path> {
     let complete = |dir: &&Path| PLUGINS.iter().all(|plugin| dir.join(plugin).is_file());
     PLUGIN_DIRS.iter().map(|dir| Path::new(*dir)).find(complete)
 }
 
 /// The bridge's name: at most 15 characters, differing between nodes on one machine.
 #[must_use]
-pub fn bridge_name(paths: &Paths) -> String {
+pub(crate) fn bridge_name(paths: &Paths) -> String {
     format!("pd-{}", paths.short)
 }
 
 /// The directory of the network's configuration.
 #[must_use]
-pub fn config_dir(paths: &Paths) -> PathBuf {
+pub(crate) fn config_dir(paths: &Paths) -> PathBuf {
     paths.cni().join("net.d")
 }
 
@@ -38,7 +38,7 @@ pub fn config_dir(paths: &Paths) -> PathBuf {
 ///
 /// # Errors
 /// When the range is not one, or the file cannot be written.
-pub fn write_config(paths: &Paths, pod_cidr: &str, iptables: bool) -> io::Result<()> {
+pub(crate) fn write_config(paths: &Paths, pod_cidr: &str, iptables: bool) -> io::Result<()> {
     if !is_range(pod_cidr) {
         let text = format!("{pod_cidr:?} is not a range of addresses such as 10.85.0.0/24");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));

@@ -35,7 +35,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// A containerd that belongs to this agent.
 #[derive(Debug, Clone)]
-pub struct Child {
+pub(crate) struct Child {
     binary: PathBuf,
     config: PathBuf,
     pid_file: PathBuf,
@@ -49,7 +49,11 @@ impl Child {
     ///
     /// # Errors
     /// When containerd or its network plugins are not installed, or a file cannot be written.
-    pub fn prepare(paths: &Paths, machine: &Machine, pod_cidr: &str) -> anyhow::Result<Self> {
+    pub(crate) fn prepare(
+        paths: &Paths,
+        machine: &Machine,
+        pod_cidr: &str,
+    ) -> anyhow::Result<Self> {
         let Some(binary) = find("containerd") else {
             bail!("containerd was not found; install it: {INSTALL}");
         };
@@ -87,10 +91,13 @@ impl Child {
     ///
     /// # Errors
     /// When it does not answer in time; the text ends with what it logged last.
-    pub async fn keep(&self, shutdown: &Shutdown) -> anyhow::Result<()> {
+    pub(crate) async fn keep(&self, shutdown: &Shutdown) -> anyhow::Result<()> {
         let running = self.running();
         match running {
-            Some(pid) => tracing::info!(pid, "adopted the running containerd"),
+            Some(pid) => {
+                tracing::info!(pid, "adopted the running containerd");
+                warn_of_other_namespaces(pid);
+            }
             None => tracing::info!(socket = %self.socket.display(), "starting containerd"),
         }
         let (this, stop) = (self.clone(), shutdown.clone());
@@ -101,7 +108,7 @@ impl Child {
     }
 
     /// Asks containerd to end, and waits for it. The containers go on.
-    pub async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         let Some(pid) = self.running() else { return };
         let target = Pid::from_raw(pid);
         let _ = kill(target, Signal::SIGTERM);
@@ -206,6 +213,21 @@ impl Child {
     fn last_words(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         text.lines().next_back().unwrap_or("nothing").to_owned()
+    }
+}
+
+/// An agent that was started into other namespaces than its containerd cannot work fully.
+fn warn_of_other_namespaces(pid: i32) {
+    for kind in ["mnt", "net"] {
+        let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
+        if of("self") != of(&pid.to_string()) {
+            tracing::warn!(
+                pid,
+                kind,
+                "the running containerd is in another namespace: mounts or addresses that the \
+                 agent makes do not reach its containers"
+            );
+        }
     }
 }
 

@@ -35,7 +35,7 @@ fn unescape(text: &str) -> String {
 
 /// Whether the mount at exactly this path is shared.
 #[must_use]
-pub fn is_shared(path: &Path) -> bool {
+pub(crate) fn is_shared(path: &Path) -> bool {
     table()
         .iter()
         .rev()
@@ -45,12 +45,12 @@ pub fn is_shared(path: &Path) -> bool {
 
 /// Whether something is mounted at exactly this path.
 #[must_use]
-pub fn is_mounted(path: &Path) -> bool {
+pub(crate) fn is_mounted(path: &Path) -> bool {
     table().iter().any(|entry| entry.target == path)
 }
 
 /// Unmounts everything at and below a path, the innermost first.
-pub fn unmount_below(path: &Path) {
+pub(crate) fn unmount_below(path: &Path) {
     let mut targets: Vec<_> = table()
         .into_iter()
         .map(|entry| entry.target)
@@ -68,7 +68,7 @@ pub fn unmount_below(path: &Path) {
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn mount_memory(target: &Path, size: Option<u64>) -> std::io::Result<()> {
+pub(crate) fn mount_memory(target: &Path, size: Option<u64>) -> std::io::Result<()> {
     let options = size.map(|size| format!("size={size}"));
     let (none, flags) = (None::<&str>, MsFlags::MS_NOSUID | MsFlags::MS_NODEV);
     nix::mount::mount(

@@ -50,7 +50,7 @@ fn header(path: &str, mode: u32, size: usize) -> [u8; BLOCK] {
 
 /// `sha256:` and the digest.
 #[must_use]
-pub fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     let hex: String = Sha256::digest(bytes)
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -9,7 +9,7 @@ use super::name;
 
 /// The logins in these secrets that fit the image's registry, in order.
 #[must_use]
-pub fn logins(secrets: &[Secret], image: &str) -> Vec<AuthConfig> {
+pub(crate) fn logins(secrets: &[Secret], image: &str) -> Vec<AuthConfig> {
     let full = name::normalize(image);
     secrets
         .iter()

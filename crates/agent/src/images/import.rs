@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 
 /// Imports archives by containerd's own client.
 #[derive(Debug, Clone)]
-pub struct Importer {
+pub(crate) struct Importer {
     ctr: PathBuf,
     socket: PathBuf,
     snapshotter: &'static str,
@@ -29,7 +29,7 @@ impl Importer {
     ///
     /// # Errors
     /// When the client `ctr` is not installed.
-    pub fn new(socket: &Path, overlay: bool) -> anyhow::Result<Self> {
+    pub(crate) fn new(socket: &Path, overlay: bool) -> anyhow::Result<Self> {
         let ctr = find("ctr").context("ctr was not found; it is part of containerd's package")?;
         let snapshotter = if overlay { "overlayfs" } else { "native" };
         Ok(Self {
@@ -43,7 +43,7 @@ impl Importer {
     ///
     /// # Errors
     /// When the import fails; the text holds the client's words.
-    pub async fn pause(&self, runtime: &dyn Runtime, paths: &Paths) -> anyhow::Result<()> {
+    pub(crate) async fn pause(&self, runtime: &dyn Runtime, paths: &Paths) -> anyhow::Result<()> {
         if runtime.image(PAUSE_IMAGE.to_owned()).await?.is_some() {
             return Ok(());
         }
@@ -58,7 +58,7 @@ impl Importer {
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub async fn directory(
+    pub(crate) async fn directory(
         &self,
         dir: &Path,
         runtime: &dyn Runtime,

@@ -2,7 +2,7 @@
 
 /// The full form of an image's name: with registry, and with a tag unless it has a digest.
 #[must_use]
-pub fn normalize(image: &str) -> String {
+pub(crate) fn normalize(image: &str) -> String {
     let (name, digest) = match image.split_once('@') {
         Some((name, digest)) => (name, Some(digest)),
         None => (image, None),
@@ -26,25 +26,15 @@ pub fn normalize(image: &str) -> String {
     }
 }
 
-/// The registry that an image comes from.
-#[must_use]
-pub fn registry(image: &str) -> String {
-    normalize(image)
-        .split('/')
-        .next()
-        .unwrap_or_default()
-        .to_owned()
-}
-
 /// Whether the name asks for the newest image.
 #[must_use]
-pub fn is_latest(image: &str) -> bool {
+pub(crate) fn is_latest(image: &str) -> bool {
     !image.contains('@') && matches!(split_tag(image).1, None | Some("latest"))
 }
 
 /// Whether the name has the form of one; upstream's rule, without its length limits.
 #[must_use]
-pub fn is_valid(image: &str) -> bool {
+pub(crate) fn is_valid(image: &str) -> bool {
     let path = split_tag(image.split('@').next().unwrap_or_default()).0;
     let after_domain = match path.split_once('/') {
         Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => rest,
@@ -70,7 +60,7 @@ fn split_tag(name: &str) -> (&str, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_latest, is_valid, normalize, registry};
+    use super::{is_latest, is_valid, normalize};
 
     #[test]
     fn short_names_mean_docker_hub() {
@@ -90,8 +80,6 @@ mod tests {
         for (short, full) in cases {
             assert_eq!(normalize(short), full);
         }
-        assert_eq!(registry("nginx"), "docker.io");
-        assert_eq!(registry("localhost:5000/a"), "localhost:5000");
     }
 
     #[test]

@@ -111,7 +111,7 @@ fn program(processor: &Processor) -> Vec<u8> {
 
 /// The pause image as an archive to import.
 #[must_use]
-pub fn archive(name: &str) -> Vec<u8> {
+pub(crate) fn archive(name: &str) -> Vec<u8> {
     let processor = processor();
     let mut layer = Tar::default();
     layer.file("pause", 0o755, &program(processor));

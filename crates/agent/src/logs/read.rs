@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 /// One line: `TIME STREAM TAGS TEXT`, where the tag `P` means that the text goes on.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// When it was written, as written.
     pub time: &'a str,
     /// Whether it goes on with the next line.
@@ -22,7 +22,7 @@ pub struct Line<'a> {
 impl<'a> Line<'a> {
     /// The parts of a line, with or without its end; `None` if it is none.
     #[must_use]
-    pub fn parse(line: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let mut parts = line.splitn(4, |&byte| byte == b' ');
         let time = std::str::from_utf8(parts.next()?).ok()?;
@@ -42,7 +42,7 @@ impl<'a> Line<'a> {
 
 /// Which lines, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Options {
+pub(crate) struct Options {
     /// Go on with what is written later.
     pub follow: bool,
     /// Only the last so many lines.
@@ -58,7 +58,7 @@ pub struct Options {
 }
 
 /// Chooses and prints lines; remembers where a text goes on and how much may still be printed.
-pub struct Printer {
+pub(crate) struct Printer {
     options: Options,
     left: Option<u64>,
     inside: bool,
@@ -67,7 +67,7 @@ pub struct Printer {
 impl Printer {
     /// A printer for these options.
     #[must_use]
-    pub const fn new(options: Options) -> Self {
+    pub(crate) const fn new(options: Options) -> Self {
         let left = options.limit;
         Self {
             options,
@@ -77,7 +77,7 @@ impl Printer {
     }
 
     /// Appends what is to be seen of a line.
-    pub fn print(&mut self, line: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn print(&mut self, line: &[u8], out: &mut Vec<u8>) {
         let Some(line) = Line::parse(line) else {
             return;
         };
@@ -109,7 +109,7 @@ impl Printer {
 
     /// Whether nothing more may be printed.
     #[must_use]
-    pub const fn is_exhausted(&self) -> bool {
+    pub(crate) const fn is_exhausted(&self) -> bool {
         matches!(self.left, Some(0))
     }
 }
@@ -118,7 +118,7 @@ impl Printer {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn open(path: &Path, tail: Option<u64>) -> io::Result<BufReader<File>> {
+pub(crate) fn open(path: &Path, tail: Option<u64>) -> io::Result<BufReader<File>> {
     let mut file = File::open(path)?;
     if let Some(tail) = tail {
         let at = tail_offset(&mut file, tail)?;
@@ -160,7 +160,7 @@ fn tail_offset(file: &mut File, tail: u64) -> io::Result<u64> {
 ///
 /// # Errors
 /// When the disk says no.
-pub fn next_line(reader: &mut BufReader<File>, line: &mut Vec<u8>) -> io::Result<bool> {
+pub(crate) fn next_line(reader: &mut BufReader<File>, line: &mut Vec<u8>) -> io::Result<bool> {
     reader.read_until(b'\n', line)?;
     Ok(line.last() == Some(&b'\n'))
 }

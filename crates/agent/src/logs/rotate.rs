@@ -16,13 +16,13 @@ use crate::{
 };
 
 /// A log this large is put aside; the kubelet's default.
-pub const MAX_SIZE: u64 = 10 << 20;
+pub(crate) const MAX_SIZE: u64 = 10 << 20;
 /// So many files of one container are kept, the present one included; the kubelet's default.
-pub const MAX_FILES: usize = 5;
+pub(crate) const MAX_FILES: usize = 5;
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// Watches the logs of all running containers.
-pub async fn run(context: Arc<Context>) {
+pub(crate) async fn run(context: Arc<Context>) {
     loop {
         tokio::time::sleep(PERIOD).await;
         let Ok(containers) = context.runtime.list_containers(Default::default()).await else {
@@ -89,7 +89,7 @@ fn put_aside(path: &Path, stamp: &str) -> std::io::Result<()> {
 
 /// The files of a log that were put aside, in no order.
 #[must_use]
-pub fn aside(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn aside(path: &Path) -> Vec<PathBuf> {
     let prefix = format!(
         "{}.",
         path.file_name().unwrap_or_default().to_string_lossy()

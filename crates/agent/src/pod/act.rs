@@ -11,7 +11,7 @@ use crate::context::now;
 
 /// What became of an action.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// A sandbox runs.
     SandboxMade,
     /// None could be made; the words.
@@ -51,7 +51,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Notes what the next plans must know.
-    pub fn note(&self, memory: &mut Memory) {
+    pub(crate) fn note(&self, memory: &mut Memory) {
         let now = now();
         match self {
             Self::SandboxMade => memory.sandbox_made(),
@@ -76,20 +76,14 @@ impl Outcome {
 
 /// The actions under way, by what they are about.
 #[derive(Default)]
-pub struct InFlight {
+pub(crate) struct InFlight {
     futures: FuturesUnordered<BoxFuture<'static, (String, Outcome)>>,
     keys: BTreeMap<String, CancellationToken>,
 }
 
 impl InFlight {
-    /// Whether nothing is under way.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
     /// The next action that ends; never if none is under way.
-    pub async fn next(&mut self) -> Outcome {
+    pub(crate) async fn next(&mut self) -> Outcome {
         match self.futures.next().await {
             Some((key, outcome)) => {
                 self.keys.remove(&key);
@@ -100,7 +94,7 @@ impl InFlight {
     }
 
     /// Gives up stopping with the old grace period; the next plan stops with the new one.
-    pub fn cancel_kills(&mut self) {
+    pub(crate) fn cancel_kills(&self) {
         self.keys
             .iter()
             .filter(|(key, _)| key.starts_with("kill "))
@@ -108,7 +102,7 @@ impl InFlight {
     }
 
     /// Begins an action unless the same is under way.
-    pub fn begin(
+    pub(crate) fn begin(
         &mut self,
         action: Action,
         starter: &Starter,

@@ -21,12 +21,12 @@ use crate::{
 };
 
 /// The annotation that says what a container was made from.
-pub const HASH: &str = "io.kubernetes.container.hash";
+pub(crate) const HASH: &str = "io.kubernetes.container.hash";
 /// The annotation that counts restarts.
-pub const RESTARTS: &str = "io.kubernetes.container.restartCount";
+pub(crate) const RESTARTS: &str = "io.kubernetes.container.restartCount";
 
 /// What a container's configuration is made of.
-pub struct Recipe<'a> {
+pub(crate) struct Recipe<'a> {
     /// Where it will run.
     pub context: &'a Context,
     /// Its pod.
@@ -47,7 +47,12 @@ pub struct Recipe<'a> {
 
 /// Where a container leaves its last words.
 #[must_use]
-pub fn termination_log(context: &Context, pod: &PodRef, name: &str, attempt: u32) -> PathBuf {
+pub(crate) fn termination_log(
+    context: &Context,
+    pod: &PodRef,
+    name: &str,
+    attempt: u32,
+) -> PathBuf {
     context
         .paths
         .pod(&pod.uid)
@@ -58,7 +63,7 @@ pub fn termination_log(context: &Context, pod: &PodRef, name: &str, attempt: u32
 
 /// The pod's `/etc/hosts` on the node.
 #[must_use]
-pub fn hosts_file(context: &Context, pod: &PodRef) -> PathBuf {
+pub(crate) fn hosts_file(context: &Context, pod: &PodRef) -> PathBuf {
     context.paths.pod(&pod.uid).join("etc-hosts")
 }
 
@@ -67,7 +72,7 @@ impl Recipe<'_> {
     ///
     /// # Errors
     /// The words of `CreateContainerConfigError`.
-    pub fn config(&self) -> Result<pb::ContainerConfig, String> {
+    pub(crate) fn config(&self) -> Result<pb::ContainerConfig, String> {
         let container = self.container;
         let env = environment(self.pod, container, self.inputs, self.around)?;
         let mut labels = sandbox::labels(self.pod);

@@ -10,7 +10,7 @@ use crate::api::sources::Kind;
 
 /// What of the node and the sandbox a pod may ask for.
 #[derive(Debug, Clone, Default)]
-pub struct Surroundings {
+pub(crate) struct Surroundings {
     /// The node's name.
     pub node_name: String,
     /// The node's address.
@@ -27,12 +27,12 @@ pub struct Surroundings {
 
 /// Names and values in order; a later one replaces an earlier one of the same name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Environment(Vec<(String, String)>);
+pub(crate) struct Environment(Vec<(String, String)>);
 
 impl Environment {
     /// The value of a name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
             .find(|(one, _)| one == name)
@@ -48,7 +48,7 @@ impl Environment {
 
     /// Replaces each `$(NAME)` that has a value; `$$` stands for `$`.
     #[must_use]
-    pub fn expand(&self, text: &str) -> String {
+    pub(crate) fn expand(&self, text: &str) -> String {
         let (mut out, mut rest) = (String::with_capacity(text.len()), text);
         while let Some(at) = rest.find('$') {
             out.push_str(&rest[..at]);
@@ -76,7 +76,7 @@ impl Environment {
 
     /// All names and values.
     #[must_use]
-    pub fn into_pairs(self) -> Vec<(String, String)> {
+    pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
         self.0
     }
 }
@@ -85,7 +85,7 @@ impl Environment {
 ///
 /// # Errors
 /// The kubelet's words when a source is missing.
-pub fn environment(
+pub(crate) fn environment(
     pod: &PodRef,
     container: &Container,
     inputs: &Snapshot,
@@ -173,7 +173,7 @@ fn referred(
 ///
 /// # Errors
 /// When there is no such field to ask for.
-pub fn field(
+pub(crate) fn field(
     selector: &ObjectFieldSelector,
     pod: &PodRef,
     around: &Surroundings,
@@ -226,7 +226,7 @@ fn lines<'a>(map: impl Iterator<Item = (&'a String, &'a String)>) -> String {
 ///
 /// # Errors
 /// When there is no such container or resource to ask for.
-pub fn resource(
+pub(crate) fn resource(
     selector: &ResourceFieldSelector,
     pod: &PodRef,
     own: Option<&Container>,

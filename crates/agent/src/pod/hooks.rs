@@ -19,7 +19,7 @@ const MAX_BODY: usize = 10 << 10;
 
 /// A container that runs, and how to reach it.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub(crate) struct Target {
     /// The runtime's id.
     pub id: String,
     /// The pod's address; with host network the node's own.
@@ -30,7 +30,7 @@ pub struct Target {
 ///
 /// # Errors
 /// What went wrong, in words for an event.
-pub async fn run(
+pub(crate) async fn run(
     context: &Context,
     target: &Target,
     container: &Container,
@@ -65,7 +65,7 @@ pub async fn run(
 ///
 /// # Errors
 /// When it could not be run or took too long.
-pub async fn exec(
+pub(crate) async fn exec(
     context: &Context,
     target: &Target,
     action: &ExecAction,
@@ -83,7 +83,7 @@ pub async fn exec(
 ///
 /// # Errors
 /// When nobody listens.
-pub async fn tcp(
+pub(crate) async fn tcp(
     target: &Target,
     container: &Container,
     action: &TCPSocketAction,
@@ -118,7 +118,7 @@ fn address(host: &str, port: u16) -> String {
 ///
 /// # Errors
 /// When there is no answer, or one that is an error.
-pub async fn http(
+pub(crate) async fn http(
     target: &Target,
     container: &Container,
     action: &HTTPGetAction,

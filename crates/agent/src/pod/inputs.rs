@@ -9,14 +9,14 @@ use super::PodRef;
 use crate::api::sources::{Data, Key, Kind, Known, Sources};
 
 /// Everything a pod refers to, followed while the pod is here.
-pub struct Inputs {
+pub(crate) struct Inputs {
     sources: Sources,
     receivers: BTreeMap<Key, watch::Receiver<Known>>,
 }
 
 /// What was known at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     namespace: String,
     known: BTreeMap<Key, Known>,
 }
@@ -24,7 +24,7 @@ pub struct Snapshot {
 impl Inputs {
     /// Begins to follow what the pod refers to.
     #[must_use]
-    pub fn follow(pod: &PodRef, sources: &Sources) -> Self {
+    pub(crate) fn follow(pod: &PodRef, sources: &Sources) -> Self {
         let keys = references(pod);
         let receivers = keys
             .into_iter()
@@ -37,7 +37,7 @@ impl Inputs {
     }
 
     /// What is known; waits a little for first answers.
-    pub async fn read(&mut self, namespace: &str) -> Snapshot {
+    pub(crate) async fn read(&mut self, namespace: &str) -> Snapshot {
         let mut known = BTreeMap::new();
         for (key, receiver) in &mut self.receivers {
             known.insert(key.clone(), self.sources.read(receiver).await);
@@ -49,7 +49,7 @@ impl Inputs {
     }
 
     /// Resolves when anything changed; never if nothing is followed.
-    pub async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         if self.receivers.is_empty() {
             return std::future::pending().await;
         }
@@ -65,9 +65,10 @@ impl Inputs {
 }
 
 impl Snapshot {
-    /// A snapshot of given objects, for tests.
+    /// A snapshot of given objects.
+    #[cfg(test)]
     #[must_use]
-    pub fn of(namespace: &str, known: BTreeMap<Key, Known>) -> Self {
+    pub(crate) fn of(namespace: &str, known: BTreeMap<Key, Known>) -> Self {
         Self {
             namespace: namespace.to_owned(),
             known,
@@ -78,7 +79,12 @@ impl Snapshot {
     ///
     /// # Errors
     /// The kubelet's words when it is missing, or not known yet.
-    pub fn get(&self, kind: Kind, name: &str, optional: bool) -> Result<Option<&Data>, String> {
+    pub(crate) fn get(
+        &self,
+        kind: Kind,
+        name: &str,
+        optional: bool,
+    ) -> Result<Option<&Data>, String> {
         let key = Key {
             kind,
             namespace: self.namespace.clone(),
@@ -101,7 +107,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// The kubelet's words.
-    pub fn key(
+    pub(crate) fn key(
         &self,
         kind: Kind,
         name: &str,
@@ -125,7 +131,7 @@ impl Snapshot {
 
     /// The pull secrets that exist.
     #[must_use]
-    pub fn pull_secrets(&self, pod: &PodRef) -> Vec<Secret> {
+    pub(crate) fn pull_secrets(&self, pod: &PodRef) -> Vec<Secret> {
         let names = pod
             .spec
             .image_pull_secrets

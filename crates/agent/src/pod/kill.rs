@@ -16,7 +16,7 @@ use crate::{api::events, context::Context, files, logs, volumes};
 const AT_LEAST: Duration = Duration::from_secs(2);
 
 /// Stops a container: preStop hook, then SIGTERM, then, after the grace period, SIGKILL.
-pub async fn container(
+pub(crate) async fn container(
     context: Arc<Context>,
     pod: Arc<PodRef>,
     target: Target,
@@ -87,7 +87,7 @@ fn words(name: &str, reason: KillReason) -> String {
 }
 
 /// Frees everything that a stopped pod held: containers, sandboxes, mounts, groups, logs.
-pub async fn free(context: Arc<Context>, pod: Arc<PodRef>, observed: Observed) -> Outcome {
+pub(crate) async fn free(context: Arc<Context>, pod: Arc<PodRef>, observed: Observed) -> Outcome {
     for sandbox in &observed.sandboxes {
         // Stopping once more releases the network of one that died by itself.
         let stopped = context.runtime.stop_sandbox(&sandbox.id).await;

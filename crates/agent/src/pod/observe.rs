@@ -16,7 +16,7 @@ const LAST_LOG: usize = 2048;
 
 /// What was already looked up: an ended container and a sandbox's addresses do not change.
 #[derive(Debug, Default)]
-pub struct Cache {
+pub(crate) struct Cache {
     containers: BTreeMap<String, Container>,
     addresses: BTreeMap<String, Vec<String>>,
 }
@@ -25,7 +25,7 @@ pub struct Cache {
 ///
 /// # Errors
 /// When the runtime does not answer.
-pub async fn observe(
+pub(crate) async fn observe(
     context: &Context,
     pod: &PodRef,
     cache: &mut Cache,

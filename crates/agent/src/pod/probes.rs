@@ -1,7 +1,7 @@
 //! Probes: one task for each probe of each running container, which tells the pod's worker when
 //! its verdict changes.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{Container, Probe};
 use pandaemon_podsync::ProbeResults;
@@ -18,7 +18,7 @@ use crate::{
 
 /// Which probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Whether it has started.
     Startup,
     /// Whether it lives.
@@ -47,7 +47,7 @@ impl Kind {
 
 /// A probe's verdict about a container.
 #[derive(Debug, Clone)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// The container.
     pub container: String,
     /// Which probe.
@@ -58,7 +58,7 @@ pub struct Verdict {
 
 impl Verdict {
     /// Notes the verdict.
-    pub fn apply(&self, results: &mut ProbeResults) {
+    pub(crate) fn apply(&self, results: &mut ProbeResults) {
         match self.kind {
             Kind::Startup => results.startup = Some(self.good),
             Kind::Liveness => results.liveness = Some(self.good),
@@ -68,7 +68,7 @@ impl Verdict {
 }
 
 /// The probes of one running container. Dropping ends them.
-pub struct Running {
+pub(crate) struct Running {
     tasks: Vec<(Kind, JoinHandle<Option<()>>)>,
 }
 
@@ -81,12 +81,12 @@ impl Drop for Running {
 impl Running {
     /// No probes yet.
     #[must_use]
-    pub const fn none() -> Self {
+    pub(crate) const fn none() -> Self {
         Self { tasks: Vec::new() }
     }
 
     /// Starts the probes that are due: the startup probe first, the others once it has succeeded.
-    pub fn advance(
+    pub(crate) fn advance(
         &mut self,
         subject: &Subject,
         results: ProbeResults,
@@ -117,7 +117,7 @@ impl Running {
 
 /// What is probed.
 #[derive(Clone)]
-pub struct Subject {
+pub(crate) struct Subject {
     /// The agent.
     pub context: Arc<Context>,
     /// The pod.
@@ -233,4 +233,23 @@ impl Prober {
         }
         Err("missing probe handler".to_owned())
     }
+}
+
+/// Readiness as last reported, so that an adopted container stays ready until a probe says else.
+pub(crate) fn known_results(pod: &PodRef) -> BTreeMap<String, ProbeResults> {
+    let status = pod.object.status.as_ref();
+    let lists = status.map(|status| {
+        let init = status.init_container_statuses.iter().flatten();
+        init.chain(status.container_statuses.iter().flatten())
+    });
+    let known = lists.into_iter().flatten().filter_map(|one| {
+        let id = one.container_id.as_deref()?.split_once("://")?.1.to_owned();
+        let results = ProbeResults {
+            startup: (one.started == Some(true)).then_some(true),
+            liveness: None,
+            readiness: one.ready.then_some(true),
+        };
+        Some((id, results))
+    });
+    known.collect()
 }

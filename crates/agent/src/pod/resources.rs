@@ -25,20 +25,20 @@ fn find(list: Option<&List>, name: &str) -> Option<Quantity> {
 
 /// A container's limit.
 #[must_use]
-pub fn limit(container: &Container, name: &str) -> Option<Quantity> {
+pub(crate) fn limit(container: &Container, name: &str) -> Option<Quantity> {
     find(container.resources.as_ref()?.limits.as_ref(), name)
 }
 
 /// A container's request; without one the limit counts.
 #[must_use]
-pub fn request(container: &Container, name: &str) -> Option<Quantity> {
+pub(crate) fn request(container: &Container, name: &str) -> Option<Quantity> {
     let list = container.resources.as_ref()?.requests.as_ref();
     find(list, name).or_else(|| limit(container, name))
 }
 
 /// The pod's quality of service.
 #[must_use]
-pub fn qos(pod: &PodRef) -> Qos {
+pub(crate) fn qos(pod: &PodRef) -> Qos {
     let positive = |amount: Option<Quantity>| amount.filter(|amount| !amount.is_zero());
     let (mut any, mut equal) = (false, true);
     for container in pod.all_containers() {
@@ -68,7 +68,7 @@ fn quota(millis: i64) -> i64 {
 
 /// A container's limits as the runtime takes them.
 #[must_use]
-pub fn container(
+pub(crate) fn container(
     pod: &PodRef,
     container: &Container,
     node_memory: u64,
@@ -104,7 +104,7 @@ fn oom_score(qos: Qos, container: &Container, node_memory: u64) -> i64 {
 
 /// The limits of the pod as a whole.
 #[must_use]
-pub fn pod(pod: &PodRef) -> PodLimits {
+pub(crate) fn pod(pod: &PodRef) -> PodLimits {
     let main = || pod.spec.containers.iter();
     let requested: i64 = main()
         .map(|one| request(one, "cpu").map_or(0, Quantity::millis))
@@ -160,7 +160,7 @@ mod tests {
     fn three_classes() {
         let both = json!({"limits": {"cpu": "1", "memory": "1Gi"}});
         assert_eq!(qos(&pod(&[json!({})])), Qos::BestEffort);
-        assert_eq!(qos(&pod(&[both.clone()])), Qos::Guaranteed);
+        assert_eq!(qos(&pod(std::slice::from_ref(&both))), Qos::Guaranteed);
         assert_eq!(qos(&pod(&[both, json!({})])), Qos::Burstable);
         assert_eq!(
             qos(&pod(&[json!({"requests": {"cpu": "1m"}})])),

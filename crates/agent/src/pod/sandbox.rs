@@ -8,17 +8,17 @@ use super::{PodRef, resources, security};
 use crate::{context::Context, files};
 
 /// The labels by which this agent and every tool know whose container is whose.
-pub const POD_NAME: &str = "io.kubernetes.pod.name";
+pub(crate) const POD_NAME: &str = "io.kubernetes.pod.name";
 /// See [`POD_NAME`].
-pub const POD_NAMESPACE: &str = "io.kubernetes.pod.namespace";
+pub(crate) const POD_NAMESPACE: &str = "io.kubernetes.pod.namespace";
 /// See [`POD_NAME`].
-pub const POD_UID: &str = "io.kubernetes.pod.uid";
+pub(crate) const POD_UID: &str = "io.kubernetes.pod.uid";
 /// See [`POD_NAME`].
-pub const CONTAINER_NAME: &str = "io.kubernetes.container.name";
+pub(crate) const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 
 /// The labels of everything that belongs to a pod.
 #[must_use]
-pub fn labels(pod: &PodRef) -> HashMap<String, String> {
+pub(crate) fn labels(pod: &PodRef) -> HashMap<String, String> {
     let own = [
         (POD_NAME, &pod.name),
         (POD_NAMESPACE, &pod.namespace),
@@ -31,7 +31,7 @@ pub fn labels(pod: &PodRef) -> HashMap<String, String> {
 
 /// The sandbox's configuration.
 #[must_use]
-pub fn config(context: &Context, pod: &PodRef, attempt: u32) -> pb::PodSandboxConfig {
+pub(crate) fn config(context: &Context, pod: &PodRef, attempt: u32) -> pb::PodSandboxConfig {
     let mut labels = labels(pod);
     labels.extend(pod.object.metadata.labels.clone().unwrap_or_default());
     let annotations = pod.object.metadata.annotations.clone().unwrap_or_default();
@@ -68,7 +68,7 @@ pub fn config(context: &Context, pod: &PodRef, attempt: u32) -> pb::PodSandboxCo
 
 /// The pod's own host name; with host network it is the node's.
 #[must_use]
-pub fn hostname(pod: &PodRef) -> Option<String> {
+pub(crate) fn hostname(pod: &PodRef) -> Option<String> {
     if pod.host_network() {
         return None;
     }
@@ -157,7 +157,7 @@ fn parse_resolv(text: &str) -> pb::DnsConfig {
 ///
 /// # Errors
 /// When the disk says no.
-pub fn write_hosts(path: &Path, pod: &PodRef, ips: &[String]) -> io::Result<()> {
+pub(crate) fn write_hosts(path: &Path, pod: &PodRef, ips: &[String]) -> io::Result<()> {
     let mut text = if pod.host_network() {
         fs::read_to_string("/etc/hosts").unwrap_or_default()
     } else {

@@ -35,7 +35,7 @@ fn int(value: i64) -> pb::Int64Value {
 
 /// The namespaces that the pod shares with the node or among its containers.
 #[must_use]
-pub fn namespaces(pod: &PodRef) -> pb::NamespaceOption {
+pub(crate) fn namespaces(pod: &PodRef) -> pb::NamespaceOption {
     let spec = &pod.spec;
     let host = |flag: Option<bool>| flag.unwrap_or(false);
     let pid = if host(spec.host_pid) {
@@ -62,7 +62,7 @@ pub fn namespaces(pod: &PodRef) -> pb::NamespaceOption {
 
 /// Whether any container of the pod is privileged; its sandbox then must be too.
 #[must_use]
-pub fn any_privileged(pod: &PodRef) -> bool {
+pub(crate) fn any_privileged(pod: &PodRef) -> bool {
     pod.all_containers()
         .any(|one| flag(one, |context| context.privileged))
 }
@@ -77,7 +77,7 @@ fn flag(container: &Container, get: fn(&SecurityContext) -> Option<bool>) -> boo
 
 /// Groups besides the main one: those named, and the volumes' group.
 #[must_use]
-pub fn groups(pod: &PodRef) -> Vec<i64> {
+pub(crate) fn groups(pod: &PodRef) -> Vec<i64> {
     let Some(context) = &pod.spec.security_context else {
         return Vec::new();
     };
@@ -87,7 +87,7 @@ pub fn groups(pod: &PodRef) -> Vec<i64> {
 
 /// The sandbox's security context.
 #[must_use]
-pub fn sandbox(pod: &PodRef) -> pb::LinuxSandboxSecurityContext {
+pub(crate) fn sandbox(pod: &PodRef) -> pb::LinuxSandboxSecurityContext {
     let context = pod.spec.security_context.clone().unwrap_or_default();
     let group = context
         .run_as_group
@@ -107,7 +107,7 @@ pub fn sandbox(pod: &PodRef) -> pb::LinuxSandboxSecurityContext {
 ///
 /// # Errors
 /// The kubelet's words when the container must not run as root but would.
-pub fn container(
+pub(crate) fn container(
     pod: &PodRef,
     container: &Container,
     user: &ImageUser,

@@ -27,7 +27,7 @@ use crate::{
 
 /// Everything that starting needs; a copy is taken for each action.
 #[derive(Clone)]
-pub struct Starter {
+pub(crate) struct Starter {
     /// The agent.
     pub context: Arc<Context>,
     /// The pod.
@@ -54,7 +54,7 @@ fn refused(reason: &'static str) -> impl Fn(String) -> Refused {
 
 impl Starter {
     /// Makes volumes and control group, then the sandbox.
-    pub async fn sandbox(&self, attempt: u32) -> Outcome {
+    pub(crate) async fn sandbox(&self, attempt: u32) -> Outcome {
         let about = events::subject(&self.pod.object, None);
         if let Err(message) = self.prepare().await {
             self.context
@@ -95,7 +95,7 @@ impl Starter {
     ///
     /// # Errors
     /// The kubelet's words about the first that cannot be.
-    pub async fn prepare(&self) -> Result<Volumes, String> {
+    pub(crate) async fn prepare(&self) -> Result<Volumes, String> {
         let _alone = self.volumes.lock().await;
         let made = volumes::prepare(&self.context, &self.pod, &self.inputs, &self.around).await;
         if let Ok(_volumes) = &made {
@@ -107,7 +107,7 @@ impl Starter {
     }
 
     /// Pulls, makes and starts a container, and runs its postStart hook.
-    pub async fn container(&self, sandbox: String, name: String, attempt: u32) -> Outcome {
+    pub(crate) async fn container(&self, sandbox: String, name: String, attempt: u32) -> Outcome {
         let Some((container, init)) = self.pod.container(&name) else {
             return Outcome::Nothing;
         };

@@ -27,7 +27,7 @@ fn time(millis: Millis) -> Value {
 
 /// The status to write. Absent parts are null, so that a merge removes them.
 #[must_use]
-pub fn render(
+pub(crate) fn render(
     pod: &PodRef,
     status: &PodStatus,
     previous: &Value,

@@ -7,7 +7,7 @@ use super::PodRef;
 
 /// The pod as wanted; `gone` when its object no longer exists.
 #[must_use]
-pub fn view(pod: &PodRef, gone: bool) -> PodView {
+pub(crate) fn view(pod: &PodRef, gone: bool) -> PodView {
     let restart_policy = match pod.spec.restart_policy.as_deref() {
         Some("Never") => RestartPolicy::Never,
         Some("OnFailure") => RestartPolicy::OnFailure,

@@ -19,7 +19,7 @@ use super::{
     probes, status, view,
 };
 use crate::{
-    api::report::Reporter,
+    api::{events, report::Reporter},
     context::{Context, now},
 };
 
@@ -32,7 +32,7 @@ const REFRESH: i64 = 60_000;
 
 /// The pod as the API shows it.
 #[derive(Debug, Clone)]
-pub enum Desired {
+pub(crate) enum Desired {
     /// It is to be as this says.
     Pod(Arc<PodRef>),
     /// Its object no longer exists; everything of it is to go.
@@ -49,7 +49,7 @@ impl Desired {
 
 /// How a worker is told things.
 #[derive(Clone)]
-pub struct Handle {
+pub(crate) struct Handle {
     /// The pod as the API shows it.
     pub desired: watch::Sender<Desired>,
     /// Something of the pod changed in the runtime.
@@ -60,7 +60,7 @@ pub struct Handle {
 
 /// Starts a pod's worker; `done` gets its uid when everything of it is gone.
 #[must_use]
-pub fn start(
+pub(crate) fn start(
     context: &Arc<Context>,
     pod: Arc<PodRef>,
     gone: bool,
@@ -86,7 +86,7 @@ pub fn start(
         memory: Memory::default(),
         cache: Cache::default(),
         observed: Observed::default(),
-        known: known_results(&pod),
+        known: probes::known_results(&pod),
         results: BTreeMap::new(),
         running: BTreeMap::new(),
         in_flight: InFlight::default(),
@@ -131,25 +131,6 @@ struct Worker {
     retry_at: Option<i64>,
     refresh_at: i64,
     dirty: bool,
-}
-
-/// Readiness as last reported, so that an adopted container stays ready until a probe says else.
-fn known_results(pod: &PodRef) -> BTreeMap<String, ProbeResults> {
-    let status = pod.object.status.as_ref();
-    let lists = status.map(|status| {
-        let init = status.init_container_statuses.iter().flatten();
-        init.chain(status.container_statuses.iter().flatten())
-    });
-    let known = lists.into_iter().flatten().filter_map(|one| {
-        let id = one.container_id.as_deref()?.split_once("://")?.1.to_owned();
-        let results = ProbeResults {
-            startup: (one.started == Some(true)).then_some(true),
-            liveness: None,
-            readiness: one.ready.then_some(true),
-        };
-        Some((id, results))
-    });
-    known.collect()
 }
 
 impl Worker {
@@ -312,7 +293,42 @@ impl Worker {
             now(),
         );
         if rendered != previous {
+            self.tell_back_offs(&previous, &rendered);
             self.reporter.report(rendered);
+        }
+    }
+
+    /// An event for each container that has begun to wait for its next try.
+    fn tell_back_offs(&self, previous: &Value, rendered: &Value) {
+        for list in ["initContainerStatuses", "containerStatuses"] {
+            let statuses = rendered
+                .get(list)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
+            for (n, status) in statuses.enumerate() {
+                let reason = &status["state"]["waiting"]["reason"];
+                if *reason == previous[list][n]["state"]["waiting"]["reason"] {
+                    continue;
+                }
+                let name = status["name"].as_str().unwrap_or_default();
+                let about = events::subject(&self.pod.object, Some((name, list.starts_with('i'))));
+                let events = &self.context.events;
+                if *reason == "CrashLoopBackOff" {
+                    let label = self.pod.label();
+                    let text =
+                        format!("Back-off restarting failed container {name} in pod {label}");
+                    events.warning(&about, "BackOff", text);
+                } else if *reason == "ImagePullBackOff" {
+                    let image = self
+                        .pod
+                        .container(name)
+                        .and_then(|(one, _)| one.image.clone());
+                    let text = format!("Back-off pulling image {:?}", image.unwrap_or_default());
+                    events.normal(&about, "BackOff", text);
+                    events.warning(&about, "Failed", "Error: ImagePullBackOff".to_owned());
+                }
+            }
         }
     }
 

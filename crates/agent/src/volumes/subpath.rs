@@ -10,7 +10,7 @@ use std::{
 ///
 /// # Errors
 /// When it leads out of the volume, or cannot be made.
-pub fn inside(volume: &Path, sub: &str) -> Result<PathBuf, String> {
+pub(crate) fn inside(volume: &Path, sub: &str) -> Result<PathBuf, String> {
     let plain = Path::new(sub)
         .components()
         .all(|part| matches!(part, Component::Normal(_)));

@@ -81,7 +81,7 @@ impl Tokens<'_> {
         let call = api.create_token_request(account, &params, &request);
         let answer = tokio::time::timeout(std::time::Duration::from_secs(10), call).await;
         let answer = answer.map_err(|_| "the API server does not answer".to_owned())?;
-        let status = answer.map_err(|error| error.to_string())?.status;
+        let status = answer.map_err(words)?.status;
         let status = status.ok_or("the answer holds no token")?;
         // Renewed after four fifths of its life, as upstream.
         let life = status.expiration_timestamp.0.as_second() - now;
@@ -89,5 +89,13 @@ impl Tokens<'_> {
             token: status.token,
             renew: now + life * 4 / 5,
         })
+    }
+}
+
+/// The server's words, without what the client adds.
+fn words(error: kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message,
+        other => other.to_string(),
     }
 }

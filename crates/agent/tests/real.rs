@@ -1,0 +1,224 @@
+//! A node on this machine with real containers, and no control plane at all: the last known pods
+//! are on disk, as after a boot while the server is away. Skipped where that is not possible.
+
+#![expect(clippy::unwrap_used, reason = "a test must fail loudly")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use pandaemon_agent::{Config, Identity, Tar, oci_image, subject};
+use pandaemon_runtime::Shutdown;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::json;
+
+const UID: &str = "6f2c1a52-0000-4000-8000-000000000001";
+
+/// Why this machine cannot run the test, if it cannot.
+fn obstacle() -> Option<&'static str> {
+    let id = Command::new("id").arg("-u").output().ok()?;
+    if String::from_utf8_lossy(&id.stdout).trim() != "0" {
+        return Some("not root");
+    }
+    let has = |program: &str| {
+        ["/usr/bin", "/usr/sbin"]
+            .iter()
+            .any(|d| Path::new(d).join(program).exists())
+    };
+    if !has("containerd") || !has("runc") || !has("ctr") {
+        return Some("containerd is not installed");
+    }
+    None
+}
+
+/// A layer with programs of this machine and the libraries that they need.
+fn layer(programs: &[&str]) -> Vec<u8> {
+    let mut tar = Tar::default();
+    let mut files: Vec<PathBuf> = Vec::new();
+    for program in programs {
+        let path = fs::canonicalize(Path::new("/bin").join(program)).unwrap();
+        let content = fs::read(&path).unwrap();
+        tar.file(&format!("bin/{program}"), 0o755, &content);
+        let ldd = Command::new("ldd").arg(&path).output().unwrap();
+        let text = String::from_utf8(ldd.stdout).unwrap();
+        files.extend(
+            text.split_whitespace()
+                .filter(|w| w.starts_with('/'))
+                .map(PathBuf::from),
+        );
+    }
+    files.sort();
+    files.dedup();
+    for file in files {
+        let name = file.to_string_lossy();
+        tar.file(
+            name.trim_start_matches('/'),
+            0o755,
+            &fs::read(&file).unwrap(),
+        );
+    }
+    tar.finish()
+}
+
+/// Certificates as joining would have left them.
+fn identity(config: &Config, dir: PathBuf) {
+    let identity = Identity::new(dir);
+    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_key = KeyPair::generate().unwrap();
+    let ca = params.self_signed(&ca_key).unwrap();
+    let issuer = Issuer::new(params, ca_key);
+    identity.write("ca.crt", &ca.pem()).unwrap();
+    for name in ["client", "serving"] {
+        let key = identity.key(&format!("{name}.key")).unwrap();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        identity
+            .write(&format!("{name}.crt"), &certificate.pem())
+            .unwrap();
+    }
+    let address = "127.0.0.1".parse().unwrap();
+    identity
+        .write("subject", &subject(&config.node_name, address, "digest"))
+        .unwrap();
+}
+
+fn pod(out: &Path) -> serde_json::Value {
+    let script = "echo $$ > /out/pid; echo $GREETING; cat /out/pid; while :; do sleep 1; done";
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": "real", "namespace": "default", "uid": UID },
+        "spec": {
+            "nodeName": "real-test", "hostPID": true, "hostNetwork": true,
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "c", "image": "test/real:1", "command": ["/bin/sh", "-c", script],
+                "env": [{ "name": "WHO", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
+                    { "name": "GREETING", "value": "hello $(WHO)" }],
+                "resources": { "limits": { "memory": "32Mi", "cpu": "500m" } },
+                "volumeMounts": [{ "name": "out", "mountPath": "/out" },
+                    { "name": "scratch", "mountPath": "/scratch" }],
+            }],
+            "volumes": [{ "name": "out", "hostPath": { "path": out, "type": "Directory" } },
+                { "name": "scratch", "emptyDir": { "medium": "Memory" } }],
+        },
+    })
+}
+
+fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Runs an agent beside `look`, and stops it after.
+fn with_agent<T>(config: &Config, look: impl FnOnce() -> T) -> T {
+    let shutdown = Shutdown::default();
+    let (config, stop) = (config.clone(), shutdown.clone());
+    let agent = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime
+            .block_on(pandaemon_agent::run(config, stop))
+            .unwrap();
+    });
+    let found = look();
+    shutdown.trigger();
+    agent.join().unwrap();
+    found
+}
+
+fn alive(pid: &str) -> bool {
+    Path::new("/proc").join(pid).exists()
+}
+
+#[test]
+fn a_node_boots_without_a_control_plane_and_its_pods_outlive_the_agent() {
+    if let Some(why) = obstacle() {
+        println!("skipped: {why}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out, images) = (
+        dir.path().join("data"),
+        dir.path().join("out"),
+        dir.path().join("images"),
+    );
+    for one in [&out, &images, &data.join("agent/pods")] {
+        fs::create_dir_all(one).unwrap();
+    }
+    let architecture = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "amd64"
+    };
+    let environment = json!({ "Env": ["PATH=/bin"] });
+    let image = oci_image(
+        "test/real:1",
+        architecture,
+        &environment,
+        &layer(&["sh", "sleep", "cat"]),
+    );
+    fs::write(images.join("real.tar"), image).unwrap();
+    fs::write(
+        data.join(format!("agent/pods/{UID}.json")),
+        pod(&out).to_string(),
+    )
+    .unwrap();
+
+    let mut config = Config::new("https://127.0.0.1:1", "digest.secret", "real-test", &data);
+    config.node_ip = Some("127.0.0.1".parse().unwrap());
+    config.images_dir = Some(images);
+    config.kubelet_port = 0;
+    config.cgroup_root = format!("pandaemon-test-{}", std::process::id());
+    identity(&config, data.join("agent/identity"));
+
+    let read_pid = || {
+        let text = fs::read_to_string(out.join("pid")).ok()?;
+        text.ends_with('\n').then(|| text.trim().to_owned())
+    };
+    let log = data.join(format!("logs/pods/default_real_{UID}/c/0.log"));
+    let pid = with_agent(&config, || {
+        let pid = wait("the container", read_pid);
+        let text = wait("its log", || {
+            let text = fs::read_to_string(&log).ok()?;
+            text.contains(" stdout F ").then_some(text)
+        });
+        assert!(text.contains(" stdout F hello real"), "{text}");
+        pid
+    });
+    assert!(alive(&pid), "the container outlives the agent");
+
+    config.stop_containers_on_exit = true;
+    with_agent(&config, || std::thread::sleep(Duration::from_secs(3)));
+    assert_eq!(
+        read_pid().as_deref(),
+        Some(pid.as_str()),
+        "it was adopted, not started again"
+    );
+    wait("the container's end", || (!alive(&pid)).then_some(()));
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let data = data.to_string_lossy().into_owned();
+    let left: Vec<_> = mounts.lines().filter(|line| line.contains(&data)).collect();
+    assert!(left.is_empty(), "mounts are left: {left:?}");
+    for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+        let group = hierarchy.path().join(&config.cgroup_root);
+        assert!(
+            !group.exists(),
+            "a control group is left: {}",
+            group.display()
+        );
+    }
+    let group = Path::new("/sys/fs/cgroup").join(&config.cgroup_root);
+    assert!(!group.exists(), "a control group is left");
+}
