@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::BufReader,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -153,19 +153,13 @@ fn containers(program: &Path) -> Result<Vec<(String, String)>> {
 /// From the start of `kubectl apply` until a watch shows that the DaemonSet is available everywhere.
 fn until_available(kubectl: &Kubectl, manifest: &str, wanted: usize) -> Result<Duration> {
     let mut watch = kubectl.start("get ds --watch --output-watch-events -o json")?;
-    let lines = BufReader::new(watch.stdout.take().context("kubectl's output")?).lines();
+    let out = BufReader::new(watch.stdout.take().context("kubectl's output")?);
     std::thread::sleep(Duration::from_millis(500));
     let since = Instant::now();
     let applied = kubectl.run(&format!("apply -f {manifest}"));
-    let mut text = String::new();
     let mut took = None;
-    for line in lines.map_while(Result::ok) {
-        text.push_str(&line);
-        if line != "}" {
-            continue;
-        }
-        let event: Value = serde_json::from_str(&text)?;
-        text.clear();
+    for event in serde_json::Deserializer::from_reader(out).into_iter::<Value>() {
+        let event = event.context("an event of the watch")?;
         if event["object"]["status"]["numberAvailable"] == wanted && event["type"] != "DELETED" {
             took = Some(since.elapsed());
             break;

@@ -50,7 +50,10 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let joined = join::join(&config, &identity, address, &shutdown);
     let (started, joined) = tokio::join!(runtime, joined);
     let started = started?;
-    joined?;
+    if let Err(error) = joined {
+        end_idle_runtime(&started, &paths).await;
+        return Err(error);
+    }
     let client = join::client(&config, &identity)?;
     let events = Events::start(client.clone(), config.node_name.clone(), shutdown.clone());
     let listener = listen(&config).await?;
@@ -226,6 +229,15 @@ async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
 }
 
 /// Stops every pod, the runtime, and removes what was made on the machine for them.
+/// A node that may not join leaves no containerd behind, unless that one runs pods of an earlier time.
+async fn end_idle_runtime(started: &Started, paths: &Paths) {
+    let sandboxes = started.runtime.list_sandboxes(Default::default()).await;
+    if let (Some(child), Ok([])) = (&started.child, sandboxes.as_deref()) {
+        child.stop().await;
+        mounts::unmount_below(&paths.containerd());
+    }
+}
+
 async fn stop_all(context: &Context, child: Option<&Child>) {
     let sandboxes = context
         .runtime

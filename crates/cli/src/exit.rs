@@ -43,6 +43,12 @@ fn classify_one(cause: &(dyn std::error::Error + 'static)) -> Option<Failure> {
     if let Some(pandaemon_store::Error::Locked(_)) = cause.downcast_ref() {
         return Some(Failure::InUse);
     }
+    if cause.is::<pandaemon_agent::Refused>() {
+        return Some(Failure::Refused);
+    }
+    if let Some(pandaemon_server::Error::Listen { .. }) = cause.downcast_ref() {
+        return Some(Failure::InUse);
+    }
     let io = cause.downcast_ref::<std::io::Error>()?;
     (io.kind() == std::io::ErrorKind::AddrInUse).then_some(Failure::InUse)
 }

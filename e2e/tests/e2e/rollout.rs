@@ -54,19 +54,13 @@ impl Watched {
     }
 }
 
-/// kubectl prints indented JSON objects one after the other; a line `}` ends one.
-fn worst_unavailable(reader: impl std::io::BufRead) -> usize {
+/// kubectl prints JSON objects one after the other.
+fn worst_unavailable(reader: impl std::io::Read) -> usize {
     let mut ready: BTreeMap<String, BTreeMap<String, bool>> = BTreeMap::new();
-    let (mut text, mut worst, mut complete) = (String::new(), 0, false);
-    for line in reader.lines().map_while(Result::ok) {
-        text.push_str(&line);
-        if line != "}" {
-            continue;
-        }
-        if let Ok(event) = serde_json::from_str::<Value>(&text) {
-            note(&mut ready, &event);
-        }
-        text.clear();
+    let (mut worst, mut complete) = (0, false);
+    let events = serde_json::Deserializer::from_reader(reader).into_iter::<Value>();
+    for event in events.map_while(Result::ok) {
+        note(&mut ready, &event);
         let down = NODES.iter().filter(|node| !has_ready(&ready, node)).count();
         complete |= down == 0;
         if complete {

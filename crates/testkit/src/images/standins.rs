@@ -14,10 +14,11 @@ use super::{
 };
 
 /// Commands of busybox that stand-ins and people in `kubectl exec` use.
-const APPLETS: [&str; 26] = [
-    "sh", "ash", "cat", "cp", "date", "df", "echo", "env", "grep", "head", "hostname", "httpd",
-    "id", "kill", "ls", "mkdir", "mount", "nc", "ps", "rm", "sleep", "tail", "tar", "touch", "wc",
-    "wget",
+const APPLETS: [&str; 40] = [
+    "sh", "ash", "awk", "cat", "chmod", "cp", "date", "dd", "df", "echo", "env", "false", "find",
+    "grep", "head", "hostname", "httpd", "id", "kill", "ln", "ls", "mkdir", "mount", "mv", "nc",
+    "printf", "ps", "rm", "sed", "sleep", "sort", "stat", "tail", "tar", "test", "touch", "tr",
+    "true", "wc", "wget",
 ];
 
 /// What every stand-in runs.
