@@ -74,7 +74,6 @@ pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Resu
     loop {
         let free = binder.synced == (true, true) && binder.running.len() < WORKERS;
         tokio::select! {
-            biased;
             () = stop.triggered() => return Ok(()),
             Some(done) = binder.running.next() => binder.settle(done),
             delta = nodes.next() => binder.nodes(delta),

@@ -1,5 +1,7 @@
 //! The loops against a server in the same process.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test must fail loudly")]
+
 #[path = "loops/binding.rs"]
 mod binding;
 #[path = "loops/collecting.rs"]

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A control plane that runs as long as this value lives.
-pub struct Plane {
-    pub api: Rest,
+pub(crate) struct Plane {
+    pub(crate) api: Rest,
     shutdown: Shutdown,
     _running: Running,
     _data: TempDir,
@@ -36,12 +36,12 @@ const PATIENT: Timing = Timing {
 
 impl Plane {
     /// Starts a server and the named controllers.
-    pub async fn start(controllers: &str) -> Self {
+    pub(crate) async fn start(controllers: &str) -> Self {
         Self::timed(controllers, PATIENT).await
     }
 
     /// The same, for which silent nodes are not ready soon.
-    pub async fn impatient(controllers: &str) -> Self {
+    pub(crate) async fn impatient(controllers: &str) -> Self {
         let grace = Duration::from_millis(1_500);
         Self::timed(controllers, Timing { grace, ..PATIENT }).await
     }
@@ -83,7 +83,7 @@ impl Plane {
     }
 
     /// Creates an object of a collection below `/api/v1` or `/apis`.
-    pub async fn create(&self, collection: &str, object: Value) -> Value {
+    pub(crate) async fn create(&self, collection: &str, object: Value) -> Value {
         match self.api.create(collection, &object).await {
             Ok(made) => made,
             Err(error) => panic!("POST {collection} {object}: {error}"),
@@ -91,19 +91,19 @@ impl Plane {
     }
 
     /// Reads an object; null if it is not there.
-    pub async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         self.api.get(path).await.unwrap().unwrap_or(Value::Null)
     }
 
     /// Patches an object.
-    pub async fn patch(&self, path: &str, form: Patch, body: Value) {
+    pub(crate) async fn patch(&self, path: &str, form: Patch, body: Value) {
         if let Err(error) = self.api.patch(path, form, &body).await {
             panic!("PATCH {path} {body}: {error}");
         }
     }
 
     /// Deletes an object.
-    pub async fn delete(&self, path: &str, options: Value) {
+    pub(crate) async fn delete(&self, path: &str, options: Value) {
         assert!(
             self.api.delete(path, &options).await.unwrap(),
             "DELETE {path}"
@@ -111,7 +111,7 @@ impl Plane {
     }
 
     /// Waits until what is read satisfies.
-    pub async fn until(&self, path: &str, good: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, path: &str, good: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         for _ in 0..200 {
             last = self.get(path).await;
@@ -124,7 +124,7 @@ impl Plane {
     }
 
     /// A node that says it is ready.
-    pub async fn ready_node(&self, name: &str) {
+    pub(crate) async fn ready_node(&self, name: &str) {
         let allocatable = json!({ "cpu": "2", "memory": "4Gi", "pods": "10" });
         let body = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name } });
         self.create("/api/v1/nodes", body).await;
@@ -135,7 +135,7 @@ impl Plane {
     }
 
     /// What a node's agent says of itself.
-    pub async fn say(&self, name: &str, ready: &str, allocatable: Value) {
+    pub(crate) async fn say(&self, name: &str, ready: &str, allocatable: Value) {
         let conditions = json!([{
             "type": "Ready", "status": ready, "reason": "Test", "message": "test",
             "lastHeartbeatTime": now(), "lastTransitionTime": now(),
@@ -151,7 +151,7 @@ impl Plane {
     }
 
     /// Renews a node's lease, or makes it.
-    pub async fn renew(&self, name: &str, time: &str) {
+    pub(crate) async fn renew(&self, name: &str, time: &str) {
         let collection = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
         let path = format!("{collection}/{name}");
         let spec = json!({ "holderIdentity": name, "renewTime": time });
@@ -173,7 +173,7 @@ impl Plane {
     }
 
     /// A pod in the namespace default, with further fields of its spec.
-    pub async fn pod(&self, name: &str, spec: Value) -> Value {
+    pub(crate) async fn pod(&self, name: &str, spec: Value) -> Value {
         let mut body = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": { "name": name, "labels": { "app": name } },
@@ -191,9 +191,9 @@ impl Plane {
 }
 
 /// The pods of the namespace default.
-pub const PODS: &str = "/api/v1/namespaces/default/pods";
+pub(crate) const PODS: &str = "/api/v1/namespaces/default/pods";
 
-pub fn now() -> String {
+pub(crate) fn now() -> String {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map(|since| jiff::Timestamp::from_second(since.as_secs().cast_signed()).unwrap())
@@ -202,7 +202,7 @@ pub fn now() -> String {
 }
 
 /// The status of a condition.
-pub fn condition<'a>(object: &'a Value, kind: &str) -> &'a str {
+pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> &'a str {
     object["status"]["conditions"]
         .as_array()
         .into_iter()
