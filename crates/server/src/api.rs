@@ -224,7 +224,7 @@ fn impersonated(user: User, headers: &HeaderMap) -> Result<User> {
         .iter()
         .filter_map(|v| v.to_str().ok());
     let groups: Vec<String> = groups.map(str::to_owned).collect();
-    Ok(User::known(name, &groups))
+    Ok(User::impersonated(name, groups))
 }
 
 async fn read<B>(body: B) -> Result<Bytes>

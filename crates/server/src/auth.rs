@@ -32,6 +32,23 @@ impl User {
         }
     }
 
+    /// Somebody an administrator acts as: without groups, a service account and the anonymous user get
+    /// those that they always have.
+    #[must_use]
+    pub fn impersonated(name: &str, mut groups: Vec<String>) -> Self {
+        if name == "system:anonymous" {
+            return Self::anonymous();
+        }
+        let account = name.strip_prefix("system:serviceaccount:");
+        if let (Some((namespace, _)), true) =
+            (account.and_then(|a| a.split_once(':')), groups.is_empty())
+        {
+            groups.push("system:serviceaccounts".into());
+            groups.push(format!("system:serviceaccounts:{namespace}"));
+        }
+        Self::known(name, &groups)
+    }
+
     /// The administrator.
     #[must_use]
     pub fn admin() -> Self {
@@ -147,10 +164,32 @@ pub fn authorize(user: &User, attributes: &Attributes<'_>) -> Result<()> {
     if user.is_in("system:unauthenticated") {
         return Err(unauthorized());
     }
-    match attributes.resource {
-        None => Ok(()),
-        Some(_) => Err(forbidden(user, attributes)),
-    }
+    let may = match attributes.resource {
+        None => is_discovery(attributes.path) && attributes.verb == Verb::Get,
+        Some(resource) => is_review_of_self(attributes.verb, resource),
+    };
+    may.then_some(()).ok_or_else(|| forbidden(user, attributes))
+}
+
+/// Paths that tell what there is (upstream's `system:discovery`).
+fn is_discovery(path: &str) -> bool {
+    ["/api", "/apis", "/openapi"].iter().any(|p| {
+        path.strip_prefix(p)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+/// Anybody known may ask who they are and what they may do (upstream's `system:basic-user`).
+fn is_review_of_self(verb: Verb, resource: &ResourcePath) -> bool {
+    verb == Verb::Create
+        && resource.subresource.is_none()
+        && matches!(
+            (resource.group.as_str(), resource.resource.as_str()),
+            (
+                "authorization.k8s.io",
+                "selfsubjectaccessreviews" | "selfsubjectrulesreviews"
+            ) | ("authentication.k8s.io", "selfsubjectreviews")
+        )
 }
 
 /// What a node may do: read what its pods need, write about itself and its pods.
@@ -180,11 +219,13 @@ fn forbidden(user: &User, attributes: &Attributes<'_>) -> Box<Status> {
         return Status::failure(403, "Forbidden", text);
     };
     let plural = &resource.resource;
-    let full = match (resource.group.as_str(), &resource.subresource) {
-        ("", None) => plural.clone(),
-        ("", Some(sub)) => format!("{plural}/{sub}"),
-        (group, None) => format!("{plural}.{group}"),
-        (group, Some(sub)) => format!("{plural}.{group}/{sub}"),
+    let full = match resource.group.as_str() {
+        "" => plural.clone(),
+        group => format!("{plural}.{group}"),
+    };
+    let part = match &resource.subresource {
+        None => plural.clone(),
+        Some(sub) => format!("{plural}/{sub}"),
     };
     let place = match &resource.namespace {
         Some(namespace) => format!("in the namespace {namespace:?}"),
@@ -199,7 +240,7 @@ fn forbidden(user: &User, attributes: &Attributes<'_>) -> Box<Status> {
         "{full}{name} is forbidden: User {:?} cannot {} resource {:?} in API group {:?} {place}",
         user.name,
         attributes.verb.as_str(),
-        plural,
+        part,
         resource.group
     );
     Status::failure(403, "Forbidden", text).with_details(pandaemon_machinery::status::Details {
@@ -236,6 +277,8 @@ mod tests {
     #[test]
     fn rights_by_user() {
         let node = User::known("system:node:a", &["system:nodes".into()]);
+        let bob = User::known("bob", &[]);
+        let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
         let table = [
             (User::admin(), Verb::Delete, "/api/v1/nodes/b", 200),
             (User::anonymous(), Verb::Get, "/version", 200),
@@ -259,6 +302,12 @@ mod tests {
                 403,
             ),
             (node, Verb::Get, "/apis", 200),
+            (bob.clone(), Verb::Get, "/apis/apps/v1", 200),
+            (bob.clone(), Verb::Get, "/apish", 403),
+            (bob.clone(), Verb::Get, "/metrics", 403),
+            (bob.clone(), Verb::Get, "/api/v1/pods", 403),
+            (bob.clone(), Verb::Create, reviews, 200),
+            (bob, Verb::List, reviews, 403),
         ];
         for (user, verb, path, expected) in table {
             assert_eq!(
@@ -267,6 +316,43 @@ mod tests {
                 "{} {verb:?} {path}",
                 user.name
             );
+        }
+    }
+
+    #[test]
+    fn refusals_in_upstreams_words() {
+        let table = [
+            (
+                Verb::Get,
+                "/api/v1/namespaces/d/pods/p/log",
+                "pods \"p\" is forbidden: User \"bob\" cannot get resource \"pods/log\" in API group \"\" \
+                 in the namespace \"d\"",
+            ),
+            (
+                Verb::List,
+                "/apis/apps/v1/daemonsets",
+                "daemonsets.apps is forbidden: User \"bob\" cannot list resource \"daemonsets\" in API group \
+                 \"apps\" at the cluster scope",
+            ),
+            (
+                Verb::Get,
+                "/metrics",
+                "forbidden: User \"bob\" cannot get path \"/metrics\"",
+            ),
+        ];
+        for (verb, path, expected) in table {
+            let target = parse_path(path);
+            let resource = match &target {
+                Target::Resource(resource) => Some(resource),
+                _ => None,
+            };
+            let asked = Attributes {
+                verb,
+                resource,
+                path,
+            };
+            let refusal = authorize(&User::known("bob", &[]), &asked).unwrap_err();
+            assert_eq!(refusal.message, expected);
         }
     }
 

@@ -239,6 +239,10 @@ impl Object {
     fn write_from(&self, start: usize, out: &mut Vec<u8>) {
         let splice = self.item_at as usize + METADATA.len();
         out.extend_from_slice(&self.bytes[start..splice]);
+        // A dry run makes objects that are in no store.
+        if self.revision == 0 {
+            return out.extend_from_slice(&self.bytes[splice..]);
+        }
         out.extend_from_slice(b"\"resourceVersion\":\"");
         out.extend_from_slice(self.revision.to_string().as_bytes());
         // Metadata always holds a name, so something follows.

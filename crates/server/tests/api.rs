@@ -1,6 +1,10 @@
 //! The whole server in one process.
 
+#[path = "api/faults.rs"]
+mod faults;
 #[path = "api/harness.rs"]
 mod harness;
 #[path = "api/verbs.rs"]
 mod verbs;
+#[path = "api/wire.rs"]
+mod wire;

@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use kube::client::Body;
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_server::{Config, Running, start};
-use pandaemon_store::{Embedded, Options};
+use pandaemon_store::{Embedded, Options, Store};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -20,7 +20,7 @@ pub(crate) struct Server {
     /// Ends it.
     pub(crate) shutdown: Shutdown,
     /// Its data.
-    pub(crate) data: TempDir,
+    _data: TempDir,
 }
 
 impl Drop for Server {
@@ -37,23 +37,39 @@ pub(crate) fn json_of(text: &str) -> Value {
 impl Server {
     /// Starts a server on a port of its own.
     pub(crate) async fn start() -> Self {
+        Self::try_start(([127, 0, 0, 1], 0).into()).await.unwrap()
+    }
+
+    /// Starts a server on this address.
+    pub(crate) async fn try_start(listen: SocketAddr) -> Result<Self, String> {
         let data = tempfile::tempdir().unwrap();
         let store = Embedded::open(data.path().join("store"), Options::default()).unwrap();
+        Self::on(data, Arc::new(store), listen).await
+    }
+
+    /// Starts a server on this store.
+    pub(crate) async fn on(
+        data: TempDir,
+        store: Arc<dyn Store>,
+        listen: SocketAddr,
+    ) -> Result<Self, String> {
         let shutdown = Shutdown::default();
         let config = Config {
             data_dir: data.path().to_owned(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listen,
             extra_sans: vec!["node.example".into()],
-            store: Arc::new(store),
+            store,
             metrics: Metrics::default(),
         };
-        let running = start(config, &shutdown).await.unwrap();
-        Self {
+        let running = start(config, &shutdown)
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
             client: running.client(),
             running: Some(running),
             shutdown,
             data,
-        }
+        })
     }
 
     /// Sends a request; the answer's code and text.

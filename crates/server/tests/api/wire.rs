@@ -1,0 +1,401 @@
+//! The server over TLS: who gets in, agents that join, logs and exec through a pretend agent.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, client::conn::http1::SendRequest, service::service_fn};
+use hyper_util::rt::TokioIo;
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::harness::{Server, json_of};
+
+fn certificate(pem: &str) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
+}
+
+fn roots(ca: &str) -> Arc<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate(ca)).unwrap();
+    Arc::new(roots)
+}
+
+fn client_config(ca: &str, identity: Option<(&str, &str)>) -> ClientConfig {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots(ca));
+    match identity {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => {
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+            builder
+                .with_client_auth_cert(vec![certificate(cert)], key)
+                .unwrap()
+        }
+    }
+}
+
+async fn connect(server: &Server, identity: Option<(&str, &str)>) -> SendRequest<Full<Bytes>> {
+    let running = server.running.as_ref().unwrap();
+    let config = client_config(&running.ca_pem(), identity);
+    let stream = TcpStream::connect(running.address()).await.unwrap();
+    let name = ServerName::try_from("node.example").unwrap();
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .unwrap();
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    pandaemon_runtime::spawn("client", async move { connection.with_upgrades().await });
+    sender
+}
+
+async fn ask(
+    sender: &mut SendRequest<Full<Bytes>>,
+    method: &str,
+    path: &str,
+    token: &str,
+    body: &Value,
+) -> (u16, String) {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "x");
+    if !token.is_empty() {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let body = if body.is_null() {
+        Vec::new()
+    } else {
+        serde_json::to_vec(body).unwrap()
+    };
+    let request = request.body(Full::from(body)).unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    let code = answer.status().as_u16();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    (code, String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+/// What an agent holds after it has joined.
+struct Joined {
+    client: String,
+    serving: String,
+    key: String,
+}
+
+async fn join(
+    server: &Server,
+    node: &str,
+    secret: &str,
+    token: &str,
+) -> Result<Joined, (u16, String)> {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec![node.to_owned(), "127.0.0.1".to_owned()];
+    let params = rcgen::CertificateParams::new(names).unwrap();
+    let request = params.serialize_request(&key).unwrap().pem().unwrap();
+    let body = json!({"nodeName": node, "nodeSecret": secret, "clientCsr": request, "servingCsr": request});
+    let mut sender = connect(server, None).await;
+    let (code, text) = ask(&mut sender, "POST", "/pandaemon/v1/join", token, &body).await;
+    if code != 200 {
+        return Err((code, text));
+    }
+    let answer = json_of(&text);
+    let field = |name: &str| answer[name].as_str().unwrap().to_owned();
+    Ok(Joined {
+        client: field("clientCertificate"),
+        serving: field("servingCertificate"),
+        key: key.serialize_pem(),
+    })
+}
+
+fn token(server: &Server) -> String {
+    server.running.as_ref().unwrap().agent_token()
+}
+
+#[tokio::test]
+async fn strangers_see_health_and_nothing_else() {
+    let server = Server::start().await;
+    let mut sender = connect(&server, None).await;
+    for path in ["/healthz", "/livez", "/readyz", "/version", "/cacerts"] {
+        assert_eq!(
+            ask(&mut sender, "GET", path, "", &Value::Null).await.0,
+            200,
+            "{path}"
+        );
+    }
+    let wrong = format!("{}x", token(&server));
+    for (path, token) in [
+        ("/api/v1/nodes", ""),
+        ("/metrics", ""),
+        ("/version", wrong.as_str()),
+    ] {
+        let (code, text) = ask(&mut sender, "GET", path, token, &Value::Null).await;
+        assert_eq!(
+            (code, &json_of(&text)["reason"]),
+            (401, &json!("Unauthorized")),
+            "{path}"
+        );
+    }
+    // The agents' token lets them join, and nothing more.
+    let (code, _) = ask(
+        &mut sender,
+        "GET",
+        "/api/v1/nodes",
+        &token(&server),
+        &Value::Null,
+    )
+    .await;
+    assert_eq!(code, 401);
+    let admin = server.running.as_ref().unwrap().admin_token();
+    assert_eq!(
+        ask(&mut sender, "GET", "/api/v1/nodes", &admin, &Value::Null)
+            .await
+            .0,
+        200
+    );
+}
+
+#[tokio::test]
+async fn an_agent_joins_with_the_token_and_is_its_node() {
+    let server = Server::start().await;
+    let refused = join(&server, "n1", "s", "nonsense").await.err().unwrap();
+    assert_eq!(refused.0, 401);
+    let joined = join(&server, "n1", "secret", &token(&server))
+        .await
+        .ok()
+        .unwrap();
+    let mut sender = connect(&server, Some((&joined.client, &joined.key))).await;
+    let node = |name: &str| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+    assert_eq!(
+        ask(&mut sender, "POST", "/api/v1/nodes", "", &node("n1"))
+            .await
+            .0,
+        201
+    );
+    let (code, text) = ask(&mut sender, "POST", "/api/v1/nodes", "", &node("n2")).await;
+    assert_eq!(code, 403, "{text}");
+    assert_eq!(
+        ask(&mut sender, "GET", "/api/v1/pods", "", &Value::Null)
+            .await
+            .0,
+        200
+    );
+}
+
+#[tokio::test]
+async fn two_agents_cannot_have_one_name() {
+    let server = Server::start().await;
+    let token = token(&server);
+    assert!(join(&server, "n1", "one", &token).await.is_ok());
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}});
+    assert_eq!(server.post("/api/v1/nodes", &node).await.0, 201);
+    assert!(join(&server, "n1", "one", &token).await.is_ok());
+    let (code, text) = join(&server, "n1", "two", &token).await.err().unwrap();
+    assert!(
+        code == 403 && text.contains("belongs to another machine"),
+        "{code} {text}"
+    );
+    server
+        .send("DELETE", "/api/v1/nodes/n1", "", &Value::Null)
+        .await;
+    assert!(join(&server, "n1", "two", &token).await.is_ok());
+}
+
+/// Answers as an agent would: the path as the log, an echo as exec.
+async fn pretend(
+    mut request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+    let path = request.uri().to_string();
+    if path.contains("missing") {
+        let mut refused = Response::new(Full::from("container is not running"));
+        *refused.status_mut() = StatusCode::BAD_REQUEST;
+        return Ok(refused);
+    }
+    if !path.starts_with("/exec") {
+        return Ok(Response::new(Full::from(path)));
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    pandaemon_runtime::spawn("echo", async move {
+        let mut stream = TokioIo::new(upgrade.await.unwrap());
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).await.unwrap();
+        stream.write_all(&word).await.unwrap();
+        stream.shutdown().await.unwrap();
+    });
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    answer
+        .headers_mut()
+        .insert(header::UPGRADE, "websocket".parse().unwrap());
+    answer
+        .headers_mut()
+        .insert(header::CONNECTION, "Upgrade".parse().unwrap());
+    Ok(answer)
+}
+
+async fn start_agent(server: &Server, joined: &Joined) -> SocketAddr {
+    let provider = Arc::new(ring::default_provider());
+    let ca = server.running.as_ref().unwrap().ca_pem();
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(&ca), Arc::clone(&provider))
+        .build()
+        .unwrap();
+    let key = PrivateKeyDer::from_pem_slice(joined.key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![certificate(&joined.serving)], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    pandaemon_runtime::spawn("agent", async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let builder = hyper::server::conn::http1::Builder::new();
+            let connection = builder
+                .serve_connection(TokioIo::new(stream), service_fn(pretend))
+                .with_upgrades();
+            pandaemon_runtime::spawn("agent-connection", connection);
+        }
+    });
+    address
+}
+
+async fn pod_on_an_agent(server: &Server, containers: Value) -> SocketAddr {
+    let joined = join(server, "n1", "s", &token(server)).await.ok().unwrap();
+    let agent = start_agent(server, &joined).await;
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "status": {
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": agent.port()}}}});
+    assert_eq!(server.post("/api/v1/nodes", &node).await.0, 201);
+    let account =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    server
+        .post("/api/v1/namespaces/default/serviceaccounts", &account)
+        .await;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"nodeName": "n1", "containers": containers}});
+    let (code, answer) = server.post("/api/v1/namespaces/default/pods", &pod).await;
+    assert_eq!(code, 201, "{answer}");
+    agent
+}
+
+#[tokio::test]
+async fn logs_come_from_the_agent_of_the_node() {
+    let server = Server::start().await;
+    pod_on_an_agent(
+        &server,
+        json!([{"name": "c", "image": "i"}, {"name": "missing", "image": "i"}]),
+    )
+    .await;
+    let log = "/api/v1/namespaces/default/pods/p/log";
+    let (code, text) = server
+        .get_text(&format!("{log}?container=c&tailLines=3&follow=true&x=y"))
+        .await;
+    assert_eq!(
+        (code, text.as_str()),
+        (200, "/containerLogs/default/p/c?tailLines=3&follow=true")
+    );
+    let (code, status) = server.get(&format!("{log}?container=missing")).await;
+    assert_eq!(
+        (code, &status["message"]),
+        (400, &json!("container is not running"))
+    );
+    let (code, status) = server.get(log).await;
+    assert_eq!(code, 400);
+    assert_eq!(
+        status["message"],
+        "a container name must be specified for pod p, choose one of: [c missing]"
+    );
+    let (code, text) = server
+        .get_text("/api/v1/nodes/n1/proxy/stats/summary?a=b")
+        .await;
+    assert_eq!((code, text.as_str()), (200, "/stats/summary?a=b"));
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_answer_is_named() {
+    let server = Server::start().await;
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n9"}, "status": {
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 1}}}});
+    server.post("/api/v1/nodes", &node).await;
+    let (code, status) = server.get("/api/v1/nodes/n9/proxy/healthz").await;
+    let text = status["message"].as_str().unwrap();
+    assert!(
+        code == 502 && text.contains("node n9 at 127.0.0.1:1 does not answer"),
+        "{code} {text}"
+    );
+}
+
+#[tokio::test]
+async fn exec_joins_both_connections() {
+    let server = Server::start().await;
+    pod_on_an_agent(&server, json!([{"name": "c", "image": "i"}])).await;
+    let admin = server.running.as_ref().unwrap().admin_token();
+    let mut sender = connect(&server, None).await;
+    let path = "/api/v1/namespaces/default/pods/p/exec?command=cat&stdin=true&stdout=true";
+    let plain = ask(&mut sender, "GET", path, &admin, &Value::Null).await;
+    assert_eq!(plain.0, 400, "{}", plain.1);
+    let request = Request::get(path)
+        .header(header::HOST, "x")
+        .header(header::AUTHORIZATION, format!("Bearer {admin}"))
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header("sec-websocket-protocol", "v5.channel.k8s.io")
+        .body(Full::default())
+        .unwrap();
+    let mut answer = sender.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let mut stream = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
+    stream.write_all(b"ping").await.unwrap();
+    let mut echoed = String::new();
+    stream.read_to_string(&mut echoed).await.unwrap();
+    assert_eq!(echoed, "ping");
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_watches_and_the_server() {
+    let mut server = Server::start().await;
+    let watching = {
+        let client = server.client.clone();
+        pandaemon_runtime::spawn("watch", async move {
+            let request =
+                Request::get("/api/v1/nodes?watch=true").body(kube::client::Body::empty());
+            let answer = client.send(request.unwrap()).await.unwrap();
+            answer.into_body().collect().await.unwrap();
+        })
+    };
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    server.shutdown.trigger();
+    server.running.take().unwrap().wait().await;
+    assert_eq!(watching.await.unwrap(), Some(()));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_said_with_its_address() {
+    let server = Server::start().await;
+    let taken = server.running.as_ref().unwrap().address();
+    let error = Server::try_start(taken).await.err().unwrap();
+    assert!(
+        error.contains(&taken.to_string()) && error.contains("in use"),
+        "{error}"
+    );
+}
