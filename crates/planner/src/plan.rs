@@ -1,18 +1,19 @@
 //! Planning: from what the events touched to what must be done.
 
+mod ownership;
+mod rollout;
+
 use std::{collections::BTreeSet, sync::Arc};
 
-use pandaemon_types::{Labels as _, Name, Timestamp, Uid};
-use serde_json::json;
+use pandaemon_types::{Name, Timestamp, Uid};
 
 use crate::{
-    action::{Action, Patch, Plan, PodRef, Purpose, Severity, Verdict, Why},
-    cell::{Claim, Creating, Doom, Doomed, PodState, assess},
+    action::{Action, Plan, PodRef, Severity, Verdict, Why},
+    cell::{Creating, Doom, Doomed, PodState, assess},
     index::Planner,
-    mould::Mould,
     outcome::note,
-    revision::{HASH_LABEL, five_letters, fnv64, owner_reference, reckon},
-    set::{Current, Set},
+    revision::{five_letters, fnv64},
+    set::Set,
     view::SetKey,
 };
 
@@ -93,140 +94,6 @@ impl Planner {
                 "sums of {}",
                 set.view.key
             );
-        }
-    }
-
-    // === ownership ===
-
-    fn plan_claims(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
-        if set.claim_after.is_some_and(|at| now < at) {
-            return;
-        }
-        set.claim_after = None;
-        for uid in std::mem::take(&mut set.claims) {
-            let Some(pod) = self.pods.get_mut(&uid) else {
-                continue;
-            };
-            let reference = PodRef {
-                name: Name::clone(&pod.view.name),
-                uid: uid.clone(),
-            };
-            let (purpose, owners) = match &mut pod.set {
-                Some((_, Claim::Adopting { sent })) => {
-                    *sent = true;
-                    (Purpose::Adopt, json!([owner_reference(&set.view)]))
-                }
-                Some((_, Claim::Owned)) => continue,
-                None if pod.patching => continue,
-                None => {
-                    let gone = json!({"$patch": "delete", "uid": set.view.uid.to_string()});
-                    (Purpose::Release, json!([gone]))
-                }
-            };
-            pod.patching = true;
-            let metadata = json!({"uid": uid.to_string(), "ownerReferences": owners});
-            let patch = Patch::Strategic(json!({"metadata": metadata}));
-            let set = set.view.key.clone();
-            plan.actions.push(Action::PatchPod {
-                set,
-                pod: reference,
-                purpose,
-                patch,
-            });
-        }
-    }
-
-    // === revisions ===
-
-    fn plan_revisions(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
-        if !set.reckon || set.revising > 0 || set.revise_after.is_some_and(|at| now < at) {
-            return;
-        }
-        if set.collided {
-            // The count is written with the next status, and the next hash takes it in.
-            set.collided = false;
-            let (key, uid) = (set.view.key.clone(), set.view.uid.clone());
-            let status = set.view.status.clone();
-            set.writing = Some(status.clone());
-            plan.actions.push(Action::WriteStatus {
-                set: key,
-                uid,
-                status,
-            });
-        }
-        set.reckon = false;
-        set.revise_after = None;
-        let adopted = self.adopt_revisions(set, plan);
-        if adopted > 0 {
-            set.revising += adopted;
-            return;
-        }
-        let hashes = &set.hashes;
-        let live = |hash: &str| hashes.contains_key(hash);
-        let reckoning = reckon(&set.view, set.revisions.values(), live);
-        set.revising += reckoning.actions.len();
-        plan.actions.extend(reckoning.actions);
-        for hash in &reckoning.renamed {
-            self.relabel(set, hash, reckoning.current.as_ref(), plan);
-        }
-        let known = set
-            .current
-            .as_ref()
-            .map(|current| (&current.hash, &current.aliases));
-        if known
-            == reckoning
-                .current
-                .as_ref()
-                .map(|hash| (hash, &reckoning.renamed))
-        {
-            return;
-        }
-        let aliases = reckoning.renamed;
-        set.current = reckoning.current.map(|hash| {
-            let mould = Arc::new(Mould::new(&set.view, &hash));
-            Current {
-                hash,
-                aliases,
-                mould,
-            }
-        });
-        set.touch_all();
-    }
-
-    fn adopt_revisions(&self, set: &Set, plan: &mut Plan) -> usize {
-        let orphans = self.orphan_revisions(set);
-        for name in &orphans {
-            let metadata = json!({"ownerReferences": [owner_reference(&set.view)]});
-            plan.actions.push(Action::PatchRevision {
-                set: set.view.key.clone(),
-                name: Name::clone(name),
-                patch: Patch::Strategic(json!({"metadata": metadata})),
-            });
-        }
-        orphans.len()
-    }
-
-    /// Gives the pods of a duplicate revision the hash of the one that stays.
-    fn relabel(&mut self, set: &Set, from: &str, to: Option<&Name>, plan: &mut Plan) {
-        let Some(to) = to else { return };
-        for uid in set.cells.values().flat_map(|cell| &cell.pods) {
-            let Some(pod) = self.pods.get_mut(uid) else {
-                continue;
-            };
-            if pod.patching || pod.view.labels.label(HASH_LABEL) != Some(from) {
-                continue;
-            }
-            pod.patching = true;
-            let labels = json!({HASH_LABEL: &**to});
-            plan.actions.push(Action::PatchPod {
-                set: set.view.key.clone(),
-                pod: PodRef {
-                    name: Name::clone(&pod.view.name),
-                    uid: uid.clone(),
-                },
-                purpose: Purpose::Relabel,
-                patch: Patch::Merge(json!({"metadata": {"labels": labels}})),
-            });
         }
     }
 
@@ -442,101 +309,6 @@ impl Planner {
             bind: creating.reserved.is_some(),
             mould,
         });
-    }
-
-    // === rolling update ===
-
-    fn plan_rollout(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
-        use crate::cell::Mode;
-        match set.mode() {
-            Mode::OnDelete => {}
-            Mode::Rolling => self.roll(set, now, plan),
-            Mode::Surge => self.surge(set, now, plan),
-        }
-    }
-
-    /// Without surge: first what is down anyway, then as many more as the budget allows.
-    fn roll(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
-        while let Some(node) = set.classes.replace.first().cloned() {
-            if !self.end_old(set, &node, Why::OutdatedDown, now, plan) {
-                return;
-            }
-        }
-        let (limit, _) = set.limits();
-        while set.tally.down < limit {
-            let Some(node) = set.classes.candidates.first().cloned() else {
-                break;
-            };
-            let why = Why::Outdated {
-                down: set.tally.down + 1,
-                limit,
-            };
-            if !self.end_old(set, &node, why, now, plan) {
-                return;
-            }
-        }
-    }
-
-    /// With surge: old pods go when their replacement serves; new ones come as the limit allows.
-    fn surge(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
-        while let Some(node) = set.classes.retire.first().cloned() {
-            let why = self
-                .misplaced(set, &node)
-                .map_or(Why::Replaced, Why::Misplaced);
-            if !self.end_old(set, &node, why, now, plan) {
-                break;
-            }
-        }
-        while set.tally.desired < set.tally.serves {
-            let Some(node) = set.classes.sunset.first().cloned() else {
-                break;
-            };
-            let Some(reason) = self.misplaced(set, &node) else {
-                break;
-            };
-            if !self.end_old(set, &node, Why::Misplaced(reason), now, plan) {
-                break;
-            }
-        }
-        while let Some(node) = set.classes.surge_now.first().cloned() {
-            if !set.pace.may_create(now) {
-                return;
-            }
-            self.create(set, &node, now, plan);
-        }
-        let (_, limit) = set.limits();
-        while set.tally.surging < limit && set.pace.may_create(now) {
-            let Some(node) = set.classes.surge_candidates.first().cloned() else {
-                break;
-            };
-            self.create(set, &node, now, plan);
-        }
-    }
-
-    /// Deletes the old pod of a node; false if no more deletions may be under way.
-    fn end_old(
-        &mut self,
-        set: &mut Set,
-        node: &Name,
-        why: Why,
-        now: Timestamp,
-        plan: &mut Plan,
-    ) -> bool {
-        use crate::cell::Class;
-        if !set.pace.may_delete() {
-            return false;
-        }
-        let uid = set.cells.get(node).and_then(|cell| match &cell.class {
-            Class::Replace(uid)
-            | Class::Candidate(uid)
-            | Class::Retire(uid)
-            | Class::Sunset(uid) => Some(uid.clone()),
-            Class::None | Class::Surging | Class::SurgeNow | Class::SurgeCandidate => None,
-        });
-        let Some(uid) = uid else { return false };
-        self.delete(set, node, &uid, why, plan);
-        self.refresh(set, node, now);
-        true
     }
 }
 

@@ -1,0 +1,77 @@
+//! Revisions in the index: which set they belong to, or may come to.
+
+use pandaemon_types::Name;
+
+use super::Planner;
+use crate::{set::Set, view::RevisionView};
+
+impl Planner {
+    pub(crate) fn revision_changed(&mut self, view: RevisionView) {
+        let key = (Name::clone(&view.namespace), Name::clone(&view.name));
+        if let Some(old) = self.revisions.get(&key) {
+            if old.uid == view.uid && view.resource_version < old.resource_version {
+                return;
+            }
+            self.revision_gone(&key);
+        }
+        if let Some(owner) = &view.owner
+            && let Some(set_key) = self.by_uid.get(&owner.uid).cloned()
+            && let Some(set) = self.sets.get_mut(&set_key)
+        {
+            set.revisions.insert(Name::clone(&view.name), view.clone());
+            set.reckon = true;
+            self.mark(&set_key);
+        }
+        if view.owner.is_none() {
+            self.orphan_revision(&view);
+        }
+        self.revisions.insert(key, view);
+    }
+
+    /// A revision without an owner concerns the sets that might adopt it.
+    fn orphan_revision(&mut self, view: &RevisionView) {
+        for (key, set) in &mut self.sets {
+            let selected = |set: &Set| {
+                set.view
+                    .selector
+                    .as_ref()
+                    .is_some_and(|selector| selector.matches(&view.labels))
+            };
+            if key.namespace == view.namespace && selected(set) {
+                set.reckon = true;
+                self.dirty.insert(key.clone());
+            }
+        }
+    }
+
+    pub(crate) fn revision_gone(&mut self, key: &(Name, Name)) {
+        let Some(old) = self.revisions.remove(key) else {
+            return;
+        };
+        let owner = old
+            .owner
+            .and_then(|owner| self.by_uid.get(&owner.uid).cloned());
+        if let Some(set_key) = owner
+            && let Some(set) = self.sets.get_mut(&set_key)
+        {
+            set.revisions.remove(&key.1);
+            set.reckon = true;
+            self.mark(&set_key);
+        }
+    }
+
+    /// Revisions without an owner that a set selects.
+    pub(crate) fn orphan_revisions(&self, set: &Set) -> Vec<Name> {
+        let Some(selector) = &set.view.selector else {
+            return Vec::new();
+        };
+        let namespace = Name::clone(&set.view.key.namespace);
+        self.revisions
+            .range((Name::clone(&namespace), "".into())..)
+            .take_while(|((ns, _), _)| *ns == namespace)
+            .map(|(_, revision)| revision)
+            .filter(|r| r.owner.is_none() && !r.deleting && selector.matches(&r.labels))
+            .map(|revision| Name::clone(&revision.name))
+            .collect()
+    }
+}

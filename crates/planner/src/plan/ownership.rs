@@ -1,0 +1,149 @@
+//! Who owns what: pods are adopted and released, revisions made, numbered and deleted.
+
+use std::sync::Arc;
+
+use pandaemon_types::{Labels as _, Name, Timestamp};
+use serde_json::json;
+
+use crate::{
+    action::{Action, Patch, Plan, PodRef, Purpose},
+    cell::Claim,
+    index::Planner,
+    mould::Mould,
+    revision::{HASH_LABEL, owner_reference, reckon},
+    set::{Current, Set},
+};
+
+impl Planner {
+    pub(super) fn plan_claims(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        if set.claim_after.is_some_and(|at| now < at) {
+            return;
+        }
+        set.claim_after = None;
+        for uid in std::mem::take(&mut set.claims) {
+            let Some(pod) = self.pods.get_mut(&uid) else {
+                continue;
+            };
+            let reference = PodRef {
+                name: Name::clone(&pod.view.name),
+                uid: uid.clone(),
+            };
+            let (purpose, owners) = match &mut pod.set {
+                Some((_, Claim::Adopting { sent })) => {
+                    *sent = true;
+                    (Purpose::Adopt, json!([owner_reference(&set.view)]))
+                }
+                Some((_, Claim::Owned)) => continue,
+                None if pod.patching => continue,
+                None => {
+                    let gone = json!({"$patch": "delete", "uid": set.view.uid.to_string()});
+                    (Purpose::Release, json!([gone]))
+                }
+            };
+            pod.patching = true;
+            let metadata = json!({"uid": uid.to_string(), "ownerReferences": owners});
+            let patch = Patch::Strategic(json!({"metadata": metadata}));
+            let set = set.view.key.clone();
+            plan.actions.push(Action::PatchPod {
+                set,
+                pod: reference,
+                purpose,
+                patch,
+            });
+        }
+    }
+
+    // === revisions ===
+
+    pub(super) fn plan_revisions(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        if !set.reckon || set.revising > 0 || set.revise_after.is_some_and(|at| now < at) {
+            return;
+        }
+        if set.collided {
+            // The count is written with the next status, and the next hash takes it in.
+            set.collided = false;
+            let (key, uid) = (set.view.key.clone(), set.view.uid.clone());
+            let status = set.view.status.clone();
+            set.writing = Some(status.clone());
+            plan.actions.push(Action::WriteStatus {
+                set: key,
+                uid,
+                status,
+            });
+        }
+        set.reckon = false;
+        set.revise_after = None;
+        let adopted = self.adopt_revisions(set, plan);
+        if adopted > 0 {
+            set.revising += adopted;
+            return;
+        }
+        let hashes = &set.hashes;
+        let live = |hash: &str| hashes.contains_key(hash);
+        let reckoning = reckon(&set.view, set.revisions.values(), live);
+        set.revising += reckoning.actions.len();
+        plan.actions.extend(reckoning.actions);
+        for hash in &reckoning.renamed {
+            self.relabel(set, hash, reckoning.current.as_ref(), plan);
+        }
+        let known = set
+            .current
+            .as_ref()
+            .map(|current| (&current.hash, &current.aliases));
+        if known
+            == reckoning
+                .current
+                .as_ref()
+                .map(|hash| (hash, &reckoning.renamed))
+        {
+            return;
+        }
+        let aliases = reckoning.renamed;
+        set.current = reckoning.current.map(|hash| {
+            let mould = Arc::new(Mould::new(&set.view, &hash));
+            Current {
+                hash,
+                aliases,
+                mould,
+            }
+        });
+        set.touch_all();
+    }
+
+    fn adopt_revisions(&self, set: &Set, plan: &mut Plan) -> usize {
+        let orphans = self.orphan_revisions(set);
+        for name in &orphans {
+            let metadata = json!({"ownerReferences": [owner_reference(&set.view)]});
+            plan.actions.push(Action::PatchRevision {
+                set: set.view.key.clone(),
+                name: Name::clone(name),
+                patch: Patch::Strategic(json!({"metadata": metadata})),
+            });
+        }
+        orphans.len()
+    }
+
+    /// Gives the pods of a duplicate revision the hash of the one that stays.
+    fn relabel(&mut self, set: &Set, from: &str, to: Option<&Name>, plan: &mut Plan) {
+        let Some(to) = to else { return };
+        for uid in set.cells.values().flat_map(|cell| &cell.pods) {
+            let Some(pod) = self.pods.get_mut(uid) else {
+                continue;
+            };
+            if pod.patching || pod.view.labels.label(HASH_LABEL) != Some(from) {
+                continue;
+            }
+            pod.patching = true;
+            let labels = json!({HASH_LABEL: &**to});
+            plan.actions.push(Action::PatchPod {
+                set: set.view.key.clone(),
+                pod: PodRef {
+                    name: Name::clone(&pod.view.name),
+                    uid: uid.clone(),
+                },
+                purpose: Purpose::Relabel,
+                patch: Patch::Merge(json!({"metadata": {"labels": labels}})),
+            });
+        }
+    }
+}

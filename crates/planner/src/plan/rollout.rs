@@ -1,0 +1,103 @@
+//! The rolling update: which old pods go and which new ones come, within the limits.
+
+use pandaemon_types::{Name, Timestamp};
+
+use crate::{
+    action::{Plan, Why},
+    cell::{Class, Mode},
+    index::Planner,
+    set::Set,
+};
+
+impl Planner {
+    pub(super) fn plan_rollout(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        match set.mode() {
+            Mode::OnDelete => {}
+            Mode::Rolling => self.roll(set, now, plan),
+            Mode::Surge => self.surge(set, now, plan),
+        }
+    }
+
+    /// Without surge: first what is down anyway, then as many more as the budget allows.
+    fn roll(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        while let Some(node) = set.classes.replace.first().cloned() {
+            if !self.end_old(set, &node, Why::OutdatedDown, now, plan) {
+                return;
+            }
+        }
+        let (limit, _) = set.limits();
+        while set.tally.down < limit {
+            let Some(node) = set.classes.candidates.first().cloned() else {
+                break;
+            };
+            let why = Why::Outdated {
+                down: set.tally.down + 1,
+                limit,
+            };
+            if !self.end_old(set, &node, why, now, plan) {
+                return;
+            }
+        }
+    }
+
+    /// With surge: old pods go when their replacement serves; new ones come as the limit allows.
+    fn surge(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        while let Some(node) = set.classes.retire.first().cloned() {
+            let why = self
+                .misplaced(set, &node)
+                .map_or(Why::Replaced, Why::Misplaced);
+            if !self.end_old(set, &node, why, now, plan) {
+                break;
+            }
+        }
+        while set.tally.desired < set.tally.serves {
+            let Some(node) = set.classes.sunset.first().cloned() else {
+                break;
+            };
+            let Some(reason) = self.misplaced(set, &node) else {
+                break;
+            };
+            if !self.end_old(set, &node, Why::Misplaced(reason), now, plan) {
+                break;
+            }
+        }
+        while let Some(node) = set.classes.surge_now.first().cloned() {
+            if !set.pace.may_create(now) {
+                return;
+            }
+            self.create(set, &node, now, plan);
+        }
+        let (_, limit) = set.limits();
+        while set.tally.surging < limit && set.pace.may_create(now) {
+            let Some(node) = set.classes.surge_candidates.first().cloned() else {
+                break;
+            };
+            self.create(set, &node, now, plan);
+        }
+    }
+
+    /// Deletes the old pod of a node; false if no more deletions may be under way.
+    fn end_old(
+        &mut self,
+        set: &mut Set,
+        node: &Name,
+        why: Why,
+        now: Timestamp,
+        plan: &mut Plan,
+    ) -> bool {
+        if !set.pace.may_delete() {
+            return false;
+        }
+        let uid = set.cells.get(node).and_then(|cell| match &cell.class {
+            Class::Replace(uid)
+            | Class::Candidate(uid)
+            | Class::Retire(uid)
+            | Class::Sunset(uid) => Some(uid.clone()),
+            Class::None | Class::Surging | Class::SurgeNow | Class::SurgeCandidate => None,
+        });
+        let Some(uid) = uid else { return false };
+        self.delete(set, node, &uid, why, plan);
+        self.refresh(set, node, now);
+        true
+    }
+}
