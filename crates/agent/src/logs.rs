@@ -1,5 +1,6 @@
 //! Container logs on disk: lines in the CRI format, one file for each start of a container.
 
+pub(crate) mod follow;
 pub(crate) mod read;
 pub(crate) mod rotate;
 

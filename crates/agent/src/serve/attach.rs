@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 
 use super::{
     Answer, Refusal, Scene, find, is_set, relay, running,
-    socket::{self, Input, Receiver, STDIN, Sender},
+    socket::{self, ERROR, Input, Receiver, STDIN, Sender, V4, V5},
 };
 
 pub(super) async fn serve(
@@ -27,9 +27,10 @@ pub(super) async fn serve(
     let tty = pod
         .container(container)
         .is_some_and(|(one, _)| one.tty == Some(true));
+    let wants_input = on("stdin", "input");
     let attach = pb::AttachRequest {
         container_id: running(scene, &pod, container).await?,
-        stdin: on("stdin", "input"),
+        stdin: wants_input,
         stdout: on("stdout", "output"),
         stderr: on("stderr", "error") && !tty,
         tty,
@@ -39,7 +40,7 @@ pub(super) async fn serve(
     if relay::is_spdy(request.headers()) {
         return relay::pass(&url, request).await;
     }
-    let (answer, upgrade) = socket::accept(&mut request, &socket::PROTOCOLS)?;
+    let (answer, upgrade) = socket::accept(&mut request, served(wants_input))?;
     pandaemon_runtime::spawn("attach", async move {
         let (sender, receiver) = match socket::open(upgrade).await {
             Ok(both) => both,
@@ -50,16 +51,28 @@ pub(super) async fn serve(
     Ok(answer)
 }
 
+/// Input can end in version 5, and the runtime cannot be told. A client that speaks nothing else
+/// is refused when it has input; kubectl then goes on over SPDY, where it can.
+fn served(input: bool) -> &'static [&'static str] {
+    match input {
+        true => &[V4],
+        false => &[V5, V4],
+    }
+}
+
 async fn bridge(url: &str, mut sender: Sender, mut receiver: Receiver) {
     let mut runtime = match connect(url).await {
         Ok(runtime) => runtime,
         Err(words) => return sender.finish(&socket::failed(&words)).await,
     };
+    // The runtime says itself how it ended, unless it is cut off.
+    let mut said = false;
     loop {
         tokio::select! {
             message = runtime.next() => match message {
                 Some(Ok(Message::Binary(bytes))) => {
                     let Some((&channel, rest)) = bytes.split_first() else { continue };
+                    said |= channel == ERROR && !rest.is_empty();
                     if !sender.send(channel, rest).await {
                         break;
                     }
@@ -83,7 +96,10 @@ async fn bridge(url: &str, mut sender: Sender, mut receiver: Receiver) {
         }
     }
     let _ = runtime.close(None).await;
-    sender.finish(&socket::ended(0)).await;
+    match said {
+        true => sender.close().await,
+        false => sender.finish(&socket::ended(0)).await,
+    }
 }
 
 fn framed(channel: u8, bytes: &[u8]) -> Message {
@@ -109,7 +125,7 @@ async fn connect(url: &str) -> Result<Runtime, String> {
         .replacen("http", "ws", 1)
         .into_client_request()
         .map_err(|error| error.to_string())?;
-    let protocol = HeaderValue::from_static("v4.channel.k8s.io");
+    let protocol = HeaderValue::from_static(V4);
     request
         .headers_mut()
         .insert("Sec-WebSocket-Protocol", protocol);

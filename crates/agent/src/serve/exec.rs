@@ -28,7 +28,7 @@ use tokio::{io::AsyncWriteExt as _, net::unix::pipe};
 
 use super::{
     Answer, Refusal, Scene, find, is_set, query, relay, running,
-    socket::{self, Input, Receiver, STDERR, STDOUT, Sender},
+    socket::{self, Input, Receiver, STDERR, STDOUT, Sender, V4, V5},
 };
 
 const SIGHUP: u32 = 1;
@@ -96,7 +96,7 @@ pub(super) async fn serve(
         return Err((StatusCode::NOT_IMPLEMENTED, words));
     };
     let dir = scene.context.paths.containerd().join("exec");
-    let (answer, upgrade) = socket::accept(&mut request, &socket::PROTOCOLS)?;
+    let (answer, upgrade) = socket::accept(&mut request, &[V5, V4])?;
     pandaemon_runtime::spawn("exec", async move {
         let (sender, receiver) = match socket::open(upgrade).await {
             Ok(both) => both,

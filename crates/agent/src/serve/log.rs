@@ -17,7 +17,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{Answer, Refusal, Scene, find, is_set, query};
 use crate::{
     context::Context,
-    logs::read::{Options, Printer, next_line, open},
+    logs::{
+        follow::Follow,
+        read::{Options, Printer},
+    },
     pod::{
         PodRef,
         sandbox::{CONTAINER_NAME, POD_UID},
@@ -101,7 +104,9 @@ fn file(
         .join(container);
     let mut attempts: Vec<u32> = attempts(&dir);
     attempts.sort_unstable();
-    let chosen = attempts.iter().rev().nth(usize::from(previous));
+    // A container that waits for its next start has only former ones.
+    let former = previous && waiting(pod, container).is_none();
+    let chosen = attempts.iter().rev().nth(usize::from(former));
     match chosen {
         Some(attempt) => Ok(dir.join(format!("{attempt}.log"))),
         None if previous => Err((
@@ -130,25 +135,26 @@ fn attempts(dir: &Path) -> Vec<u32> {
         .collect()
 }
 
+/// Why a container waits for its start, if it does.
+fn waiting<'a>(pod: &'a PodRef, container: &str) -> Option<&'a str> {
+    let status = pod.object.status.as_ref()?;
+    let lists = [
+        &status.container_statuses,
+        &status.init_container_statuses,
+        &status.ephemeral_container_statuses,
+    ];
+    let mut statuses = lists.into_iter().flatten().flatten();
+    let status = statuses.find(|one| one.name == container)?;
+    let waiting = status.state.as_ref()?.waiting.as_ref()?;
+    Some(waiting.reason.as_deref().unwrap_or("ContainerCreating"))
+}
+
 fn waiting_reason(pod: &PodRef, container: &str) -> String {
-    let status = pod.object.status.as_ref();
-    let statuses = status
-        .iter()
-        .flat_map(|status| status.container_statuses.iter().flatten());
-    let mut reasons = statuses
-        .filter(|one| one.name == container)
-        .filter_map(|one| {
-            let waiting = one.state.as_ref()?.waiting.as_ref()?;
-            waiting.reason.clone().map(|reason| match reason.as_str() {
-                "ErrImagePull" | "ImagePullBackOff" => {
-                    "trying and failing to pull image".to_owned()
-                }
-                _ => reason,
-            })
-        });
-    reasons
-        .next()
-        .unwrap_or_else(|| "ContainerCreating".to_owned())
+    match waiting(pod, container) {
+        Some("ErrImagePull" | "ImagePullBackOff") => "trying and failing to pull image".to_owned(),
+        Some(reason) => reason.to_owned(),
+        None => "ContainerCreating".to_owned(),
+    }
 }
 
 struct Follower {
@@ -161,12 +167,12 @@ struct Follower {
 impl Follower {
     async fn send(self, options: Options, sender: &mpsc::Sender<Piece>) -> std::io::Result<()> {
         let follow = options.follow;
-        let mut reader = open(&self.path, options.tail)?;
+        let mut log = Follow::new(&self.path, options.tail)?;
         let mut printer = Printer::new(options);
         let (mut line, mut out) = (Vec::new(), Vec::new());
         let mut ending = false;
         loop {
-            while !printer.is_exhausted() && next_line(&mut reader, &mut line)? {
+            while !printer.is_exhausted() && log.next(&mut line)? {
                 printer.print(&line, &mut out);
                 line.clear();
                 if PIECE < out.len() && !send(sender, &mut out).await {
@@ -180,22 +186,9 @@ impl Follower {
                 () = tokio::time::sleep(LOOK) => (),
                 () = sender.closed() => return Ok(()),
             }
-            if self.was_rotated(&reader)? {
-                reader = open(&self.path, None)?;
-            } else if !self.is_running().await {
-                // Once more, for what was written between the last look and the end.
-                ending = true;
-            }
+            // Once more after the end, for what was written between the last look and it.
+            ending = !log.look()? && !self.is_running().await;
         }
-    }
-
-    /// Whether the file that is read is no longer the one at the path, and read to its end.
-    fn was_rotated(&self, reader: &std::io::BufReader<std::fs::File>) -> std::io::Result<bool> {
-        use std::os::unix::fs::MetadataExt as _;
-        let Ok(there) = std::fs::metadata(&self.path) else {
-            return Ok(false);
-        };
-        Ok(there.ino() != reader.get_ref().metadata()?.ino())
     }
 
     async fn is_running(&self) -> bool {

@@ -8,7 +8,7 @@ use http::{HeaderValue, Request, StatusCode};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use pandaemon_cri::pb;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Message, protocol::Role},
@@ -21,6 +21,10 @@ use crate::pod::{PodRef, sandbox::POD_UID};
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 const PLAIN: &str = "portforward.k8s.io";
 const PIECE: usize = 32 << 10;
+
+/// Any connection.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 pub(super) async fn serve(
     scene: &Scene,
@@ -63,15 +67,18 @@ async fn sandbox(scene: &Scene, pod: &PodRef) -> Result<String, Refusal> {
     })
 }
 
-/// Carries the bytes of one SPDY connection: messages on the client's side, a stream on the other.
-async fn tunnel(
-    client: OnUpgrade,
-    runtime: OnUpgrade,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+async fn tunnel(client: OnUpgrade, runtime: OnUpgrade) -> Result<(), Failed> {
     let (client, runtime) = tokio::try_join!(client, runtime)?;
-    let client = WebSocketStream::from_raw_socket(TokioIo::new(client), Role::Server, None).await;
+    carry(TokioIo::new(client), TokioIo::new(runtime)).await
+}
+
+/// Carries the bytes of one SPDY connection: messages on the client's side, a stream on the other.
+async fn carry(client: impl Stream, runtime: impl Stream) -> Result<(), Failed> {
+    let client = WebSocketStream::from_raw_socket(client, Role::Server, None).await;
     let (mut to_client, mut from_client) = client.split();
-    let (mut from_runtime, mut to_runtime) = tokio::io::split(TokioIo::new(runtime));
+    let (mut from_runtime, mut to_runtime) = tokio::io::split(runtime);
     let down = async move {
         let mut buffer = vec![0; PIECE];
         loop {
@@ -82,8 +89,8 @@ async fn tunnel(
             let piece = bytes::Bytes::copy_from_slice(&buffer[..length]);
             to_client.send(Message::Binary(piece)).await?;
         }
-        let _ = to_client.send(Message::Close(Some(socket::normal()))).await;
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+        let close = Message::Close(Some(socket::normal()));
+        to_client.send(close).await.map_err(Failed::from)
     };
     let up = async move {
         while let Some(message) = from_client.next().await {
@@ -99,5 +106,34 @@ async fn tunnel(
     tokio::select! {
         done = down => done,
         done = up => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{SinkExt as _, StreamExt as _};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio_tungstenite::{
+        WebSocketStream,
+        tungstenite::{Message, protocol::Role},
+    };
+
+    #[tokio::test]
+    async fn messages_are_bytes_on_the_other_side() {
+        let ((near, client), (mut far, runtime)) = (duplex(64), duplex(64));
+        let carried = pandaemon_runtime::spawn("carry", async move {
+            super::carry(client, runtime).await.is_ok()
+        });
+        let mut near = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
+        near.send(Message::Binary("ping".into())).await.unwrap();
+        let mut four = [0; 4];
+        far.read_exact(&mut four).await.unwrap();
+        assert_eq!(&four, b"ping");
+        far.write_all(b"pong").await.unwrap();
+        let answer = near.next().await.unwrap().unwrap();
+        assert_eq!(answer, Message::Binary("pong".into()));
+        drop(far);
+        assert!(near.next().await.unwrap().unwrap().is_close());
+        assert_eq!(carried.await.unwrap(), Some(true));
     }
 }

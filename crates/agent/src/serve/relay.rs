@@ -100,3 +100,63 @@ pub(super) async fn dial(
     let upgrade = hyper::upgrade::on(&mut answer);
     Ok((std::mem::take(answer.headers_mut()), upgrade))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use hyper_util::rt::TokioIo;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    /// A streaming server that gives this answer and then echoes; yields what it was asked.
+    async fn runtime(answer: &'static str) -> (String, tokio::task::JoinHandle<Option<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/exec/token", listener.local_addr().unwrap());
+        let server = pandaemon_runtime::spawn("test", async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                asked.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let (mut from, mut to) = stream.split();
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+            String::from_utf8(asked).unwrap().to_ascii_lowercase()
+        });
+        (url, server)
+    }
+
+    #[tokio::test]
+    async fn the_runtime_is_asked_as_the_client_asked() {
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+            Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n";
+        let (url, server) = runtime(answer).await;
+        let offered = ["v4.channel.k8s.io", "channel.k8s.io"].map(HeaderValue::from_static);
+        let (head, upgrade) = super::dial(&url, offered.into()).await.unwrap();
+        assert_eq!(head["x-stream-protocol-version"], "v4.channel.k8s.io");
+        let mut stream = TokioIo::new(upgrade.await.unwrap());
+        stream.write_all(b"frame").await.unwrap();
+        let mut echo = [0; 5];
+        stream.read_exact(&mut echo).await.unwrap();
+        assert_eq!(&echo, b"frame");
+        drop(stream);
+        let asked = server.await.unwrap().unwrap();
+        assert!(
+            asked.starts_with("post /exec/token http/1.1\r\n"),
+            "{asked}"
+        );
+        assert!(asked.contains("upgrade: spdy/3.1\r\n"), "{asked}");
+        assert_eq!(asked.matches("x-stream-protocol-version: ").count(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_runtimes_refusal_is_told() {
+        let answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone";
+        let (url, _server) = runtime(answer).await;
+        let (status, words) = super::dial(&url, Vec::new()).await.unwrap_err();
+        assert_eq!(status, 500);
+        assert!(words.ends_with(": gone"), "{words}");
+    }
+}

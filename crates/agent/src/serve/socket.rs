@@ -31,12 +31,13 @@ use super::{Answer, Refusal};
 pub(super) const STDIN: u8 = 0;
 pub(super) const STDOUT: u8 = 1;
 pub(super) const STDERR: u8 = 2;
-const ERROR: u8 = 3;
+pub(super) const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 
-/// What exec and attach speak; the first that a client offers too is taken.
-pub(super) const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+/// The versions that are spoken.
+pub(super) const V5: &str = "v5.channel.k8s.io";
+pub(super) const V4: &str = "v4.channel.k8s.io";
 
 /// Something that the client sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +50,8 @@ pub(super) enum Input {
     Resize(u32, u32),
 }
 
-/// Answers the handshake; the second part becomes the connection.
+/// Answers the handshake with the first of these protocols that the client offers; the second part
+/// becomes the connection.
 pub(super) fn accept(
     request: &mut Request<Incoming>,
     protocols: &[&'static str],
@@ -118,6 +120,11 @@ impl Sender {
     /// Says how it ended, and ends the connection.
     pub(super) async fn finish(mut self, status: &Value) {
         let _ = self.send(ERROR, status.to_string().as_bytes()).await;
+        self.close().await;
+    }
+
+    /// Ends the connection.
+    pub(super) async fn close(mut self) {
         // Clients take anything but a normal close for a broken connection.
         let _ = self.0.send(Message::Close(Some(normal()))).await;
         let _ = self.0.close().await;
