@@ -162,9 +162,7 @@ impl Graph {
             .collect();
         for owner in &lost {
             self.unlink(owner, &uid);
-            if self.nodes.get(owner).is_some_and(|owner| owner.foreground) {
-                attempt.push(owner.clone());
-            }
+            attempt.extend(self.is_free(owner).then(|| owner.clone()));
         }
         for owner in node.owners.iter() {
             self.dependents
@@ -188,13 +186,8 @@ impl Graph {
         if let Some(node) = self.nodes.remove(uid) {
             for owner in node.owners.iter() {
                 self.unlink(&owner.uid, uid);
-                if self
-                    .nodes
-                    .get(&owner.uid)
-                    .is_some_and(|owner| owner.foreground)
-                {
-                    touched.attempt.push(owner.uid.clone());
-                }
+                let free = self.is_free(&owner.uid);
+                touched.attempt.extend(free.then(|| owner.uid.clone()));
             }
         }
         touched
@@ -202,6 +195,19 @@ impl Graph {
             .extend(self.dependents.get(uid).into_iter().flatten().cloned());
         touched.gone.push(uid.to_owned());
         touched
+    }
+
+    /// Whether an owner that waits for its dependents need wait no longer. Asked when one of them goes, so that the end
+    /// of thousands is one decision about their owner and not thousands.
+    fn is_free(&self, owner: &str) -> bool {
+        self.nodes.get(owner).is_some_and(|node| node.foreground)
+            && !self
+                .dependents
+                .get(owner)
+                .into_iter()
+                .flatten()
+                .filter_map(|dependent| self.nodes.get(dependent))
+                .any(|dependent| blocks(dependent, owner))
     }
 
     fn unlink(&mut self, owner: &str, dependent: &str) {
@@ -268,9 +274,7 @@ impl Graph {
 
     fn dependent(&self, owner: &str, uid: &str) -> Option<Dependent> {
         let node = self.nodes.get(uid)?;
-        let blocks = node.owners.iter().any(|reference| {
-            reference.uid == owner && reference.block_owner_deletion == Some(true)
-        });
+        let blocks = blocks(node, owner);
         Some(Dependent {
             uid: uid.to_owned(),
             node: node.clone(),
@@ -298,6 +302,14 @@ impl Graph {
             (true, false) => Seen::There,
         }
     }
+}
+
+fn blocks(dependent: &Node, owner: &str) -> bool {
+    let blocking = |reference: &Owner| reference.block_owner_deletion == Some(true);
+    dependent
+        .owners
+        .iter()
+        .any(|reference| reference.uid == owner && blocking(reference))
 }
 
 #[cfg(test)]

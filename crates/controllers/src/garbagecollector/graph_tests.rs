@@ -101,7 +101,7 @@ fn the_end_of_an_owner_touches_its_dependents() {
 }
 
 #[test]
-fn a_waiting_owner_is_touched_when_a_dependent_goes_or_lets_go() {
+fn a_waiting_owner_is_touched_when_the_last_dependent_goes_or_lets_go() {
     let (sets, pods) = (kind("daemonsets", "DaemonSet"), kind("pods", "Pod"));
     let mut graph = Graph::default();
     graph.observe(&sets, Delta::Applied(set("d", &[])));
@@ -114,12 +114,8 @@ fn a_waiting_owner_is_touched_when_a_dependent_goes_or_lets_go() {
         graph.case("p", &BTreeSet::new()).unwrap().owners[0].1,
         Seen::WaitsForDependents
     );
-    assert_eq!(
-        graph
-            .observe(&pods, Delta::Deleted(pod("p", &["d"])))
-            .attempt,
-        ["d"]
-    );
+    let touched = graph.observe(&pods, Delta::Deleted(pod("p", &["d"])));
+    assert!(touched.attempt.is_empty(), "another one blocks");
     assert_eq!(
         graph.observe(&pods, Delta::Applied(pod("q", &[]))).attempt,
         ["d"]
