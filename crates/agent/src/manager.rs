@@ -197,11 +197,11 @@ impl Manager {
 
     fn apply(&self, pod: Pod) {
         let Some(pod) = PodRef::new(pod) else { return };
-        self.keep_copy(&pod);
         let (uid, pod) = (pod.uid.clone(), Arc::new(pod));
         let mut pods = self.pods.0.write();
         if let Some(entry) = pods.get_mut(&uid) {
             if essence(&entry.pod) != essence(&pod) {
+                self.keep_copy(&pod);
                 entry
                     .handle
                     .desired
@@ -210,9 +210,7 @@ impl Manager {
             entry.pod = pod;
             return;
         }
-        if is_over(&pod) {
-            return;
-        }
+        self.keep_copy(&pod);
         let handle = worker::start(
             &self.context,
             Arc::clone(&pod),
@@ -252,17 +250,6 @@ impl Manager {
     }
 }
 
-/// A pod that has ended and is not being deleted needs no worker.
-fn is_over(pod: &PodRef) -> bool {
-    let phase = pod
-        .object
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
-        && pod.object.metadata.deletion_timestamp.is_none()
-}
-
 /// What of a pod a worker acts on; the status that it wrote itself is not part of it.
 fn essence(pod: &PodRef) -> impl PartialEq {
     let meta = &pod.object.metadata;
@@ -272,10 +259,10 @@ fn essence(pod: &PodRef) -> impl PartialEq {
         meta.deletion_grace_period_seconds,
         meta.labels.clone(),
         meta.annotations.clone(),
-        pod.spec
-            .readiness_gates
-            .is_some()
-            .then(|| pod.object.status.clone()),
+        pod.spec.readiness_gates.is_some().then(|| pod.object.status.clone()),
+        pod.object.status.as_ref().is_some_and(|status| {
+            matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
+        }),
     )
 }
 

@@ -72,10 +72,10 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         config,
     });
     let surface = serve::Surface::new(&identity)?;
-    serve_all(&context, listener, surface, pod_cidr, port, &shutdown);
+    serve_all(&context, listener, surface, pod_cidr.clone(), port, &shutdown);
     shutdown.triggered().await;
     if context.config.stop_containers_on_exit {
-        stop_all(&context, started.child.as_ref()).await;
+        stop_all(&context, started.child.as_ref(), &pod_cidr).await;
     }
     Ok(())
 }
@@ -164,6 +164,9 @@ async fn start_runtime(
         (Some(socket), _) => socket.clone(),
         (None, Some(child)) => {
             child.keep(shutdown).await?;
+            if machine.iptables {
+                cni::masquerade(paths, pod_cidr).await;
+            }
             child.socket.clone()
         }
         (None, None) => bail!("no container runtime"),
@@ -238,7 +241,7 @@ async fn end_idle_runtime(started: &Started, paths: &Paths) {
     }
 }
 
-async fn stop_all(context: &Context, child: Option<&Child>) {
+async fn stop_all(context: &Context, child: Option<&Child>, pod_cidr: &str) {
     let sandboxes = context
         .runtime
         .list_sandboxes(Default::default())
@@ -256,6 +259,9 @@ async fn stop_all(context: &Context, child: Option<&Child>) {
     if let Some(child) = child {
         child.stop().await;
         mounts::unmount_below(&context.paths.containerd());
+        if context.machine.iptables {
+            cni::unmasquerade(&context.paths, pod_cidr).await;
+        }
         let bridge = cni::bridge_name(&context.paths);
         let removed = tokio::process::Command::new("ip")
             .args(["link", "delete", &bridge])

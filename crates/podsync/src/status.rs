@@ -135,11 +135,10 @@ pub fn status(view: &PodView, observed: &Observed, memory: &Memory, now: Millis)
         .collect();
     let (phase, reason, message) = match &view.rejected {
         Some((reason, message)) => (Phase::Failed, reason.clone(), message.clone()),
-        None => (
-            phase(view, &init, &main, initialized),
-            String::new(),
-            String::new(),
-        ),
+        None => {
+            let now = || phase(view, &init, &main, initialized);
+            (view.ended.unwrap_or_else(now), String::new(), String::new())
+        }
     };
     let sandbox = observed.sandbox().filter(|sandbox| sandbox.ready);
     let ips = sandbox

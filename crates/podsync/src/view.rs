@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::Phase;
+
 /// Milliseconds since 1970.
 pub type Millis = i64;
 
@@ -67,6 +69,9 @@ pub struct PodView {
     pub gates: BTreeMap<String, bool>,
     /// Set when the pod must not run here: reason and message of its failure.
     pub rejected: Option<(String, String)>,
+    /// Set when the pod was reported as succeeded or failed: that is never taken back, also when
+    /// nothing of it is left here.
+    pub ended: Option<Phase>,
 }
 
 /// A pod sandbox that exists.

@@ -9,7 +9,7 @@
 use std::fmt::Write as _;
 
 use pandaemon_podsync::{
-    Action, Container, ContainerSpec, ContainerState, Deletion, Memory, Observed, PodView,
+    Action, Container, ContainerSpec, ContainerState, Deletion, Memory, Observed, Phase, PodView,
     RestartPolicy, Sandbox, State, container_hash, plan,
 };
 
@@ -45,6 +45,7 @@ impl World {
             }
             "deleted" => self.view.deletion = Some(Deletion { grace_seconds: 30 }),
             "rejected" => self.view.rejected = Some((name.into(), "node is full".into())),
+            "was" => self.view.ended = Some(Phase::Failed),
             "gate" => drop(self.view.gates.insert(name.into(), words.contains(&"open"))),
             "init" => self.view.init.push(spec(&words)),
             "container" => self.view.main.push(spec(&words)),

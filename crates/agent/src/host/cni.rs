@@ -47,7 +47,8 @@ pub(crate) fn write_config(paths: &Paths, pod_cidr: &str, iptables: bool) -> io:
         "type": "bridge",
         "bridge": bridge_name(paths),
         "isGateway": true,
-        "ipMasq": iptables,
+        // One rule for the node does what a chain for each pod would, at no cost to a start.
+        "ipMasq": false,
         "hairpinMode": true,
         "ipam": {
             "type": "host-local",
@@ -64,6 +65,49 @@ pub(crate) fn write_config(paths: &Paths, pod_cidr: &str, iptables: bool) -> io:
     let dir = config_dir(paths);
     fs::create_dir_all(&dir)?;
     fs::write(dir.join("10-pandaemon.conflist"), list.to_string())
+}
+
+/// The rule that gives pods the node's address on their way out of the node. It leaves multicast
+/// and traffic between pods alone.
+fn masquerade_rule(paths: &Paths, pod_cidr: &str) -> Vec<String> {
+    let comment = format!("pandaemon-{}", paths.short);
+    let bridge = bridge_name(paths);
+    let words = [
+        "POSTROUTING", "-s", pod_cidr, "!", "-o", &bridge, "-m", "comment", "--comment", &comment,
+        "-j", "MASQUERADE",
+    ];
+    words.map(str::to_owned).to_vec()
+}
+
+async fn iptables(operation: &str, rule: &[String]) -> io::Result<bool> {
+    // The lock of the tables may be held by the runtime's plugins for a moment.
+    let output = tokio::process::Command::new("iptables")
+        .args(["-w", "10", "-t", "nat", operation])
+        .args(rule)
+        .output()
+        .await?;
+    Ok(output.status.success())
+}
+
+/// Makes sure that pods reach the world outside the node.
+pub(crate) async fn masquerade(paths: &Paths, pod_cidr: &str) {
+    let rule = masquerade_rule(paths, pod_cidr);
+    if matches!(iptables("-C", &rule).await, Ok(true)) {
+        return;
+    }
+    match iptables("-A", &rule).await {
+        Ok(true) => (),
+        Ok(false) => tracing::warn!(pod_cidr, "iptables refused the rule for pods' way out"),
+        Err(error) => tracing::warn!(%error, "run iptables"),
+    }
+}
+
+/// Takes that back.
+pub(crate) async fn unmasquerade(paths: &Paths, pod_cidr: &str) {
+    let rule = masquerade_rule(paths, pod_cidr);
+    if let Err(error) = iptables("-D", &rule).await {
+        tracing::debug!(%error, "run iptables");
+    }
 }
 
 fn is_range(text: &str) -> bool {

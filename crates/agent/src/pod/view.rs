@@ -1,7 +1,7 @@
 //! The pod as the life-cycle machine sees it.
 
 use k8s_openapi::api::core::v1::Container;
-use pandaemon_podsync::{ContainerSpec, Deletion, PodView, Probes, RestartPolicy, container_hash};
+use pandaemon_podsync::{ContainerSpec, Deletion, Phase, PodView, Probes, RestartPolicy, container_hash};
 
 use super::PodRef;
 
@@ -32,6 +32,7 @@ pub(crate) fn view(pod: &PodRef, gone: bool) -> PodView {
         }),
         gates: gates(pod),
         rejected: None,
+        ended: ended(pod),
     }
 }
 
@@ -47,6 +48,15 @@ fn container(container: &Container, sidecar: bool) -> ContainerSpec {
             liveness: container.liveness_probe.is_some(),
             readiness: container.readiness_probe.is_some(),
         },
+    }
+}
+
+/// How the pod ended, if the API says that it did.
+fn ended(pod: &PodRef) -> Option<Phase> {
+    match pod.object.status.as_ref()?.phase.as_deref()? {
+        "Succeeded" => Some(Phase::Succeeded),
+        "Failed" => Some(Phase::Failed),
+        _ => None,
     }
 }
 

@@ -263,7 +263,9 @@ impl Worker {
 
     /// Reports the status, begins what is due, and yields when to wake up without an event.
     fn report_and_begin(&mut self, view: &PodView, plan: Plan) -> i64 {
-        self.report(&plan);
+        if view.ended.is_none() {
+            self.report(&plan);
+        }
         let held = self.retry_at.filter(|&at| now() < at);
         if held.is_none() && !self.dirty {
             self.retry_at = None;
