@@ -6,6 +6,8 @@
 mod binding;
 #[path = "loops/collecting.rs"]
 mod collecting;
+#[path = "loops/daemons.rs"]
+mod daemons;
 #[path = "loops/defaults.rs"]
 mod defaults;
 #[path = "loops/endpoints.rs"]
