@@ -194,6 +194,7 @@ impl Pod {
             condition
         };
         json!([
+            condition("PodReadyToStartContainers", true),
             condition("Initialized", !init_stuck),
             condition("Ready", ready),
             condition("ContainersReady", ready),
@@ -385,8 +386,8 @@ mod tests {
 
     #[test]
     fn what_a_node_reports() {
-        let all = "Initialized Ready ContainersReady PodScheduled";
-        let unready = "Initialized PodScheduled";
+        let all = "PodReadyToStartContainers Initialized Ready ContainersReady PodScheduled";
+        let unready = "PodReadyToStartContainers Initialized PodScheduled";
         let containers = |image: &str| json!({"containers": [{"name": "c", "image": image}]});
         let cases = [
             (
@@ -431,7 +432,7 @@ mod tests {
                 ]}),
                 false,
                 "Pending [i waiting ErrImagePull ready=false] \
-                 [c waiting PodInitializing ready=false] PodScheduled"
+                 [c waiting PodInitializing ready=false] PodReadyToStartContainers PodScheduled"
                     .to_owned(),
             ),
         ];
