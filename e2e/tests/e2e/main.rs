@@ -7,6 +7,7 @@ mod manifests;
 mod nodes;
 mod restarts;
 mod rollout;
+mod streams;
 mod workload;
 mod world;
 
@@ -27,6 +28,27 @@ const SCENARIOS: &[Scenario] = &[
     (
         "logs_and_exec_reach_the_container",
         workload::logs_and_exec_reach_the_container,
+    ),
+    (
+        "commands_read_until_their_input_ends",
+        streams::commands_read_until_their_input_ends,
+    ),
+    (
+        "a_command_ends_with_its_client",
+        streams::a_command_ends_with_its_client,
+    ),
+    (
+        "files_are_copied_both_ways",
+        streams::files_are_copied_both_ways,
+    ),
+    (
+        "attach_shows_what_is_printed",
+        streams::attach_shows_what_is_printed,
+    ),
+    ("ports_are_forwarded", streams::ports_are_forwarded),
+    (
+        "logs_are_followed_and_outlive_a_restart",
+        streams::logs_are_followed_and_outlive_a_restart,
     ),
     (
         "a_deleted_pod_comes_back",
