@@ -1,8 +1,13 @@
 //! Fan-out of one event to many watchers, and a create through the whole stack.
 
+#![expect(
+    clippy::expect_used,
+    reason = "what cannot be set up cannot be measured"
+)]
+
 use std::sync::Arc;
 
-use divan::Bencher;
+use divan::{AllocProfiler, Bencher};
 use http::Request;
 use kube::client::Body;
 use pandaemon_machinery::catalogue;
@@ -15,6 +20,10 @@ use pandaemon_server::{
 use pandaemon_store::{Embedded, Entry, Event, Options, Snapshot};
 use pandaemon_types::{FieldSelector, LabelSelector};
 use serde_json::json;
+
+/// Shows how much memory each operation takes.
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();
@@ -111,4 +120,21 @@ fn create_through_the_stack(bencher: Bencher<'_, '_>, at_once: usize) {
                 futures::future::join_all(all).await;
             });
         });
+}
+
+/// Opens a watch as a request and keeps it: how long it takes, and what it holds.
+#[divan::bench(sample_count = 1000, sample_size = 1)]
+fn open_a_watch(bencher: Bencher<'_, '_>) {
+    let data = tempfile::tempdir().expect("a directory");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let client = server(&runtime, data.path());
+    let mut open = Vec::with_capacity(10_000);
+    bencher.bench_local(|| {
+        let path = format!(
+            "/api/v1/pods?watch=true&fieldSelector=spec.nodeName%3Dn{}",
+            open.len()
+        );
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        open.push(runtime.block_on(client.send(request)).expect("a watch"));
+    });
 }

@@ -124,7 +124,7 @@ impl ServerMetrics {
             self.watchers
                 .get_or_create(&labels)
                 .set(count(kind.watchers()));
-            self.objects.get_or_create(&labels).set(count(kind.len()));
+            self.objects.get_or_create(&labels).set(count(kind.count()));
         }
         self.revision
             .set(i64::try_from(cache.revision()).unwrap_or(i64::MAX));

@@ -1,5 +1,11 @@
 //! The whole server in one process.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "api/faults.rs"]
 mod faults;
 #[path = "api/harness.rs"]

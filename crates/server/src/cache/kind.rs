@@ -264,7 +264,7 @@ impl KindCache {
 
     /// How many objects there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.read().objects.len()
     }
 }

@@ -68,7 +68,7 @@ impl Server {
             client: running.client(),
             running: Some(running),
             shutdown,
-            data,
+            _data: data,
         })
     }
 

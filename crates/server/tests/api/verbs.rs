@@ -250,3 +250,51 @@ async fn bad_requests_get_a_status() {
     let (_, text) = server.get_text("/metrics").await;
     assert!(text.contains("apiserver_request_total"), "{text}");
 }
+
+#[tokio::test]
+async fn what_a_patch_cannot_set_is_said_about_the_patch() {
+    let server = Server::start().await;
+    assert_eq!(server.post(MAPS, &config("c")).await.0, 201);
+    let path = format!("{MAPS}/c?fieldValidation=Strict");
+    let wrong = json!({"datum": {}});
+    let cases = [
+        (
+            "application/strategic-merge-patch+json",
+            "patch: Invalid value: \"map[datum:map[]]\": strict decoding error: unknown field \"datum\"",
+        ),
+        (
+            "application/merge-patch+json",
+            "strict decoding error: unknown field \"datum\"",
+        ),
+    ];
+    for (form, expected) in cases {
+        let (code, status) = server.send("PATCH", &path, form, &wrong).await;
+        let cause = &status["details"]["causes"][0];
+        assert_eq!(
+            (code, &cause["field"]),
+            (422, &json!("patch")),
+            "{form}: {status}"
+        );
+        let message = status["message"].as_str().unwrap();
+        assert!(message.ends_with(expected), "{form}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn there_are_no_custom_kinds() {
+    let server = Server::start().await;
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let (code, list) = server.get(path).await;
+    assert_eq!((code, &list["items"]), (200, &json!([])));
+    assert_eq!(server.get(&format!("{path}/x")).await.0, 404);
+}
+
+#[tokio::test]
+async fn the_servers_own_client_has_a_name() {
+    let server = Server::start().await;
+    let (_, made) = server.post(MAPS, &config("c")).await;
+    assert_eq!(
+        made["metadata"]["managedFields"][0]["manager"],
+        "pandaemon-controllers"
+    );
+}
