@@ -329,7 +329,10 @@ impl Set {
 
     /// When the set must be planned again, if nothing happens.
     pub(crate) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let timer = self.timers.first().map(|(at, _)| *at);
+        if self.view.deleting {
+            return None;
+        }
+        let timer = self.timers.iter().map(|(at, _)| *at).find(|at| now < *at);
         let due = !self.classes.missing.is_empty()
             || !self.classes.surge_now.is_empty()
             || !self.classes.surge_candidates.is_empty();
