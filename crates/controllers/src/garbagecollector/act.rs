@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::{
@@ -13,6 +14,9 @@ use crate::{
     kinds::Kinds,
     meta::{Key, MetaOnly, Owner},
 };
+
+/// Dependents of one owner that are orphaned at the same time.
+const AT_ONCE: usize = 32;
 
 /// What became of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -169,12 +173,17 @@ impl Actor {
     }
 
     async fn orphan(&self, case: &Case, dependents: &[Dependent]) -> kube::Result<Outcome> {
-        for dependent in dependents {
-            self.edit_owners(&dependent.uid, &dependent.node, |owners| {
-                owners.retain(|owner| owner.uid != case.uid);
-            })
-            .await?;
-        }
+        let release = |dependent: &Dependent| {
+            let (uid, node) = (dependent.uid.clone(), dependent.node.clone());
+            let (actor, owner) = (self.clone(), case.uid.clone());
+            async move {
+                let let_go = |owners: &mut Vec<Owner>| owners.retain(|known| known.uid != owner);
+                actor.edit_owners(&uid, &node, let_go).await
+            }
+        };
+        let releases: Vec<_> = dependents.iter().map(release).collect();
+        let mut releases = stream::iter(releases).buffer_unordered(AT_ONCE);
+        while releases.try_next().await?.is_some() {}
         self.drop_finalizer(case, ORPHAN).await
     }
 
