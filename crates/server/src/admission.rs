@@ -42,7 +42,7 @@ pub(crate) fn admit_update(
     _warnings: &mut Vec<String>,
 ) -> Result<()> {
     match call.kind.storage {
-        "pods" => pod::admit_update(call, old),
+        "pods" => pod::check_own(call, old, "update pod status for pods"),
         "nodes" => node::check_own(call, &call.name),
         "services" if call.subresource.is_empty() => service::admit(registry, call, new),
         _ => Ok(()),
@@ -56,7 +56,7 @@ const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 ///
 /// # Errors
 /// 403 for what may not go away.
-pub(crate) fn admit_delete(call: &Call) -> Result<()> {
+pub(crate) fn admit_delete(call: &Call, old: &Value) -> Result<()> {
     if call.kind.storage == "namespaces" && IMMORTAL.contains(&call.name.as_str()) {
         return Err(Status::forbidden(
             call.kind,
@@ -64,10 +64,11 @@ pub(crate) fn admit_delete(call: &Call) -> Result<()> {
             "this namespace may not be deleted",
         ));
     }
-    if call.kind.storage == "nodes" {
-        return node::check_own(call, &call.name);
+    match call.kind.storage {
+        "nodes" => node::check_own(call, &call.name),
+        "pods" => pod::check_own(call, old, "delete pods"),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// A kind of the catalogue, for looking things up.

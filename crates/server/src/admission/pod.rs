@@ -13,32 +13,48 @@ const TOLERATION_SECONDS: i64 = 300;
 
 /// `ServiceAccount`, `Priority` and `DefaultTolerationSeconds`.
 pub(super) fn admit_create(registry: &Registry, call: &Call, pod: &mut Value) -> Result<()> {
+    check_maker(call, pod)?;
     set_service_account(registry, call, pod)?;
     set_priority(registry, call, pod)?;
     add_tolerations(pod);
     Ok(())
 }
 
-/// `NodeRestriction`: a node writes only about its own pods.
-pub(super) fn admit_update(call: &Call, old: &Value) -> Result<()> {
+/// `NodeRestriction`: a node touches only its own pods.
+pub(super) fn check_own(call: &Call, old: &Value, what: &str) -> Result<()> {
     let bound_to = meta::text_at(old, &["spec", "nodeName"]);
     match call.user.node() {
         Some(own) if own != bound_to => {
-            let why = format!(
-                "node {own:?} can only update pod status for pods with spec.nodeName set to itself"
-            );
+            let why = format!("node {own:?} can only {what} with spec.nodeName set to itself");
             Err(Status::forbidden(call.kind, &call.name, &why))
         }
         Some(_) | None => Ok(()),
     }
 }
 
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+fn is_mirror(pod: &Value) -> bool {
+    meta::at(pod, &["metadata", "annotations", MIRROR]).is_some()
+}
+
+/// `NodeRestriction`: a node makes only mirrors of pods that it runs of its own accord.
+fn check_maker(call: &Call, pod: &Value) -> Result<()> {
+    let Some(own) = call.user.node() else {
+        return Ok(());
+    };
+    let name = meta::name(pod);
+    if !is_mirror(pod) {
+        let why = format!(
+            "pod does not have {MIRROR:?} annotation, node {own:?} can only create mirror pods"
+        );
+        return Err(Status::forbidden(call.kind, name, &why));
+    }
+    check_own(call, pod, "create pods")
+}
+
 fn set_service_account(registry: &Registry, call: &Call, pod: &mut Value) -> Result<()> {
-    let is_mirror = meta::at(
-        pod,
-        &["metadata", "annotations", "kubernetes.io/config.mirror"],
-    );
-    if is_mirror.is_some() {
+    if is_mirror(pod) {
         return Ok(());
     }
     let named = meta::text_at(pod, &["spec", "serviceAccountName"]);

@@ -65,7 +65,7 @@ impl Registry {
             let current = self.current(call)?;
             let old = current.value().map_err(super::unreadable)?;
             check_preconditions(call, options, &old)?;
-            crate::admission::admit_delete(call)?;
+            crate::admission::admit_delete(call, &old)?;
             let op = match plan(call.kind, &old, options, call.now) {
                 Plan::Keep => return Ok(Deleted::Object(current)),
                 Plan::Mark(value) => {
