@@ -169,3 +169,50 @@ fn add_tolerations(pod: &mut Value) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::User;
+
+    fn call(user: User) -> Call {
+        let kind = super::super::kind("", "pods").unwrap();
+        Call {
+            user,
+            ..Call::internal(kind, "d", "p")
+        }
+    }
+
+    #[test]
+    fn a_node_touches_only_what_is_its_own() {
+        let node = call(User::known("system:node:a", &["system:nodes".into()]));
+        let admin = call(User::admin());
+        let pod = |node: &str| json!({"metadata": {"name": "p"}, "spec": {"nodeName": node}});
+        let mut mirror = pod("a");
+        mirror["metadata"]["annotations"][MIRROR] = "x".into();
+        assert!(check_own(&node, &pod("a"), "delete pods").is_ok());
+        assert_eq!(
+            check_own(&node, &pod("b"), "delete pods").unwrap_err().code,
+            403
+        );
+        assert!(check_own(&admin, &pod("b"), "delete pods").is_ok());
+        assert_eq!(check_maker(&node, &pod("a")).unwrap_err().code, 403);
+        assert!(check_maker(&node, &mirror).is_ok());
+        assert!(check_maker(&admin, &pod("b")).is_ok());
+    }
+
+    #[test]
+    fn everybody_tolerates_a_silent_node_for_a_while() {
+        let mut pod = json!({"spec": {"tolerations": [
+            {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"},
+        ]}});
+        add_tolerations(&mut pod);
+        let list = pod["spec"]["tolerations"].as_array().unwrap();
+        assert_eq!(list.len(), 2);
+        assert_eq!(list[1]["key"], "node.kubernetes.io/unreachable");
+        assert_eq!(list[1]["tolerationSeconds"], TOLERATION_SECONDS);
+        let mut pod = json!({"spec": {"tolerations": [{"operator": "Exists"}]}});
+        add_tolerations(&mut pod);
+        assert_eq!(pod["spec"]["tolerations"].as_array().unwrap().len(), 1);
+    }
+}
