@@ -195,7 +195,7 @@ impl Planner {
                 self.set_gone(&key);
                 self.set_came(view);
             }
-            Some(set) if view.resource_version < set.view.resource_version => return,
+            Some(set) if is_old_news(view.resource_version, set.view.resource_version) => return,
             Some(set) => {
                 let reselect = set.view.selector != view.selector;
                 if !update(set, view) {
@@ -280,6 +280,12 @@ impl Planner {
             }
         }
     }
+}
+
+/// Whether a version tells nothing new: replies and watches tell most things twice, in either order.
+/// Version 0 stands for one that is no number and cannot be compared.
+const fn is_old_news(version: u64, known: u64) -> bool {
+    version < known || (version == known && version != 0)
 }
 
 /// Files a node's placement; whether the set must be planned.

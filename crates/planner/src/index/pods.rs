@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pandaemon_placement::{Usage, daemon_fit};
 use pandaemon_types::{Labels as _, Name, PodView, Timestamp, Uid};
 
-use super::Planner;
+use super::{Planner, is_old_news};
 use crate::{
     cell::{Cell, Claim, Doomed, Placement, PodState},
     revision::HASH_LABEL,
@@ -22,7 +22,7 @@ impl Planner {
             *name = self.interner.name(name);
         }
         let old = self.pods.get(&view.uid);
-        if old.is_some_and(|old| view.resource_version < old.view.resource_version) {
+        if old.is_some_and(|old| is_old_news(view.resource_version, old.view.resource_version)) {
             return;
         }
         // A node whose clock is ahead must not delay availability by more than the set asks for.

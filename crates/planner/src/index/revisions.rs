@@ -2,14 +2,14 @@
 
 use pandaemon_types::Name;
 
-use super::Planner;
+use super::{Planner, is_old_news};
 use crate::{set::Set, view::RevisionView};
 
 impl Planner {
     pub(crate) fn revision_changed(&mut self, view: RevisionView) {
         let key = (Name::clone(&view.namespace), Name::clone(&view.name));
         if let Some(old) = self.revisions.get(&key) {
-            if old.uid == view.uid && view.resource_version < old.resource_version {
+            if old.uid == view.uid && is_old_news(view.resource_version, old.resource_version) {
                 return;
             }
             self.revision_gone(&key);
