@@ -4,7 +4,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -32,8 +35,12 @@ use crate::{
 const ENDED: usize = 64;
 /// How often the runtime is asked what changed by itself.
 const RELIST: Duration = Duration::from_secs(1);
+/// How often it is asked while it also tells.
+const RELIST_BESIDE: Duration = Duration::from_secs(5);
+/// After it told: when to look, in milliseconds. The lists show an end a moment after it is told.
+const SOON: [u64; 5] = [20, 80, 150, 250, 500];
 /// Rounds of that between two searches for what nobody owns any more.
-const CLEAN_EVERY: u32 = 30;
+const CLEAN_EVERY: u32 = 10;
 
 /// The pods of this node as others may see them.
 #[derive(Clone, Default)]
@@ -106,11 +113,12 @@ impl Manager {
             synced: Arc::new(Notify::new()),
         };
         manager.remember();
-        let relist = relist(
-            Arc::clone(&manager.context),
-            pods.clone(),
-            Arc::clone(&manager.synced),
-        );
+        let (context, synced) = (Arc::clone(&manager.context), Arc::clone(&manager.synced));
+        let exits = Arc::new(Exits::default());
+        let follow = Arc::clone(&exits).follow(Arc::clone(&context));
+        let stop = shutdown.clone();
+        pandaemon_runtime::spawn("exits", async move { stop.guard(follow).await });
+        let relist = relist(context, pods.clone(), synced, exits);
         let stop = shutdown.clone();
         pandaemon_runtime::spawn("relist", async move { stop.guard(relist).await });
         pandaemon_runtime::spawn(
@@ -259,20 +267,28 @@ fn essence(pod: &PodRef) -> impl PartialEq {
         meta.deletion_grace_period_seconds,
         meta.labels.clone(),
         meta.annotations.clone(),
-        pod.spec.readiness_gates.is_some().then(|| pod.object.status.clone()),
-        pod.object.status.as_ref().is_some_and(|status| {
-            matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
-        }),
+        pod.spec
+            .readiness_gates
+            .is_some()
+            .then(|| pod.object.status.clone()),
+        pod.object
+            .status
+            .as_ref()
+            .is_some_and(|status| matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))),
     )
 }
 
 /// Asks the runtime again and again what there is, and tells the workers whose pods changed.
-async fn relist(context: Arc<Context>, pods: Pods, synced: Arc<Notify>) {
+async fn relist(context: Arc<Context>, pods: Pods, synced: Arc<Notify>, exits: Arc<Exits>) {
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
-    let mut clean_in = None;
+    let (mut clean_in, mut soon) = (None, 0);
     loop {
         tokio::select! {
-            () = tokio::time::sleep(RELIST) => (),
+            () = tokio::time::sleep(exits.period(soon)) => soon = soon.saturating_sub(1),
+            () = exits.happened.notified() => {
+                soon = SOON.len();
+                continue;
+            }
             () = synced.notified() => clean_in = Some(0),
         }
         let Some(prints) = fingerprints(&context).await else {
@@ -300,6 +316,43 @@ async fn relist(context: Arc<Context>, pods: Pods, synced: Arc<Notify>) {
             None => None,
         };
         last = prints;
+    }
+}
+
+/// What containerd says by itself about processes that ended.
+#[derive(Default)]
+struct Exits {
+    happened: Notify,
+    heard: AtomicBool,
+}
+
+impl Exits {
+    /// While ends are heard of at once, looking is only for what nobody says.
+    fn period(&self, soon: usize) -> Duration {
+        if let Some(&millis) = SOON.iter().rev().nth(soon.wrapping_sub(1)) {
+            return Duration::from_millis(millis);
+        }
+        if self.heard.load(Ordering::Relaxed) {
+            RELIST_BESIDE
+        } else {
+            RELIST
+        }
+    }
+
+    async fn follow(self: Arc<Self>, context: Arc<Context>) {
+        let Some(tasks) = &context.tasks else { return };
+        loop {
+            if let Ok(mut exits) = tasks.exits().await {
+                self.heard.store(true, Ordering::Relaxed);
+                self.happened.notify_one();
+                while exits.next().await.is_some() {
+                    self.happened.notify_one();
+                }
+            }
+            self.heard.store(false, Ordering::Relaxed);
+            self.happened.notify_one();
+            tokio::time::sleep(RELIST).await;
+        }
     }
 }
 

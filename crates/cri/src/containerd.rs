@@ -290,11 +290,7 @@ impl Runtime for Containerd {
     }
 
     fn port_forward_url(&self, request: pb::PortForwardRequest) -> Reply<'_, String> {
-        Box::pin(async move {
-            Ok(cri!(self.runtime, port_forward, LOOK, request)
-                .await?
-                .url)
-        })
+        Box::pin(async move { Ok(cri!(self.runtime, port_forward, LOOK, request).await?.url) })
     }
 
     fn pull_image(&self, image: String, auth: Option<pb::AuthConfig>) -> Reply<'_, String> {

@@ -27,8 +27,8 @@ const SERVING: i32 = 1;
 /// The kubelet's words when it is not.
 pub async fn check(address: SocketAddr, service: String, limit: Duration) -> Result<(), String> {
     let ask = async {
-        let endpoint = Endpoint::try_from(format!("http://{address}"))
-            .map_err(|error| error.to_string())?;
+        let endpoint =
+            Endpoint::try_from(format!("http://{address}")).map_err(|error| error.to_string())?;
         let channel = endpoint.connect().await.map_err(|_| {
             format!("timeout: failed to connect service {address:?} within {limit:?}")
         })?;
@@ -36,10 +36,12 @@ pub async fn check(address: SocketAddr, service: String, limit: Duration) -> Res
         grpc.ready().await.map_err(|error| error.to_string())?;
         let path = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
         let codec: ProstCodec<Request, Answer> = ProstCodec::default();
-        let answer = grpc.unary(tonic::Request::new(Request { service }), path, codec).await;
-        answer.map(|answer| answer.into_inner().status).map_err(|status| {
-            format!("error: health rpc probe failed: {}", status.message())
-        })
+        let answer = grpc
+            .unary(tonic::Request::new(Request { service }), path, codec)
+            .await;
+        answer
+            .map(|answer| answer.into_inner().status)
+            .map_err(|status| format!("error: health rpc probe failed: {}", status.message()))
     };
     match tokio::time::timeout(limit, ask).await {
         Ok(Ok(SERVING)) => Ok(()),
@@ -50,6 +52,8 @@ pub async fn check(address: SocketAddr, service: String, limit: Duration) -> Res
             Err(format!("service unhealthy (responded with {word:?})"))
         }
         Ok(Err(error)) => Err(error),
-        Err(_elapsed) => Err(format!("timeout: health rpc did not complete within {limit:?}")),
+        Err(_elapsed) => Err(format!(
+            "timeout: health rpc did not complete within {limit:?}"
+        )),
     }
 }

@@ -58,6 +58,26 @@ mod wire {
         pub(super) exec_id: String,
     }
 
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Subscribe {
+        #[prost(string, repeated, tag = "1")]
+        pub(super) filters: Vec<String>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Envelope {
+        #[prost(message, optional, tag = "4")]
+        pub(super) event: Option<prost_types::Any>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct TaskExit {
+        #[prost(string, tag = "1")]
+        pub(super) container_id: String,
+        #[prost(string, tag = "2")]
+        pub(super) id: String,
+    }
+
     /// Start, Wait and Delete of an exec all take this shape.
     #[derive(Clone, PartialEq, prost::Message)]
     pub(super) struct ExecRef {
@@ -196,6 +216,23 @@ impl Tasks {
         }
     }
 
+    /// Follows the ends of containers.
+    ///
+    /// # Errors
+    /// When containerd is away.
+    pub async fn exits(&self) -> Result<Exits> {
+        let filters = vec![format!("topic==\"/tasks/exit\",namespace=={NAMESPACE}")];
+        let request = tonic::Request::new(wire::Subscribe { filters });
+        let path = PathAndQuery::from_static("/containerd.services.events.v1.Events/Subscribe");
+        let mut grpc = Grpc::new(self.0.clone());
+        grpc.ready()
+            .await
+            .map_err(|error| CriError::Unreachable(error.to_string()))?;
+        let codec: ProstCodec<wire::Subscribe, wire::Envelope> = ProstCodec::default();
+        let answer = grpc.server_streaming(request, path, codec).await?;
+        Ok(Exits(answer.into_inner()))
+    }
+
     async fn task<Q, A>(&self, method: &str, request: Q, limit: Option<Duration>) -> Result<A>
     where
         Q: prost::Message + Send + Sync + 'static,
@@ -235,6 +272,24 @@ impl Tasks {
                     after,
                 }),
             },
+        }
+    }
+}
+
+/// Ends of containers, as they happen.
+#[derive(Debug)]
+pub struct Exits(tonic::Streaming<wire::Envelope>);
+
+impl Exits {
+    /// Waits for the next one and yields its container; `None` when containerd is gone.
+    pub async fn next(&mut self) -> Option<String> {
+        loop {
+            let event = self.0.message().await.ok()??.event?;
+            let exit: wire::TaskExit = prost::Message::decode(event.value.as_slice()).ok()?;
+            // Commands run in containers end too; theirs is another id.
+            if exit.id == exit.container_id {
+                return Some(exit.id);
+            }
         }
     }
 }
