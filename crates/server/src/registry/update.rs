@@ -54,8 +54,8 @@ impl Registry {
             mut value,
             warnings,
         } = body;
-        create::take_namespace(call, &mut value)?;
         check_name(call, &mut value)?;
+        create::take_namespace(call, &mut value)?;
         if self.find(call.kind, &call.namespace, &call.name).is_none()
             && call.subresource.is_empty()
             && CREATE_ON_UPDATE.contains(&call.kind.plural)
@@ -164,8 +164,15 @@ impl Registry {
     }
 }
 
-/// The name of the body is the name of the path.
+/// The name and the namespace of the body are those of the path.
 fn check_name(call: &Call, value: &mut Value) -> Result<()> {
+    let namespace = meta::text(value, "namespace");
+    if call.kind.is_namespaced() && !namespace.is_empty() && namespace != call.namespace {
+        return Err(Status::bad_request(format!(
+            "the namespace of the object ({namespace}) does not match the namespace on the request ({})",
+            call.namespace
+        )));
+    }
     let given = meta::name(value).to_owned();
     if given.is_empty() {
         meta::set(value, "name", &call.name);
