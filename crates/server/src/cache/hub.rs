@@ -113,11 +113,16 @@ type Bucket = Vec<Arc<Watcher>>;
 pub(super) struct Hub {
     buckets: HashMap<Scope, Bucket>,
     count: usize,
+    closed: bool,
 }
 
 impl Hub {
     /// Adds a watcher.
     pub(super) fn add(&mut self, watcher: Arc<Watcher>) {
+        if self.closed {
+            // Who comes after the end is told so at once.
+            return watcher.close();
+        }
         self.count += 1;
         self.buckets
             .entry(watcher.scope.clone())
@@ -186,6 +191,7 @@ impl Hub {
         }
         self.buckets.clear();
         self.count = 0;
+        self.closed = true;
     }
 
     /// How many there are.

@@ -236,3 +236,16 @@ async fn who_waits_for_a_revision_is_woken_by_it() {
     cache.close();
     assert!(!cache.reached(9).await);
 }
+
+#[test]
+fn a_watch_that_begins_after_the_end_ends_at_once() {
+    let cache = empty();
+    cache.close();
+    let watcher = watch(&cache, filter("pods", "", "", ""), Start::Now).watcher;
+    let context = Context::from_waker(Waker::noop());
+    assert!(matches!(
+        watcher.poll_next(&context),
+        Poll::Ready(Next::Closed)
+    ));
+    assert_eq!(cache.watchers(), 0);
+}
