@@ -67,16 +67,40 @@ pub fn decode(kind: &Kind, body: &[u8], media: Media, mode: FieldValidation) -> 
     };
     let mut value = parsed.value;
     let found = identity::resolve(kind, &mut value).map_err(unrecognized)?;
-    finish(kind, &found, value, parsed.duplicates, mode)
+    let refuse = |why: &str| unhandled(kind, &found, why);
+    finish(kind, &found, value, parsed.duplicates, mode, refuse)
 }
 
-/// Checks an object made by a patch as [`decode`] checks a body.
+/// Checks an object that was not read from a body as [`decode`] checks one that was.
 ///
 /// # Errors
 /// As [`decode`].
 pub fn check(kind: &Kind, mut value: Value, mode: FieldValidation) -> Result<Decoded> {
     let found = identity::resolve(kind, &mut value).map_err(Status::bad_request)?;
-    finish(kind, &found, value, Vec::new(), mode)
+    let refuse = |why: &str| unhandled(kind, &found, why);
+    finish(kind, &found, value, Vec::new(), mode, refuse)
+}
+
+/// Checks an object made by a patch. `refuse` makes the answer of what stands against it
+/// (see [`crate::patch::refusal`]).
+///
+/// # Errors
+/// 400 for a wrong kind, else what `refuse` makes.
+pub fn check_patched(
+    kind: &Kind,
+    mut value: Value,
+    mode: FieldValidation,
+    refuse: impl Fn(&str) -> Box<Status>,
+) -> Result<Decoded> {
+    let found = identity::resolve(kind, &mut value).map_err(Status::bad_request)?;
+    finish(kind, &found, value, Vec::new(), mode, refuse)
+}
+
+fn unhandled(kind: &Kind, found: &identity::Identity, why: &str) -> Box<Status> {
+    Status::bad_request(format!(
+        "{} in version \"{}\" cannot be handled as a {}: {why}",
+        found.kind, found.version, kind.kind
+    ))
 }
 
 fn finish(
@@ -85,23 +109,19 @@ fn finish(
     mut value: Value,
     duplicates: Vec<String>,
     mode: FieldValidation,
+    refuse: impl Fn(&str) -> Box<Status>,
 ) -> Result<Decoded> {
-    let refuse = |why: String| {
-        let text = format!(
-            "{} in version \"{}\" cannot be handled as a {}: {why}",
-            found.kind, found.version, kind.kind
-        );
-        Status::bad_request(text)
-    };
-    found.accept(kind).map_err(refuse)?;
+    found
+        .accept(kind)
+        .map_err(|why| unhandled(kind, found, &why))?;
     let table = schema::find(found.type_name())
         .ok_or_else(|| Status::internal(format!("{} has no field table", kind.kind)))?;
-    let unknown = shape::normalize(table, &mut value).map_err(refuse)?;
+    let unknown = shape::normalize(table, &mut value).map_err(|why| refuse(&why))?;
     found.matches_version(kind).map_err(Status::bad_request)?;
     let mut warnings = duplicates;
     warnings.extend(unknown);
     match mode {
-        FieldValidation::Strict if !warnings.is_empty() => Err(refuse(format!(
+        FieldValidation::Strict if !warnings.is_empty() => Err(refuse(&format!(
             "strict decoding error: {}",
             warnings.join(", ")
         ))),

@@ -16,6 +16,7 @@ use crate::{
 
 mod json;
 mod order;
+pub mod refusal;
 mod strategic;
 mod syntax;
 

@@ -44,7 +44,10 @@ pub struct Details {
     pub retry_after_seconds: u32,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if asks for it")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if asks for it"
+)]
 fn is_zero(n: &u32) -> bool {
     *n == 0
 }
@@ -130,8 +133,12 @@ impl Status {
     /// 404 for a path that nothing serves.
     #[must_use]
     pub fn no_such_path() -> Box<Self> {
-        Self::failure(404, "NotFound", "the server could not find the requested resource")
-            .with_details(Details::default())
+        Self::failure(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        )
+        .with_details(Details::default())
     }
 
     /// 409 `daemonsets.apps "x" already exists`.
@@ -203,7 +210,11 @@ impl Status {
     /// 500.
     #[must_use]
     pub fn internal(message: impl std::fmt::Display) -> Box<Self> {
-        Self::failure(500, "InternalError", format!("Internal error occurred: {message}"))
+        Self::failure(
+            500,
+            "InternalError",
+            format!("Internal error occurred: {message}"),
+        )
     }
 
     /// 422 from field errors: `DaemonSet.apps "x" is invalid: [a, b]`.

@@ -34,6 +34,8 @@ use serde_json::Value;
 
 use crate::Kind;
 
+pub(crate) use golang::quote;
+
 use faults::{Faults, Path};
 
 /// What is wrong with a field.

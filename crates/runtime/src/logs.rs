@@ -16,10 +16,22 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
     /// Which log lines to show: a level, or a filter such as `info,pandaemon_server=debug`
-    #[arg(long, env = "PANDAEMON_LOG", default_value = "warn", global = true, value_name = "FILTER")]
+    #[arg(
+        long,
+        env = "PANDAEMON_LOG",
+        default_value = "warn",
+        global = true,
+        value_name = "FILTER"
+    )]
     pub log: String,
     /// How log lines look
-    #[arg(long, env = "PANDAEMON_LOG_FORMAT", value_enum, default_value = "text", global = true)]
+    #[arg(
+        long,
+        env = "PANDAEMON_LOG_FORMAT",
+        value_enum,
+        default_value = "text",
+        global = true
+    )]
     pub log_format: LogFormat,
 }
 
@@ -30,7 +42,9 @@ pub struct LogArgs {
 pub fn init(args: &LogArgs) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&args.log)
         .map_err(|error| anyhow::anyhow!("--log {}: {error}", args.log))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // An error means that a subscriber is set already, as in tests.
     let _already_set = match args.log_format {
         LogFormat::Text => builder.try_init(),

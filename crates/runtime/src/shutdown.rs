@@ -14,8 +14,10 @@ impl Shutdown {
     pub fn on_signals() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let shutdown = Self::default();
-        let (mut term, mut int) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut term, mut int) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
         let token = shutdown.0.clone();
         crate::spawn("signals", async move {
             tokio::select! {

@@ -8,7 +8,10 @@ use tracing::Instrument as _;
 
 /// Starts a task. A panic inside is logged with the task's name and ends only that task; the handle
 /// then yields `None`.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that may call tokio::spawn")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that may call tokio::spawn"
+)]
 pub fn spawn<F>(name: &'static str, future: F) -> JoinHandle<Option<F::Output>>
 where
     F: Future + Send + 'static,

@@ -11,7 +11,7 @@ use pandaemon_machinery::{
     status::Result,
     table::IncludeObject,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
@@ -57,6 +57,9 @@ pub(crate) async fn answer(
         let known = catalogue::kinds()
             .iter()
             .any(|kind| kind.group == path.group && kind.version == path.version);
+        if is_list_of_definitions(path, verb) {
+            return no_definitions(api, &incoming);
+        }
         return match known {
             true => Err(Status::no_such_path()),
             false => Ok(api::text(404, "404 page not found\n")),
@@ -74,11 +77,44 @@ pub(crate) async fn answer(
         verb,
         incoming,
     };
-    match path.subresource.as_deref() {
+    let mut response = match path.subresource.as_deref() {
         None => asked.main().await,
         Some("status" | "ephemeralcontainers") => asked.main().await,
         Some(_) => subresources::answer(asked).await,
+    }?;
+    if let Some(text) = deprecation(kind) {
+        api::add_warnings(&mut response, &[text.into()]);
     }
+    Ok(response)
+}
+
+/// What a client hears that uses a kind of the past.
+fn deprecation(kind: &Kind) -> Option<&'static str> {
+    (kind.storage == "endpoints")
+        .then_some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+}
+
+fn is_list_of_definitions(path: &ResourcePath, verb: Option<Verb>) -> bool {
+    verb == Some(Verb::List)
+        && path.namespace.is_none()
+        && (path.group.as_str(), path.resource.as_str())
+            == ("apiextensions.k8s.io", "customresourcedefinitions")
+}
+
+/// There are no custom resources. `kubectl apply` asks so before it says that it does not know a kind.
+fn no_definitions(api: &Api, incoming: &Incoming) -> Result<Response<Body>> {
+    let form = incoming.form()?;
+    let list = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinitionList",
+        "metadata": {"resourceVersion": api.registry.cache.revision().to_string()},
+        "items": [],
+    });
+    Ok(api::respond(
+        200,
+        &form,
+        Body::full(render::encode(&form, &list)),
+    ))
 }
 
 fn check_verb(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<()> {

@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
+use http::{HeaderValue, header::USER_AGENT};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use kube::config::AuthInfo;
@@ -250,5 +251,8 @@ pub(crate) fn client(config: &Config, identity: &Identity) -> anyhow::Result<kub
         ..AuthInfo::default()
     };
     client.connect_timeout = Some(Duration::from_secs(10));
+    // The first word names the manager of the fields that the agent sets.
+    let name = HeaderValue::from_static("pandaemon-agent/v1");
+    client.headers.push((USER_AGENT, name));
     kube::Client::try_from(client).context("make a client")
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::access::Access;
 
 /// `%q`
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

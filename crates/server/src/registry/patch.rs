@@ -54,15 +54,17 @@ impl Registry {
             return self.apply(call, body).await;
         }
         self.change(call, |old| {
-            let new = match form {
-                PatchType::Json => patch::json_patch(call.kind, &call.name, old, body),
-                PatchType::Merge => patch::merge_patch(old, body),
-                PatchType::Strategic | PatchType::Apply => {
-                    patch::strategic_merge_patch(call.kind, old, body)
-                }
-            }?;
+            let new = patched(call, form, old, body)?;
             check_new_name(call, &new)?;
-            decode::check(call.kind, new, call.options.validation).map(Change::from)
+            // What stands against it is said about the patch, or about all that came out of it.
+            let refuse = |why: &str| match form {
+                PatchType::Strategic | PatchType::Apply => patch::refusal::strategic(body, why),
+                PatchType::Json | PatchType::Merge => match patched(call, form, old, body) {
+                    Ok(object) => patch::refusal::of_object(&object, why),
+                    Err(status) => status,
+                },
+            };
+            decode::check_patched(call.kind, new, call.options.validation, refuse).map(Change::from)
         })
         .await
     }
@@ -111,6 +113,16 @@ impl Registry {
         meta::set(&mut value, "resourceVersion", "");
         pandaemon_machinery::defaults::apply_defaults(call.kind, &mut value);
         self.create_checked(call, value, warnings, |_| Ok(())).await
+    }
+}
+
+fn patched(call: &Call, form: PatchType, old: &Value, body: &[u8]) -> Result<Value> {
+    match form {
+        PatchType::Json => patch::json_patch(call.kind, &call.name, old, body),
+        PatchType::Merge => patch::merge_patch(old, body),
+        PatchType::Strategic | PatchType::Apply => {
+            patch::strategic_merge_patch(call.kind, old, body)
+        }
     }
 }
 
