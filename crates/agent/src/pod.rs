@@ -16,7 +16,7 @@ pub(crate) mod status;
 pub(crate) mod view;
 pub(crate) mod worker;
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 /// A pod that has been checked to have a name, namespace, uid and specification.
@@ -26,6 +26,8 @@ pub(crate) struct PodRef {
     pub object: Pod,
     /// Its specification.
     pub spec: PodSpec,
+    /// Its containers for debugging, as containers.
+    pub ephemeral: Vec<Container>,
     /// Its name.
     pub name: String,
     /// Its namespace.
@@ -39,7 +41,9 @@ impl PodRef {
     #[must_use]
     pub(crate) fn new(mut object: Pod) -> Option<Self> {
         let spec = object.spec.take()?;
+        let ephemeral = spec.ephemeral_containers.iter().flatten();
         Some(Self {
+            ephemeral: ephemeral.filter_map(plain).collect(),
             name: object.metadata.name.clone()?,
             namespace: object.metadata.namespace.clone()?,
             uid: object.metadata.uid.clone()?,
@@ -63,7 +67,7 @@ impl PodRef {
         self.spec.host_network.unwrap_or(false)
     }
 
-    /// A container or init container by name, and whether it is an init container.
+    /// A container of any kind by name, and whether it is an init container.
     #[must_use]
     pub(crate) fn container(&self, name: &str) -> Option<(&Container, bool)> {
         let main = self.spec.containers.iter().find(|one| one.name == name);
@@ -74,11 +78,23 @@ impl PodRef {
                 .flatten()
                 .find(|one| one.name == name)
         };
+        let ephemeral = || self.ephemeral.iter().find(|one| one.name == name);
         main.map(|one| (one, false))
             .or_else(|| init().map(|one| (one, true)))
+            .or_else(|| ephemeral().map(|one| (one, false)))
     }
 
-    /// All containers, init containers first.
+    /// The container whose processes this container for debugging is to see.
+    #[must_use]
+    pub(crate) fn target(&self, name: &str) -> Option<&str> {
+        let mut debugging = self.spec.ephemeral_containers.iter().flatten();
+        let one = debugging.find(|one| one.name == name)?;
+        one.target_container_name
+            .as_deref()
+            .filter(|name| !name.is_empty())
+    }
+
+    /// All containers but those for debugging, init containers first.
     pub(crate) fn all_containers(&self) -> impl Iterator<Item = &Container> {
         self.spec
             .init_containers
@@ -102,6 +118,11 @@ impl PodRef {
             .unwrap_or(30)
             .max(1)
     }
+}
+
+/// A container for debugging has the fields of a container, and its target.
+fn plain(container: &EphemeralContainer) -> Option<Container> {
+    serde_json::from_value(serde_json::to_value(container).ok()?).ok()
 }
 
 /// The number of a port that may be given by name.

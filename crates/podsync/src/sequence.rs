@@ -35,6 +35,9 @@ pub(crate) fn due(
         now,
     };
     let mut due = Vec::new();
+    let debugging = view.ephemeral.iter();
+    let new = debugging.filter(|spec| observed.latest(&spec.name).is_none());
+    due.extend(new.map(|spec| scene.start(spec, None)));
     if scene.initialize(&mut due) {
         for spec in &view.main {
             due.extend(scene.keep(spec, restarts(view.restart_policy)));

@@ -108,6 +108,8 @@ pub struct PodStatus {
     pub init: Vec<ContainerStatus>,
     /// Its main containers.
     pub main: Vec<ContainerStatus>,
+    /// Its containers for debugging.
+    pub ephemeral: Vec<ContainerStatus>,
     /// Its addresses; empty without a sandbox or with host network.
     pub ips: Vec<String>,
 }
@@ -133,6 +135,8 @@ pub fn status(view: &PodView, observed: &Observed, memory: &Memory, now: Millis)
         .iter()
         .map(|spec| scene.container(spec, false))
         .collect();
+    let debugging = view.ephemeral.iter();
+    let ephemeral = debugging.map(|spec| scene.ephemeral(spec)).collect();
     let (phase, reason, message) = match &view.rejected {
         Some((reason, message)) => (Phase::Failed, reason.clone(), message.clone()),
         None => {
@@ -151,6 +155,7 @@ pub fn status(view: &PodView, observed: &Observed, memory: &Memory, now: Millis)
         conditions: Vec::new(),
         init,
         main,
+        ephemeral,
         ips,
     };
     status.conditions = conditions::conditions(view, &status, initialized, sandbox.is_some());
@@ -195,6 +200,15 @@ impl Scene<'_> {
             started,
             state,
             last,
+        }
+    }
+
+    /// Readiness means nothing for a container that only looks into the others.
+    fn ephemeral(&self, spec: &ContainerSpec) -> ContainerStatus {
+        ContainerStatus {
+            ready: false,
+            started: false,
+            ..self.container(spec, false)
         }
     }
 
@@ -255,9 +269,11 @@ impl Scene<'_> {
     }
 
     fn runs_again(&self, spec: &ContainerSpec, ended: &Container) -> bool {
-        let init = self.view.init.iter().any(|one| one.name == spec.name);
+        let among = |list: &[ContainerSpec]| list.iter().any(|one| one.name == spec.name);
+        let init = among(&self.view.init);
         match self.view.restart_policy {
             _ if spec.sidecar => true,
+            _ if among(&self.view.ephemeral) => false,
             RestartPolicy::Always if init => ended.exit_code != 0,
             policy => sequence::restarts(policy)(ended.exit_code),
         }

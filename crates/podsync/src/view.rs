@@ -63,6 +63,8 @@ pub struct PodView {
     pub init: Vec<ContainerSpec>,
     /// The main containers.
     pub main: Vec<ContainerSpec>,
+    /// Containers that came into the running pod for debugging: started once, never again.
+    pub ephemeral: Vec<ContainerSpec>,
     /// Set when the pod is to go away.
     pub deletion: Option<Deletion>,
     /// Conditions of the pod's readiness gates and whether each is true.

@@ -49,6 +49,7 @@ impl World {
             "gate" => drop(self.view.gates.insert(name.into(), words.contains(&"open"))),
             "init" => self.view.init.push(spec(&words)),
             "container" => self.view.main.push(spec(&words)),
+            "debug" => self.view.ephemeral.push(spec(&words)),
             "now" => self.now = name.parse::<i64>().unwrap() * 1000,
             "sandbox" => self.observed.sandboxes.push(Sandbox {
                 id: name.into(),
@@ -157,7 +158,12 @@ fn render(world: &World) -> String {
         }
     }
     text.push('\n');
-    for one in status.init.iter().chain(&status.main) {
+    for one in status
+        .init
+        .iter()
+        .chain(&status.main)
+        .chain(&status.ephemeral)
+    {
         let state = match &one.state {
             State::Waiting { reason, message } => format!("{reason} {message}"),
             State::Running { .. } => "running".into(),

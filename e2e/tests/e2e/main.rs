@@ -47,6 +47,10 @@ const SCENARIOS: &[Scenario] = &[
     ),
     ("ports_are_forwarded", streams::ports_are_forwarded),
     (
+        "a_debugger_sees_the_processes_of_its_target",
+        streams::a_debugger_sees_the_processes_of_its_target,
+    ),
+    (
         "logs_are_followed_and_outlive_a_restart",
         streams::logs_are_followed_and_outlive_a_restart,
     ),

@@ -160,3 +160,24 @@ pub(crate) fn logs_are_followed_and_outlive_a_restart(world: &World) -> Result<(
     );
     Ok(())
 }
+
+pub(crate) fn a_debugger_sees_the_processes_of_its_target(world: &World) -> Result<()> {
+    let (kubectl, name) = (world.kubectl()?, pod(world, "node3")?);
+    kubectl.run(&format!(
+        "debug {name} --target=agent -c looker --image=busybox:latest \
+         --image-pull-policy=IfNotPresent -- ps"
+    ))?;
+    let log = format!("logs {name} -c looker");
+    wait::until("what the debugger sees", PATIENCE, || {
+        let seen = kubectl.try_run(&log).map_err(|error| error.to_string())?;
+        let found = seen.stdout.contains("httpd");
+        found.then_some(()).ok_or(format!("{seen:?}"))
+    })?;
+    let pod = kubectl.json(&format!("get pod {name}"))?;
+    let main = &pod["status"]["containerStatuses"][0];
+    ensure!(
+        main["ready"] == true && main["restartCount"] == 0,
+        "the container that was looked at: {main}"
+    );
+    Ok(())
+}

@@ -168,7 +168,7 @@ fn references(pod: &PodRef) -> Vec<Key> {
     for one in pod.spec.image_pull_secrets.iter().flatten() {
         names.push((Kind::Secret, one.name.clone()));
     }
-    for container in pod.all_containers() {
+    for container in pod.all_containers().chain(&pod.ephemeral) {
         environment(container, &mut names);
     }
     for volume in pod.spec.volumes.iter().flatten() {

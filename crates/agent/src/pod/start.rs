@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::lock::Mutex;
 use k8s_openapi::api::core::v1::Container;
-use pandaemon_cri::CriError;
+use pandaemon_cri::{CriError, pb};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -14,7 +14,8 @@ use super::{
     env::Surroundings,
     hooks::{self, Target},
     inputs::Snapshot,
-    resources, sandbox,
+    resources,
+    sandbox::{self, CONTAINER_NAME, POD_UID},
 };
 use crate::{
     api::events,
@@ -160,9 +161,14 @@ impl Starter {
             inputs: &self.inputs,
             around: &self.around,
         };
-        let config = recipe
+        let mut config = recipe
             .config()
             .map_err(refused("CreateContainerConfigError"))?;
+        if let Some(target) = pod.target(name) {
+            let id = self.running(target).await;
+            let id = id.map_err(refused("CreateContainerConfigError"))?;
+            see_processes_of(&mut config, id);
+        }
         let words = termination_log(context, pod, name, attempt);
         let log = context
             .paths
@@ -191,6 +197,19 @@ impl Starter {
             .events
             .normal(about, "Started", format!("Started container {name}"));
         Ok(id)
+    }
+
+    /// The runtime's id of a container of this pod that runs.
+    async fn running(&self, name: &str) -> Result<String, String> {
+        let labels = [(POD_UID, self.pod.uid.as_str()), (CONTAINER_NAME, name)];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let listed = self.context.runtime.list_containers(labels.into()).await;
+        let listed = listed.map_err(|error| error.words())?;
+        let running = pb::ContainerState::ContainerRunning;
+        let found = listed.into_iter().find(|one| one.state() == running);
+        found
+            .map(|one| one.id)
+            .ok_or_else(|| format!("unable to find target container {name}"))
     }
 
     async fn post_start(
@@ -297,6 +316,19 @@ impl Starter {
                 })
             }
         }
+    }
+}
+
+/// Puts a container among the processes of another one.
+fn see_processes_of(config: &mut pb::ContainerConfig, id: String) {
+    let security = config
+        .linux
+        .as_mut()
+        .and_then(|linux| linux.security_context.as_mut());
+    if let Some(security) = security {
+        let options = security.namespace_options.get_or_insert_default();
+        options.pid = pb::NamespaceMode::Target.into();
+        options.target_id = id;
     }
 }
 

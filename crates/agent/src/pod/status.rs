@@ -80,6 +80,7 @@ pub(crate) fn render(
         "startTime": start.unwrap_or_else(|| time(now)),
         "initContainerStatuses": list(&status.init),
         "containerStatuses": list(&status.main),
+        "ephemeralContainerStatuses": list(&status.ephemeral),
         "qosClass": resources::qos(pod).name(),
     })
 }

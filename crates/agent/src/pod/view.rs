@@ -1,7 +1,9 @@
 //! The pod as the life-cycle machine sees it.
 
 use k8s_openapi::api::core::v1::Container;
-use pandaemon_podsync::{ContainerSpec, Deletion, Phase, PodView, Probes, RestartPolicy, container_hash};
+use pandaemon_podsync::{
+    ContainerSpec, Deletion, Phase, PodView, Probes, RestartPolicy, container_hash,
+};
 
 use super::PodRef;
 
@@ -24,6 +26,11 @@ pub(crate) fn view(pod: &PodRef, gone: bool) -> PodView {
         main: pod
             .spec
             .containers
+            .iter()
+            .map(|one| container(one, false))
+            .collect(),
+        ephemeral: pod
+            .ephemeral
             .iter()
             .map(|one| container(one, false))
             .collect(),
