@@ -4,10 +4,13 @@
 //! calls agents) and every agent. Leaf certificates are made again when they near their end or when
 //! the names they are for change.
 
+mod files;
+mod tokens;
+
 use std::{
     fs, io,
     net::IpAddr,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -17,10 +20,11 @@ use rcgen::{
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::auth::{User, same_secret};
+use crate::auth::User;
+
+pub use self::tokens::Tokens;
 
 /// Lifetimes: the CA outlives many leaves; a leaf is made again in its last third.
 const CA_DAYS: i64 = 3650;
@@ -76,35 +80,6 @@ impl Pair {
             CertificateDer::from_pem_slice(self.certificate.as_bytes()).map_err(unusable)?;
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(unusable)?;
         Ok((certificate, key))
-    }
-}
-
-/// Secrets that clients show.
-#[derive(Clone)]
-pub struct Tokens {
-    /// Lets agents join.
-    pub agent: String,
-    /// Lets in as administrator.
-    pub admin: String,
-}
-
-impl std::fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tokens")
-    }
-}
-
-impl Tokens {
-    /// Whose token it is. The agents' token is nobody: it only lets them join.
-    #[must_use]
-    pub fn user(&self, token: &str) -> Option<User> {
-        same_secret(token, &self.admin).then(User::admin)
-    }
-
-    /// Whether it is the agents' token, with or without the hash of the CA in front.
-    #[must_use]
-    pub fn may_join(&self, token: &str) -> bool {
-        same_secret(token, &self.agent)
     }
 }
 
@@ -170,7 +145,7 @@ impl Pki {
                 &leaf("pandaemon-admin", Some("system:masters"), &[], &client),
             )?,
             client: make("client", &leaf("pandaemon-server", None, &[], &client))?,
-            tokens: open_tokens(data, &ca)?,
+            tokens: tokens::open(data, &ca)?,
             issuer,
             ca,
         };
@@ -226,55 +201,6 @@ impl Pki {
     }
 }
 
-fn read(path: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::File {
-            action: "read",
-            path: path.into(),
-            source,
-        }),
-    }
-}
-
-/// Writes a file that only its owner reads, as a whole or not at all.
-fn write(path: &Path, text: &str) -> Result<()> {
-    let failed = |source| Error::File {
-        action: "write",
-        path: path.into(),
-        source,
-    };
-    let draft = path.with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)
-        .map_err(failed)?;
-    io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
-    file.set_permissions(fs::Permissions::from_mode(0o600))
-        .map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    fs::rename(&draft, path).map_err(failed)
-}
-
-fn read_pair(dir: &Path, name: &str) -> Result<Option<Pair>> {
-    let certificate = read(&dir.join(format!("{name}.crt")))?;
-    let key = read(&dir.join(format!("{name}.key")))?;
-    Ok(certificate
-        .zip(key)
-        .map(|(certificate, key)| Pair { certificate, key }))
-}
-
-fn write_pair(dir: &Path, name: &str, pair: &Pair) -> Result<()> {
-    // The key first: a certificate without its key is made again.
-    write(&dir.join(format!("{name}.key")), &pair.key)?;
-    write(&dir.join(format!("{name}.crt")), &pair.certificate)
-}
-
 fn days(params: &mut CertificateParams, count: i64) -> Result<()> {
     let now = Timestamp::now();
     let time = |offset: SignedDuration| {
@@ -303,7 +229,7 @@ fn distinguished(name: &str, organization: Option<&str>) -> DistinguishedName {
 }
 
 fn open_ca(dir: &Path) -> Result<(Issuer<'static, KeyPair>, Pair)> {
-    if let Some(pair) = read_pair(dir, "ca")? {
+    if let Some(pair) = files::read_pair(dir, "ca")? {
         let key = KeyPair::from_pem(&pair.key).map_err(unusable)?;
         let issuer = Issuer::from_ca_cert_pem(&pair.certificate, key).map_err(unusable)?;
         return Ok((issuer, pair));
@@ -323,7 +249,7 @@ fn open_ca(dir: &Path) -> Result<(Issuer<'static, KeyPair>, Pair)> {
         certificate: certificate.pem(),
         key: key.serialize_pem(),
     };
-    write_pair(dir, "ca", &pair)?;
+    files::write_pair(dir, "ca", &pair)?;
     Ok((Issuer::new(params, key), pair))
 }
 
@@ -343,7 +269,7 @@ fn open_leaf(
     issuer: &Issuer<'static, KeyPair>,
     leaf: &Leaf<'_>,
 ) -> Result<Pair> {
-    if let Some(pair) = read_pair(dir, file)?
+    if let Some(pair) = files::read_pair(dir, file)?
         && is_current(&pair.certificate, leaf.sans)
     {
         return Ok(pair);
@@ -354,7 +280,7 @@ fn open_leaf(
         certificate: certificate.pem(),
         key: key.serialize_pem(),
     };
-    write_pair(dir, file, &pair)?;
+    files::write_pair(dir, file, &pair)?;
     Ok(pair)
 }
 
@@ -397,35 +323,6 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     v4.or_else(|| <[u8; 16]>::try_from(bytes).map(IpAddr::from).ok())
 }
 
-fn random_secret() -> String {
-    format!(
-        "{}{}",
-        uuid::Uuid::new_v4().simple(),
-        uuid::Uuid::new_v4().simple()
-    )
-}
-
-fn open_tokens(data: &Path, ca: &Pair) -> Result<Tokens> {
-    let der = CertificateDer::from_pem_slice(ca.certificate.as_bytes()).map_err(unusable)?;
-    let hash: String = Sha256::digest(&der)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let open = |file: &str, prefix: &str| {
-        let path = data.join(file);
-        if let Some(text) = read(&path)?.filter(|text| !text.trim().is_empty()) {
-            return Ok(text.trim().to_owned());
-        }
-        let token = format!("{prefix}{}", random_secret());
-        write(&path, &format!("{token}\n"))?;
-        Ok(token)
-    };
-    Ok(Tokens {
-        agent: open("token", &format!("{hash}."))?,
-        admin: open("admin-token", "")?,
-    })
-}
-
 /// The common name and organizations of a client certificate.
 #[must_use]
 pub fn subject(der: &CertificateDer<'_>) -> Option<User> {
@@ -442,6 +339,8 @@ pub fn subject(der: &CertificateDer<'_>) -> Option<User> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
