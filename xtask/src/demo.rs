@@ -98,7 +98,8 @@ fn kill_a_container(show: &Show, kubectl: &Kubectl) -> Result<()> {
             .unwrap_or_default())
     };
     let before = restarts(&pod)?;
-    show.kubectl(kubectl, &format!("exec {pod} -- kill 1"))?;
+    // The command itself may be ended with the container, which is not a failure here.
+    show.try_kubectl(kubectl, &format!("exec {pod} -- kill 1"))?;
     wait::until(
         "the container is started again",
         PATIENCE,
@@ -150,17 +151,19 @@ impl Show {
     }
 
     fn kubectl(&self, kubectl: &Kubectl, line: &str) -> Result<()> {
+        let code = self.try_kubectl(kubectl, line)?;
+        ensure!(code == 0, "kubectl {line} ended with status {code}");
+        Ok(())
+    }
+
+    /// Shows a command and what it prints; yields its status.
+    fn try_kubectl(&self, kubectl: &Kubectl, line: &str) -> Result<i32> {
         print(&format!("    \x1b[36m$ kubectl {line}\x1b[0m\n"));
         let output = kubectl.try_run(line)?;
         for line in output.stdout.lines().chain(output.stderr.lines()) {
             print(&format!("    {line}\n"));
         }
-        ensure!(
-            output.code == 0,
-            "kubectl {line} ended with status {}",
-            output.code
-        );
-        Ok(())
+        Ok(output.code)
     }
 
     /// A bar of ready pods, until `wanted` are ready and no other exists.
