@@ -19,7 +19,7 @@ pub struct LogArgs {
     #[arg(
         long,
         env = "PANDAEMON_LOG",
-        default_value = "warn",
+        default_value = "warn,kube_client=off",
         global = true,
         value_name = "FILTER"
     )]

@@ -156,7 +156,7 @@ impl Commands {
             node.cgroup_root.clone().into(),
             "--stop-containers-on-exit".into(),
             "--log".into(),
-            "info".into(),
+            "info,kube_client=off".into(),
         ];
         if let Some(images) = &self.images {
             arguments.extend(["--images".into(), images.clone().into()]);
