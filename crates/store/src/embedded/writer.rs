@@ -1,7 +1,8 @@
 //! The one writer: gathers what arrived while the disk was busy, and commits it as one batch.
 
 use std::{
-    path::PathBuf,
+    io,
+    path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
 };
@@ -45,7 +46,7 @@ pub(super) struct Writer {
     pub(super) log_limit: u64,
     /// Size of the log that calls for the next checkpoint.
     pub(super) checkpoint_at: u64,
-    pub(super) checkpoint: Option<JoinHandle<std::io::Result<u64>>>,
+    pub(super) checkpoint: Option<JoinHandle<io::Result<u64>>>,
     /// Held as long as the thread runs.
     pub(super) _lock: Lock,
 }
@@ -130,7 +131,7 @@ impl Writer {
                 Err(error) => {
                     // The bytes may be on disk all the same: these revisions are not used again.
                     self.state.revision = state.revision;
-                    return Err(format!("write to {}: {error}", self.directory.display()));
+                    return Err(refusal(&self.directory, &error));
                 }
             }
         }
@@ -237,5 +238,16 @@ impl Writer {
             }
         }
         self.hub.close();
+    }
+}
+
+/// What the disk said, and what helps.
+fn refusal(directory: &Path, error: &io::Error) -> String {
+    let directory = directory.display();
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!(
+            "the disk of the data directory {directory} is full ({error}): free space there, and writing goes on by itself"
+        ),
+        _ => format!("write to {directory}: {error}"),
     }
 }
