@@ -1,6 +1,9 @@
 //! One request from its head to its answer: authenticate, authorize, route, render.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
@@ -24,6 +27,9 @@ use crate::{
 
 /// The largest body of a request.
 pub const MAX_BODY: usize = 3 << 20;
+
+/// How long the body of a request may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// Everything that a request can reach.
 #[derive(Debug)]
@@ -232,14 +238,25 @@ where
     B: HttpBody<Data = Bytes> + Send,
     B::Error: Into<BoxError>,
 {
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(format!(
-            "Request entity too large: limit is {MAX_BODY}"
-        ))),
-        Err(error) => Err(Status::bad_request(format!(
+    let too_large = || Status::too_large(format!("Request entity too large: limit is {MAX_BODY}"));
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large());
+    }
+    let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect());
+    match collected.await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Status::bad_request(format!(
             "the body could not be read: {error}"
         ))),
+        Err(_) => Err(Status::failure(
+            504,
+            "Timeout",
+            format!(
+                "Timeout: the body did not arrive within {} seconds",
+                BODY_TIME.as_secs()
+            ),
+        )),
     }
 }
 

@@ -7,6 +7,7 @@ mod event;
 mod follow;
 mod hub;
 mod kind;
+mod walks;
 mod watcher;
 
 use std::{
@@ -27,6 +28,7 @@ pub use self::{
     follow::follow,
     hub::{Filter, Scope},
     kind::{KindCache, Listing, Start, Started, below_from},
+    walks::{Objects, Walks},
     watcher::{Next, Watcher},
 };
 
@@ -37,6 +39,8 @@ pub struct Cache {
     applied: AtomicU64,
     waiters: Mutex<BTreeMap<Revision, Vec<oneshot::Sender<()>>>>,
     closed: AtomicBool,
+    /// Lists that are being read in pages.
+    pub walks: Walks,
 }
 
 /// The store's key of an object.
@@ -70,6 +74,7 @@ impl Cache {
             applied: AtomicU64::new(snapshot.revision),
             waiters: Mutex::default(),
             closed: AtomicBool::new(false),
+            walks: Walks::default(),
         };
         for entry in snapshot.entries.values() {
             if let Some(kind) = cache.of_key(&entry.key) {

@@ -39,10 +39,10 @@ use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use http::Request;
+use http::{HeaderValue, Request, header::USER_AGENT};
 use jiff::Timestamp;
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store};
@@ -219,6 +219,7 @@ async fn housekeeping(registry: Arc<Registry>, shutdown: Shutdown) {
     {
         rounds = rounds.wrapping_add(1);
         registry.probe_store().await;
+        registry.cache.walks.expire(Instant::now());
         if rounds.is_multiple_of(30)
             && let Err(status) = bootstrap::expire_events(&registry, Timestamp::now()).await
         {
@@ -278,6 +279,11 @@ impl Running {
         let api = Arc::clone(&self.api);
         let service = tower::service_fn(move |mut request: Request<kube::client::Body>| {
             request.extensions_mut().insert(Caller(Some(User::admin())));
+            // The first word names the manager of the fields that it sets.
+            request
+                .headers_mut()
+                .entry(USER_AGENT)
+                .or_insert(HeaderValue::from_static("pandaemon-controllers/v1"));
             let api = Arc::clone(&api);
             async move { Ok::<_, Infallible>(api.handle(request).await) }
         });

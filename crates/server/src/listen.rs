@@ -12,7 +12,7 @@ use pandaemon_runtime::Shutdown;
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -26,7 +26,8 @@ use crate::{
 
 /// Open connections; more wait in the kernel.
 const CONNECTIONS: usize = 16_384;
-/// How long a handshake and the head of a request may take.
+/// How long a handshake and the head of a request may take, the first request included: a connection
+/// that never asks anything must not be kept.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Requests at once over one HTTP/2 connection.
 const STREAMS: u32 = 10_000;
@@ -88,7 +89,10 @@ async fn serve_one(
         Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
     };
     let caller = Caller(user(&stream));
+    let asked = Arc::new(Notify::new());
+    let first = Arc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        asked.notify_one();
         request.extensions_mut().insert(caller.clone());
         let api = Arc::clone(&api);
         async move { Ok::<_, Infallible>(api.handle(request).await) }
@@ -98,6 +102,7 @@ async fn serve_one(
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = is_silent(&first) => return tracing::debug!(%peer, "no request came"),
         () = shutdown.triggered() => {
             connection.as_mut().graceful_shutdown();
             connection.as_mut().await
@@ -105,6 +110,13 @@ async fn serve_one(
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
+    }
+}
+
+/// Resolves if there is no request for too long after the handshake.
+async fn is_silent(asked: &Notify) {
+    if timeout(HANDSHAKE, asked.notified()).await.is_ok() {
+        std::future::pending::<()>().await;
     }
 }
 

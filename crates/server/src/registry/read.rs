@@ -1,21 +1,19 @@
-//! Reading collections: lists, pages, and where watches begin.
+//! Reading collections: lists, and where watches begin.
 //!
 //! Follows `k8s.io/apiserver/pkg/storage/cacher` for what a resource version means.
 
+mod page;
+
 use std::{sync::Arc, time::Duration};
 
-use base64::{
-    Engine as _, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
 use pandaemon_machinery::{
     Kind, Status,
     status::{Cause, Details, Result},
     validation::{ErrorType, FieldError},
 };
 use pandaemon_store::Revision;
-use serde::{Deserialize, Serialize};
 
+use self::page::{Token, token};
 use super::{Registry, options::invalid_options};
 use crate::{
     cache::{Filter, KindCache, Start, Started},
@@ -52,23 +50,6 @@ pub struct ListOptions {
     pub bookmarks: bool,
     /// `sendInitialEvents`
     pub initial_events: Option<bool>,
-}
-
-/// As lenient as Go's decoder, whose texts clients know.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::URL_SAFE,
-    GeneralPurposeConfig::new()
-        .with_encode_padding(false)
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-/// What a continue token says.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Token {
-    v: String,
-    rv: i64,
-    start: String,
 }
 
 fn fault(field: &str, what: ErrorType, detail: &str) -> FieldError {
@@ -227,35 +208,6 @@ fn number<T: std::str::FromStr>(query: &Query, name: &str) -> Result<Option<T>> 
     })
 }
 
-fn token(text: &str) -> Result<Token> {
-    let refuse = |why: String| Status::bad_request(format!("invalid continue token: {why}"));
-    let bytes = BASE64
-        .decode(text)
-        .map_err(|e| refuse(format!("continue key is not valid: {e}")))?;
-    let token: Token = serde_json::from_slice(&bytes).map_err(|error| match bytes.first() {
-        Some(first) if *first != b'{' => refuse(format!(
-            "continue key is not valid: invalid character '{}' looking for beginning of value",
-            quoted(*first)
-        )),
-        _ => refuse(format!("continue key is not valid: {error}")),
-    })?;
-    if token.v != "meta.k8s.io/v1" {
-        return Err(refuse(format!(
-            "continue key is not valid: server does not recognize this encoded version {:?}",
-            token.v
-        )));
-    }
-    Ok(token)
-}
-
-fn quoted(byte: u8) -> String {
-    if byte.is_ascii_graphic() || byte == b' ' {
-        char::from(byte).to_string()
-    } else {
-        format!("\\u{byte:04x}")
-    }
-}
-
 impl Registry {
     fn stored(&self, kind: &Kind) -> Result<&KindCache> {
         self.cache.of(kind).ok_or_else(Status::no_such_path)
@@ -298,45 +250,6 @@ impl Registry {
         self.page(kind, options)
     }
 
-    fn page(
-        &self,
-        kind: &KindCache,
-        options: &ListOptions,
-    ) -> Result<(ListMeta, Vec<Arc<Object>>)> {
-        let prefix = options.prefix();
-        let exact = (options.matching == Some(Match::Exact))
-            .then_some(options.revision)
-            .flatten();
-        let asked = options
-            .token
-            .as_ref()
-            .map_or(exact, |t| Revision::try_from(t.rv).ok());
-        let start = options
-            .token
-            .as_ref()
-            .map(|t| format!("{prefix}{}", t.start));
-        let Some((revision, objects)) = kind.as_of(self.cache.revision(), asked) else {
-            return Err(too_old(options));
-        };
-        let after = start.as_deref().unwrap_or(&prefix);
-        let mut selected = crate::cache::below_from(&objects, &prefix, after)
-            .map(|(_, object)| object)
-            .filter(|object| options.filter.matches(object));
-        let limit = if options.limit == 0 {
-            usize::MAX
-        } else {
-            options.limit
-        };
-        let page: Vec<_> = selected.by_ref().take(limit).cloned().collect();
-        let rest = selected.count() as u64;
-        let mut meta = ListMeta::at(revision);
-        if let Some(last) = page.last().filter(|_| rest > 0) {
-            meta.next = Some(next_token(revision, &last.key[prefix.len()..]));
-            meta.remaining = options.filter.is_open().then_some(rest);
-        }
-        Ok((meta, page))
-    }
-
     /// Begins a watch. The inner error is one that is told inside the stream.
     ///
     /// # Errors
@@ -361,51 +274,5 @@ impl Registry {
         Ok(started.map_err(|oldest| {
             Status::expired(format!("too old resource version: {asked} ({oldest})"))
         }))
-    }
-}
-
-fn next_token(revision: Revision, last: &str) -> String {
-    let token = Token {
-        v: "meta.k8s.io/v1".into(),
-        rv: i64::try_from(revision).unwrap_or(-1),
-        start: format!("{last}\0"),
-    };
-    BASE64.encode(serde_json::to_vec(&token).unwrap_or_default())
-}
-
-fn too_old(options: &ListOptions) -> Box<Status> {
-    let Some(token) = &options.token else {
-        return Status::expired("The resourceVersion for the provided list is too old.");
-    };
-    let mut status = Status::expired(
-        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
-    );
-    let token = Token {
-        rv: -1,
-        ..token.clone()
-    };
-    let token = BASE64.encode(serde_json::to_vec(&token).unwrap_or_default());
-    status.metadata.insert("continue".into(), token.into());
-    status
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_come_back_as_they_went() {
-        let read = token(&next_token(7, "ns/a")).unwrap();
-        assert_eq!((read.rv, read.start.as_str()), (7, "ns/a\0"));
-    }
-
-    #[test]
-    fn foreign_tokens_are_refused_with_upstreams_text() {
-        let status = token("garbage").unwrap_err();
-        assert_eq!(status.code, 400);
-        assert_eq!(
-            status.message,
-            "invalid continue token: continue key is not valid: invalid character '\\u0081' looking for beginning of value"
-        );
     }
 }

@@ -1,0 +1,169 @@
+//! One page of a list, and the token that leads to the next.
+
+use std::{sync::Arc, time::Instant};
+
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use pandaemon_machinery::{Status, status::Result};
+use pandaemon_store::Revision;
+use serde::{Deserialize, Serialize};
+
+use super::{ListOptions, Match};
+use crate::{
+    cache::{KindCache, below_from},
+    object::Object,
+    registry::Registry,
+    render::ListMeta,
+};
+
+/// As lenient as Go's decoder, whose texts clients know.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What a continue token says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Token {
+    v: String,
+    rv: i64,
+    start: String,
+}
+
+/// Reads a continue token.
+///
+/// # Errors
+/// 400 with upstream's text.
+pub(super) fn token(text: &str) -> Result<Token> {
+    let refuse = |why: String| Status::bad_request(format!("invalid continue token: {why}"));
+    let bytes = BASE64
+        .decode(text)
+        .map_err(|e| refuse(format!("continue key is not valid: {e}")))?;
+    let token: Token = serde_json::from_slice(&bytes).map_err(|error| match bytes.first() {
+        Some(first) if *first != b'{' => refuse(format!(
+            "continue key is not valid: invalid character '{}' looking for beginning of value",
+            quoted(*first)
+        )),
+        _ => refuse(format!("continue key is not valid: {error}")),
+    })?;
+    if token.v != "meta.k8s.io/v1" {
+        return Err(refuse(format!(
+            "continue key is not valid: server does not recognize this encoded version {:?}",
+            token.v
+        )));
+    }
+    Ok(token)
+}
+
+fn quoted(byte: u8) -> String {
+    if byte.is_ascii_graphic() || byte == b' ' {
+        char::from(byte).to_string()
+    } else {
+        format!("\\u{byte:04x}")
+    }
+}
+
+impl Registry {
+    /// A page costs what is on it: the state of the first page is kept for the others.
+    pub(super) fn page(
+        &self,
+        kind: &KindCache,
+        options: &ListOptions,
+    ) -> Result<(ListMeta, Vec<Arc<Object>>)> {
+        let (prefix, now) = (options.prefix(), Instant::now());
+        let (storage, walks) = (options.filter.kind.storage, &self.cache.walks);
+        let asked = options.asked();
+        let state = asked
+            .and_then(|revision| walks.resume(storage, revision, now))
+            .or_else(|| kind.as_of(self.cache.revision(), asked));
+        let (revision, objects) = state.ok_or_else(|| too_old(options))?;
+        let token = options.token.as_ref();
+        let start = token.map_or_else(|| prefix.clone(), |t| format!("{prefix}{}", t.start));
+        let mut selected = below_from(&objects, &prefix, &start)
+            .map(|(_, object)| object)
+            .filter(|object| options.filter.matches(object));
+        let limit = match options.limit {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        let page: Vec<_> = selected.by_ref().take(limit).cloned().collect();
+        let mut meta = ListMeta::at(revision);
+        let Some(last) = page.last().filter(|_| selected.next().is_some()) else {
+            return Ok((meta, page));
+        };
+        if options.filter.is_open() {
+            let all = walks
+                .rest(storage, revision, &start)
+                .unwrap_or_else(|| below_from(&objects, &prefix, &start).count() as u64);
+            meta.remaining = Some(all.saturating_sub(page.len() as u64));
+        }
+        meta.next = Some(next_token(revision, &last.key[prefix.len()..]));
+        let next = (format!("{}\0", last.key), meta.remaining);
+        drop(selected);
+        walks.keep(storage, (revision, objects), next, now);
+        Ok((meta, page))
+    }
+}
+
+impl ListOptions {
+    /// The revision that a page must show; `None` for the latest.
+    fn asked(&self) -> Option<Revision> {
+        match &self.token {
+            Some(token) => Revision::try_from(token.rv).ok(),
+            None => self
+                .revision
+                .filter(|_| self.matching == Some(Match::Exact)),
+        }
+    }
+}
+
+fn next_token(revision: Revision, last: &str) -> String {
+    let token = Token {
+        v: "meta.k8s.io/v1".into(),
+        rv: i64::try_from(revision).unwrap_or(-1),
+        start: format!("{last}\0"),
+    };
+    BASE64.encode(serde_json::to_vec(&token).unwrap_or_default())
+}
+
+fn too_old(options: &ListOptions) -> Box<Status> {
+    let Some(token) = &options.token else {
+        return Status::expired("The resourceVersion for the provided list is too old.");
+    };
+    let mut status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    let token = Token {
+        rv: -1,
+        ..token.clone()
+    };
+    let token = BASE64.encode(serde_json::to_vec(&token).unwrap_or_default());
+    status.metadata.insert("continue".into(), token.into());
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_back_as_they_went() {
+        let read = token(&next_token(7, "ns/a")).unwrap();
+        assert_eq!((read.rv, read.start.as_str()), (7, "ns/a\0"));
+    }
+
+    #[test]
+    fn foreign_tokens_are_refused_with_upstreams_text() {
+        let status = token("garbage").unwrap_err();
+        assert_eq!(status.code, 400);
+        assert_eq!(
+            status.message,
+            "invalid continue token: continue key is not valid: invalid character '\\u0081' looking for beginning of value"
+        );
+    }
+}
