@@ -169,7 +169,10 @@ impl Registry {
                 durability,
             })
             .await;
-        self.note(&committed);
+        // That a heartbeat needs no disk says nothing about the disk.
+        if durability == Durability::Durable || committed.is_err() {
+            self.note(&committed);
+        }
         match committed {
             Ok(revision) => {
                 self.cache.reached(revision).await;
@@ -188,7 +191,9 @@ impl Registry {
     fn note(&self, committed: &Result<Revision, StoreError>) {
         let fault = match committed {
             Err(StoreError::Storage(why)) => Some(why.clone()),
-            Ok(_) | Err(_) => None,
+            Ok(_) => None,
+            // Refused before the disk was asked.
+            Err(_) => return,
         };
         let mut known = self.store_fault.lock();
         if *known != fault {
@@ -216,7 +221,8 @@ impl Registry {
             Some(entry) => Expect::At(entry.mod_revision),
             None => Expect::Absent,
         };
-        let op = Op::Put(bytes::Bytes::from_static(b"{}"));
+        // As much as an object: a few free bytes do not make a disk well.
+        let op = Op::Put(vec![b' '; PROBE].into());
         let write = Write {
             key,
             expect,
@@ -245,6 +251,9 @@ impl Registry {
         Ok(bytes)
     }
 }
+
+/// Bytes that the disk must take before it counts as well again.
+const PROBE: usize = 64 << 10;
 
 /// The largest object that is stored. As large as a request may be.
 const MAX_OBJECT: usize = 3 << 20;

@@ -16,7 +16,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use crate::harness::{Server, json_of};
 
@@ -46,15 +46,18 @@ fn client_config(ca: &str, identity: Option<(&str, &str)>) -> ClientConfig {
     }
 }
 
-async fn connect(server: &Server, identity: Option<(&str, &str)>) -> SendRequest<Full<Bytes>> {
+/// A connection over TLS.
+pub(crate) async fn tls(server: &Server, identity: Option<(&str, &str)>) -> TlsStream<TcpStream> {
     let running = server.running.as_ref().unwrap();
     let config = client_config(&running.ca_pem(), identity);
     let stream = TcpStream::connect(running.address()).await.unwrap();
     let name = ServerName::try_from("node.example").unwrap();
-    let stream = TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await
-        .unwrap();
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    connected.await.unwrap()
+}
+
+async fn connect(server: &Server, identity: Option<(&str, &str)>) -> SendRequest<Full<Bytes>> {
+    let stream = tls(server, identity).await;
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .unwrap();

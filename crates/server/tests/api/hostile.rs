@@ -1,0 +1,209 @@
+//! Bad input over TLS: each case is refused in words, and the server serves others meanwhile and after.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::client::TlsStream;
+
+use crate::{
+    harness::{Server, json_of},
+    wire,
+};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+/// As `MAX_BODY` of the server.
+const LIMIT: usize = 3 << 20;
+
+/// Sends bytes as they are; the code and the body of the answer (without one: 0).
+async fn raw(server: &Server, request: &[u8]) -> (u16, String) {
+    let (mut stream, mut answer) = (wire::tls(server, None).await, Vec::new());
+    // The server may hang up before it has read everything.
+    let _refused = stream.write_all(request).await;
+    let read = timeout(Duration::from_secs(30), async {
+        let mut piece = [0; 4096];
+        while let Ok(length @ 1..) = stream.read(&mut piece).await {
+            answer.extend_from_slice(&piece[..length]);
+        }
+    });
+    read.await.expect("an answer and the end");
+    let text = String::from_utf8_lossy(&answer);
+    let code = text.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    (code.unwrap_or(0), body.to_owned())
+}
+
+fn head(server: &Server, method: &str, path: &str, more: &str) -> String {
+    let token = server.running.as_ref().unwrap().admin_token();
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n{more}\r\n"
+    )
+}
+
+async fn post(server: &Server, body: &[u8]) -> (u16, String) {
+    let length = format!(
+        "content-type: application/json\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    let mut request = head(server, "POST", MAPS, &length).into_bytes();
+    request.extend_from_slice(body);
+    raw(server, &request).await
+}
+
+async fn assert_well(server: &Server) {
+    let asked = Instant::now();
+    assert_eq!(server.get("/api/v1/namespaces/default").await.0, 200);
+    assert_eq!(
+        raw(server, head(server, "GET", "/readyz", "").as_bytes())
+            .await
+            .0,
+        200
+    );
+    assert!(asked.elapsed() < Duration::from_secs(5), "others wait");
+}
+
+fn assert_too_large((code, body): &(u16, String)) {
+    let status: Value = json_of(body);
+    assert_eq!(
+        (*code, &status["reason"]),
+        (413, &json!("RequestEntityTooLarge"))
+    );
+    assert_eq!(status["kind"], "Status");
+    assert_eq!(
+        status["message"],
+        "Request entity too large: limit is 3145728"
+    );
+}
+
+#[tokio::test]
+async fn bodies_that_are_too_large_are_refused() {
+    let server = Server::start().await;
+    assert_too_large(&post(&server, &vec![b' '; LIMIT + 1]).await);
+    // Announced and never sent: there is nothing to wait for.
+    let announced = head(&server, "POST", MAPS, "content-length: 1000000000000\r\n");
+    assert_too_large(&raw(&server, announced.as_bytes()).await);
+    // Not announced.
+    let mut chunked = head(&server, "POST", MAPS, "transfer-encoding: chunked\r\n").into_bytes();
+    for _ in 0..=LIMIT >> 16 {
+        chunked.extend_from_slice(b"10000\r\n");
+        chunked.extend_from_slice(&[b' '; 1 << 16]);
+        chunked.extend_from_slice(b"\r\n");
+    }
+    assert_too_large(&raw(&server, &chunked).await);
+    assert_well(&server).await;
+}
+
+#[tokio::test]
+async fn bodies_that_make_no_sense_are_refused() {
+    let server = Server::start().await;
+    let map = |data: &str| {
+        format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"m"}},{data}}}"#)
+    };
+    let deep = |open: &str, close: &str| open.repeat(100_000) + &close.repeat(100_000);
+    let cases: [(&str, Vec<u8>); 10] = [
+        ("empty", Vec::new()),
+        ("cut off", map(r#""data":{"a":"#).into_bytes()),
+        ("no JSON", b"\0\x01\x02 hello".to_vec()),
+        ("no object", b"[1, 2]".to_vec()),
+        ("arrays in arrays", deep("[", "]").into_bytes()),
+        (
+            "objects in objects",
+            map(&format!(
+                "\"data\":{}1{}",
+                "{\"a\":".repeat(50_000),
+                "}".repeat(50_000)
+            ))
+            .into_bytes(),
+        ),
+        (
+            "a number without end",
+            map(&format!("\"data\":{{\"a\":{}}}", "9".repeat(100_000))).into_bytes(),
+        ),
+        (
+            "a number too large",
+            map("\"immutable\":1e999999").into_bytes(),
+        ),
+        ("wrong type", map("\"data\":7").into_bytes()),
+        (
+            "not UTF-8",
+            [map("\"data\":{\"a\":\"").as_bytes(), b"\xff\xfe\"}}"].concat(),
+        ),
+    ];
+    for (name, body) in cases {
+        let (code, body) = post(&server, &body).await;
+        let status = json_of(&body);
+        assert!(code == 400 || code == 422, "{name}: {code} {body}");
+        assert_eq!(status["kind"], "Status", "{name}: {body}");
+        assert!(
+            body.len() < 200_000,
+            "{name}: {} bytes of answer",
+            body.len()
+        );
+    }
+    let huge = format!("{MAPS}?limit={}&timeoutSeconds={}", u64::MAX, u64::MAX);
+    assert!(server.get(&huge).await.0 < 500);
+    assert_well(&server).await;
+}
+
+#[tokio::test]
+async fn heads_that_are_too_large_are_refused() {
+    let server = Server::start().await;
+    let many: String = (0..20_000).map(|at| format!("x-{at}: y\r\n")).collect();
+    let long = format!("x: {}\r\n", "y".repeat(1 << 20));
+    let path = format!("{MAPS}?{}", "a".repeat(1 << 20));
+    for request in [
+        head(&server, "GET", MAPS, &many),
+        head(&server, "GET", MAPS, &long),
+        head(&server, "GET", &path, ""),
+        "nonsense\r\n\r\n".repeat(1000),
+        "\0".repeat(10_000),
+    ] {
+        let (code, body) = raw(&server, request.as_bytes()).await;
+        assert!(code == 0 || (400..500).contains(&code), "{code} {body}");
+    }
+    assert_well(&server).await;
+}
+
+/// Connections that say this much and then nothing more.
+async fn stuck(server: &Server, said: &str, count: usize) -> Vec<TlsStream<TcpStream>> {
+    let mut streams = Vec::new();
+    for _ in 0..count {
+        let mut stream = wire::tls(server, None).await;
+        stream.write_all(said.as_bytes()).await.unwrap();
+        streams.push(stream);
+    }
+    streams
+}
+
+#[tokio::test]
+async fn slow_clients_hold_up_nobody_and_are_hung_up_on() {
+    let server = Server::start().await;
+    let address = server.running.as_ref().unwrap().address();
+    let no_handshake = TcpStream::connect(address).await.unwrap();
+    let mut streams = stuck(&server, "", 20).await;
+    streams.extend(stuck(&server, "P", 20).await);
+    streams.extend(stuck(&server, "PRI * HTTP/2.0\r\n", 20).await);
+    streams.extend(stuck(&server, "GET /version HTTP/1.1\r\nhost: x\r\nx-", 20).await);
+    let body = head(&server, "POST", MAPS, "content-length: 100\r\n") + "{";
+    let _slow_bodies = stuck(&server, &body, 20).await;
+    assert_well(&server).await;
+    let since = Instant::now();
+    for mut stream in streams {
+        let mut rest = Vec::new();
+        // An error is an end as well: not all of them are worth a good-bye.
+        let ended = timeout(Duration::from_secs(25), stream.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "a connection is kept");
+        assert!(
+            since.elapsed() < Duration::from_secs(30),
+            "connections are kept"
+        );
+    }
+    let mut byte = [0];
+    let ended = timeout(Duration::from_secs(10), no_handshake.peek(&mut byte)).await;
+    assert!(ended.is_ok(), "a connection without TLS is kept");
+    assert_well(&server).await;
+}

@@ -1,0 +1,72 @@
+//! Lists in pages: all pages show the state of the first, whatever happens in between.
+
+use serde_json::{Value, json};
+
+use crate::harness::Server;
+
+const NAMESPACES: &str = "/api/v1/namespaces";
+
+async fn page(server: &Server, query: &str, next: &str) -> (Vec<String>, Value) {
+    let (code, list) = server
+        .get(&format!("{NAMESPACES}?limit=10&{query}&continue={next}"))
+        .await;
+    assert_eq!(code, 200, "{list}");
+    let items = list["items"].as_array().unwrap().iter();
+    let names = items.map(|item| item["metadata"]["name"].as_str().unwrap().to_owned());
+    (names.collect(), list["metadata"].clone())
+}
+
+fn space(at: usize) -> Value {
+    let parity = if at.is_multiple_of(2) { "even" } else { "odd" };
+    json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": format!("s{at:03}"), "labels": {"parity": parity}}})
+}
+
+#[tokio::test]
+async fn a_walk_shows_one_state_and_counts_down() {
+    let server = Server::start().await;
+    for at in 0..60 {
+        assert_eq!(server.post(NAMESPACES, &space(at)).await.0, 201);
+    }
+    let (_, list) = server.get(NAMESPACES).await;
+    let all = list["items"].as_array().unwrap().len();
+    let (mut next, mut seen, mut version) = (String::new(), Vec::new(), Value::Null);
+    for round in 0.. {
+        let (names, meta) = page(&server, "", &next).await;
+        seen.extend(names);
+        if round > 0 {
+            assert_eq!(meta["resourceVersion"], version);
+        }
+        version = meta["resourceVersion"].clone();
+        // New ones on pages to come, and others gone, are not in this walk.
+        server.post(NAMESPACES, &space(100 + round)).await;
+        let gone = format!("{NAMESPACES}/s{:03}", 59 - round);
+        server.send("DELETE", &gone, "", &Value::Null).await;
+        let Some(token) = meta["continue"].as_str() else {
+            assert_eq!(meta["remainingItemCount"], Value::Null);
+            break;
+        };
+        assert_eq!(meta["remainingItemCount"], all - seen.len());
+        token.clone_into(&mut next);
+    }
+    assert_eq!(seen.len(), all);
+    assert!(seen.is_sorted() && seen.contains(&"s059".to_owned()));
+}
+
+#[tokio::test]
+async fn a_walk_with_a_selector_says_no_count() {
+    let server = Server::start().await;
+    for at in 0..40 {
+        assert_eq!(server.post(NAMESPACES, &space(at)).await.0, 201);
+    }
+    let selector = "labelSelector=parity%3Deven";
+    let (first, meta) = page(&server, selector, "").await;
+    assert_eq!(
+        (first.len(), &meta["remainingItemCount"]),
+        (10, &Value::Null)
+    );
+    let (second, meta) = page(&server, selector, meta["continue"].as_str().unwrap()).await;
+    // The last page is full, and nothing selected comes after it.
+    assert_eq!((second.len(), &meta["continue"]), (10, &Value::Null));
+    assert_eq!(second.last().unwrap(), "s038");
+}
