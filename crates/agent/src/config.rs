@@ -181,3 +181,13 @@ impl Paths {
         format!("10.{}.{}.0/24", 64 + digest[0] % 64, digest[1])
     }
 }
+
+/// This machine cannot carry a node: it lacks root, a program or a plugin.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Lacking(pub String);
+
+/// The data directory belongs to another agent that runs.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InUse(pub String);

@@ -22,7 +22,7 @@ pub use api::{
     identity::{Identity, subject},
     join::Refused,
 };
-pub use config::Config;
+pub use config::{Config, InUse, Lacking};
 pub use start::run;
 
 /// An image of one layer as an OCI archive, for those who need one without a builder.

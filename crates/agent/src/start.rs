@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     api::{events::Events, identity::Identity, join, node, sources::Sources},
-    config::{Config, Paths},
+    config::{Config, InUse, Lacking, Paths},
     context::Context,
     files,
     host::{Machine, cgroups::Tree, cni, containerd::Child, mounts},
@@ -72,7 +72,14 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         config,
     });
     let surface = serve::Surface::new(&identity)?;
-    serve_all(&context, listener, surface, pod_cidr.clone(), port, &shutdown);
+    serve_all(
+        &context,
+        listener,
+        surface,
+        pod_cidr.clone(),
+        port,
+        &shutdown,
+    );
     shutdown.triggered().await;
     if context.config.stop_containers_on_exit {
         stop_all(&context, started.child.as_ref(), &pod_cidr).await;
@@ -124,7 +131,12 @@ fn check(config: &Config) -> anyhow::Result<()> {
         bail!("the taint {wrong:?} must have the form key=value:Effect or key:Effect");
     }
     if !nix::unistd::geteuid().is_root() {
-        bail!("the agent must run as root: it mounts, and makes namespaces and control groups");
+        let text = "the agent must run as root: it mounts, and makes namespaces and control groups";
+        return Err(Lacking(text.to_owned()).into());
+    }
+    if config.cri_socket.is_none() {
+        // Before the server is asked, which may take long or forever.
+        Child::programs()?;
     }
     Ok(())
 }
@@ -135,10 +147,11 @@ fn lock(config: &Config) -> anyhow::Result<nix::fcntl::Flock<fs::File>> {
     let file = fs::File::create(&path).with_context(|| format!("make {}", path.display()))?;
     let lock = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock);
     lock.map_err(|_| {
-        anyhow::anyhow!(
+        InUse(format!(
             "another agent uses the data directory {}",
             config.data_dir.display()
-        )
+        ))
+        .into()
     })
 }
 

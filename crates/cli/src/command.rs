@@ -15,10 +15,13 @@ use crate::args::{Cli, Command};
 
 /// Worker threads: enough to serve from several cores, few enough to stay small.
 const WORKERS_MAX: usize = 8;
+/// Open files asked for, where the machine's hard limit allows them.
+const OPEN_FILES: u64 = 1 << 20;
 
 /// Runs until the work ends or a signal stops it.
 pub(crate) fn run(args: Cli) -> anyhow::Result<()> {
     logs::init(&args.logs)?;
+    raise_open_files();
     let workers = match &args.command {
         // A node's work is waiting, not computing.
         Command::Agent(_) => 2,
@@ -42,5 +45,17 @@ async fn run_command(command: Command) -> anyhow::Result<()> {
         Command::Server(args) => server::run(args, shutdown).await,
         Command::Agent(args) => agent::run(args, shutdown).await,
         Command::Hollow(args) => hollow::run(args, shutdown).await,
+    }
+}
+
+/// A watch, a connection and a container each need open files, and the usual limit of a shell is 1,024.
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        let wanted = hard.min(OPEN_FILES).max(soft);
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)
+    });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }

@@ -37,10 +37,14 @@ fn classify(error: &anyhow::Error) -> Failure {
 }
 
 fn classify_one(cause: &(dyn std::error::Error + 'static)) -> Option<Failure> {
-    if cause.is::<pandaemon_fleet::MissingTools>() {
+    if cause.is::<pandaemon_fleet::MissingTools>() || cause.is::<pandaemon_agent::Lacking>() {
         return Some(Failure::Machine);
     }
-    if let Some(pandaemon_store::Error::Locked(_)) = cause.downcast_ref() {
+    let locked = matches!(
+        cause.downcast_ref(),
+        Some(pandaemon_store::Error::Locked(_))
+    );
+    if locked || cause.is::<pandaemon_agent::InUse>() {
         return Some(Failure::InUse);
     }
     if cause.is::<pandaemon_agent::Refused>() {

@@ -22,7 +22,10 @@ use pandaemon_runtime::Shutdown;
 use tokio::{process::Command, time::sleep};
 
 use super::{Machine, cni, find};
-use crate::{config::Paths, images::PAUSE_IMAGE};
+use crate::{
+    config::{Lacking, Paths},
+    images::PAUSE_IMAGE,
+};
 
 /// What to type where the runtime is missing.
 const INSTALL: &str = "apt-get install -y containerd containernetworking-plugins iptables";
@@ -45,6 +48,30 @@ pub(crate) struct Child {
 }
 
 impl Child {
+    /// What must be installed: containerd itself, and the folder of the network plugins.
+    ///
+    /// # Errors
+    /// What is missing, and the line that installs it.
+    pub(crate) fn programs() -> Result<(PathBuf, &'static Path), Lacking> {
+        let Some(binary) = find("containerd") else {
+            return Err(Lacking(format!(
+                "containerd was not found; install it: {INSTALL}"
+            )));
+        };
+        if find("runc").is_none() {
+            return Err(Lacking(
+                "runc was not found; install it: apt-get install -y runc".to_owned(),
+            ));
+        }
+        let plugins = cni::plugin_dir().ok_or_else(|| {
+            Lacking(format!(
+                "the network plugins bridge, host-local, loopback and portmap were not found in \
+                 /opt/cni/bin or /usr/lib/cni; install them: {INSTALL}"
+            ))
+        })?;
+        Ok((binary, plugins))
+    }
+
     /// Writes the configuration for a containerd of this agent.
     ///
     /// # Errors
@@ -54,18 +81,7 @@ impl Child {
         machine: &Machine,
         pod_cidr: &str,
     ) -> anyhow::Result<Self> {
-        let Some(binary) = find("containerd") else {
-            bail!("containerd was not found; install it: {INSTALL}");
-        };
-        if find("runc").is_none() {
-            bail!("runc was not found; install it: apt-get install -y runc");
-        }
-        let Some(plugins) = cni::plugin_dir() else {
-            bail!(
-                "the network plugins bridge, host-local, loopback and portmap were not found in \
-                 /opt/cni/bin or /usr/lib/cni; install them: {INSTALL}"
-            );
-        };
+        let (binary, plugins) = Self::programs()?;
         let dir = paths.containerd();
         fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
         cni::write_config(paths, pod_cidr, machine.iptables).context("configure pod networking")?;

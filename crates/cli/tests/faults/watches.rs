@@ -1,0 +1,113 @@
+//! Ten thousand open watches on one server: what they cost, that news stay quick, and that they end.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{Request, body::Incoming, client::conn::http2::SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::PostParams, client::ConfigExt as _};
+use serde_json::json;
+use tokio::{net::TcpStream, time::Instant};
+use tokio_rustls::TlsConnector;
+
+use crate::program::Server;
+
+const CONNECTIONS: usize = 20;
+const WATCHES: usize = 10_000;
+/// Memory of the server for one watch, at most. Measured: see the line that the test prints.
+const MEMORY: usize = 24 << 10;
+
+/// One HTTP/2 connection, as an agent holds it.
+async fn connect(config: &kube::Config) -> SendRequest<Empty<Bytes>> {
+    let mut tls = config.rustls_client_config().unwrap();
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let address = config.cluster_url.authority().unwrap().as_str();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = rustls_pki_types::ServerName::try_from("127.0.0.1").unwrap();
+    let stream = TlsConnector::from(Arc::new(tls))
+        .connect(name, stream)
+        .await
+        .unwrap();
+    let connected =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (sender, connection) = connected.await.unwrap();
+    pandaemon_runtime::spawn("client", connection);
+    sender
+}
+
+/// Watches the pods of one node, as its agent does.
+async fn watch(sender: &mut SendRequest<Empty<Bytes>>, url: &str, node: usize) -> Incoming {
+    let query = format!("watch=true&fieldSelector=spec.nodeName%3Dn{node}&timeoutSeconds=3000");
+    let request = Request::get(format!("{url}api/v1/pods?{query}")).body(Empty::new());
+    let answer = sender.send_request(request.unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    answer.into_body()
+}
+
+async fn open(server: &Server) -> Vec<Incoming> {
+    let config = server.config().await;
+    let url = config.cluster_url.to_string();
+    let mut watches = Vec::new();
+    for at in 0..CONNECTIONS {
+        let mut sender = connect(&config).await;
+        for node in (at..WATCHES).step_by(CONNECTIONS) {
+            watches.push((node, watch(&mut sender, &url, node).await));
+        }
+    }
+    watches.sort_by_key(|(node, _)| *node);
+    watches.into_iter().map(|(_, body)| body).collect()
+}
+
+fn pod(name: &str, node: usize) -> Pod {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {"nodeName": format!("n{node}"), "containers": [{"name": "c", "image": "i"}]}});
+    serde_json::from_value(pod).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_watches() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path());
+    let pods = Api::<Pod>::namespaced(server.client().await, "default");
+    pods.create(&PostParams::default(), &pod("first", WATCHES))
+        .await
+        .unwrap();
+    let (idle, since) = (server.memory(), Instant::now());
+    let mut watches = open(&server).await;
+    let opened = since.elapsed();
+    let each = (server.memory().saturating_sub(idle) << 10) / WATCHES;
+    assert!(each < MEMORY, "{each} bytes for a watch");
+    let mut slowest = Duration::ZERO;
+    for at in 0..20 {
+        let (node, name, since) = (at * 499, format!("p{at}"), Instant::now());
+        pods.create(&PostParams::default(), &pod(&name, node))
+            .await
+            .unwrap();
+        let frame = tokio::time::timeout(Duration::from_secs(10), watches[node].frame()).await;
+        slowest = slowest.max(since.elapsed());
+        let line = frame
+            .expect("the news")
+            .unwrap()
+            .unwrap()
+            .into_data()
+            .unwrap();
+        let line = String::from_utf8(line.to_vec()).unwrap();
+        assert!(line.contains(&format!("\"name\":\"{name}\"")), "{line}");
+        assert_eq!(line.lines().count(), 1, "nobody hears of others");
+    }
+    assert!(slowest < Duration::from_secs(2), "news take {slowest:?}");
+    let since = Instant::now();
+    let stopped = tokio::task::spawn_blocking(move || server.stop());
+    for watch in watches {
+        let rest = tokio::time::timeout(Duration::from_secs(20), watch.collect()).await;
+        // In order, not by a broken connection.
+        rest.expect("an end").expect("a clean end");
+    }
+    assert_eq!(stopped.await.unwrap(), 0);
+    println!(
+        "{WATCHES} watches: opened in {opened:.1?}, {each} bytes each, slowest news {slowest:.1?}, ended in {:.1?}",
+        since.elapsed()
+    );
+}
