@@ -181,3 +181,47 @@ fn pods_of_a_missing_node_are_stranded() {
     assert_eq!(world.state.stranded("n9").len(), 1);
     assert!(world.state.stranded("n1").is_empty() && world.state.stranded("").is_empty());
 }
+
+/// What a node's clock says when it renews its lease every 35 seconds by ours: it lives as long as it
+/// renews, and is silent when the grace time has passed after the last renewal.
+#[test]
+fn a_nodes_clock_does_not_matter() {
+    let clocks: [(&str, [&str; 4]); 5] = [
+        ("right", ["00:00:00", "00:00:10", "00:00:20", "00:00:30"]),
+        (
+            "ten minutes behind",
+            ["23:50:00", "23:50:10", "23:50:20", "23:50:30"],
+        ),
+        (
+            "ten minutes ahead",
+            ["00:10:00", "00:10:10", "00:10:20", "00:10:30"],
+        ),
+        (
+            "set back on the way",
+            ["00:10:00", "00:10:10", "00:00:20", "00:00:30"],
+        ),
+        (
+            "years off",
+            ["1970-01-01", "1970-01-02", "2099-01-01", "2099-01-02"],
+        ),
+    ];
+    for (name, said) in clocks {
+        let mut world = World::new();
+        world.node("n1", "True", "", 0);
+        for (renewed, seconds) in said.iter().zip([0, 35, 70, 105]) {
+            let mut lease = Lease::default();
+            lease.metadata.name = "n1".to_owned();
+            lease.spec.renew_time = Some((*renewed).to_owned());
+            let now = world.at(seconds);
+            world
+                .state
+                .leases(Delta::Applied(lease), &mut world.queue, now);
+            assert!(
+                !world.state.is_silent("n1", world.at(seconds + 40)),
+                "{name}"
+            );
+        }
+        // A time in the future is no credit.
+        assert!(world.state.is_silent("n1", world.at(105 + 41)), "{name}");
+    }
+}
