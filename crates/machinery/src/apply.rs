@@ -252,7 +252,11 @@ impl Apply<'_> {
     }
 }
 
-fn check_config(kind: &Kind, config: &Value) -> Result<()> {
+/// Whether a configuration, as it was sent, can be applied: its type, and each field by the schema.
+///
+/// # Errors
+/// 400 for a wrong type, 500 (as upstream) for fields that the schema does not know.
+pub fn check_config(kind: &Kind, config: &Value) -> Result<()> {
     let text = |pointer| {
         config
             .pointer(pointer)

@@ -72,7 +72,7 @@ impl Registry {
     /// Server-side apply, which also makes objects.
     async fn apply(&self, call: &Call, body: &[u8]) -> Result<Written> {
         check_applied_version(call, body)?;
-        let decoded = decode::decode(call.kind, body, Media::Yaml, call.options.validation)?;
+        let decoded = decode_config(call, body)?;
         let mut config = decoded.value;
         create::take_namespace(call, &mut config)?;
         check_applied_name(call, &mut config)?;
@@ -158,6 +158,23 @@ fn check_applied_version(call: &Call, body: &[u8]) -> Result<()> {
     Err(Status::bad_request(format!(
         "Incorrect version specified in apply patch. Specified patch version: {given}, expected: {expected}"
     )))
+}
+
+/// Reads a configuration. Fields that are unknown or of a wrong type are refused by the schema, whatever the
+/// request says about them, and in other words than those of other bodies.
+fn decode_config(call: &Call, body: &[u8]) -> Result<decode::Decoded> {
+    let decode = |mode| decode::decode(call.kind, body, Media::Yaml, mode);
+    if decode(FieldValidation::Warn).is_ok_and(|decoded| decoded.warnings.is_empty()) {
+        return decode(call.options.validation);
+    }
+    let sent: Option<Value> = serde_json::from_slice(body)
+        .ok()
+        .or_else(|| serde_saphyr::from_slice(body).ok());
+    let checked = sent.map_or(Ok(()), |sent| apply::check_config(call.kind, &sent));
+    match checked {
+        Err(status) if status.code == 500 => Err(status),
+        _ => decode(call.options.validation),
+    }
 }
 
 fn check_applied_name(call: &Call, config: &mut Value) -> Result<()> {

@@ -281,6 +281,25 @@ async fn what_a_patch_cannot_set_is_said_about_the_patch() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_applied_is_refused_by_the_schema() {
+    let server = Server::start().await;
+    for mode in ["Strict", "Ignore"] {
+        let path = format!("{MAPS}/c?fieldManager=m&fieldValidation={mode}");
+        let mut wrong = config("c");
+        wrong["datum"] = json!({});
+        let (code, status) = server
+            .send("PATCH", &path, "application/apply-patch+yaml", &wrong)
+            .await;
+        let message = status["message"].as_str().unwrap();
+        assert_eq!(code, 500, "{status}");
+        assert!(
+            message.ends_with("(/c; /v1, Kind=ConfigMap): .datum: field not declared in schema"),
+            "{message}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn there_are_no_custom_kinds() {
     let server = Server::start().await;
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
