@@ -12,6 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
+use jiff::Timestamp;
 use pandaemon_machinery::{Kind, Status};
 use pandaemon_store::Revision;
 use serde_json::{Value, json};
@@ -205,6 +206,8 @@ impl WatchBody {
             return Bytes::new();
         };
         let with_columns = !std::mem::replace(&mut self.columns_sent, true);
+        // Ages are told as of now, however long ago the watch began.
+        self.view.now_seconds = Timestamp::now().as_second();
         let shown = render::shape_one(self.kind, &self.view, value, with_columns);
         self.wrapped(change.as_str(), &shown)
     }

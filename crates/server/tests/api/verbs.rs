@@ -131,6 +131,32 @@ async fn a_watch_tells_state_changes_and_its_end() {
 }
 
 #[tokio::test]
+async fn a_watch_of_rows_tells_ages_as_of_now() {
+    let server = Server::start().await;
+    let request = http::Request::get(format!("{MAPS}?watch=true&timeoutSeconds=3"))
+        .header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+        .body(Vec::new())
+        .unwrap();
+    let watching = server.client.request_text(request);
+    let changing = async {
+        // Longer than an age may lie in the future.
+        tokio::time::sleep(std::time::Duration::from_millis(2200)).await;
+        server.post(MAPS, &config("late")).await;
+    };
+    let (text, ()) = tokio::join!(watching, changing);
+    let rows: Vec<Value> = text.unwrap().lines().map(json_of).collect();
+    let late: Vec<&Value> = rows
+        .iter()
+        .map(|row| &row["object"]["rows"][0]["cells"])
+        .filter(|cells| cells[0] == "late")
+        .collect();
+    assert!(
+        matches!(late[..], [cells] if cells[2] == "0s" || cells[2] == "1s"),
+        "{rows:?}"
+    );
+}
+
+#[tokio::test]
 async fn namespaces_gate_what_is_made_in_them() {
     let server = Server::start().await;
     let (code, status) = server
