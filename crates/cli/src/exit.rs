@@ -32,7 +32,7 @@ pub(crate) fn report(result: anyhow::Result<()>) -> ExitCode {
 fn classify(error: &anyhow::Error) -> Failure {
     error
         .chain()
-        .find_map(|cause| classify_one(cause))
+        .find_map(classify_one)
         .unwrap_or(Failure::General)
 }
 

@@ -70,3 +70,37 @@ async fn a_walk_with_a_selector_says_no_count() {
     assert_eq!((second.len(), &meta["continue"]), (10, &Value::Null));
     assert_eq!(second.last().unwrap(), "s038");
 }
+
+#[tokio::test]
+async fn a_walk_survives_more_changes_than_the_history_holds() {
+    let server = Server::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let map = |name: &str, length: usize| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+            "data": {"text": "v".repeat(length)}})
+    };
+    for name in ["a", "b", "c"] {
+        assert_eq!(server.post(maps, &map(name, 1)).await.0, 201);
+    }
+    let (_, first) = server.get(&format!("{maps}?limit=1")).await;
+    let version = &first["metadata"]["resourceVersion"];
+    for length in 900_000..900_020 {
+        let (path, large) = (format!("{maps}/c"), map("c", length));
+        let patched = server.send("PATCH", &path, "application/merge-patch+json", &large);
+        assert_eq!(patched.await.0, 200);
+    }
+    let watch = format!(
+        "{maps}?watch=true&resourceVersion={}",
+        version.as_str().unwrap()
+    );
+    let (_, line) = server.get_text(&watch).await;
+    assert!(
+        line.contains("too old resource version"),
+        "the history is not short: {line:.200}"
+    );
+    let next = first["metadata"]["continue"].as_str().unwrap();
+    let (code, rest) = server.get(&format!("{maps}?continue={next}")).await;
+    assert_eq!((code, &rest["metadata"]["resourceVersion"]), (200, version));
+    let last = rest["items"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["data"]["text"], "v", "as it was");
+}
