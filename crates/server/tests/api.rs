@@ -3,6 +3,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::expect_used,
+    clippy::print_stdout,
     reason = "a test fails by panicking"
 )]
 
