@@ -1,4 +1,5 @@
 //! Bodies and what decoding makes of them, as a table: the texts are upstream's.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use pandaemon_machinery::{
     Kind, catalogue,
