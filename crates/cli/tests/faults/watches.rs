@@ -71,9 +71,12 @@ async fn ten_thousand_watches() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path());
     let pods = Api::<Pod>::namespaced(server.client().await, "default");
-    pods.create(&PostParams::default(), &pod("first", WATCHES))
-        .await
-        .unwrap();
+    // Until a controller has made the default service account, pods are refused.
+    let (first, since) = (pod("first", WATCHES), Instant::now());
+    while let Err(error) = pods.create(&PostParams::default(), &first).await {
+        assert!(since.elapsed() < Duration::from_secs(30), "{error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let (idle, since) = (server.memory(), Instant::now());
     let mut watches = open(&server).await;
     let opened = since.elapsed();
