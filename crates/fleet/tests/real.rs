@@ -1,10 +1,5 @@
 //! Makes and removes real namespaces. Needs root and the tools; says so and passes without them.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    reason = "a test"
-)]
+#![expect(clippy::expect_used, reason = "a test")]
 
 use std::{path::Path, process::Command};
 

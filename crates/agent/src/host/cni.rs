@@ -73,8 +73,18 @@ fn masquerade_rule(paths: &Paths, pod_cidr: &str) -> Vec<String> {
     let comment = format!("pandaemon-{}", paths.short);
     let bridge = bridge_name(paths);
     let words = [
-        "POSTROUTING", "-s", pod_cidr, "!", "-o", &bridge, "-m", "comment", "--comment", &comment,
-        "-j", "MASQUERADE",
+        "POSTROUTING",
+        "-s",
+        pod_cidr,
+        "!",
+        "-o",
+        &bridge,
+        "-m",
+        "comment",
+        "--comment",
+        &comment,
+        "-j",
+        "MASQUERADE",
     ];
     words.map(str::to_owned).to_vec()
 }

@@ -69,7 +69,9 @@ async fn writes_fail_whole_and_come_back_with_the_space() {
     assert!(written > 10 && written < 150, "{written} writes");
     assert!(matches!(error, Error::Storage(_)), "{error:?}");
     assert!(
-        error.to_string().contains("is full (No space left on device"),
+        error
+            .to_string()
+            .contains("is full (No space left on device"),
         "{error}"
     );
     for _ in 0..3 {
