@@ -52,7 +52,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let started = started?;
     if let Err(error) = joined {
         end_idle_runtime(&started, &paths).await;
-        return Err(error);
+        // Asked to stop before it had joined: that is no failure.
+        return if shutdown.is_triggered() { Ok(()) } else { Err(error) };
     }
     let client = join::client(&config, &identity)?;
     let events = Events::start(client.clone(), config.node_name.clone(), shutdown.clone());

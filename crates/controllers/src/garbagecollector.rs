@@ -33,6 +33,9 @@ use crate::{
 const WORKERS: usize = 64;
 /// How often new kinds are looked for, as upstream.
 const REDISCOVER: Duration = Duration::from_secs(30);
+/// An object whose owner was looked for and never seen stays this long: whoever made it can read it once,
+/// as upstream's collector, which hears of it over a slower way, lets them.
+const NEVER_SEEN: Duration = Duration::from_secs(1);
 /// Uids that are known to be gone. A uid never comes back, so this only bounds memory.
 const ABSENT: usize = 16_384;
 
@@ -149,8 +152,7 @@ impl Collector {
                 owners
                     .into_iter()
                     .for_each(|owner| self.remember_absent(owner));
-                // The owners are known now: decide again.
-                self.queue.add(uid.clone());
+                self.queue.add_after(uid.clone(), NEVER_SEEN);
             }
             Outcome::Attempt(others) => others.into_iter().for_each(|other| self.queue.add(other)),
             Outcome::Vanished => {

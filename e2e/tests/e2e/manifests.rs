@@ -101,7 +101,7 @@ pub(crate) fn monitoring_agent(world: &World) -> Result<()> {
 }
 
 /// What a manifest of `broken/` must make kubectl say.
-const BROKEN: [(&str, &[&str]); 7] = [
+const BROKEN: [(&str, &[&str]); 12] = [
     (
         "002-ssd-monitor-tabs.yaml",
         &["found character that cannot start any token"],
@@ -131,6 +131,26 @@ const BROKEN: [(&str, &[&str]); 7] = [
     (
         "004-secure-daemonset-if-needed.yaml",
         &["did not find expected key"],
+    ),
+    ("001-explain-skeleton.yaml", &["did not find expected key"]),
+    (
+        "003-filebeat-flattened.yaml",
+        &["did not find expected key"],
+    ),
+    (
+        "004-grafana-dashboard-not-an-object.yaml",
+        &["apiVersion not set", "kind not set"],
+    ),
+    (
+        "004-optimized-daemonset-no-selector-no-image.yaml",
+        &[
+            "`selector` does not match template `labels`",
+            "containers[0].image: Required value",
+        ],
+    ),
+    (
+        "004-secure-daemonset-no-selector.yaml",
+        &["`selector` does not match template `labels`"],
     ),
 ];
 
