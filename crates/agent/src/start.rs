@@ -53,7 +53,11 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     if let Err(error) = joined {
         end_idle_runtime(&started, &paths).await;
         // Asked to stop before it had joined: that is no failure.
-        return if shutdown.is_triggered() { Ok(()) } else { Err(error) };
+        return if shutdown.is_triggered() {
+            Ok(())
+        } else {
+            Err(error)
+        };
     }
     let client = join::client(&config, &identity)?;
     let events = Events::start(client.clone(), config.node_name.clone(), shutdown.clone());
