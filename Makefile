@@ -56,7 +56,7 @@ bench: release ## measured numbers: memory, rollout time, store, planner, patche
 	$(CARGO) bench --locked --workspace
 
 soak: deps nextest ## what needs longer than a test run may take
-	PROPTEST_CASES=20000 $(CARGO) nextest run --release --locked --workspace -E 'not package(pandaemon-e2e)'
+	PROPTEST_CASES=20000 $(CARGO) nextest run --release --locked --workspace --profile soak -E 'not package(pandaemon-e2e)'
 
 clean: ## end what this checkout started and remove what it built
 	scripts/sweep target/up

@@ -3,6 +3,7 @@
 
 mod daemonset;
 mod faults;
+mod images;
 mod manifests;
 mod nodes;
 mod restarts;
@@ -91,6 +92,10 @@ const SCENARIOS: &[Scenario] = &[
     (
         "containerd_that_dies_is_started_again",
         restarts::containerd_that_dies_is_started_again,
+    ),
+    (
+        "images_come_from_a_registry",
+        images::images_come_from_a_registry,
     ),
     ("a_missing_image_says_so", faults::a_missing_image_says_so),
     (

@@ -10,12 +10,20 @@ fn roll_out(world: &World, file: &str, namespace: &str, selector: &str) -> Resul
         return Ok(None);
     };
     let kubectl = world.kubectl()?;
-    if let Some(companions) = shared("companions/00-namespaces.yaml") {
-        kubectl.words(&["apply".as_ref(), "-f".as_ref(), companions.as_os_str()])?;
-    }
+    make_namespaces(world)?;
     kubectl.words(&["apply".as_ref(), "-f".as_ref(), path.as_os_str()])?;
     world.ready_on(namespace, selector, &NODES)?;
     Ok(Some(()))
+}
+
+/// The namespaces that the manifests take for granted.
+fn make_namespaces(world: &World) -> Result<()> {
+    if let Some(file) = shared("companions/00-namespaces.yaml") {
+        world
+            .kubectl()?
+            .words(&["apply".as_ref(), "-f".as_ref(), file.as_os_str()])?;
+    }
+    Ok(())
 }
 
 fn delete(world: &World, namespace: &str, name: &str) -> Result<()> {
@@ -155,6 +163,7 @@ const BROKEN: [(&str, &[&str]); 12] = [
 ];
 
 pub(crate) fn broken(world: &World) -> Result<()> {
+    make_namespaces(world)?;
     for (file, words) in BROKEN {
         let Some(path) = shared(&format!("broken/{file}")) else {
             return Ok(());
