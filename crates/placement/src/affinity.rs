@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use pandaemon_types::{Labels as _, Name, NodeView};
+use pandaemon_types::{Labels as _, Name, NodeView, names};
 use serde_json::Value;
 
 /// How a test relates a node's value to its own.
@@ -73,6 +73,11 @@ impl NodeSelectorTerm {
         self.can_hold() && self.failing(node).is_none()
     }
 
+    /// The tests that the node fails.
+    pub fn failures<'a>(&'a self, node: &'a NodeView) -> impl Iterator<Item = &'a NodeTest> {
+        self.tests.iter().filter(|test| !test.holds(node))
+    }
+
     /// The first test that the node fails.
     #[must_use]
     pub fn failing(&self, node: &NodeView) -> Option<&NodeTest> {
@@ -99,7 +104,12 @@ impl NodeTest {
             "Lt" if !on_field => NodeTestOperator::Lt,
             _ => return None,
         };
+        // Upstream reads the tests of a term as a label selector, with that one's rules for texts.
+        let is_text = |value: &Name| names::label_value(value).is_empty();
+        let readable =
+            on_field || (names::qualified_name(&key).is_empty() && values.iter().all(is_text));
         let fine = match operator {
+            _ if !readable => false,
             _ if on_field => &*key == "metadata.name" && values.len() == 1,
             NodeTestOperator::In | NodeTestOperator::NotIn => !values.is_empty(),
             NodeTestOperator::Exists | NodeTestOperator::DoesNotExist => values.is_empty(),
@@ -119,6 +129,12 @@ impl NodeTest {
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// Whether it looks at the node's name rather than at a label.
+    #[must_use]
+    pub const fn is_on_field(&self) -> bool {
+        self.on_field
     }
 
     /// What the node has.

@@ -62,6 +62,10 @@ impl Planner {
             return Some(Stance::Keeps(reason.clone()));
         }
         let facts = set.facts(now);
+        let mut active = active;
+        if active.iter().any(|pod| !pod.view.phase.is_terminal()) {
+            active.retain(|pod| !pod.view.phase.is_terminal());
+        }
         if let Some(new) = active.iter().find(|pod| facts.is_updated(&pod.view))
             && active.len() == 1
         {

@@ -266,6 +266,9 @@ impl Planner {
         };
         self.by_uid.remove(&set.view.uid);
         self.dirty.remove(key);
+        if let Some(at) = set.wake {
+            self.wakes.remove(&(at, key.clone()));
+        }
         for (node, cell) in set.cells {
             if let Some(claims) = cell.creating.and_then(|creating| creating.reserved)
                 && let Some(usage) = self.usages.get_mut(&node)

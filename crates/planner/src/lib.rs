@@ -14,6 +14,7 @@ mod mould;
 mod outcome;
 mod plan;
 mod revision;
+mod rollout;
 mod set;
 mod view;
 
@@ -23,5 +24,6 @@ pub use action::{
 pub use event::{Event, Failure, FailureKind, Listed, Reply};
 pub use index::{Options, Planner};
 pub use mould::Mould;
-pub use revision::{GENERATION_LABEL, HASH_LABEL};
+pub use revision::{GENERATION_LABEL, HASH_LABEL, revision_text};
+pub use rollout::Rollout;
 pub use view::{DaemonSetView, RevisionView, SetKey, Status, Strategy};

@@ -285,14 +285,10 @@ impl Planner {
         let Some(set) = self.sets.get_mut(key) else {
             return;
         };
-        let ours = view
-            .owner
-            .as_ref()
-            .is_none_or(|owner| owner.uid == set.view.uid);
-        if ours && view.canonical == set.view.canonical {
+        if view.canonical == set.view.canonical {
             return;
         }
-        if view.name.ends_with(&crate::revision::new_hash(&set.view)) {
+        if view.name == crate::revision::new_name(&set.view) {
             let count = set.view.status.collision_count.unwrap_or(0);
             set.view.status.collision_count = Some(count + 1);
             set.collided = true;

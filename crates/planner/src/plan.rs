@@ -29,7 +29,10 @@ impl Planner {
                 break;
             }
             self.wakes.pop_first();
-            self.dirty.insert(key);
+            if let Some(set) = self.sets.get_mut(&key) {
+                set.wake = None;
+                self.dirty.insert(key);
+            }
         }
         let mut due: Vec<(u8, SetKey)> = std::mem::take(&mut self.dirty)
             .into_iter()
@@ -41,8 +44,13 @@ impl Planner {
                 continue;
             };
             self.plan_set(&mut set, now, &mut plan);
-            if let Some(at) = set.wake_at(now) {
-                self.wakes.insert((at, key.clone()));
+            let wake = set.wake_at(now);
+            if wake != set.wake {
+                if let Some(old) = set.wake.take() {
+                    self.wakes.remove(&(old, key.clone()));
+                }
+                self.wakes.extend(wake.map(|at| (at, key.clone())));
+                set.wake = wake;
             }
             self.sets.insert(key, set);
         }

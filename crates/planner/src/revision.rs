@@ -105,8 +105,13 @@ fn fnv32(parts: [&[u8]; 2]) -> u32 {
     hash
 }
 
+/// The name of the revision that would be written for the set now.
+pub(crate) fn new_name(set: &DaemonSetView) -> Name {
+    format!("{}-{}", set.key.name, new_hash(set)).into()
+}
+
 /// The hash that a new revision of the set's template gets.
-pub(crate) fn new_hash(set: &DaemonSetView) -> String {
+fn new_hash(set: &DaemonSetView) -> String {
     let salt = set
         .status
         .collision_count
@@ -127,7 +132,7 @@ pub(crate) fn owner_reference(set: &DaemonSetView) -> Value {
 pub(crate) fn new_revision(set: &DaemonSetView, number: i64) -> Value {
     let hash = new_hash(set);
     let mut labels = set.template_labels();
-    labels.insert(HASH_LABEL.to_owned(), hash.clone());
+    labels.insert(HASH_LABEL.to_owned(), hash);
     let mut template = set.template.as_object().cloned().unwrap_or_default();
     template.insert("$patch".to_owned(), json!("replace"));
     let metadata = template
@@ -140,7 +145,7 @@ pub(crate) fn new_revision(set: &DaemonSetView, number: i64) -> Value {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
         "metadata": {
-            "name": format!("{}-{hash}", set.key.name),
+            "name": &*new_name(set),
             "namespace": &*set.key.namespace,
             "labels": labels,
             "annotations": set.annotations,
@@ -161,6 +166,25 @@ impl RevisionView {
     }
 }
 
+/// The JSON text of a new revision, byte for byte as upstream writes it: keys in order, and the signs
+/// that Go escapes escaped. Upstream compares the data of revisions by bytes; with others, handing a
+/// cluster back would restart every pod whose template holds a `&`, `<` or `>`.
+#[must_use]
+pub fn revision_text(object: &Value) -> String {
+    let plain = object.to_string();
+    let mut text = String::with_capacity(plain.len());
+    for sign in plain.chars() {
+        match sign {
+            // Outside of strings JSON has none of these.
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                let _infallible = write!(text, "\\u{:04x}", u32::from(sign));
+            }
+            _ => text.push(sign),
+        }
+    }
+    text
+}
+
 /// What the revisions of a set say and need.
 #[derive(Debug, Default)]
 pub(crate) struct Reckoning {
@@ -173,10 +197,12 @@ pub(crate) struct Reckoning {
 }
 
 /// Decides which revision is current, and which must be made, numbered, labelled or deleted.
-/// `live` tells whether pods carry a hash.
+/// `live` tells whether pods carry a hash; `namesake` is a revision of somebody else that has the name
+/// which a new one would get.
 pub(crate) fn reckon<'a>(
     set: &DaemonSetView,
     revisions: impl Iterator<Item = &'a RevisionView>,
+    namesake: Option<&RevisionView>,
     live: impl Fn(&str) -> bool,
 ) -> Reckoning {
     let mut out = Reckoning::default();
@@ -200,6 +226,11 @@ pub(crate) fn reckon<'a>(
     same.sort_by_key(|revision| (revision.revision, Name::clone(&revision.name)));
     let number = old.last().map_or(0, |revision| revision.revision) + 1;
     match same.pop() {
+        // Left over from a set of the same name that was deleted: it says the same, so that its hash
+        // will do until it is gone and can be written anew.
+        None if namesake.is_some_and(|other| other.canonical == set.canonical) => {
+            out.current = namesake.map(RevisionView::hash);
+        }
         None => {
             let object = new_revision(set, number);
             out.actions.push(Action::CreateRevision {
@@ -268,6 +299,14 @@ mod tests {
             canonical_template(&stored),
             r#"{"metadata":{"labels":{"a":"b"}},"spec":{"x":[1,null]}}"#
         );
+    }
+
+    #[test]
+    fn revisions_are_written_as_go_writes_them() {
+        let object = json!({"b": "a && b > c < d\u{2028}", "a": ["\"\\\n\u{1}\u{8}"]});
+        let text = r#"{"a":["\"\\\n\u0001\b"],"b":"a \u0026\u0026 b \u003e c \u003c d\u2028"}"#;
+        assert_eq!(revision_text(&object), text);
+        assert_eq!(serde_json::from_str::<Value>(text).unwrap(), object);
     }
 
     #[test]

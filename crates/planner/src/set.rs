@@ -182,6 +182,8 @@ pub(crate) struct Set {
     pub(crate) warned: Option<i64>,
     /// Counts creations, so that no two pods get the same name.
     pub(crate) serial: u64,
+    /// When the planner is to wake for it.
+    pub(crate) wake: Option<Timestamp>,
 }
 
 impl Set {
@@ -210,7 +212,19 @@ impl Set {
             notes: Vec::new(),
             warned: None,
             serial: 0,
+            wake: None,
         }
+    }
+
+    /// Own revisions whose labels do not match any more.
+    pub(crate) fn foreign_revisions(&self) -> impl Iterator<Item = &RevisionView> {
+        let matches = |revision: &RevisionView| {
+            let selector = self.view.selector.as_ref();
+            selector.is_none_or(|selector| selector.matches(&revision.labels))
+        };
+        self.revisions
+            .values()
+            .filter(move |revision| !matches(revision))
     }
 
     pub(crate) fn mode(&self) -> Mode {

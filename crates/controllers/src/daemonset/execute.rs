@@ -4,7 +4,7 @@ use http::{Method, Request, header};
 use kube::{Client, core::Status as ApiStatus};
 use pandaemon_planner::{
     Action, DaemonSetView, Failure, FailureKind, Patch, Purpose, Reply, RevisionView, SetKey,
-    Status,
+    Status, revision_text,
 };
 use pandaemon_types::{PodView, Uid};
 use serde::de::DeserializeOwned;
@@ -109,6 +109,11 @@ pub(super) async fn execute(api: &Executor, action: &Action) -> Result<Reply, Fa
             return create_revision(api, set, object).await;
         }
         Action::PatchRevision { set, name, patch } => {
+            if adopts(patch) && !may_adopt(api, set, patch).await {
+                return Err(refused(
+                    "the set is being deleted, or another one".to_owned(),
+                ));
+            }
             let path = format!("{}/{name}", revisions(set));
             api.patch(&path, patch)
                 .await
@@ -157,7 +162,7 @@ async fn create_pod(
 async fn create_revision(api: &Executor, set: &SetKey, object: &Value) -> Result<Reply, Failure> {
     let path = revisions(set);
     match api
-        .send::<RevisionView>(Method::POST, &path, JSON, object.to_string())
+        .send::<RevisionView>(Method::POST, &path, JSON, revision_text(object))
         .await
     {
         Ok(revision) => Ok(Reply::Revision(Box::new(revision))),
@@ -212,6 +217,12 @@ async fn may_adopt(api: &Executor, set: &SetKey, patch: &Patch) -> bool {
         Ok(fresh) => !fresh.deleting && ours == Some(&*fresh.uid.to_string()),
         Err(_) => false,
     }
+}
+
+fn adopts(patch: &Patch) -> bool {
+    let (Patch::Merge(body) | Patch::Strategic(body)) = patch;
+    body.pointer("/metadata/ownerReferences/0/controller")
+        .is_some()
 }
 
 fn status_patch(uid: &Uid, status: &Status) -> Value {

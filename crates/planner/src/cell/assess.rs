@@ -20,7 +20,6 @@ pub(crate) fn assess(cell: &Cell, pods: &[&PodState], facts: &Facts<'_>) -> Asse
             let lost = active.iter().filter(|pod| pod.view.node.is_none());
             out.deletes
                 .extend(lost.map(|pod| (pod.view.uid.clone(), Doom::NoNode)));
-            return out;
         }
         Placement::No => {
             let misplaced = active
@@ -76,14 +75,21 @@ fn count(cell: &Cell, present: &[&PodState], facts: &Facts<'_>, out: &mut Assess
 /// Finds pods that ended and pods that are too many.
 fn tidy(cell: &Cell, active: &[&PodState], facts: &Facts<'_>, out: &mut Assessment) {
     let mut running: Vec<&PodState> = Vec::with_capacity(active.len());
+    let (mut failed, mut held) = (false, false);
     for pod in active {
         let uid = pod.view.uid.clone();
         match pod.view.phase {
             Phase::Failed => match cell.back_off.as_deref().copied() {
                 Some(wait) if wait.generation == facts.generation && facts.now < wait.until() => {
                     out.wake = earliest(out.wake, Some(wait.until()));
+                    held = true;
                 }
-                _ => out.deletes.push((uid, Doom::Failed)),
+                // One at a time: the first sets the back-off of the next.
+                _ if failed => {}
+                _ => {
+                    out.deletes.push((uid, Doom::Failed));
+                    failed = true;
+                }
             },
             Phase::Succeeded => out.deletes.push((uid, Doom::Succeeded)),
             Phase::Pending | Phase::Running | Phase::Unknown => running.push(pod),
@@ -96,8 +102,9 @@ fn tidy(cell: &Cell, active: &[&PodState], facts: &Facts<'_>, out: &mut Assessme
         return;
     }
     if running.is_empty() {
-        // A surge needs a pod that is not on its way out.
-        out.counts.missing = out.counts.desired && cell.creating.is_none();
+        // A surge needs a pod that is not on its way out. A failed pod that is left alone for a while
+        // keeps its place, so that a node that refuses pods is not flooded with them.
+        out.counts.missing = out.counts.desired && cell.creating.is_none() && !held;
         return;
     }
     let (new, old): (Vec<&PodState>, Vec<&PodState>) = running
@@ -159,11 +166,10 @@ fn classify_surge(cell: &Cell, active: &[&PodState], facts: &Facts<'_>, out: &mu
     let should_run = cell.placement == Placement::Run;
     let uid = old.uid.clone();
     out.class = match (new, available(Some(old))) {
-        (Some(_), false) => Class::Retire(uid),
-        (Some(new), true) if facts.is_available(new) => Class::Retire(uid),
-        (Some(_), true) => Class::Surging,
-        (None, true) if cell.creating.is_some() => Class::Surging,
-        (None, false) if cell.creating.is_some() => Class::None,
+        (Some(new), _) if facts.is_available(new) => Class::Retire(uid),
+        (Some(_), _) => Class::Surging,
+        (None, _) if cell.creating.is_some() && old.ready => Class::Surging,
+        (None, _) if cell.creating.is_some() => Class::None,
         (None, false) if should_run => Class::SurgeNow,
         (None, false) => Class::Retire(uid),
         (None, true) if should_run => Class::SurgeCandidate,

@@ -3,7 +3,7 @@
 use pandaemon_types::Name;
 
 use super::{Planner, is_old_news};
-use crate::{set::Set, view::RevisionView};
+use crate::{revision::new_name, set::Set, view::RevisionView};
 
 impl Planner {
     pub(crate) fn revision_changed(&mut self, view: RevisionView) {
@@ -50,6 +50,7 @@ impl Planner {
         };
         let owner = old
             .owner
+            .as_ref()
             .and_then(|owner| self.by_uid.get(&owner.uid).cloned());
         if let Some(set_key) = owner
             && let Some(set) = self.sets.get_mut(&set_key)
@@ -57,11 +58,31 @@ impl Planner {
             set.revisions.remove(&key.1);
             set.reckon = true;
             self.mark(&set_key);
+            return;
+        }
+        // A set may have made do with this one, as it had the name of its own.
+        let of_namespace = self
+            .sets
+            .iter_mut()
+            .filter(|(set_key, _)| set_key.namespace == key.0);
+        for (set_key, set) in of_namespace {
+            if set.current.as_ref().is_some_and(|c| c.hash == old.hash()) {
+                set.reckon = true;
+                self.dirty.insert(set_key.clone());
+            }
         }
     }
 
+    /// The revision of somebody else that has the name which a new one of the set would get.
+    pub(crate) fn namesake(&self, set: &Set) -> Option<&RevisionView> {
+        let key = (Name::clone(&set.view.key.namespace), new_name(&set.view));
+        self.revisions
+            .get(&key)
+            .filter(|revision| !set.revisions.contains_key(&revision.name))
+    }
+
     /// Revisions without an owner that a set selects.
-    pub(crate) fn orphan_revisions(&self, set: &Set) -> Vec<Name> {
+    pub(crate) fn orphan_revisions(&self, set: &Set) -> Vec<&RevisionView> {
         let Some(selector) = &set.view.selector else {
             return Vec::new();
         };
@@ -71,7 +92,6 @@ impl Planner {
             .take_while(|((ns, _), _)| *ns == namespace)
             .map(|(_, revision)| revision)
             .filter(|r| r.owner.is_none() && !r.deleting && selector.matches(&r.labels))
-            .map(|revision| Name::clone(&revision.name))
             .collect()
     }
 }

@@ -73,14 +73,15 @@ impl Planner {
         }
         set.reckon = false;
         set.revise_after = None;
-        let adopted = self.adopt_revisions(set, plan);
-        if adopted > 0 {
-            set.revising += adopted;
+        let claimed = self.claim_revisions(set, plan);
+        if claimed > 0 {
+            set.revising += claimed;
             return;
         }
         let hashes = &set.hashes;
         let live = |hash: &str| hashes.contains_key(hash);
-        let reckoning = reckon(&set.view, set.revisions.values(), live);
+        let namesake = self.namesake(set);
+        let reckoning = reckon(&set.view, set.revisions.values(), namesake, live);
         set.revising += reckoning.actions.len();
         plan.actions.extend(reckoning.actions);
         for hash in &reckoning.renamed {
@@ -99,6 +100,8 @@ impl Planner {
             return;
         }
         let aliases = reckoning.renamed;
+        // Nobody knows yet whether the new template is accepted.
+        set.pace.window = 1;
         set.current = reckoning.current.map(|hash| {
             let mould = Arc::new(Mould::new(&set.view, &hash));
             Current {
@@ -110,17 +113,24 @@ impl Planner {
         set.touch_all();
     }
 
-    fn adopt_revisions(&self, set: &Set, plan: &mut Plan) -> usize {
-        let orphans = self.orphan_revisions(set);
-        for name in &orphans {
-            let metadata = json!({"ownerReferences": [owner_reference(&set.view)]});
+    /// Adopts revisions that match and have no owner, and releases own ones that do not match; how
+    /// many.
+    fn claim_revisions(&self, set: &Set, plan: &mut Plan) -> usize {
+        let ours = owner_reference(&set.view);
+        let gone = json!({"$patch": "delete", "uid": set.view.uid.to_string()});
+        let adopted = self.orphan_revisions(set).into_iter();
+        let adopted = adopted.map(|revision| (revision, &ours));
+        let released = set.foreign_revisions().map(|revision| (revision, &gone));
+        let before = plan.actions.len();
+        for (revision, owner) in adopted.chain(released) {
+            let metadata = json!({"uid": revision.uid.to_string(), "ownerReferences": [owner]});
             plan.actions.push(Action::PatchRevision {
                 set: set.view.key.clone(),
-                name: Name::clone(name),
+                name: Name::clone(&revision.name),
                 patch: Patch::Strategic(json!({"metadata": metadata})),
             });
         }
-        orphans.len()
+        plan.actions.len() - before
     }
 
     /// Gives the pods of a duplicate revision the hash of the one that stays.

@@ -43,9 +43,11 @@ impl Planner {
     /// With surge: old pods go when their replacement serves; new ones come as the limit allows.
     fn surge(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
         while let Some(node) = set.classes.retire.first().cloned() {
-            let why = self
-                .misplaced(set, &node)
-                .map_or(Why::Replaced, Why::Misplaced);
+            let why = match self.misplaced(set, &node) {
+                Some(reason) => Why::Misplaced(reason),
+                None if self.nodes.contains_key(&node) => Why::Replaced,
+                None => Why::NoNode,
+            };
             if !self.end_old(set, &node, why, now, plan) {
                 break;
             }
@@ -54,10 +56,10 @@ impl Planner {
             let Some(node) = set.classes.sunset.first().cloned() else {
                 break;
             };
-            let Some(reason) = self.misplaced(set, &node) else {
-                break;
-            };
-            if !self.end_old(set, &node, Why::Misplaced(reason), now, plan) {
+            let why = self
+                .misplaced(set, &node)
+                .map_or(Why::NoNode, Why::Misplaced);
+            if !self.end_old(set, &node, why, now, plan) {
                 break;
             }
         }

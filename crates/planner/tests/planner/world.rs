@@ -1,6 +1,8 @@
 //! Worlds as text: a few words for each object, and plans in the same few words.
 
-use pandaemon_planner::{Action, Failure, FailureKind, Options, Plan, Status};
+use pandaemon_planner::{
+    Action, Failure, FailureKind, Options, Patch, Plan, SetKey, Status, revision_text,
+};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, ready_at, text};
@@ -11,6 +13,7 @@ pub(crate) struct World {
     plan: Plan,
     show_status: bool,
     show_events: bool,
+    show_objects: bool,
     show_verdicts: bool,
 }
 
@@ -24,6 +27,7 @@ impl World {
             plan: Plan::default(),
             show_status: false,
             show_events: false,
+            show_objects: false,
             show_verdicts: true,
         }
     }
@@ -37,6 +41,7 @@ impl World {
             "show" => {
                 self.show_status |= words.contains(&"status");
                 self.show_events |= words.contains(&"events");
+                self.show_objects |= words.contains(&"objects");
                 self.show_verdicts &= !words.contains(&"no-verdicts");
             }
             "wait" => self.cluster.now = self.cluster.now.plus_seconds(words[0].parse().unwrap()),
@@ -50,12 +55,16 @@ impl World {
                     self.cluster.drop_pod(&name);
                 }
             }
+            "rev-" => {
+                let name = words[0].replace("HASH", &self.new_hash("agent"));
+                self.cluster.drop_revision(&name);
+            }
             "rev" => self.revision(words[0], words[1], words[2].parse().unwrap(), &words[3..]),
             "do" => {
                 let plan = std::mem::take(&mut self.plan);
                 self.cluster.perform(&plan);
             }
-            "fail" => self.fail(words[0]),
+            "fail" => self.fail(words[0], words.get(1).copied()),
             "kubelets" => drop(self.cluster.run_kubelets()),
             "settle" => drop(self.cluster.settle()),
             other => panic!("what is `{other}`?"),
@@ -73,8 +82,8 @@ impl World {
             .collect()
     }
 
-    /// Every action of the last plan fails.
-    fn fail(&mut self, how: &str) {
+    /// Every action of the last plan, or of one set of it, fails.
+    fn fail(&mut self, how: &str, of: Option<&str>) {
         let kind = match how {
             "refused" => FailureKind::Refused,
             "unclear" | "lost" => FailureKind::Unclear,
@@ -82,7 +91,16 @@ impl World {
             other => panic!("what is `{other}`?"),
         };
         let plan = std::mem::take(&mut self.plan);
-        for action in &plan.actions {
+        let (failing, fine): (Vec<Action>, Vec<Action>) = plan
+            .actions
+            .into_iter()
+            .partition(|action| of.is_none_or(|of| set_of(action) == of));
+        let rest = Plan {
+            actions: fine,
+            ..Plan::default()
+        };
+        self.cluster.perform(&rest);
+        for action in &failing {
             if how == "lost" {
                 drop(self.cluster.carry_out(action));
             }
@@ -130,6 +148,20 @@ impl World {
                     spec["template"]["spec"]["nodeSelector"] = json!({key: value});
                 }
                 "selector" => spec["selector"] = json!({}),
+                "command" | "expr" | "orexpr" | "field" | "prefer" | "tolerates" | "hostnet"
+                | "nodename" | "note" | "label" | "hostport" => {
+                    template(&mut spec["template"], key, value);
+                }
+                "rolling" => spec["updateStrategy"] = json!({"type": "RollingUpdate"}),
+                "status" => set["status"]["numberReady"] = number(),
+                "change-cause" => {
+                    set["metadata"]["annotations"]["kubernetes.io/change-cause"] = json!(value);
+                }
+                "recreated" => {
+                    set["metadata"]["uid"] = json!(format!("set-{name}-{value}"));
+                    set["metadata"]["generation"] = json!(0);
+                    set["status"] = json!({});
+                }
                 "cpu" => {
                     let requests = json!({"requests": {"cpu": value}});
                     spec["template"]["spec"]["containers"][0]["resources"] = requests;
@@ -147,11 +179,15 @@ impl World {
                 other => panic!("what is `{other}`?"),
             }
         }
-        if old.is_none_or(|old| old["spec"] != set["spec"]) {
+        if old.as_ref().is_none_or(|old| old["spec"] != set["spec"]) {
             let generation = set["metadata"]["generation"].as_i64().unwrap_or(0);
             set["metadata"]["generation"] = json!(generation + 1);
         }
         let image = text(&set, "/spec/template/spec/containers/0/image").to_owned();
+        let uid = text(&set, "/metadata/uid").to_owned();
+        if old.is_some_and(|old| text(&old, "/metadata/uid") != uid) {
+            self.cluster.drop_set(name);
+        }
         self.cluster.put_set(set);
         let known = self
             .cluster
@@ -170,16 +206,26 @@ impl World {
         template["spec"]["containers"][0]["image"] = json!(image);
         template["$patch"] = json!("replace");
         template["metadata"]["creationTimestamp"] = Value::Null;
+        let owner = text(&self.cluster.sets[set], "/metadata/uid").to_owned();
         let mut name = format!("{set}-{image}");
         let mut labels = json!({"app": set, "controller-revision-hash": image});
-        let mut owners = json!([{"kind": "DaemonSet", "uid": format!("set-{set}"),
-            "controller": true}]);
+        let mut owners = json!([{"kind": "DaemonSet", "uid": owner, "controller": true}]);
         for word in words {
             match *word {
                 "orphan" => owners = json!([]),
                 "unlabelled" => labels = json!({"app": set}),
+                "foreign" => {
+                    owners = json!([{"kind": "DaemonSet", "uid": "x", "controller": true}])
+                }
+                "mismatched" => labels["app"] = json!("else"),
+                "other" => template["spec"]["containers"][0]["image"] = json!("other"),
                 word => {
                     let hash = word.strip_prefix("hash=").unwrap();
+                    let hash = if hash == "new" {
+                        self.new_hash(set)
+                    } else {
+                        hash.to_owned()
+                    };
                     name = format!("{set}-{hash}");
                     labels["controller-revision-hash"] = json!(hash);
                 }
@@ -191,6 +237,25 @@ impl World {
             "data": {"spec": {"template": template}},
             "revision": number,
         }));
+    }
+
+    /// The hash that a new revision of the set would get: found out by asking a planner that knows
+    /// of nothing else.
+    fn new_hash(&self, set: &str) -> String {
+        let mut planner = pandaemon_planner::Planner::new(Options::default());
+        let view = serde_json::from_value(self.cluster.sets[set].clone()).unwrap();
+        planner.observe(
+            pandaemon_planner::Event::Set(Box::new(view)),
+            self.cluster.now,
+        );
+        let plan = planner.plan(self.cluster.now);
+        let hash = plan.actions.iter().find_map(|action| match action {
+            Action::CreateRevision { object, .. } => {
+                Some(object["metadata"]["labels"]["controller-revision-hash"].clone())
+            }
+            _ => None,
+        });
+        hash.unwrap().as_str().unwrap().to_owned()
     }
 
     fn node(&mut self, words: &[&str]) {
@@ -205,7 +270,8 @@ impl World {
             match key {
                 "taint" => {
                     let (key, effect) = value.split_once(':').unwrap();
-                    let taint = json!({"key": key, "effect": effect});
+                    let (key, value) = key.split_once('=').unwrap_or((key, ""));
+                    let taint = json!({"key": key, "value": value, "effect": effect});
                     node["spec"]["taints"].as_array_mut().unwrap().push(taint);
                 }
                 "cordoned" => node["spec"]["unschedulable"] = json!(true),
@@ -260,6 +326,12 @@ impl World {
                 "unready" => pod["status"] = json!({"phase": "Running"}),
                 "pending" => pod["status"] = json!({"phase": "Pending"}),
                 "failed" => pod["status"] = json!({"phase": "Failed"}),
+                "unhashed" => {
+                    let labels = pod["metadata"]["labels"].as_object_mut().unwrap();
+                    labels.remove("controller-revision-hash");
+                }
+                "foreign" => pod["metadata"]["ownerReferences"][0]["uid"] = json!("x"),
+                "nowhere" => pod["spec"] = json!({"containers": []}),
                 "succeeded" => pod["status"] = json!({"phase": "Succeeded"}),
                 "ending" => pod["metadata"]["deletionTimestamp"] = json!(now.to_string()),
                 "orphan" => pod["metadata"]["ownerReferences"] = json!([]),
@@ -295,7 +367,8 @@ impl World {
         if self.show_verdicts {
             for verdict in &self.plan.verdicts {
                 let (word, node, why) = (verdict.stance.word(), &verdict.node, &verdict.stance);
-                lines.push(format!("{word} {node} {why}").trim_end().to_owned());
+                let set = other_than_agent(&verdict.set);
+                lines.push(format!("{word} {node}{set} {why}").trim_end().to_owned());
             }
         }
         if let Some(at) = self.plan.wake_at {
@@ -307,13 +380,29 @@ impl World {
     fn show(&self, action: &Action) -> Option<String> {
         Some(match action {
             Action::CreatePod {
+                node,
+                name,
+                bind,
+                mould,
+                ..
+            } if self.show_objects => {
+                let pod: Value = serde_json::from_str(&mould.fill(name, node, *bind)).unwrap();
+                format!(
+                    "create {node}\n{}",
+                    serde_json::to_string_pretty(&pod).unwrap()
+                )
+            }
+            Action::PatchPod { pod, patch, .. } if self.show_objects => {
+                let (Patch::Merge(body) | Patch::Strategic(body)) = patch;
+                format!("patch {} {body}", pod.name)
+            }
+            Action::CreateRevision { object, .. } if self.show_objects => {
+                format!("revision {}", revision_text(object))
+            }
+            Action::CreatePod {
                 set, node, bind, ..
             } => {
-                let set = if &*set.name == "agent" {
-                    String::new()
-                } else {
-                    format!(" {}", set.name)
-                };
+                let set = other_than_agent(set);
                 format!("create {node}{set}{}", if *bind { " bound" } else { "" })
             }
             Action::DeletePod { node, pod, why, .. } => format!("delete {node} {} {why}", pod.name),
@@ -322,9 +411,9 @@ impl World {
             }
             Action::CreateRevision { object, .. } => format!("revision {}", object["revision"]),
             Action::PatchRevision { name, patch, .. } => {
-                let (pandaemon_planner::Patch::Merge(body)
-                | pandaemon_planner::Patch::Strategic(body)) = patch;
-                let what = match body.pointer("/metadata/ownerReferences") {
+                let (Patch::Merge(body) | Patch::Strategic(body)) = patch;
+                let what = match body.pointer("/metadata/ownerReferences/0") {
+                    Some(owner) if owner.get("$patch").is_some() => "released".to_owned(),
                     Some(_) => "adopted".to_owned(),
                     None => body.to_string(),
                 };
@@ -344,6 +433,91 @@ impl World {
             }
             Action::WriteStatus { .. } | Action::Event { .. } => return None,
         })
+    }
+}
+
+fn set_of(action: &Action) -> &str {
+    match action {
+        Action::CreatePod { set, .. }
+        | Action::DeletePod { set, .. }
+        | Action::PatchPod { set, .. }
+        | Action::CreateRevision { set, .. }
+        | Action::PatchRevision { set, .. }
+        | Action::DeleteRevision { set, .. }
+        | Action::WriteStatus { set, .. }
+        | Action::Event { set, .. } => &set.name,
+    }
+}
+
+/// The name of a set, unless it is the usual one.
+fn other_than_agent(set: &SetKey) -> String {
+    if &*set.name == "agent" {
+        String::new()
+    } else {
+        format!(" {}", set.name)
+    }
+}
+
+/// Words about a pod template.
+fn template(template: &mut Value, key: &str, value: &str) {
+    let parts: Vec<&str> = value.splitn(3, ':').collect();
+    let test = || {
+        let values: Vec<&str> = parts
+            .get(2)
+            .map_or_else(Vec::new, |v| v.split(',').collect());
+        json!({"key": parts[0], "operator": parts[1], "values": values})
+    };
+    let spec = &mut template["spec"];
+    match key {
+        "expr" | "orexpr" | "field" => {
+            let list = if key == "field" {
+                "matchFields"
+            } else {
+                "matchExpressions"
+            };
+            let required = &mut spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+                ["nodeSelectorTerms"];
+            if required.is_null() {
+                *required = json!([]);
+            }
+            let terms = required.as_array_mut().unwrap();
+            if terms.is_empty() || key == "orexpr" {
+                terms.push(json!({}));
+            }
+            let tests = &mut terms.last_mut().unwrap()[list];
+            if tests.is_null() {
+                *tests = json!([]);
+            }
+            if !value.is_empty() {
+                tests.as_array_mut().unwrap().push(test());
+            }
+        }
+        "prefer" => {
+            let term = json!({"weight": 1, "preference": {"matchExpressions": [test()]}});
+            spec["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"] =
+                json!([term]);
+        }
+        "tolerates" => {
+            let mut toleration = json!({"key": parts[0], "effect": parts[1]});
+            match parts.get(2) {
+                Some(value) => toleration["value"] = json!(value),
+                None => toleration["operator"] = json!("Exists"),
+            }
+            if spec["tolerations"].is_null() {
+                spec["tolerations"] = json!([]);
+            }
+            spec["tolerations"].as_array_mut().unwrap().push(toleration);
+        }
+        "hostnet" => spec["hostNetwork"] = json!(true),
+        "hostport" => {
+            let port = value.parse::<u16>().unwrap();
+            spec["containers"][0]["ports"] = json!([{"hostPort": port, "containerPort": port}]);
+        }
+        "nodename" => spec["nodeName"] = json!(value),
+        "command" => spec["containers"][0]["command"] = json!([value]),
+        "note" => template["metadata"]["annotations"]["note"] = json!(value),
+        "label" => template["metadata"]["labels"]["more"] = json!(value),
+        other => panic!("what is `{other}`?"),
     }
 }
 
