@@ -29,6 +29,7 @@ mod ignored;
 mod last_applied;
 mod managers;
 mod merge;
+mod newborn;
 mod node;
 mod object;
 mod path;
@@ -88,6 +89,9 @@ pub fn track_update(kind: &Kind, old: Option<&Value>, new: &mut Value, manager: 
     let sent = take_managed(new);
     let stored = old.and_then(managed_of);
     let ignored = Ignored::of(kind, manager.subresource);
+    if old.is_none() && sent.is_none() {
+        return track_newborn(kind, new, manager, &ignored);
+    }
     let changes = compare(root(kind), old, new, &ignored);
     let mut entries = match Base::of(stored, sent.as_ref(), manager.subresource) {
         Base::Sent(entries) => entries,
@@ -100,10 +104,9 @@ pub fn track_update(kind: &Kind, old: Option<&Value>, new: &mut Value, manager: 
             let mut list = sent
                 .filter(|sent| Some(sent) == stored)
                 .or_else(|| stored.cloned());
-            if list
-                .as_mut()
-                .is_some_and(|list| steady::touch(list, &own, &changes))
-            {
+            if list.as_mut().is_some_and(|list| {
+                steady::touch(list, &own, &changes) || steady::join(list, &own, &changes)
+            }) {
                 put_managed(new, list);
                 return;
             }
@@ -120,6 +123,16 @@ pub fn track_update(kind: &Kind, old: Option<&Value>, new: &mut Value, manager: 
         managers::cap_updaters(&mut entries);
     }
     put_managed(new, managers::encode(entries));
+}
+
+/// A new object whose maker sent no `managedFields`: all of it is the maker's.
+fn track_newborn(kind: &Kind, new: &mut Value, manager: Manager<'_>, ignored: &Ignored) {
+    let fields = newborn::fields_v1(root(kind), new, ignored);
+    if !fields.is_empty() {
+        let entry = manager.entry(kind, Operation::Update, FieldSet::default());
+        let list = vec![entry.encode_with(Value::Object(fields))];
+        put_managed(new, Some(Value::Array(list)));
+    }
 }
 
 /// Merges an applied configuration into the live object and records ownership.

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 pub use self::{
-    event::{ChangeKind, Event, write_line},
+    event::{ChangeKind, Event, write_line, write_wrapped},
     follow::follow,
     hub::{Filter, Scope},
     kind::{KindCache, Listing, Start, Started, below_from},

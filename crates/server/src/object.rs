@@ -9,7 +9,7 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 use pandaemon_store::{Entry, Key, Revision};
 use pandaemon_types::Labels;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 
 const METADATA: &[u8] = b"\"metadata\":{";
@@ -36,8 +36,11 @@ pub struct Object {
     pub bytes: Bytes,
     /// Its resource version.
     pub revision: Revision,
-    /// Where `"metadata":{` starts.
+    /// Where `"metadata":{` starts, and where the object behind it ends.
     item_at: u32,
+    metadata_end: u32,
+    /// Whether it has a `deletionTimestamp`.
+    pub is_terminating: bool,
     labels: Range<u32>,
     node: Range<u32>,
 }
@@ -102,19 +105,22 @@ fn write_metadata(out: &mut Vec<u8>, metadata: Option<&Value>) -> serde_json::Re
 #[derive(Deserialize)]
 struct Head<'a> {
     #[serde(borrow)]
-    metadata: Metadata<'a>,
+    metadata: &'a RawValue,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Metadata<'a> {
     #[serde(borrow, default)]
     labels: Option<&'a RawValue>,
+    #[serde(default)]
+    deletion_timestamp: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 struct PodHead<'a> {
     #[serde(borrow)]
-    metadata: Metadata<'a>,
+    metadata: &'a RawValue,
     #[serde(borrow, default)]
     spec: Option<PodSpec<'a>>,
 }
@@ -159,28 +165,30 @@ impl Object {
             key: key.to_string(),
             why: why.to_string(),
         };
-        let (labels, node) = if key.starts_with("/pods/") {
+        let (metadata, node) = if key.starts_with("/pods/") {
             let head: PodHead<'_> = serde_json::from_slice(&bytes).map_err(|e| unreadable(&e))?;
-            (
-                head.metadata.labels,
-                head.spec.and_then(|spec| spec.node_name),
-            )
+            (head.metadata, head.spec.and_then(|spec| spec.node_name))
         } else {
             let head: Head<'_> = serde_json::from_slice(&bytes).map_err(|e| unreadable(&e))?;
-            (head.metadata.labels, None)
+            (head.metadata, None)
         };
-        let (labels, node) = (place(&bytes, labels), place(&bytes, node));
-        let prefix = &bytes[..bytes.len().min(512)];
-        let found = prefix
-            .windows(METADATA.len())
-            .position(|window| window == METADATA);
-        let item_at = found.and_then(|at| u32::try_from(at).ok());
+        let inner: Metadata<'_> =
+            serde_json::from_str(metadata.get()).map_err(|e| unreadable(&e))?;
+        let (labels, node) = (place(&bytes, inner.labels), place(&bytes, node));
+        let is_terminating = inner.deletion_timestamp.is_some();
+        let Range { start, end } = place(&bytes, Some(metadata));
+        // The name of the field and its colon come before its value.
+        let item_at = (start as usize).checked_sub(METADATA.len() - 1);
+        let item_at = item_at.filter(|at| bytes[*at..].starts_with(METADATA));
+        let item_at = item_at.and_then(|at| u32::try_from(at).ok());
         let item_at = item_at.ok_or_else(|| unreadable(&"no metadata at its start"))?;
         Ok(Self {
             key,
             bytes,
             revision,
             item_at,
+            metadata_end: end,
+            is_terminating,
             labels,
             node,
         })
@@ -194,6 +202,8 @@ impl Object {
             bytes: self.bytes.clone(),
             revision,
             item_at: self.item_at,
+            metadata_end: self.metadata_end,
+            is_terminating: self.is_terminating,
             labels: self.labels.clone(),
             node: self.node.clone(),
         }
@@ -227,27 +237,36 @@ impl Object {
 
     /// Writes the object with its resource version.
     pub fn write(&self, out: &mut Vec<u8>) {
-        self.write_from(0, out);
+        self.write_from(0, self.bytes.len(), out);
     }
 
     /// Writes the object as an item of a list: without kind and apiVersion.
     pub fn write_item(&self, out: &mut Vec<u8>) {
         out.push(b'{');
-        self.write_from(self.item_at as usize, out);
+        self.write_from(self.item_at as usize, self.bytes.len(), out);
     }
 
-    fn write_from(&self, start: usize, out: &mut Vec<u8>) {
+    /// Writes its metadata as a `PartialObjectMetadata` of that version of `meta.k8s.io`.
+    pub fn write_metadata(&self, version: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/");
+        out.extend_from_slice(version.as_bytes());
+        out.extend_from_slice(b"\",");
+        self.write_from(self.item_at as usize, self.metadata_end as usize, out);
+        out.push(b'}');
+    }
+
+    fn write_from(&self, start: usize, end: usize, out: &mut Vec<u8>) {
         let splice = self.item_at as usize + METADATA.len();
         out.extend_from_slice(&self.bytes[start..splice]);
         // A dry run makes objects that are in no store.
         if self.revision == 0 {
-            return out.extend_from_slice(&self.bytes[splice..]);
+            return out.extend_from_slice(&self.bytes[splice..end]);
         }
         out.extend_from_slice(b"\"resourceVersion\":\"");
         out.extend_from_slice(self.revision.to_string().as_bytes());
         // Metadata always holds a name, so something follows.
         out.extend_from_slice(b"\",");
-        out.extend_from_slice(&self.bytes[splice..]);
+        out.extend_from_slice(&self.bytes[splice..end]);
     }
 
     /// About how many bytes [`Object::write`] makes.
@@ -348,6 +367,18 @@ mod tests {
         assert_eq!(pod.label("app"), Some("web"));
         assert_eq!(pod.label("empty"), Some(""));
         assert_eq!(pod.label("web"), None);
+        let mut metadata = Vec::new();
+        pod.write_metadata("v1", &mut metadata);
+        assert_eq!(
+            serde_json::from_slice::<Value>(&metadata).unwrap(),
+            json!({
+                "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+                "metadata": pod.value().unwrap()["metadata"],
+            })
+        );
+        assert!(!pod.is_terminating);
+        let going = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "name": "p"}});
+        assert!(object("/pods/d/p", &going).is_terminating);
         let bare = object("/pods/d/p", &json!({"metadata": {"name": "p"}}));
         assert_eq!((bare.node(), bare.label("app")), ("", None));
     }

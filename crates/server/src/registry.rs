@@ -146,6 +146,25 @@ impl Registry {
         self.cache.of(kind)?.get(&key(kind, namespace, name))
     }
 
+    /// The object that a write has made. The cache has read its header already, unless somebody else has
+    /// changed it since, or it was a dry run.
+    fn written(
+        &self,
+        call: &Call,
+        key: pandaemon_store::Key,
+        bytes: bytes::Bytes,
+        revision: Revision,
+    ) -> Result<Arc<Object>, CommitError> {
+        let cached = self.cache.of(call.kind).and_then(|kind| kind.get(&key));
+        if let Some(object) = cached.filter(|object| object.revision == revision && revision > 0)
+            && !call.options.dry_run
+        {
+            return Ok(object);
+        }
+        let object = Object::new(key, bytes, revision).map_err(unreadable);
+        object.map(Arc::new).map_err(CommitError::Failed)
+    }
+
     /// Commits and waits until everybody can see it.
     async fn commit(
         &self,

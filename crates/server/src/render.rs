@@ -31,6 +31,15 @@ impl View {
     pub fn is_plain_json(&self) -> bool {
         self.form == Form::default()
     }
+
+    /// The version of `meta.k8s.io`, where JSON of metadata only is asked for.
+    #[must_use]
+    pub fn metadata_json(&self) -> Option<&'static str> {
+        match (self.form.encoding, self.form.shape, self.form.pretty) {
+            (Encoding::Json, Shape::Metadata(version), false) => Some(version),
+            _ => None,
+        }
+    }
 }
 
 /// Writes a value in the negotiated encoding.

@@ -48,6 +48,8 @@ pub struct WatchBody {
     kind: &'static Kind,
     view: View,
     native: bool,
+    /// Only metadata are wanted, and stored bytes hold them: the version of `meta.k8s.io`.
+    metadata_only: Option<&'static str>,
     columns_sent: bool,
     watcher: Arc<Watcher>,
     objects: vec::IntoIter<Arc<Object>>,
@@ -96,6 +98,7 @@ impl WatchBody {
             cache,
             kind,
             native: view.is_plain_json() && convert::is_native(kind),
+            metadata_only: view.metadata_json().filter(|_| convert::is_native(kind)),
             view,
             columns_sent: false,
             watcher: started.watcher,
@@ -200,6 +203,13 @@ impl WatchBody {
         if self.native {
             let mut out = Vec::with_capacity(object.len() + 40);
             crate::cache::write_line(change, object, &mut out);
+            return out.into();
+        }
+        if let Some(version) = self.metadata_only {
+            let mut out = Vec::with_capacity(object.len() + 100);
+            crate::cache::write_wrapped(change, &mut out, |out| {
+                object.write_metadata(version, out)
+            });
             return out.into();
         }
         let Some(value) = convert::shown(self.kind, object) else {

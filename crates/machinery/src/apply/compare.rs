@@ -208,7 +208,7 @@ fn is_leaf(node: Node, old: Side<'_>, new: Side<'_>) -> bool {
     }
 }
 
-fn is_empty(value: &Value) -> bool {
+pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Object(fields) => fields.is_empty(),
         Value::Array(items) => items.is_empty(),
@@ -228,7 +228,7 @@ fn leaf(old: Side<'_>, new: Side<'_>) -> Option<Mark> {
     (!same).then_some(Mark::Modified)
 }
 
-fn is_zero(value: &Value) -> bool {
+pub(super) fn is_zero(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(on) => !on,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::set::FieldSet;
 
 /// How many managers that update an object are told apart; the oldest are merged beyond that.
-const MAX_UPDATERS: usize = 10;
+pub(super) const MAX_UPDATERS: usize = 10;
 /// Under this name the oldest updates are kept.
 const ANCIENT: &str = "ancient-changes";
 
@@ -79,11 +79,16 @@ impl Entry {
         })
     }
 
-    fn encode(&self) -> Value {
+    pub(super) fn encode(&self) -> Value {
+        self.encode_with(self.set.to_json())
+    }
+
+    /// As [`Self::encode`], with fields that are written down already.
+    pub(super) fn encode_with(&self, fields: Value) -> Value {
         let mut json = json!({
             "apiVersion": self.api_version,
             "fieldsType": "FieldsV1",
-            "fieldsV1": self.set.to_json(),
+            "fieldsV1": fields,
             "operation": match self.operation {
                 Operation::Apply => "Apply",
                 Operation::Update => "Update",

@@ -1,13 +1,14 @@
-//! The everyday case of an update: a manager changes values of fields that it owns already.
+//! The everyday cases of an update: a manager changes values of fields that it owns already, or takes fields
+//! that nobody else owns, such as a node that reports the status of a pod for the first time.
 //!
-//! Then only the time of its entry moves, and no set needs to be read or written. Stored entries are in our
-//! own form (every write goes through [`super::managers::encode`]), so the JSON itself can be asked.
+//! Then only its own entry changes, and no set needs to be read. Stored entries are in our own form (every
+//! write goes through [`super::managers::encode`]), so the JSON itself can be asked and changed.
 
 use serde_json::{Map, Value};
 
 use super::{
     compare::Comparison,
-    managers::{Entry, sort_json},
+    managers::{Entry, MAX_UPDATERS, sort_json},
     set::FieldSet,
 };
 
@@ -40,6 +41,66 @@ pub(super) fn touch(list: &mut Value, own: &Entry, changes: &Comparison) -> bool
     };
     sort_json(entries);
     true
+}
+
+/// Adds what the writer took to its entry in `list`, or makes one, if nobody else loses anything by the write.
+/// `list` is unchanged if somebody does.
+pub(super) fn join(list: &mut Value, own: &Entry, changes: &Comparison) -> bool {
+    let Some(entries) = list.as_array_mut().filter(|entries| !entries.is_empty()) else {
+        return false;
+    };
+    let (mut mine, mut updaters) = (None, 0);
+    for (at, entry) in entries.iter().enumerate() {
+        let Some(fields) = entry.get("fieldsV1").and_then(Value::as_object) else {
+            return false;
+        };
+        if overlaps(fields, &changes.removed) {
+            return false;
+        }
+        if is_entry_of(entry, own) {
+            mine = Some(at);
+        } else if overlaps(fields, &changes.added) || overlaps(fields, &changes.modified) {
+            return false;
+        }
+        updaters += usize::from(entry.get("operation").is_some_and(|o| o == "Update"));
+    }
+    match mine {
+        Some(at) => {
+            let Some(entry) = entries[at].as_object_mut() else {
+                return false;
+            };
+            match &own.time {
+                Some(time) => entry.insert("time".into(), Value::String(time.clone())),
+                None => entry.remove("time"),
+            };
+            if let Some(fields) = entry.get_mut("fieldsV1").and_then(Value::as_object_mut) {
+                insert(fields, &own.set);
+            }
+        }
+        // A manager that took nothing gets no entry.
+        None if own.set.is_empty() || updaters >= MAX_UPDATERS => return false,
+        None => entries.push(own.encode()),
+    }
+    sort_json(entries);
+    true
+}
+
+/// Adds the members of a set to `fieldsV1`.
+fn insert(fields: &mut Map<String, Value>, set: &FieldSet) {
+    for (element, member, below) in set.iter() {
+        let is_new = !fields.contains_key(element);
+        let node = fields
+            .entry(element)
+            .or_insert_with(|| Value::Object(Map::new()));
+        let Some(node) = node.as_object_mut() else {
+            continue;
+        };
+        let member = member || (!is_new && is_member(node));
+        insert(node, below);
+        if member && !node.is_empty() {
+            node.insert(".".to_owned(), Value::Object(Map::new()));
+        }
+    }
 }
 
 fn is_entry_of(json: &Value, own: &Entry) -> bool {

@@ -1052,3 +1052,88 @@ proptest! {
         }
     }
 }
+
+/// [`track_update`] the long way, with sets, for whatever write.
+fn tracked_slowly(kind: &Kind, old: Option<&Value>, mut new: Value, manager: Manager<'_>) -> Value {
+    use super::{Comparison, Ignored, Operation, add, compare, managers, object, root, take_over};
+    object::take_managed(&mut new);
+    let stored = old.and_then(object::managed_of);
+    let ignored = Ignored::of(kind, manager.subresource);
+    let changes: Comparison = compare(root(kind), old, &new, &ignored);
+    if old.is_some() && changes.is_empty() {
+        object::put_managed(&mut new, stored.cloned());
+        return new;
+    }
+    let mut entries = managers::decode(stored).unwrap();
+    if old.is_none() || !entries.is_empty() {
+        take_over(&mut entries, &changes, |_| true);
+        let taken = changes.taken();
+        if !taken.is_empty() {
+            add(&mut entries, manager.entry(kind, Operation::Update, taken));
+        }
+        managers::cap_updaters(&mut entries);
+    }
+    object::put_managed(&mut new, managers::encode(entries));
+    new
+}
+
+#[test]
+fn a_new_object_is_owned_as_a_comparison_says() {
+    let odd = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "p", "labels": {}, "annotations": {"a": ""}, "finalizers": ["x", "x", "y"],
+            "ownerReferences": [{"uid": "u", "kind": "DaemonSet"}], "managedFields": null},
+        "spec": {
+            "containers": [
+                {"name": "c", "image": "", "resources": {}, "ports": [
+                    {"containerPort": 80}, {"containerPort": 80, "protocol": "TCP"}, {"containerPort": 81, "name": ""}]},
+                {"name": "d", "env": [{"name": "A"}, {"name": "A", "value": "2"}], "args": []},
+            ],
+            "tolerations": [{"operator": "Exists"}], "nodeSelector": {"a": "b"}, "hostNetwork": false,
+            "affinity": {"nodeAffinity": {}}, "securityContext": {}, "nodeName": null, "unknown": {"x": 1},
+            "volumes": [],
+        },
+        "status": {"phase": "Pending"},
+    });
+    for object in [
+        odd,
+        daemonset("a:v1"),
+        defaulted(daemonset("a:v1")),
+        map(json!({})),
+        map(json!(3)),
+    ] {
+        let plural = if object["kind"] == "Pod" {
+            "pods"
+        } else {
+            "daemonsets"
+        };
+        let plural = if object["kind"] == "ConfigMap" {
+            "configmaps"
+        } else {
+            plural
+        };
+        let slow = tracked_slowly(kind(plural), None, object.clone(), by("m"));
+        assert_eq!(created(plural, object, "m"), slow);
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_short_ways_lead_where_the_long_one_does(
+        first in pods(), second in pods(), third in pods(), who in 0..3_usize, then in 0..3_usize,
+    ) {
+        let names = ["a", "b", "c"];
+        let kind = kind("daemonsets");
+        let fast = created("daemonsets", first.clone(), "a");
+        prop_assert_eq!(&fast, &tracked_slowly(kind, None, first, by("a")));
+        let mut live = fast;
+        for (new, who) in [(second, who), (third, then)] {
+            let manager = later(names[who]);
+            let slow = tracked_slowly(kind, Some(&live), new.clone(), manager);
+            let mut fast = new;
+            track_update(kind, Some(&live), &mut fast, manager);
+            prop_assert_eq!(&fast, &slow);
+            live = fast;
+        }
+    }
+}

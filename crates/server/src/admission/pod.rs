@@ -1,6 +1,7 @@
 //! Pods: priority, the tolerations that everybody has, the service account.
 
 use pandaemon_machinery::{Status, status::Result};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -73,10 +74,25 @@ fn set_service_account(registry: &Registry, call: &Call, pod: &mut Value) -> Res
 }
 
 /// A priority class, as far as a pod takes it over.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Class {
-    name: String,
+    metadata: ClassMeta,
+    #[serde(default)]
     value: i64,
-    preemption: String,
+    #[serde(default)]
+    global_default: bool,
+    #[serde(default = "preempts")]
+    preemption_policy: String,
+}
+
+#[derive(Deserialize)]
+struct ClassMeta {
+    name: String,
+}
+
+fn preempts() -> String {
+    "PreemptLowerPriority".to_owned()
 }
 
 fn set_priority(registry: &Registry, call: &Call, pod: &mut Value) -> Result<()> {
@@ -100,9 +116,9 @@ fn set_priority(registry: &Registry, call: &Call, pod: &mut Value) -> Result<()>
     }
     pod["spec"]["priority"] = value.into();
     if let Some(class) = class {
-        pod["spec"]["priorityClassName"] = class.name.into();
+        pod["spec"]["priorityClassName"] = class.metadata.name.into();
         if pod["spec"]["preemptionPolicy"].is_null() {
-            pod["spec"]["preemptionPolicy"] = class.preemption.into();
+            pod["spec"]["preemptionPolicy"] = class.preemption_policy.into();
         }
     } else if pod["spec"]["preemptionPolicy"].is_null() {
         pod["spec"]["preemptionPolicy"] = "PreemptLowerPriority".into();
@@ -115,19 +131,8 @@ fn find_class(registry: &Registry, name: &str) -> Result<Option<Class>> {
     let Some(object) = registry.find(kind, "", name) else {
         return Ok(None);
     };
-    let value = object.value().map_err(crate::registry::unreadable)?;
-    Ok(Some(class(&value)))
-}
-
-fn class(value: &Value) -> Class {
-    let preemption = value["preemptionPolicy"]
-        .as_str()
-        .unwrap_or("PreemptLowerPriority");
-    Class {
-        name: meta::name(value).to_owned(),
-        value: value["value"].as_i64().unwrap_or(0),
-        preemption: preemption.to_owned(),
-    }
+    let class = serde_json::from_slice(&object.bytes).map_err(Status::internal)?;
+    Ok(Some(class))
 }
 
 /// The class with `globalDefault`; of several, that with the smallest value.
@@ -136,10 +141,10 @@ fn default_class(registry: &Registry) -> Result<Option<Class>> {
     let Some(cache) = registry.cache.of(kind) else {
         return Ok(None);
     };
-    let defaults = cache.every().filter_map(|object| object.value().ok());
-    let defaults = defaults
-        .filter(|v| v["globalDefault"] == true)
-        .map(|v| class(&v));
+    let classes = cache
+        .every()
+        .filter_map(|object| serde_json::from_slice::<Class>(&object.bytes).ok());
+    let defaults = classes.filter(|class| class.global_default);
     Ok(defaults.min_by_key(|class| class.value))
 }
 

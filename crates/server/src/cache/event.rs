@@ -97,9 +97,14 @@ pub(super) fn line(change: ChangeKind, object: &Object) -> Bytes {
 
 /// As [`line`], into a buffer.
 pub fn write_line(change: ChangeKind, object: &Object, out: &mut Vec<u8>) {
+    write_wrapped(change, out, |out| object.write(out));
+}
+
+/// The line of a change around whatever `write` writes.
+pub fn write_wrapped(change: ChangeKind, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(b"{\"type\":\"");
     out.extend_from_slice(change.as_str().as_bytes());
     out.extend_from_slice(b"\",\"object\":");
-    object.write(out);
+    write(out);
     out.extend_from_slice(b"}\n");
 }

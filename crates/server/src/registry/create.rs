@@ -97,10 +97,8 @@ impl Registry {
     /// 409 of a name that is in use, also by something that is going away.
     fn taken(&self, call: &Call, name: &str) -> Box<Status> {
         let mut status = Status::already_exists(call.kind, name);
-        let other = self
-            .find(call.kind, &call.namespace, name)
-            .and_then(|o| o.value().ok());
-        if other.is_some_and(|other| meta::is_terminating(&other)) {
+        let other = self.find(call.kind, &call.namespace, name);
+        if other.is_some_and(|other| other.is_terminating) {
             status.message = format!("object is being deleted: {}", status.message);
         }
         status
@@ -127,10 +125,7 @@ impl Registry {
             )
             .await?
         };
-        let object = Object::new(key, bytes, revision);
-        object
-            .map(Arc::new)
-            .map_err(|e| CommitError::Failed(super::unreadable(e)))
+        self.written(call, key, bytes, revision)
     }
 
     /// Refuses to make things in namespaces that are missing or going away.
@@ -144,8 +139,7 @@ impl Registry {
         let Some(namespace) = self.find(namespaces, "", &call.namespace) else {
             return Err(Status::not_found(namespaces, &call.namespace));
         };
-        let value = namespace.value().map_err(super::unreadable)?;
-        if meta::is_terminating(&value) {
+        if namespace.is_terminating {
             return Err(terminating(call.kind, &call.namespace, name));
         }
         Ok(())

@@ -6,7 +6,7 @@ use pandaemon_machinery::{
     Status, apply, decode::Decoded, defaults, status::Result, strategy, validation,
 };
 use pandaemon_store::{Expect, Op};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Call, CommitError, Registry, Written, create};
 use crate::{admission, convert, meta, object::Object};
@@ -157,10 +157,7 @@ impl Registry {
             true => current.revision,
             false => self.commit(call, Arc::clone(&key), expect, op).await?,
         };
-        let object = Object::new(key, bytes, revision);
-        object
-            .map(Arc::new)
-            .map_err(|e| CommitError::Failed(super::unreadable(e)))
+        self.written(call, key, bytes, revision)
     }
 }
 
@@ -234,20 +231,47 @@ fn keep_system_metadata(old: &Value, new: &mut Value) {
 
 /// Whether nothing changed but the times in the books of field ownership.
 fn same(old: &Value, new: &Value) -> bool {
-    if old == new {
-        return true;
-    }
-    let rest_differs = old["metadata"]["managedFields"] == new["metadata"]["managedFields"];
-    !rest_differs && without_times(old) == without_times(new)
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
+        return old == new;
+    };
+    // Status and spec are where objects differ, and they come last: look there first.
+    old.len() == new.len()
+        && old
+            .iter()
+            .rev()
+            .zip(new.iter().rev())
+            .all(|((old_name, old), (new_name, new))| {
+                old_name == new_name
+                    && match old_name.as_str() {
+                        "metadata" => same_but(old, new, "managedFields", same_books),
+                        _ => old == new,
+                    }
+            })
 }
 
-fn without_times(object: &Value) -> Value {
-    let mut object = object.clone();
-    let books = object
-        .pointer_mut("/metadata/managedFields")
-        .and_then(Value::as_array_mut);
-    for entry in books.into_iter().flatten().filter_map(Value::as_object_mut) {
-        entry.remove("time");
-    }
-    object
+fn same_books(old: &Value, new: &Value) -> bool {
+    let (Some(old), Some(new)) = (old.as_array(), new.as_array()) else {
+        return old == new;
+    };
+    let pairs = || old.iter().zip(new);
+    old.len() == new.len() && pairs().all(|(old, new)| same_but(old, new, "time", |_, _| true))
+}
+
+/// Whether two objects are equal, with an equality of its own for one of their fields.
+fn same_but(old: &Value, new: &Value, field: &str, equal: fn(&Value, &Value) -> bool) -> bool {
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
+        return old == new;
+    };
+    let rest = |map: &Map<String, Value>| map.len() - usize::from(map.contains_key(field));
+    rest(old) == rest(new)
+        && old.iter().all(|(name, value)| match new.get(name) {
+            Some(other) if name == field => equal(value, other),
+            Some(other) => value == other,
+            // Books that lack a time are as good as those that have one; books that are gone are not.
+            None => name == field && equal(value, &Value::Null),
+        })
+        && (old.contains_key(field)
+            || new
+                .get(field)
+                .is_none_or(|value| equal(&Value::Null, value)))
 }
