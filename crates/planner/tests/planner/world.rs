@@ -135,7 +135,6 @@ impl World {
             };
             let spec = &mut set["spec"];
             match key {
-                "image" => spec["template"]["spec"]["containers"][0]["image"] = json!(value),
                 "unavailable" => {
                     spec["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = number();
                 }
@@ -143,13 +142,10 @@ impl World {
                 "ondelete" => spec["updateStrategy"]["type"] = json!("OnDelete"),
                 "minready" => spec["minReadySeconds"] = number(),
                 "history" => spec["revisionHistoryLimit"] = number(),
-                "select" => {
-                    let (key, value) = value.split_once(':').unwrap();
-                    spec["template"]["spec"]["nodeSelector"] = json!({key: value});
-                }
                 "selector" => spec["selector"] = json!({}),
-                "command" | "expr" | "orexpr" | "field" | "prefer" | "tolerates" | "hostnet"
-                | "nodename" | "note" | "label" | "hostport" => {
+                "image" | "select" | "cpu" | "critical" | "command" | "expr" | "orexpr"
+                | "field" | "prefer" | "tolerates" | "hostnet" | "nodename" | "note" | "label"
+                | "hostport" => {
                     template(&mut spec["template"], key, value);
                 }
                 "rolling" => spec["updateStrategy"] = json!({"type": "RollingUpdate"}),
@@ -161,14 +157,6 @@ impl World {
                     set["metadata"]["uid"] = json!(format!("set-{name}-{value}"));
                     set["metadata"]["generation"] = json!(0);
                     set["status"] = json!({});
-                }
-                "cpu" => {
-                    let requests = json!({"requests": {"cpu": value}});
-                    spec["template"]["spec"]["containers"][0]["resources"] = requests;
-                }
-                "critical" => {
-                    let class = json!("system-node-critical");
-                    spec["template"]["spec"]["priorityClassName"] = class;
                 }
                 "deleting" => set["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"),
                 "tg" => {
@@ -215,7 +203,7 @@ impl World {
                 "orphan" => owners = json!([]),
                 "unlabelled" => labels = json!({"app": set}),
                 "foreign" => {
-                    owners = json!([{"kind": "DaemonSet", "uid": "x", "controller": true}])
+                    owners = json!([{"kind": "DaemonSet", "uid": "x", "controller": true}]);
                 }
                 "mismatched" => labels["app"] = json!("else"),
                 "other" => template["spec"]["containers"][0]["image"] = json!("other"),
@@ -508,6 +496,12 @@ fn template(template: &mut Value, key: &str, value: &str) {
             }
             spec["tolerations"].as_array_mut().unwrap().push(toleration);
         }
+        "image" => spec["containers"][0]["image"] = json!(value),
+        "select" => spec["nodeSelector"] = json!({parts[0]: parts[1]}),
+        "cpu" => {
+            spec["containers"][0]["resources"] = json!({"requests": {"cpu": value}});
+        }
+        "critical" => spec["priorityClassName"] = json!("system-node-critical"),
         "hostnet" => spec["hostNetwork"] = json!(true),
         "hostport" => {
             let port = value.parse::<u16>().unwrap();
