@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Agent(AgentArgs),
     /// Pretend nodes that mark their pods running, against any Kubernetes API
     Hollow(HollowArgs),
+    /// Measure a control plane with pretend nodes: roll-out, joins, update, roll back, deletion
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, Args)]
@@ -183,6 +185,15 @@ pub(crate) struct HollowArgs {
     pub(crate) kubeconfig: PathBuf,
     #[command(flatten)]
     pub(crate) hollow: pandaemon_hollow::HollowArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// The cluster
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    pub(crate) kubeconfig: PathBuf,
+    #[command(flatten)]
+    pub(crate) bench: pandaemon_hollow::BenchArgs,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Runs the chosen subcommand.
 
 mod agent;
+mod bench;
 mod hollow;
 mod plane;
 mod server;
@@ -45,6 +46,7 @@ async fn run_command(command: Command) -> anyhow::Result<()> {
         Command::Server(args) => server::run(args, shutdown).await,
         Command::Agent(args) => agent::run(args, shutdown).await,
         Command::Hollow(args) => hollow::run(args, shutdown).await,
+        Command::Bench(args) => bench::run(args, shutdown).await,
     }
 }
 

@@ -11,6 +11,18 @@ pub struct HollowArgs {
     /// Number of nodes
     #[arg(long, value_name = "N", default_value = "1")]
     pub count: NonZeroU32,
+    /// How they behave
+    #[command(flatten)]
+    pub behaviour: Behaviour,
+    /// Delete the nodes at the end
+    #[arg(long)]
+    pub cleanup: bool,
+}
+
+/// How pretend nodes behave.
+#[derive(Debug, Clone, Args)]
+#[group(skip)]
+pub struct Behaviour {
     /// Nodes are named PREFIX-0, PREFIX-1, and so on
     #[arg(long, value_name = "PREFIX", default_value = "hollow", value_parser = prefix)]
     pub name_prefix: String,
@@ -22,21 +34,53 @@ pub struct HollowArgs {
         hide_default_value = true
     )]
     pub labels: Labels,
+    /// Processors of each node
+    #[arg(long, value_name = "QUANTITY", default_value = "32", value_parser = quantity)]
+    pub cpu: String,
+    /// Memory of each node
+    #[arg(long, value_name = "QUANTITY", default_value = "256Gi", value_parser = quantity)]
+    pub memory: String,
+    /// Pods that each node takes
+    #[arg(long, value_name = "N", default_value = "110")]
+    pub pods: u32,
     /// Time from a pod's arrival on its node until it runs
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub start_latency: Duration,
+    /// Up to so much more, evenly spread over the pods
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub start_jitter: Duration,
+    /// Time from a pod's deletion until it has ended; never longer than its own grace period
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub stop_latency: Duration,
     /// Share of the pods, from 0 to 1, that never get ready: their containers crash
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     pub failure_rate: f64,
-    /// How often each node renews its lease; 0 for never
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
-    pub lease_interval: Duration,
+    /// How often each node renews its lease; 0 for never; without it 10s, for more than 5,000 nodes longer
+    /// (500 renewals a second), but never more than 30s: after 40s a node counts as lost
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub lease_interval: Option<Duration>,
     /// Requests under way at the same time
     #[arg(long, value_name = "N", default_value = "64")]
     pub parallel: NonZeroU32,
-    /// Delete the nodes at the end
-    #[arg(long)]
-    pub cleanup: bool,
+}
+
+/// How often a kubelet renews its lease.
+const RENEWAL: Duration = Duration::from_secs(10);
+/// The longest interval that leaves a node time until it counts as lost.
+const RENEWAL_MAX: Duration = Duration::from_secs(30);
+/// Without a sign of life for so long a node counts as lost (`--node-monitor-grace-period`).
+pub(crate) const GRACE: Duration = Duration::from_secs(40);
+/// Renewals a second above which the interval gets longer.
+const RENEWALS_PER_SECOND: u32 = 500;
+
+impl Behaviour {
+    /// How often each of so many nodes renews its lease.
+    pub(crate) fn renewal(&self, count: u32) -> Duration {
+        self.lease_interval.unwrap_or_else(|| {
+            let wanted = Duration::from_secs(1) * count / RENEWALS_PER_SECOND;
+            wanted.clamp(RENEWAL, RENEWAL_MAX)
+        })
+    }
 }
 
 /// Labels as a person writes them: `key=value,key=value`.
@@ -70,6 +114,20 @@ fn prefix(text: &str) -> Result<String, String> {
     }
 }
 
+fn quantity(text: &str) -> Result<String, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number = digits.parse().is_ok_and(|number: f64| number >= 0.0);
+    let units = [
+        "", "m", "k", "M", "G", "T", "P", "Ki", "Mi", "Gi", "Ti", "Pi",
+    ];
+    let unit = text.strip_prefix(digits).unwrap_or_default();
+    if number && units.contains(&unit) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a quantity such as 500m, 4 or 16Gi".to_owned())
+    }
+}
+
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
@@ -78,7 +136,7 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 /// Reads `500ms`, `2s`, `1m30s`, or plain seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<u32>() {
         return Ok(Duration::from_secs(seconds.into()));
     }
@@ -129,5 +187,39 @@ mod tests {
         assert_eq!(share("0.25"), Ok(0.25));
         assert!(share("1.1").is_err() && share("NaN").is_err());
         assert!(prefix("edge").is_ok() && prefix("Edge").is_err() && prefix("-").is_err());
+    }
+
+    #[test]
+    fn quantities_are_checked() {
+        for good in ["4", "500m", "16Gi", "1.5"] {
+            assert_eq!(quantity(good), Ok(good.to_owned()));
+        }
+        for bad in ["", "Gi", "4X", "-1", "4 Gi"] {
+            quantity(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn many_nodes_renew_their_leases_less_often_but_in_time() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            behaviour: Behaviour,
+        }
+        let renewal = |words: &[&str], count| {
+            let line = <Line as clap::Parser>::parse_from(["x"].iter().chain(words));
+            line.behaviour.renewal(count).as_secs()
+        };
+        for (count, seconds) in [
+            (1, 10),
+            (5_000, 10),
+            (10_000, 20),
+            (15_000, 30),
+            (100_000, 30),
+        ] {
+            assert_eq!(renewal(&[], count), seconds, "{count}");
+        }
+        assert_eq!(renewal(&["--lease-interval", "200s"], 1), 200);
+        assert_eq!(renewal(&["--lease-interval", "0"], 1), 0);
     }
 }

@@ -1,10 +1,235 @@
-//! Listing and watching with objects of our own: only the fields that are needed are read.
+//! Follows a collection: a list, then a watch that is resumed where it ended, with objects of our own, so that
+//! only the fields that are needed are read. What is behind is sent in batches to a bounded queue.
 
-use futures::{StreamExt as _, stream::BoxStream};
-use kube::{Client, core::WatchEvent};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use kube::{Client, client, core::Status};
 use serde::{Deserialize, de::DeserializeOwned};
+use tokio::{sync::mpsc, time::sleep};
 
-use crate::api::get;
+use crate::api;
+
+/// Batches that may wait for their reader.
+pub(crate) const QUEUE: usize = 256;
+/// Objects of one page of a list.
+const PAGE: usize = 1000;
+/// First and longest wait before a lost server is asked again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// What can be followed.
+pub(crate) trait Object: DeserializeOwned + Send + 'static {
+    /// Its resource version.
+    fn version(&self) -> &str;
+
+    /// Whether a line of the watch is of interest; what is not is never parsed.
+    fn concerns(_line: &[u8]) -> bool {
+        true
+    }
+}
+
+/// What happened to the collection.
+#[derive(Debug)]
+pub(crate) enum Change<T> {
+    /// These are all objects there are.
+    All(Vec<T>),
+    /// It was added or changed.
+    Put(T),
+    /// It was deleted; this is its last state.
+    Gone(T),
+}
+
+/// What is followed.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// Path with a query; ends in `?` or `&`.
+    pub(crate) path: String,
+    /// Only what happens from now on, without a list of what is there.
+    pub(crate) from_now: bool,
+}
+
+/// Follows for ever; ends when nobody reads any more.
+pub(crate) async fn follow<T: Object>(
+    client: Client,
+    source: Source,
+    out: mpsc::Sender<Vec<Change<T>>>,
+) {
+    let mut wait = BACKOFF.0;
+    let mut from_now = source.from_now;
+    while !out.is_closed() {
+        let mut follower = Follower {
+            client: &client,
+            path: &source.path,
+            version: String::new(),
+            out: &out,
+        };
+        match follower.list_and_watch(from_now).await {
+            // The history that the watch needs is gone.
+            Ok(()) => wait = BACKOFF.0,
+            Err(error) => {
+                let path = &source.path;
+                tracing::warn!(path, %error, "lost sight; listing again");
+                wait = (wait * 2).min(BACKOFF.1);
+            }
+        }
+        // What was missed has to be listed now.
+        from_now &= follower.version.is_empty();
+        sleep(wait).await;
+    }
+}
+
+struct Follower<'a, T> {
+    client: &'a Client,
+    path: &'a str,
+    version: String,
+    out: &'a mpsc::Sender<Vec<Change<T>>>,
+}
+
+impl<T: Object> Follower<'_, T> {
+    /// Returns when a list is needed again, or nobody reads any more.
+    async fn list_and_watch(&mut self, from_now: bool) -> kube::Result<()> {
+        if from_now {
+            let path = format!("{}limit=1", self.path);
+            let list: List<T> = api::get(self.client, &path).await?;
+            self.version = list.metadata.resource_version;
+        } else {
+            let (all, version) = list(self.client, self.path).await?;
+            self.version = version;
+            if self.out.send(vec![Change::All(all)]).await.is_err() {
+                return Ok(());
+            }
+        }
+        let mut failures = 0;
+        loop {
+            match self.watch().await {
+                Ok(true) => failures = 0,
+                Ok(false) => return Ok(()),
+                Err(error) if api::code(&error) == Some(410) => return Ok(()),
+                // A server that starts again has kept its history.
+                Err(error) if failures < 5 => {
+                    tracing::debug!(path = self.path, %error, "the watch broke off; resuming");
+                    failures += 1;
+                    sleep(BACKOFF.0 * 2_u32.pow(failures)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One watch request. Returns whether another one may follow where it ended.
+    async fn watch(&mut self) -> kube::Result<bool> {
+        let query = "watch=true&allowWatchBookmarks=true&timeoutSeconds=290&resourceVersion";
+        let path = format!("{}{query}={}", self.path, self.version);
+        let mut lines = Lines::new(api::stream(self.client, &path).await?);
+        let mut skipped = Bytes::new();
+        let ended = loop {
+            let lines = match lines.next().await {
+                Ok(Some(lines)) => lines,
+                Ok(None) => break Ok(true),
+                Err(error) => break Err(error),
+            };
+            match self.take(&lines, &mut skipped) {
+                Ok(Some(changes)) if changes.is_empty() => (),
+                Ok(Some(changes)) => {
+                    if self.out.send(changes).await.is_err() {
+                        break Ok(false);
+                    }
+                }
+                Ok(None) => break Ok(false),
+                Err(error) => break Err(error),
+            }
+        };
+        self.note_skipped(&skipped);
+        ended
+    }
+
+    /// The changes that some lines tell of; none if the watch must be given up.
+    fn take(&mut self, lines: &Bytes, skipped: &mut Bytes) -> kube::Result<Option<Vec<Change<T>>>> {
+        let mut changes = Vec::new();
+        for line in lines
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            if !T::concerns(line) && !is_special(line) {
+                *skipped = lines.slice_ref(line);
+                continue;
+            }
+            *skipped = Bytes::new();
+            let event: Event<T> = serde_json::from_slice(line).map_err(kube::Error::SerdeError)?;
+            let change = match event {
+                Event::Added(object) | Event::Modified(object) => Change::Put(object),
+                Event::Deleted(object) => Change::Gone(object),
+                Event::Bookmark(mark) => {
+                    self.version = mark.metadata.resource_version;
+                    continue;
+                }
+                Event::Error(status) => {
+                    tracing::debug!(code = status.code, message = status.message, "watch ended");
+                    return Ok(None);
+                }
+            };
+            let (Change::Put(object) | Change::Gone(object)) = &change else {
+                continue;
+            };
+            self.version.clear();
+            self.version.push_str(object.version());
+            changes.push(change);
+        }
+        Ok(Some(changes))
+    }
+
+    /// The last line that was not parsed says from where to resume.
+    fn note_skipped(&mut self, line: &[u8]) {
+        if let Ok(Event::Added(mark) | Event::Modified(mark) | Event::Deleted(mark)) =
+            serde_json::from_slice::<Event<Mark>>(line)
+        {
+            self.version = mark.metadata.resource_version;
+        }
+    }
+}
+
+/// Bookmarks and errors have to be parsed whatever they hold.
+fn is_special(line: &[u8]) -> bool {
+    let start = line.get(..24).unwrap_or(line);
+    contains(start, b"BOOKMARK") || contains(start, b"ERROR")
+}
+
+/// Whether some bytes occur in others.
+pub(crate) fn contains(text: &[u8], part: &[u8]) -> bool {
+    let Some((first, rest)) = part.split_first() else {
+        return true;
+    };
+    let mut text = text;
+    while let Some(at) = text.iter().position(|byte| byte == first) {
+        text = text.get(at + 1..).unwrap_or_default();
+        if text.starts_with(rest) {
+            return true;
+        }
+    }
+    false
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
+enum Event<T> {
+    Added(T),
+    Modified(T),
+    Deleted(T),
+    Bookmark(Mark),
+    Error(Box<Status>),
+}
+
+#[derive(Deserialize)]
+struct Mark {
+    metadata: MarkMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MarkMetadata {
+    resource_version: String,
+}
 
 #[derive(Deserialize)]
 struct List<T> {
@@ -22,9 +247,6 @@ struct ListMetadata {
     more: String,
 }
 
-/// Events of one watch request.
-pub(crate) type Events<T> = BoxStream<'static, kube::Result<WatchEvent<T>>>;
-
 /// All objects, page by page, and the version from which to watch. `path` ends in `?` or `&`.
 pub(crate) async fn list<T: DeserializeOwned>(
     client: &Client,
@@ -32,9 +254,8 @@ pub(crate) async fn list<T: DeserializeOwned>(
 ) -> kube::Result<(Vec<T>, String)> {
     let (mut all, mut more) = (Vec::new(), String::new());
     loop {
-        let page: List<T> = client
-            .request(get(&format!("{path}limit=1000&continue={more}"))?)
-            .await?;
+        let page: List<T> =
+            api::get(client, &format!("{path}limit={PAGE}&continue={more}")).await?;
         all.extend(page.items);
         if page.metadata.more.is_empty() {
             return Ok((all, page.metadata.resource_version));
@@ -48,15 +269,69 @@ pub(crate) async fn list<T: DeserializeOwned>(
     }
 }
 
-/// The changes after a version.
-pub(crate) async fn watch<T: DeserializeOwned + Clone + Send + 'static>(
-    client: &Client,
-    path: &str,
-    version: &str,
-) -> kube::Result<Events<T>> {
-    let query = "watch=true&allowWatchBookmarks=true&timeoutSeconds=290&resourceVersion";
-    Ok(client
-        .request_events::<T>(get(&format!("{path}{query}={version}"))?)
-        .await?
-        .boxed())
+/// Cuts a body into whole lines, many at a time.
+struct Lines {
+    body: client::Body,
+    begun: BytesMut,
+}
+
+impl Lines {
+    fn new(body: client::Body) -> Self {
+        let begun = BytesMut::new();
+        Self { body, begun }
+    }
+
+    /// One or more whole lines; none at the end.
+    async fn next(&mut self) -> kube::Result<Option<Bytes>> {
+        while let Some(frame) = self.body.frame().await {
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            if let Some(lines) = self.push(data) {
+                return Ok(Some(lines));
+            }
+        }
+        Ok(None)
+    }
+
+    fn push(&mut self, mut data: Bytes) -> Option<Bytes> {
+        let Some(end) = data.iter().rposition(|byte| *byte == b'\n') else {
+            self.begun.extend_from_slice(&data);
+            return None;
+        };
+        let rest = data.split_off(end + 1);
+        let lines = if self.begun.is_empty() {
+            data
+        } else {
+            self.begun.extend_from_slice(&data);
+            self.begun.split().freeze()
+        };
+        self.begun.extend_from_slice(&rest);
+        Some(lines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_cut_into_lines() {
+        let mut lines = Lines::new(client::Body::empty());
+        let mut push = |text: &'static str| {
+            let lines = lines.push(Bytes::from_static(text.as_bytes()));
+            lines.map(|lines| String::from_utf8(lines.to_vec()).unwrap())
+        };
+        assert_eq!(push("a\n").as_deref(), Some("a\n"));
+        assert_eq!(push("b"), None);
+        assert_eq!(push("c"), None);
+        assert_eq!(push("d\ne\nf").as_deref(), Some("bcd\ne\n"));
+        assert_eq!(push("\n").as_deref(), Some("f\n"));
+    }
+
+    #[test]
+    fn parts_are_found() {
+        assert!(contains(b"abcabd", b"abd") && contains(b"x", b"") && contains(b"aab", b"ab"));
+        assert!(!contains(b"abcab", b"abd") && !contains(b"", b"a"));
+    }
 }

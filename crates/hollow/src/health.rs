@@ -1,18 +1,16 @@
 //! Keeps the nodes ready: a node that the control plane gave up (its leases came late, or the fleet was
 //! stopped for a while) reports itself ready again, as a kubelet does.
 
-use std::time::Duration;
-
 use futures::{StreamExt as _, stream};
 use http::Method;
 use jiff::Timestamp;
-use kube::{Client, core::WatchEvent};
+use kube::Client;
 use serde::Deserialize;
-use tokio::time::sleep;
+use tokio::sync::mpsc;
 
 use crate::{
     api::{self, Body},
-    follow::{self, Events},
+    follow::{self, Change, Source, contains, follow},
     node::Fleet,
 };
 
@@ -46,6 +44,17 @@ struct Condition {
     status: Box<str>,
 }
 
+impl follow::Object for Node {
+    fn version(&self) -> &str {
+        &self.metadata.resource_version
+    }
+
+    /// Most of what nodes do is none of our business, and there are many.
+    fn concerns(line: &[u8]) -> bool {
+        contains(line, b"\"Unknown\"") || !contains(line, b"\"KubeletReady\"")
+    }
+}
+
 impl Node {
     /// A condition that only the control plane can have set: nodes of this fleet never report it.
     fn is_given_up(&self) -> bool {
@@ -63,53 +72,26 @@ impl Node {
 
 /// Watches for ever.
 pub(crate) async fn run(client: Client, fleet: &Fleet, parallel: usize) {
-    loop {
-        if let Err(error) = list_and_watch(&client, fleet, parallel).await {
-            tracing::warn!(%error, "lost sight of the nodes; listing them again");
+    let (send, mut changes) = mpsc::channel(follow::QUEUE);
+    // What registers is ready, so that what is there already needs no look.
+    let source = Source {
+        path: NODES.to_owned(),
+        from_now: true,
+    };
+    let following = follow::<Node>(client.clone(), source, send);
+    let healing = async {
+        let mut batches = Vec::new();
+        // What has arrived is taken together, so that many nodes are healed at the same time.
+        while changes.recv_many(&mut batches, follow::QUEUE).await > 0 {
+            let nodes = batches.drain(..).flatten().flat_map(|change| match change {
+                Change::All(nodes) => nodes,
+                Change::Put(node) => vec![node],
+                Change::Gone(_) => Vec::new(),
+            });
+            heal(&client, fleet, parallel, nodes.collect()).await;
         }
-        sleep(Duration::from_secs(1)).await;
-    }
-}
-
-async fn list_and_watch(client: &Client, fleet: &Fleet, parallel: usize) -> kube::Result<()> {
-    let (nodes, mut version) = follow::list(client, NODES).await?;
-    heal(client, fleet, parallel, nodes).await;
-    loop {
-        let events = follow::watch(client, NODES, &version).await?;
-        if !serve(client, fleet, parallel, events, &mut version).await? {
-            return Ok(());
-        }
-    }
-}
-
-/// Serves one watch request. Returns whether another one may follow where it ended.
-async fn serve(
-    client: &Client,
-    fleet: &Fleet,
-    parallel: usize,
-    events: Events<Node>,
-    version: &mut String,
-) -> kube::Result<bool> {
-    // What has arrived is taken together, so that many nodes are healed at the same time.
-    let mut events = events.ready_chunks(1000);
-    while let Some(chunk) = events.next().await {
-        let mut nodes = Vec::new();
-        for event in chunk {
-            match event? {
-                WatchEvent::Added(node) | WatchEvent::Modified(node) => {
-                    version.replace_range(.., &node.metadata.resource_version);
-                    nodes.push(node);
-                }
-                WatchEvent::Deleted(node) => {
-                    version.replace_range(.., &node.metadata.resource_version);
-                }
-                WatchEvent::Bookmark(bookmark) => *version = bookmark.metadata.resource_version,
-                WatchEvent::Error(_) => return Ok(false),
-            }
-        }
-        heal(client, fleet, parallel, nodes).await;
-    }
-    Ok(true)
+    };
+    futures::join!(following, healing);
 }
 
 async fn heal(client: &Client, fleet: &Fleet, parallel: usize, nodes: Vec<Node>) {
@@ -120,7 +102,7 @@ async fn heal(client: &Client, fleet: &Fleet, parallel: usize, nodes: Vec<Node>)
             let (_, status) = fleet.adoption(index, Timestamp::now());
             let path = format!("/api/v1/nodes/{}/status", fleet.name(index));
             let body = Body::StrategicPatch;
-            if let Err(error) = api::tell(client, Method::PATCH, &path, body, &status).await {
+            if let Err(error) = api::tell(client, Method::PATCH, &path, body, status).await {
                 tracing::warn!(node = fleet.name(index), %error, "cannot report the node ready");
             }
         })

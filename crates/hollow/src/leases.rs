@@ -102,7 +102,7 @@ async fn renew(
     let now = Timestamp::now();
     if !made.load(Ordering::Relaxed) {
         let lease = fleet.lease(index, uid, now);
-        let created = api::tell(client, Method::POST, LEASES, Body::Json, &lease).await;
+        let created = api::tell(client, Method::POST, LEASES, Body::Json, lease).await;
         match created {
             Err(error) if api::code(&error) == Some(409) => (),
             result => {
@@ -112,14 +112,7 @@ async fn renew(
         }
     }
     let path = format!("{LEASES}/{}", fleet.name(index));
-    let renewed = api::tell(
-        client,
-        Method::PATCH,
-        &path,
-        Body::MergePatch,
-        &renewal(now),
-    )
-    .await;
+    let renewed = api::tell(client, Method::PATCH, &path, Body::MergePatch, renewal(now)).await;
     made.store(renewed.is_ok(), Ordering::Relaxed);
     renewed
 }

@@ -6,6 +6,8 @@
 
 mod api;
 mod args;
+mod bench;
+mod crew;
 mod follow;
 mod health;
 mod leases;
@@ -14,95 +16,80 @@ mod node;
 mod pod;
 mod pods;
 mod register;
+mod template;
 
 use std::{
     io::Write as _,
-    sync::{Arc, OnceLock, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
 use kube::Client;
-use pandaemon_runtime::{Shutdown, spawn};
+use pandaemon_runtime::Shutdown;
 
-pub use args::{HollowArgs, Labels};
+pub use args::{Behaviour, HollowArgs, Labels};
+pub use bench::{BenchArgs, bench};
 
-use self::{machine::Machine, node::Fleet, pods::Counts, register::Uids};
+use self::{crew::Crew, node::Fleet};
 
 /// Runs the nodes until a stop is asked for. They stay registered unless `cleanup` is set.
 ///
 /// # Errors
 /// When the nodes cannot be registered.
 pub async fn run(client: Client, args: HollowArgs, shutdown: Shutdown) -> anyhow::Result<()> {
-    let parallel = usize::try_from(args.parallel.get())?;
-    let fleet = Arc::new(fleet(&args));
-    let uids: Uids = (0..fleet.count).map(|_| OnceLock::new()).collect();
-    let counts = Arc::new(Counts::default());
-    let machine = Machine::new(Arc::clone(&fleet), args.start_latency, args.failure_rate);
+    let fleet = Arc::new(Fleet::new(&args.behaviour, args.count.get(), &[]));
+    if let Some(warning) = lease_warning(fleet.count, fleet.lease_interval) {
+        say(&warning);
+    }
     // Everything stops before the nodes are deleted.
     let work = shutdown.child();
-    let tasks = [
-        spawn("hollow-pods", {
-            let (client, work, counts) = (client.clone(), work.clone(), Arc::clone(&counts));
-            async move {
-                work.guard(pods::run(client, machine, parallel, counts))
-                    .await
-            }
-        }),
-        spawn("hollow-health", {
-            let (client, work, fleet) = (client.clone(), work.clone(), Arc::clone(&fleet));
-            async move { work.guard(health::run(client, &fleet, parallel)).await }
-        }),
-        spawn("hollow-leases", {
-            let (client, work, uids) = (client.clone(), work.clone(), Arc::clone(&uids));
-            let fleet = Arc::clone(&fleet);
-            async move {
-                work.guard(leases::run(client, &fleet, uids, parallel))
-                    .await
-            }
-        }),
-    ];
-    let registered = shutdown.guard(join(&client, &fleet, &uids, parallel)).await;
+    let mut crew = Crew::start(client, &args.behaviour, fleet, None, &work);
+    let registered = shutdown.guard(join(&crew)).await;
     if let Some(Ok(())) = registered {
         shutdown.triggered().await;
     }
     work.trigger();
-    futures::future::join_all(tasks).await;
-    let (started, finished) = (&counts.started, &counts.finished);
-    let (started, finished) = (
-        started.load(Ordering::Relaxed),
-        finished.load(Ordering::Relaxed),
-    );
+    crew.ended().await;
+    let (started, finished) = crew.counts();
+    let mut summary = format!("{started} pods started, {finished} finished");
     if args.cleanup {
-        let deleted = register::delete(&client, &fleet, parallel).await;
-        say(&format!(
-            "{started} pods started, {finished} finished, {deleted} nodes deleted"
-        ));
-    } else {
-        say(&format!("{started} pods started, {finished} finished"));
+        let deleted = crew.delete(0..crew.fleet().count, || ()).await;
+        summary = format!("{summary}, {deleted} nodes deleted");
     }
+    say(&summary);
     registered.unwrap_or(Ok(()))
 }
 
-fn fleet(args: &HollowArgs) -> Fleet {
-    Fleet {
-        prefix: args.name_prefix.clone(),
-        count: args.count.get(),
-        labels: args.labels.0.clone(),
-        lease_interval: args.lease_interval,
+/// What a person should know of the leases before it surprises.
+fn lease_warning(count: u32, interval: Duration) -> Option<String> {
+    let seconds = interval.as_secs_f64();
+    if interval.is_zero() {
+        Some("leases are not renewed: the nodes count as lost after 40 s".to_owned())
+    } else if interval >= args::GRACE {
+        Some(format!(
+            "leases are renewed every {seconds} s: nodes count as lost after 40 s unless the control plane is more patient"
+        ))
+    } else {
+        let rate = f64::from(count) / seconds;
+        (rate > 1000.0).then(|| {
+            format!(
+                "leases are renewed every {seconds} s: {rate:.0} writes a second for {count} nodes"
+            )
+        })
     }
 }
 
 /// Registers the nodes with a progress bar (on a terminal), and says how it went.
-async fn join(client: &Client, fleet: &Fleet, uids: &Uids, parallel: usize) -> anyhow::Result<()> {
-    let start = Instant::now();
-    let bar = ProgressBar::new(fleet.count.into());
+async fn join(crew: &Crew) -> anyhow::Result<()> {
+    let (start, count) = (Instant::now(), crew.fleet().count);
+    let bar = ProgressBar::new(count.into());
     let style = ProgressStyle::with_template("registering nodes {bar:40} {pos}/{len} {per_sec}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let registered = register::register(client, fleet, uids, parallel, || bar.inc(1)).await;
+    let registered = crew.register(0..count, || bar.inc(1)).await;
     bar.finish_and_clear();
     registered?;
-    say(&registration(fleet.count, start.elapsed()));
+    say(&registration(count, start.elapsed()));
     Ok(())
 }
 
@@ -129,5 +116,15 @@ mod tests {
         let line = registration(1000, Duration::from_millis(250));
         assert_eq!(line, "1000 nodes registered in 0.25 s (4000/s)");
         assert!(registration(1, Duration::from_secs(1)).starts_with("1 node registered"));
+    }
+
+    #[test]
+    fn what_leases_cost_or_do_not_achieve_is_said() {
+        let warning = |count, seconds| lease_warning(count, Duration::from_secs(seconds));
+        assert_eq!(warning(5_000, 10), None);
+        let many = "leases are renewed every 30 s: 3333 writes a second for 100000 nodes";
+        assert_eq!(warning(100_000, 30).as_deref(), Some(many));
+        assert!(warning(1, 60).unwrap().contains("count as lost"));
+        assert!(warning(1, 0).unwrap().contains("not renewed"));
     }
 }

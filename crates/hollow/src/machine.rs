@@ -9,10 +9,13 @@ use std::{
 };
 
 use crate::{
+    args::Behaviour,
     node::Fleet,
-    pod::{Pod, crashes},
+    pod::{Pod, Run, crashes, share_of},
 };
 
+/// Time from the first failed pull of an image until the node says that it waits with the next.
+const PULL_AGAIN: Duration = Duration::from_secs(10);
 /// First and longest wait before an action is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
@@ -23,6 +26,8 @@ type Uid = Arc<str>;
 pub(crate) enum Doing {
     /// Report that its containers were started.
     Start,
+    /// Report that pulling an image failed again.
+    PullAgain,
     /// Report that nothing of it runs any more: delete it without grace.
     Finish,
 }
@@ -33,18 +38,13 @@ pub(crate) struct Action {
     pub(crate) uid: Uid,
     pub(crate) namespace: Arc<str>,
     pub(crate) name: Arc<str>,
-    pub(crate) node: u32,
     pub(crate) task: Task,
 }
 
 /// A [`Doing`] with what it needs.
 #[derive(Debug, Clone)]
 pub(crate) enum Task {
-    Start {
-        pod: Arc<Pod>,
-        crash: bool,
-        restarts: u32,
-    },
+    Start { pod: Arc<Pod>, run: Run },
     Finish,
 }
 
@@ -74,12 +74,42 @@ struct Slot {
     deleting: bool,
 }
 
+/// How long what takes, and how often it fails.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Temper {
+    start_latency: Duration,
+    start_jitter: Duration,
+    stop_latency: Duration,
+    failure_rate: f64,
+}
+
+impl From<&Behaviour> for Temper {
+    fn from(behaviour: &Behaviour) -> Self {
+        Self {
+            start_latency: behaviour.start_latency,
+            start_jitter: behaviour.start_jitter,
+            stop_latency: behaviour.stop_latency,
+            failure_rate: behaviour.failure_rate,
+        }
+    }
+}
+
+impl Temper {
+    fn start(&self, uid: &str) -> Duration {
+        self.start_latency + self.start_jitter.mul_f64(share_of(uid))
+    }
+
+    fn stop(&self, pod: &Pod) -> Duration {
+        let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(30);
+        self.stop_latency.min(Duration::from_secs(grace))
+    }
+}
+
 /// All pods of the fleet.
 #[derive(Debug)]
 pub(crate) struct Machine {
     fleet: Arc<Fleet>,
-    start_latency: Duration,
-    failure_rate: f64,
+    temper: Temper,
     slots: BTreeMap<Uid, Slot>,
     namespaces: BTreeSet<Arc<str>>,
     ready: VecDeque<Uid>,
@@ -87,13 +117,12 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(fleet: Arc<Fleet>, start_latency: Duration, failure_rate: f64) -> Self {
+    pub(crate) fn new(fleet: Arc<Fleet>, temper: Temper) -> Self {
         let (slots, namespaces) = (BTreeMap::new(), BTreeSet::new());
         let (ready, timers) = (VecDeque::new(), BinaryHeap::new());
         Self {
             fleet,
-            start_latency,
-            failure_rate,
+            temper,
             slots,
             namespaces,
             ready,
@@ -129,7 +158,7 @@ impl Machine {
         let Some(slot) = self.slots.get_mut(&uid) else {
             return;
         };
-        if let Some(delay) = slot.observe(pod, new, self.start_latency) {
+        if let Some(delay) = slot.observe(pod, new, self.temper) {
             self.schedule(now, delay, uid);
         }
     }
@@ -161,14 +190,13 @@ impl Machine {
             let Some(slot) = self.slots.get_mut(&uid) else {
                 continue;
             };
-            let crash = crashes(&uid, self.failure_rate);
+            let crash = crashes(&uid, self.temper.failure_rate);
             if let Some(task) = slot.begin(crash) {
                 let (namespace, name) = (slot.namespace.clone(), slot.name.clone());
                 return Some(Action {
                     uid,
                     namespace,
                     name,
-                    node: slot.node,
                     task,
                 });
             }
@@ -194,7 +222,9 @@ impl Machine {
             Outcome::Done => {
                 slot.attempts = 0;
                 if acted == slot.want.map(|want| (want, slot.fingerprint)) {
-                    (slot.want, slot.pod) = (None, None);
+                    if slot.after() {
+                        self.schedule(now, PULL_AGAIN, Uid::clone(uid));
+                    }
                 } else if slot.want.is_some() {
                     self.schedule(now, Duration::ZERO, Uid::clone(uid));
                 }
@@ -241,7 +271,7 @@ impl Machine {
 
 impl Slot {
     /// Takes note of a pod as it is now. Returns after which time something is to be done for it.
-    fn observe(&mut self, pod: Pod, new: bool, start_latency: Duration) -> Option<Duration> {
+    fn observe(&mut self, pod: Pod, new: bool, temper: Temper) -> Option<Duration> {
         if pod.metadata.deletion_timestamp.is_some() {
             let first = !std::mem::replace(&mut self.deleting, true);
             self.pod = None;
@@ -250,7 +280,7 @@ impl Slot {
             } else {
                 self.want
             };
-            return first.then_some(Duration::ZERO);
+            return first.then(|| temper.stop(&pod));
         }
         let fingerprint = pod.fingerprint();
         if pod.is_over() || fingerprint == self.fingerprint {
@@ -261,26 +291,40 @@ impl Slot {
             return None;
         }
         self.restarts += u32::from(!new);
+        let delay = temper.start(&pod.metadata.uid);
         self.pod = Some(Arc::new(pod));
         self.want = Some(Doing::Start);
-        Some(start_latency)
+        Some(delay)
     }
 
     fn begin(&mut self, crash: bool) -> Option<Task> {
         let want = self.want.filter(|_| self.acting.is_none())?;
         let task = match want {
             Doing::Finish => Task::Finish,
-            Doing::Start => {
+            Doing::Start | Doing::PullAgain => {
                 let pod = Arc::clone(self.pod.as_ref()?);
-                Task::Start {
-                    pod,
+                let run = Run {
+                    node: self.node,
                     crash,
                     restarts: self.restarts,
-                }
+                    pulled_before: want == Doing::PullAgain,
+                };
+                Task::Start { pod, run }
             }
         };
         self.acting = Some((want, self.fingerprint));
         Some(task)
+    }
+
+    /// What was wanted is done. Returns whether a failed pull is to be reported again.
+    fn after(&mut self) -> bool {
+        let waits = self.want == Some(Doing::Start)
+            && self.pod.as_ref().is_some_and(|pod| pod.lacks_image());
+        self.want = waits.then_some(Doing::PullAgain);
+        if !waits {
+            self.pod = None;
+        }
+        waits
     }
 }
 
@@ -289,20 +333,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::node::tests::fleet;
 
     const fn ms(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)
     }
 
     fn machine(start_latency: Duration) -> Machine {
-        let (labels, lease_interval) = (BTreeMap::new(), ms(10_000));
-        let fleet = Fleet {
-            prefix: "hollow".to_owned(),
-            count: 3,
-            labels,
-            lease_interval,
+        let temper = Temper {
+            start_latency,
+            start_jitter: ms(0),
+            stop_latency: ms(0),
+            failure_rate: 0.0,
         };
-        Machine::new(Arc::new(fleet), start_latency, 0.0)
+        Machine::new(Arc::new(fleet(3, &[])), temper)
     }
 
     /// A pod in words: uid, node, image, and whether it is being deleted.
@@ -318,7 +362,7 @@ mod tests {
             json!({})
         };
         let metadata = json!({"name": format!("pod-{uid}"), "namespace": "d", "uid": uid,
-                              "deletionTimestamp": deleted});
+                              "deletionTimestamp": deleted, "deletionGracePeriodSeconds": 2});
         let spec = json!({"nodeName": node, "containers": [{"name": "c", "image": image}]});
         serde_json::from_value(json!({"metadata": metadata, "spec": spec, "status": status}))
             .unwrap()
@@ -328,7 +372,8 @@ mod tests {
         machine
             .next(now)
             .map_or_else(String::new, |action| match action.task {
-                Task::Start { restarts, .. } => format!("start {} {restarts}", action.uid),
+                Task::Start { run, .. } if run.pulled_before => format!("pull {}", action.uid),
+                Task::Start { run, .. } => format!("start {} {}", action.uid, run.restarts),
                 Task::Finish => format!("finish {}", action.uid),
             })
     }
@@ -478,5 +523,51 @@ mod tests {
              list b hollow-1 img",
         );
         assert_eq!(machine.len(), 1);
+    }
+
+    #[test]
+    fn a_missing_image_is_reported_again_until_there_is_another() {
+        script(
+            &mut machine(ms(0)),
+            "seen a hollow-0 non-existent
+             = start a 0
+             done a
+             =
+             at 9999
+             =
+             at 10000
+             = pull a
+             done a
+             at 90000
+             =
+             seen a hollow-0 img
+             = start a 1
+             done a
+             =",
+        );
+    }
+
+    #[test]
+    fn an_end_takes_its_time_but_no_longer_than_the_grace() {
+        for (stop_latency, ends) in [(500, "500"), (9000, "2000")] {
+            let mut machine = machine(ms(0));
+            machine.temper.stop_latency = ms(stop_latency);
+            let text = format!(
+                "seen a hollow-0 img running deleted\n =\n at {}\n =\n at {ends}\n = finish a",
+                ends.parse::<u64>().unwrap() - 1
+            );
+            script(&mut machine, &text);
+        }
+    }
+
+    #[test]
+    fn starts_are_spread_over_the_jitter() {
+        let mut temper = machine(ms(100)).temper;
+        temper.start_jitter = ms(1000);
+        let starts: Vec<_> = (0..100)
+            .map(|i| temper.start(&format!("uid-{i}")))
+            .collect();
+        let (least, most) = (starts.iter().min().unwrap(), starts.iter().max().unwrap());
+        assert!(*least >= ms(100) && *least < ms(200) && *most <= ms(1100) && *most > ms(1000));
     }
 }

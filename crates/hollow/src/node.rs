@@ -5,16 +5,55 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::{args::Behaviour, template::Template};
+
 /// What all nodes have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Fleet {
     pub(crate) prefix: String,
     pub(crate) count: u32,
-    pub(crate) labels: BTreeMap<String, String>,
     pub(crate) lease_interval: Duration,
+    templates: Templates,
 }
 
+/// The objects of one node with places for what is different in another.
+#[derive(Debug, Clone)]
+struct Templates {
+    node: Template<3>,
+    labels: Template<3>,
+    status: Template<3>,
+    lease: Template<3>,
+}
+
+/// Places in the templates of nodes.
+const NODE: [&str; 3] = ["@name@", "@address@", "@now@"];
+/// Places in the template of leases.
+const LEASE: [&str; 3] = ["@name@", "@uid@", "@now@"];
+
 impl Fleet {
+    /// Nodes with further labels beside those that a person asked for.
+    pub(crate) fn new(behaviour: &Behaviour, count: u32, more: &[(&str, &str)]) -> Self {
+        let mut labels = behaviour.labels.0.clone();
+        labels.extend(
+            more.iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+        );
+        let lease_interval = behaviour.renewal(count);
+        let (labels, status) = (node_labels(&labels), status(behaviour));
+        let templates = Templates {
+            node: Template::new(&node(&labels, &status), NODE),
+            labels: Template::new(&json!({"metadata": {"labels": labels}}), NODE),
+            status: Template::new(&json!({"status": status}), NODE),
+            lease: Template::new(&lease(lease_interval), LEASE),
+        };
+        Self {
+            prefix: behaviour.name_prefix.clone(),
+            count,
+            lease_interval,
+            templates,
+        }
+    }
+
     pub(crate) fn name(&self, index: u32) -> String {
         format!("{}-{index}", self.prefix)
     }
@@ -27,62 +66,69 @@ impl Fleet {
     }
 
     /// The node object as a kubelet would create it.
-    pub(crate) fn node(&self, index: u32, now: Timestamp) -> Value {
-        let name = self.name(index);
-        let mut status = status(index, &name, now);
-        status["nodeInfo"] = json!({
-            "architecture": "amd64", "bootID": "", "containerRuntimeVersion": "hollow://1",
-            "kernelVersion": "hollow", "kubeProxyVersion": "", "kubeletVersion": "v1.33.0-hollow",
-            "machineID": "", "operatingSystem": "linux", "osImage": "hollow", "systemUUID": "",
-        });
-        json!({
-            "apiVersion": "v1", "kind": "Node",
-            "metadata": {"name": name, "labels": self.node_labels(&name)},
-            "spec": {}, "status": status,
-        })
+    pub(crate) fn node(&self, index: u32, now: Timestamp) -> Vec<u8> {
+        self.fill(&self.templates.node, index, now)
     }
 
     /// What makes an existing node one of this fleet again: its labels, and its status.
-    pub(crate) fn adoption(&self, index: u32, now: Timestamp) -> (Value, Value) {
-        let name = self.name(index);
-        let labels = json!({"metadata": {"labels": self.node_labels(&name)}});
-        (labels, json!({"status": status(index, &name, now)}))
+    pub(crate) fn adoption(&self, index: u32, now: Timestamp) -> (Vec<u8>, Vec<u8>) {
+        let fill = |template| self.fill(template, index, now);
+        (fill(&self.templates.labels), fill(&self.templates.status))
     }
 
-    fn node_labels(&self, name: &str) -> BTreeMap<&str, String> {
-        let own = [
-            ("kubernetes.io/arch", "amd64"),
-            ("kubernetes.io/hostname", name),
-            ("kubernetes.io/os", "linux"),
-        ];
-        let given = self
-            .labels
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.clone()));
-        own.into_iter()
-            .map(|(key, value)| (key, value.to_owned()))
-            .chain(given)
-            .collect()
+    fn fill(&self, template: &Template<3>, index: u32, now: Timestamp) -> Vec<u8> {
+        let (name, address) = (self.name(index), node_ip(index).to_string());
+        template.fill([&name, &address, &seconds(now)])
     }
 
     /// The lease as a kubelet would create it, owned by its node.
-    pub(crate) fn lease(&self, index: u32, uid: &str, now: Timestamp) -> Value {
-        let name = self.name(index);
-        let seconds = (self.lease_interval * 4).as_secs().max(1);
-        json!({
-            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": {"name": name, "namespace": "kube-node-lease", "ownerReferences": [
-                {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid},
-            ]},
-            "spec": {"holderIdentity": name, "leaseDurationSeconds": seconds,
-                     "renewTime": micro(now)},
-        })
+    pub(crate) fn lease(&self, index: u32, uid: &str, now: Timestamp) -> Vec<u8> {
+        let (name, now) = (self.name(index), micro(now));
+        self.templates.lease.fill([&name, uid, &now])
     }
 }
 
+fn node(labels: &BTreeMap<&str, &str>, status: &Value) -> Value {
+    let mut status = status.clone();
+    status["nodeInfo"] = json!({
+        "architecture": "amd64", "bootID": "", "containerRuntimeVersion": "hollow://1",
+        "kernelVersion": "hollow", "kubeProxyVersion": "", "kubeletVersion": "v1.33.0-hollow",
+        "machineID": "", "operatingSystem": "linux", "osImage": "hollow", "systemUUID": "",
+    });
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": "@name@", "labels": labels},
+        "spec": {}, "status": status,
+    })
+}
+
+fn node_labels(given: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
+    let own = [
+        ("kubernetes.io/arch", "amd64"),
+        ("kubernetes.io/hostname", "@name@"),
+        ("kubernetes.io/os", "linux"),
+    ];
+    let given = given
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()));
+    own.into_iter().chain(given).collect()
+}
+
+fn lease(interval: Duration) -> Value {
+    let seconds = (interval * 4).as_secs().max(1);
+    json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "@name@", "namespace": "kube-node-lease", "ownerReferences": [
+            {"apiVersion": "v1", "kind": "Node", "name": "@name@", "uid": "@uid@"},
+        ]},
+        "spec": {"holderIdentity": "@name@", "leaseDurationSeconds": seconds,
+                 "renewTime": "@now@"},
+    })
+}
+
 /// The merge patch that renews a lease.
-pub(crate) fn renewal(now: Timestamp) -> Value {
-    json!({"spec": {"renewTime": micro(now)}})
+pub(crate) fn renewal(now: Timestamp) -> Vec<u8> {
+    format!(r#"{{"spec":{{"renewTime":"{}"}}}}"#, micro(now)).into_bytes()
 }
 
 fn micro(now: Timestamp) -> String {
@@ -98,22 +144,24 @@ pub(crate) fn node_ip(index: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits((10 << 24) | (64 << 16) | ((index + 1) & 0x3f_ffff))
 }
 
-fn status(index: u32, name: &str, now: Timestamp) -> Value {
+fn status(behaviour: &Behaviour) -> Value {
+    let Behaviour {
+        cpu, memory, pods, ..
+    } = behaviour;
     let resources = json!({
-        "cpu": "32", "memory": "256Gi", "pods": "110", "ephemeral-storage": "1Ti",
+        "cpu": cpu, "memory": memory, "pods": pods.to_string(), "ephemeral-storage": "1Ti",
     });
-    let now = seconds(now);
     let condition = |kind: &str, status: &str, reason: &str, message: &str| {
         json!({
             "type": kind, "status": status, "reason": reason, "message": message,
-            "lastHeartbeatTime": now, "lastTransitionTime": now,
+            "lastHeartbeatTime": "@now@", "lastTransitionTime": "@now@",
         })
     };
     json!({
         "capacity": resources, "allocatable": resources,
         "addresses": [
-            {"type": "InternalIP", "address": node_ip(index).to_string()},
-            {"type": "Hostname", "address": name},
+            {"type": "InternalIP", "address": "@address@"},
+            {"type": "Hostname", "address": "@name@"},
         ],
         "conditions": [
             condition("MemoryPressure", "False", "KubeletHasSufficientMemory",
@@ -128,23 +176,26 @@ fn status(index: u32, name: &str, now: Timestamp) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
-    fn fleet() -> Fleet {
-        let labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
-        let lease_interval = Duration::from_secs(10);
-        Fleet {
-            prefix: "hollow".to_owned(),
-            count: 100,
-            labels,
-            lease_interval,
-        }
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        behaviour: Behaviour,
+    }
+
+    /// Nodes as some words of a command line want them.
+    pub(crate) fn fleet(count: u32, words: &[&str]) -> Fleet {
+        let line = Line::parse_from(["hollow"].iter().chain(words));
+        Fleet::new(&line.behaviour, count, &[])
     }
 
     #[test]
     fn a_name_says_which_node_it_is() {
-        let fleet = fleet();
+        let fleet = fleet(100, &[]);
         for (name, index) in [
             ("hollow-0", Some(0)),
             ("hollow-99", Some(99)),
@@ -162,7 +213,11 @@ mod tests {
     #[test]
     fn a_node_looks_like_a_kubelet_made_it() {
         let now: Timestamp = "2026-01-02T03:04:05.678901234Z".parse().unwrap();
-        let node = fleet().node(7, now);
+        let words = ["--labels", "zone=a", "--memory", "1Gi"];
+        let fleet = fleet(100, &words);
+        let node: Value = serde_json::from_slice(&fleet.node(7, now)).unwrap();
+        assert_eq!(node["metadata"]["name"], "hollow-7");
+        assert_eq!(node["status"]["capacity"]["memory"], "1Gi");
         assert_eq!(
             node["metadata"]["labels"]["kubernetes.io/hostname"],
             "hollow-7"
@@ -176,7 +231,8 @@ mod tests {
             (&json!("Ready"), &json!("True"))
         );
         assert_eq!(ready["lastHeartbeatTime"], "2026-01-02T03:04:05Z");
-        let lease = fleet().lease(7, "u", now);
+        let lease: Value = serde_json::from_slice(&fleet.lease(7, "u", now)).unwrap();
+        assert_eq!(lease["metadata"]["ownerReferences"][0]["uid"], "u");
         assert_eq!(lease["spec"]["renewTime"], "2026-01-02T03:04:05.678901Z");
         assert_eq!(lease["spec"]["leaseDurationSeconds"], 40);
     }

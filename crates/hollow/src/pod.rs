@@ -1,12 +1,16 @@
 //! The part of a pod that a pretend node needs, and the status it reports.
 
+mod report;
+
 use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 
-use crate::node::{node_ip, seconds};
+use crate::{
+    follow,
+    node::{node_ip, seconds},
+};
 
 /// A pod, without everything that is not needed.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,6 +33,14 @@ pub(crate) struct Metadata {
     pub(crate) resource_version: Box<str>,
     #[serde(default)]
     pub(crate) deletion_timestamp: Option<Box<str>>,
+    #[serde(default)]
+    pub(crate) deletion_grace_period_seconds: Option<u64>,
+}
+
+impl follow::Object for Pod {
+    fn version(&self) -> &str {
+        &self.metadata.resource_version
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -63,6 +75,20 @@ pub(crate) struct Status {
 pub(crate) struct Reported {
     #[serde(default)]
     pub(crate) image: Box<str>,
+    #[serde(default)]
+    pub(crate) ready: bool,
+}
+
+/// What there is to know of one start of a pod.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    /// Number of its node.
+    pub(crate) node: u32,
+    /// Its containers crash.
+    pub(crate) crash: bool,
+    pub(crate) restarts: u32,
+    /// An image that is missing has been asked for before.
+    pub(crate) pulled_before: bool,
 }
 
 /// What becomes of one container.
@@ -105,62 +131,70 @@ impl Pod {
         images.fold(1, |sum, image| mix(sum, image))
     }
 
-    /// The status patch of the pod once its node has tried to start it.
-    pub(crate) fn started(&self, node: u32, crash: bool, restarts: u32, now: Timestamp) -> Value {
-        let containers = &self.spec.containers;
-        let outcomes: Vec<Outcome> = containers.iter().map(|c| outcome(c, crash)).collect();
-        let init_outcomes = self.spec.init_containers.iter().map(|c| outcome(c, false));
-        let init_stuck = init_outcomes
-            .clone()
-            .any(|outcome| outcome == Outcome::NoImage);
-        let failed = crash && self.spec.restart_policy.as_deref() == Some("Never");
-        let phase = match outcomes.iter().any(|outcome| *outcome != Outcome::NoImage) {
-            _ if failed => "Failed",
-            true if !init_stuck => "Running",
-            _ => "Pending",
-        };
-        let statuses = containers
-            .iter()
-            .zip(&outcomes)
-            .map(|(container, outcome)| {
-                let state = State {
-                    outcome: *outcome,
-                    failed,
-                    init_stuck,
-                    restarts,
-                };
-                state.report(container, now)
-            });
-        let statuses: Vec<Value> = statuses.collect();
-        let ready = phase == "Running" && outcomes.iter().all(|outcome| *outcome == Outcome::Ready);
-        let mut status = Map::new();
-        status.insert("phase".to_owned(), json!(phase));
-        status.insert("startTime".to_owned(), json!(seconds(now)));
-        status.insert(
-            "conditions".to_owned(),
-            self.conditions(ready, init_stuck, now),
-        );
-        status.insert("containerStatuses".to_owned(), json!(statuses));
-        if !self.spec.init_containers.is_empty() {
-            let init = self.spec.init_containers.iter().zip(init_outcomes);
-            let init = init.map(|(container, outcome)| init_status(container, outcome, now));
-            status.insert("initContainerStatuses".to_owned(), init.collect());
-        }
-        self.addresses(node, &mut status);
-        json!({"metadata": {"uid": self.metadata.uid}, "status": status})
+    /// It runs, and all its containers are ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        let containers = &self.status.container_statuses;
+        self.status.phase.as_deref() == Some("Running")
+            && !containers.is_empty()
+            && containers.iter().all(|container| container.ready)
     }
 
-    fn addresses(&self, node: u32, status: &mut Map<String, Value>) {
-        let host = node_ip(node).to_string();
-        let ip = if self.spec.host_network {
-            host.clone()
-        } else {
-            self.ip().to_string()
+    /// One of its images cannot be pulled.
+    pub(crate) fn lacks_image(&self) -> bool {
+        let mut containers = self
+            .spec
+            .containers
+            .iter()
+            .chain(&self.spec.init_containers);
+        containers.any(|container| outcome(container, false) == Outcome::NoImage)
+    }
+
+    /// The status patch of the pod once its node has tried to start it.
+    pub(crate) fn started(&self, run: Run, now: Timestamp) -> serde_json::Result<Vec<u8>> {
+        let Spec {
+            containers,
+            init_containers,
+            ..
+        } = &self.spec;
+        let begun = Begun {
+            run,
+            now: &seconds(now),
+            init_stuck: init_containers
+                .iter()
+                .any(|container| outcome(container, false) == Outcome::NoImage),
+            failed: run.crash && self.spec.restart_policy.as_deref() == Some("Never"),
         };
-        status.insert("hostIP".to_owned(), json!(host));
-        status.insert("hostIPs".to_owned(), json!([{"ip": host}]));
-        status.insert("podIP".to_owned(), json!(ip));
-        status.insert("podIPs".to_owned(), json!([{"ip": ip}]));
+        let mut outcomes = containers
+            .iter()
+            .map(|container| outcome(container, run.crash));
+        let phase = match outcomes.clone().any(|outcome| outcome != Outcome::NoImage) {
+            _ if begun.failed => "Failed",
+            true if !begun.init_stuck => "Running",
+            _ => "Pending",
+        };
+        let ready = phase == "Running" && outcomes.all(|outcome| outcome == Outcome::Ready);
+        let unready = if ready { String::new() } else { self.unready() };
+        let host = node_ip(run.node);
+        let ip = if self.spec.host_network {
+            host
+        } else {
+            self.ip()
+        };
+        let init = init_containers.iter();
+        let status = report::Status {
+            phase,
+            start_time: begun.now,
+            conditions: begun.conditions(ready, &unready),
+            container_statuses: containers.iter().map(|c| begun.container(c)).collect(),
+            init_container_statuses: init.map(|c| begun.init_container(c)).collect(),
+            host_ip: host,
+            pod_ip: ip,
+            pod_ips: [report::Ip { ip }],
+        };
+        let metadata = report::Uid {
+            uid: &self.metadata.uid,
+        };
+        serde_json::to_vec(&report::Patch { metadata, status })
     }
 
     /// An address in 100.64.0.0/10 that depends on the pod alone, so that it never changes.
@@ -169,44 +203,30 @@ impl Pod {
         Ipv4Addr::from_bits((100 << 24) | (64 << 16) | bits)
     }
 
-    fn conditions(&self, ready: bool, init_stuck: bool, now: Timestamp) -> Value {
+    fn unready(&self) -> String {
         let names = self
             .spec
             .containers
             .iter()
             .map(|container| &*container.name);
-        let unready = format!("containers with unready status: [{}]", list(names));
-        let condition = |kind: &str, holds: bool| {
-            let mut condition = json!({
-                "type": kind, "status": if holds { "True" } else { "False" },
-                "lastProbeTime": null, "lastTransitionTime": seconds(now),
-            });
-            if !holds {
-                let init = kind == "Initialized";
-                let reason = if init {
-                    "ContainersNotInitialized"
-                } else {
-                    "ContainersNotReady"
-                };
-                condition["reason"] = json!(reason);
-                condition["message"] = json!(unready);
-            }
-            condition
-        };
-        json!([
-            condition("PodReadyToStartContainers", true),
-            condition("Initialized", !init_stuck),
-            condition("Ready", ready),
-            condition("ContainersReady", ready),
-            condition("PodScheduled", true),
-        ])
+        let names: Vec<_> = names.collect();
+        format!("containers with unready status: [{}]", names.join(" "))
     }
 }
 
 /// Whether the pod is among the share that crashes. The same pod always gives the same answer.
 pub(crate) fn crashes(uid: &str, rate: f64) -> bool {
-    let bits = u32::try_from(mix(3, uid) >> 33).unwrap_or(0);
-    f64::from(bits) / f64::from(1_u32 << 31) < rate
+    rate > 0.0 && unit(mix(3, uid)) < rate
+}
+
+/// A number from 0 to 1 that depends on the pod alone.
+pub(crate) fn share_of(uid: &str) -> f64 {
+    unit(mix(11, uid))
+}
+
+fn unit(bits: u64) -> f64 {
+    let bits = u32::try_from(bits >> 33).unwrap_or(0);
+    f64::from(bits) / f64::from(1_u32 << 31)
 }
 
 /// FNV-1a with a last stir, so that the upper bits depend on all bytes.
@@ -218,10 +238,6 @@ fn mix(seed: u64, text: &str) -> u64 {
         });
     let hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     hash ^ (hash >> 29)
-}
-
-fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.collect::<Vec<_>>().join(" ")
 }
 
 fn outcome(container: &Container, crash: bool) -> Outcome {
@@ -236,110 +252,161 @@ fn outcome(container: &Container, crash: bool) -> Outcome {
     }
 }
 
-/// The state that is reported of a container.
+/// A start of a pod as its node sees it.
 #[derive(Debug, Clone, Copy)]
-struct State {
-    outcome: Outcome,
+struct Begun<'a> {
+    run: Run,
+    now: &'a str,
+    /// The init containers keep the others from starting.
+    init_stuck: bool,
     /// It crashed, and is not started again.
     failed: bool,
-    /// The init containers keep it from starting.
-    init_stuck: bool,
-    restarts: u32,
 }
 
-impl State {
-    fn report(self, container: &Container, now: Timestamp) -> Value {
-        let waiting = |reason: &str, message: String| {
-            (
-                json!({"waiting": {"reason": reason, "message": message}}),
-                json!({}),
-            )
+impl<'a> Begun<'a> {
+    fn conditions(self, ready: bool, unready: &'a str) -> [report::Condition<'a>; 5] {
+        let condition = |kind, holds, reason| report::Condition {
+            kind,
+            status: if holds { "True" } else { "False" },
+            last_probe_time: (),
+            last_transition_time: self.now,
+            reason: (!holds).then_some(reason),
+            message: (!holds).then_some(unready),
         };
-        let (name, image) = (&container.name, &container.image);
-        let crashed = terminated("Error", 1, container, now);
-        let (state, last) = match self.outcome {
-            _ if self.init_stuck => (json!({"waiting": {"reason": "PodInitializing"}}), json!({})),
-            Outcome::Ready | Outcome::Unready => {
-                (json!({"running": {"startedAt": seconds(now)}}), json!({}))
-            }
-            Outcome::NoImage => waiting("ErrImagePull", pull_error(image)),
-            Outcome::Crash if self.failed => (crashed, json!({})),
+        [
+            condition("PodReadyToStartContainers", true, ""),
+            condition("Initialized", !self.init_stuck, "ContainersNotInitialized"),
+            condition("Ready", ready, "ContainersNotReady"),
+            condition("ContainersReady", ready, "ContainersNotReady"),
+            condition("PodScheduled", true, ""),
+        ]
+    }
+
+    fn container(self, container: &'a Container) -> report::Container<'a> {
+        let nothing = report::State::default();
+        let outcome = outcome(container, self.run.crash);
+        let (state, last) = match outcome {
+            _ if self.init_stuck => (waiting("PodInitializing", None), nothing),
+            Outcome::Ready | Outcome::Unready => (self.running(), nothing),
+            Outcome::NoImage => (self.pull(container), nothing),
+            Outcome::Crash if self.failed => (self.terminated("Error", 1, container), nothing),
             Outcome::Crash => {
+                let name = &container.name;
                 let message = format!("back-off 10s restarting failed container={name}");
-                (waiting("CrashLoopBackOff", message).0, crashed)
+                let last = self.terminated("Error", 1, container);
+                (waiting("CrashLoopBackOff", Some(message)), last)
             }
         };
-        let runs = !self.init_stuck && matches!(self.outcome, Outcome::Ready | Outcome::Unready);
-        status(
-            container,
-            runs && self.outcome == Outcome::Ready,
-            runs,
-            self.restarts,
-            state,
-            last,
-        )
+        let runs = !self.init_stuck && matches!(outcome, Outcome::Ready | Outcome::Unready);
+        let ready = runs && outcome == Outcome::Ready;
+        status(container, (ready, runs), self.run.restarts, state, last)
+    }
+
+    fn init_container(self, container: &'a Container) -> report::Container<'a> {
+        let sidecar = container.restart_policy.as_deref() == Some("Always");
+        let (started, state) = match outcome(container, false) {
+            Outcome::NoImage => ((false, false), self.pull(container)),
+            _ if sidecar => ((true, true), self.running()),
+            _ => ((true, false), self.terminated("Completed", 0, container)),
+        };
+        status(container, started, 0, state, report::State::default())
+    }
+
+    fn running(self) -> report::State<'a> {
+        let started_at = self.now;
+        report::State {
+            running: Some(report::Running { started_at }),
+            ..Default::default()
+        }
+    }
+
+    /// An image that is not there, in the words of a kubelet.
+    fn pull(self, container: &Container) -> report::State<'a> {
+        let image = &container.image;
+        let error = format!("failed to pull image \"{image}\": not found");
+        if self.run.pulled_before {
+            let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {error}");
+            waiting("ImagePullBackOff", Some(message))
+        } else {
+            waiting("ErrImagePull", Some(error))
+        }
+    }
+
+    fn terminated(
+        self,
+        reason: &'a str,
+        exit_code: i32,
+        container: &Container,
+    ) -> report::State<'a> {
+        let terminated = report::Terminated {
+            exit_code,
+            reason,
+            started_at: self.now,
+            finished_at: self.now,
+            container_id: id(container),
+        };
+        report::State {
+            terminated: Some(terminated),
+            ..Default::default()
+        }
     }
 }
 
-fn pull_error(image: &str) -> String {
-    format!("failed to pull image \"{image}\": not found")
-}
-
-fn terminated(reason: &str, code: i32, container: &Container, now: Timestamp) -> Value {
-    let (now, id) = (seconds(now), id(container));
-    json!({"terminated": {
-        "exitCode": code, "reason": reason, "startedAt": now, "finishedAt": now, "containerID": id,
-    }})
+fn waiting(reason: &str, message: Option<String>) -> report::State<'_> {
+    report::State {
+        waiting: Some(report::Waiting { reason, message }),
+        ..Default::default()
+    }
 }
 
 fn id(container: &Container) -> String {
     format!("hollow://{:064x}", mix(5, &container.name))
 }
 
-fn init_status(container: &Container, outcome: Outcome, now: Timestamp) -> Value {
-    let sidecar = container.restart_policy.as_deref() == Some("Always");
-    match outcome {
-        Outcome::NoImage => {
-            let message = pull_error(&container.image);
-            let state = json!({"waiting": {"reason": "ErrImagePull", "message": message}});
-            status(container, false, false, 0, state, json!({}))
-        }
-        _ if sidecar => {
-            let state = json!({"running": {"startedAt": seconds(now)}});
-            status(container, true, true, 0, state, json!({}))
-        }
-        _ => status(
-            container,
-            true,
-            false,
-            0,
-            terminated("Completed", 0, container, now),
-            json!({}),
-        ),
-    }
-}
-
-fn status(
-    container: &Container,
-    ready: bool,
-    started: bool,
-    restarts: u32,
-    state: Value,
-    last: Value,
-) -> Value {
+fn status<'a>(
+    container: &'a Container,
+    (ready, started): (bool, bool),
+    restart_count: u32,
+    state: report::State<'a>,
+    last_state: report::State<'a>,
+) -> report::Container<'a> {
     let Container { name, image, .. } = container;
-    let waits = state.get("waiting").is_some() && last.get("terminated").is_none();
-    json!({
-        "name": name, "image": image, "ready": ready, "started": started,
-        "imageID": if waits { String::new() } else { format!("hollow://{image}") },
-        "containerID": if waits { String::new() } else { id(container) },
-        "restartCount": restarts, "state": state, "lastState": last,
-    })
+    let waits = state.waiting.is_some() && last_state.terminated.is_none();
+    let (image_id, container_id) = if waits {
+        (String::new(), String::new())
+    } else {
+        (format!("hollow://{image}"), id(container))
+    };
+    report::Container {
+        name,
+        image,
+        ready,
+        started,
+        image_id,
+        container_id,
+        restart_count,
+        state,
+        last_state,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    const RUN: Run = Run {
+        node: 4,
+        crash: false,
+        restarts: 0,
+        pulled_before: false,
+    };
+
+    fn patch(pod: &Pod, run: Run) -> Value {
+        let patch = pod.started(run, Timestamp::UNIX_EPOCH).unwrap();
+        serde_json::from_slice(&patch).unwrap()
+    }
 
     fn pod(spec: &Value) -> Pod {
         let metadata = json!({"name": "p", "namespace": "d", "uid": "u-1"});
@@ -348,7 +415,7 @@ mod tests {
 
     /// The status in one line.
     fn line(spec: &Value, crash: bool) -> String {
-        let patch = pod(spec).started(4, crash, 0, Timestamp::UNIX_EPOCH);
+        let patch = patch(&pod(spec), Run { crash, ..RUN });
         let status = &patch["status"];
         let state = |container: &Value| {
             let (kind, state) = container["state"]
@@ -443,14 +510,29 @@ mod tests {
 
     #[test]
     fn addresses_are_the_nodes_or_the_pods_own() {
-        let now = Timestamp::UNIX_EPOCH;
-        let host = pod(&json!({"hostNetwork": true})).started(4, false, 0, now);
+        let host = patch(&pod(&json!({"hostNetwork": true})), RUN);
         assert_eq!(host["status"]["podIP"], "10.64.0.5");
-        let own = pod(&json!({})).started(4, false, 0, now);
+        let own = patch(&pod(&json!({})), RUN);
         assert_eq!(own["status"]["hostIP"], "10.64.0.5");
         let ip: Ipv4Addr = own["status"]["podIP"].as_str().unwrap().parse().unwrap();
         assert_eq!((ip.octets()[0], ip.octets()[1] & 0xc0), (100, 64));
         assert_eq!(own["metadata"]["uid"], "u-1");
+    }
+
+    #[test]
+    fn a_missing_image_backs_off() {
+        let pod = pod(&json!({"containers": [{"name": "c", "image": "non-existent"}]}));
+        assert!(pod.lacks_image());
+        let run = Run {
+            pulled_before: true,
+            ..RUN
+        };
+        let waiting = &patch(&pod, run)["status"]["containerStatuses"][0]["state"]["waiting"];
+        assert_eq!(
+            waiting,
+            &json!({"reason": "ImagePullBackOff", "message": "Back-off pulling image \"non-existent\": \
+                ErrImagePull: failed to pull image \"non-existent\": not found"})
+        );
     }
 
     #[test]

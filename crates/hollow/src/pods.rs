@@ -8,22 +8,26 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt as _, TryStreamExt as _, stream::FuturesUnordered};
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use http::Method;
 use jiff::Timestamp;
-use kube::{Client, core::WatchEvent};
-use serde_json::json;
-use tokio::time::{Instant, sleep, sleep_until};
+use kube::Client;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     api::{self, Body},
-    follow::{self, Events},
+    follow::{self, Change, Source, follow},
     machine::{Action, Machine, Outcome, Task},
     pod::Pod,
 };
 
 /// Pods that are bound to some node.
 const BOUND: &str = "/api/v1/pods?fieldSelector=spec.nodeName%21%3D&";
+/// All pods.
+const ALL: &str = "/api/v1/pods?";
 
 /// What the nodes have done, for the summary.
 #[derive(Debug, Default)]
@@ -32,22 +36,33 @@ pub(crate) struct Counts {
     pub(crate) finished: AtomicU64,
 }
 
+/// Somebody who looks on at all pods, those without a node included.
+pub(crate) type Tap = Arc<dyn Fn(&Change<Pod>) + Send + Sync>;
+
 /// Serves the pods for ever.
-pub(crate) async fn run(client: Client, machine: Machine, parallel: usize, counts: Arc<Counts>) {
-    let mut nodes = Nodes {
-        client,
+pub(crate) async fn run(
+    client: Client,
+    machine: Machine,
+    parallel: usize,
+    counts: Arc<Counts>,
+    tap: Option<Tap>,
+) {
+    let (send, changes) = mpsc::channel(follow::QUEUE);
+    let path = if tap.is_some() { ALL } else { BOUND };
+    let source = Source {
+        path: path.to_owned(),
+        from_now: false,
+    };
+    let nodes = Nodes {
+        client: client.clone(),
         machine,
         parallel,
         counts,
+        tap,
         start: Instant::now(),
         writes: FuturesUnordered::new(),
     };
-    loop {
-        if let Err(error) = nodes.list_and_watch().await {
-            tracing::warn!(%error, "lost sight of the pods; listing them again");
-        }
-        sleep(Duration::from_millis(200)).await;
-    }
+    futures::join!(follow::<Pod>(client, source, send), nodes.serve(changes));
 }
 
 type Ended = (Arc<str>, Outcome);
@@ -57,62 +72,39 @@ struct Nodes {
     machine: Machine,
     parallel: usize,
     counts: Arc<Counts>,
+    tap: Option<Tap>,
     start: Instant,
-    writes: FuturesUnordered<futures::future::BoxFuture<'static, Ended>>,
+    writes: FuturesUnordered<BoxFuture<'static, Ended>>,
 }
 
 impl Nodes {
-    /// Returns when the history that the watch needs is gone, or the server cannot be reached.
-    async fn list_and_watch(&mut self) -> kube::Result<()> {
-        let (pods, mut version) = follow::list(&self.client, BOUND).await?;
-        self.machine.replace(self.start.elapsed(), pods);
-        loop {
-            let events = follow::watch(&self.client, BOUND, &version).await?;
-            if !self.serve(events, &mut version).await? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Serves one watch request. Returns whether another one may follow where it ended.
-    async fn serve(&mut self, mut events: Events<Pod>, version: &mut String) -> kube::Result<bool> {
+    async fn serve(mut self, mut changes: mpsc::Receiver<Vec<Change<Pod>>>) {
         loop {
             self.begin();
-            let due = self
-                .machine
-                .due()
-                .map_or(Duration::from_secs(60), |due| due);
-            let wake = sleep_until(self.start + due);
+            let due = self.machine.due();
+            let wake = sleep_until(self.start + due.unwrap_or(Duration::from_secs(60)));
             tokio::select! {
-                event = events.try_next() => match event {
-                    Ok(Some(WatchEvent::Error(status))) => {
-                        tracing::debug!(code = status.code, message = status.message, "watch ended");
-                        return Ok(false);
-                    }
-                    Ok(Some(event)) => self.see(event, version),
-                    Ok(None) => return Ok(true),
-                    Err(error) => return Err(error),
+                batch = changes.recv() => match batch {
+                    Some(batch) => batch.into_iter().for_each(|change| self.see(change)),
+                    None => return,
                 },
                 Some((uid, outcome)) = self.writes.next() => {
                     self.machine.ended(self.start.elapsed(), &uid, outcome);
                 }
-                () = wake, if self.machine.due().is_some() => (),
+                () = wake, if due.is_some() => (),
             }
         }
     }
 
-    fn see(&mut self, event: WatchEvent<Pod>, version: &mut String) {
-        match event {
-            WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
-                (*version).replace_range(.., &pod.metadata.resource_version);
-                self.machine.seen(self.start.elapsed(), pod);
-            }
-            WatchEvent::Deleted(pod) => {
-                (*version).replace_range(.., &pod.metadata.resource_version);
-                self.machine.gone(&pod.metadata.uid);
-            }
-            WatchEvent::Bookmark(bookmark) => *version = bookmark.metadata.resource_version,
-            WatchEvent::Error(_) => (),
+    fn see(&mut self, change: Change<Pod>) {
+        if let Some(tap) = &self.tap {
+            tap(&change);
+        }
+        let now = self.start.elapsed();
+        match change {
+            Change::All(pods) => self.machine.replace(now, pods),
+            Change::Put(pod) => self.machine.seen(now, pod),
+            Change::Gone(pod) => self.machine.gone(&pod.metadata.uid),
         }
     }
 
@@ -134,30 +126,27 @@ async fn act(client: Client, action: Action, counts: Arc<Counts>) -> Ended {
         uid,
         namespace,
         name,
-        node,
         task,
     } = action;
     let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
     let (result, count) = match task {
-        Task::Start {
-            pod,
-            crash,
-            restarts,
-        } => {
-            let patch = pod.started(node, crash, restarts, Timestamp::now());
+        Task::Start { pod, run } => {
+            let patch = pod.started(run, Timestamp::now());
             let path = format!("{path}/status");
-            let body = Body::StrategicPatch;
-            (
-                api::tell(&client, Method::PATCH, &path, body, &patch).await,
-                &counts.started,
-            )
+            let sent = match patch {
+                Ok(patch) => {
+                    api::tell(&client, Method::PATCH, &path, Body::StrategicPatch, patch).await
+                }
+                Err(error) => Err(kube::Error::SerdeError(error)),
+            };
+            (sent, &counts.started)
         }
         Task::Finish => {
-            let options = json!({
-                "apiVersion": "v1", "kind": "DeleteOptions",
-                "gracePeriodSeconds": 0, "preconditions": {"uid": uid},
-            });
-            let deleted = api::tell(&client, Method::DELETE, &path, Body::Json, &options).await;
+            let options = format!(
+                r#"{{"apiVersion":"v1","kind":"DeleteOptions","gracePeriodSeconds":0,"preconditions":{{"uid":"{uid}"}}}}"#
+            );
+            let options = options.into_bytes();
+            let deleted = api::tell(&client, Method::DELETE, &path, Body::Json, options).await;
             (deleted, &counts.finished)
         }
     };

@@ -11,7 +11,6 @@ use http::Method;
 use jiff::Timestamp;
 use kube::Client;
 use serde::Deserialize;
-use serde_json::json;
 
 use crate::{
     api::{self, Body},
@@ -31,16 +30,17 @@ struct Metadata {
     uid: Box<str>,
 }
 
-/// Registers all nodes; `each` is called after every one.
+/// Registers some nodes; `each` is called after every one.
 pub(crate) async fn register(
     client: &Client,
     fleet: &Fleet,
     uids: &Uids,
     parallel: usize,
+    indexes: std::ops::Range<u32>,
     each: impl Fn(),
 ) -> anyhow::Result<()> {
     let (uids, each) = (&**uids, &each);
-    stream::iter(0..fleet.count)
+    stream::iter(indexes)
         .map(|index| async move {
             let uid = patiently(|| join(client, fleet, index)).await;
             let uid = uid.with_context(|| format!("register node {}", fleet.name(index)))?;
@@ -77,7 +77,7 @@ async fn patiently<T, F: Future<Output = kube::Result<T>>>(
 
 async fn join(client: &Client, fleet: &Fleet, index: u32) -> kube::Result<Box<str>> {
     let node = fleet.node(index, Timestamp::now());
-    let created = api::send(client, Method::POST, "/api/v1/nodes", Body::Json, &node).await;
+    let created = api::send(client, Method::POST, "/api/v1/nodes", Body::Json, node).await;
     let node: Node = match created {
         // It is there from an earlier run.
         Err(error) if api::code(&error) == Some(409) => adopt(client, fleet, index).await?,
@@ -89,17 +89,28 @@ async fn join(client: &Client, fleet: &Fleet, index: u32) -> kube::Result<Box<st
 async fn adopt(client: &Client, fleet: &Fleet, index: u32) -> kube::Result<Node> {
     let (labels, status) = fleet.adoption(index, Timestamp::now());
     let path = format!("/api/v1/nodes/{}", fleet.name(index));
-    api::tell(client, Method::PATCH, &path, Body::MergePatch, &labels).await?;
+    api::tell(client, Method::PATCH, &path, Body::MergePatch, labels).await?;
     let path = format!("{path}/status");
-    api::send(client, Method::PATCH, &path, Body::StrategicPatch, &status).await
+    api::send(client, Method::PATCH, &path, Body::StrategicPatch, status).await
 }
 
-/// Deletes all nodes, as many as can be.
-pub(crate) async fn delete(client: &Client, fleet: &Fleet, parallel: usize) -> usize {
-    let deleted = stream::iter(0..fleet.count).map(|index| async move {
+/// Deletes nodes, as many as can be; those that are gone already do not count.
+pub(crate) async fn delete(
+    client: &Client,
+    fleet: &Fleet,
+    parallel: usize,
+    indexes: std::ops::Range<u32>,
+    each: impl Fn(),
+) -> usize {
+    let each = &each;
+    let deleted = stream::iter(indexes).map(|index| async move {
         let path = format!("/api/v1/nodes/{}", fleet.name(index));
-        match api::tell(client, Method::DELETE, &path, Body::Json, &json!({})).await {
+        let delete = || api::tell(client, Method::DELETE, &path, Body::Json, b"{}".to_vec());
+        let deleted = patiently(delete).await;
+        each();
+        match deleted {
             Ok(()) => true,
+            Err(error) if api::code(&error) == Some(404) => false,
             Err(error) => {
                 tracing::warn!(node = fleet.name(index), %error, "cannot delete the node");
                 false

@@ -16,7 +16,7 @@ struct Line {
     hollow: HollowArgs,
 }
 
-struct World {
+pub(crate) struct World {
     _directory: tempfile::TempDir,
     _server: Running,
     client: Client,
@@ -24,7 +24,7 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Embedded::open(directory.path().join("store"), Options::default()).unwrap();
         let shutdown = Shutdown::default();
@@ -45,19 +45,27 @@ impl World {
         }
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    pub(crate) const fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let request = http::Request::get(path).body(Vec::new()).unwrap();
         self.client.request(request).await.unwrap_or(Value::Null)
     }
 
-    async fn post(&self, path: &str, object: &Value) -> Value {
+    pub(crate) async fn post(&self, path: &str, object: &Value) -> Value {
         let request = http::Request::post(path).header("content-type", "application/json");
         let request = request.body(serde_json::to_vec(object).unwrap()).unwrap();
         self.client.request(request).await.unwrap()
     }
 
     /// Asks until the answer is as it should be.
-    async fn until(&self, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         for _ in 0..600 {
             last = self.get(path).await;

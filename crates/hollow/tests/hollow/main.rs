@@ -1,4 +1,6 @@
 //! Pretend nodes from outside.
 
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod cluster;

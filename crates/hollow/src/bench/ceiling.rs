@@ -1,0 +1,88 @@
+//! What the API server can do: pods created by plain parallel requests, without any controller.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    cluster::{Cluster, unbound_pod},
+    report::{Ceiling, Level},
+};
+use crate::api::{self, Body};
+
+/// Requests under way at the same time.
+const LEVELS: [usize; 5] = [8, 16, 32, 64, 128];
+
+/// Measures all levels in a namespace of its own. `step` is called after each.
+pub(super) async fn measure(
+    cluster: &Cluster,
+    span: Duration,
+    step: impl Fn(usize),
+) -> Result<Ceiling> {
+    let scratch = Cluster {
+        client: cluster.client.clone(),
+        namespace: format!("{}-ceiling", cluster.namespace),
+    };
+    scratch.open().await?;
+    let measured = levels(&scratch, span, step).await;
+    scratch.close().await?;
+    let levels = measured?;
+    let best = levels
+        .iter()
+        .max_by(|a, b| a.pods_per_second.total_cmp(&b.pods_per_second));
+    let (pods_per_second, parallel) =
+        best.map_or((0.0, 0), |best| (best.pods_per_second, best.parallel));
+    Ok(Ceiling {
+        pods_per_second,
+        parallel,
+        levels,
+    })
+}
+
+async fn levels(scratch: &Cluster, span: Duration, step: impl Fn(usize)) -> Result<Vec<Level>> {
+    let body = api::bytes(&unbound_pod())?;
+    let mut levels = Vec::new();
+    for parallel in LEVELS {
+        let pods_per_second = level(scratch, &body, span, parallel).await?;
+        levels.push(Level {
+            parallel,
+            pods_per_second,
+        });
+        step(levels.len());
+        let pods = scratch.path("/api/v1", "pods");
+        scratch
+            .delete(&pods, &json!({"gracePeriodSeconds": 0}))
+            .await?;
+        // What the deletion set going is not part of the next level.
+        sleep(Duration::from_millis(500)).await;
+    }
+    Ok(levels)
+}
+
+async fn level(scratch: &Cluster, body: &[u8], span: Duration, parallel: usize) -> Result<f64> {
+    let pods = scratch.path("/api/v1", "pods");
+    let post = || {
+        api::tell(
+            &scratch.client,
+            http::Method::POST,
+            &pods,
+            Body::Json,
+            body.to_vec(),
+        )
+    };
+    let start = Instant::now();
+    let mut under_way: FuturesUnordered<_> = (0..parallel).map(|_| post()).collect();
+    let mut created = 0_u32;
+    let mut last = start;
+    while let Some(answer) = under_way.next().await {
+        answer?;
+        (created, last) = (created + 1, Instant::now());
+        if start.elapsed() < span {
+            under_way.push(post());
+        }
+    }
+    Ok(f64::from(created) / last.duration_since(start).as_secs_f64())
+}

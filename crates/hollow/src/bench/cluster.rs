@@ -1,0 +1,256 @@
+//! The objects of a run, and the requests for them.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use http::Method;
+use kube::Client;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::{
+    api::{self, Body},
+    follow,
+};
+
+/// The label of a run's nodes, by which its DaemonSet finds them.
+pub(super) const LABEL: &str = "pandaemon.dev/bench";
+
+/// Where a run puts its objects.
+#[derive(Clone)]
+pub(super) struct Cluster {
+    pub(super) client: Client,
+    /// Of this run only.
+    pub(super) namespace: String,
+}
+
+/// A DaemonSet to roll out.
+#[derive(Debug, Clone)]
+pub(super) struct Manifest(pub(super) Value);
+
+impl Manifest {
+    /// The given file, or a small one of our own.
+    pub(super) fn load(file: Option<&Path>) -> Result<Self> {
+        let Some(path) = file else {
+            return Ok(Self(standard()));
+        };
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).with_context(|| format!("read {shown}"))?;
+        let object: Value = serde_saphyr::from_str(&text).with_context(|| format!("{shown}"))?;
+        ensure!(
+            object["kind"] == "DaemonSet" && object["apiVersion"] == "apps/v1",
+            "{shown}: expected one apps/v1 DaemonSet"
+        );
+        ensure!(
+            object["metadata"]["name"].is_string(),
+            "{shown}: it has no name"
+        );
+        Ok(Self(object))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.0["metadata"]["name"].as_str().unwrap_or_default()
+    }
+
+    /// Puts it into a namespace, on the nodes of a run, with a budget.
+    pub(super) fn fit(mut self, namespace: &str, run: Option<&str>, roll: &str) -> Self {
+        self.0["metadata"]["namespace"] = json!(namespace);
+        let budget = roll
+            .parse::<u32>()
+            .map_or(json!(roll), |number| json!(number));
+        self.0["spec"]["updateStrategy"] =
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": budget}});
+        if let Some(run) = run {
+            self.0["spec"]["template"]["spec"]["nodeSelector"][LABEL] = json!(run);
+        }
+        self
+    }
+}
+
+/// One small container.
+fn standard() -> Value {
+    let labels = json!({"app": "bench"});
+    json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "bench", "labels": labels},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod_spec()},
+        },
+    })
+}
+
+fn pod_spec() -> Value {
+    json!({
+        "terminationGracePeriodSeconds": 5,
+        "containers": [{
+            "name": "daemon", "image": "bench/daemon:v1",
+            "ports": [{"name": "http", "containerPort": 8080}],
+            "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+        }],
+    })
+}
+
+/// A pod like those of the DaemonSet that no scheduler looks at.
+pub(super) fn unbound_pod() -> Value {
+    let mut spec = pod_spec();
+    spec["schedulerName"] = json!("nobody");
+    let metadata = json!({"generateName": "bench-", "labels": {"app": "ceiling"}});
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+}
+
+impl Cluster {
+    /// The server's version.
+    pub(super) async fn version(&self) -> Result<String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Version {
+            git_version: String,
+        }
+        let version: Version = api::get(&self.client, "/version")
+            .await
+            .context("ask the server for its version")?;
+        Ok(version.git_version)
+    }
+
+    /// Makes the namespace; pods can be created in it when this returns.
+    pub(super) async fn open(&self) -> Result<()> {
+        let namespace = json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": self.namespace, "labels": {LABEL: "true"}},
+        });
+        self.create("/api/v1/namespaces", &namespace).await?;
+        let account = self.path("/api/v1", "serviceaccounts/default");
+        loop {
+            match api::get::<Value>(&self.client, &account).await {
+                Ok(_) => return Ok(()),
+                Err(error) if api::code(&error) == Some(404) => {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => return Err(error).context("wait for the default service account"),
+            }
+        }
+    }
+
+    pub(super) fn path(&self, group: &str, rest: &str) -> String {
+        format!("{group}/namespaces/{}/{rest}", self.namespace)
+    }
+
+    /// Creates an object.
+    pub(super) async fn create(&self, collection: &str, object: &Value) -> Result<()> {
+        let body = api::bytes(object)?;
+        api::tell(&self.client, Method::POST, collection, Body::Json, body)
+            .await
+            .with_context(|| format!("create {} {}", object["kind"], object["metadata"]["name"]))
+    }
+
+    /// Changes the template of the DaemonSet.
+    pub(super) async fn change(&self, name: &str) -> Result<()> {
+        let annotations = json!({"pandaemon.dev/bench-template": "second"});
+        let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+        self.patch(name, Body::MergePatch, &patch).await
+    }
+
+    /// Goes back to the template before, as `kubectl rollout undo` does.
+    pub(super) async fn undo(&self, name: &str) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Revision {
+            revision: i64,
+            data: Value,
+        }
+        let path = self.path("/apis/apps/v1", "controllerrevisions?");
+        let (mut revisions, _) = follow::list::<Revision>(&self.client, &path).await?;
+        revisions.sort_by_key(|revision| revision.revision);
+        let Some([before, _newest]) = revisions.last_chunk::<2>() else {
+            bail!("the DaemonSet has no revision to go back to");
+        };
+        self.patch(name, Body::StrategicPatch, &before.data).await
+    }
+
+    async fn patch(&self, name: &str, form: Body, patch: &Value) -> Result<()> {
+        let path = self.path("/apis/apps/v1", &format!("daemonsets/{name}"));
+        let body = api::bytes(patch)?;
+        api::tell(&self.client, Method::PATCH, &path, form, body)
+            .await
+            .context("change the DaemonSet")
+    }
+
+    /// Deletes an object or a collection. That it is not there is as good.
+    pub(super) async fn delete(&self, path: &str, options: &Value) -> Result<()> {
+        let body = api::bytes(options)?;
+        match api::tell(&self.client, Method::DELETE, path, Body::Json, body).await {
+            Err(error) if api::code(&error) != Some(404) => {
+                Err(error).with_context(|| format!("delete {path}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes the DaemonSet, and leaves its pods to the garbage collector.
+    pub(super) async fn delete_daemonset(&self, name: &str) -> Result<()> {
+        let path = self.path("/apis/apps/v1", &format!("daemonsets/{name}"));
+        self.delete(&path, &json!({"propagationPolicy": "Background"}))
+            .await
+    }
+
+    /// Deletes the namespace, and waits until it is gone.
+    pub(super) async fn close(&self) -> Result<()> {
+        let path = format!("/api/v1/namespaces/{}", self.namespace);
+        self.delete(&path, &json!({})).await?;
+        while self.exists(&path).await? {
+            sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn exists(&self, path: &str) -> Result<bool> {
+        match api::get::<serde::de::IgnoredAny>(&self.client, path).await {
+            Ok(_) => Ok(true),
+            Err(error) if api::code(&error) == Some(404) => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("read {path}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_fitted_to_the_run() {
+        let manifest = Manifest::load(None).unwrap().fit("ns", Some("r1"), "10%");
+        assert_eq!(manifest.name(), "bench");
+        let Manifest(object) = manifest;
+        assert_eq!(object["metadata"]["namespace"], "ns");
+        assert_eq!(
+            object["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"],
+            "10%"
+        );
+        assert_eq!(
+            object["spec"]["template"]["spec"]["nodeSelector"][LABEL],
+            "r1"
+        );
+        let Manifest(object) = Manifest::load(None).unwrap().fit("ns", None, "5");
+        assert_eq!(
+            object["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"],
+            5
+        );
+        assert!(object["spec"]["template"]["spec"]["nodeSelector"].is_null());
+    }
+
+    #[test]
+    fn a_file_holds_one_daemonset() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ds.yaml");
+        std::fs::write(
+            &path,
+            "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: x}\n",
+        )
+        .unwrap();
+        assert_eq!(Manifest::load(Some(&path)).unwrap().name(), "x");
+        std::fs::write(&path, "apiVersion: apps/v1\nkind: Deployment\n").unwrap();
+        let error = Manifest::load(Some(&path)).unwrap_err().to_string();
+        assert!(error.ends_with("expected one apps/v1 DaemonSet"), "{error}");
+    }
+}

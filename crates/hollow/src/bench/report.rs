@@ -1,0 +1,424 @@
+//! The result of a run: one JSON object, documented in `docs/benchmarks.md`, and a table for people.
+
+use std::{fmt::Write as _, time::Duration};
+
+use serde::Serialize;
+
+use super::process::Machine;
+
+/// What this version of the object is called.
+pub(super) const SCHEMA: &str = "pandaemon.dev/bench/v1";
+
+/// One run.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    pub(super) schema: &'static str,
+    pub(super) label: String,
+    /// When it began, RFC 3339.
+    pub(super) started: String,
+    pub(super) machine: Machine,
+    pub(super) server: Server,
+    pub(super) options: Options,
+    pub(super) phases: Vec<Phase>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ceiling: Option<Ceiling>,
+    pub(super) results: Results,
+    pub(super) processes: Vec<Process>,
+}
+
+/// Whom it measured.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Server {
+    /// `gitVersion` of `/version`.
+    pub(super) version: String,
+}
+
+/// With what it was asked.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Options {
+    /// Version of this program.
+    pub(super) client: &'static str,
+    pub(super) nodes: u32,
+    pub(super) joins: u32,
+    pub(super) max_unavailable: String,
+    pub(super) start_latency_seconds: f64,
+    pub(super) lease_interval_seconds: f64,
+    pub(super) parallel: u32,
+    pub(super) hollow_external: bool,
+}
+
+/// One part of a run.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Phase {
+    pub(super) name: &'static str,
+    pub(super) seconds: f64,
+    /// Processor time of the measured processes together.
+    pub(super) cpu_seconds: f64,
+    /// Processor time of the benchmark itself, with its pretend nodes.
+    pub(super) client_cpu_seconds: f64,
+    /// Most memory of the measured processes together, sampled.
+    pub(super) peak_memory_bytes: u64,
+}
+
+/// The numbers that matter; what was not measured is left out.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Results {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) nodes_per_second: Option<f64>,
+    /// From the first creation of a node until all can be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) nodes_ready_seconds: Option<f64>,
+    /// From the request for the DaemonSet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pods_exist_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pods_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) available_seconds: Option<f64>,
+    /// From the request that makes a node until its pod is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) join_milliseconds: Option<Spread>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) update_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rollback_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) deletion_seconds: Option<f64>,
+    /// Of all measured processes, from the DaemonSet's creation to its deletion.
+    pub(super) cpu_seconds: f64,
+    /// The same with the creation of the nodes.
+    pub(super) total_cpu_seconds: f64,
+    /// The highest sum of the sampled memory of all measured processes.
+    pub(super) peak_memory_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ceiling_ratio: Option<f64>,
+}
+
+/// A distribution.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Spread {
+    pub(super) count: usize,
+    pub(super) min: f64,
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    pub(super) max: f64,
+}
+
+/// What the API server creates for plain requests.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Ceiling {
+    pub(super) pods_per_second: f64,
+    /// Requests under way at the same time that gave it.
+    pub(super) parallel: usize,
+    pub(super) levels: Vec<Level>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Level {
+    pub(super) parallel: usize,
+    pub(super) pods_per_second: f64,
+}
+
+/// A measured process at the end.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Process {
+    pub(super) pid: u32,
+    pub(super) command: String,
+    /// During the run.
+    pub(super) cpu_seconds: f64,
+    /// VmHWM: the most memory it ever had, also before the run.
+    pub(super) peak_memory_bytes: u64,
+}
+
+impl Spread {
+    /// The distribution of some durations, in milliseconds. None of none.
+    pub(super) fn of(times: &[Duration]) -> Option<Self> {
+        let mut sorted: Vec<f64> = times
+            .iter()
+            .map(|time| time.as_secs_f64() * 1000.0)
+            .collect();
+        sorted.sort_by(f64::total_cmp);
+        Some(Self {
+            count: sorted.len(),
+            min: percentile(&sorted, 0)?,
+            p50: percentile(&sorted, 50)?,
+            p99: percentile(&sorted, 99)?,
+            max: percentile(&sorted, 100)?,
+        })
+    }
+}
+
+/// The smallest value that at least so many percent of the sorted values do not exceed.
+fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
+}
+
+impl Report {
+    /// The table for people.
+    pub(super) fn table(&self) -> String {
+        let mut rows = self.rows();
+        rows.insert(0, ["what".to_owned(), "measured".to_owned()]);
+        let width = rows.iter().map(|[what, _]| what.len()).max().unwrap_or(0);
+        let mut out = format!("{}\n\n", self.heading());
+        for [what, value] in &rows {
+            let _infallible = writeln!(out, "{what:width$}  {value}");
+        }
+        out.push_str("\nphase              seconds  CPU s  CPU s here  memory MiB\n");
+        for phase in &self.phases {
+            let _infallible = writeln!(
+                out,
+                "{:17} {:8.3} {:6.2} {:11.2} {:11.1}",
+                phase.name,
+                phase.seconds,
+                phase.cpu_seconds,
+                phase.client_cpu_seconds,
+                mebibytes(phase.peak_memory_bytes)
+            );
+        }
+        for process in &self.processes {
+            let _infallible = writeln!(
+                out,
+                "process {} ({}): {:.2} s of processor time, at most {:.1} MiB",
+                process.pid,
+                process.command,
+                process.cpu_seconds,
+                mebibytes(process.peak_memory_bytes)
+            );
+        }
+        out
+    }
+
+    fn heading(&self) -> String {
+        let Machine {
+            cores,
+            cpu,
+            memory_bytes,
+            kernel,
+            load_average,
+        } = &self.machine;
+        let load: Vec<_> = load_average
+            .iter()
+            .map(|load| format!("{load:.2}"))
+            .collect();
+        format!(
+            "{}: server {}; {} nodes and {} joining; {cores} cores ({cpu}), {:.0} GiB, Linux {kernel}, load {}",
+            self.label,
+            self.server.version,
+            self.options.nodes,
+            self.options.joins,
+            mebibytes(*memory_bytes) / 1024.0,
+            load.join(" ")
+        )
+    }
+
+    fn rows(&self) -> Vec<[String; 2]> {
+        let mut rows = Vec::new();
+        let mut row = |what: &str, value: Option<String>| {
+            rows.extend(value.map(|value| [what.to_owned(), value]));
+        };
+        let seconds = |value: Option<f64>| value.map(|value| format!("{value:.3} s"));
+        let rate = |value: Option<f64>| value.map(|value| format!("{value:.0} /s"));
+        let Results {
+            join_milliseconds,
+            ceiling_ratio,
+            ..
+        } = &self.results;
+        let results = &self.results;
+        row("nodes created", rate(results.nodes_per_second));
+        row("all nodes usable", seconds(results.nodes_ready_seconds));
+        row("all pods exist", seconds(results.pods_exist_seconds));
+        row("pods created", rate(results.pods_per_second));
+        row(
+            "numberAvailable = nodes",
+            seconds(results.available_seconds),
+        );
+        let joins = join_milliseconds.as_ref().map(|joins| {
+            let Spread {
+                count,
+                p50,
+                p99,
+                max,
+                ..
+            } = joins;
+            format!("p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms (of {count})")
+        });
+        row("node joins until its pod is ready", joins);
+        let roll = &self.options.max_unavailable;
+        row(
+            &format!("rolling update, maxUnavailable {roll}"),
+            seconds(results.update_seconds),
+        );
+        row("roll back", seconds(results.rollback_seconds));
+        row(
+            "deletion until all pods are gone",
+            seconds(results.deletion_seconds),
+        );
+        if !self.processes.is_empty() {
+            row(
+                "processor time, roll-out to deletion",
+                seconds(Some(results.cpu_seconds)),
+            );
+            let peak = mebibytes(results.peak_memory_bytes);
+            row("peak memory", Some(format!("{peak:.1} MiB")));
+        }
+        let ceiling = self.ceiling.as_ref().map(|ceiling| {
+            let Ceiling {
+                pods_per_second,
+                parallel,
+                ..
+            } = ceiling;
+            format!("{pods_per_second:.0} /s ({parallel} requests at a time)")
+        });
+        row("ceiling: pods by plain parallel requests", ceiling);
+        let ratio = ceiling_ratio.map(|ratio| format!("{ratio:.2}"));
+        row("pods created in the roll-out / ceiling", ratio);
+        rows
+    }
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    let kibibytes = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
+    f64::from(kibibytes) / 1024.0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn percentiles_are_values_that_were_measured() {
+        let ms = |value| Duration::from_millis(value);
+        let spread = Spread::of(&(1..=20).rev().map(ms).collect::<Vec<_>>()).unwrap();
+        let of = |count, min, p50, p99, max| Spread {
+            count,
+            min,
+            p50,
+            p99,
+            max,
+        };
+        assert_eq!(spread, of(20, 1.0, 10.0, 20.0, 20.0));
+        let spread = Spread::of(&(1..=200).map(ms).collect::<Vec<_>>()).unwrap();
+        assert_eq!(spread, of(200, 1.0, 100.0, 198.0, 200.0));
+        assert_eq!(Spread::of(&[ms(3)]), Some(of(1, 3.0, 3.0, 3.0, 3.0)));
+        assert_eq!(Spread::of(&[]), None);
+    }
+
+    fn report() -> Report {
+        Report {
+            schema: SCHEMA,
+            label: "here".to_owned(),
+            started: "2026-01-01T00:00:00Z".to_owned(),
+            machine: Machine {
+                cores: 2,
+                cpu: "Some CPU".to_owned(),
+                memory_bytes: 24 << 30,
+                kernel: "6.1.0".to_owned(),
+                load_average: vec![0.5, 0.25, 0.0],
+            },
+            server: Server {
+                version: "v1.33.0".to_owned(),
+            },
+            options: Options {
+                client: "0.1.0",
+                nodes: 1000,
+                joins: 20,
+                max_unavailable: "10%".to_owned(),
+                start_latency_seconds: 0.0,
+                lease_interval_seconds: 10.0,
+                parallel: 64,
+                hollow_external: false,
+            },
+            phases: vec![Phase {
+                name: "roll-out",
+                seconds: 0.5,
+                cpu_seconds: 0.75,
+                client_cpu_seconds: 0.25,
+                peak_memory_bytes: 3 << 20,
+            }],
+            ceiling: None,
+            results: Results {
+                available_seconds: Some(0.5),
+                join_milliseconds: Spread::of(&[Duration::from_millis(4)]),
+                peak_memory_bytes: 3 << 20,
+                ..Results::default()
+            },
+            processes: vec![Process {
+                pid: 7,
+                command: "pandaemon".to_owned(),
+                cpu_seconds: 0.75,
+                peak_memory_bytes: 3 << 20,
+            }],
+        }
+    }
+
+    #[test]
+    fn the_object_has_exactly_these_fields() {
+        let value = serde_json::to_value(report()).unwrap();
+        let keys = |value: &Value| {
+            value
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        let top = [
+            "label",
+            "machine",
+            "options",
+            "phases",
+            "processes",
+            "results",
+            "schema",
+        ];
+        assert_eq!(keys(&value), [&top[..], &["server", "started"]].concat());
+        assert_eq!(
+            value["results"],
+            json!({
+                "availableSeconds": 0.5, "cpuSeconds": 0.0, "totalCpuSeconds": 0.0,
+                "peakMemoryBytes": 3 << 20,
+                "joinMilliseconds": {"count": 1, "min": 4.0, "p50": 4.0, "p99": 4.0, "max": 4.0},
+            })
+        );
+        assert_eq!(
+            keys(&value["phases"][0]),
+            [
+                "clientCpuSeconds",
+                "cpuSeconds",
+                "name",
+                "peakMemoryBytes",
+                "seconds"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_table_has_what_was_measured() {
+        let expected = "\
+here: server v1.33.0; 1000 nodes and 20 joining; 2 cores (Some CPU), 24 GiB, Linux 6.1.0, load 0.50 0.25 0.00
+
+what                                  measured
+numberAvailable = nodes               0.500 s
+node joins until its pod is ready     p50 4.0 ms, p99 4.0 ms, max 4.0 ms (of 1)
+processor time, roll-out to deletion  0.000 s
+peak memory                           3.0 MiB
+
+phase              seconds  CPU s  CPU s here  memory MiB
+roll-out             0.500   0.75        0.25         3.0
+process 7 (pandaemon): 0.75 s of processor time, at most 3.0 MiB
+";
+        assert_eq!(report().table(), expected);
+    }
+}
