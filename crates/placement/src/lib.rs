@@ -17,7 +17,7 @@ pub use reason::{Fit, Reason};
 pub use taints::{
     Toleration, TolerationOperator, daemon_tolerations, tolerates_no_execute, untolerated,
 };
-pub use usage::Usage;
+pub use usage::{Load, Usage};
 
 use pandaemon_types::NodeView;
 

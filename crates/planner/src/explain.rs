@@ -1,12 +1,12 @@
 //! Why a set is, or is not, on a node: the words for people, and the sums counted afresh.
 
 use pandaemon_placement::DaemonFit;
-use pandaemon_types::{Name, Phase, Timestamp};
+use pandaemon_types::{Name, NodeView, Phase, Timestamp};
 
 use crate::{
     action::{Hold, Stance, Verdict, Wait},
-    cell::{Class, Mode, Placement, PodState, assess},
-    index::Planner,
+    cell::{Cell, Class, Mode, Placement, PodState, assess},
+    index::{NodeId, Planner, PodId},
     set::{Set, Tally},
     view::SetKey,
 };
@@ -18,19 +18,19 @@ impl Planner {
         let Some(set) = self.sets.get(key) else {
             return Vec::new();
         };
-        let verdict = |node: &Name| {
-            let stance = self.stance(set, node, now)?;
+        let verdict = |(number, node): (NodeId, &NodeView)| {
+            let stance = self.stance(set, number, now)?;
             Some(Verdict {
                 set: key.clone(),
-                node: Name::clone(node),
+                node: Name::clone(&node.name),
                 stance,
             })
         };
-        self.nodes.keys().filter_map(verdict).collect()
+        self.roster.iter().filter_map(verdict).collect()
     }
 
     /// How a set stands to a node; `None` if neither the node nor a pod on it exists.
-    pub(crate) fn stance(&self, set: &Set, node: &Name, now: Timestamp) -> Option<Stance> {
+    pub(crate) fn stance(&self, set: &Set, node: NodeId, now: Timestamp) -> Option<Stance> {
         let fit = self.placement(set, node);
         let cell = set.cells.get(node);
         let reason = match fit {
@@ -43,7 +43,7 @@ impl Planner {
         let pods: Vec<&PodState> = cell
             .pods
             .iter()
-            .filter_map(|uid| self.pods.get(uid))
+            .filter_map(|number| self.pods.get(*number))
             .collect();
         let active: Vec<&PodState> = pods.iter().copied().filter(|pod| !pod.leaving()).collect();
         if cell.creating.as_ref().is_some_and(|creating| creating.sent) {
@@ -54,7 +54,7 @@ impl Planner {
         }
         if let Some(wait) = cell.back_off.as_deref().map(|wait| wait.until())
             && now < wait
-            && active.iter().all(|pod| pod.view.phase == Phase::Failed)
+            && active.iter().all(|pod| pod.phase == Phase::Failed)
         {
             return Some(Stance::Waits(Wait::BackOff(wait)));
         }
@@ -63,13 +63,13 @@ impl Planner {
         }
         let facts = set.facts(now);
         let mut active = active;
-        if active.iter().any(|pod| !pod.view.phase.is_terminal()) {
-            active.retain(|pod| !pod.view.phase.is_terminal());
+        if active.iter().any(|pod| !pod.phase.is_terminal()) {
+            active.retain(|pod| !pod.phase.is_terminal());
         }
-        if let Some(new) = active.iter().find(|pod| facts.is_updated(&pod.view))
+        if let Some(new) = active.iter().find(|pod| facts.is_updated(pod))
             && active.len() == 1
         {
-            let available = facts.is_available(&new.view);
+            let available = facts.is_available(new);
             return Some(if available {
                 Stance::Runs
             } else {
@@ -82,7 +82,7 @@ impl Planner {
     fn stance_without_pod(
         &self,
         set: &Set,
-        cell: &crate::cell::Cell,
+        cell: &Cell,
         reason: Option<pandaemon_placement::Reason>,
         empty: bool,
         now: Timestamp,
@@ -107,21 +107,24 @@ impl Planner {
         }))
     }
 
+    /// The pods of a cell.
+    pub(crate) fn pods_of(&self, cell: &Cell) -> Vec<(PodId, &PodState)> {
+        let numbers = cell.pods.iter();
+        numbers
+            .filter_map(|number| Some((*number, self.pods.get(*number)?)))
+            .collect()
+    }
+
     /// The sums counted from scratch: what the incremental ones must equal.
     pub(crate) fn recount(&self, set: &Set, now: Timestamp) -> Tally {
         let mut tally = Tally::default();
-        for (node, cell) in &set.cells {
-            if set.touched.contains(node) {
-                tally.add(cell.counts, &cell.class);
+        for (node, cell) in set.cells.iter::<NodeId>() {
+            if set.touched.contains(&node) {
+                tally.add(cell.counts, cell.class);
                 continue;
             }
-            let pods: Vec<&PodState> = cell
-                .pods
-                .iter()
-                .filter_map(|uid| self.pods.get(uid))
-                .collect();
-            let answer = assess(cell, &pods, &set.facts(now));
-            tally.add(answer.counts, &answer.class);
+            let answer = assess(cell, &self.pods_of(cell), &set.facts(now));
+            tally.add(answer.counts, answer.class);
         }
         tally
     }

@@ -3,17 +3,20 @@
 
 mod pods;
 mod revisions;
+mod roster;
+
+pub(crate) use self::roster::{NodeId, Numbered, PodId, Pods, Roster};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use pandaemon_placement::{DaemonFit, Reason, Usage, daemon_fit};
+use pandaemon_placement::{DaemonFit, Reason, daemon_fit};
 use pandaemon_types::{Interner, Name, NodeView, Timestamp, Uid};
 
 use crate::{
-    cell::{Cell, Doomed, Placement, PodState},
+    cell::{Cell, Doomed, Placement},
     event::{Event, Listed},
     set::Set,
     view::{DaemonSetView, RevisionView, SetKey},
@@ -34,9 +37,8 @@ pub struct Options {
 pub struct Planner {
     pub(crate) options: Options,
     pub(crate) sets: BTreeMap<SetKey, Set>,
-    pub(crate) nodes: BTreeMap<Name, NodeView>,
-    pub(crate) pods: BTreeMap<Uid, PodState>,
-    pub(crate) usages: BTreeMap<Name, Usage>,
+    pub(crate) roster: Roster,
+    pub(crate) pods: Pods,
     by_uid: BTreeMap<Uid, SetKey>,
     revisions: BTreeMap<(Name, Name), RevisionView>,
     pub(crate) dirty: BTreeSet<SetKey>,
@@ -54,6 +56,12 @@ impl Planner {
             options,
             ..Self::default()
         }
+    }
+
+    /// How many sets, nodes and pods are known.
+    #[must_use]
+    pub fn known(&self) -> [usize; 3] {
+        [self.sets.len(), self.roster.len(), self.pods.len()]
     }
 
     /// Takes in one event.
@@ -93,9 +101,8 @@ impl Planner {
                 gone.iter().for_each(|key| self.set_gone(key));
             }
             Listed::Nodes(names) => {
-                let gone: Vec<_> = self
-                    .nodes
-                    .keys()
+                let nodes = self.roster.iter().map(|(_, node)| &node.name);
+                let gone: Vec<Name> = nodes
                     .filter(|name| !names.contains(*name))
                     .cloned()
                     .collect();
@@ -106,14 +113,11 @@ impl Planner {
                 resource_version,
             } => {
                 self.pods_seen = self.pods_seen.max(resource_version);
-                let is_gone = |(uid, pod): &(&Uid, &PodState)| {
-                    !uids.contains(uid) && pod.view.resource_version <= resource_version
-                };
-                let gone: Vec<_> = self
-                    .pods
-                    .iter()
-                    .filter(is_gone)
-                    .map(|(uid, _)| uid.clone())
+                let pods = self.pods.iter().map(|(_, pod)| pod);
+                let gone: Vec<Uid> = pods
+                    .filter(|pod| pod.resource_version <= resource_version)
+                    .filter(|pod| !uids.contains(&pod.uid))
+                    .map(|pod| pod.uid.clone())
                     .collect();
                 gone.iter().for_each(|uid| self.pod_gone(uid));
                 self.interner.sweep();
@@ -131,14 +135,14 @@ impl Planner {
     }
 
     /// How a set stands to a node by placement alone; `None` if the node does not exist.
-    pub(crate) fn placement(&self, set: &Set, node: &str) -> Option<DaemonFit> {
-        self.nodes
-            .get(node)
+    pub(crate) fn placement(&self, set: &Set, node: NodeId) -> Option<DaemonFit> {
+        self.roster
+            .node(node)
             .map(|node| daemon_fit(&set.needs, node))
     }
 
     /// Why a set does not belong on a node.
-    pub(crate) fn misplaced(&self, set: &Set, node: &str) -> Option<Reason> {
+    pub(crate) fn misplaced(&self, set: &Set, node: NodeId) -> Option<Reason> {
         match self.placement(set, node)? {
             DaemonFit::Run => None,
             DaemonFit::Keep(reason) | DaemonFit::No(reason) => Some(reason),
@@ -154,35 +158,50 @@ impl Planner {
     // === nodes ===
 
     fn node_changed(&mut self, mut view: NodeView) {
-        view.labels = self.interner.labels(&view.labels);
-        view.allocatable = self.interner.resources(&view.allocatable);
-        if self
-            .nodes
-            .get(&view.name)
-            .is_some_and(|known| *known == view)
-        {
+        let number = self.roster.number(&view.name);
+        let known = self.roster.node(number);
+        if known.is_some_and(|known| *known == view) {
             return;
         }
+        view.name = self.roster.name(number);
+        view.labels = self.interner.labels_of(&view.labels, &view.name);
+        view.allocatable = self.interner.resources(&view.allocatable);
+        view.taints.shrink_to_fit();
         for (key, set) in &mut self.sets {
             let placement = Placement::from(&daemon_fit(&set.needs, &view));
-            if place(set, &view.name, placement) {
+            if place(set, number, placement) {
                 self.dirty.insert(key.clone());
             } else if self.options.verdicts {
-                set.touch(&view.name);
+                set.touch(number);
                 self.dirty.insert(key.clone());
             }
         }
-        self.nodes.insert(Name::clone(&view.name), view);
+        self.roster.put(number, view);
     }
 
     fn node_gone(&mut self, name: &Name) {
-        if self.nodes.remove(name).is_none() {
+        let Some(number) = self.roster.find(name) else {
+            return;
+        };
+        if self.roster.take(number).is_none() {
             return;
         }
         for (key, set) in &mut self.sets {
-            if place(set, name, Placement::Gone) {
+            if place(set, number, Placement::Gone) {
                 self.dirty.insert(key.clone());
             }
+        }
+        if self.roster.is_littered() {
+            let pods = self.pods.iter().filter_map(|(_, pod)| pod.place);
+            let places: BTreeSet<NodeId> = pods.collect();
+            let sets = &self.sets;
+            let matters = |number| {
+                let kept =
+                    |set: &Set| set.cells.get(number).is_some() || set.touched.contains(&number);
+                places.contains(&number) || sets.values().any(kept)
+            };
+            self.roster.sweep(matters);
+            self.interner.sweep();
         }
     }
 
@@ -234,29 +253,30 @@ impl Planner {
         let Some(set) = self.sets.get_mut(key) else {
             return;
         };
-        let known: Vec<Name> = set.cells.keys().cloned().collect();
-        for name in known.iter().filter(|name| !self.nodes.contains_key(*name)) {
-            place(set, name, Placement::Gone);
+        let known: Vec<NodeId> = set.cells.iter().map(|(node, _)| node).collect();
+        for node in known {
+            if self.roster.node(node).is_none() {
+                place(set, node, Placement::Gone);
+            }
         }
-        for (name, node) in &self.nodes {
+        for (number, node) in self.roster.iter() {
             let placement = Placement::from(&daemon_fit(&set.needs, node));
-            if !place(set, name, placement) && self.options.verdicts {
-                set.touch(name);
+            if !place(set, number, placement) && self.options.verdicts {
+                set.touch(number);
             }
         }
     }
 
     /// Decides anew which pods of its namespace belong to a set.
     fn reclaim(&mut self, key: &SetKey) {
-        let pods: Vec<Uid> = self
-            .pods
-            .iter()
-            .filter(|(_, pod)| pod.view.namespace == key.namespace)
-            .map(|(uid, _)| uid.clone())
+        let pods = self.pods.iter();
+        let pods: Vec<PodId> = pods
+            .filter(|(_, pod)| pod.namespace == key.namespace)
+            .map(|(number, _)| number)
             .collect();
-        for uid in pods {
-            self.detach(&uid);
-            self.attach(&uid);
+        for pod in pods {
+            self.detach(pod);
+            self.attach(pod);
         }
     }
 
@@ -269,14 +289,15 @@ impl Planner {
         if let Some(at) = set.wake {
             self.wakes.remove(&(at, key.clone()));
         }
-        for (node, cell) in set.cells {
-            if let Some(claims) = cell.creating.and_then(|creating| creating.reserved)
-                && let Some(usage) = self.usages.get_mut(&node)
+        for (node, cell) in set.cells.iter::<NodeId>() {
+            let creating = cell.creating.as_deref();
+            if let Some(claims) = creating.and_then(|creating| creating.reserved.as_ref())
+                && let Some(load) = self.roster.load_mut(node)
             {
-                usage.remove(&claims);
+                load.remove(claims);
             }
-            for uid in cell.pods {
-                if let Some(pod) = self.pods.get_mut(&uid) {
+            for pod in &cell.pods {
+                if let Some(pod) = self.pods.get_mut(*pod) {
                     pod.set = None;
                     pod.doomed = Doomed::No;
                 }
@@ -291,14 +312,13 @@ const fn is_old_news(version: u64, known: u64) -> bool {
     version < known || (version == known && version != 0)
 }
 
-/// Files a node's placement; whether the set must be planned.
-fn place(set: &mut Set, node: &Name, placement: Placement) -> bool {
+/// Files a node's placement; whether it is another one.
+fn place(set: &mut Set, node: NodeId, placement: Placement) -> bool {
     match set.cells.get_mut(node) {
+        Some(cell) if cell.placement == placement => return false,
         Some(cell) => cell.placement = placement,
         None if matches!(placement, Placement::No | Placement::Gone) => return false,
-        None => {
-            set.cells.insert(Name::clone(node), Cell::new(placement));
-        }
+        None => set.cells.put(node, Cell::new(placement)),
     }
     set.touch(node);
     true

@@ -5,9 +5,9 @@ use pandaemon_types::{Name, PodView, Timestamp, Uid};
 
 use crate::{
     action::{Action, PodRef, Purpose, Severity},
-    cell::{BackOff, Claim, Doomed},
+    cell::{BackOff, Claim, Doomed, PodState},
     event::{Failure, FailureKind, Reply},
-    index::Planner,
+    index::{NodeId, Planner},
     revision::fnv64,
     set::Set,
     view::{RevisionView, SetKey, Status},
@@ -27,14 +27,16 @@ impl Planner {
                 set, node, name, ..
             } => {
                 self.touch(&set);
+                let node = self.roster.number(&node);
                 match result {
-                    Ok(reply) => self.created(&set, &node, &name, reply, now),
-                    Err(failure) => self.create_failed(&set, &node, &name, &failure, now),
+                    Ok(reply) => self.created(&set, node, &name, reply, now),
+                    Err(failure) => self.create_failed(&set, node, &name, &failure, now),
                 }
             }
             Action::DeletePod { set, node, pod, .. } => {
                 self.touch(&set);
-                self.deleted(&set, &node, &pod, result, now);
+                let node = self.roster.number(&node);
+                self.deleted(&set, node, &pod, result, now);
             }
             Action::PatchPod {
                 set, pod, purpose, ..
@@ -83,9 +85,14 @@ impl Planner {
         }
     }
 
+    fn pod_mut(&mut self, uid: &Uid) -> Option<&mut PodState> {
+        let number = self.pods.find(uid)?;
+        self.pods.get_mut(number)
+    }
+
     // === pods ===
 
-    fn created(&mut self, key: &SetKey, node: &Name, name: &Name, reply: Reply, now: Timestamp) {
+    fn created(&mut self, key: &SetKey, node: NodeId, name: &Name, reply: Reply, now: Timestamp) {
         if let Some(set) = self.sets.get_mut(key) {
             set.pace.succeeded();
             note(
@@ -103,7 +110,7 @@ impl Planner {
 
     /// A pod as a reply showed it: newer than what the watch has told, unless it is gone already.
     fn told(&mut self, view: PodView, now: Timestamp) {
-        if self.pods.contains_key(&view.uid) || !self.has_seen(view.resource_version) {
+        if self.pods.find(&view.uid).is_some() || !self.has_seen(view.resource_version) {
             self.pod_changed(view, now);
         }
     }
@@ -111,7 +118,7 @@ impl Planner {
     fn create_failed(
         &mut self,
         key: &SetKey,
-        node: &Name,
+        node: NodeId,
         name: &Name,
         failure: &Failure,
         now: Timestamp,
@@ -153,7 +160,7 @@ impl Planner {
     fn deleted(
         &mut self,
         key: &SetKey,
-        node: &Name,
+        node: NodeId,
         pod: &PodRef,
         result: Result<Reply, Failure>,
         now: Timestamp,
@@ -181,11 +188,11 @@ impl Planner {
             Ok(_) => {}
             Err(_) => {
                 let again = now.plus_millis(RETRY);
-                if let Some(pod) = self.pods.get_mut(uid) {
+                if let Some(pod) = self.pod_mut(uid) {
                     pod.doomed = Doomed::Failed(again);
                 }
                 if let Some(set) = self.sets.get_mut(key) {
-                    set.timers.insert((again, Name::clone(node)));
+                    set.timers.insert((again, node));
                 }
             }
         }
@@ -199,7 +206,7 @@ impl Planner {
         result: Result<Reply, Failure>,
         now: Timestamp,
     ) {
-        if let Some(pod) = self.pods.get_mut(uid) {
+        if let Some(pod) = self.pod_mut(uid) {
             pod.patching = false;
         }
         match result {
@@ -208,8 +215,8 @@ impl Planner {
             Err(failure) if failure.kind == FailureKind::NotFound => self.pod_gone(uid),
             Err(failure) => self.patch_failed(key, uid, purpose, failure.kind, now),
         }
-        if let Some(pod) = self.pods.get_mut(uid)
-            && pod.view.owner.is_some()
+        if let Some(pod) = self.pod_mut(uid)
+            && pod.owner.is_some()
             && matches!(pod.set, Some((_, Claim::Adopting { .. })))
         {
             pod.set = None;
@@ -226,8 +233,10 @@ impl Planner {
     ) {
         if purpose == Purpose::Adopt && kind != FailureKind::Unclear {
             // The pod is not to be had: it does not count any more.
-            self.detach(uid);
-            if let Some(pod) = self.pods.get_mut(uid) {
+            if let Some(number) = self.pods.find(uid) {
+                self.detach(number);
+            }
+            if let Some(pod) = self.pod_mut(uid) {
                 pod.set = None;
             }
             return;
@@ -321,7 +330,7 @@ impl Planner {
     }
 
     /// A failed pod was given up: the next one on this node gets longer.
-    pub(crate) fn back_off(set: &mut Set, node: &Name, now: Timestamp) {
+    pub(crate) fn back_off(set: &mut Set, node: NodeId, now: Timestamp) {
         let generation = set.view.generation;
         if let Some(cell) = set.cells.get_mut(node) {
             let last = cell.back_off.as_deref().copied();

@@ -5,12 +5,12 @@ mod rollout;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use pandaemon_types::{Name, Timestamp, Uid};
+use pandaemon_types::{Name, Timestamp};
 
 use crate::{
     action::{Action, Plan, PodRef, Severity, Verdict, Why},
-    cell::{Creating, Doom, Doomed, PodState, assess},
-    index::Planner,
+    cell::{Creating, Doom, Doomed, assess},
+    index::{NodeId, Planner, PodId},
     outcome::note,
     revision::{five_letters, fnv64},
     set::Set,
@@ -69,17 +69,17 @@ impl Planner {
         }
         self.plan_claims(set, now, plan);
         self.plan_revisions(set, now, plan);
-        while let Some((at, node)) = set.timers.first().cloned() {
+        while let Some((at, node)) = set.timers.first().copied() {
             if now < at {
                 break;
             }
             set.timers.pop_first();
-            if let Some(cell) = set.cells.get_mut(&node) {
+            if let Some(cell) = set.cells.get_mut(node) {
                 cell.wake = None;
             }
             set.touched.insert(node);
         }
-        let touched = std::mem::take(&mut set.touched);
+        let touched = self.by_name(std::mem::take(&mut set.touched));
         self.plan_nodes(set, &touched, now, plan);
         if set.current.is_some() {
             self.plan_creations(set, now, plan);
@@ -88,8 +88,8 @@ impl Planner {
         plan_status(set, now, plan);
         plan.actions.append(&mut set.notes);
         if self.options.verdicts {
-            for node in touched {
-                let stance = self.stance(set, &node, now);
+            for (node, number) in touched {
+                let stance = self.stance(set, number, now);
                 let set = set.view.key.clone();
                 plan.verdicts
                     .extend(stance.map(|stance| Verdict { set, node, stance }));
@@ -107,42 +107,48 @@ impl Planner {
 
     // === nodes ===
 
+    /// Nodes with their names, in the order of these.
+    fn by_name(&self, nodes: BTreeSet<NodeId>) -> Vec<(Name, NodeId)> {
+        let named = nodes.into_iter().map(|node| (self.roster.name(node), node));
+        let mut named: Vec<_> = named.collect();
+        named.sort_unstable();
+        named
+    }
+
     /// Looks at nodes again and deletes what must go whatever the budget says.
     fn plan_nodes(
         &mut self,
         set: &mut Set,
-        touched: &BTreeSet<Name>,
+        touched: &[(Name, NodeId)],
         now: Timestamp,
         plan: &mut Plan,
     ) {
-        for node in touched {
+        for (name, node) in touched {
+            let node = *node;
             self.forgive(set, node, now);
             let deletes = self.refresh(set, node, now);
-            for (uid, doom) in deletes {
+            let ends = !deletes.is_empty();
+            for (pod, doom) in deletes {
                 if !set.pace.may_delete() {
                     set.touch(node);
                     break;
                 }
-                self.tell_doom(set, node, &uid, doom, now);
+                self.tell_doom(set, node, pod, doom, now);
                 let why = doom.why(|| self.misplaced(set, node));
-                self.delete(set, node, &uid, why, plan);
+                self.delete(set, node, pod, why, plan);
             }
-            if self.refresh_needed(set, node) {
+            if ends {
                 self.refresh(set, node, now);
             }
-            self.ask_again(set, node, now, plan);
+            self.ask_again(set, name, node, now, plan);
         }
     }
 
     /// Pods whose deletion failed a while ago may be deleted again.
-    fn forgive(&mut self, set: &Set, node: &Name, now: Timestamp) {
-        let pods = set
-            .cells
-            .get(node)
-            .map(|cell| cell.pods.as_slice())
-            .unwrap_or_default();
-        for uid in pods {
-            if let Some(pod) = self.pods.get_mut(uid)
+    fn forgive(&mut self, set: &Set, node: NodeId, now: Timestamp) {
+        let pods = set.cells.get(node).map(|cell| cell.pods.as_slice());
+        for number in pods.unwrap_or_default() {
+            if let Some(pod) = self.pods.get_mut(*number)
                 && matches!(pod.doomed, Doomed::Failed(until) if until <= now)
             {
                 pod.doomed = Doomed::No;
@@ -150,49 +156,35 @@ impl Planner {
         }
     }
 
-    fn refresh_needed(&self, set: &Set, node: &Name) -> bool {
-        let cell = set.cells.get(node);
-        cell.is_some_and(|cell| {
-            cell.pods.iter().any(|uid| {
-                self.pods
-                    .get(uid)
-                    .is_some_and(|pod| pod.doomed == Doomed::Sent)
-            })
-        })
-    }
-
     /// Files a node under what it is now; returns the pods that must go.
-    fn refresh(&self, set: &mut Set, node: &Name, now: Timestamp) -> Vec<(Uid, Doom)> {
+    fn refresh(&self, set: &mut Set, node: NodeId, now: Timestamp) -> Vec<(PodId, Doom)> {
         let Some(cell) = set.cells.get(node) else {
             return Vec::new();
         };
-        let pods: Vec<&PodState> = cell
-            .pods
-            .iter()
-            .filter_map(|uid| self.pods.get(uid))
-            .collect();
-        let mut answer = assess(cell, &pods, &set.facts(now));
+        let mut answer = assess(cell, &self.pods_of(cell), &set.facts(now));
         if let Some(creating) = cell.creating.as_ref().filter(|creating| !creating.sent) {
             answer.wake = crate::cell::earliest(answer.wake, Some(creating.retry_at));
         }
         let wake = answer.wake.filter(|at| now < *at);
-        set.file(node, answer.counts, answer.class, wake);
+        set.file(node, &self.roster, &answer, wake);
         answer.deletes
     }
 
-    fn tell_doom(&self, set: &mut Set, node: &Name, uid: &Uid, doom: Doom, now: Timestamp) {
-        let Some(pod) = self.pods.get(uid) else {
+    fn tell_doom(&self, set: &mut Set, node: NodeId, pod: PodId, doom: Doom, now: Timestamp) {
+        let Some(pod) = self.pods.get(pod) else {
             return;
         };
-        let name = format!("{}/{}", pod.view.namespace, pod.view.name);
+        let name = || format!("{}/{}", pod.namespace, pod.name);
         match doom {
             Doom::Failed => {
                 Self::back_off(set, node, now);
+                let (name, node) = (name(), self.roster.name(node));
                 let message =
                     format!("Found failed daemon pod {name} on node {node}, will try to kill it");
                 note(set, Severity::Warning, "FailedDaemonPod", message);
             }
             Doom::Succeeded => {
+                let (name, node) = (name(), self.roster.name(node));
                 let message = format!(
                     "Found succeeded daemon pod {name} on node {node}, will try to delete it"
                 );
@@ -202,18 +194,18 @@ impl Planner {
         }
     }
 
-    fn delete(&mut self, set: &mut Set, node: &Name, uid: &Uid, why: Why, plan: &mut Plan) {
-        let Some(pod) = self.pods.get_mut(uid).filter(|pod| !pod.leaving()) else {
+    fn delete(&mut self, set: &mut Set, node: NodeId, pod: PodId, why: Why, plan: &mut Plan) {
+        let Some(pod) = self.pods.get_mut(pod).filter(|pod| !pod.leaving()) else {
             return;
         };
         pod.doomed = Doomed::Sent;
         set.pace.deleting += 1;
         plan.actions.push(Action::DeletePod {
             set: set.view.key.clone(),
-            node: Name::clone(node),
+            node: self.roster.name(node),
             pod: PodRef {
-                name: Name::clone(&pod.view.name),
-                uid: uid.clone(),
+                name: Name::clone(&pod.name),
+                uid: pod.uid.clone(),
             },
             why,
         });
@@ -223,14 +215,14 @@ impl Planner {
 
     fn plan_creations(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
         while set.pace.may_create(now) {
-            let Some(node) = set.classes.missing.first().cloned() else {
+            let Some((_, node)) = set.classes.missing.first_key_value() else {
                 break;
             };
-            self.create(set, &node, now, plan);
+            self.create(set, *node, now, plan);
         }
     }
 
-    pub(crate) fn create(&mut self, set: &mut Set, node: &Name, now: Timestamp, plan: &mut Plan) {
+    pub(crate) fn create(&mut self, set: &mut Set, node: NodeId, now: Timestamp, plan: &mut Plan) {
         let Some(mould) = set
             .current
             .as_ref()
@@ -239,21 +231,19 @@ impl Planner {
             return;
         };
         set.serial += 1;
+        let place = self.roster.name(node);
         let uid = set.view.uid.to_string();
         let seed = fnv64([
             uid.as_bytes(),
-            node.as_bytes(),
+            place.as_bytes(),
             &now.0.to_le_bytes(),
             &set.serial.to_le_bytes(),
         ]);
         let name: Name = format!("{}{}", mould.name_prefix(), five_letters(seed)).into();
         let bind = self.options.bind && self.has_room(set, node);
         let reserved = bind.then(|| Arc::clone(&set.needs.claims));
-        if bind {
-            self.usages
-                .entry(Name::clone(node))
-                .or_default()
-                .add(&set.needs.claims);
+        if let Some(load) = self.roster.load_mut(node).filter(|_| bind) {
+            load.add(&set.needs.claims);
         }
         if let Some(cell) = set.cells.get_mut(node) {
             let name = Name::clone(&name);
@@ -266,12 +256,11 @@ impl Planner {
             cell.creating = Some(Box::new(creating));
         }
         set.pace.creating += 1;
-        let (key, node) = (set.view.key.clone(), Name::clone(node));
-        self.refresh(set, &node, now);
+        self.refresh(set, node, now);
         plan.actions.push(Action::CreatePod {
-            set: key,
+            set: set.view.key.clone(),
             uid: set.view.uid.clone(),
-            node,
+            node: place,
             name,
             bind,
             mould,
@@ -279,27 +268,17 @@ impl Planner {
     }
 
     /// Whether a further pod of the set can start on the node now.
-    fn has_room(&self, set: &Set, node: &Name) -> bool {
-        let Some(view) = self.nodes.get(node) else {
-            return false;
-        };
-        let mut reasons = Vec::new();
-        match self.usages.get(node) {
-            Some(usage) => usage.shortages(view, &set.needs.claims, &mut reasons),
-            None => {
-                let empty = pandaemon_placement::Usage::default();
-                empty.shortages(view, &set.needs.claims, &mut reasons);
-            }
-        }
-        reasons.is_empty()
+    fn has_room(&self, set: &Set, node: NodeId) -> bool {
+        let (view, load) = (self.roster.node(node), self.roster.load(node));
+        view.zip(load)
+            .is_some_and(|(view, load)| load.has_room(view, &set.needs.claims))
     }
 
     /// Asks again for a pod whose creation nobody answered, under the same name.
-    fn ask_again(&self, set: &mut Set, node: &Name, now: Timestamp, plan: &mut Plan) {
+    fn ask_again(&self, set: &mut Set, name: &Name, node: NodeId, now: Timestamp, plan: &mut Plan) {
         let Some(current) = set.current.as_ref() else {
             return;
         };
-        let mould = Arc::clone(&current.mould);
         let creating = set
             .cells
             .get_mut(node)
@@ -309,10 +288,11 @@ impl Planner {
         };
         creating.sent = true;
         set.pace.creating += 1;
+        let mould = Arc::clone(&current.mould);
         plan.actions.push(Action::CreatePod {
             set: set.view.key.clone(),
             uid: set.view.uid.clone(),
-            node: Name::clone(node),
+            node: Name::clone(name),
             name: Name::clone(&creating.name),
             bind: creating.reserved.is_some(),
             mould,

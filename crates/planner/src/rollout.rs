@@ -4,7 +4,7 @@ use pandaemon_types::{Labels as _, Name, PodView};
 
 use crate::{
     cell::Class,
-    index::Planner,
+    index::{NodeId, Planner},
     revision::{GENERATION_LABEL, HASH_LABEL},
     view::SetKey,
 };
@@ -49,15 +49,17 @@ impl Planner {
     pub fn rollout(&self, key: &SetKey) -> Option<Rollout> {
         let set = self.sets.get(key)?;
         let named = |good: &dyn Fn(&crate::cell::Cell) -> bool| -> Vec<Name> {
-            let cells = set.cells.iter().filter(|(_, cell)| good(cell));
-            cells.map(|(node, _)| Name::clone(node)).collect()
+            let cells = set.cells.iter::<NodeId>().filter(|(_, cell)| good(cell));
+            let mut names: Vec<Name> = cells.map(|(node, _)| self.roster.name(node)).collect();
+            names.sort_unstable();
+            names
         };
         let (limit_down, limit_surge) = set.limits();
         let classes = &set.classes;
-        let next = classes.replace.iter().chain(&classes.candidates);
+        let next = classes.replace.keys().chain(classes.candidates.keys());
         let next = next
-            .chain(&classes.surge_now)
-            .chain(&classes.surge_candidates);
+            .chain(classes.surge_now.keys())
+            .chain(classes.surge_candidates.keys());
         Some(Rollout {
             current: set.current.as_ref().map(|c| Name::clone(&c.hash)),
             aliases: set

@@ -10,9 +10,10 @@ use pandaemon_types::{Name, Timestamp, Uid};
 
 use crate::{
     action::Action,
-    cell::{Cell, Class, Counts, Facts, Mode},
+    cell::{Assessment, Cell, Class, Counts, Facts, Mode},
+    index::{NodeId, Numbered, Roster},
     mould::Mould,
-    view::{DaemonSetView, RevisionView, Status, Strategy},
+    view::{DaemonSetView, RevisionView, SetKey, Status, Strategy},
 };
 
 /// How many creations (and how many deletions) of one set may be under way at once.
@@ -33,19 +34,19 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, counts: Counts, class: &Class) {
+    pub(crate) fn add(&mut self, counts: Counts, class: Class) {
         for (sum, flag) in self.fields(counts, class) {
             *sum += usize::from(flag);
         }
     }
 
-    fn subtract(&mut self, counts: Counts, class: &Class) {
+    fn subtract(&mut self, counts: Counts, class: Class) {
         for (sum, flag) in self.fields(counts, class) {
             *sum -= usize::from(flag);
         }
     }
 
-    fn fields(&mut self, counts: Counts, class: &Class) -> [(&mut usize, bool); 9] {
+    fn fields(&mut self, counts: Counts, class: Class) -> [(&mut usize, bool); 9] {
         [
             (&mut self.desired, counts.desired),
             (&mut self.current, counts.current),
@@ -55,7 +56,7 @@ impl Tally {
             (&mut self.updated, counts.updated),
             (&mut self.down, counts.down),
             (&mut self.serves, counts.serves),
-            (&mut self.surging, *class == Class::Surging),
+            (&mut self.surging, class == Class::Surging),
         ]
     }
 }
@@ -63,17 +64,17 @@ impl Tally {
 /// Nodes by what a rolling update can do with them.
 #[derive(Debug, Default)]
 pub(crate) struct Classes {
-    pub(crate) missing: BTreeSet<Name>,
-    pub(crate) replace: BTreeSet<Name>,
-    pub(crate) candidates: BTreeSet<Name>,
-    pub(crate) surge_now: BTreeSet<Name>,
-    pub(crate) surge_candidates: BTreeSet<Name>,
-    pub(crate) retire: BTreeSet<Name>,
-    pub(crate) sunset: BTreeSet<Name>,
+    pub(crate) missing: BTreeMap<Name, NodeId>,
+    pub(crate) replace: BTreeMap<Name, NodeId>,
+    pub(crate) candidates: BTreeMap<Name, NodeId>,
+    pub(crate) surge_now: BTreeMap<Name, NodeId>,
+    pub(crate) surge_candidates: BTreeMap<Name, NodeId>,
+    pub(crate) retire: BTreeMap<Name, NodeId>,
+    pub(crate) sunset: BTreeMap<Name, NodeId>,
 }
 
 impl Classes {
-    fn of(&mut self, class: &Class) -> Option<&mut BTreeSet<Name>> {
+    fn of(&mut self, class: Class) -> Option<&mut BTreeMap<Name, NodeId>> {
         Some(match class {
             Class::None | Class::Surging => return None,
             Class::Replace(_) => &mut self.replace,
@@ -150,17 +151,19 @@ pub(crate) struct Current {
 /// One DaemonSet in the index.
 #[derive(Debug)]
 pub(crate) struct Set {
+    /// Its name, shared by all its pods.
+    pub(crate) key: Arc<SetKey>,
     pub(crate) view: DaemonSetView,
     pub(crate) needs: Arc<PodNeeds>,
     pub(crate) revisions: BTreeMap<Name, RevisionView>,
     pub(crate) current: Option<Current>,
-    pub(crate) cells: BTreeMap<Name, Cell>,
+    pub(crate) cells: Numbered<Cell>,
     pub(crate) tally: Tally,
     pub(crate) classes: Classes,
     pub(crate) pace: Pace,
     /// Nodes to look at.
-    pub(crate) touched: BTreeSet<Name>,
-    pub(crate) timers: BTreeSet<(Timestamp, Name)>,
+    pub(crate) touched: BTreeSet<NodeId>,
+    pub(crate) timers: BTreeSet<(Timestamp, NodeId)>,
     /// Live pods by hash label.
     pub(crate) hashes: BTreeMap<Name, usize>,
     /// Whether the revisions must be looked at.
@@ -190,11 +193,12 @@ impl Set {
     pub(crate) fn new(view: DaemonSetView) -> Self {
         let spec = view.template.get("spec").cloned().unwrap_or_default();
         Self {
+            key: Arc::new(view.key.clone()),
             needs: Arc::new(PodNeeds::for_daemon(&spec)),
             view,
             revisions: BTreeMap::new(),
             current: None,
-            cells: BTreeMap::new(),
+            cells: Numbered::default(),
             tally: Tally::default(),
             classes: Classes::default(),
             pace: Pace::default(),
@@ -270,50 +274,53 @@ impl Set {
     }
 
     /// Looks at a node again with the next plan.
-    pub(crate) fn touch(&mut self, node: &Name) {
-        self.touched.insert(Name::clone(node));
+    pub(crate) fn touch(&mut self, node: NodeId) {
+        self.touched.insert(node);
     }
 
     /// Looks at every node again.
     pub(crate) fn touch_all(&mut self) {
-        self.touched.extend(self.cells.keys().cloned());
+        self.touched
+            .extend(self.cells.iter::<NodeId>().map(|(node, _)| node));
     }
 
     /// Files a node under its new answer.
     pub(crate) fn file(
         &mut self,
-        node: &Name,
-        counts: Counts,
-        class: Class,
+        node: NodeId,
+        roster: &Roster,
+        answer: &Assessment,
         wake: Option<Timestamp>,
     ) {
         let Some(cell) = self.cells.get_mut(node) else {
             return;
         };
-        self.tally.subtract(cell.counts, &cell.class);
-        self.tally.add(counts, &class);
-        if let Some(filed) = self.classes.of(&cell.class) {
-            filed.remove(node);
-        }
-        if let Some(file) = self.classes.of(&class) {
-            file.insert(Name::clone(node));
-        }
-        if counts.missing {
-            self.classes.missing.insert(Name::clone(node));
-        } else if cell.counts.missing {
-            self.classes.missing.remove(node);
+        let (counts, class) = (answer.counts, answer.class);
+        self.tally.subtract(cell.counts, cell.class);
+        self.tally.add(counts, class);
+        if cell.class != class || cell.counts.missing != counts.missing {
+            let name = roster.name(node);
+            if let Some(filed) = self.classes.of(cell.class) {
+                filed.remove(&name);
+            }
+            if let Some(file) = self.classes.of(class) {
+                file.insert(Name::clone(&name), node);
+            }
+            if counts.missing {
+                self.classes.missing.insert(name, node);
+            } else if cell.counts.missing {
+                self.classes.missing.remove(&name);
+            }
         }
         if cell.wake != wake {
             if let Some(old) = cell.wake {
-                self.timers.remove(&(old, Name::clone(node)));
+                self.timers.remove(&(old, node));
             }
-            if let Some(new) = wake {
-                self.timers.insert((new, Name::clone(node)));
-            }
+            self.timers.extend(wake.map(|new| (new, node)));
         }
         (cell.counts, cell.class, cell.wake) = (counts, class, wake);
         if cell.is_idle() {
-            self.cells.remove(node);
+            self.cells.take(node);
         }
     }
 
@@ -361,17 +368,19 @@ impl Set {
     }
 
     /// Counts a live pod's hash; a revision may be deleted when its last pod is gone.
-    pub(crate) fn count_hash(&mut self, hash: Option<Name>, came: bool) {
+    pub(crate) fn count_hash(&mut self, hash: Option<&Name>, came: bool) {
         let Some(hash) = hash else { return };
-        let count = self.hashes.entry(Name::clone(&hash)).or_default();
-        *count = if came {
-            *count + 1
-        } else {
-            count.saturating_sub(1)
-        };
-        if *count == 0 {
-            self.hashes.remove(&hash);
-            self.reckon = true;
+        match self.hashes.get_mut(hash) {
+            Some(count) if came => *count += 1,
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) => {
+                self.hashes.remove(hash);
+                self.reckon = true;
+            }
+            None if came => {
+                self.hashes.insert(Name::clone(hash), 1);
+            }
+            None => {}
         }
     }
 }

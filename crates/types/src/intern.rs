@@ -2,7 +2,6 @@
 //! few distinct values.
 
 use std::{
-    borrow::Borrow,
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::Arc,
@@ -10,25 +9,41 @@ use std::{
 
 use serde::{Deserialize, Deserializer};
 
-use crate::{Claims, Labels, Resources};
+use crate::{Claims, Labels, Owner, Resources};
 
 /// A shared, immutable name.
 pub type Name = Arc<str>;
 
-/// The labels of an object, ordered by key and shared.
+/// A label: its key and its value.
+type Pair = (Name, Name);
+
+/// The labels of an object, ordered by key. Sets share their labels, and equal sets are one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LabelSet(Arc<[(Name, Name)]>);
+pub struct LabelSet(Arc<[Arc<Pair>]>);
 
 impl LabelSet {
     /// All labels, ordered by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (&**key, &**value))
+        self.0.iter().map(|pair| (&*pair.0, &*pair.1))
+    }
+
+    /// The value of a label, to be shared.
+    #[must_use]
+    pub fn name(&self, key: &str) -> Option<&Name> {
+        let found = self.0.binary_search_by(|pair| (*pair.0).cmp(key)).ok()?;
+        self.0.get(found).map(|pair| &pair.1)
     }
 
     /// Whether there is no label.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether both are known to be the same without a look at them.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -46,14 +61,14 @@ impl fmt::Debug for LabelSet {
 
 impl Labels for LabelSet {
     fn label(&self, key: &str) -> Option<&str> {
-        let found = self.0.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
-        self.0.get(found).map(|(_, value)| &**value)
+        self.name(key).map(|value| &**value)
     }
 }
 
 impl From<&BTreeMap<String, String>> for LabelSet {
     fn from(labels: &BTreeMap<String, String>) -> Self {
-        let pair = |(key, value): (&String, &String)| (Name::from(&**key), Name::from(&**value));
+        let pair =
+            |(key, value): (&String, &String)| Arc::new((Name::from(&**key), Name::from(&**value)));
         Self(labels.iter().map(pair).collect())
     }
 }
@@ -147,9 +162,11 @@ fn shared<T: Ord>(known: &mut BTreeSet<Arc<T>>, value: &Arc<T>) -> Arc<T> {
 #[derive(Debug, Default)]
 pub struct Interner {
     names: BTreeSet<Name>,
+    pairs: BTreeSet<Arc<Pair>>,
     labels: BTreeSet<LabelSet>,
     claims: BTreeSet<Arc<Claims>>,
     resources: BTreeSet<Arc<Resources>>,
+    owners: BTreeMap<Uid, Arc<Owner>>,
 }
 
 impl Interner {
@@ -163,17 +180,50 @@ impl Interner {
         name
     }
 
-    /// The shared copy of a set of labels.
+    /// The shared copy of a set of labels that many objects carry.
     pub fn labels(&mut self, labels: &LabelSet) -> LabelSet {
         if let Some(found) = self.labels.get(labels) {
             return found.clone();
         }
-        let pairs = labels
-            .iter()
-            .map(|(key, value)| (self.name(key), self.name(value)));
-        let pairs: Vec<_> = pairs.collect();
-        let shared = LabelSet(pairs.into());
+        let shared = labels.0.iter().map(|pair| self.pair(pair)).collect();
+        let shared = LabelSet(shared);
         self.labels.insert(shared.clone());
+        shared
+    }
+
+    /// The labels of an object of which one may tell the object's own name: such a set is nobody
+    /// else's, but its other labels are shared.
+    pub fn labels_of(&mut self, labels: &LabelSet, own: &Name) -> LabelSet {
+        if labels.0.iter().all(|pair| pair.1 != *own) {
+            return self.labels(labels);
+        }
+        let pair = |pair: &Arc<Pair>| {
+            if pair.1 == *own {
+                Arc::new((self.name(&pair.0), Name::clone(own)))
+            } else {
+                self.pair(pair)
+            }
+        };
+        LabelSet(labels.0.iter().map(pair).collect())
+    }
+
+    fn pair(&mut self, pair: &Arc<Pair>) -> Arc<Pair> {
+        if let Some(found) = self.pairs.get(pair) {
+            return Arc::clone(found);
+        }
+        let pair = Arc::new((self.name(&pair.0), self.name(&pair.1)));
+        self.pairs.insert(Arc::clone(&pair));
+        pair
+    }
+
+    /// The shared copy of an owner.
+    pub fn owner(&mut self, owner: &Owner) -> Arc<Owner> {
+        let known = self.owners.get(&owner.uid);
+        if let Some(known) = known.filter(|known| ***known == *owner) {
+            return Arc::clone(known);
+        }
+        let shared = Arc::new(owner.clone());
+        self.owners.insert(owner.uid.clone(), Arc::clone(&shared));
         shared
     }
 
@@ -190,7 +240,8 @@ impl Interner {
     /// How many distinct values are held.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.names.len() + self.labels.len() + self.claims.len() + self.resources.len()
+        let labels = self.pairs.len() + self.labels.len();
+        self.names.len() + labels + self.claims.len() + self.resources.len() + self.owners.len()
     }
 
     /// Whether nothing is held.
@@ -203,16 +254,12 @@ impl Interner {
     pub fn sweep(&mut self) {
         self.labels
             .retain(|labels| Arc::strong_count(&labels.0) > 1);
+        self.pairs.retain(|pair| Arc::strong_count(pair) > 1);
+        self.owners.retain(|_, owner| Arc::strong_count(owner) > 1);
         self.claims.retain(|claims| Arc::strong_count(claims) > 1);
         self.resources
             .retain(|resources| Arc::strong_count(resources) > 1);
         self.names.retain(|name| Arc::strong_count(name) > 1);
-    }
-}
-
-impl Borrow<[(Name, Name)]> for LabelSet {
-    fn borrow(&self) -> &[(Name, Name)] {
-        &self.0
     }
 }
 
@@ -242,8 +289,12 @@ mod tests {
         let (one, two) = (interner.labels(&labels), interner.labels(&labels.clone()));
         assert!(Arc::ptr_eq(&one.0, &two.0));
         assert_eq!((one.label("a"), one.label("b")), (Some("b"), None));
-        assert_eq!(interner.len(), 3);
-        drop((one, two));
+        assert_eq!(interner.len(), 4);
+        let own = Name::from("b");
+        let mine = interner.labels_of(&labels, &own);
+        assert!(mine == one && !mine.is(&one));
+        assert!(Arc::ptr_eq(mine.name("a").unwrap(), &own));
+        drop((one, two, mine));
         interner.sweep();
         assert!(interner.is_empty());
     }

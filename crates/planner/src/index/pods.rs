@@ -2,59 +2,124 @@
 
 use std::sync::Arc;
 
-use pandaemon_placement::{Usage, daemon_fit};
-use pandaemon_types::{Labels as _, Name, PodView, Timestamp, Uid};
+use pandaemon_placement::daemon_fit;
+use pandaemon_types::{Name, PodView, Timestamp, Uid};
 
-use super::{Planner, is_old_news};
+use super::{NodeId, Planner, PodId, is_old_news};
 use crate::{
     cell::{Cell, Claim, Doomed, Placement, PodState},
-    revision::HASH_LABEL,
     set::Set,
     view::SetKey,
 };
 
 impl Planner {
     pub(crate) fn pod_changed(&mut self, mut view: PodView, now: Timestamp) {
-        view.namespace = self.interner.name(&view.namespace);
-        view.labels = self.interner.labels(&view.labels);
-        view.claims = self.interner.claims(&view.claims);
-        for name in [&mut view.node, &mut view.target].into_iter().flatten() {
-            *name = self.interner.name(name);
-        }
-        let old = self.pods.get(&view.uid);
-        if old.is_some_and(|old| is_old_news(view.resource_version, old.view.resource_version)) {
+        let number = self.pods.find(&view.uid);
+        let old = number.and_then(|number| self.pods.get(number));
+        if old.is_some_and(|old| is_old_news(view.resource_version, old.resource_version)) {
             return;
         }
         // A node whose clock is ahead must not delay availability by more than the set asks for.
         if view.ready_since.is_some_and(|since| now < since) {
-            let known = old
-                .filter(|old| old.view.ready)
-                .and_then(|old| old.view.ready_since);
+            let known = old.filter(|old| old.ready).and_then(|old| old.ready_since);
             view.ready_since = Some(known.filter(|since| *since <= now).unwrap_or(now));
         }
-        let uid = view.uid.clone();
-        if old.is_none() && !self.is_of_interest(&view) {
+        match number {
+            Some(number) => self.pod_updated(number, view),
+            None if self.is_of_interest(&view) => self.pod_came(view),
+            None => {}
+        }
+    }
+
+    fn pod_came(&mut self, view: PodView) {
+        let state = self.project(view);
+        let account = state.bound && !state.phase.is_terminal();
+        let number = self.pods.add(state);
+        self.account(number, account);
+        self.attach(number);
+    }
+
+    fn pod_updated(&mut self, number: PodId, view: PodView) {
+        let mut state = self.project(view);
+        let account = state.bound && !state.phase.is_terminal();
+        let Some(old) = self.pods.get_mut(number) else {
+            return;
+        };
+        let moved = old.place != state.place
+            || old.labels != state.labels
+            || old.owner != state.owner
+            || (state.owner.is_none() && old.deleting != state.deleting);
+        let recount = account != old.counted || old.place != state.place;
+        (state.doomed, state.patching) = (old.doomed, old.patching);
+        if !moved {
+            (state.set, state.counted) = (old.set.take(), old.counted);
+            if recount {
+                self.account(number, false);
+                state.counted = false;
+            }
+            self.swap(number, state);
+            if recount {
+                self.account(number, account);
+            }
+            self.look_again(number);
             return;
         }
-        self.detach(&uid);
-        self.account(&uid, None);
-        let pod = self.pods.remove(&uid);
-        let (doomed, patching, set) = pod.map_or((Doomed::No, false, None), |pod| {
-            (pod.doomed, pod.patching, pod.set)
-        });
-        let account = view.node.clone().filter(|_| !view.phase.is_terminal());
+        self.detach(number);
+        self.account(number, false);
         // A request to adopt it stays known until the pod has an owner.
-        let set = set.filter(|(_, claim)| matches!(claim, Claim::Adopting { sent: true }));
-        let state = PodState {
-            view: Arc::new(view),
-            set,
-            doomed,
-            patching,
-            counted_on: None,
+        if let Some(old) = self.pods.get_mut(number) {
+            let set = old.set.take();
+            state.set = set.filter(|(_, claim)| matches!(claim, Claim::Adopting { sent: true }));
+        }
+        self.swap(number, state);
+        self.account(number, account);
+        self.attach(number);
+    }
+
+    fn swap(&mut self, number: PodId, state: PodState) {
+        if let Some(pod) = self.pods.get_mut(number) {
+            *pod = state;
+        }
+    }
+
+    /// The pod is where and whose it was, and may be in another state.
+    fn look_again(&mut self, number: PodId) {
+        let Some(pod) = self.pods.get(number) else {
+            return;
         };
-        self.pods.insert(uid.clone(), state);
-        self.account(&uid, account);
-        self.attach(&uid);
+        let (Some((key, _)), Some(node)) = (&pod.set, pod.place) else {
+            return;
+        };
+        let key = Arc::clone(key);
+        if let Some(set) = self.sets.get_mut(&*key) {
+            set.touch(node);
+            self.mark(&key);
+        }
+    }
+
+    /// What is kept of a pod.
+    fn project(&mut self, view: PodView) -> PodState {
+        let place = view.node.as_ref().or(view.target.as_ref());
+        PodState {
+            place: place.map(|name| self.roster.number(name)),
+            bound: view.node.is_some(),
+            namespace: self.interner.name(&view.namespace),
+            labels: self.interner.labels_of(&view.labels, &view.name),
+            claims: self.interner.claims(&view.claims),
+            owner: view.owner.as_ref().map(|owner| self.interner.owner(owner)),
+            uid: view.uid,
+            name: view.name,
+            resource_version: view.resource_version,
+            created: view.created,
+            ready_since: view.ready_since,
+            phase: view.phase,
+            ready: view.ready,
+            deleting: view.deleting,
+            patching: false,
+            counted: false,
+            set: None,
+            doomed: Doomed::No,
+        }
     }
 
     /// Pods that others manage matter only where their resources are counted.
@@ -63,9 +128,12 @@ impl Planner {
     }
 
     pub(crate) fn pod_gone(&mut self, uid: &Uid) {
-        self.detach(uid);
-        self.account(uid, None);
-        self.pods.remove(uid);
+        let Some(number) = self.pods.find(uid) else {
+            return;
+        };
+        self.detach(number);
+        self.account(number, false);
+        self.pods.remove(number);
     }
 
     /// Whether the watch has told of everything up to a version: a pod of that version which is not
@@ -74,31 +142,25 @@ impl Planner {
         resource_version <= self.pods_seen
     }
 
-    /// Puts the pod's claims on the account of a node, or of none.
-    fn account(&mut self, uid: &Uid, node: Option<Name>) {
-        let Some(pod) = self.pods.get_mut(uid).filter(|_| self.options.bind) else {
+    /// Puts the pod's claims on its node's account, or takes them off.
+    fn account(&mut self, number: PodId, wanted: bool) {
+        let pod = self.pods.get_mut(number).filter(|_| self.options.bind);
+        let Some(pod) = pod.filter(|pod| pod.counted != wanted) else {
             return;
         };
-        if let Some(old) = pod.counted_on.take()
-            && let Some(usage) = self.usages.get_mut(&old)
-        {
-            usage.remove(&pod.view.claims);
-            if *usage == Usage::default() {
-                self.usages.remove(&old);
-            }
+        let load = pod.place.and_then(|place| self.roster.load_mut(place));
+        let Some(load) = load else { return };
+        if wanted {
+            load.add(&pod.claims);
+        } else {
+            load.remove(&pod.claims);
         }
-        if let Some(new) = node {
-            self.usages
-                .entry(Name::clone(&new))
-                .or_default()
-                .add(&pod.view.claims);
-            pod.counted_on = Some(new);
-        }
+        pod.counted = wanted;
     }
 
     /// Takes a pod out of its set.
-    pub(crate) fn detach(&mut self, uid: &Uid) {
-        let Some(pod) = self.pods.get_mut(uid) else {
+    pub(crate) fn detach(&mut self, number: PodId) {
+        let Some(pod) = self.pods.get_mut(number) else {
             return;
         };
         let Some((key, claim)) = pod.set.clone() else {
@@ -107,61 +169,63 @@ impl Planner {
         if !matches!(claim, Claim::Adopting { sent: true }) {
             pod.set = None;
         }
-        let Some(set) = self.sets.get_mut(&key) else {
+        let Some(set) = self.sets.get_mut(&*key) else {
             return;
         };
-        set.claims.remove(uid);
-        let Some(node) = pod.view.placed_on() else {
+        set.claims.remove(&pod.uid);
+        let Some(node) = pod.place else {
             return;
         };
         if let Some(cell) = set.cells.get_mut(node)
-            && let Some(position) = cell.pods.iter().position(|known| known == uid)
+            && let Some(position) = cell.pods.iter().position(|known| *known == number)
         {
-            cell.pods.remove(position);
-            set.count_hash(pod.view.labels.label(HASH_LABEL).map(Name::from), false);
+            cell.pods.swap_remove(position);
+            set.count_hash(pod.hash(), false);
             set.touch(node);
             self.mark(&key);
         }
     }
 
     /// Puts a pod into the set it belongs to.
-    pub(crate) fn attach(&mut self, uid: &Uid) {
-        let Some(pod) = self.pods.get(uid) else {
+    pub(crate) fn attach(&mut self, number: PodId) {
+        let Some(pod) = self.pods.get(number) else {
             return;
         };
         let Some((key, claim)) = self.claim(pod) else {
-            self.file_for_release(uid);
+            self.file_for_release(number);
             return;
         };
-        let view = Arc::clone(&pod.view);
-        let node = view.placed_on().cloned();
-        if let Some(pod) = self.pods.get_mut(uid) {
-            pod.set = Some((key.clone(), claim));
-        }
-        let exists = node.as_ref().and_then(|node| self.nodes.get(node));
-        let Some(set) = self.sets.get_mut(&key) else {
+        let Some(pod) = self.pods.get_mut(number) else {
+            return;
+        };
+        pod.set = Some((Arc::clone(&key), claim));
+        let Some(set) = self.sets.get_mut(&*key) else {
             return;
         };
         if claim == (Claim::Adopting { sent: false }) {
-            set.claims.insert(uid.clone());
+            set.claims.insert(pod.uid.clone());
         }
-        if let Some(node) = node {
-            let needs = Arc::clone(&set.needs);
-            let cell = set.cells.entry(Name::clone(&node)).or_insert_with(|| {
-                let fit = exists.map(|node| Placement::from(&daemon_fit(&needs, node)));
-                Cell::new(fit.unwrap_or(Placement::Gone))
-            });
-            cell.pods.push(uid.clone());
-            cell.pods.sort();
-            set.count_hash(view.labels.label(HASH_LABEL).map(Name::from), true);
-            set.touch(&node);
-            self.arrived(&key, &node, &view.name);
+        if let Some(node) = pod.place {
+            if set.cells.get(node).is_none() {
+                let fit = self.roster.node(node);
+                let fit = fit.map(|node| Placement::from(&daemon_fit(&set.needs, node)));
+                set.cells
+                    .put(node, Cell::new(fit.unwrap_or(Placement::Gone)));
+            }
+            if let Some(cell) = set.cells.get_mut(node) {
+                cell.pods.reserve_exact(1);
+                cell.pods.push(number);
+            }
+            set.count_hash(pod.hash(), true);
+            set.touch(node);
+            let name = Name::clone(&pod.name);
+            self.arrived(&key, node, &name);
         }
         self.mark(&key);
     }
 
     /// The pod that was asked for is here: the request is settled.
-    pub(crate) fn arrived(&mut self, key: &SetKey, node: &Name, name: &str) {
+    pub(crate) fn arrived(&mut self, key: &SetKey, node: NodeId, name: &str) {
         let Some(set) = self.sets.get_mut(key) else {
             return;
         };
@@ -176,52 +240,57 @@ impl Planner {
         }
         set.touch(node);
         if let Some(claims) = creating.reserved
-            && let Some(usage) = self.usages.get_mut(node)
+            && let Some(load) = self.roster.load_mut(node)
         {
-            usage.remove(&claims);
+            load.remove(&claims);
         }
     }
 
     /// A pod that names a set as its owner but does not match its selector is to be released.
-    fn file_for_release(&mut self, uid: &Uid) {
-        let owner = self.pods.get(uid).and_then(|pod| pod.view.owner.as_ref());
+    fn file_for_release(&mut self, number: PodId) {
+        let Some(pod) = self.pods.get(number) else {
+            return;
+        };
+        let owner = pod.owner.as_ref();
         let Some(key) = owner.and_then(|owner| self.by_uid.get(&owner.uid)).cloned() else {
             return;
         };
         if let Some(set) = self.sets.get_mut(&key) {
-            set.claims.insert(uid.clone());
+            set.claims.insert(pod.uid.clone());
             self.mark(&key);
         }
     }
 
     /// The set that a pod belongs to.
-    fn claim(&self, pod: &PodState) -> Option<(SetKey, Claim)> {
-        let view = &pod.view;
+    fn claim(&self, pod: &PodState) -> Option<(Arc<SetKey>, Claim)> {
         let selected = |set: &Set| {
             set.view
                 .selector
                 .as_ref()
-                .is_some_and(|selector| selector.matches(&view.labels))
+                .is_some_and(|selector| selector.matches(&pod.labels))
         };
-        if let Some(owner) = &view.owner {
+        if let Some(owner) = &pod.owner {
             let key = self.by_uid.get(&owner.uid)?;
             let set = self.sets.get(key)?;
-            return selected(set).then(|| (key.clone(), Claim::Owned));
+            return selected(set).then(|| (Arc::clone(&set.key), Claim::Owned));
         }
         if let Some((key, claim @ Claim::Adopting { sent: true })) = &pod.set {
-            return self.sets.contains_key(key).then(|| (key.clone(), *claim));
+            return self
+                .sets
+                .contains_key(&**key)
+                .then(|| (Arc::clone(key), *claim));
         }
-        if view.deleting {
+        if pod.deleting {
             return None;
         }
         let first = SetKey {
-            namespace: Name::clone(&view.namespace),
+            namespace: Name::clone(&pod.namespace),
             name: "".into(),
         };
         self.sets
             .range(first..)
-            .take_while(|(key, _)| key.namespace == view.namespace)
+            .take_while(|(key, _)| key.namespace == pod.namespace)
             .find(|(_, set)| !set.view.deleting && !set.view.selects_all() && selected(set))
-            .map(|(key, _)| (key.clone(), Claim::Adopting { sent: false }))
+            .map(|(_, set)| (Arc::clone(&set.key), Claim::Adopting { sent: false }))
     }
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use pandaemon_types::{Labels as _, Name, Timestamp};
+use pandaemon_types::{Name, Timestamp};
 use serde_json::json;
 
 use crate::{
     action::{Action, Patch, Plan, PodRef, Purpose},
     cell::Claim,
-    index::Planner,
+    index::{NodeId, Planner},
     mould::Mould,
     revision::{HASH_LABEL, owner_reference, reckon},
     set::{Current, Set},
@@ -21,11 +21,12 @@ impl Planner {
         }
         set.claim_after = None;
         for uid in std::mem::take(&mut set.claims) {
-            let Some(pod) = self.pods.get_mut(&uid) else {
+            let number = self.pods.find(&uid);
+            let Some(pod) = number.and_then(|number| self.pods.get_mut(number)) else {
                 continue;
             };
             let reference = PodRef {
-                name: Name::clone(&pod.view.name),
+                name: Name::clone(&pod.name),
                 uid: uid.clone(),
             };
             let (purpose, owners) = match &mut pod.set {
@@ -136,11 +137,12 @@ impl Planner {
     /// Gives the pods of a duplicate revision the hash of the one that stays.
     fn relabel(&mut self, set: &Set, from: &str, to: Option<&Name>, plan: &mut Plan) {
         let Some(to) = to else { return };
-        for uid in set.cells.values().flat_map(|cell| &cell.pods) {
-            let Some(pod) = self.pods.get_mut(uid) else {
+        let cells = set.cells.iter::<NodeId>();
+        for number in cells.flat_map(|(_, cell)| &cell.pods) {
+            let Some(pod) = self.pods.get_mut(*number) else {
                 continue;
             };
-            if pod.patching || pod.view.labels.label(HASH_LABEL) != Some(from) {
+            if pod.patching || pod.hash().map(|hash| &**hash) != Some(from) {
                 continue;
             }
             pod.patching = true;
@@ -148,8 +150,8 @@ impl Planner {
             plan.actions.push(Action::PatchPod {
                 set: set.view.key.clone(),
                 pod: PodRef {
-                    name: Name::clone(&pod.view.name),
-                    uid: uid.clone(),
+                    name: Name::clone(&pod.name),
+                    uid: pod.uid.clone(),
                 },
                 purpose: Purpose::Relabel,
                 patch: Patch::Merge(json!({"metadata": {"labels": labels}})),
