@@ -24,6 +24,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hollow", &["types", "podsync", "runtime"]),
     ("fleet", &["runtime"]),
     (
+        "kubectl-ds",
+        &["types", "placement", "planner", "machinery", "runtime"],
+    ),
+    (
         "cli",
         &[
             "runtime",
@@ -33,6 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "agent",
             "hollow",
             "fleet",
+            "kubectl-ds",
         ],
     ),
     ("testkit", &[]),

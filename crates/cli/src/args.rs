@@ -44,8 +44,14 @@ pub(crate) enum Command {
     Agent(AgentArgs),
     /// Pretend nodes that mark their pods running, against any Kubernetes API
     Hollow(HollowArgs),
+    /// The DaemonSet controller alone, for an existing Kubernetes cluster of any size
+    Controller(pandaemon_controllers::standalone::ControllerArgs),
     /// Measure a control plane with pretend nodes: roll-out, joins, update, roll back, deletion
     Bench(BenchArgs),
+    /// Why a DaemonSet is (not) on a node, for every node of any cluster (also: kubectl ds explain)
+    Explain(pandaemon_kubectl_ds::ExplainArgs),
+    /// Revisions and progress of a DaemonSet's rollout, and what it waits for (also: kubectl ds status)
+    Status(pandaemon_kubectl_ds::StatusArgs),
 }
 
 #[derive(Debug, Args)]

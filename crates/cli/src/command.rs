@@ -2,6 +2,7 @@
 
 mod agent;
 mod bench;
+mod ds;
 mod hollow;
 mod plane;
 mod server;
@@ -10,6 +11,7 @@ mod up;
 use std::num::NonZeroUsize;
 
 use anyhow::Context as _;
+use pandaemon_kubectl_ds::Plugin;
 use pandaemon_runtime::{Shutdown, logs};
 
 use crate::args::{Cli, Command};
@@ -30,13 +32,25 @@ pub(crate) fn run(args: Cli) -> anyhow::Result<()> {
             .map_or(2, NonZeroUsize::get)
             .clamp(2, WORKERS_MAX),
     };
+    block_on(workers, run_command(args.command))
+}
+
+/// Runs as `kubectl ds`.
+pub(crate) fn run_plugin(plugin: Plugin) -> anyhow::Result<()> {
+    block_on(2, async {
+        let shutdown = Shutdown::on_signals().context("listen for signals")?;
+        ds::run(plugin.run(), shutdown).await
+    })
+}
+
+fn block_on(workers: usize, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .max_blocking_threads(64)
         .enable_all()
         .build()
         .context("start the async runtime")?
-        .block_on(run_command(args.command))
+        .block_on(work)
 }
 
 async fn run_command(command: Command) -> anyhow::Result<()> {
@@ -46,7 +60,10 @@ async fn run_command(command: Command) -> anyhow::Result<()> {
         Command::Server(args) => server::run(args, shutdown).await,
         Command::Agent(args) => agent::run(args, shutdown).await,
         Command::Hollow(args) => hollow::run(args, shutdown).await,
+        Command::Controller(args) => pandaemon_controllers::standalone::run(args, shutdown).await,
         Command::Bench(args) => bench::run(args, shutdown).await,
+        Command::Explain(args) => ds::run(pandaemon_kubectl_ds::run_explain(args), shutdown).await,
+        Command::Status(args) => ds::run(pandaemon_kubectl_ds::run_status(args), shutdown).await,
     }
 }
 

@@ -23,6 +23,13 @@ pub(crate) fn report(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(failed) = error.downcast_ref::<pandaemon_kubectl_ds::Failed>() {
+                // Its text is kubectl's, and complete.
+                if !failed.message.is_empty() {
+                    say(&failed.message);
+                }
+                return ExitCode::from(failed.status);
+            }
             say(&format!("pandaemon: {error:#}"));
             ExitCode::from(classify(&error) as u8)
         }

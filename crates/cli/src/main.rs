@@ -5,7 +5,7 @@ mod command;
 mod exit;
 mod steps;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::Parser as _;
 use mimalloc::MiMalloc;
@@ -15,6 +15,19 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    if called_as_plugin() {
+        return exit::report(command::run_plugin(pandaemon_kubectl_ds::Plugin::parse()));
+    }
     let args = args::Cli::parse();
     exit::report(command::run(args))
+}
+
+/// Whether this binary was called `kubectl-ds`, as kubectl calls its plugin `ds`: a link of that name suffices.
+fn called_as_plugin() -> bool {
+    let name = std::env::args_os().next();
+    name.is_some_and(|name| {
+        Path::new(&name)
+            .file_stem()
+            .is_some_and(|stem| stem == "kubectl-ds")
+    })
 }

@@ -1,0 +1,195 @@
+//! The command line, for `kubectl ds` and for `pandaemon` alike.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Shown below `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  kubectl ds explain agent -n kube-system            every node, those that need attention first
+  kubectl ds explain agent --node worker-3           one node
+  kubectl ds explain -f agent.yaml                   what applying the file would change
+  kubectl ds status agent -w                         follow a rollout until it is done
+
+Exit status: 0 told; 1 failed; 3 with --exit-code, if it is not everywhere as it should be";
+
+/// Why is a DaemonSet (not) on a node, and how is its rollout?
+#[derive(Debug, Parser)]
+#[command(name = "kubectl-ds", bin_name = "kubectl ds", version, after_help = EXAMPLES)]
+pub struct Plugin {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// For every node: does the DaemonSet run there, and if not, why
+    Explain(ExplainArgs),
+    /// Revisions, progress, and what the rollout waits for
+    Status(StatusArgs),
+}
+
+/// Which cluster, as kubectl is told.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ClusterArgs {
+    /// Kubeconfig file (default: those of KUBECONFIG, or ~/.kube/config)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Cluster of the kubeconfig, in place of the context's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// User of the kubeconfig, in place of the context's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Namespace, in place of the context's
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// User to act as
+    #[arg(long = "as", value_name = "USER")]
+    pub(crate) impersonate: Option<String>,
+    /// Group to act as; may be given several times
+    #[arg(long = "as-group", value_name = "GROUP")]
+    pub(crate) impersonate_groups: Vec<String>,
+}
+
+/// The form of the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// A table
+    #[default]
+    Table,
+    /// A table with more columns, every node on a line of its own
+    Wide,
+    /// One object
+    Json,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The DaemonSet
+    #[arg(required_unless_present = "file", value_parser = set_name)]
+    pub(crate) name: Option<String>,
+    /// Only this node
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    /// Dry run: explain the DaemonSets of a manifest (`-` for standard input) without applying it
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+    /// Every node on a line of its own, however many there are
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// End with status 3 if it is not everywhere as it should be
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The DaemonSet
+    #[arg(value_parser = set_name)]
+    pub(crate) name: String,
+    /// Follow the rollout until it is done
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// With --watch: fail if it is not done after this time, such as 90s or 5m; 0 waits for ever
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// Whether there are colours.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct LookArgs {
+    /// Any value switches colours off
+    #[arg(long, env = "NO_COLOR", hide = true, num_args = 0..=1, default_missing_value = "1")]
+    pub(crate) no_color: Option<String>,
+}
+
+impl LookArgs {
+    /// Colours are for terminals, and not for those who do not want any.
+    pub(crate) fn colours(&self, terminal: bool) -> bool {
+        terminal && self.no_color.as_deref().is_none_or(str::is_empty)
+    }
+}
+
+/// `agent`, `ds/agent`, `daemonset/agent` and so on, as kubectl takes them.
+fn set_name(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        None if text.is_empty() => Err("a name must not be empty".to_owned()),
+        None => Ok(text.to_owned()),
+        Some(("ds" | "daemonset" | "daemonsets" | "daemonset.apps" | "daemonsets.apps", name)) => {
+            set_name(name)
+        }
+        Some((kind, _)) => Err(format!("{kind} is not a DaemonSet")),
+    }
+}
+
+/// `90`, `90s`, `5m`, `1h30m`, `250ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text} is no time, such as 90s or 5m");
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, tail) = rest.split_at(digits);
+        let letters = tail
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(letters);
+        let number: u32 = number.parse().map_err(|_| wrong())?;
+        let unit = match unit {
+            "ms" => Duration::from_millis(1),
+            "s" => Duration::from_secs(1),
+            "m" => Duration::from_secs(60),
+            "h" => Duration::from_secs(3600),
+            _ => return Err(wrong()),
+        };
+        total += unit.checked_mul(number).ok_or_else(wrong)?;
+        rest = tail;
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Plugin::command().debug_assert();
+    }
+
+    #[test]
+    fn names_and_times_are_read_as_kubectl_reads_them() {
+        assert_eq!(set_name("ds/agent").as_deref(), Ok("agent"));
+        assert_eq!(set_name("daemonset.apps/agent").as_deref(), Ok("agent"));
+        assert!(set_name("deploy/agent").is_err());
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("5"), Ok(Duration::from_secs(5)));
+        assert!(duration("5 minutes").is_err() && duration("s").is_err());
+    }
+}

@@ -1,0 +1,158 @@
+//! The shell's way to a cluster: a client from a kubeconfig, as kubectl finds it, and plain reads.
+
+use http::{HeaderName, HeaderValue};
+use kube::{
+    Client, Config,
+    api::ListParams,
+    config::{KubeConfigOptions, Kubeconfig},
+    core::Request as Collection,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::{args::ClusterArgs, failed::Failed};
+
+const PAGE: u32 = 1_000;
+const AGENT: &str = concat!("kubectl-ds/", env!("CARGO_PKG_VERSION"));
+
+/// A cluster and the namespace that is meant.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    /// The namespace that is meant if nothing else is said.
+    pub(crate) namespace: String,
+}
+
+impl Cluster {
+    /// A cluster that a client reaches already.
+    #[must_use]
+    pub fn new(client: Client, namespace: impl Into<String>) -> Self {
+        Self {
+            client,
+            namespace: namespace.into(),
+        }
+    }
+
+    /// Finds the cluster as kubectl does.
+    pub(crate) async fn connect(args: &ClusterArgs) -> Result<Self, Failed> {
+        let mut config = config(args).await?;
+        headers(&mut config, args)?;
+        let namespace = args.namespace.clone();
+        let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
+        Ok(Self::new(Client::try_from(config)?, namespace))
+    }
+
+    pub(crate) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Reads an object; `None` if it is not there.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Failed> {
+        let request = http::Request::get(path).body(Vec::new());
+        let request = request.map_err(|error| Failed::new(format!("error: {error}")))?;
+        match self.client.request(request).await {
+            Ok(object) => Ok(Some(object)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads a collection page by page; its version at the end.
+    pub(crate) async fn list<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        labels: &str,
+        fields: &str,
+    ) -> Result<(Vec<T>, String), Failed> {
+        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let mut items = Vec::new();
+        let mut params = ListParams {
+            label_selector: some(labels),
+            field_selector: some(fields),
+            limit: Some(PAGE),
+            ..ListParams::default()
+        };
+        let mut tries = 0;
+        loop {
+            let request = Collection::new(path).list(&params);
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            let page: Page<T> = match self.client.request(request).await {
+                Err(kube::Error::Api(status)) if status.code == 410 && tries < 3 => {
+                    // The pages of the old state are gone: start again.
+                    tries += 1;
+                    items.clear();
+                    params.continue_token = None;
+                    continue;
+                }
+                page => page?,
+            };
+            items.extend(page.items.unwrap_or_default());
+            params.continue_token = page.metadata.r#continue.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                return Ok((items, page.metadata.resource_version));
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Page<T> {
+    #[serde(default)]
+    metadata: PageMeta,
+    items: Option<Vec<T>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PageMeta {
+    resource_version: String,
+    r#continue: Option<String>,
+}
+
+// === configuration ===
+
+async fn config(args: &ClusterArgs) -> Result<Config, Failed> {
+    let failed = |error: &dyn std::fmt::Display| Failed::new(format!("error: {error}"));
+    let options = KubeConfigOptions {
+        context: args.context.clone(),
+        cluster: args.cluster.clone(),
+        user: args.user.clone(),
+    };
+    let chosen = args.context.is_some() || args.cluster.is_some() || args.user.is_some();
+    let file = match &args.kubeconfig {
+        Some(path) => Kubeconfig::read_from(path),
+        None => Kubeconfig::read(),
+    };
+    match file {
+        Ok(file) => {
+            let config = Config::from_custom_kubeconfig(file, &options).await;
+            config.map_err(|error| failed(&error))
+        }
+        // Without any file a pod's own account may do.
+        Err(_) if args.kubeconfig.is_none() && !chosen => Config::incluster()
+            .map_err(|_| failed(&"no cluster: pass --kubeconfig FILE or set KUBECONFIG")),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn headers(config: &mut Config, args: &ClusterArgs) -> Result<(), Failed> {
+    let auth = &config.auth_info;
+    let user = args
+        .impersonate
+        .clone()
+        .or_else(|| auth.impersonate.clone());
+    let groups = if args.impersonate_groups.is_empty() {
+        auth.impersonate_groups.clone().unwrap_or_default()
+    } else {
+        args.impersonate_groups.clone()
+    };
+    let user = user.map(|user| ("impersonate-user", user));
+    let groups = groups.into_iter().map(|group| ("impersonate-group", group));
+    for (name, value) in user.into_iter().chain(groups) {
+        let value = HeaderValue::from_str(&value)
+            .map_err(|_| Failed::new(format!("error: {value} cannot be acted as")))?;
+        config.headers.push((HeaderName::from_static(name), value));
+    }
+    let agent = HeaderValue::from_static(AGENT);
+    config.headers.push((http::header::USER_AGENT, agent));
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! The commands: read a world, ask the pure part, print.
+
+use std::{
+    io::{IsTerminal as _, Read as _, Write as _},
+    path::Path,
+};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    args::{ExplainArgs, Output, StatusArgs},
+    cluster::Cluster,
+    dryrun::dry_run,
+    explain::explain,
+    failed::Failed,
+    follow,
+    gather::now,
+    manifest,
+    render::{Look, render},
+    report::Report,
+    status::{render_status, status},
+    world::World,
+};
+
+/// The exit status of `explain --exit-code` when something is not as it should be.
+const UNSETTLED: u8 = 3;
+
+/// `explain`.
+///
+/// # Errors
+/// With kubectl's words.
+pub async fn run_explain(args: ExplainArgs) -> Result<(), Failed> {
+    let cluster = Cluster::connect(&args.cluster).await?;
+    let reports = match &args.file {
+        Some(file) => dry_runs(&cluster, &args, file).await?,
+        None => {
+            let name = args.name.as_deref().unwrap_or_default();
+            vec![explain_live(&cluster, name, args.node.as_deref()).await?]
+        }
+    };
+    for (position, report) in reports.iter().enumerate() {
+        if position > 0 && args.output != Output::Json {
+            print("\n")?;
+        }
+        show(report, &args)?;
+    }
+    if args.exit_code && !reports.iter().all(Report::is_settled) {
+        return Err(Failed::with_status(UNSETTLED));
+    }
+    Ok(())
+}
+
+/// Explains a DaemonSet of a cluster.
+///
+/// # Errors
+/// With kubectl's words.
+pub async fn explain_live(
+    cluster: &Cluster,
+    name: &str,
+    node: Option<&str>,
+) -> Result<Report, Failed> {
+    let set = cluster.set(&cluster.namespace, name).await?;
+    let mut world = cluster.world(set, node).await?;
+    let first = explain(&world, node)?;
+    if look_around(cluster, &mut world, &first, node).await {
+        return Ok(explain(&world, node)?);
+    }
+    Ok(first)
+}
+
+/// Explains a DaemonSet as if it had been applied.
+///
+/// # Errors
+/// With kubectl's words.
+pub async fn explain_applied(
+    cluster: &Cluster,
+    wanted: &Value,
+    node: Option<&str>,
+) -> Result<Report, Failed> {
+    let text = |field: &str| wanted["metadata"][field].as_str().unwrap_or_default();
+    let live = cluster.find_set(text("namespace"), text("name")).await?;
+    let set = match &live {
+        Some(live) => manifest::updated(live, wanted)?,
+        None => manifest::created(wanted),
+    };
+    let mut world = cluster.world(set, node).await?;
+    world.events.clear();
+    let first = dry_run(&world, live.as_ref(), node)?;
+    if look_around(cluster, &mut world, &first, node).await {
+        return Ok(dry_run(&world, live.as_ref(), node)?);
+    }
+    Ok(first)
+}
+
+/// Reads the pods of others where they matter; whether there is something new.
+async fn look_around(
+    cluster: &Cluster,
+    world: &mut World,
+    first: &Report,
+    node: Option<&str>,
+) -> bool {
+    let open = first.open_questions();
+    if open.is_empty() {
+        return false;
+    }
+    world.neighbours = cluster.neighbours(&open, node.is_none()).await;
+    true
+}
+
+async fn dry_runs(
+    cluster: &Cluster,
+    args: &ExplainArgs,
+    file: &Path,
+) -> Result<Vec<Report>, Failed> {
+    let (shown, text) = read(file)?;
+    let mut sets = manifest::read(&shown, &text, &cluster.namespace)?;
+    if let Some(name) = &args.name {
+        sets.retain(|set| set["metadata"]["name"] == **name);
+        if sets.is_empty() {
+            let (file, name) = (shown, name.clone());
+            return Err(manifest::ManifestError::NoSuchName { file, name }.into());
+        }
+    }
+    let mut reports = Vec::new();
+    for set in &sets {
+        if let Some(wanted) = &args.cluster.namespace
+            && set["metadata"]["namespace"] != **wanted
+        {
+            let found = set["metadata"]["namespace"].as_str().unwrap_or_default();
+            return Err(Failed::new(format!(
+                "error: the namespace from the provided object \"{found}\" does not match the \
+                 namespace \"{wanted}\". You must pass '--namespace={found}' to perform this operation."
+            )));
+        }
+        reports.push(explain_applied(cluster, set, args.node.as_deref()).await?);
+    }
+    Ok(reports)
+}
+
+fn read(file: &Path) -> Result<(String, String), Failed> {
+    if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().lock().read_to_string(&mut text)?;
+        return Ok(("standard input".to_owned(), text));
+    }
+    let shown = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let why = if error.kind() == std::io::ErrorKind::NotFound {
+            format!("error: the path \"{shown}\" does not exist")
+        } else {
+            format!("error: {shown}: {error}")
+        };
+        Failed::new(why)
+    })?;
+    Ok((shown, text))
+}
+
+fn show(report: &Report, args: &ExplainArgs) -> Result<(), Failed> {
+    if args.output == Output::Json {
+        return print_json(report);
+    }
+    let look = Look {
+        wide: args.output == Output::Wide,
+        all: args.all,
+        colours: args.look.colours(std::io::stdout().is_terminal()),
+    };
+    print(&render(report, now(), look))
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), Failed> {
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+pub(crate) fn print(text: &str) -> Result<(), Failed> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// `status`.
+///
+/// # Errors
+/// With kubectl's words.
+pub async fn run_status(args: StatusArgs) -> Result<(), Failed> {
+    let cluster = Cluster::connect(&args.cluster).await?;
+    let terminal = std::io::stdout().is_terminal();
+    let colours = args.look.colours(terminal);
+    if args.watch {
+        let form = match args.output {
+            Output::Json => follow::Form::Json,
+            _ if terminal => follow::Form::Screen { colours },
+            _ => follow::Form::Lines,
+        };
+        return follow::run(&cluster, &args.name, form, args.timeout).await;
+    }
+    let set = cluster.set(&cluster.namespace, &args.name).await?;
+    let (world, _) = cluster.daemons(set).await?;
+    let report = status(&world)?;
+    if args.output == Output::Json {
+        return print_json(&report);
+    }
+    print(&render_status(&report, world.now, colours))
+}

@@ -1,0 +1,89 @@
+//! What events about the DaemonSet tell of its controller's troubles: pods that could not be created, and
+//! failed pods that are left alone for a while. The controller keeps neither in an object.
+
+use std::collections::BTreeMap;
+
+use pandaemon_types::Timestamp;
+use serde_json::Value;
+
+/// The longest pause after a failed pod, as upstream's controller has it.
+const BACK_OFF_MAX: i64 = 15 * 60;
+/// How old the last failed creation may be to be told.
+const RECENT: i64 = 10 * 60;
+
+/// The last failed creation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FailedCreate {
+    pub(crate) at: Timestamp,
+    pub(crate) message: String,
+}
+
+/// What the events tell.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    pub(crate) create: Option<FailedCreate>,
+    /// Failed pods by node: how many, and when the last was given up.
+    failed: BTreeMap<String, (u32, Timestamp)>,
+}
+
+impl Failures {
+    pub(crate) fn of(events: &[Value], now: Timestamp) -> Self {
+        let mut failures = Self::default();
+        let mut last_success = None;
+        for event in events {
+            let text = |field: &str| event.get(field).and_then(Value::as_str).unwrap_or_default();
+            let Some(at) = time(event) else { continue };
+            match text("reason") {
+                "SuccessfulCreate" => last_success = last_success.max(Some(at)),
+                "FailedCreate" if failures.create.as_ref().is_none_or(|known| known.at < at) => {
+                    let message = text("message");
+                    let message = message.strip_prefix("Error creating: ").unwrap_or(message);
+                    let message = message.to_owned();
+                    failures.create = Some(FailedCreate { at, message });
+                }
+                "FailedDaemonPod" => failures.failed_pod(event, text("message"), at, now),
+                _ => {}
+            }
+        }
+        let recent = |failed: &FailedCreate| {
+            now.millis_since(failed.at) / 1000 < RECENT
+                && last_success.is_none_or(|success| success < failed.at)
+        };
+        failures.create = failures.create.filter(recent);
+        failures
+    }
+
+    fn failed_pod(&mut self, event: &Value, message: &str, at: Timestamp, now: Timestamp) {
+        if now.millis_since(at) > 2 * BACK_OFF_MAX * 1000 {
+            return;
+        }
+        let node = message.split(" on node ").nth(1);
+        let Some(node) = node.and_then(|rest| rest.split(',').next()) else {
+            return;
+        };
+        let count = event.get("count").and_then(Value::as_u64).unwrap_or(1);
+        let entry = self.failed.entry(node.to_owned()).or_insert((0, at));
+        entry.0 += u32::try_from(count).unwrap_or(1);
+        entry.1 = entry.1.max(at);
+    }
+
+    /// How many pods failed on a node lately, and until when the next failed one is left alone: a second
+    /// at first, doubled each time.
+    pub(crate) fn back_off(&self, node: &str) -> Option<(u32, Timestamp)> {
+        let (count, at) = *self.failed.get(node)?;
+        let seconds = 1_i64 << count.saturating_sub(1).min(10);
+        Some((count, at.plus_seconds(seconds.min(BACK_OFF_MAX))))
+    }
+}
+
+fn time(event: &Value) -> Option<Timestamp> {
+    let fields = [
+        "/series/lastObservedTime",
+        "/lastTimestamp",
+        "/eventTime",
+        "/metadata/creationTimestamp",
+    ];
+    fields
+        .iter()
+        .find_map(|field| event.pointer(field)?.as_str()?.parse().ok())
+}

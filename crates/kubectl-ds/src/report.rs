@@ -1,0 +1,203 @@
+//! The answer: one entry for each node, and sums. Its JSON form is documented in `docs/design/explain.md`.
+
+use pandaemon_types::{Name, Timestamp};
+use serde::{Serialize, Serializer};
+
+use crate::reason::Reason;
+
+/// Whether a DaemonSet is on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// It should be there, and something is in the way.
+    CannotRunYet,
+    /// It will be there without anybody's help.
+    WillRun,
+    /// It is there.
+    Runs,
+    /// It should not be there.
+    MustNotRun,
+}
+
+impl Verdict {
+    /// The words of the table.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::WillRun => "will run",
+            Self::MustNotRun => "must not",
+            Self::CannotRunYet => "cannot yet",
+        }
+    }
+}
+
+/// A pod of the DaemonSet.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodReport {
+    /// Its name.
+    pub name: Name,
+    /// Its identity.
+    #[serde(serialize_with = "displayed")]
+    pub uid: pandaemon_types::Uid,
+    /// Its phase, or `Terminating`.
+    pub phase: &'static str,
+    /// Whether it is bound to the node.
+    pub scheduled: bool,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Whether it has been ready for long enough.
+    pub available: bool,
+    /// The hash of its revision.
+    pub hash: Option<String>,
+    /// The number of its revision, if that still exists.
+    pub revision: Option<i64>,
+    /// Whether that is the newest revision.
+    pub newest: bool,
+    /// When it was made.
+    pub created: Timestamp,
+    /// How often its containers were started again.
+    pub restarts: i64,
+}
+
+fn displayed<S: Serializer>(
+    value: &impl std::fmt::Display,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// One node.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeReport {
+    /// Its name.
+    pub name: Name,
+    /// Whether the DaemonSet is there.
+    pub verdict: Verdict,
+    /// Whether all is as it should be: an available pod of the newest revision, or none where none belongs.
+    pub settled: bool,
+    /// Its pods, the one that counts first.
+    pub pods: Vec<PodReport>,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// What else is to be known about the node.
+    pub remarks: Vec<Reason>,
+    /// Whether the answer depends on the other pods of the node.
+    #[serde(skip)]
+    pub asks_neighbours: bool,
+}
+
+/// How many nodes have which verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// All.
+    pub nodes: usize,
+    /// Those where it runs.
+    pub runs: usize,
+    /// Those where it will.
+    pub will_run: usize,
+    /// Those where it must not.
+    pub must_not_run: usize,
+    /// Those where it should, but cannot.
+    pub cannot_run_yet: usize,
+    /// Those whose pod is not of the newest revision.
+    pub outdated: usize,
+    /// Those where all is as it should be.
+    pub settled: usize,
+}
+
+impl Summary {
+    /// Counts.
+    #[must_use]
+    pub fn of(nodes: &[NodeReport]) -> Self {
+        let count = |good: &dyn Fn(&NodeReport) -> bool| nodes.iter().filter(|n| good(n)).count();
+        let verdict = |verdict| count(&|node| node.verdict == verdict);
+        let outdated = |node: &NodeReport| {
+            let pod = node.pods.first();
+            pod.is_some_and(|pod| !pod.newest && node.verdict != Verdict::MustNotRun)
+        };
+        Self {
+            nodes: nodes.len(),
+            runs: verdict(Verdict::Runs),
+            will_run: verdict(Verdict::WillRun),
+            must_not_run: verdict(Verdict::MustNotRun),
+            cannot_run_yet: verdict(Verdict::CannotRunYet),
+            outdated: count(&outdated),
+            settled: count(&|node| node.settled),
+        }
+    }
+}
+
+/// The newest revision.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Newest {
+    /// Its hash.
+    pub hash: Option<String>,
+    /// Its number; none if it is not written yet.
+    pub revision: Option<i64>,
+}
+
+/// What applying a manifest would change.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// Whether there is a DaemonSet of that name.
+    pub exists: bool,
+    /// Whether pods would be replaced.
+    pub template_changed: bool,
+    /// The fields of `spec` that differ, with both values.
+    pub fields: Vec<String>,
+    /// Nodes where it would run from then on.
+    pub gained: Vec<Name>,
+    /// Nodes where it would not run any more.
+    pub lost: Vec<Name>,
+    /// The nodes whose pods would be replaced, in order.
+    pub order: Vec<Name>,
+    /// How many of them at once.
+    pub at_once: usize,
+}
+
+/// The whole answer.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Always `DaemonSetExplanation`.
+    pub kind: &'static str,
+    /// The namespace of the DaemonSet.
+    pub namespace: Name,
+    /// Its name.
+    pub name: Name,
+    /// Its generation.
+    pub generation: i64,
+    /// The generation that its controller has seen.
+    pub observed_generation: i64,
+    /// The newest revision.
+    pub newest: Newest,
+    /// The sums.
+    pub summary: Summary,
+    /// What is to be known about the whole.
+    pub notes: Vec<String>,
+    /// Set for a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
+    /// Every node, those that need attention first.
+    pub nodes: Vec<NodeReport>,
+}
+
+impl Report {
+    /// Whether all is as it should be everywhere.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.summary.settled == self.summary.nodes
+    }
+
+    /// The nodes about which the other pods on them have something to say.
+    #[must_use]
+    pub fn open_questions(&self) -> Vec<Name> {
+        let open = self.nodes.iter().filter(|node| node.asks_neighbours);
+        open.map(|node| Name::clone(&node.name)).collect()
+    }
+}

@@ -1,0 +1,163 @@
+//! What is known of one DaemonSet and its surroundings: objects as they were read, nothing decided yet.
+
+use std::collections::BTreeMap;
+
+use pandaemon_planner::{DaemonSetView, HASH_LABEL, RevisionView};
+use pandaemon_types::{LabelSelector, Labels as _, Meta, Name, NodeView, PodView, Timestamp};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// A DaemonSet and everything that decides where it runs.
+#[derive(Debug)]
+pub struct World {
+    /// The DaemonSet, as its object.
+    pub set: Value,
+    /// The ControllerRevisions of its namespace.
+    pub revisions: Vec<Revision>,
+    /// All nodes, or those that were asked about.
+    pub nodes: Vec<Node>,
+    /// The pods of its namespace that it owns or selects.
+    pub pods: Vec<Daemon>,
+    /// All pods of the nodes where resources and ports matter; `None` if they could not be read.
+    pub neighbours: Option<BTreeMap<Name, Vec<PodView>>>,
+    /// Events about the DaemonSet.
+    pub events: Vec<Value>,
+    /// The time of the answer.
+    pub now: Timestamp,
+}
+
+/// A ControllerRevision with what people want to know of it.
+#[derive(Debug, Clone)]
+pub struct Revision {
+    /// What planning looks at.
+    pub view: RevisionView,
+    /// The annotation `kubernetes.io/change-cause`.
+    pub change_cause: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Revision {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = Value::deserialize(deserializer)?;
+        let view = RevisionView::deserialize(&object).map_err(serde::de::Error::custom)?;
+        let change_cause = object
+            .pointer("/metadata/annotations/kubernetes.io~1change-cause")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        Ok(Self { view, change_cause })
+    }
+}
+
+/// A node with the words of its condition `Ready`.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What placement looks at.
+    pub view: NodeView,
+    /// Why it is not ready; `None` if it is.
+    pub not_ready: Option<NotReady>,
+}
+
+/// A node's condition `Ready` that is not true.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NotReady {
+    r#type: String,
+    status: String,
+    /// One word.
+    pub reason: String,
+    /// Since when.
+    pub last_transition_time: Option<Timestamp>,
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Status {
+            conditions: Vec<NotReady>,
+        }
+        let object = Value::deserialize(deserializer)?;
+        let view = NodeView::deserialize(&object).map_err(serde::de::Error::custom)?;
+        let status = object.get("status").map(Status::deserialize);
+        let conditions = status
+            .and_then(Result::ok)
+            .map(|status| status.conditions)
+            .unwrap_or_default();
+        let ready = conditions.into_iter().find(|c| c.r#type == "Ready");
+        let not_ready = (!view.ready).then(|| ready.unwrap_or_default());
+        Ok(Self { view, not_ready })
+    }
+}
+
+/// A pod that belongs to the DaemonSet, or may.
+#[derive(Debug, Clone)]
+pub struct Daemon {
+    /// What planning looks at.
+    pub view: PodView,
+    /// The whole object: its conditions and containers tell what it waits for.
+    pub object: Value,
+}
+
+impl<'de> Deserialize<'de> for Daemon {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = Value::deserialize(deserializer)?;
+        let view = PodView::deserialize(&object).map_err(serde::de::Error::custom)?;
+        Ok(Self { view, object })
+    }
+}
+
+impl Daemon {
+    /// The hash of its revision.
+    #[must_use]
+    pub fn hash(&self) -> Option<&str> {
+        self.view.labels.label(HASH_LABEL)
+    }
+
+    /// Since when it is being deleted.
+    #[must_use]
+    pub fn deleted_at(&self) -> Option<Timestamp> {
+        let meta = self.object.get("metadata")?;
+        Meta::deserialize(meta).ok()?.deletion_timestamp
+    }
+}
+
+impl World {
+    /// The view of the DaemonSet that planning looks at.
+    ///
+    /// # Errors
+    /// When the object is no DaemonSet.
+    pub fn view(&self) -> serde_json::Result<DaemonSetView> {
+        DaemonSetView::deserialize(&self.set)
+    }
+
+    /// The revisions of the DaemonSet: those that it owns, and orphans that it selects.
+    pub(crate) fn revisions_of<'a>(
+        &'a self,
+        set: &'a DaemonSetView,
+    ) -> impl Iterator<Item = &'a Revision> {
+        self.revisions.iter().filter(|revision| {
+            let view = &revision.view;
+            view.namespace == set.key.namespace
+                && selects(set.selector.as_ref(), &view.labels)
+                && view.owner.as_ref().is_none_or(|owner| owner.uid == set.uid)
+        })
+    }
+
+    /// The pods of the DaemonSet: those that it owns, and orphans that it selects.
+    pub(crate) fn pods_of<'a>(
+        &'a self,
+        set: &'a DaemonSetView,
+    ) -> impl Iterator<Item = &'a Daemon> {
+        self.pods.iter().filter(|pod| {
+            let view = &pod.view;
+            selects(set.selector.as_ref(), &view.labels)
+                && match &view.owner {
+                    Some(owner) => owner.uid == set.uid,
+                    None => !view.deleting,
+                }
+        })
+    }
+}
+
+fn selects(selector: Option<&LabelSelector>, labels: &pandaemon_types::LabelSet) -> bool {
+    selector.is_some_and(|selector| !selector.is_everything() && selector.matches(labels))
+}
