@@ -6,11 +6,14 @@
 //!
 //! The toolkit, for every loop: [`watching`] and [`informer`] (list and watch), [`queue`] (work with back-off),
 //! [`recorder`] (events), [`api`] (requests by path), [`meta`] (projections), [`supervise`] (restart).
+//!
+//! [`standalone`] is the DaemonSet controller for clusters of others: [`election`], [`rate`], [`telemetry`].
 
 pub mod api;
 pub mod binder;
 pub mod daemonset;
 pub mod defaults;
+pub mod election;
 pub mod endpoints;
 pub mod garbagecollector;
 pub mod informer;
@@ -19,9 +22,12 @@ pub mod meta;
 pub mod namespace;
 pub mod nodelifecycle;
 pub mod queue;
+pub mod rate;
 pub mod recorder;
 pub mod selection;
+pub mod standalone;
 pub mod supervise;
+pub mod telemetry;
 pub mod views;
 pub mod watching;
 
@@ -123,7 +129,9 @@ fn start(
         "serviceaccount" => defaults::run_accounts(client, stop).boxed(),
         "rootca" => defaults::run_root_ca(client, options.ca_pem.clone(), stop).boxed(),
         "nodelifecycle" => nodelifecycle::run(client, shared, timing, stop).boxed(),
-        "daemonset" => daemonset::run(client, options.embedded, stop).boxed(),
+        "daemonset" => {
+            daemonset::run(daemonset::Setup::new(client, options.embedded), stop).boxed()
+        }
         "binder" => binder::run(client, shared, stop).boxed(),
         "endpoints" => endpoints::run(client, shared, stop).boxed(),
         "endpointslice" => endpoints::run_slices(client, shared, stop).boxed(),

@@ -13,6 +13,9 @@
 //!
 //! A stream that ends goes on from its last resource version; 410 lists anew; errors wait, longer each time. The
 //! channel is bounded: a slow reader slows its own watch and nobody else's. The watch ends with its receiver.
+//!
+//! [`follow`] is the loop itself, for readers with a [`Sink`] of their own: the planner takes pages as they come and
+//! must know the version of a list.
 
 use std::time::Duration;
 
@@ -24,7 +27,7 @@ use kube::{
     core::{Request as Collection, WatchEvent},
 };
 use pandaemon_runtime::Shutdown;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
@@ -39,6 +42,12 @@ const PAGE: u32 = 2_000;
 const PENDING: usize = 256;
 /// How long one watch request may last, in seconds (kube refuses more than 295).
 const WATCH_SECONDS: u32 = 290;
+/// A watch that outlasts this much more than it asked for hangs on a dead connection.
+const WATCH_GRACE: Duration = Duration::from_secs(15);
+/// How long a streamed list may be silent before it is read in pages instead.
+const STREAM_SILENCE: Duration = Duration::from_secs(30);
+/// What marks the end of a streamed list.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 const BACKOFF: Backoff = Backoff {
     min: Duration::from_millis(50),
     max: Duration::from_secs(15),
@@ -66,6 +75,9 @@ pub struct Source {
     pub fields: Option<String>,
     /// Ask the server for metadata only (PartialObjectMetadata).
     pub metadata_only: bool,
+    /// Ask for the list as a stream first (WatchList, Kubernetes 1.32 and later): the server then need not hold the
+    /// whole list in memory. A server that cannot is asked for pages.
+    pub streamed: bool,
 }
 
 impl Source {
@@ -99,6 +111,13 @@ impl Source {
         self
     }
 
+    /// The list as a stream, where the server can.
+    #[must_use]
+    pub const fn streamed(mut self) -> Self {
+        self.streamed = true;
+        self
+    }
+
     fn list_request(&self, token: Option<String>) -> kube::Result<Request<Vec<u8>>> {
         let params = ListParams {
             label_selector: self.labels.clone(),
@@ -116,8 +135,10 @@ impl Source {
         request.map_err(kube::Error::BuildRequest)
     }
 
-    fn watch_request(&self, version: &str) -> kube::Result<Request<Vec<u8>>> {
+    /// A watch from a version; without one, a streamed list and then a watch.
+    fn watch_request(&self, version: Option<&str>) -> kube::Result<Request<Vec<u8>>> {
         let params = WatchParams {
+            send_initial_events: version.is_none(),
             label_selector: self.labels.clone(),
             field_selector: self.fields.clone(),
             timeout: Some(WATCH_SECONDS),
@@ -125,6 +146,7 @@ impl Source {
             ..WatchParams::default()
         };
         let collection = Collection::new(self.path.clone());
+        let version = version.unwrap_or_default();
         let request = if self.metadata_only {
             collection.watch_metadata(&params, version)
         } else {
@@ -144,55 +166,117 @@ pub fn watch<T: Projected>(
     let (sender, receiver) = mpsc::channel(PENDING);
     pandaemon_runtime::spawn("watch", async move {
         let closed = sender.clone();
+        let sink = Deltas {
+            listed: Vec::new(),
+            sender,
+        };
         tokio::select! {
             () = stop.triggered() => (),
             () = closed.closed() => (),
-            () = follow(&client, &source, &sender) => (),
+            () = follow(&client, &source, sink) => (),
         }
     });
     receiver
 }
 
-/// Why a watch stops following.
+/// Gathers the pages of a list into one delta.
+struct Deltas<T> {
+    listed: Vec<T>,
+    sender: mpsc::Sender<Delta<T>>,
+}
+
+impl<T: Projected> Sink for Deltas<T> {
+    type Object = T;
+
+    fn version(object: &T) -> String {
+        object.meta().resource_version.clone()
+    }
+
+    async fn take(&mut self, news: News<T>) -> bool {
+        let delta = match news {
+            News::Begin => {
+                self.listed.clear();
+                return true;
+            }
+            News::Page(items) if self.listed.is_empty() => {
+                self.listed = items;
+                return true;
+            }
+            News::Page(items) => {
+                self.listed.extend(items);
+                return true;
+            }
+            News::Listed(_) => Delta::Listed(std::mem::take(&mut self.listed)),
+            News::Applied(object) => Delta::Applied(object),
+            News::Deleted(object) => Delta::Deleted(object),
+        };
+        self.sender.send(delta).await.is_ok()
+    }
+}
+
+/// What a list and the watch after it tell.
+#[derive(Debug)]
+pub enum News<T> {
+    /// A list begins; what came of an earlier one that was not finished does not count.
+    Begin,
+    /// Some of its objects.
+    Page(Vec<T>),
+    /// That was all of them, at this version.
+    Listed(String),
+    /// One was added or changed.
+    Applied(T),
+    /// One is gone; this was its last state.
+    Deleted(T),
+}
+
+/// Who is told.
+pub trait Sink: Send {
+    /// What is read.
+    type Object: DeserializeOwned + Clone + Send + 'static;
+
+    /// The version of an object's state.
+    fn version(object: &Self::Object) -> String;
+
+    /// Takes in what has happened. False: nobody listens any more.
+    fn take(&mut self, news: News<Self::Object>) -> impl Future<Output = bool> + Send;
+}
+
+/// Why a request is over.
+#[derive(Debug, PartialEq, Eq)]
 enum End {
-    /// Go on from the last resource version.
-    Resume,
+    /// Go on from this version.
+    Resume(String),
     /// The server no longer knows that version.
     Relist,
+    /// It cannot list by watching.
+    NotStreamed,
     /// Nobody listens.
     Closed,
 }
 
-async fn follow<T: Projected>(client: &Client, source: &Source, sender: &mpsc::Sender<Delta<T>>) {
-    let mut failures = 0;
+/// Lists and watches until nobody listens.
+pub async fn follow<S: Sink>(client: &Client, source: &Source, mut sink: S) {
+    let (mut failures, mut streamed) = (0, source.streamed);
     let mut version: Option<String> = None;
     loop {
-        let outcome = match version.take() {
-            None => match list::<T>(client, source).await {
-                Ok((items, at)) => {
-                    if sender.send(Delta::Listed(items)).await.is_err() {
-                        return;
-                    }
-                    version = Some(at);
-                    Ok(End::Resume)
-                }
-                Err(error) => Err(error),
-            },
-            Some(mut at) => {
-                let began = Instant::now();
-                let outcome = stream(client, source, &mut at, sender).await;
-                version = Some(at);
-                // A server that ends every stream at once must not be asked in a tight circle.
-                if began.elapsed() < BACKOFF.min {
-                    tokio::time::sleep(jittered(BACKOFF.min)).await;
-                }
-                outcome
-            }
+        let began = Instant::now();
+        let outcome = match &version {
+            None if streamed => stream(client, source, None, &mut sink).await,
+            None => list(client, source, &mut sink).await,
+            Some(at) => stream(client, source, Some(at), &mut sink).await,
         };
+        // A server that ends every stream at once must not be asked in a tight circle.
+        if version.is_some() && began.elapsed() < BACKOFF.min {
+            tokio::time::sleep(jittered(BACKOFF.min)).await;
+        }
         match outcome {
             Ok(End::Closed) => return,
-            Ok(End::Resume) => failures = 0,
+            Ok(End::Resume(at)) => {
+                failures = 0;
+                version = Some(at);
+            }
             Ok(End::Relist) => version = None,
+            Ok(End::NotStreamed) => streamed = false,
             Err(error) if api::is_gone(&error) => version = None,
             Err(error) => {
                 failures += 1;
@@ -217,46 +301,100 @@ struct PageMeta {
     r#continue: Option<String>,
 }
 
-async fn list<T: Projected>(client: &Client, source: &Source) -> kube::Result<(Vec<T>, String)> {
-    let mut items = Vec::new();
+async fn list<S: Sink>(client: &Client, source: &Source, sink: &mut S) -> kube::Result<End> {
     let mut token = None;
+    if !sink.take(News::Begin).await {
+        return Ok(End::Closed);
+    }
     loop {
-        let page: Page<T> = client.request(source.list_request(token)?).await?;
-        items.extend(page.items);
+        let page: Page<S::Object> = client.request(source.list_request(token)?).await?;
+        let mut open = sink.take(News::Page(page.items)).await;
         token = page.metadata.r#continue.filter(|token| !token.is_empty());
+        let version = page.metadata.resource_version;
         if token.is_none() {
-            return Ok((items, page.metadata.resource_version));
+            open = open && sink.take(News::Listed(version.clone())).await;
+        }
+        match (open, &token) {
+            (false, _) => return Ok(End::Closed),
+            (true, None) => return Ok(End::Resume(version)),
+            (true, Some(_)) => {}
         }
     }
 }
 
-async fn stream<T: Projected>(
+/// Watches from a version; without one, lists by watching first.
+async fn stream<S: Sink>(
     client: &Client,
     source: &Source,
-    version: &mut String,
-    sender: &mpsc::Sender<Delta<T>>,
+    from: Option<&str>,
+    sink: &mut S,
 ) -> kube::Result<End> {
-    let events = client
-        .request_events::<T>(source.watch_request(version)?)
-        .await?;
+    let request = source.watch_request(from)?;
+    let deadline = Instant::now() + Duration::from_secs(WATCH_SECONDS.into()) + WATCH_GRACE;
+    let answer = tokio::time::timeout(WATCH_GRACE * 2, client.request_events(request)).await;
+    let events = match answer {
+        Ok(Ok(events)) => events,
+        Ok(Err(error)) if from.is_none() && refuses_streams(&error) => return Ok(End::NotStreamed),
+        Ok(Err(error)) => return Err(error),
+        Err(_) => return Ok(resume(from)),
+    };
     let mut events = std::pin::pin!(events);
-    while let Some(event) = events.try_next().await? {
-        let delta = match event {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => Delta::Applied(object),
-            WatchEvent::Deleted(object) => Delta::Deleted(object),
-            WatchEvent::Bookmark(bookmark) => {
-                *version = bookmark.metadata.resource_version;
-                continue;
-            }
-            WatchEvent::Error(status) if status.code == 410 => return Ok(End::Relist),
-            WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
+    let (mut listing, mut version) = (from.is_none(), from.map(str::to_owned));
+    if listing && !sink.take(News::Begin).await {
+        return Ok(End::Closed);
+    }
+    loop {
+        let patience = if listing {
+            Instant::now() + STREAM_SILENCE
+        } else {
+            deadline
         };
-        if let Delta::Applied(object) | Delta::Deleted(object) = &delta {
-            version.clone_from(&object.meta().resource_version);
-        }
-        if sender.send(delta).await.is_err() {
+        let event = match tokio::time::timeout_at(patience, events.try_next()).await {
+            Ok(event) => event?,
+            Err(_) if listing => return Ok(End::NotStreamed),
+            Err(_) => None,
+        };
+        let news = match event {
+            None if listing => return Ok(End::NotStreamed),
+            None => return Ok(resume(version.as_deref())),
+            Some(WatchEvent::Added(object)) if listing => News::Page(vec![object]),
+            Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+                version = Some(S::version(&object));
+                News::Applied(object)
+            }
+            Some(WatchEvent::Deleted(object)) => {
+                version = Some(S::version(&object));
+                News::Deleted(object)
+            }
+            Some(WatchEvent::Bookmark(bookmark)) => {
+                let at = bookmark.metadata.resource_version;
+                version = Some(at.clone());
+                let ends = bookmark
+                    .metadata
+                    .annotations
+                    .contains_key(INITIAL_EVENTS_END);
+                match (listing, ends) {
+                    (true, true) => listing = false,
+                    // It does not know what it was asked for.
+                    (true, false) => return Ok(End::NotStreamed),
+                    (false, _) => continue,
+                }
+                News::Listed(at)
+            }
+            Some(WatchEvent::Error(status)) if status.code == 410 => return Ok(End::Relist),
+            Some(WatchEvent::Error(status)) => return Err(kube::Error::Api(status)),
+        };
+        if !sink.take(news).await {
             return Ok(End::Closed);
         }
     }
-    Ok(End::Resume)
+}
+
+fn resume(version: Option<&str>) -> End {
+    version.map_or(End::Relist, |version| End::Resume(version.to_owned()))
+}
+
+/// Servers before Kubernetes 1.27, and later ones without the feature, call the parameters invalid.
+fn refuses_streams(error: &kube::Error) -> bool {
+    api::status(error).is_some_and(|status| matches!(status.code, 400 | 403 | 406 | 415 | 422))
 }

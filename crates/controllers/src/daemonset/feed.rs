@@ -1,32 +1,17 @@
 //! List and watch of one kind as planner events.
 //!
-//! Not the toolkit's watch, for two reasons: the planner must know the version of a list (a pod that a
-//! reply told of may be newer than the list), and 100,000 pods are parsed into projections directly.
+//! The planner gets the pages of a list as they come, and must know the version of the list: a pod that
+//! a reply told of may be newer.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
-use futures::TryStreamExt as _;
-use kube::{
-    Client,
-    api::{ListParams, WatchParams},
-    core::{Request as Collection, WatchEvent},
-};
+use kube::Client;
 use pandaemon_planner::{DaemonSetView, Event, Listed, RevisionView, SetKey};
 use pandaemon_types::{Name, PodView, VersionedNode};
-use serde::{Deserialize, de::DeserializeOwned};
-use tokio::{sync::mpsc, time::Instant};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
 
-use crate::{
-    api,
-    queue::{Backoff, jittered},
-};
-
-const PAGE: u32 = 2_000;
-const WATCH_SECONDS: u32 = 290;
-const BACKOFF: Backoff = Backoff {
-    min: Duration::from_millis(50),
-    max: Duration::from_secs(15),
-};
+use crate::watching::{self, News, Sink, Source};
 
 /// What is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,33 +24,34 @@ pub(super) enum Kind {
 
 type Sender = mpsc::Sender<Vec<Event>>;
 
-/// Sends the events of a kind, for ever.
-pub(super) async fn follow(client: Client, kind: Kind, sender: Sender) {
+/// Sends the events of a kind, until nobody wants them.
+pub(super) async fn follow(client: Client, kind: Kind, streamed: bool, sender: Sender) {
+    let source = |path: &str| Source {
+        streamed,
+        ..Source::all(path)
+    };
     match kind {
         Kind::Sets => {
-            Feed::<DaemonSetView>::new(client, "/apis/apps/v1/daemonsets", sender)
-                .run()
-                .await;
+            let source = source("/apis/apps/v1/daemonsets");
+            watching::follow(&client, &source, Feed::<DaemonSetView>::new(sender)).await;
         }
         Kind::Revisions => {
-            let path = "/apis/apps/v1/controllerrevisions";
-            Feed::<RevisionView>::new(client, path, sender).run().await;
+            let source = source("/apis/apps/v1/controllerrevisions");
+            watching::follow(&client, &source, Feed::<RevisionView>::new(sender)).await;
         }
         Kind::Nodes => {
-            Feed::<VersionedNode>::new(client, "/api/v1/nodes", sender)
-                .run()
-                .await;
+            let source = source("/api/v1/nodes");
+            watching::follow(&client, &source, Feed::<VersionedNode>::new(sender)).await;
         }
         Kind::Pods => {
-            Feed::<PodView>::new(client, "/api/v1/pods", sender)
-                .run()
-                .await;
+            let source = source("/api/v1/pods");
+            watching::follow(&client, &source, Feed::<PodView>::new(sender)).await;
         }
     }
 }
 
 /// An object that was read into a projection, with its version.
-trait Projection: DeserializeOwned + Clone + Send + Sync + 'static {
+trait Projection: DeserializeOwned + Clone + Send + 'static {
     /// What a list's members are filed under.
     type Key: Ord + Send;
     fn key(&self) -> Self::Key;
@@ -181,142 +167,44 @@ impl Projection for PodView {
     }
 }
 
-// === list and watch ===
-
-#[derive(Deserialize)]
-struct Page<T> {
-    metadata: PageMeta,
-    #[serde(default = "Vec::new")]
-    items: Vec<T>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct PageMeta {
-    resource_version: String,
-    r#continue: Option<String>,
-}
-
-/// Why a watch ended.
-enum End {
-    Resume,
-    Relist,
-    Closed,
-}
-
-struct Feed<T> {
-    client: Client,
-    path: &'static str,
+/// Turns what a list and a watch tell into events.
+struct Feed<T: Projection> {
     sender: Sender,
-    kind: std::marker::PhantomData<T>,
+    /// What the list that is being read holds.
+    keys: BTreeSet<T::Key>,
 }
 
 impl<T: Projection> Feed<T> {
-    const fn new(client: Client, path: &'static str, sender: Sender) -> Self {
-        Self {
-            client,
-            path,
-            sender,
-            kind: std::marker::PhantomData,
-        }
+    const fn new(sender: Sender) -> Self {
+        let keys = BTreeSet::new();
+        Self { sender, keys }
+    }
+}
+
+impl<T: Projection> Sink for Feed<T> {
+    type Object = T;
+
+    fn version(object: &T) -> String {
+        Projection::version(object).to_string()
     }
 
-    async fn run(self) {
-        let mut failures = 0;
-        let mut version: Option<String> = None;
-        loop {
-            let began = Instant::now();
-            let outcome = match version.take() {
-                None => self.list().await.map(|at| {
-                    version = Some(at);
-                    End::Resume
-                }),
-                Some(mut at) => {
-                    let outcome = self.watch(&mut at).await;
-                    version = Some(at);
-                    if began.elapsed() < BACKOFF.min {
-                        tokio::time::sleep(jittered(BACKOFF.min)).await;
-                    }
-                    outcome
-                }
-            };
-            match outcome {
-                Ok(End::Closed) => return,
-                Ok(End::Resume) => failures = 0,
-                Ok(End::Relist) => version = None,
-                Err(error) if api::is_gone(&error) => version = None,
-                Err(error) => {
-                    failures += 1;
-                    tracing::debug!(path = self.path, %error, failures, "feed failed");
-                    tokio::time::sleep(jittered(BACKOFF.delay(failures))).await;
-                }
+    async fn take(&mut self, news: News<T>) -> bool {
+        let events = match news {
+            News::Begin => {
+                self.keys.clear();
+                return true;
             }
-            if self.sender.is_closed() {
-                return;
+            News::Page(items) => {
+                self.keys.extend(items.iter().map(T::key));
+                items.into_iter().map(T::changed).collect()
             }
-        }
-    }
-
-    async fn list(&self) -> kube::Result<String> {
-        let mut keys = BTreeSet::new();
-        let mut token = None;
-        loop {
-            let params = ListParams {
-                limit: Some(PAGE),
-                continue_token: token,
-                ..ListParams::default()
-            };
-            let request = Collection::new(self.path).list(&params);
-            let request = request.map_err(kube::Error::BuildRequest)?;
-            let page: Page<T> = self.client.request(request).await?;
-            keys.extend(page.items.iter().map(T::key));
-            self.send(page.items.into_iter().map(T::changed).collect())
-                .await;
-            token = page.metadata.r#continue.filter(|token| !token.is_empty());
-            if token.is_none() {
-                let version = page.metadata.resource_version;
-                let listed = T::listed(keys, version.parse().unwrap_or(0));
-                self.send(vec![Event::Listed(listed)]).await;
-                return Ok(version);
+            News::Listed(version) => {
+                let keys = std::mem::take(&mut self.keys);
+                vec![Event::Listed(T::listed(keys, version.parse().unwrap_or(0)))]
             }
-        }
-    }
-
-    async fn watch(&self, version: &mut String) -> kube::Result<End> {
-        let params = WatchParams {
-            timeout: Some(WATCH_SECONDS),
-            bookmarks: true,
-            ..WatchParams::default()
+            News::Applied(object) => vec![object.changed()],
+            News::Deleted(object) => vec![object.gone()],
         };
-        let request = Collection::new(self.path).watch(&params, version);
-        let request = request.map_err(kube::Error::BuildRequest)?;
-        let events = self.client.request_events::<T>(request).await?;
-        let mut events = std::pin::pin!(events);
-        while let Some(event) = events.try_next().await? {
-            let (object, gone) = match event {
-                WatchEvent::Added(object) | WatchEvent::Modified(object) => (object, false),
-                WatchEvent::Deleted(object) => (object, true),
-                WatchEvent::Bookmark(bookmark) => {
-                    *version = bookmark.metadata.resource_version;
-                    continue;
-                }
-                WatchEvent::Error(status) if status.code == 410 => return Ok(End::Relist),
-                WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
-            };
-            *version = object.version().to_string();
-            let event = if gone {
-                object.gone()
-            } else {
-                object.changed()
-            };
-            if !self.send(vec![event]).await {
-                return Ok(End::Closed);
-            }
-        }
-        Ok(End::Resume)
-    }
-
-    async fn send(&self, events: Vec<Event>) -> bool {
         self.sender.send(events).await.is_ok()
     }
 }

@@ -1,0 +1,277 @@
+//! The limiter against model servers, in simulated time: it finds their ceilings, and yields.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    time::Duration,
+};
+
+use super::{Bounds, Limiter, Outcome};
+
+/// A server with so many workers, each busy for so long with a request; more than `queue` waiting are refused.
+struct Model {
+    workers: usize,
+    /// What a request takes when so many are being worked on.
+    takes: fn(usize) -> Duration,
+    queue: usize,
+}
+
+#[derive(Default)]
+struct Seen {
+    answered: usize,
+    refused: usize,
+    /// The largest latency.
+    slowest: Duration,
+    limit: usize,
+}
+
+/// Runs a closed loop with endless demand; counts what happens after `warm`.
+fn run(
+    limiter: &mut Limiter,
+    model: &Model,
+    from: Duration,
+    warm: Duration,
+    until: Duration,
+) -> Seen {
+    let (mut now, mut seen) = (from, Seen::default());
+    // What an earlier model had under way is gone with it.
+    limiter.under_way = 0;
+    let mut working: BinaryHeap<Reverse<(Duration, Duration)>> = BinaryHeap::new();
+    let mut waiting: VecDeque<Duration> = VecDeque::new();
+    while now < until {
+        while limiter.has_room() && limiter.paused_until(now).is_none() {
+            limiter.begin(now);
+            if waiting.len() >= model.queue {
+                limiter.end(
+                    now,
+                    Duration::ZERO,
+                    Outcome::Throttled(Some(Duration::from_millis(100))),
+                );
+                seen.refused += 1;
+            } else {
+                waiting.push_back(now);
+            }
+        }
+        while working.len() < model.workers {
+            let Some(began) = waiting.pop_front() else {
+                break;
+            };
+            let takes = (model.takes)(working.len() + 1);
+            working.push(Reverse((now + takes, began)));
+        }
+        match (working.pop(), limiter.paused_until(now)) {
+            (Some(Reverse((at, began))), _) => {
+                now = at;
+                limiter.end(now, now - began, Outcome::Answered);
+                if now >= warm {
+                    seen.answered += 1;
+                    seen.slowest = seen.slowest.max(now - began);
+                }
+            }
+            (None, Some(at)) => now = at,
+            (None, None) => panic!("nothing to do at {now:?}"),
+        }
+    }
+    seen.limit = limiter.limit();
+    seen
+}
+
+const fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+#[test]
+fn it_finds_the_ceiling_of_any_server() {
+    let cases: [(&str, Model, f64); 6] = [
+        (
+            "one slow disk",
+            Model {
+                workers: 1,
+                takes: |_| Duration::from_millis(1),
+                queue: 1_000,
+            },
+            1_000.0,
+        ),
+        (
+            "eight cores",
+            Model {
+                workers: 8,
+                takes: |_| Duration::from_millis(2),
+                queue: 1_000,
+            },
+            4_000.0,
+        ),
+        (
+            "many replicas",
+            Model {
+                workers: 100,
+                takes: |_| Duration::from_millis(10),
+                queue: 1_000,
+            },
+            10_000.0,
+        ),
+        (
+            "far away",
+            Model {
+                workers: 200,
+                takes: |_| Duration::from_millis(40),
+                queue: 1_000,
+            },
+            5_000.0,
+        ),
+        (
+            "group commit",
+            Model {
+                workers: 256,
+                takes: |n| Duration::from_micros(500 + 20 * n as u64),
+                queue: 1_000,
+            },
+            0.0,
+        ),
+        (
+            "an API server of two cores",
+            Model {
+                workers: 20,
+                takes: |_| Duration::from_micros(14_285),
+                queue: 400,
+            },
+            1_400.0,
+        ),
+    ];
+    for (name, model, ceiling) in cases {
+        // What endless parallel requests get: the model with the limit at its maximum.
+        let all = Bounds {
+            min: 256,
+            start: 256,
+            max: 256,
+        };
+        let plain = run(
+            &mut Limiter::new(all),
+            &model,
+            seconds(0),
+            seconds(1),
+            seconds(5),
+        );
+        if ceiling > 0.0 {
+            assert!(
+                (plain.answered as f64 / 4.0 / ceiling - 1.0).abs() < 0.05,
+                "{name}: the model is wrong"
+            );
+        }
+        let mut limiter = Limiter::new(Bounds::default());
+        let first = run(&mut limiter, &model, seconds(0), seconds(0), seconds(1));
+        let then = run(&mut limiter, &model, seconds(1), seconds(1), seconds(5));
+        let share =
+            |seen: &Seen, time: f64| seen.answered as f64 / time / (plain.answered as f64 / 4.0);
+        assert!(
+            share(&first, 1.0) > 0.7,
+            "{name}: {} in the first second",
+            share(&first, 1.0)
+        );
+        assert!(
+            share(&then, 4.0) > 0.9,
+            "{name}: {} with a limit of {}",
+            share(&then, 4.0),
+            then.limit
+        );
+        assert!(then.refused == 0, "{name}: {} refused", then.refused);
+    }
+}
+
+#[test]
+fn it_keeps_no_long_queue_at_the_server() {
+    let model = Model {
+        workers: 8,
+        takes: |_| Duration::from_millis(2),
+        queue: 1_000,
+    };
+    let mut limiter = Limiter::new(Bounds::default());
+    let seen = run(&mut limiter, &model, seconds(0), seconds(20), seconds(30));
+    assert!(seen.limit <= 24, "{}", seen.limit);
+    assert!(
+        seen.slowest < Duration::from_millis(10),
+        "{:?}",
+        seen.slowest
+    );
+}
+
+#[test]
+fn it_yields_to_429() {
+    let model = Model {
+        workers: 10,
+        takes: |_| Duration::from_millis(10),
+        queue: 20,
+    };
+    let mut limiter = Limiter::new(Bounds::default());
+    let seen = run(&mut limiter, &model, seconds(0), seconds(2), seconds(12));
+    assert!(seen.answered >= 8_500, "{}", seen.answered);
+    assert!(
+        seen.refused * 50 < seen.answered,
+        "{} of {}",
+        seen.refused,
+        seen.answered
+    );
+}
+
+#[test]
+fn it_yields_to_a_server_that_becomes_slow_and_comes_back() {
+    let well = Model {
+        workers: 64,
+        takes: |_| Duration::from_millis(5),
+        queue: 1_000,
+    };
+    let ill = Model {
+        workers: 2,
+        takes: |_| Duration::from_millis(50),
+        queue: 1_000,
+    };
+    let mut limiter = Limiter::new(Bounds::default());
+    let before = run(&mut limiter, &well, seconds(0), seconds(2), seconds(4));
+    run(&mut limiter, &ill, seconds(4), seconds(4), seconds(60));
+    assert!(
+        limiter.limit() * 3 <= before.limit,
+        "{} after {}",
+        limiter.limit(),
+        before.limit
+    );
+    let after = run(&mut limiter, &well, seconds(60), seconds(70), seconds(72));
+    assert!(
+        after.answered * 10 >= before.answered * 9,
+        "{} after {}",
+        after.answered,
+        before.answered
+    );
+}
+
+#[test]
+fn one_bad_moment_is_one_cut() {
+    let mut limiter = Limiter::new(Bounds::default());
+    for _ in 0..32 {
+        limiter.begin(seconds(1));
+    }
+    for _ in 0..32 {
+        limiter.end(seconds(2), seconds(1), Outcome::Failed);
+    }
+    assert_eq!(limiter.limit(), 19);
+    limiter.begin(seconds(3));
+    limiter.end(
+        seconds(3),
+        Duration::ZERO,
+        Outcome::Throttled(Some(seconds(7))),
+    );
+    assert_eq!(
+        (limiter.limit(), limiter.paused_until(seconds(4))),
+        (11, Some(seconds(10)))
+    );
+    assert_eq!(limiter.paused_until(seconds(10)), None);
+}
+
+#[test]
+fn without_demand_nothing_changes() {
+    let mut limiter = Limiter::new(Bounds::default());
+    for second in 0..100 {
+        limiter.begin(seconds(second));
+        limiter.end(seconds(second), Duration::from_millis(3), Outcome::Answered);
+    }
+    assert_eq!(limiter.limit(), 32);
+}

@@ -1,0 +1,266 @@
+//! Metrics of the DaemonSet controller, under upstream's names where upstream has them.
+
+use std::{
+    sync::atomic::{AtomicI64, AtomicU64},
+    time::{Duration, Instant},
+};
+
+use http::{Method, Request, StatusCode};
+use kube::client::Body;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
+    metrics::{
+        counter::Counter,
+        family::{Family, MetricConstructor},
+        gauge::Gauge,
+        histogram::Histogram,
+    },
+    registry::{Registry, Unit},
+};
+
+/// client-go's buckets of request durations, in seconds.
+const REQUESTS: [f64; 14] = [
+    0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0,
+];
+/// Planning is fast.
+const PLANS: [f64; 10] = [
+    0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0,
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Word(String);
+
+impl EncodeLabelValue for Word {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.0.as_str().encode(encoder)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answer {
+    code: Word,
+    method: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Verb {
+    verb: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Name {
+    name: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    action: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone)]
+struct Buckets(&'static [f64]);
+
+impl MetricConstructor<Histogram> for Buckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(self.0.iter().copied())
+    }
+}
+
+/// The metrics; clones share them.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    requests: Family<Answer, Counter>,
+    durations: Family<Verb, Histogram, Buckets>,
+    held_back: Histogram,
+    leader: Family<Name, Gauge>,
+    actions: Family<Outcome, Counter>,
+    deleted: Family<Reason, Counter>,
+    plans: Histogram,
+    under_way: Gauge<i64, AtomicI64>,
+    sets: Gauge<i64, AtomicI64>,
+    nodes: Gauge<i64, AtomicI64>,
+    pods: Gauge<i64, AtomicI64>,
+    events: Counter<u64, AtomicU64>,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            requests: Family::default(),
+            durations: Family::new_with_constructor(Buckets(&REQUESTS)),
+            held_back: Histogram::new(REQUESTS),
+            leader: Family::default(),
+            actions: Family::default(),
+            deleted: Family::default(),
+            plans: Histogram::new(PLANS),
+            under_way: Gauge::default(),
+            sets: Gauge::default(),
+            nodes: Gauge::default(),
+            pods: Gauge::default(),
+            events: Counter::default(),
+        }
+    }
+}
+
+impl Telemetry {
+    /// Shows the metrics in a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "rest_client_requests",
+            "Number of HTTP requests, partitioned by status code and method",
+            self.requests.clone(),
+        );
+        registry.register_with_unit(
+            "rest_client_request_duration",
+            "Request latency in seconds, broken down by verb",
+            Unit::Seconds,
+            self.durations.clone(),
+        );
+        registry.register_with_unit(
+            "rest_client_rate_limiter_duration",
+            "How long requests were held back in this process, in seconds",
+            Unit::Seconds,
+            self.held_back.clone(),
+        );
+        registry.register(
+            "leader_election_master_status",
+            "Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates master",
+            self.leader.clone(),
+        );
+        self.register_planner(registry.sub_registry_with_prefix("pandaemon_daemonset"));
+    }
+
+    fn register_planner(&self, registry: &mut Registry) {
+        registry.register("actions", "Actions carried out", self.actions.clone());
+        registry.register(
+            "pods_deleted",
+            "Pods whose deletion was asked for, by reason",
+            self.deleted.clone(),
+        );
+        registry.register("events", "Changes taken in", self.events.clone());
+        registry.register_with_unit(
+            "plan_duration",
+            "How long planning took",
+            Unit::Seconds,
+            self.plans.clone(),
+        );
+        let gauges = [
+            (
+                "actions_under_way",
+                "Actions whose outcome is not known yet",
+                &self.under_way,
+            ),
+            ("sets", "DaemonSets known", &self.sets),
+            ("nodes", "Nodes known", &self.nodes),
+            ("pods", "Pods known", &self.pods),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.clone());
+        }
+    }
+
+    /// A request is being sent.
+    pub(crate) fn sending(&self, request: &Request<Body>) -> Sent<'_> {
+        let watch = request
+            .uri()
+            .query()
+            .is_some_and(|query| query.contains("watch="));
+        Sent {
+            telemetry: self,
+            method: request.method().clone(),
+            verb: if watch { "WATCH" } else { "" },
+            since: Instant::now(),
+        }
+    }
+
+    /// A request waited in this process.
+    pub(crate) fn held_back(&self, wait: Duration) {
+        self.held_back.observe(wait.as_secs_f64());
+    }
+
+    /// Leadership was won or lost.
+    pub(crate) fn leads(&self, lease: &str, leads: bool) {
+        let labels = Name {
+            name: Word(lease.to_owned()),
+        };
+        self.leader.get_or_create(&labels).set(i64::from(leads));
+    }
+
+    /// A plan was made.
+    pub(crate) fn planned(&self, took: Duration) {
+        self.plans.observe(took.as_secs_f64());
+    }
+
+    /// Events were taken in.
+    pub(crate) fn observed(&self, events: usize) {
+        self.events.inc_by(u64::try_from(events).unwrap_or(0));
+    }
+
+    /// What the planner knows.
+    pub(crate) fn knows(&self, [sets, nodes, pods]: [usize; 3]) {
+        for (gauge, number) in [(&self.sets, sets), (&self.nodes, nodes), (&self.pods, pods)] {
+            gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// An action is under way until the answer is dropped.
+    pub(crate) fn under_way(&self) -> UnderWay {
+        self.under_way.inc();
+        UnderWay(self.under_way.clone())
+    }
+
+    /// An action was carried out, or not.
+    pub(crate) fn acted(&self, action: &'static str, ok: bool) {
+        let result = if ok { "success" } else { "error" };
+        self.actions
+            .get_or_create(&Outcome { action, result })
+            .inc();
+    }
+
+    /// A pod's deletion was asked for.
+    pub(crate) fn deleting(&self, reason: &'static str) {
+        self.deleted.get_or_create(&Reason { reason }).inc();
+    }
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(crate) struct Sent<'a> {
+    telemetry: &'a Telemetry,
+    method: Method,
+    verb: &'static str,
+    since: Instant,
+}
+
+impl Sent<'_> {
+    /// It was answered, or not.
+    pub(crate) fn answered(self, status: Option<StatusCode>) {
+        let code = status.map_or_else(|| "<error>".to_owned(), |code| code.as_str().to_owned());
+        let method = Word(self.method.as_str().to_owned());
+        let verb = match self.verb {
+            "" => method.clone(),
+            verb => Word(verb.to_owned()),
+        };
+        let code = Word(code);
+        let labels = Answer { code, method };
+        self.telemetry.requests.get_or_create(&labels).inc();
+        let durations = self.telemetry.durations.get_or_create(&Verb { verb });
+        durations.observe(self.since.elapsed().as_secs_f64());
+    }
+}
+
+/// Counts as under way while it lives.
+#[derive(Debug)]
+pub(crate) struct UnderWay(Gauge<i64, AtomicI64>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
