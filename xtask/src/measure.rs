@@ -14,8 +14,8 @@ use serde_json::Value;
 
 /// How often what takes seconds is repeated; the middle one counts.
 const ROUNDS: usize = 5;
-/// Pretend nodes.
-const HOLLOW: usize = 1_000;
+/// Numbers of pretend nodes that the benchmark runs with.
+const HOLLOW: [&str; 2] = ["1000", "5000"];
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -45,7 +45,7 @@ fn row(what: &str, value: String) -> (String, String) {
     (what.to_owned(), value)
 }
 
-/// The control plane alone: idle memory, then a DaemonSet on pretend nodes.
+/// The control plane alone: start and idle memory, then the benchmark.
 fn plane(program: &Path) -> Result<Vec<(String, String)>> {
     let dir = tempfile::tempdir()?;
     let kubeconfig = dir.path().join("kubeconfig");
@@ -68,41 +68,25 @@ fn plane(program: &Path) -> Result<Vec<(String, String)>> {
     )];
     std::thread::sleep(Duration::from_secs(10));
     rows.push(row("`server`: idle memory (RSS)", memory(server.pid())?));
-    let kubectl = Kubectl::new(&kubeconfig, &dir.path().join("cache"));
-    let hollow = Running::start(
-        Command::new(program)
-            .args(["hollow", "--count", &HOLLOW.to_string(), "--kubeconfig"])
-            .arg(&kubeconfig),
-    )?;
-    wait::until("hollow nodes", PATIENCE, || {
-        let names = kubectl
-            .run("get nodes -o name")
-            .map_err(|error| format!("{error:#}"))?;
-        if names.lines().count() == HOLLOW {
-            Ok(())
-        } else {
-            Err("fewer".into())
-        }
-    })?;
-    std::thread::sleep(Duration::from_secs(3));
-    let mut times = Vec::new();
-    for _ in 0..ROUNDS {
-        times.push(until_available(&kubectl, "examples/hello.yaml", HOLLOW)?);
-        kubectl.run("delete ds hello --cascade=foreground")?;
+    for nodes in HOLLOW {
+        bench(program, &kubeconfig, server.pid(), nodes)?;
     }
-    rows.push(row(
-        &format!("DaemonSet onto {HOLLOW} hollow nodes: apply until `numberAvailable` is {HOLLOW}"),
-        spread(&mut times),
-    ));
-    rows.push(row(
-        &format!("`server`: memory with {HOLLOW} nodes (peak RSS)"),
-        peak(server.pid())?,
-    ));
-    rows.push(row(
-        &format!("`hollow`: memory for {HOLLOW} nodes"),
-        memory(hollow.pid())?,
-    ));
     Ok(rows)
+}
+
+/// The life of a DaemonSet on pretend nodes; the benchmark prints its own table.
+fn bench(program: &Path, kubeconfig: &Path, server: u32, nodes: &str) -> Result<()> {
+    let status = Command::new(program)
+        .args(["bench", "--nodes", nodes, "--ceiling", "--kubeconfig"])
+        .arg(kubeconfig)
+        .args(["--pid", &server.to_string()])
+        .status()?;
+    ensure!(
+        status.success(),
+        "the benchmark with {nodes} nodes failed: {status}"
+    );
+    say("");
+    Ok(())
 }
 
 /// Real nodes: memory of an agent, and how long a real container takes.
@@ -202,10 +186,6 @@ impl Drop for Running {
 
 fn memory(pid: u32) -> Result<String> {
     status_field(pid, "VmRSS:")
-}
-
-fn peak(pid: u32) -> Result<String> {
-    status_field(pid, "VmHWM:")
 }
 
 fn status_field(pid: u32, field: &str) -> Result<String> {

@@ -25,6 +25,7 @@ pub(crate) struct Crew {
     uids: Uids,
     parallel: usize,
     counts: Arc<Counts>,
+    renewals: Shutdown,
     tasks: Vec<JoinHandle<Option<Option<()>>>>,
 }
 
@@ -41,6 +42,7 @@ impl Crew {
         let uids: Uids = (0..fleet.count).map(|_| OnceLock::new()).collect();
         let counts = Arc::new(Counts::default());
         let machine = Machine::new(Arc::clone(&fleet), behaviour.into());
+        let renewals = work.child();
         let tasks = vec![
             spawn("hollow-pods", {
                 let (client, work, counts) = (client.clone(), work.clone(), Arc::clone(&counts));
@@ -54,7 +56,7 @@ impl Crew {
                 async move { work.guard(health::run(client, &fleet, parallel)).await }
             }),
             spawn("hollow-leases", {
-                let (client, work, uids) = (client.clone(), work.clone(), Arc::clone(&uids));
+                let (client, work, uids) = (client.clone(), renewals.clone(), Arc::clone(&uids));
                 let fleet = Arc::clone(&fleet);
                 async move {
                     let leases = leases::run(client, &fleet, uids, parallel);
@@ -68,6 +70,7 @@ impl Crew {
             uids,
             parallel,
             counts,
+            renewals,
             tasks,
         }
     }
@@ -97,8 +100,9 @@ impl Crew {
         register::register(client, fleet, uids, *parallel, nodes, each).await
     }
 
-    /// Deletes some of the nodes. Returns how many there were.
+    /// Deletes some of the nodes, and ends the renewals of all leases. Returns how many there were.
     pub(crate) async fn delete(&self, nodes: Range<u32>, each: impl Fn()) -> usize {
+        self.renewals.trigger();
         register::delete(&self.client, &self.fleet, self.parallel, nodes, each).await
     }
 

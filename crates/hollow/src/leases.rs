@@ -19,6 +19,9 @@ use crate::{
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
 
+/// Between two complaints about leases.
+const COMPLAINTS: Duration = Duration::from_secs(10);
+
 /// Which renewals are due, counted from the start; the node is the number modulo the count.
 #[derive(Debug)]
 struct Pace {
@@ -55,9 +58,9 @@ pub(crate) async fn run(client: Client, fleet: &Fleet, uids: Uids, parallel: usi
         sent: 0,
     };
     let start = Instant::now();
+    let (failed, mut said) = (AtomicU32::new(0), start);
     loop {
         ticks.tick().await;
-        let failed = AtomicU32::new(0);
         let due = pace
             .due(start.elapsed())
             .map(|number| number % u64::from(fleet.count));
@@ -75,8 +78,9 @@ pub(crate) async fn run(client: Client, fleet: &Fleet, uids: Uids, parallel: usi
             }
         });
         renewals.await;
-        let failed = failed.into_inner();
-        if failed > 0 {
+        if said.elapsed() > COMPLAINTS && failed.load(Ordering::Relaxed) > 0 {
+            said = Instant::now();
+            let failed = failed.swap(0, Ordering::Relaxed);
             tracing::warn!(failed, "leases could not be renewed");
         }
     }
