@@ -32,7 +32,7 @@ use self::{
     log::Log,
     plan::State,
     recover::Recovered,
-    writer::{Request, Writer},
+    writer::{Crowd, Request, Writer},
 };
 use crate::{Error, Feed, Result, Revision, Snapshot, Store, Write};
 
@@ -119,6 +119,7 @@ impl Embedded {
             log_limit: options.log_bytes,
             checkpoint_at,
             checkpoint: None,
+            crowd: Crowd::default(),
             _lock: lock,
         };
         writer.count();

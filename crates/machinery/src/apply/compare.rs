@@ -144,9 +144,8 @@ fn fields(node: Node, old: Side<'_>, new: Side<'_>, out: &mut Comparison, visit:
         let b = right
             .next_if(|(key, _)| *key == name)
             .map(|(_, value)| value);
-        if let (Some(a), Some(b)) = (a, b)
-            && is_same_scalar(a, b)
-        {
+        // Most of an object does not change: equal values need no look into the tables.
+        if a.is_some() && a == b {
             continue;
         }
         visit(
@@ -156,16 +155,6 @@ fn fields(node: Node, old: Side<'_>, new: Side<'_>, out: &mut Comparison, visit:
             new.field(node, name, b),
             out,
         );
-    }
-}
-
-/// Most of an object is scalars that did not change: they need no look into the tables.
-fn is_same_scalar(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::String(a), Value::String(b)) => a == b,
-        (Value::Number(a), Value::Number(b)) => a == b,
-        (Value::Bool(a), Value::Bool(b)) => a == b,
-        _ => false,
     }
 }
 

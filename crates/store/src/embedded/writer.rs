@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +23,11 @@ use crate::{Error, Event, Result, Revision, Snapshot, Write};
 
 /// Writes in one batch at most.
 const BATCH: usize = 4096;
+/// How long a batch waits for company while writes come side by side. A batch costs a wake-up of every part that
+/// follows and a new version of the persistent maps, whatever its size; a lone writer never waits.
+const LINGER: Duration = Duration::from_micros(200);
+/// A batch of this size need not wait.
+const COMPANY: usize = 64;
 
 /// What the writer is asked.
 #[derive(Debug)]
@@ -47,8 +53,23 @@ pub(super) struct Writer {
     /// Size of the log that calls for the next checkpoint.
     pub(super) checkpoint_at: u64,
     pub(super) checkpoint: Option<JoinHandle<io::Result<u64>>>,
+    pub(super) crowd: Crowd,
     /// Held as long as the thread runs.
     pub(super) _lock: Lock,
+}
+
+/// Whether writers work side by side: the mean size of the last batches, in 1024ths.
+#[derive(Debug, Default)]
+pub(super) struct Crowd(usize);
+
+impl Crowd {
+    fn note(&mut self, batch: usize) {
+        self.0 = (self.0 * 7 + batch.min(COMPANY) * 1024) / 8;
+    }
+
+    fn is_there(&self) -> bool {
+        self.0 > 1090
+    }
 }
 
 impl Writer {
@@ -57,6 +78,15 @@ impl Writer {
         let mut requests = Vec::new();
         let mut closing = Vec::new();
         while closing.is_empty() && self.queue.blocking_recv_many(&mut requests, BATCH) > 0 {
+            if self.crowd.is_there() && requests.len() < COMPANY {
+                thread::sleep(LINGER);
+                while requests.len() < BATCH
+                    && let Ok(request) = self.queue.try_recv()
+                {
+                    requests.push(request);
+                }
+            }
+            self.crowd.note(requests.len());
             let mut writes = Vec::with_capacity(requests.len());
             for request in requests.drain(..) {
                 match request {
@@ -249,5 +279,23 @@ fn refusal(directory: &Path, error: &io::Error) -> String {
             "the disk of the data directory {directory} is full ({error}): free space there, and writing goes on by itself"
         ),
         _ => format!("write to {directory}: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Crowd;
+
+    #[test]
+    fn a_lone_writer_never_waits_and_a_crowd_is_noticed() {
+        let mut crowd = Crowd::default();
+        for _ in 0..100 {
+            crowd.note(1);
+            assert!(!crowd.is_there());
+        }
+        crowd.note(2);
+        assert!(crowd.is_there());
+        (0..20).for_each(|_| crowd.note(1));
+        assert!(!crowd.is_there());
     }
 }
