@@ -1,149 +1,199 @@
-//! What one event costs at 100, 10,000 and 100,000 nodes: it should not depend on their number.
+//! What one event costs at 100, 10,000 and 100,000 nodes: it should not depend on their number. And
+//! what whole rollouts cost for each pod.
 //!
 //! `cargo bench -p pandaemon-planner`
 #![expect(clippy::unwrap_used, reason = "a bench fails as a test does")]
 
-use divan::Bencher;
-use pandaemon_planner::{Action, DaemonSetView, Event, Options, Planner, Reply};
-use pandaemon_types::{NodeView, PodView, Timestamp};
-use serde::Deserialize as _;
-use serde_json::{Value, json};
+#[path = "support/fleet.rs"]
+mod fleet;
+
+use divan::{Bencher, counter::ItemsCount};
+use pandaemon_planner::Event;
+
+use crate::fleet::{Fleet, NOW, daemon_set, node};
 
 fn main() {
     divan::main();
 }
 
 const SIZES: [usize; 3] = [100, 10_000, 100_000];
-const NOW: Timestamp = Timestamp(1_700_000_000_000);
+const ROLLOUTS: [usize; 3] = [1_000, 5_000, 100_000];
 
-fn node(number: usize, disk: &str) -> Event {
-    let name = format!("node-{number:06}");
-    let node = json!({"metadata": {"name": name, "uid": name, "labels": {
-        "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "disk": disk}},
-        "status": {"allocatable": {"cpu": "4", "memory": "16Gi", "pods": "110"}}});
-    Event::Node(NodeView::deserialize(&node).unwrap())
-}
-
-/// Carries out a plan as an API server would, with every pod ready at once.
-fn perform(planner: &mut Planner, actions: Vec<Action>, version: &mut u64) {
-    for action in actions {
-        *version += 1;
-        let reply = match &action {
-            Action::CreatePod {
-                node,
-                name,
-                bind,
-                mould,
-                ..
-            } => {
-                let mut pod: Value = serde_json::from_str(&mould.fill(name, node, *bind)).unwrap();
-                pod["metadata"]["uid"] = json!(format!("{name}-{version}"));
-                pod["metadata"]["resourceVersion"] = json!(version.to_string());
-                pod["status"] = json!({"phase": "Running", "conditions": [{"type": "Ready",
-                    "status": "True", "lastTransitionTime": NOW.to_string()}]});
-                Reply::Pod(Box::new(PodView::deserialize(&pod).unwrap()))
-            }
-            Action::CreateRevision { object, .. } => {
-                Reply::Revision(Box::new(serde_json::from_value(object.clone()).unwrap()))
-            }
-            _ => Reply::Done,
-        };
-        planner.observe(
-            Event::Outcome {
-                action: Box::new(action),
-                result: Ok(reply),
-            },
-            NOW,
-        );
+impl Fleet {
+    /// A fleet on every node of which the daemon runs.
+    fn settled(nodes: usize) -> Self {
+        let mut fleet = Self::new(nodes);
+        fleet.tell(Event::Set(Box::new(daemon_set("v1", 1, "10%"))));
+        fleet.settle();
+        fleet
     }
-}
 
-/// A planner that has brought a DaemonSet onto every node.
-fn settled(nodes: usize) -> (Planner, PodView) {
-    let mut planner = Planner::new(Options {
-        bind: true,
-        verdicts: false,
-    });
-    let set = json!({
-        "metadata": {"name": "agent", "namespace": "ns", "uid": "set-1", "generation": 1},
-        "spec": {"selector": {"matchLabels": {"app": "agent"}},
-            "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers":
-                [{"name": "c", "image": "v1", "resources": {"requests": {"cpu": "100m"}}}]}}},
-    });
-    let view = DaemonSetView::deserialize(&set).unwrap();
-    planner.observe(Event::Set(Box::new(view)), NOW);
-    (0..nodes).for_each(|number| planner.observe(node(number, "ssd"), NOW));
-    let (mut version, mut last) = (0, None);
-    loop {
-        let actions = planner.plan(NOW).actions;
-        if actions.is_empty() {
-            break;
+    /// Takes in one event and plans; what is to be done is left for later.
+    fn tell_and_plan(&mut self, event: Event) -> usize {
+        self.tell(event);
+        self.last = self.plan();
+        self.last.len()
+    }
+
+    /// Carries out what was left for later.
+    fn perform_last(&mut self) {
+        for action in std::mem::take(&mut self.last) {
+            self.carry_out(action);
         }
-        let sample = actions.iter().find_map(|action| match action {
-            Action::CreatePod {
-                node,
-                name,
-                bind,
-                mould,
-                ..
-            } => Some(mould.fill(name, node, *bind)),
-            _ => None,
-        });
-        last = sample.or(last);
-        perform(&mut planner, actions, &mut version);
     }
-    let mut pod: Value = serde_json::from_str(&last.unwrap()).unwrap();
-    pod["metadata"]["uid"] = json!("other");
-    (planner, PodView::deserialize(&pod).unwrap())
-}
 
-/// A pod of the set that appears and is gone again, planned each time.
-#[divan::bench(args = SIZES)]
-fn a_pod_comes_and_goes(bencher: Bencher<'_, '_>, nodes: usize) {
-    let (mut planner, pod) = settled(nodes);
-    let mut version = 1_000_000;
-    bencher.bench_local(move || {
-        let mut pod = pod.clone();
-        version += 2;
-        pod.resource_version = version;
-        planner.observe(Event::Pod(Box::new(pod.clone())), NOW);
-        let first = planner.plan(NOW).actions.len();
-        let gone = Event::PodGone {
-            uid: pod.uid,
-            resource_version: version + 1,
-        };
-        planner.observe(gone, NOW);
-        first + planner.plan(NOW).actions.len()
-    });
+    /// A pod that is ready stops being so, and the other way round.
+    fn flip(&mut self, number: usize) -> Event {
+        self.version += 1;
+        let pod = self.pods.get_mut(number).unwrap();
+        pod.resource_version = self.version;
+        pod.ready = !pod.ready;
+        pod.ready_since = pod.ready.then_some(NOW);
+        Event::Pod(Box::new(pod.clone()))
+    }
+
+    /// The newest pod is gone.
+    fn end_newest(&mut self) -> Event {
+        self.version += 1;
+        Event::PodGone {
+            uid: self.pods.pop().unwrap().uid,
+            resource_version: self.version,
+        }
+    }
 }
 
 /// A heartbeat: the node is as it was.
 #[divan::bench(args = SIZES)]
-fn a_heartbeat(bencher: Bencher<'_, '_>, nodes: usize) {
-    let (mut planner, _) = settled(nodes);
+fn heartbeat(bencher: Bencher<'_, '_>, nodes: usize) {
+    let mut fleet = Fleet::settled(nodes);
     bencher
-        .with_inputs(|| node(nodes / 2, "ssd"))
+        .with_inputs(|| Event::Node(node(nodes / 2, "ssd")))
         .bench_local_values(move |event| {
-            planner.observe(event, NOW);
-            planner.plan(NOW).actions.len()
+            fleet.tell(event);
+            fleet.plan().len()
         });
 }
 
-/// A node whose label changes.
+/// A label of a node changes that no DaemonSet asks for.
 #[divan::bench(args = SIZES)]
-fn a_label_changes(bencher: Bencher<'_, '_>, nodes: usize) {
-    let (mut planner, _) = settled(nodes);
+fn node_label_changes(bencher: Bencher<'_, '_>, nodes: usize) {
+    let mut fleet = Fleet::settled(nodes);
     let mut turn = 0_usize;
-    bencher.bench_local(move || {
-        turn += 1;
-        let disk = if turn.is_multiple_of(2) { "ssd" } else { "hdd" };
-        planner.observe(node(nodes / 2, disk), NOW);
-        planner.plan(NOW).actions.len()
-    });
+    bencher
+        .with_inputs(move || {
+            turn += 1;
+            let disk = if turn.is_multiple_of(2) { "ssd" } else { "hdd" };
+            Event::Node(node(nodes / 2, disk))
+        })
+        .bench_local_values(move |event| {
+            fleet.tell(event);
+            fleet.plan().len()
+        });
 }
 
-/// From nothing to a settled cluster.
-#[divan::bench(args = [100, 1_000, 10_000], sample_count = 3)]
-fn bring_up(nodes: usize) -> usize {
-    settled(nodes).0.plan(NOW).actions.len()
+/// A node joins: the plan makes its pod.
+#[divan::bench(args = SIZES)]
+fn node_joins(bencher: Bencher<'_, '_>, nodes: usize) {
+    let fleet = std::cell::RefCell::new(Fleet::settled(nodes));
+    let mut next = nodes;
+    bencher
+        .with_inputs(|| {
+            // What came of the last one is no part of this.
+            let mut fleet = fleet.borrow_mut();
+            fleet.perform_last();
+            fleet.settle();
+            next += 1;
+            Event::Node(node(next, "ssd"))
+        })
+        .bench_local_values(|event| fleet.borrow_mut().tell_and_plan(event));
+}
+
+/// A pod becomes ready or stops being so, and the status with it.
+#[divan::bench(args = SIZES)]
+fn pod_becomes_ready(bencher: Bencher<'_, '_>, nodes: usize) {
+    let fleet = std::cell::RefCell::new(Fleet::settled(nodes));
+    bencher
+        .with_inputs(|| {
+            let mut fleet = fleet.borrow_mut();
+            fleet.perform_last();
+            fleet.settle();
+            fleet.flip(nodes / 2)
+        })
+        .bench_local_values(|event| fleet.borrow_mut().tell_and_plan(event));
+}
+
+/// A pod is gone: the plan makes another.
+#[divan::bench(args = SIZES)]
+fn pod_deleted(bencher: Bencher<'_, '_>, nodes: usize) {
+    let fleet = std::cell::RefCell::new(Fleet::settled(nodes));
+    bencher
+        .with_inputs(|| {
+            let mut fleet = fleet.borrow_mut();
+            fleet.perform_last();
+            fleet.settle();
+            fleet.end_newest()
+        })
+        .bench_local_values(|event| fleet.borrow_mut().tell_and_plan(event));
+}
+
+/// The template changes: every node is looked at again. Per node.
+#[divan::bench(args = SIZES, sample_count = 10)]
+fn template_edit_per_node(bencher: Bencher<'_, '_>, nodes: usize) {
+    let fleet = std::cell::RefCell::new(Fleet::settled(nodes));
+    let mut generation = 1;
+    bencher
+        .counter(ItemsCount::new(nodes))
+        .with_inputs(|| {
+            fleet.borrow_mut().settle();
+            generation += 1;
+            let image = format!("v{generation}");
+            Event::Set(Box::new(daemon_set(&image, generation, "1")))
+        })
+        .bench_local_values(|event| {
+            let mut fleet = fleet.borrow_mut();
+            fleet.tell(event);
+            // The first plan writes the revision, the second begins to update.
+            fleet.step();
+            fleet.step()
+        });
+}
+
+/// A DaemonSet comes to nodes that have none, until all its pods are ready: plans, replies, the
+/// watch's events, status.
+#[divan::bench(args = ROLLOUTS, sample_count = 3)]
+fn bring_up_per_pod(bencher: Bencher<'_, '_>, nodes: usize) {
+    bencher
+        .counter(ItemsCount::new(nodes))
+        .with_inputs(|| Fleet::new(nodes))
+        .bench_local_values(|mut fleet| {
+            fleet.tell(Event::Set(Box::new(daemon_set("v1", 1, "10%"))));
+            fleet.settle()
+        });
+}
+
+/// A rolling update of all nodes: each pod deleted, made again, and ready.
+#[divan::bench(args = ROLLOUTS, sample_count = 3)]
+fn rolling_update_per_pod(bencher: Bencher<'_, '_>, nodes: usize) {
+    bencher
+        .counter(ItemsCount::new(nodes))
+        .with_inputs(|| Fleet::settled(nodes))
+        .bench_local_values(|mut fleet| {
+            fleet.tell(Event::Set(Box::new(daemon_set("v2", 2, "10%"))));
+            fleet.settle()
+        });
+}
+
+/// Every pod of the fleet is told of again, as after a new list: nothing is new.
+#[divan::bench(args = SIZES, sample_count = 3)]
+fn relist_per_pod(bencher: Bencher<'_, '_>, nodes: usize) {
+    let mut fleet = Fleet::settled(nodes);
+    bencher
+        .counter(ItemsCount::new(nodes))
+        .with_inputs(|| fleet.pods.clone())
+        .bench_local_values(|pods| {
+            for pod in pods {
+                fleet.planner.observe(Event::Pod(Box::new(pod)), NOW);
+            }
+            fleet.planner.plan(NOW).actions.len()
+        });
 }
