@@ -153,6 +153,8 @@ pub(crate) struct Current {
 pub(crate) struct Set {
     /// Its name, shared by all its pods.
     pub(crate) key: Arc<SetKey>,
+    /// Its identity in writing.
+    pub(crate) uid: Box<str>,
     pub(crate) view: DaemonSetView,
     pub(crate) needs: Arc<PodNeeds>,
     pub(crate) revisions: BTreeMap<Name, RevisionView>,
@@ -194,6 +196,7 @@ impl Set {
         let spec = view.template.get("spec").cloned().unwrap_or_default();
         Self {
             key: Arc::new(view.key.clone()),
+            uid: view.uid.to_string().into(),
             needs: Arc::new(PodNeeds::for_daemon(&spec)),
             view,
             revisions: BTreeMap::new(),

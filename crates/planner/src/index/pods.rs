@@ -32,7 +32,15 @@ impl Planner {
     }
 
     fn pod_came(&mut self, view: PodView) {
-        let state = self.project(view);
+        let place = view.node.as_ref().or(view.target.as_ref());
+        let state = PodState {
+            place: place.map(|name| self.roster.number(name)),
+            namespace: self.interner.name(&view.namespace),
+            labels: self.interner.labels_of(&view.labels, &view.name),
+            claims: self.interner.claims(&view.claims),
+            owner: view.owner.as_ref().map(|owner| self.interner.owner(owner)),
+            ..project(view)
+        };
         let account = state.bound && !state.phase.is_terminal();
         let number = self.pods.add(state);
         self.account(number, account);
@@ -40,7 +48,9 @@ impl Planner {
     }
 
     fn pod_updated(&mut self, number: PodId, view: PodView) {
-        let mut state = self.project(view);
+        let Some(mut state) = self.project_again(number, view) else {
+            return;
+        };
         let account = state.bound && !state.phase.is_terminal();
         let Some(old) = self.pods.get_mut(number) else {
             return;
@@ -97,29 +107,41 @@ impl Planner {
         }
     }
 
-    /// What is kept of a pod.
-    fn project(&mut self, view: PodView) -> PodState {
+    /// What is kept of a pod that is known: most of it is as it was, and shared already.
+    fn project_again(&mut self, number: PodId, view: PodView) -> Option<PodState> {
+        let old = self.pods.get(number)?;
         let place = view.node.as_ref().or(view.target.as_ref());
-        PodState {
-            place: place.map(|name| self.roster.number(name)),
-            bound: view.node.is_some(),
-            namespace: self.interner.name(&view.namespace),
-            labels: self.interner.labels_of(&view.labels, &view.name),
-            claims: self.interner.claims(&view.claims),
-            owner: view.owner.as_ref().map(|owner| self.interner.owner(owner)),
-            uid: view.uid,
-            name: view.name,
-            resource_version: view.resource_version,
-            created: view.created,
-            ready_since: view.ready_since,
-            phase: view.phase,
-            ready: view.ready,
-            deleting: view.deleting,
-            patching: false,
-            counted: false,
-            set: None,
-            doomed: Doomed::No,
-        }
+        let known = old
+            .place
+            .filter(|known| place.is_some_and(|name| self.roster.name_of(*known) == Some(&**name)));
+        let place = match (known, place) {
+            (None, Some(name)) => Some(self.roster.number(name)),
+            (known, _) => known,
+        };
+        let labels = if old.labels == view.labels {
+            old.labels.clone()
+        } else {
+            self.interner.labels_of(&view.labels, &old.name)
+        };
+        let claims = if old.claims == view.claims {
+            Arc::clone(&old.claims)
+        } else {
+            self.interner.claims(&view.claims)
+        };
+        let owner = match (&old.owner, &view.owner) {
+            (Some(old), Some(new)) if **old == *new => Some(Arc::clone(old)),
+            (_, Some(new)) => Some(self.interner.owner(new)),
+            (_, None) => None,
+        };
+        Some(PodState {
+            place,
+            namespace: Name::clone(&old.namespace),
+            name: Name::clone(&old.name),
+            labels,
+            claims,
+            owner,
+            ..project(view)
+        })
     }
 
     /// Pods that others manage matter only where their resources are counted.
@@ -292,5 +314,29 @@ impl Planner {
             .take_while(|(key, _)| key.namespace == pod.namespace)
             .find(|(_, set)| !set.view.deleting && !set.view.selects_all() && selected(set))
             .map(|(_, set)| (Arc::clone(&set.key), Claim::Adopting { sent: false }))
+    }
+}
+
+/// What is kept of a pod, before anything is shared.
+fn project(view: PodView) -> PodState {
+    PodState {
+        uid: view.uid,
+        namespace: view.namespace,
+        name: view.name,
+        labels: view.labels,
+        claims: view.claims,
+        owner: None,
+        resource_version: view.resource_version,
+        created: view.created,
+        ready_since: view.ready_since,
+        place: None,
+        bound: view.node.is_some(),
+        phase: view.phase,
+        ready: view.ready,
+        deleting: view.deleting,
+        patching: false,
+        counted: false,
+        set: None,
+        doomed: Doomed::No,
     }
 }

@@ -86,6 +86,10 @@ impl<T> Numbered<T> {
         self.len
     }
 
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().filter_map(Option::as_deref_mut)
+    }
+
     pub(crate) fn iter<N: Number>(&self) -> impl Iterator<Item = (N, &T)> {
         let numbered = self.places.iter().enumerate();
         numbered.filter_map(|(place, thing)| Some((N::from_place(place), thing.as_deref()?)))
@@ -146,6 +150,10 @@ impl Roster {
     pub(crate) fn name(&self, number: NodeId) -> Name {
         self.spot(number)
             .map_or_else(|| Name::from(""), |spot| Name::clone(&spot.name))
+    }
+
+    pub(crate) fn name_of(&self, number: NodeId) -> Option<&str> {
+        self.spot(number).map(|spot| &*spot.name)
     }
 
     pub(crate) fn node(&self, number: NodeId) -> Option<&NodeView> {
@@ -266,6 +274,10 @@ impl Pods {
             Uid::Other(text) => self.texts.remove(text),
         };
         self.free.push(number);
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut PodState> {
+        self.pods.values_mut()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PodId, &PodState)> {

@@ -196,6 +196,7 @@ impl World {
         template["metadata"]["creationTimestamp"] = Value::Null;
         let owner = text(&self.cluster.sets[set], "/metadata/uid").to_owned();
         let mut name = format!("{set}-{image}");
+        let mut namespace = "ns";
         let mut labels = json!({"app": set, "controller-revision-hash": image});
         let mut owners = json!([{"kind": "DaemonSet", "uid": owner, "controller": true}]);
         for word in words {
@@ -205,6 +206,7 @@ impl World {
                 "foreign" => {
                     owners = json!([{"kind": "DaemonSet", "uid": "x", "controller": true}]);
                 }
+                "elsewhere" => namespace = "other",
                 "mismatched" => labels["app"] = json!("else"),
                 "other" => template["spec"]["containers"][0]["image"] = json!("other"),
                 word => {
@@ -220,7 +222,7 @@ impl World {
             }
         }
         self.cluster.put_revision(json!({
-            "metadata": {"name": name, "namespace": "ns", "uid": format!("rev-{name}"),
+            "metadata": {"name": name, "namespace": namespace, "uid": format!("rev-{name}"),
                 "labels": labels, "ownerReferences": owners},
             "data": {"spec": {"template": template}},
             "revision": number,
