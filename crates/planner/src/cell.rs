@@ -76,6 +76,11 @@ impl PodState {
         self.deleting || self.doomed != Doomed::No
     }
 
+    /// Whether it names the set as its owner; if not, its adoption may be refused yet.
+    pub(crate) const fn is_owned(&self) -> bool {
+        !matches!(self.set, Some((_, Claim::Adopting { .. })))
+    }
+
     /// Whether its deletion was asked for and has not been seen to begin.
     fn unsettled(&self) -> bool {
         self.doomed != Doomed::No && !self.deleting
@@ -122,6 +127,9 @@ pub(crate) struct Creating {
     pub(crate) name: Name,
     /// Whether the request is under way; if not, its fate is unknown and it is asked again.
     pub(crate) sent: bool,
+    /// Whether an earlier request was never answered: a refusal of a later one does not say that there
+    /// is no pod.
+    pub(crate) unclear: bool,
     /// What is on the node's account for it.
     pub(crate) reserved: Option<Arc<Claims>>,
     /// When to ask again.

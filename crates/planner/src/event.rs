@@ -96,7 +96,8 @@ pub struct Failure {
 /// The kinds of failure that matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// The object is not there (any more).
+    /// The object is not there (any more). For a creation: its name belongs to another's object, so none
+    /// was made under it.
     NotFound,
     /// The namespace is being deleted.
     NamespaceTerminating,

@@ -45,6 +45,8 @@ pub struct Planner {
     pub(crate) wakes: BTreeSet<(Timestamp, SetKey)>,
     /// The newest version that the pods' watch has told of.
     pods_seen: u64,
+    /// The time of the last plan.
+    pub(crate) clock: Timestamp,
     interner: Interner,
 }
 

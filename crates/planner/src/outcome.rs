@@ -137,21 +137,26 @@ impl Planner {
                 note(set, Severity::Warning, "FailedCreate", message);
             }
         }
-        if failure.kind != FailureKind::Unclear {
+        let retry_at = set.pace.retry_at.unwrap_or(now);
+        let creating = set.cells.get_mut(node).and_then(|cell| {
+            let creating = cell.creating.as_mut()?;
+            (creating.name == *name).then_some(creating)
+        });
+        let unclear = match failure.kind {
+            FailureKind::Unclear => true,
+            FailureKind::Refused => creating.as_ref().is_some_and(|known| known.unclear),
+            FailureKind::NotFound | FailureKind::NamespaceTerminating => false,
+        };
+        if !unclear {
             self.arrived(key, node, name);
             return;
         }
         // The pod may exist. Asking again under the same name tells.
-        let retry_at = set.pace.retry_at.unwrap_or(now);
-        let cell = set.cells.get_mut(node);
-        let creating = cell
-            .and_then(|cell| cell.creating.as_mut())
-            .filter(|c| c.name == *name);
         if let Some(creating) = creating {
             if creating.sent {
                 set.pace.creating = set.pace.creating.saturating_sub(1);
             }
-            creating.sent = false;
+            (creating.sent, creating.unclear) = (false, true);
             creating.retry_at = retry_at;
             set.touch(node);
         }

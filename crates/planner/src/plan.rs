@@ -1,5 +1,6 @@
 //! Planning: from what the events touched to what must be done.
 
+mod clock;
 mod ownership;
 mod rollout;
 
@@ -24,6 +25,7 @@ impl Planner {
     /// Says what to do now.
     pub fn plan(&mut self, now: Timestamp) -> Plan {
         let mut plan = Plan::default();
+        self.mind_clock(now);
         while let Some((at, key)) = self.wakes.first().cloned() {
             if now < at {
                 break;
@@ -232,9 +234,8 @@ impl Planner {
         };
         set.serial += 1;
         let place = self.roster.name(node);
-        let uid = set.view.uid.to_string();
         let seed = fnv64([
-            uid.as_bytes(),
+            set.uid.as_bytes(),
             place.as_bytes(),
             &now.0.to_le_bytes(),
             &set.serial.to_le_bytes(),
@@ -250,6 +251,7 @@ impl Planner {
             let creating = Creating {
                 name,
                 sent: true,
+                unclear: false,
                 reserved,
                 retry_at: now,
             };

@@ -152,7 +152,12 @@ async fn create_pod(
             if pod.owner.as_ref().is_some_and(|owner| owner.uid == *uid) {
                 Ok(Reply::Pod(Box::new(pod)))
             } else {
-                Err(refused(error.to_string()))
+                // Not refused for now: whatever became of earlier requests, there is no pod of ours.
+                Err(Failure {
+                    kind: FailureKind::NotFound,
+                    message: error.to_string(),
+                    retry_after: 0,
+                })
             }
         }
         Err(error) => Err(failure(&error)),

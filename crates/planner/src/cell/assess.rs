@@ -42,11 +42,31 @@ pub(crate) fn assess(cell: &Cell, pods: &[Pod<'_>], facts: &Facts<'_>) -> Assess
             out.class = Class::Surging;
         }
     }
+    spare_strangers(&active, &mut out);
     for (_, pod) in &present {
         let due = facts.available_at(pod).filter(|at| facts.now < *at);
         out.wake = earliest(out.wake, due);
     }
     out
+}
+
+/// A pod that is still to be adopted takes its place, but is not ours to delete.
+fn spare_strangers(active: &[Pod<'_>], out: &mut Assessment) {
+    let strange = |id: PodId| {
+        active
+            .iter()
+            .any(|(known, pod)| *known == id && !pod.is_owned())
+    };
+    if active.iter().all(|(_, pod)| pod.is_owned()) {
+        return;
+    }
+    out.deletes.retain(|(id, _)| !strange(*id));
+    if let Class::Replace(id) | Class::Candidate(id) | Class::Retire(id) | Class::Sunset(id) =
+        out.class
+        && strange(id)
+    {
+        out.class = Class::None;
+    }
 }
 
 pub(crate) fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {

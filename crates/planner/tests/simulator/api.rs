@@ -59,9 +59,15 @@ impl Object {
     fn gone(self, revision: u64) -> Event {
         match self {
             Self::Set(set) => Event::SetGone(set.key),
-            Self::Revision(rev) => Event::RevisionGone { namespace: rev.namespace, name: rev.name },
+            Self::Revision(rev) => Event::RevisionGone {
+                namespace: rev.namespace,
+                name: rev.name,
+            },
             Self::Node(node) => Event::NodeGone(node.name),
-            Self::Pod(pod) => Event::PodGone { uid: pod.uid, resource_version: revision },
+            Self::Pod(pod) => Event::PodGone {
+                uid: pod.uid,
+                resource_version: revision,
+            },
         }
     }
 }
@@ -84,7 +90,10 @@ pub(crate) fn listed(kind: usize, keys: BTreeSet<Key>, resource_version: u64) ->
                 Key::Uid(uid) => Some(uid.clone()),
                 Key::Named(..) => None,
             };
-            Listed::Pods { uids: keys.iter().filter_map(uid).collect(), resource_version }
+            Listed::Pods {
+                uids: keys.iter().filter_map(uid).collect(),
+                resource_version,
+            }
         }
     })
 }
@@ -102,7 +111,11 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn event(&self) -> Event {
         let object = self.object.clone();
-        if self.gone { object.gone(self.revision) } else { object.changed() }
+        if self.gone {
+            object.gone(self.revision)
+        } else {
+            object.changed()
+        }
     }
 }
 
@@ -116,8 +129,6 @@ pub(crate) struct Pod {
     pub(crate) epoch: Option<u32>,
     /// The set it was made for.
     pub(crate) made_for: Option<Uid>,
-    /// The revision of its creation.
-    pub(crate) born: u64,
 }
 
 impl Pod {
@@ -127,7 +138,10 @@ impl Pod {
     }
 
     pub(crate) fn is_of(&self, set: &Uid) -> bool {
-        self.view.owner.as_ref().is_some_and(|owner| owner.uid == *set)
+        self.view
+            .owner
+            .as_ref()
+            .is_some_and(|owner| owner.uid == *set)
     }
 }
 
@@ -163,7 +177,10 @@ pub(crate) struct Api {
 
 pub(crate) fn set_key(number: usize) -> SetKey {
     let namespace = format!("ns{}", number % 2).into();
-    SetKey { namespace, name: format!("set{number}").into() }
+    SetKey {
+        namespace,
+        name: format!("set{number}").into(),
+    }
 }
 
 pub(crate) fn tag_of(set: &DaemonSetView) -> &str {
@@ -172,6 +189,13 @@ pub(crate) fn tag_of(set: &DaemonSetView) -> &str {
 }
 
 impl Api {
+    pub(crate) fn new(now: i64) -> Self {
+        Self {
+            now,
+            ..Self::default()
+        }
+    }
+
     fn uid(&mut self, kind: &str) -> Uid {
         self.uids += 1;
         Uid::from(&*format!("{kind}-{}", self.uids))
@@ -179,13 +203,21 @@ impl Api {
 
     fn log(&mut self, kind: usize, object: Object, gone: bool) {
         let (revision, at) = (self.revision, self.now);
-        self.logs[kind].push(Entry { revision, at, object, gone });
+        self.logs[kind].push(Entry {
+            revision,
+            at,
+            object,
+            gone,
+        });
     }
 
     /// What a list at a revision holds.
     pub(crate) fn list(&self, kind: usize, at: u64) -> Vec<Object> {
         let mut state: BTreeMap<Key, Object> = BTreeMap::new();
-        for entry in self.logs[kind].iter().take_while(|entry| entry.revision <= at) {
+        for entry in self.logs[kind]
+            .iter()
+            .take_while(|entry| entry.revision <= at)
+        {
             if entry.gone {
                 state.remove(&entry.object.key());
             } else {
@@ -208,7 +240,9 @@ impl Api {
     pub(crate) fn apply_set(&mut self, number: usize, spec: &SetSpec) {
         let (key, app) = (set_key(number), format!("app{number}"));
         let old = self.sets.get(&key).cloned();
-        let uid = old.as_ref().map_or_else(|| self.uid("set"), |old| old.uid.clone());
+        let uid = old
+            .as_ref()
+            .map_or_else(|| self.uid("set"), |old| old.uid.clone());
         let object = json!({
             "metadata": {"name": &*key.name, "namespace": &*key.namespace, "uid": uid.to_string()},
             "spec": {"selector": {"matchLabels": {"app": app}}, "template": spec.template.json(&app),
@@ -261,14 +295,21 @@ impl Api {
         let view = pod.view.clone();
         self.log(PODS, Object::Pod(Box::new(view.clone())), false);
         if let Some(node) = view.placed_on() {
-            self.on.entry(node.clone()).or_default().insert(view.uid.clone());
+            self.on
+                .entry(node.clone())
+                .or_default()
+                .insert(view.uid.clone());
         }
         self.pods.insert(view.uid.clone(), pod);
         view
     }
 
     /// Changes a pod, if it is there; its new form.
-    pub(crate) fn change_pod(&mut self, uid: &Uid, change: impl FnOnce(&mut PodView)) -> Option<PodView> {
+    pub(crate) fn change_pod(
+        &mut self,
+        uid: &Uid,
+        change: impl FnOnce(&mut PodView),
+    ) -> Option<PodView> {
         let mut pod = self.pods.get(uid)?.clone();
         change(&mut pod.view);
         if pod.view == self.pods.get(uid)?.view {
@@ -278,9 +319,12 @@ impl Api {
     }
 
     pub(crate) fn drop_pod(&mut self, uid: &Uid) {
-        let Some(pod) = self.pods.remove(uid) else { return };
+        let Some(pod) = self.pods.remove(uid) else {
+            return;
+        };
         self.revision += 1;
-        self.names.remove(&(pod.view.namespace.clone(), pod.view.name.clone()));
+        self.names
+            .remove(&(pod.view.namespace.clone(), pod.view.name.clone()));
         if let Some(on) = pod.view.placed_on().and_then(|node| self.on.get_mut(node)) {
             on.remove(uid);
         }
@@ -290,7 +334,11 @@ impl Api {
     pub(crate) fn put_revision(&mut self, mut revision: RevisionView) -> RevisionView {
         self.revision += 1;
         revision.resource_version = self.revision;
-        self.log(REVISIONS, Object::Revision(Box::new(revision.clone())), false);
+        self.log(
+            REVISIONS,
+            Object::Revision(Box::new(revision.clone())),
+            false,
+        );
         let key = (revision.namespace.clone(), revision.name.clone());
         self.revisions.insert(key, revision.clone());
         revision
@@ -323,12 +371,19 @@ impl Api {
         }
         view.uid = self.uid("pod");
         view.created = Timestamp(self.now.div_euclid(1000) * 1000);
-        let tag = object.pointer("/metadata/annotations/tag").and_then(Value::as_str);
+        let tag = object
+            .pointer("/metadata/annotations/tag")
+            .and_then(Value::as_str);
         let tag = tag.unwrap_or("foreign").to_owned();
         self.names.insert(key, view.uid.clone());
         self.tags.insert(view.uid.clone(), tag.clone());
         let made_for = view.owner.as_ref().map(|owner| owner.uid.clone());
-        Ok(self.put_pod(Pod { view, tag, epoch, made_for, born: self.revision + 1 }))
+        Ok(self.put_pod(Pod {
+            view,
+            tag,
+            epoch,
+            made_for,
+        }))
     }
 
     /// Deletes a pod: at once if nobody runs it, else by its kubelet.
@@ -351,24 +406,43 @@ impl Api {
         Ok(Reply::Pod(Box::new(view)))
     }
 
-    fn patch_pod(&mut self, namespace: &Name, name: &Name, purpose: Purpose, patch: &Patch) -> Result<Reply, No> {
+    fn patch_pod(
+        &mut self,
+        namespace: &Name,
+        name: &Name,
+        purpose: Purpose,
+        patch: &Patch,
+    ) -> Result<Reply, No> {
         let (Patch::Merge(body) | Patch::Strategic(body)) = patch;
         let found = self.pod_named(namespace, name).ok_or(No::NotFound)?;
-        let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let text = |pointer: &str| {
+            body.pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let wanted = text("/metadata/uid");
         let uid = found.view.uid.clone();
         if !wanted.is_empty() && wanted != uid.to_string() {
             return Err(No::OtherUid);
         }
         let owner = Uid::from(text("/metadata/ownerReferences/0/uid"));
-        let foreign = found.view.owner.as_ref().is_some_and(|known| known.uid != owner);
+        let foreign = found
+            .view
+            .owner
+            .as_ref()
+            .is_some_and(|known| known.uid != owner);
         if purpose == Purpose::Adopt && foreign {
             // Two managing owners are invalid.
             return Err(No::OtherUid);
         }
         let hash = text(&format!("/metadata/labels/{HASH_LABEL}")).to_owned();
         let view = self.change_pod(&uid, |view| match purpose {
-            Purpose::Adopt => view.owner = Some(Owner { uid: owner, is_daemonset: true }),
+            Purpose::Adopt => {
+                view.owner = Some(Owner {
+                    uid: owner,
+                    is_daemonset: true,
+                })
+            }
             Purpose::Release if foreign => {}
             Purpose::Release => view.owner = None,
             Purpose::Relabel => view.labels = with_label(&view.labels, HASH_LABEL, Some(&hash)),
@@ -396,11 +470,20 @@ impl Api {
         if let Some(number) = body.get("revision").and_then(Value::as_i64) {
             revision.revision = number;
         }
-        if let Some(hash) = body.pointer("/metadata/labels").and_then(|l| l.get(HASH_LABEL)) {
+        if let Some(hash) = body
+            .pointer("/metadata/labels")
+            .and_then(|l| l.get(HASH_LABEL))
+        {
             revision.labels = with_label(&revision.labels, HASH_LABEL, hash.as_str());
         }
-        if let Some(uid) = body.pointer("/metadata/ownerReferences/0/uid").and_then(Value::as_str) {
-            let owner = Owner { uid: Uid::from(uid), is_daemonset: true };
+        if let Some(uid) = body
+            .pointer("/metadata/ownerReferences/0/uid")
+            .and_then(Value::as_str)
+        {
+            let owner = Owner {
+                uid: Uid::from(uid),
+                is_daemonset: true,
+            };
             if revision.owner.as_ref().is_some_and(|known| *known != owner) {
                 return Err(No::OtherUid);
             }
@@ -415,16 +498,25 @@ impl Api {
     /// Carries out the one request of an action.
     pub(crate) fn carry_out(&mut self, action: &Action, epoch: Option<u32>) -> Result<Reply, No> {
         match action {
-            Action::CreatePod { node, name, bind, mould, .. } => {
+            Action::CreatePod {
+                node,
+                name,
+                bind,
+                mould,
+                ..
+            } => {
                 let view = self.create_pod(&mould.fill(name, node, *bind), epoch)?;
                 Ok(Reply::Pod(Box::new(view)))
             }
             Action::DeletePod { set, pod, .. } => {
                 self.delete_named_pod(&set.namespace, &pod.name, &pod.uid)
             }
-            Action::PatchPod { set, pod, purpose, patch } => {
-                self.patch_pod(&set.namespace, &pod.name, *purpose, patch)
-            }
+            Action::PatchPod {
+                set,
+                pod,
+                purpose,
+                patch,
+            } => self.patch_pod(&set.namespace, &pod.name, *purpose, patch),
             Action::CreateRevision { set, object } => self.create_revision(set, object),
             Action::PatchRevision { set, name, patch } => self.patch_revision(set, name, patch),
             Action::DeleteRevision { set, name, uid } => {
@@ -472,13 +564,17 @@ impl Api {
 
     /// Whether a kubelet has something to run.
     pub(crate) fn is_bound_to(&self, uid: &Uid, node: &str) -> bool {
-        self.pods.get(uid).is_some_and(|pod| pod.view.node.as_deref() == Some(node))
+        self.pods
+            .get(uid)
+            .is_some_and(|pod| pod.view.node.as_deref() == Some(node))
     }
 }
 
 pub(crate) fn with_label(labels: &LabelSet, key: &str, value: Option<&str>) -> LabelSet {
-    let mut map: BTreeMap<String, String> =
-        labels.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    let mut map: BTreeMap<String, String> = labels
+        .iter()
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect();
     match value {
         Some(value) => map.insert(key.to_owned(), value.to_owned()),
         None => map.remove(key),

@@ -10,7 +10,7 @@ use pandaemon_types::{Timestamp, Uid};
 use serde_json::Value;
 
 use crate::{
-    api::{Key, KINDS, NODES, No, Object, PODS, REVISIONS, SETS, listed},
+    api::{KINDS, Key, NODES, No, Object, PODS, REVISIONS, SETS, listed},
     known::Known,
     world::{Due, World},
 };
@@ -24,7 +24,10 @@ enum Feeding {
     /// A list is due.
     Lists,
     /// A list was read, and is handed on in pages.
-    Pages { objects: Vec<Object>, keys: BTreeSet<Key> },
+    Pages {
+        objects: Vec<Object>,
+        keys: BTreeSet<Key>,
+    },
     Watches,
 }
 
@@ -80,17 +83,24 @@ pub(crate) struct Request {
 }
 
 fn failure(kind: FailureKind, message: &str, retry_after: i64) -> Failure {
-    Failure { kind, message: message.to_owned(), retry_after }
+    Failure {
+        kind,
+        message: message.to_owned(),
+        retry_after,
+    }
 }
 
 /// What the executor makes of an answer of the server.
 fn verdict(action: &Action, no: No) -> Failure {
-    let deletes = matches!(action, Action::DeletePod { .. } | Action::DeleteRevision { .. });
+    let deletes = matches!(
+        action,
+        Action::DeletePod { .. } | Action::DeleteRevision { .. }
+    );
     match no {
         No::NotFound => failure(FailureKind::NotFound, "not found", 0),
         No::OtherUid if deletes => failure(FailureKind::NotFound, "uid differs", 0),
         No::OtherUid => failure(FailureKind::Refused, "uid differs", 0),
-        No::AlreadyExists => failure(FailureKind::Refused, "already exists", 0),
+        No::AlreadyExists => failure(FailureKind::NotFound, "already exists", 0),
         No::Terminating => failure(FailureKind::NamespaceTerminating, "terminating", 0),
     }
 }
@@ -100,7 +110,10 @@ impl World {
         self.epochs += 1;
         let epoch = self.epochs;
         self.note(|| format!("controller {epoch} starts"));
-        let options = Options { bind: self.script.bind, verdicts: false };
+        let options = Options {
+            bind: self.script.bind,
+            verdicts: false,
+        };
         let mut controller = Controller {
             epoch,
             planner: Planner::new(options),
@@ -130,14 +143,20 @@ impl World {
 
     fn delay(&mut self, kind: usize) -> i64 {
         let (delay, until) = self.slow[kind];
-        if self.now < until { self.net.between(0, delay) } else { self.net.latency(8, 300) }
+        if self.now < until {
+            self.net.between(0, delay)
+        } else {
+            self.net.latency(8, 300)
+        }
     }
 
     /// Watches that have something to tell get a turn.
     pub(crate) fn wake_feeds(&mut self) {
         for kind in 0..KINDS.len() {
             let length = self.log_length(kind);
-            let Some(controller) = &mut self.controller else { return };
+            let Some(controller) = &mut self.controller else {
+                return;
+            };
             let epoch = controller.epoch;
             let feed = &mut controller.feeds[kind];
             if matches!(feed.state, Feeding::Watches) && !feed.due && feed.position < length {
@@ -150,7 +169,9 @@ impl World {
 
     /// The watch of a kind breaks; with `expired`, what it would go on from is forgotten.
     pub(crate) fn cut(&mut self, kind: usize, expired: bool) {
-        let Some(controller) = &mut self.controller else { return };
+        let Some(controller) = &mut self.controller else {
+            return;
+        };
         let epoch = controller.epoch;
         let feed = &mut controller.feeds[kind];
         if matches!(feed.state, Feeding::Off | Feeding::Lists) {
@@ -170,7 +191,9 @@ impl World {
     pub(crate) fn feed(&mut self, kind: usize, epoch: u32) {
         let wait = self.delay(kind);
         let now = self.now;
-        let Some(mut controller) = self.controller.take_if(|known| known.epoch == epoch) else { return };
+        let Some(mut controller) = self.controller.take_if(|known| known.epoch == epoch) else {
+            return;
+        };
         let feed = &mut controller.feeds[kind];
         feed.due = false;
         let mut events = Vec::new();
@@ -178,19 +201,39 @@ impl World {
             Feeding::Off => {}
             Feeding::Lists => {
                 // A first list may come from a cache that lags; none goes back behind what was seen.
-                let fresh = self.api.logs.iter().flatten().filter(|entry| entry.at <= now - controller.lag);
+                let fresh = self
+                    .api
+                    .logs
+                    .iter()
+                    .flatten()
+                    .filter(|entry| entry.at <= now - controller.lag);
                 let seen = fresh.map(|entry| entry.revision).max().unwrap_or(0);
-                feed.version = if controller.lag > 0 && feed.version == 0 { seen } else { self.api.revision };
+                feed.version = if controller.lag > 0 && feed.version == 0 {
+                    seen
+                } else {
+                    self.api.revision
+                };
                 let mut objects = self.api.list(kind, feed.version);
                 let keys = objects.iter().map(Object::key).collect();
                 objects.reverse();
-                feed.position = self.api.logs[kind].partition_point(|entry| entry.revision <= feed.version);
+                feed.position =
+                    self.api.logs[kind].partition_point(|entry| entry.revision <= feed.version);
                 feed.state = Feeding::Pages { objects, keys };
                 feed.due = true;
             }
             Feeding::Pages { mut objects, keys } => {
-                let page = if objects.len() > 12 && self.net.chance(70) { objects.len() / 2 } else { 0 };
-                events.extend(objects.split_off(page).into_iter().rev().map(Object::changed));
+                let page = if objects.len() > 12 && self.net.chance(70) {
+                    objects.len() / 2
+                } else {
+                    0
+                };
+                events.extend(
+                    objects
+                        .split_off(page)
+                        .into_iter()
+                        .rev()
+                        .map(Object::changed),
+                );
                 if objects.is_empty() {
                     events.push(listed(kind, keys, feed.version));
                     feed.state = Feeding::Watches;
@@ -202,7 +245,11 @@ impl World {
             Feeding::Watches => {
                 let log = &self.api.logs[kind];
                 let left = log.len() - feed.position;
-                let few = if self.net.chance(50) { left } else { 1 + self.net.below(left.min(8)) };
+                let few = if self.net.chance(50) {
+                    left
+                } else {
+                    1 + self.net.below(left.min(8))
+                };
                 let told = &log[feed.position..(feed.position + few).min(log.len())];
                 events.extend(told.iter().map(crate::api::Entry::event));
                 feed.position += told.len();
@@ -220,9 +267,15 @@ impl World {
 
     /// Puts an event into the controller's channel.
     fn send(&mut self, event: Event) {
-        let wait = if self.net.chance(95) { self.net.between(0, 2) } else { self.net.between(0, 200) };
+        let wait = if self.net.chance(95) {
+            self.net.between(0, 2)
+        } else {
+            self.net.between(0, 200)
+        };
         let wait = wait.max(self.stalled_until - self.now);
-        let Some(controller) = &mut self.controller else { return };
+        let Some(controller) = &mut self.controller else {
+            return;
+        };
         controller.inbox.push(event);
         if !controller.looping {
             controller.looping = true;
@@ -236,8 +289,12 @@ impl World {
     /// One round: takes in what has come, and plans. `woken` is set when the timer fired.
     pub(crate) fn controller_loop(&mut self, epoch: u32, woken: Option<u64>) {
         let now = self.clock();
-        let Some(mut controller) = self.controller.take_if(|known| known.epoch == epoch) else { return };
-        if woken.is_some_and(|turn| turn != controller.turn) || (woken.is_some() && controller.looping) {
+        let Some(mut controller) = self.controller.take_if(|known| known.epoch == epoch) else {
+            return;
+        };
+        if woken.is_some_and(|turn| turn != controller.turn)
+            || (woken.is_some() && controller.looping)
+        {
             self.controller = Some(controller);
             return;
         }
@@ -280,22 +337,34 @@ impl World {
             }
         }
         controller.known.observe(&event, now);
-        for event in self.mutant.event(event) {
+        if let Some(event) = self.mutant.event(event) {
             controller.planner.observe(event, now);
         }
     }
 
     fn plan(&mut self, controller: &mut Controller, now: Timestamp) {
-        let Plan { actions, wake_at, .. } = controller.planner.plan(now);
+        let Plan {
+            actions, wake_at, ..
+        } = controller.planner.plan(now);
         self.plans += 1;
-        controller.busy = if controller.busy.0 == self.now { (self.now, controller.busy.1 + 1) } else { (self.now, 0) };
+        controller.busy = if controller.busy.0 == self.now {
+            (self.now, controller.busy.1 + 1)
+        } else {
+            (self.now, 0)
+        };
         if controller.busy.1 > 500 {
-            self.fail(("busy loop", "plans again and again while no time passes".to_owned()));
+            self.fail((
+                "busy loop",
+                "plans again and again while no time passes".to_owned(),
+            ));
         }
         if self.script.nodes <= 16 || self.plans.is_multiple_of(32) {
             let miscounted = controller.planner.miscounted(now);
             if !miscounted.is_empty() {
-                self.fail(("miscounted", format!("sums of {miscounted:?} differ from a recount")));
+                self.fail((
+                    "miscounted",
+                    format!("sums of {miscounted:?} differ from a recount"),
+                ));
             }
         }
         controller.turn += 1;
@@ -303,7 +372,10 @@ impl World {
             let (epoch, turn) = (controller.epoch, controller.turn);
             self.later(at.millis_since(now), Due::Wake { epoch, turn });
         }
-        let pairs: Vec<(Action, Action)> = actions.into_iter().flat_map(|action| self.mutant.action(action)).collect();
+        let pairs: Vec<(Action, Action)> = actions
+            .into_iter()
+            .flat_map(|action| self.mutant.action(action))
+            .collect();
         let sent: Vec<Action> = pairs.iter().map(|(_, sent)| sent.clone()).collect();
         if self.trace.is_some() {
             for action in &sent {
@@ -325,10 +397,31 @@ impl World {
 
     fn request(&mut self, epoch: u32, action: Action, sent: Action) {
         self.actions += 1;
-        let adopts = matches!(sent, Action::PatchPod { purpose: Purpose::Adopt, .. });
+        let names_owner = |patch: &Patch| {
+            let (Patch::Merge(body) | Patch::Strategic(body)) = patch;
+            body.pointer("/metadata/ownerReferences").is_some()
+        };
+        let adopts = matches!(&sent, Action::PatchRevision { patch, .. } if names_owner(patch))
+            || matches!(
+                sent,
+                Action::PatchPod {
+                    purpose: Purpose::Adopt,
+                    ..
+                }
+            );
         let stage = if adopts { Stage::Asks } else { Stage::Acts };
         let id = self.actions as u64;
-        self.requests.insert(id, Request { epoch, action, sent, stage, late: false, result: None });
+        self.requests.insert(
+            id,
+            Request {
+                epoch,
+                action,
+                sent,
+                stage,
+                late: false,
+                result: None,
+            },
+        );
         let wait = self.net.latency(20, 3_000);
         self.later(wait, Due::Land(id));
     }
@@ -346,24 +439,54 @@ impl World {
         if until <= self.now || !self.luck.chance(percent) {
             return (None, false, false);
         }
-        let patches = matches!(sent, Action::PatchPod { .. } | Action::PatchRevision { .. } | Action::WriteStatus { .. });
+        let patches = matches!(
+            sent,
+            Action::PatchPod { .. } | Action::PatchRevision { .. } | Action::WriteStatus { .. }
+        );
         match self.luck.below(6) {
-            0 => (Some(failure(FailureKind::Refused, "429", self.luck.between(0, 5) * 1_000)), false, false),
+            0 => (
+                Some(failure(
+                    FailureKind::Refused,
+                    "429",
+                    self.luck.between(0, 5) * 1_000,
+                )),
+                false,
+                false,
+            ),
             1 if patches => (Some(failure(FailureKind::Refused, "409", 0)), false, false),
             1 | 2 => (Some(failure(FailureKind::Unclear, "500", 0)), false, false),
-            3 => (Some(failure(FailureKind::Unclear, "timeout", 0)), false, false),
-            4 => (Some(failure(FailureKind::Unclear, "timeout, takes effect later", 0)), false, true),
+            3 => (
+                Some(failure(FailureKind::Unclear, "timeout", 0)),
+                false,
+                false,
+            ),
+            4 => (
+                Some(failure(
+                    FailureKind::Unclear,
+                    "timeout, takes effect later",
+                    0,
+                )),
+                false,
+                true,
+            ),
             _ => (None, true, false),
         }
     }
 
     /// A request reaches the server.
     pub(crate) fn land(&mut self, id: u64) {
-        let Some(request) = self.requests.get(&id) else { return };
+        let Some(request) = self.requests.get(&id) else {
+            return;
+        };
         let (sent, stage, epoch) = (request.sent.clone(), request.stage, request.epoch);
         if request.late {
             self.requests.remove(&id);
-            self.note(|| format!("  a request that was given up takes effect: {}", action_words(&sent)));
+            self.note(|| {
+                format!(
+                    "  a request that was given up takes effect: {}",
+                    action_words(&sent)
+                )
+            });
             drop(self.api.carry_out(&sent, None));
             return;
         }
@@ -371,7 +494,16 @@ impl World {
         let (fault, lost, late) = self.fault(&sent);
         if let Some(failure) = fault {
             if late && stage == Stage::Acts {
-                self.requests.insert(id + (1 << 40), Request { late: true, result: None, action: sent.clone(), sent, ..*self.requests.get(&id).unwrap() });
+                self.requests.insert(
+                    id + (1 << 40),
+                    Request {
+                        late: true,
+                        result: None,
+                        action: sent.clone(),
+                        sent,
+                        ..*self.requests.get(&id).unwrap()
+                    },
+                );
                 let wait = self.luck.between(10, 10_000);
                 self.later(wait, Due::Land(id + (1 << 40)));
             }
@@ -384,17 +516,26 @@ impl World {
                     self.requests.get_mut(&id).unwrap().stage = Stage::Acts;
                     self.later(wait, Due::Land(id));
                 } else {
-                    self.answer(id, Err(failure(FailureKind::Refused, "the set is being deleted", 0)), wait);
+                    self.answer(
+                        id,
+                        Err(failure(FailureKind::Refused, "the set is being deleted", 0)),
+                        wait,
+                    );
                 }
                 return;
             }
             Stage::Acts => self.api.carry_out(&sent, Some(epoch)),
             Stage::Looks => self.api.look_again(&sent),
         };
-        if let (Action::CreatePod { node, uid, .. }, Ok(Reply::Pod(pod)), Stage::Acts) = (&sent, &result, stage) {
+        if let (Action::CreatePod { node, uid, .. }, Ok(Reply::Pod(pod)), Stage::Acts) =
+            (&sent, &result, stage)
+        {
             self.check_creation(epoch, uid, node, &pod.uid);
         }
-        let creates = matches!(sent, Action::CreatePod { .. } | Action::CreateRevision { .. });
+        let creates = matches!(
+            sent,
+            Action::CreatePod { .. } | Action::CreateRevision { .. }
+        );
         if lost {
             self.note(|| format!("  the reply is lost: {}", action_words(&sent)));
             self.answer(id, Err(failure(FailureKind::Unclear, "lost", 0)), wait);
@@ -407,34 +548,68 @@ impl World {
     }
 
     fn may_adopt(&self, sent: &Action) -> bool {
-        let Action::PatchPod { set, patch: Patch::Merge(body) | Patch::Strategic(body), .. } = sent else { return false };
-        let uid = body.pointer("/metadata/ownerReferences/0/uid").and_then(Value::as_str);
+        let (Action::PatchPod { set, patch, .. } | Action::PatchRevision { set, patch, .. }) = sent
+        else {
+            return false;
+        };
+        let (Patch::Merge(body) | Patch::Strategic(body)) = patch;
+        let uid = body
+            .pointer("/metadata/ownerReferences/0/uid")
+            .and_then(Value::as_str);
         let fresh = self.api.sets.get(set);
         fresh.is_some_and(|set| !set.deleting && uid == Some(&*set.uid.to_string()))
     }
 
     /// The truth: no controller makes a pod on a node where it made one that lives.
     fn check_creation(&mut self, epoch: u32, set: &Uid, node: &str, new: &Uid) {
-        let on = self.api.on.get(node).into_iter().flatten().filter(|uid| *uid != new);
+        let on = self
+            .api
+            .on
+            .get(node)
+            .into_iter()
+            .flatten()
+            .filter(|uid| *uid != new);
         let mine = |uid: &&Uid| {
             let pod = &self.api.pods[*uid];
-            pod.is_live() && pod.is_of(set) && pod.epoch == Some(epoch) && pod.made_for.as_ref() == Some(set)
+            pod.is_live()
+                && pod.is_of(set)
+                && pod.epoch == Some(epoch)
+                && pod.made_for.as_ref() == Some(set)
                 && pod.view.labels.iter().any(|(key, _)| key == "app")
         };
-        let others: Vec<String> = on.filter(mine).map(|uid| self.api.pods[uid].view.name.to_string()).collect();
+        let others: Vec<String> = on
+            .filter(mine)
+            .map(|uid| self.api.pods[uid].view.name.to_string())
+            .collect();
         let most = usize::from(self.surged.contains(set));
         if others.len() > most {
             let name = &self.api.pods[new].view.name;
-            let text = format!("{name} was made on {node} beside {others:?} by the same controller");
+            let text =
+                format!("{name} was made on {node} beside {others:?} by the same controller");
             self.fail(("two pods", text));
         }
     }
 
     /// A reply reaches the controller, if it is still there.
     pub(crate) fn reply(&mut self, id: u64) {
-        let Some(Request { epoch, action, result: Some(result), .. }) = self.requests.remove(&id) else { return };
-        if self.controller.as_ref().is_some_and(|known| known.epoch == epoch) {
-            self.send(Event::Outcome { action: Box::new(action), result });
+        let Some(Request {
+            epoch,
+            action,
+            result: Some(result),
+            ..
+        }) = self.requests.remove(&id)
+        else {
+            return;
+        };
+        if self
+            .controller
+            .as_ref()
+            .is_some_and(|known| known.epoch == epoch)
+        {
+            self.send(Event::Outcome {
+                action: Box::new(action),
+                result,
+            });
         }
     }
 }
@@ -443,28 +618,64 @@ impl World {
 
 fn action_words(action: &Action) -> String {
     match action {
-        Action::CreatePod { node, name, bind, .. } => format!("create {name} on {node} bind={bind}"),
+        Action::CreatePod {
+            node, name, bind, ..
+        } => format!("create {name} on {node} bind={bind}"),
         Action::DeletePod { pod, node, why, .. } => format!("delete {} on {node}: {why}", pod.name),
         Action::PatchPod { pod, purpose, .. } => format!("{purpose:?} {}", pod.name),
         Action::CreateRevision { object, .. } => {
-            format!("create revision {}", object.pointer("/metadata/name").unwrap_or(&Value::Null))
+            format!(
+                "create revision {}",
+                object.pointer("/metadata/name").unwrap_or(&Value::Null)
+            )
         }
         Action::PatchRevision { name, patch, .. } => format!("patch revision {name} {patch:?}"),
         Action::DeleteRevision { name, .. } => format!("delete revision {name}"),
         Action::WriteStatus { set, status, .. } => format!("status of {set}: {status:?}"),
-        Action::Event { reason, message, .. } => format!("event {reason}: {message}"),
+        Action::Event {
+            reason, message, ..
+        } => format!("event {reason}: {message}"),
     }
 }
 
 fn words(event: &Event) -> String {
     match event {
-        Event::Set(set) => format!("set {} v{} generation {} {:?} {} deleting={}", set.key, set.resource_version, set.generation, set.strategy, crate::api::tag_of(set), set.deleting),
+        Event::Set(set) => format!(
+            "set {} v{} generation {} {:?} {} deleting={}",
+            set.key,
+            set.resource_version,
+            set.generation,
+            set.strategy,
+            crate::api::tag_of(set),
+            set.deleting
+        ),
         Event::Pod(pod) => format!(
             "pod {} v{} node={:?} {:?} ready={} deleting={} owner={:?}",
-            pod.name, pod.resource_version, pod.node, pod.phase, pod.ready, pod.deleting, pod.owner.as_ref().map(|owner| &owner.uid)
+            pod.name,
+            pod.resource_version,
+            pod.node,
+            pod.phase,
+            pod.ready,
+            pod.deleting,
+            pod.owner.as_ref().map(|owner| &owner.uid)
         ),
-        Event::Node(node) => format!("node {} ready={} {:?} {:?}", node.name, node.ready, node.labels, node.taints.iter().map(|taint| (&taint.key, taint.effect)).collect::<Vec<_>>()),
-        Event::Revision(rev) => format!("revision {} v{} number {} owner={:?}", rev.name, rev.resource_version, rev.revision, rev.owner.as_ref().map(|owner| &owner.uid)),
+        Event::Node(node) => format!(
+            "node {} ready={} {:?} {:?}",
+            node.name,
+            node.ready,
+            node.labels,
+            node.taints
+                .iter()
+                .map(|taint| (&taint.key, taint.effect))
+                .collect::<Vec<_>>()
+        ),
+        Event::Revision(rev) => format!(
+            "revision {} v{} number {} owner={:?}",
+            rev.name,
+            rev.resource_version,
+            rev.revision,
+            rev.owner.as_ref().map(|owner| &owner.uid)
+        ),
         Event::Outcome { action, result } => {
             let result = match result {
                 Ok(_) => "ok".to_owned(),
@@ -473,7 +684,10 @@ fn words(event: &Event) -> String {
             format!("outcome {result}: {}", action_words(action))
         }
         Event::Listed(listed) => match listed {
-            Listed::Pods { uids, resource_version } => format!("listed {} pods v{resource_version}", uids.len()),
+            Listed::Pods {
+                uids,
+                resource_version,
+            } => format!("listed {} pods v{resource_version}", uids.len()),
             other => format!("{other:?}").chars().take(100).collect(),
         },
         other => format!("{other:?}"),

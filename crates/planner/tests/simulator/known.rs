@@ -86,7 +86,10 @@ impl Known {
                 self.pods_seen = self.pods_seen.max(view.resource_version);
                 self.pod(view, now);
             }
-            Event::PodGone { uid, resource_version } => {
+            Event::PodGone {
+                uid,
+                resource_version,
+            } => {
                 self.pods_seen = self.pods_seen.max(*resource_version);
                 self.forget(uid);
             }
@@ -106,7 +109,13 @@ impl Known {
         if self.sets.get(&view.key).is_none_or(newer) {
             let spec = view.template.get("spec").cloned().unwrap_or_default();
             let needs = PodNeeds::for_daemon(&spec);
-            self.sets.insert(view.key.clone(), KnownSet { view: view.clone(), needs });
+            self.sets.insert(
+                view.key.clone(),
+                KnownSet {
+                    view: view.clone(),
+                    needs,
+                },
+            );
         }
     }
 
@@ -127,12 +136,17 @@ impl Known {
             return;
         }
         if view.ready_since.is_some_and(|since| now < since) {
-            let since = old.filter(|old| old.view.ready).and_then(|old| old.view.ready_since);
+            let since = old
+                .filter(|old| old.view.ready)
+                .and_then(|old| old.view.ready_since);
             view.ready_since = Some(since.filter(|since| *since <= now).unwrap_or(now));
         }
         let sent = old.is_some_and(|old| old.sent);
         if let Some(node) = view.placed_on() {
-            self.on.entry(node.clone()).or_default().insert(view.uid.clone());
+            self.on
+                .entry(node.clone())
+                .or_default()
+                .insert(view.uid.clone());
             if let Some(owner) = &view.owner {
                 self.settle(&owner.uid.clone(), &node.clone(), &view.name.clone());
             }
@@ -141,7 +155,9 @@ impl Known {
     }
 
     fn forget(&mut self, uid: &Uid) {
-        let Some(pod) = self.pods.remove(uid) else { return };
+        let Some(pod) = self.pods.remove(uid) else {
+            return;
+        };
         if let Some(on) = pod.view.placed_on().and_then(|node| self.on.get_mut(node)) {
             on.remove(uid);
         }
@@ -152,13 +168,20 @@ impl Known {
             Listed::Sets(keys) => self.sets.retain(|key, _| keys.contains(key)),
             Listed::Nodes(names) => self.nodes.retain(|name, _| names.contains(name)),
             Listed::Revisions(keys) => self.revisions.retain(|key, _| keys.contains(key)),
-            Listed::Pods { uids, resource_version } => {
+            Listed::Pods {
+                uids,
+                resource_version,
+            } => {
                 self.pods_seen = self.pods_seen.max(*resource_version);
                 let gone = |(uid, pod): &(&Uid, &KnownPod)| {
                     !uids.contains(uid) && pod.view.resource_version <= *resource_version
                 };
-                let gone: Vec<Uid> =
-                    self.pods.iter().filter(gone).map(|(uid, _)| uid.clone()).collect();
+                let gone: Vec<Uid> = self
+                    .pods
+                    .iter()
+                    .filter(gone)
+                    .map(|(uid, _)| uid.clone())
+                    .collect();
                 gone.iter().for_each(|uid| self.forget(uid));
             }
         }
@@ -186,7 +209,9 @@ impl Known {
             self.pod(view, now);
         }
         match action {
-            Action::CreatePod { uid, node, name, .. } => {
+            Action::CreatePod {
+                uid, node, name, ..
+            } => {
                 self.under_way.entry(uid.clone()).or_default()[0] -= 1;
                 let key = (uid.clone(), node.clone());
                 let ask = self.asks.get_mut(&key).and_then(|asks| asks.get_mut(name));
@@ -220,8 +245,11 @@ impl Known {
                     self.revision(view);
                 }
             }
-            Action::DeleteRevision { set, name, .. } if matches!(failed, None | Some(FailureKind::NotFound)) => {
-                self.revisions.remove(&(set.namespace.clone(), name.clone()));
+            Action::DeleteRevision { set, name, .. }
+                if matches!(failed, None | Some(FailureKind::NotFound)) =>
+            {
+                self.revisions
+                    .remove(&(set.namespace.clone(), name.clone()));
             }
             _ => {}
         }
@@ -230,7 +258,9 @@ impl Known {
     // === questions ===
 
     fn fit(&self, set: &KnownSet, node: &Name) -> Option<DaemonFit> {
-        self.nodes.get(node).map(|node| daemon_fit(&set.needs, node))
+        self.nodes
+            .get(node)
+            .map(|node| daemon_fit(&set.needs, node))
     }
 
     /// Whether a pod is the set's, or is about to be adopted.
@@ -239,12 +269,16 @@ impl Known {
             Some(owner) => owner.uid == set.uid,
             None => !pod.deleting && pod.namespace == set.key.namespace,
         };
-        ours && set.selector.as_ref().is_some_and(|selector| selector.matches(&pod.labels))
+        ours && set
+            .selector
+            .as_ref()
+            .is_some_and(|selector| selector.matches(&pod.labels))
     }
 
     fn pods_on<'a>(&'a self, set: &'a KnownSet, node: &Name) -> impl Iterator<Item = &'a KnownPod> {
         let uids = self.on.get(node).into_iter().flatten();
-        uids.filter_map(|uid| self.pods.get(uid)).filter(|pod| Self::belongs(&set.view, &pod.view))
+        uids.filter_map(|uid| self.pods.get(uid))
+            .filter(|pod| Self::belongs(&set.view, &pod.view))
     }
 
     fn is_available(&self, set: &KnownSet, pod: &PodView) -> bool {
@@ -256,18 +290,38 @@ impl Known {
     // === plans ===
 
     /// Takes in a plan, and checks it.
-    pub(crate) fn plan(&mut self, actions: &[Action], tags: &BTreeMap<Uid, String>) -> Result<(), Wrong> {
+    pub(crate) fn plan(
+        &mut self,
+        actions: &[Action],
+        tags: &BTreeMap<Uid, String>,
+    ) -> Result<(), Wrong> {
         let (mut rolled, mut surged) = (BTreeSet::new(), BTreeSet::new());
         for action in actions {
             match action {
-                Action::CreatePod { set, uid, node, name, .. } => {
+                Action::CreatePod {
+                    set,
+                    uid,
+                    node,
+                    name,
+                    ..
+                } => {
                     if self.create(set, uid, node, name, tags)? {
                         surged.insert(set.clone());
                     }
-                    *self.asks.entry((uid.clone(), node.clone())).or_default().entry(name.clone()).or_insert(Ask::Open) = Ask::Open;
+                    *self
+                        .asks
+                        .entry((uid.clone(), node.clone()))
+                        .or_default()
+                        .entry(name.clone())
+                        .or_insert(Ask::Open) = Ask::Open;
                     self.count(uid, 0)?;
                 }
-                Action::DeletePod { set, node, pod, why } => {
+                Action::DeletePod {
+                    set,
+                    node,
+                    pod,
+                    why,
+                } => {
                     self.delete(set, node, &pod.uid, why, tags)?;
                     if matches!(why, Why::Outdated { .. }) {
                         rolled.insert(set.clone());
@@ -290,48 +344,113 @@ impl Known {
     fn count(&mut self, set: &Uid, which: usize) -> Result<(), Wrong> {
         let count = &mut self.under_way.entry(set.clone()).or_default()[which];
         *count += 1;
-        ensure!(*count <= 250, "burst", "{count} requests of {set} are under way");
+        ensure!(
+            *count <= 250,
+            "burst",
+            "{count} requests of {set} are under way"
+        );
         Ok(())
     }
 
     /// Checks a creation; whether it is a surge.
-    fn create(&self, key: &SetKey, uid: &Uid, node: &Name, name: &Name, tags: &BTreeMap<Uid, String>) -> Result<bool, Wrong> {
+    fn create(
+        &self,
+        key: &SetKey,
+        uid: &Uid,
+        node: &Name,
+        name: &Name,
+        tags: &BTreeMap<Uid, String>,
+    ) -> Result<bool, Wrong> {
         let set = self.sets.get(key).filter(|set| set.view.uid == *uid);
         let Some(set) = set else {
-            return Err(("create: no set", format!("creates a pod for {key}, which is not there")));
+            return Err((
+                "create: no set",
+                format!("creates a pod for {key}, which is not there"),
+            ));
         };
-        ensure!(!set.view.deleting, "create: deleting", "creates a pod for {key}, which is being deleted");
+        ensure!(
+            !set.view.deleting,
+            "create: deleting",
+            "creates a pod for {key}, which is being deleted"
+        );
         if let Some(asks) = self.asks.get(&(uid.clone(), node.clone())) {
             let other = asks.keys().find(|other| *other != name);
-            ensure!(other.is_none(), "create: asked twice", "asks for {name} on {node}, while the fate of {other:?} is open");
+            ensure!(
+                other.is_none(),
+                "create: asked twice",
+                "asks for {name} on {node}, while the fate of {other:?} is open"
+            );
             // The same name again: it tells what became of the first request.
             return Ok(false);
         }
         let fit = self.fit(set, node);
-        ensure!(fit == Some(DaemonFit::Run), "create: misplaced", "creates {name} on {node}: {fit:?}");
-        let present: Vec<&KnownPod> = self.pods_on(set, node).filter(|pod| pod.is_present()).collect();
+        ensure!(
+            fit == Some(DaemonFit::Run),
+            "create: misplaced",
+            "creates {name} on {node}: {fit:?}"
+        );
+        let present: Vec<&KnownPod> = self
+            .pods_on(set, node)
+            .filter(|pod| pod.is_present())
+            .collect();
         let names: Vec<&Name> = present.iter().map(|pod| &pod.view.name).collect();
         if !is_surge(&set.view) {
-            ensure!(present.is_empty(), "create: two pods", "creates {name} on {node} beside {names:?}");
+            ensure!(
+                present.is_empty(),
+                "create: two pods",
+                "creates {name} on {node} beside {names:?}"
+            );
             return Ok(false);
         }
         let unsettled = present.iter().any(|pod| pod.sent && !pod.view.deleting);
-        ensure!(!unsettled, "create: unsettled", "creates {name} on {node}, where a deletion may fail: {names:?}");
-        let active: Vec<&&KnownPod> =
-            present.iter().filter(|pod| pod.is_active() && !is_ended(&pod.view)).collect();
+        ensure!(
+            !unsettled,
+            "create: unsettled",
+            "creates {name} on {node}, where a deletion may fail: {names:?}"
+        );
+        let active: Vec<&&KnownPod> = present
+            .iter()
+            .filter(|pod| pod.is_active() && !is_ended(&pod.view))
+            .collect();
         let new = active.iter().any(|pod| is_updated(set, &pod.view, tags));
-        ensure!(active.len() <= 1 && !new, "create: two pods", "creates {name} on {node} beside {names:?}");
+        ensure!(
+            active.len() <= 1 && !new,
+            "create: two pods",
+            "creates {name} on {node} beside {names:?}"
+        );
         Ok(active.iter().any(|pod| self.is_available(set, &pod.view)))
     }
 
-    fn delete(&self, key: &SetKey, node: &Name, uid: &Uid, why: &Why, tags: &BTreeMap<Uid, String>) -> Result<(), Wrong> {
+    fn delete(
+        &self,
+        key: &SetKey,
+        node: &Name,
+        uid: &Uid,
+        why: &Why,
+        tags: &BTreeMap<Uid, String>,
+    ) -> Result<(), Wrong> {
         let (Some(set), Some(pod)) = (self.sets.get(key), self.pods.get(uid)) else {
-            return Err(("delete: unknown", format!("deletes {uid} of {key}: unknown")));
+            return Err((
+                "delete: unknown",
+                format!("deletes {uid} of {key}: unknown"),
+            ));
         };
         let name = &pod.view.name;
-        let owned = pod.view.owner.as_ref().is_some_and(|owner| owner.uid == set.view.uid);
-        ensure!(owned, "delete: not its own", "deletes {name} ({why}), which is not owned by {key}");
-        ensure!(!pod.view.deleting, "delete: twice", "deletes {name}, which is being deleted");
+        let owned = pod
+            .view
+            .owner
+            .as_ref()
+            .is_some_and(|owner| owner.uid == set.view.uid);
+        ensure!(
+            owned,
+            "delete: not its own",
+            "deletes {name} ({why}), which is not owned by {key}"
+        );
+        ensure!(
+            !pod.view.deleting,
+            "delete: twice",
+            "deletes {name}, which is being deleted"
+        );
         ensure!(!pod.sent, "delete: twice", "deletes {name} twice");
         let others: Vec<&KnownPod> = self
             .pods_on(set, node)
@@ -346,22 +465,36 @@ impl Known {
                 Some(DaemonFit::Keep(_)) => is_surge(&set.view) && !updated,
                 Some(DaemonFit::Run) | None => false,
             },
-            Why::NoNode => fit.is_none() && pod.view.node.is_none(),
+            // A bound pod of a node that is gone goes only when it would be replaced anyway.
+            Why::NoNode => {
+                fit.is_none() && (pod.view.node.is_none() || (!updated && is_surge(&set.view)))
+            }
             Why::Failed => pod.view.phase == Phase::Failed,
             Why::Succeeded => pod.view.phase == Phase::Succeeded,
-            Why::Duplicate if is_surge(&set.view) => {
-                others.iter().any(|other| is_updated(set, &other.view, tags) == updated)
-            }
+            Why::Duplicate if is_surge(&set.view) => others
+                .iter()
+                .any(|other| is_updated(set, &other.view, tags) == updated),
             Why::Duplicate => !others.is_empty(),
             Why::OutdatedDown => !updated && !(pod.view.ready && set.view.min_ready_seconds == 0),
             Why::Outdated { .. } => !updated && is_rolling(&set.view),
             Why::Replaced => {
-                let new = others.iter().find(|other| is_updated(set, &other.view, tags));
+                let new = others
+                    .iter()
+                    .find(|other| is_updated(set, &other.view, tags));
                 let serves = new.is_some_and(|new| self.is_available(set, &new.view));
-                !updated && is_surge(&set.view) && new.is_some() && (serves || !pod.view.ready || !available || set.view.min_ready_seconds > 0)
+                !updated
+                    && is_surge(&set.view)
+                    && new.is_some()
+                    && (serves || !pod.view.ready || !available || set.view.min_ready_seconds > 0)
             }
         };
-        ensure!(legal, "delete: may stay", "deletes {name} on {node} because `{why}`: fit {fit:?}, updated {updated}, available {available}, {} others, phase {:?}", others.len(), pod.view.phase);
+        ensure!(
+            legal,
+            "delete: may stay",
+            "deletes {name} on {node} because `{why}`: fit {fit:?}, updated {updated}, available {available}, {} others, phase {:?}",
+            others.len(),
+            pod.view.phase
+        );
         Ok(())
     }
 
@@ -372,62 +505,106 @@ impl Known {
         };
         let hash = revision.hash();
         let carries = |pod: &&KnownPod| {
-            pod.view.owner.as_ref().is_some_and(|owner| owner.uid == set.view.uid)
+            pod.view
+                .owner
+                .as_ref()
+                .is_some_and(|owner| owner.uid == set.view.uid)
                 && Self::belongs(&set.view, &pod.view)
                 && hash_of(&pod.view) == Some(&*hash)
         };
         let live = self.pods.values().find(carries);
-        ensure!(live.is_none(), "revision in use", "deletes {name}, which {:?} carries", live.map(|pod| &pod.view.name));
+        ensure!(
+            live.is_none(),
+            "revision in use",
+            "deletes {name}, which {:?} carries",
+            live.map(|pod| &pod.view.name)
+        );
         let twin = |other: &RevisionView| {
-            other.uid != revision.uid && other.canonical == revision.canonical && other.owner == revision.owner
+            other.uid != revision.uid
+                && other.canonical == revision.canonical
+                && other.owner == revision.owner
         };
         let spare = revision.canonical != set.view.canonical || self.revisions.values().any(twin);
-        ensure!(spare, "current revision", "deletes {name}, which is the current one");
+        ensure!(
+            spare,
+            "current revision",
+            "deletes {name}, which is the current one"
+        );
         Ok(())
     }
 
     // === budgets ===
 
     fn desired(&self, set: &KnownSet) -> Vec<&Name> {
-        let nodes = self.nodes.values().filter(|node| daemon_fit(&set.needs, node).should_run());
+        let nodes = self
+            .nodes
+            .values()
+            .filter(|node| daemon_fit(&set.needs, node).should_run());
         nodes.map(|node| &node.name).collect()
     }
 
     /// After deletions that the budget allowed: no more nodes down than it says.
     fn unavailability(&self, key: &SetKey) -> Result<(), Wrong> {
         let set = &self.sets[key];
-        let Strategy::RollingUpdate { max_unavailable, .. } = set.view.strategy else { return Ok(()) };
+        let Strategy::RollingUpdate {
+            max_unavailable, ..
+        } = set.view.strategy
+        else {
+            return Ok(());
+        };
         let desired = self.desired(set);
         let serves = |node: &&&Name| {
-            self.pods_on(set, node).any(|pod| pod.is_active() && self.is_available(set, &pod.view))
+            self.pods_on(set, node)
+                .any(|pod| pod.is_active() && self.is_available(set, &pod.view))
         };
         let down = desired.len() - desired.iter().filter(serves).count();
         let limit = max_unavailable.of_rounded_up(desired.len()).max(1);
-        ensure!(down <= limit, "budget", "{key}: {down} of {} nodes are down, {limit} may be", desired.len());
+        ensure!(
+            down <= limit,
+            "budget",
+            "{key}: {down} of {} nodes are down, {limit} may be",
+            desired.len()
+        );
         Ok(())
     }
 
     /// After surges: no more nodes with an available old pod and a new one than the limit says.
     fn surge(&self, key: &SetKey, tags: &BTreeMap<Uid, String>) -> Result<(), Wrong> {
         let set = &self.sets[key];
-        let Strategy::RollingUpdate { max_surge, .. } = set.view.strategy else { return Ok(()) };
+        let Strategy::RollingUpdate { max_surge, .. } = set.view.strategy else {
+            return Ok(());
+        };
         let desired = self.desired(set);
         let surges = |node: &&&Name| {
-            let pods: Vec<&KnownPod> = self.pods_on(set, node).filter(|pod| pod.is_active()).collect();
-            let (new, old): (Vec<&&KnownPod>, Vec<&&KnownPod>) =
-                pods.iter().partition(|pod| is_updated(set, &pod.view, tags));
-            let asked = self.asks.contains_key(&(set.view.uid.clone(), (**node).clone()));
+            let pods: Vec<&KnownPod> = self
+                .pods_on(set, node)
+                .filter(|pod| pod.is_active())
+                .collect();
+            let (new, old): (Vec<&&KnownPod>, Vec<&&KnownPod>) = pods
+                .iter()
+                .partition(|pod| is_updated(set, &pod.view, tags));
+            let asked = self
+                .asks
+                .contains_key(&(set.view.uid.clone(), (**node).clone()));
             (asked || !new.is_empty()) && old.iter().any(|pod| self.is_available(set, &pod.view))
         };
         let surging = desired.iter().filter(surges).count();
         let limit = max_surge.of_rounded_up(desired.len());
-        ensure!(surging <= limit, "surge", "{key}: {surging} of {} nodes surge, {limit} may", desired.len());
+        ensure!(
+            surging <= limit,
+            "surge",
+            "{key}: {surging} of {} nodes surge, {limit} may",
+            desired.len()
+        );
         Ok(())
     }
 }
 
 fn is_updated(set: &KnownSet, pod: &PodView, tags: &BTreeMap<Uid, String>) -> bool {
-    pod.labels.label(HASH_LABEL).is_some() && tags.get(&pod.uid).is_some_and(|tag| *tag == tag_of(&set.view))
+    pod.labels.label(HASH_LABEL).is_some()
+        && tags
+            .get(&pod.uid)
+            .is_some_and(|tag| *tag == tag_of(&set.view))
 }
 
 fn is_surge(set: &DaemonSetView) -> bool {

@@ -31,39 +31,123 @@ pub(crate) struct Step {
 /// A perturbation. `pick` chooses among what is there at that moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum What {
-    NodeAdd { node: usize },
-    NodeRemove { node: usize },
-    NodeReborn { node: usize, gap: i64 },
-    NodeDies { node: usize },
-    NodeRevives { node: usize },
-    Taint { node: usize, hard: bool },
-    Untaint { node: usize },
-    Cordon { node: usize, on: bool },
-    Label { node: usize, disk: u8 },
-    Squeeze { node: usize, on: bool },
-    Refuse { node: usize, for_ms: i64 },
-    PodFlaps { pick: usize, for_ms: i64 },
-    PodFails { pick: usize },
-    PodSucceeds { pick: usize },
-    PodDeleted { pick: usize },
-    PodOrphaned { pick: usize },
-    PodUnlabelled { pick: usize },
-    PodForeign { set: usize, node: usize },
-    Template { set: usize, template: Template },
-    Strategy { set: usize, strategy: StrategySpec },
-    MinReady { set: usize, seconds: i64 },
-    History { set: usize, limit: usize },
-    Delete { set: usize, how: How },
-    Recreate { set: usize },
-    RevisionDeleted { pick: usize },
-    NamespaceEnds { namespace: usize, for_ms: i64 },
-    Jump { ms: i64 },
-    Failover { gap: i64, lag: i64 },
-    Faults { percent: usize, for_ms: i64 },
-    Slow { kind: usize, delay: i64, for_ms: i64 },
-    Cut { kind: usize },
-    Expire { kind: usize },
-    Stall { for_ms: i64 },
+    NodeAdd {
+        node: usize,
+    },
+    NodeRemove {
+        node: usize,
+    },
+    NodeReborn {
+        node: usize,
+        gap: i64,
+    },
+    NodeDies {
+        node: usize,
+    },
+    NodeRevives {
+        node: usize,
+    },
+    Taint {
+        node: usize,
+        hard: bool,
+    },
+    Untaint {
+        node: usize,
+    },
+    Cordon {
+        node: usize,
+        on: bool,
+    },
+    Label {
+        node: usize,
+        disk: u8,
+    },
+    Squeeze {
+        node: usize,
+        on: bool,
+    },
+    Refuse {
+        node: usize,
+        for_ms: i64,
+    },
+    PodFlaps {
+        pick: usize,
+        for_ms: i64,
+    },
+    PodFails {
+        pick: usize,
+    },
+    PodSucceeds {
+        pick: usize,
+    },
+    PodDeleted {
+        pick: usize,
+    },
+    PodOrphaned {
+        pick: usize,
+    },
+    PodUnlabelled {
+        pick: usize,
+    },
+    PodForeign {
+        set: usize,
+        node: usize,
+    },
+    Template {
+        set: usize,
+        template: Template,
+    },
+    Strategy {
+        set: usize,
+        strategy: StrategySpec,
+    },
+    MinReady {
+        set: usize,
+        seconds: i64,
+    },
+    History {
+        set: usize,
+        limit: usize,
+    },
+    Delete {
+        set: usize,
+        how: How,
+    },
+    Recreate {
+        set: usize,
+    },
+    RevisionDeleted {
+        pick: usize,
+    },
+    NamespaceEnds {
+        namespace: usize,
+        for_ms: i64,
+    },
+    Jump {
+        ms: i64,
+    },
+    Failover {
+        gap: i64,
+        lag: i64,
+    },
+    Faults {
+        percent: usize,
+        for_ms: i64,
+    },
+    Slow {
+        kind: usize,
+        delay: i64,
+        for_ms: i64,
+    },
+    Cut {
+        kind: usize,
+    },
+    Expire {
+        kind: usize,
+    },
+    Stall {
+        for_ms: i64,
+    },
 }
 
 /// How a DaemonSet is deleted.
@@ -240,7 +324,13 @@ impl Script {
             let what = What::random(&mut rng, nodes, &sets);
             steps.push(Step { at, what });
         }
-        Self { seed, bind, nodes, sets, steps }
+        Self {
+            seed,
+            bind,
+            nodes,
+            sets,
+            steps,
+        }
     }
 
     /// The text of a file that can be replayed.
@@ -254,7 +344,9 @@ impl Script {
     }
 
     pub(crate) fn from_text(text: &str) -> Result<Self, serde_json::Error> {
-        let mut lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let mut lines = text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
         let mut script: Self = serde_json::from_str(lines.next().unwrap_or_default())?;
         script.steps = lines.map(serde_json::from_str).collect::<Result<_, _>>()?;
         Ok(script)
@@ -278,28 +370,52 @@ impl What {
         match rng.below(14) {
             0 => Self::NodeAdd { node },
             1 => Self::NodeRemove { node },
-            2 | 3 => Self::NodeReborn { node, gap: rng.latency(500, 20_000) },
+            2 | 3 => Self::NodeReborn {
+                node,
+                gap: rng.latency(500, 20_000),
+            },
             4 => Self::NodeDies { node },
             5 => Self::NodeRevives { node },
-            6 | 7 => Self::Taint { node, hard: rng.chance(50) },
+            6 | 7 => Self::Taint {
+                node,
+                hard: rng.chance(50),
+            },
             8 => Self::Untaint { node },
-            9 => Self::Cordon { node, on: rng.chance(60) },
-            10 | 11 => Self::Label { node, disk: small(rng, 3) },
-            12 => Self::Squeeze { node, on: rng.chance(70) },
-            _ => Self::Refuse { node, for_ms: rng.between(100, 20_000) },
+            9 => Self::Cordon {
+                node,
+                on: rng.chance(60),
+            },
+            10 | 11 => Self::Label {
+                node,
+                disk: small(rng, 3),
+            },
+            12 => Self::Squeeze {
+                node,
+                on: rng.chance(70),
+            },
+            _ => Self::Refuse {
+                node,
+                for_ms: rng.between(100, 20_000),
+            },
         }
     }
 
     fn of_pods(rng: &mut Rng, nodes: usize, set: usize) -> Self {
         let pick = rng.below(1_000);
         match rng.below(12) {
-            0..=2 => Self::PodFlaps { pick, for_ms: rng.between(10, 20_000) },
+            0..=2 => Self::PodFlaps {
+                pick,
+                for_ms: rng.between(10, 20_000),
+            },
             3 | 4 => Self::PodFails { pick },
             5 => Self::PodSucceeds { pick },
             6..=8 => Self::PodDeleted { pick },
             9 => Self::PodOrphaned { pick },
             10 => Self::PodUnlabelled { pick },
-            _ => Self::PodForeign { set, node: rng.below(nodes) },
+            _ => Self::PodForeign {
+                set,
+                node: rng.below(nodes),
+            },
         }
     }
 
@@ -307,19 +423,36 @@ impl What {
         match rng.below(16) {
             0..=5 => {
                 let image = small(rng, 4);
-                let template = Template { image, ..sets[set].template.clone() };
+                let template = Template {
+                    image,
+                    ..sets[set].template.clone()
+                };
                 Self::Template { set, template }
             }
-            6 => Self::Template { set, template: Template::random(rng) },
-            7..=9 => Self::Strategy { set, strategy: StrategySpec::random(rng) },
-            10 => Self::MinReady { set, seconds: [0, 3, 30][rng.below(3)] },
-            11 => Self::History { set, limit: rng.below(3) },
+            6 => Self::Template {
+                set,
+                template: Template::random(rng),
+            },
+            7..=9 => Self::Strategy {
+                set,
+                strategy: StrategySpec::random(rng),
+            },
+            10 => Self::MinReady {
+                set,
+                seconds: [0, 3, 30][rng.below(3)],
+            },
+            11 => Self::History {
+                set,
+                limit: rng.below(3),
+            },
             12 => {
                 let how = [How::Background, How::Foreground, How::Orphan][rng.below(3)];
                 Self::Delete { set, how }
             }
             13 | 14 => Self::Recreate { set },
-            _ => Self::RevisionDeleted { pick: rng.below(100) },
+            _ => Self::RevisionDeleted {
+                pick: rng.below(100),
+            },
         }
     }
 
@@ -327,15 +460,34 @@ impl What {
         let kind = [0, 1, 2, 3, 3, 3][rng.below(6)];
         let for_ms = rng.latency(5_000, 60_000);
         match rng.below(16) {
-            0 => Self::Jump { ms: rng.between(-3_600_000, 3_600_000) },
-            1 => Self::Jump { ms: rng.between(-20_000, 20_000) },
-            2..=4 => Self::Failover { gap: rng.latency(200, 15_000), lag: rng.latency(100, 5_000) },
-            5..=8 => Self::Faults { percent: [10, 30, 60, 100][rng.below(4)], for_ms },
-            9..=11 => Self::Slow { kind, delay: rng.latency(2_000, 30_000), for_ms },
+            0 => Self::Jump {
+                ms: rng.between(-3_600_000, 3_600_000),
+            },
+            1 => Self::Jump {
+                ms: rng.between(-20_000, 20_000),
+            },
+            2..=4 => Self::Failover {
+                gap: rng.latency(200, 15_000),
+                lag: rng.latency(100, 5_000),
+            },
+            5..=8 => Self::Faults {
+                percent: [10, 30, 60, 100][rng.below(4)],
+                for_ms,
+            },
+            9..=11 => Self::Slow {
+                kind,
+                delay: rng.latency(2_000, 30_000),
+                for_ms,
+            },
             12 => Self::Cut { kind },
             13 | 14 => Self::Expire { kind },
-            15 if rng.chance(20) => Self::NamespaceEnds { namespace: rng.below(2), for_ms },
-            _ => Self::Stall { for_ms: rng.between(100, 8_000) },
+            15 if rng.chance(20) => Self::NamespaceEnds {
+                namespace: rng.below(2),
+                for_ms,
+            },
+            _ => Self::Stall {
+                for_ms: rng.between(100, 8_000),
+            },
         }
     }
 }

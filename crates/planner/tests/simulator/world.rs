@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use pandaemon_planner::{SetKey, Strategy};
 use pandaemon_placement::Usage;
+use pandaemon_planner::{SetKey, Strategy};
 use pandaemon_types::{Effect, Name, Phase, PodView, Taint, Timestamp, Uid};
 
 use crate::{
@@ -29,10 +29,20 @@ pub(crate) enum Due {
     Step(usize),
     Heal,
     /// A controller starts; its first lists may lag.
-    Start { lag: i64 },
-    Feed { kind: usize, epoch: u32 },
-    Loop { epoch: u32 },
-    Wake { epoch: u32, turn: u64 },
+    Start {
+        lag: i64,
+    },
+    Feed {
+        kind: usize,
+        epoch: u32,
+    },
+    Loop {
+        epoch: u32,
+    },
+    Wake {
+        epoch: u32,
+        turn: u64,
+    },
     Land(u64),
     Reply(u64),
     Bind(Uid),
@@ -41,10 +51,15 @@ pub(crate) enum Due {
     End(Uid),
     NodeLost(Name),
     NodeBack(Name),
-    NodeNew { node: usize },
+    NodeNew {
+        node: usize,
+    },
     PodGc(Name),
     Gc(Uid),
-    NamespaceGc { namespace: Name, until: i64 },
+    NamespaceGc {
+        namespace: Name,
+        until: i64,
+    },
 }
 
 /// A machine; it outlives its node object.
@@ -122,7 +137,7 @@ impl World {
         let mut world = Self {
             script: script.clone(),
             now: START,
-            api: Api { now: START, ..Api::default() },
+            api: Api::new(START),
             queue: BTreeMap::new(),
             serial: 0,
             specs: script.sets.clone(),
@@ -175,7 +190,9 @@ impl World {
     pub(crate) fn run(&mut self) {
         let mut healed_at = i64::MAX;
         while self.wrong.is_none() {
-            let Some(((at, _), due)) = self.queue.pop_first() else { break };
+            let Some(((at, _), due)) = self.queue.pop_first() else {
+                break;
+            };
             self.now = self.now.max(at);
             self.api.now = self.now;
             self.events += 1;
@@ -183,7 +200,11 @@ impl World {
                 healed_at = self.now;
             }
             if self.now.saturating_sub(healed_at) > PATIENCE || self.events > MOST_EVENTS {
-                let text = format!("no rest {} s after the last fault, {} events", (self.now - healed_at.min(self.now)) / 1000, self.events);
+                let text = format!(
+                    "no rest {} s after the last fault, {} events",
+                    (self.now - healed_at.min(self.now)) / 1000,
+                    self.events
+                );
                 self.fail(("liveness", text));
                 break;
             }
@@ -213,7 +234,8 @@ impl World {
 
     pub(crate) fn later(&mut self, millis: i64, due: Due) {
         self.serial += 1;
-        self.queue.insert((self.now + millis.max(0), self.serial), due);
+        self.queue
+            .insert((self.now + millis.max(0), self.serial), due);
     }
 
     /// Keeps a line for people; it is only put into words when somebody will read it.
@@ -262,7 +284,9 @@ impl World {
     fn pump(&mut self) {
         while let Some(entry) = self.api.logs[PODS].get(self.heard[0]) {
             self.heard[0] += 1;
-            let Some(pod) = self.api.pods.get(&entry.object_uid()) else { continue };
+            let Some(pod) = self.api.pods.get(&entry.object_uid()) else {
+                continue;
+            };
             let view = pod.view.clone();
             self.notice(&view);
         }
@@ -305,7 +329,11 @@ impl World {
 
     /// Something has an owner that may be gone, or going.
     fn orphaned(&mut self, owner: &Uid) {
-        let lives = self.api.sets.values().any(|set| set.uid == *owner && !set.deleting);
+        let lives = self
+            .api
+            .sets
+            .values()
+            .any(|set| set.uid == *owner && !set.deleting);
         if !lives && self.collecting.insert(owner.clone()) {
             let wait = self.nodes.latency(500, 10_000);
             self.later(wait, Due::Gc(owner.clone()));
@@ -315,14 +343,21 @@ impl World {
     // === scheduler and kubelets ===
 
     fn bind(&mut self, uid: &Uid) {
-        let Some(pod) = self.api.pods.get(uid).map(|pod| pod.view.clone()) else { return };
-        let Some(target) = pod.target.clone().filter(|_| pod.node.is_none()) else { return };
+        let Some(pod) = self.api.pods.get(uid).map(|pod| pod.view.clone()) else {
+            return;
+        };
+        let Some(target) = pod.target.clone().filter(|_| pod.node.is_none()) else {
+            return;
+        };
         if let Some(stage) = self.stages.get_mut(uid) {
             stage.binding = false;
         }
-        let Some(node) = self.api.nodes.get(&target) else { return };
+        let Some(node) = self.api.nodes.get(&target) else {
+            return;
+        };
         let mut reasons = Vec::new();
-        self.usage(&target, uid).shortages(node, &pod.claims, &mut reasons);
+        self.usage(&target, uid)
+            .shortages(node, &pod.claims, &mut reasons);
         if reasons.is_empty() {
             self.note(|| format!("scheduler binds {} to {target}", pod.name));
             self.api.change_pod(uid, |pod| pod.node = Some(target));
@@ -335,7 +370,14 @@ impl World {
     /// What the bound pods of a node take, but for one.
     fn usage(&self, node: &Name, except: &Uid) -> Usage {
         let mut usage = Usage::default();
-        for uid in self.api.on.get(node).into_iter().flatten().filter(|uid| *uid != except) {
+        for uid in self
+            .api
+            .on
+            .get(node)
+            .into_iter()
+            .flatten()
+            .filter(|uid| *uid != except)
+        {
             let pod = &self.api.pods[uid].view;
             if pod.node.is_some() && !pod.phase.is_terminal() {
                 usage.add(&pod.claims);
@@ -346,19 +388,29 @@ impl World {
 
     fn machine_of(&self, uid: &Uid) -> Option<(PodView, Machine)> {
         let pod = self.api.pods.get(uid)?.view.clone();
-        let name = pod.node.as_ref().filter(|name| self.api.nodes.contains_key(*name))?;
-        let machine = self.machines.get(name).filter(|machine| machine.alive)?.clone();
+        let name = pod
+            .node
+            .as_ref()
+            .filter(|name| self.api.nodes.contains_key(*name))?;
+        let machine = self
+            .machines
+            .get(name)
+            .filter(|machine| machine.alive)?
+            .clone();
         Some((pod, machine))
     }
 
     fn run_pod(&mut self, uid: &Uid) {
-        let Some((pod, machine)) = self.machine_of(uid) else { return };
+        let Some((pod, machine)) = self.machine_of(uid) else {
+            return;
+        };
         if pod.deleting || pod.phase != Phase::Pending {
             return;
         }
         let node = pod.node.clone().unwrap();
         let mut reasons = Vec::new();
-        self.usage(&node, uid).shortages(&self.api.nodes[&node], &pod.claims, &mut reasons);
+        self.usage(&node, uid)
+            .shortages(&self.api.nodes[&node], &pod.claims, &mut reasons);
         if self.now < machine.refuses_until || !reasons.is_empty() {
             self.note(|| format!("kubelet of {node} refuses {}", pod.name));
             self.api.change_pod(uid, |pod| {
@@ -373,7 +425,9 @@ impl World {
     }
 
     fn ready(&mut self, uid: &Uid) {
-        let Some((pod, machine)) = self.machine_of(uid) else { return };
+        let Some((pod, machine)) = self.machine_of(uid) else {
+            return;
+        };
         if pod.phase != Phase::Running || pod.ready {
             return;
         }
@@ -397,11 +451,17 @@ impl World {
         if let Some(stage) = self.stages.get_mut(uid) {
             stage.ending = false;
         }
-        let Some((pod, _)) = self.machine_of(uid) else { return };
+        let Some((pod, _)) = self.machine_of(uid) else {
+            return;
+        };
         if !pod.phase.is_terminal() && self.nodes.chance(40) {
             // Its containers have ended, the object is still there.
             self.api.change_pod(uid, |pod| {
-                pod.phase = if pod.name.len() % 2 == 0 { Phase::Failed } else { Phase::Succeeded };
+                pod.phase = if pod.name.len() % 2 == 0 {
+                    Phase::Failed
+                } else {
+                    Phase::Succeeded
+                };
                 pod.ready = false;
                 pod.ready_since = None;
             });
@@ -419,14 +479,32 @@ impl World {
             return;
         }
         self.api.new_node(&name, u8::try_from(node % 3).unwrap());
-        let skew = if self.nodes.chance(20) { self.nodes.between(-60_000, 60_000) } else { 0 };
-        self.machines.insert(name.clone(), Machine { alive: true, skew, refuses_until: 0 });
+        let skew = if self.nodes.chance(20) {
+            self.nodes.between(-60_000, 60_000)
+        } else {
+            0
+        };
+        self.machines.insert(
+            name.clone(),
+            Machine {
+                alive: true,
+                skew,
+                refuses_until: 0,
+            },
+        );
         self.restart(&name);
     }
 
     /// The kubelet of a node looks at the pods that it finds.
     fn restart(&mut self, name: &Name) {
-        let pods: Vec<Uid> = self.api.on.get(name).into_iter().flatten().cloned().collect();
+        let pods: Vec<Uid> = self
+            .api
+            .on
+            .get(name)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
         for uid in pods {
             self.stages.insert(uid.clone(), Stage::default());
             if self.api.is_bound_to(&uid, name) {
@@ -440,23 +518,43 @@ impl World {
     }
 
     fn node_lost(&mut self, name: &Name) {
-        let dead = self.machines.get(name).is_some_and(|machine| !machine.alive);
-        let Some(mut node) = self.api.nodes.get(name).cloned().filter(|_| dead) else { return };
+        let dead = self
+            .machines
+            .get(name)
+            .is_some_and(|machine| !machine.alive);
+        let Some(mut node) = self.api.nodes.get(name).cloned().filter(|_| dead) else {
+            return;
+        };
         node.ready = false;
-        node.taints.retain(|taint| !taint.key.ends_with("unreachable"));
+        node.taints
+            .retain(|taint| !taint.key.ends_with("unreachable"));
         for effect in [Effect::NoSchedule, Effect::NoExecute] {
             let key = "node.kubernetes.io/unreachable".into();
-            node.taints.push(Taint { key, value: "".into(), effect });
+            node.taints.push(Taint {
+                key,
+                value: "".into(),
+                effect,
+            });
         }
         self.api.put_node(node);
-        let pods: Vec<Uid> = self.api.on.get(name).into_iter().flatten().cloned().collect();
+        let pods: Vec<Uid> = self
+            .api
+            .on
+            .get(name)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
         pods.iter().for_each(|uid| self.unready(uid));
     }
 
     fn node_back(&mut self, name: &Name) {
-        let Some(mut node) = self.api.nodes.get(name).cloned() else { return };
+        let Some(mut node) = self.api.nodes.get(name).cloned() else {
+            return;
+        };
         node.ready = true;
-        node.taints.retain(|taint| !taint.key.ends_with("unreachable"));
+        node.taints
+            .retain(|taint| !taint.key.ends_with("unreachable"));
         self.api.put_node(node);
         self.restart(name);
     }
@@ -473,7 +571,14 @@ impl World {
         if self.api.nodes.contains_key(name) {
             return;
         }
-        let pods: Vec<Uid> = self.api.on.get(name).into_iter().flatten().cloned().collect();
+        let pods: Vec<Uid> = self
+            .api
+            .on
+            .get(name)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
         for uid in pods {
             if self.api.is_bound_to(&uid, name) {
                 self.note(|| format!("pod gc removes {uid} of {name}"));
@@ -502,13 +607,26 @@ impl World {
 
     fn collect(&mut self, owner: &Uid) {
         self.collecting.remove(owner);
-        let set = self.api.sets.values().find(|set| set.uid == *owner).map(|set| (set.key.clone(), set.deleting));
+        let set = self
+            .api
+            .sets
+            .values()
+            .find(|set| set.uid == *owner)
+            .map(|set| (set.key.clone(), set.deleting));
         if matches!(set, Some((_, false))) {
             return;
         }
         let orphan = self.deleting.get(owner) == Some(&How::Orphan) && set.is_some();
-        let pods: Vec<Uid> = self.api.pods.iter().filter(|(_, pod)| pod.is_of(owner)).map(|(uid, _)| uid.clone()).collect();
-        let owned = |rev: &&pandaemon_planner::RevisionView| rev.owner.as_ref().is_some_and(|known| known.uid == *owner);
+        let pods: Vec<Uid> = self
+            .api
+            .pods
+            .iter()
+            .filter(|(_, pod)| pod.is_of(owner))
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        let owned = |rev: &&pandaemon_planner::RevisionView| {
+            rev.owner.as_ref().is_some_and(|known| known.uid == *owner)
+        };
         let revisions: Vec<_> = self.api.revisions.values().filter(owned).cloned().collect();
         let mut left = pods.len() + revisions.len();
         for uid in pods {
@@ -540,19 +658,37 @@ impl World {
     }
 
     fn end_namespace(&mut self, namespace: &Name, until: i64) {
-        let sets: Vec<SetKey> = self.api.sets.keys().filter(|key| key.namespace == *namespace).cloned().collect();
+        let sets: Vec<SetKey> = self
+            .api
+            .sets
+            .keys()
+            .filter(|key| key.namespace == *namespace)
+            .cloned()
+            .collect();
         for key in sets {
             if self.nodes.chance(60) {
                 self.delete_set(&key, How::Background);
             }
         }
-        let pods: Vec<Uid> = self.api.pods.iter().filter(|(_, pod)| pod.view.namespace == *namespace).map(|(uid, _)| uid.clone()).collect();
+        let pods: Vec<Uid> = self
+            .api
+            .pods
+            .iter()
+            .filter(|(_, pod)| pod.view.namespace == *namespace)
+            .map(|(uid, _)| uid.clone())
+            .collect();
         for uid in &pods {
             if !self.api.pods[uid].view.deleting && self.nodes.chance(60) {
                 self.api.delete_pod(uid);
             }
         }
-        let revisions: Vec<_> = self.api.revisions.keys().filter(|(ns, _)| ns == namespace).cloned().collect();
+        let revisions: Vec<_> = self
+            .api
+            .revisions
+            .keys()
+            .filter(|(ns, _)| ns == namespace)
+            .cloned()
+            .collect();
         revisions.iter().for_each(|key| self.api.drop_revision(key));
         let empty = pods.is_empty() && !self.api.sets.keys().any(|key| key.namespace == *namespace);
         if empty && (until <= self.now || self.healed) {
@@ -560,7 +696,13 @@ impl World {
             self.api.terminating.remove(namespace);
         } else {
             let wait = self.nodes.between(100, 2_000);
-            self.later(wait, Due::NamespaceGc { namespace: namespace.clone(), until });
+            self.later(
+                wait,
+                Due::NamespaceGc {
+                    namespace: namespace.clone(),
+                    until,
+                },
+            );
         }
     }
 
@@ -569,13 +711,16 @@ impl World {
     fn apply(&mut self, number: usize) {
         self.api.apply_set(number, &self.specs[number].clone());
         let set = &self.api.sets[&set_key(number)];
-        if matches!(set.strategy, Strategy::RollingUpdate { max_surge, .. } if max_surge.of_rounded_up(1) > 0) {
+        if matches!(set.strategy, Strategy::RollingUpdate { max_surge, .. } if max_surge.of_rounded_up(1) > 0)
+        {
             self.surged.insert(set.uid.clone());
         }
     }
 
     fn edit(&mut self, number: usize, edit: impl FnOnce(&mut SetSpec)) {
-        let Some(spec) = self.specs.get_mut(number) else { return };
+        let Some(spec) = self.specs.get_mut(number) else {
+            return;
+        };
         let before = spec.clone();
         edit(spec);
         if before != *spec && self.api.sets.contains_key(&set_key(number)) {
@@ -584,7 +729,9 @@ impl World {
     }
 
     fn delete_set(&mut self, key: &SetKey, how: How) {
-        let Some(mut set) = self.api.sets.get(key).cloned().filter(|set| !set.deleting) else { return };
+        let Some(mut set) = self.api.sets.get(key).cloned().filter(|set| !set.deleting) else {
+            return;
+        };
         let uid = set.uid.clone();
         self.deleting.insert(uid.clone(), how);
         if how == How::Background {
@@ -614,7 +761,11 @@ impl World {
                 let failed = matches!(what, What::PodFails { .. });
                 self.api.change_pod(uid, |pod| {
                     if !pod.phase.is_terminal() {
-                        pod.phase = if failed { Phase::Failed } else { Phase::Succeeded };
+                        pod.phase = if failed {
+                            Phase::Failed
+                        } else {
+                            Phase::Succeeded
+                        };
                     }
                     pod.ready = false;
                     pod.ready_since = None;
@@ -623,7 +774,8 @@ impl World {
             What::PodDeleted { .. } => drop(self.api.delete_pod(uid)),
             What::PodOrphaned { .. } => drop(self.api.change_pod(uid, |pod| pod.owner = None)),
             What::PodUnlabelled { .. } => {
-                self.api.change_pod(uid, |pod| pod.labels = with_label(&pod.labels, "app", None));
+                self.api
+                    .change_pod(uid, |pod| pod.labels = with_label(&pod.labels, "app", None));
             }
             _ => {}
         }
@@ -655,7 +807,8 @@ impl World {
             What::Delete { set, how } => self.delete_set(&set_key(set), how),
             What::Recreate { set } => {
                 let key = set_key(set);
-                let free = !self.api.sets.contains_key(&key) && !self.api.terminating.contains(&key.namespace);
+                let free = !self.api.sets.contains_key(&key)
+                    && !self.api.terminating.contains(&key.namespace);
                 if free && set < self.specs.len() {
                     self.apply(set);
                 }
@@ -669,11 +822,21 @@ impl World {
             What::NamespaceEnds { namespace, for_ms } => {
                 let namespace: Name = format!("ns{namespace}").into();
                 if self.api.terminating.insert(namespace.clone()) {
-                    self.later(100, Due::NamespaceGc { namespace, until: now + for_ms });
+                    self.later(
+                        100,
+                        Due::NamespaceGc {
+                            namespace,
+                            until: now + for_ms,
+                        },
+                    );
                 }
             }
             What::Faults { percent, for_ms } => self.faults = (percent, now + for_ms),
-            What::Slow { kind, delay, for_ms } => self.slow[kind] = (delay, now + for_ms),
+            What::Slow {
+                kind,
+                delay,
+                for_ms,
+            } => self.slow[kind] = (delay, now + for_ms),
             What::Stall { for_ms } => self.stalled_until = now + for_ms,
             What::Jump { ms } => self.clock += ms,
             What::Cut { kind } => self.cut(kind, false),
@@ -706,8 +869,16 @@ impl World {
             What::NodeRevives { node } => self.revive(&node_name(node)),
             What::Taint { node, hard } => self.edit_node(node, |node| {
                 node.taints.retain(|taint| &*taint.key != "sim");
-                let effect = if hard { Effect::NoExecute } else { Effect::NoSchedule };
-                node.taints.push(Taint { key: "sim".into(), value: "".into(), effect });
+                let effect = if hard {
+                    Effect::NoExecute
+                } else {
+                    Effect::NoSchedule
+                };
+                node.taints.push(Taint {
+                    key: "sim".into(),
+                    value: "".into(),
+                    effect,
+                });
             }),
             What::Untaint { node } => self.edit_node(node, |node| {
                 node.taints.retain(|taint| &*taint.key != "sim");
@@ -717,7 +888,11 @@ impl World {
                 node.unschedulable = on;
                 node.taints.retain(|taint| &*taint.key != key);
                 if on {
-                    node.taints.push(Taint { key: key.into(), value: "".into(), effect: Effect::NoSchedule });
+                    node.taints.push(Taint {
+                        key: key.into(),
+                        value: "".into(),
+                        effect: Effect::NoSchedule,
+                    });
                 }
             }),
             What::Label { node, disk } => self.edit_node(node, |node| {
@@ -734,11 +909,15 @@ impl World {
     }
 
     fn squeeze(&mut self, name: &Name, on: bool) {
-        let Some(mut node) = self.api.nodes.get(name).cloned() else { return };
+        let Some(mut node) = self.api.nodes.get(name).cloned() else {
+            return;
+        };
         let pods = if on { "1" } else { "110" };
         let cpu = if on { "200m" } else { "8" };
         let map = serde_json::json!({"cpu": cpu, "pods": pods});
-        node.allocatable = serde_json::from_value::<pandaemon_types::Resources>(map).unwrap().into();
+        node.allocatable = serde_json::from_value::<pandaemon_types::Resources>(map)
+            .unwrap()
+            .into();
         if self.api.nodes[name] != node {
             self.api.put_node(node);
         }
@@ -751,6 +930,7 @@ impl World {
         self.faults = (0, 0);
         self.slow = [(0, 0); 4];
         self.stalled_until = 0;
+        self.clock = 0;
         let names: Vec<Name> = self.machines.keys().cloned().collect();
         for name in names {
             self.machines.get_mut(&name).unwrap().refuses_until = 0;

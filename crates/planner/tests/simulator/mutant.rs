@@ -1,0 +1,169 @@
+//! Faulty behaviours between the planner and the simulated API. The simulator must see each of them:
+//! what it would not see in a mutant, it would not see in the planner.
+
+use pandaemon_planner::{Action, Event, FailureKind, Listed, PodRef, Reply, Strategy, Why};
+use pandaemon_types::{IntOrPercent, Timestamp};
+
+/// What is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A creation whose fate is unknown counts as failed: expectations are dropped.
+    Forgets,
+    /// Every request for a pod gets a fresh name.
+    Renames,
+    /// All nodes may be down at once.
+    Greedy,
+    /// Pods count as ready as soon as they are there.
+    Hurries,
+    /// Lists come without their version: what only a reply told of counts as gone.
+    ListsWithoutVersion,
+    /// Removals of pods are not heard of.
+    DeafToRemovals,
+    /// With each deletion by the budget, another pod goes.
+    DeletesMore,
+    /// Outcomes are lost now and then.
+    LosesOutcomes,
+    /// Statuses are not written, and said to be.
+    ClaimsStatus,
+    /// Taints are not seen.
+    BlindToTaints,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Forgets,
+        Self::Renames,
+        Self::Greedy,
+        Self::Hurries,
+        Self::ListsWithoutVersion,
+        Self::DeafToRemovals,
+        Self::DeletesMore,
+        Self::LosesOutcomes,
+        Self::ClaimsStatus,
+        Self::BlindToTaints,
+    ];
+}
+
+/// Alters what passes between the planner and the world; without a fault it alters nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Mutant {
+    fault: Option<Fault>,
+    count: usize,
+    /// A pod that was heard of last.
+    last: Option<PodRef>,
+}
+
+impl Mutant {
+    pub(crate) const fn new(fault: Option<Fault>) -> Self {
+        Self {
+            fault,
+            count: 0,
+            last: None,
+        }
+    }
+
+    /// What the planner hears in place of an event.
+    pub(crate) fn event(&mut self, mut event: Event) -> Option<Event> {
+        let Some(fault) = self.fault else {
+            return Some(event);
+        };
+        self.count += 1;
+        match (fault, &mut event) {
+            (
+                Fault::Forgets,
+                Event::Outcome {
+                    action,
+                    result: Err(failure),
+                },
+            ) if matches!(**action, Action::CreatePod { .. }) => {
+                failure.kind = FailureKind::Refused;
+            }
+            (Fault::Greedy, Event::Set(set))
+            | (
+                Fault::Greedy,
+                Event::Outcome {
+                    result: Ok(Reply::Set(set)),
+                    ..
+                },
+            ) => {
+                if let Strategy::RollingUpdate {
+                    max_unavailable,
+                    max_surge,
+                } = &mut set.strategy
+                {
+                    *max_unavailable = IntOrPercent::Percent(100);
+                    *max_surge = IntOrPercent::Int(0);
+                }
+            }
+            (Fault::Hurries, Event::Pod(pod)) => {
+                pod.ready = true;
+                pod.ready_since = Some(Timestamp(0));
+            }
+            (
+                Fault::ListsWithoutVersion,
+                Event::Listed(Listed::Pods {
+                    resource_version, ..
+                }),
+            ) => {
+                *resource_version = u64::MAX;
+            }
+            (Fault::DeafToRemovals, Event::PodGone { .. }) => return None,
+            (Fault::LosesOutcomes, Event::Outcome { .. }) if self.count.is_multiple_of(5) => {
+                return None;
+            }
+            (Fault::BlindToTaints, Event::Node(node)) => node.taints.clear(),
+            (_, Event::Pod(pod)) if !pod.deleting => {
+                self.last = Some(PodRef {
+                    name: pod.name.clone(),
+                    uid: pod.uid.clone(),
+                });
+            }
+            _ => {}
+        }
+        Some(event)
+    }
+
+    /// What is sent in place of an action, each with the action that its outcome is reported for.
+    pub(crate) fn action(&mut self, action: Action) -> Vec<(Action, Action)> {
+        let mut sent = action.clone();
+        self.count += usize::from(self.fault.is_some());
+        match (self.fault, &mut sent) {
+            (Some(Fault::Renames), Action::CreatePod { name, .. }) => {
+                *name = format!("{name}-{}", self.count).into();
+            }
+            (
+                Some(Fault::DeletesMore),
+                Action::DeletePod {
+                    set,
+                    node,
+                    why: Why::Outdated { .. } | Why::Replaced,
+                    ..
+                },
+            ) => {
+                if let Some(pod) = self.last.take() {
+                    let (set, node) = (set.clone(), node.clone());
+                    let more = Action::DeletePod {
+                        set,
+                        node,
+                        pod,
+                        why: Why::Duplicate,
+                    };
+                    return vec![(action, sent), (more.clone(), more)];
+                }
+            }
+            (Some(Fault::ClaimsStatus), Action::WriteStatus { set, uid, .. }) => {
+                let (set, uid) = (set.clone(), uid.clone());
+                let severity = pandaemon_planner::Severity::Normal;
+                sent = Action::Event {
+                    set,
+                    uid,
+                    severity,
+                    reason: "Nothing",
+                    message: String::new(),
+                };
+            }
+            _ => {}
+        }
+        vec![(action, sent)]
+    }
+}
