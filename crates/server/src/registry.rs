@@ -8,6 +8,7 @@ pub mod delete;
 pub mod options;
 pub mod patch;
 pub mod read;
+pub(crate) mod stencil;
 pub mod update;
 
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub struct Registry {
     pub service_lock: Mutex<()>,
     /// What the store said when it last refused to write; `None` while it writes.
     store_fault: parking_lot::Mutex<Option<String>>,
+    /// Pods that are like others.
+    stencils: stencil::Stencils,
 }
 
 /// One call: which object, on whose behalf, and how.
@@ -128,6 +131,7 @@ impl Registry {
             cache,
             service_lock: Mutex::default(),
             store_fault: parking_lot::Mutex::default(),
+            stencils: stencil::Stencils::default(),
         }
     }
 

@@ -18,6 +18,8 @@ mod harness;
 mod hostile;
 #[path = "api/pages.rs"]
 mod pages;
+#[path = "api/stencils.rs"]
+mod stencils;
 #[path = "api/verbs.rs"]
 mod verbs;
 #[path = "api/wire.rs"]

@@ -54,6 +54,12 @@ impl Event {
         }
     }
 
+    /// The same change, not encoded yet.
+    #[must_use]
+    pub fn unread(&self) -> Self {
+        Self::new(self.revision, self.now.clone(), self.before.clone())
+    }
+
     /// Whichever of the two objects there is.
     #[must_use]
     pub fn any(&self) -> Option<&Arc<Object>> {

@@ -142,7 +142,8 @@ impl KindCache {
             return;
         }
         let event = Arc::new(Event::new(event.revision, now, before));
-        state.ring.push(Arc::clone(&event));
+        // The history has an event of its own, so that encoded lines go when the last watch has sent them.
+        state.ring.push(Arc::new(event.unread()));
         state.hub.publish(&event);
     }
 
@@ -254,6 +255,12 @@ impl KindCache {
     /// Ends all watches.
     pub fn close(&self) {
         self.0.write().hub.close();
+    }
+
+    /// When an object of this kind was made, changed or removed last.
+    #[must_use]
+    pub fn changed(&self) -> Revision {
+        self.0.read().last
     }
 
     /// How many watches are open.

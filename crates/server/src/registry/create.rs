@@ -95,7 +95,7 @@ impl Registry {
     }
 
     /// 409 of a name that is in use, also by something that is going away.
-    fn taken(&self, call: &Call, name: &str) -> Box<Status> {
+    pub(super) fn taken(&self, call: &Call, name: &str) -> Box<Status> {
         let mut status = Status::already_exists(call.kind, name);
         let other = self.find(call.kind, &call.namespace, name);
         if other.is_some_and(|other| other.is_terminating) {

@@ -119,6 +119,13 @@ impl Server {
         self.send("POST", path, "application/json", body).await
     }
 
+    /// Makes the account that pods of the namespace `default` need: no controllers run here.
+    pub(crate) async fn has_account(&self) {
+        let account = serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+        let path = "/api/v1/namespaces/default/serviceaccounts";
+        assert_eq!(self.post(path, &account).await.0, 201);
+    }
+
     /// GET of JSON.
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         self.send("GET", path, "", &Value::Null).await

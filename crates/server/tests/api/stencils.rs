@@ -1,0 +1,96 @@
+//! Pods that are like others: the short way makes what the long way makes.
+
+use serde_json::{Value, json};
+
+use crate::harness::Server;
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+fn pod(name: &str, node: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "generateName": "web-", "labels": {"app": "web"}},
+        "spec": {
+            "nodeName": node, "containers": [{"name": "c", "image": "i", "args": ["web-1", node]}],
+            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchFields": [
+                    {"key": "metadata.name", "operator": "In", "values": [node]}]}]}}},
+        },
+    })
+}
+
+/// What is no pod's own: everything but name, node, uid, version and time.
+fn common(pod: &Value, name: &str, node: &str) -> String {
+    let metadata = &pod["metadata"];
+    assert_eq!(metadata["name"], name);
+    assert_eq!(pod["spec"]["nodeName"], node);
+    let mut text = pod.to_string();
+    for field in ["uid", "resourceVersion", "creationTimestamp"] {
+        text = text.replace(&metadata[field].to_string(), "\"-\"");
+    }
+    text.replace(&format!("\"{name}\""), "\"NAME\"")
+        .replace(&format!("\"{node}\""), "\"NODE\"")
+}
+
+#[tokio::test]
+async fn pods_that_are_alike_come_out_alike() {
+    let server = Server::start().await;
+    server.has_account().await;
+    let mut all = Vec::new();
+    for at in 2..8 {
+        let (name, node) = (format!("web-{at}"), format!("n{at}"));
+        let (code, made) = server.post(PODS, &pod(&name, &node)).await;
+        assert_eq!(code, 201, "{made}");
+        assert_eq!(
+            server.get(&format!("{PODS}/{name}")).await,
+            (200, made.clone())
+        );
+        all.push((
+            made["metadata"]["uid"].to_string(),
+            common(&made, &name, &node),
+        ));
+    }
+    let (_, first) = all[0].clone();
+    assert!(
+        first.contains("managedFields") && first.contains("\"web-1\""),
+        "{first}"
+    );
+    assert!(all.iter().all(|(_, text)| *text == first));
+    all.sort_unstable();
+    all.dedup_by(|a, b| a.0 == b.0);
+    assert_eq!(all.len(), 6, "each has a uid of its own");
+}
+
+#[tokio::test]
+async fn what_a_pod_depends_on_is_looked_at_each_time() {
+    let server = Server::start().await;
+    server.has_account().await;
+    for at in 2..6 {
+        assert_eq!(
+            server.post(PODS, &pod(&format!("web-{at}"), "n1")).await.0,
+            201
+        );
+    }
+    let (code, taken) = server.post(PODS, &pod("web-3", "n1")).await;
+    assert_eq!(
+        (code, &taken["message"]),
+        (409, &json!("pods \"web-3\" already exists"))
+    );
+    let (code, odd) = server.post(PODS, &pod("Web_9", "n1")).await;
+    assert_eq!((code, &odd["reason"]), (422, &json!("Invalid")));
+    let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+        "metadata": {"name": "high"}, "value": 1000, "globalDefault": true});
+    let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    assert_eq!(server.post(classes, &class).await.0, 201);
+    for at in 6..9 {
+        let (_, made) = server.post(PODS, &pod(&format!("web-{at}"), "n1")).await;
+        assert_eq!(made["spec"]["priority"], 1000, "{made}");
+    }
+    let accounts = "/api/v1/namespaces/default/serviceaccounts/default";
+    assert_eq!(
+        server.send("DELETE", accounts, "", &Value::Null).await.0,
+        200
+    );
+    let (code, refused) = server.post(PODS, &pod("web-9", "n1")).await;
+    assert_eq!(code, 403, "{refused}");
+}
