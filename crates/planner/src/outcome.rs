@@ -218,7 +218,7 @@ impl Planner {
             Ok(Reply::Pod(view)) => self.told(*view, now),
             Ok(_) => {}
             Err(failure) if failure.kind == FailureKind::NotFound => self.pod_gone(uid),
-            Err(failure) => self.patch_failed(key, uid, purpose, failure.kind, now),
+            Err(_) => self.patch_failed(key, uid, purpose, now),
         }
         if let Some(pod) = self.pod_mut(uid)
             && pod.owner.is_some()
@@ -228,24 +228,7 @@ impl Planner {
         }
     }
 
-    fn patch_failed(
-        &mut self,
-        key: &SetKey,
-        uid: &Uid,
-        purpose: Purpose,
-        kind: FailureKind,
-        now: Timestamp,
-    ) {
-        if purpose == Purpose::Adopt && kind != FailureKind::Unclear {
-            // The pod is not to be had: it does not count any more.
-            if let Some(number) = self.pods.find(uid) {
-                self.detach(number);
-            }
-            if let Some(pod) = self.pod_mut(uid) {
-                pod.set = None;
-            }
-            return;
-        }
+    fn patch_failed(&mut self, key: &SetKey, uid: &Uid, purpose: Purpose, now: Timestamp) {
         let Some(set) = self.sets.get_mut(key) else {
             return;
         };

@@ -125,6 +125,10 @@ fn tidy(cell: &Cell, active: &[Pod<'_>], facts: &Facts<'_>, out: &mut Assessment
         out.counts.missing = out.counts.desired && cell.creating.is_none() && !held;
         return;
     }
+    if facts.hash.is_none() {
+        // Nobody can tell old from new until the revision is written.
+        return;
+    }
     let (new, old): (Vec<Pod<'_>>, Vec<Pod<'_>>) = running
         .into_iter()
         .partition(|(_, pod)| facts.is_updated(pod));

@@ -304,6 +304,7 @@ impl World {
             self.controller = Some(controller);
             return;
         }
+        controller.known.set_back |= now < controller.known.latest;
         controller.known.latest = controller.known.latest.max(now);
         if woken.is_none() {
             controller.looping = false;

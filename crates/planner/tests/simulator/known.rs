@@ -59,6 +59,8 @@ pub(crate) struct Known {
     under_way: BTreeMap<Uid, [usize; 2]>,
     /// The latest time that the controller's clock has shown.
     pub(crate) latest: Timestamp,
+    /// Whether that clock was set back.
+    pub(crate) set_back: bool,
 }
 
 /// What is wrong: a kind, which shrinking keeps, and a sentence.
@@ -571,6 +573,10 @@ impl Known {
     /// After surges: no more nodes with an available old pod and a new one than the limit says.
     fn surge(&self, key: &SetKey, tags: &BTreeMap<Uid, String>) -> Result<(), Wrong> {
         let set = &self.sets[key];
+        if self.set_back && set.view.min_ready_seconds > 0 {
+            // What is available depends on when the planner heard of it.
+            return Ok(());
+        }
         let Strategy::RollingUpdate { max_surge, .. } = set.view.strategy else {
             return Ok(());
         };
