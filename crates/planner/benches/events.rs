@@ -1,5 +1,4 @@
-//! What one event costs at 100, 10,000 and 100,000 nodes: it should not depend on their number. And
-//! what whole rollouts cost for each pod.
+//! What one event costs at 100, 10,000 and 100,000 nodes: it should not depend on their number.
 //!
 //! `cargo bench -p pandaemon-planner`
 #![expect(clippy::unwrap_used, reason = "a bench fails as a test does")]
@@ -17,7 +16,6 @@ fn main() {
 }
 
 const SIZES: [usize; 3] = [100, 10_000, 100_000];
-const ROLLOUTS: [usize; 3] = [1_000, 5_000, 100_000];
 
 impl Fleet {
     /// A fleet on every node of which the daemon runs.
@@ -147,7 +145,7 @@ fn template_edit_per_node(bencher: Bencher<'_, '_>, nodes: usize) {
             fleet.borrow_mut().settle();
             generation += 1;
             let image = format!("v{generation}");
-            Event::Set(Box::new(daemon_set(&image, generation, "1")))
+            Event::Set(Box::new(daemon_set(&image, generation, "1%")))
         })
         .bench_local_values(|event| {
             let mut fleet = fleet.borrow_mut();
@@ -155,31 +153,6 @@ fn template_edit_per_node(bencher: Bencher<'_, '_>, nodes: usize) {
             // The first plan writes the revision, the second begins to update.
             fleet.step();
             fleet.step()
-        });
-}
-
-/// A DaemonSet comes to nodes that have none, until all its pods are ready: plans, replies, the
-/// watch's events, status.
-#[divan::bench(args = ROLLOUTS, sample_count = 3)]
-fn bring_up_per_pod(bencher: Bencher<'_, '_>, nodes: usize) {
-    bencher
-        .counter(ItemsCount::new(nodes))
-        .with_inputs(|| Fleet::new(nodes))
-        .bench_local_values(|mut fleet| {
-            fleet.tell(Event::Set(Box::new(daemon_set("v1", 1, "10%"))));
-            fleet.settle()
-        });
-}
-
-/// A rolling update of all nodes: each pod deleted, made again, and ready.
-#[divan::bench(args = ROLLOUTS, sample_count = 3)]
-fn rolling_update_per_pod(bencher: Bencher<'_, '_>, nodes: usize) {
-    bencher
-        .counter(ItemsCount::new(nodes))
-        .with_inputs(|| Fleet::settled(nodes))
-        .bench_local_values(|mut fleet| {
-            fleet.tell(Event::Set(Box::new(daemon_set("v2", 2, "10%"))));
-            fleet.settle()
         });
 }
 

@@ -334,6 +334,7 @@ fn update(set: &mut Set, view: DaemonSetView) -> bool {
     set.view = view;
     let mut same_needs = true;
     if template {
+        set.rank = set.view.rank();
         set.current = None;
         set.reckon = true;
         set.pace.retry_at = None;

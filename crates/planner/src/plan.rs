@@ -38,7 +38,7 @@ impl Planner {
         }
         let mut due: Vec<(u8, SetKey)> = std::mem::take(&mut self.dirty)
             .into_iter()
-            .filter_map(|key| Some((self.sets.get(&key)?.view.rank(), key)))
+            .filter_map(|key| Some((self.sets.get(&key)?.rank, key)))
             .collect();
         due.sort();
         for (_, key) in due {

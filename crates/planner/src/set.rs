@@ -155,6 +155,8 @@ pub(crate) struct Set {
     pub(crate) key: Arc<SetKey>,
     /// Its identity in writing.
     pub(crate) uid: Box<str>,
+    /// Its turn among the sets: critical ones first.
+    pub(crate) rank: u8,
     pub(crate) view: DaemonSetView,
     pub(crate) needs: Arc<PodNeeds>,
     pub(crate) revisions: BTreeMap<Name, RevisionView>,
@@ -197,6 +199,7 @@ impl Set {
         Self {
             key: Arc::new(view.key.clone()),
             uid: view.uid.to_string().into(),
+            rank: view.rank(),
             needs: Arc::new(PodNeeds::for_daemon(&spec)),
             view,
             revisions: BTreeMap::new(),

@@ -9,6 +9,8 @@
 mod cases;
 #[path = "planner/cluster.rs"]
 mod cluster;
+#[path = "planner/limits.rs"]
+mod limits;
 #[path = "planner/properties.rs"]
 mod properties;
 #[path = "planner/takeover.rs"]

@@ -1,6 +1,10 @@
 //! A fleet for benches: a planner, and just enough of a cluster to carry out its plans.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pandaemon_planner::{Action, DaemonSetView, Event, Mould, Options, Planner, Reply};
 use pandaemon_types::{Name, NodeView, Phase, PodView, Timestamp, Uid};
@@ -75,6 +79,8 @@ pub(crate) struct Fleet {
     /// The newest pods, by the order of their creation.
     pub(crate) pods: Vec<PodView>,
     pub(crate) last: Vec<Action>,
+    /// The planner's own time.
+    pub(crate) spent: Duration,
     /// Whether pods are decoded one by one, as from a server.
     pub(crate) decode: bool,
 }
@@ -94,16 +100,22 @@ impl Fleet {
             sample: None,
             pods: Vec::new(),
             last: Vec::new(),
+            spent: Duration::ZERO,
             decode: false,
         }
     }
 
     pub(crate) fn tell(&mut self, event: Event) {
+        let begin = Instant::now();
         self.planner.observe(event, NOW);
+        self.spent += begin.elapsed();
     }
 
     pub(crate) fn plan(&mut self) -> Vec<Action> {
-        self.planner.plan(NOW).actions
+        let begin = Instant::now();
+        let actions = self.planner.plan(NOW).actions;
+        self.spent += begin.elapsed();
+        actions
     }
 
     /// Plans, carries out, and tells of what comes of it, until all is quiet; how many actions.
@@ -119,9 +131,12 @@ impl Fleet {
                 self.carry_out(action);
             }
             let batch = BATCH.min(self.events.len());
-            for event in self.events.drain(..batch) {
+            let events: Vec<Event> = self.events.drain(..batch).collect();
+            let begin = Instant::now();
+            for event in events {
                 self.planner.observe(event, NOW);
             }
+            self.spent += begin.elapsed();
         }
     }
 
