@@ -127,27 +127,40 @@ fn is_changed(kind: &Kind, old: &Value, new: &Value) -> bool {
 }
 
 fn prepare_status(kind: &Kind, old: &Value, new: &mut Value) {
-    let mut result = old.clone();
-    result["metadata"] = new["metadata"].take();
-    result.put("status", new["status"].take());
+    keep_but(old, new, &["metadata", "status"]);
     if (kind.group, kind.kind) == ("", "Pod") {
         let owners = old["metadata"]["ownerReferences"].clone();
-        result.member("metadata").put("ownerReferences", owners);
-        let status = result.member("status");
+        new.member("metadata").put("ownerReferences", owners);
+        let status = new.member("status");
         if !status.has("qosClass") {
             status.put("qosClass", old["status"]["qosClass"].clone());
         }
     }
     if (kind.group, kind.kind) == ("apps", "DaemonSet") {
-        daemon_set::keep_template_generation(old, &mut result);
+        daemon_set::keep_template_generation(old, new);
     }
-    *new = result;
+}
+
+/// Takes all top-level fields but these from the old object. What is equal already stays where it is: a copy of a
+/// pod's spec costs more than the rest of a write to its status.
+fn keep_but(old: &Value, new: &mut Value, names: &[&str]) {
+    let (Some(old), Some(fields)) = (old.as_object(), new.as_object_mut()) else {
+        return;
+    };
+    fields.retain(|name, _| names.contains(&name.as_str()) || old.contains_key(name));
+    for (name, value) in old {
+        if !names.contains(&name.as_str()) && fields.get(name) != Some(value) {
+            fields.insert(name.clone(), value.clone());
+        }
+    }
 }
 
 /// Takes top-level fields from the old object.
 fn keep(old: &Value, new: &mut Value, names: &[&str]) {
     for name in names {
-        new.put(name, old[name].clone());
+        if new.field(name) != old.field(name) {
+            new.put(name, old[name].clone());
+        }
     }
 }
 

@@ -53,7 +53,10 @@ impl Registry {
         if form == PatchType::Apply {
             return self.apply(call, body).await;
         }
-        self.change(call, |old| {
+        // JSON patches can look at anything; the other forms say what they touch.
+        let keeps_spec = form != PatchType::Json
+            && (call.kind.storage, call.subresource.as_str()) == ("pods", "status");
+        self.change_but(call, keeps_spec, |old| {
             let new = patched(call, form, old, body)?;
             check_new_name(call, &new)?;
             // What stands against it is said about the patch, or about all that came out of it.

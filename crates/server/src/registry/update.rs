@@ -85,18 +85,47 @@ impl Registry {
         call: &Call,
         make: impl Fn(&Value) -> Result<Change>,
     ) -> Result<Written> {
+        self.change_but(call, false, make).await
+    }
+
+    /// [`Registry::change`], where the spec stays as it is whatever `make` says (`keeps_spec`). Then it is set
+    /// aside meanwhile: it is most of a pod, and nodes report status all day.
+    ///
+    /// # Errors
+    /// As [`Registry::change`].
+    pub(super) async fn change_but(
+        &self,
+        call: &Call,
+        keeps_spec: bool,
+        make: impl Fn(&Value) -> Result<Change>,
+    ) -> Result<Written> {
         for _ in 0..TRIES {
             let current = self.current(call)?;
             let mut old = current.value().map_err(super::unreadable)?;
             convert::from_stored(call.kind, &mut old);
+            let spec = keeps_spec.then(|| cut_spec(&mut old)).flatten();
             let mut change = make(&old)?;
-            self.prepare(call, &old, &mut change)?;
-            if same(&old, &change.value) {
+            Self::prepare(call, &old, &mut change, spec.is_some())?;
+            let mut is_same = None;
+            if let Some(spec) = spec {
+                is_same = Some(same(&old, &change.value));
+                put_spec(&mut old, spec);
+                // What validation compares; the rest of it cannot differ.
+                put_spec(&mut change.value, pinned(&old));
+            }
+            self.check(call, &old, &mut change)?;
+            // Admission may have changed it.
+            if is_same.unwrap_or_else(|| same(&old, &change.value)) {
                 return Ok(Written {
                     object: current,
                     created: false,
                     warnings: change.warnings,
                 });
+            }
+            if is_same.is_some()
+                && let Some(spec) = cut_spec(&mut old)
+            {
+                put_spec(&mut change.value, spec);
             }
             match self.store_change(call, &current, &change.value).await {
                 Ok(object) => {
@@ -113,11 +142,17 @@ impl Registry {
         Err(Status::stale(call.kind, &call.name))
     }
 
-    /// Everything between what the client wants and what is written.
-    fn prepare(&self, call: &Call, old: &Value, change: &mut Change) -> Result<()> {
+    /// Everything between what the client wants and what is checked.
+    fn prepare(call: &Call, old: &Value, change: &mut Change, without_spec: bool) -> Result<()> {
         let new = &mut change.value;
         check_identity(call, old, new)?;
+        if without_spec {
+            cut_spec(new);
+        }
         defaults::apply_defaults(call.kind, new);
+        if without_spec {
+            cut_spec(new);
+        }
         keep_system_metadata(old, new);
         strategy::prepare_update(call.kind, &call.subresource, old, new);
         if !change.is_applied {
@@ -128,6 +163,11 @@ impl Registry {
                 create::manager(call, &call.time()),
             );
         }
+        Ok(())
+    }
+
+    fn check(&self, call: &Call, old: &Value, change: &mut Change) -> Result<()> {
+        let new = &mut change.value;
         admission::admit_update(self, call, old, new, &mut change.warnings)?;
         let errors = validation::validate_update(call.kind, &call.subresource, old, new);
         if errors.is_empty() {
@@ -158,6 +198,24 @@ impl Registry {
             false => self.commit(call, Arc::clone(&key), expect, op).await?,
         };
         self.written(call, key, bytes, revision)
+    }
+}
+
+fn cut_spec(object: &mut Value) -> Option<Value> {
+    object.as_object_mut()?.remove("spec")
+}
+
+fn put_spec(object: &mut Value, spec: Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("spec".to_owned(), spec);
+    }
+}
+
+/// As much of a pod's spec as a change of its status is compared by.
+fn pinned(pod: &Value) -> Value {
+    match pod["spec"].get("nodeName") {
+        Some(node) => serde_json::json!({"nodeName": node}),
+        None => serde_json::json!({}),
     }
 }
 
