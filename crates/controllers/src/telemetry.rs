@@ -78,6 +78,7 @@ pub struct Telemetry {
     requests: Family<Answer, Counter>,
     durations: Family<Verb, Histogram, Buckets>,
     held_back: Histogram,
+    limit: Gauge<i64, AtomicI64>,
     leader: Family<Name, Gauge>,
     actions: Family<Outcome, Counter>,
     deleted: Family<Reason, Counter>,
@@ -95,6 +96,7 @@ impl Default for Telemetry {
             requests: Family::default(),
             durations: Family::new_with_constructor(Buckets(&REQUESTS)),
             held_back: Histogram::new(REQUESTS),
+            limit: Gauge::default(),
             leader: Family::default(),
             actions: Family::default(),
             deleted: Family::default(),
@@ -152,6 +154,11 @@ impl Telemetry {
         );
         let gauges = [
             (
+                "requests_limit",
+                "Changes that may be under way at once, as found out",
+                &self.limit,
+            ),
+            (
                 "actions_under_way",
                 "Actions whose outcome is not known yet",
                 &self.under_way,
@@ -182,6 +189,11 @@ impl Telemetry {
     /// A request waited in this process.
     pub(crate) fn held_back(&self, wait: Duration) {
         self.held_back.observe(wait.as_secs_f64());
+    }
+
+    /// So many changes may be under way.
+    pub(crate) fn limits(&self, limit: usize) {
+        self.limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
     }
 
     /// Leadership was won or lost.

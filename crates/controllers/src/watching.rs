@@ -46,6 +46,8 @@ const WATCH_SECONDS: u32 = 290;
 const WATCH_GRACE: Duration = Duration::from_secs(15);
 /// How long a streamed list may be silent before it is read in pages instead.
 const STREAM_SILENCE: Duration = Duration::from_secs(30);
+/// The failure in a row that people are told of: missing rights, for example.
+const LOUD: u32 = 5;
 /// What marks the end of a streamed list.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 const BACKOFF: Backoff = Backoff {
@@ -280,7 +282,11 @@ pub async fn follow<S: Sink>(client: &Client, source: &Source, mut sink: S) {
             Err(error) if api::is_gone(&error) => version = None,
             Err(error) => {
                 failures += 1;
-                tracing::debug!(path = source.path, %error, failures, "watch failed");
+                if failures == LOUD {
+                    tracing::warn!(path = source.path, %error, "watch fails again and again");
+                } else {
+                    tracing::debug!(path = source.path, %error, failures, "watch failed");
+                }
                 tokio::time::sleep(jittered(BACKOFF.delay(failures))).await;
             }
         }
@@ -397,4 +403,102 @@ fn resume(version: Option<&str>) -> End {
 /// Servers before Kubernetes 1.27, and later ones without the feature, call the parameters invalid.
 fn refuses_streams(error: &kube::Error) -> bool {
     api::status(error).is_some_and(|status| matches!(status.code, 400 | 403 | 406 | 415 | 422))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::Response;
+    use kube::client::Body;
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::meta::MetaOnly;
+
+    /// A server that answers a watch with the next of these, and a list with one object.
+    fn server(watches: &[(u16, &str)]) -> (Client, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let watches: Vec<_> = watches
+            .iter()
+            .map(|(status, body)| (*status, (*body).to_owned()))
+            .collect();
+        let mut watches = watches.into_iter();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let query = request.uri().query().unwrap_or_default();
+            let list =
+                r#"{"metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"a"}}]}"#;
+            let answer = if query.contains("watch=true") {
+                let streamed = query.contains("sendInitialEvents=true");
+                seen.lock()
+                    .push(if streamed { "stream" } else { "watch" }.to_owned());
+                watches.next()
+            } else {
+                seen.lock().push("list".to_owned());
+                Some((200, list.to_owned()))
+            };
+            async move {
+                let Some((status, body)) = answer else {
+                    return std::future::pending().await;
+                };
+                let answer = Response::builder().status(status);
+                Ok::<_, std::convert::Infallible>(
+                    answer.body(Body::from(body.into_bytes())).unwrap(),
+                )
+            }
+        });
+        (Client::new(service, "default"), asked)
+    }
+
+    const ADDED: &str =
+        r#"{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"5"}}}"#;
+    const END: &str = r#"{"type":"BOOKMARK","object":{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"7","annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
+    const PLAIN: &str = r#"{"type":"BOOKMARK","object":{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"7"}}}"#;
+    const CHANGED: &str =
+        r#"{"type":"MODIFIED","object":{"metadata":{"name":"a","resourceVersion":"9"}}}"#;
+    const REFUSED: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"no","reason":"Invalid","code":422}"#;
+
+    #[tokio::test]
+    async fn a_list_is_streamed_where_the_server_can() {
+        let whole = format!("{ADDED}\n{END}\n{CHANGED}\n");
+        let silent = format!("{ADDED}\n{PLAIN}\n");
+        let then = format!("{CHANGED}\n");
+        let short = format!("{ADDED}\n");
+        type Answers<'a> = [(u16, &'a str); 2];
+        let cases: [(&str, Answers<'_>, &[&str]); 4] = [
+            ("one that can", [(200, &whole), (200, "")], &["stream"]),
+            (
+                "one that refuses",
+                [(422, REFUSED), (200, &then)],
+                &["stream", "list", "watch"],
+            ),
+            (
+                "one that does not know the end",
+                [(200, &silent), (200, &then)],
+                &["stream", "list", "watch"],
+            ),
+            (
+                "one that hangs up",
+                [(200, &short), (200, &then)],
+                &["stream", "list", "watch"],
+            ),
+        ];
+        for (name, answers, expected) in cases {
+            let (client, asked) = server(&answers);
+            let stop = Shutdown::default();
+            let source = Source::all("/api/v1/pods").streamed();
+            let mut deltas = watch::<MetaOnly>(client, source, stop.clone());
+            let listed = deltas.recv().await.unwrap();
+            assert!(
+                matches!(&listed, Delta::Listed(all) if all.len() == 1),
+                "{name}: {listed:?}"
+            );
+            let changed = deltas.recv().await.unwrap();
+            assert!(matches!(&changed, Delta::Applied(_)), "{name}: {changed:?}");
+            let first: Vec<String> = asked.lock().iter().take(expected.len()).cloned().collect();
+            assert_eq!(first, expected, "{name}");
+            stop.trigger();
+        }
+    }
 }

@@ -160,8 +160,8 @@ impl Campaign {
                     return;
                 }
                 Ok(Ok(false)) => {}
-                Ok(Err(error)) => tracing::info!(%error, "the lease could not be acquired"),
-                Err(_) => tracing::info!("the lease could not be acquired: no answer"),
+                Ok(Err(error)) => tracing::warn!(%error, "the lease could not be acquired"),
+                Err(_) => tracing::warn!("the lease could not be acquired: no answer"),
             }
             let retry = self.candidate.pace.retry;
             // Up to JITTER times as long again, as client-go: candidates do not try in step.
@@ -214,11 +214,7 @@ impl Campaign {
 
     /// One attempt to take or renew the lease.
     async fn attempt(&mut self) -> kube::Result<bool> {
-        let seen = self.lease.read(&self.elector).await;
-        if seen.is_ok() {
-            self.standing.hear();
-        }
-        let seen = seen?;
+        let seen = self.lease.read(&self.elector).await?;
         let step = self
             .elector
             .decide(seen.as_ref(), self.started.elapsed(), Timestamp::now());
@@ -227,6 +223,7 @@ impl Campaign {
             Step::Create(record) => self.lease.create(record).await?,
             Step::Update(record) => self.lease.update(record).await?,
         };
+        self.standing.hear();
         let won = written.is_some();
         if let Some(record) = written {
             self.elector.saw(record, self.started.elapsed());

@@ -68,7 +68,12 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let now = self.gate.started.elapsed();
         let took = self.began.elapsed();
-        self.gate.state.lock().limiter.end(now, took, self.outcome);
+        let limit = {
+            let mut state = self.gate.state.lock();
+            state.limiter.end(now, took, self.outcome);
+            state.limiter.limit()
+        };
+        self.gate.telemetry.limits(limit);
         Inner::admit(&self.gate);
     }
 }
