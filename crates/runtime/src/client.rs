@@ -4,10 +4,16 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use http::{HeaderValue, header::USER_AGENT};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use kube::{
     Client, Config,
+    client::ConfigExt as _,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use tower::{BoxError, ServiceBuilder};
 
 /// The first word is what a server calls the manager of the fields that this client sets.
 const AGENT: &str = concat!("pandaemon/", env!("CARGO_PKG_VERSION"));
@@ -24,6 +30,31 @@ pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
             .context("find a cluster: pass --kubeconfig FILE")?,
     };
     Client::try_from(named(config)).context("make a client")
+}
+
+/// A client for many small requests: nothing waits on a connection for company, and there are no retries and no trace
+/// of each request. Through a proxy it is the usual client.
+///
+/// # Errors
+/// When the configuration names no usable cluster.
+pub fn direct(config: Config) -> anyhow::Result<Client> {
+    if config.proxy_url.is_some() {
+        return Client::try_from(config).context("make a client");
+    }
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(config.connect_timeout);
+    let tls = config
+        .rustls_https_connector_with_connector(tcp)
+        .context("set up TLS")?;
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer().context("use the credentials")?)
+        .layer(config.extra_headers_layer().context("use the headers")?)
+        .map_err(BoxError::from)
+        .service(legacy::Client::builder(TokioExecutor::new()).build(tls));
+    Ok(Client::new(service, config.default_namespace))
 }
 
 /// The configuration for the cluster of a kubeconfig file; without one, for the cluster that this pod runs in, whose

@@ -6,6 +6,6 @@ use crate::args::BenchArgs;
 
 /// Measures once, and cleans up.
 pub(crate) async fn run(args: BenchArgs, shutdown: Shutdown) -> anyhow::Result<()> {
-    let client = client::connect(Some(&args.kubeconfig)).await?;
+    let client = client::direct(client::config(Some(&args.kubeconfig), None).await?)?;
     pandaemon_hollow::bench(client, args.bench, shutdown).await
 }

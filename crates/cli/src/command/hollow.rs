@@ -6,6 +6,6 @@ use crate::args::HollowArgs;
 
 /// Runs the pretend nodes until they are stopped.
 pub(crate) async fn run(args: HollowArgs, shutdown: Shutdown) -> anyhow::Result<()> {
-    let client = client::connect(Some(&args.kubeconfig)).await?;
+    let client = client::direct(client::config(Some(&args.kubeconfig), None).await?)?;
     pandaemon_hollow::run(client, args.hollow, shutdown).await
 }
