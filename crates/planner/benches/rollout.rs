@@ -4,6 +4,7 @@
 //! `cargo bench -p pandaemon-planner --bench rollout`
 #![expect(clippy::unwrap_used, reason = "a bench fails as a test does")]
 #![expect(clippy::print_stdout, reason = "a bench is read")]
+#![expect(dead_code, reason = "what the other benches ask of a fleet")]
 
 #[path = "support/fleet.rs"]
 mod fleet;

@@ -48,7 +48,12 @@ pub struct Planner {
     /// The time of the last plan.
     pub(crate) clock: Timestamp,
     interner: Interner,
+    /// How many shared values may have lost their last user since the last look.
+    litter: usize,
 }
+
+/// Shared values are looked through when this many more than there are pods may be unused.
+const LITTER: usize = 4096;
 
 impl Planner {
     /// An empty index.
@@ -151,6 +156,15 @@ impl Planner {
         }
     }
 
+    /// Something that shares values is gone, or has others now.
+    fn litter(&mut self) {
+        self.litter += 1;
+        if self.litter > LITTER + self.pods.len() + self.roster.len() {
+            self.litter = 0;
+            self.interner.sweep();
+        }
+    }
+
     fn mark(&mut self, key: &SetKey) {
         if !self.dirty.contains(key) {
             self.dirty.insert(key.clone());
@@ -179,6 +193,7 @@ impl Planner {
             }
         }
         self.roster.put(number, view);
+        self.litter();
     }
 
     fn node_gone(&mut self, name: &Name) {
@@ -203,8 +218,8 @@ impl Planner {
                 places.contains(&number) || sets.values().any(kept)
             };
             self.roster.sweep(matters);
-            self.interner.sweep();
         }
+        self.litter();
     }
 
     // === DaemonSets ===

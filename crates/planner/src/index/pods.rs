@@ -156,6 +156,7 @@ impl Planner {
         self.detach(number);
         self.account(number, false);
         self.pods.remove(number);
+        self.litter();
     }
 
     /// Whether the watch has told of everything up to a version: a pod of that version which is not

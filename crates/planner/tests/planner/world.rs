@@ -148,6 +148,10 @@ impl World {
                 | "hostport" => {
                     template(&mut spec["template"], key, value);
                 }
+                "match" => {
+                    spec["selector"] = json!({"matchLabels": {"app": value}});
+                    spec["template"]["metadata"]["labels"]["app"] = json!(value);
+                }
                 "rolling" => spec["updateStrategy"] = json!({"type": "RollingUpdate"}),
                 "status" => set["status"]["numberReady"] = number(),
                 "change-cause" => {
