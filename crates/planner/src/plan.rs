@@ -164,7 +164,11 @@ impl Planner {
             return Vec::new();
         };
         let mut answer = assess(cell, &self.pods_of(cell), &set.facts(now));
-        if let Some(creating) = cell.creating.as_ref().filter(|creating| !creating.sent) {
+        if let Some(creating) = cell
+            .creating
+            .as_ref()
+            .filter(|creating| !creating.sent && now < creating.retry_at)
+        {
             answer.wake = crate::cell::earliest(answer.wake, Some(creating.retry_at));
         }
         let wake = answer.wake.filter(|at| now < *at);

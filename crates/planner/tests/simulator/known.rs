@@ -310,12 +310,8 @@ impl Known {
                     if self.create(set, uid, node, name, tags)? {
                         surged.insert(set.clone());
                     }
-                    *self
-                        .asks
-                        .entry((uid.clone(), node.clone()))
-                        .or_default()
-                        .entry(name.clone())
-                        .or_insert(Ask::Open) = Ask::Open;
+                    let asks = self.asks.entry((uid.clone(), node.clone())).or_default();
+                    asks.entry(name.clone()).or_insert(Ask::Open);
                     self.count(uid, 0)?;
                 }
                 Action::DeletePod {
