@@ -25,7 +25,7 @@ pub fn dry_run(
     only: Option<&str>,
 ) -> serde_json::Result<Report> {
     let survey = Survey::take(world)?;
-    let mut report = report(world, &survey, only);
+    let mut report = report(world, &survey, only, true);
     report.change = Some(change(world, &survey, live)?);
     Ok(report)
 }

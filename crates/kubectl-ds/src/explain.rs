@@ -20,10 +20,10 @@ use crate::{
 /// When the object is no DaemonSet.
 pub fn explain(world: &World, only: Option<&str>) -> serde_json::Result<Report> {
     let survey = Survey::take(world)?;
-    Ok(report(world, &survey, only))
+    Ok(report(world, &survey, only, false))
 }
 
-pub(crate) fn report(world: &World, survey: &Survey, only: Option<&str>) -> Report {
+pub(crate) fn report(world: &World, survey: &Survey, only: Option<&str>, planned: bool) -> Report {
     let view = &survey.view;
     let numbers: BTreeMap<Name, i64> = world
         .revisions_of(view)
@@ -37,6 +37,7 @@ pub(crate) fn report(world: &World, survey: &Survey, only: Option<&str>) -> Repo
         needs: &needs,
         failures: &failures,
         numbers: &numbers,
+        planned,
     };
     let mut nodes = judge_all(world, &bench, only);
     nodes.sort_by(|a, b| (attention(a), &a.name).cmp(&(attention(b), &b.name)));

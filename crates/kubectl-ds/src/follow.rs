@@ -66,6 +66,19 @@ pub(crate) async fn run(
     }
 }
 
+/// Follows a rollout, with a line for each change, until it is done; for no longer than `timeout`, unless
+/// that is zero.
+///
+/// # Errors
+/// With kubectl's words.
+pub async fn follow_rollout(
+    cluster: &Cluster,
+    name: &str,
+    timeout: Duration,
+) -> Result<(), Failed> {
+    run(cluster, name, Form::Lines, timeout).await
+}
+
 async fn follow(cluster: &Cluster, name: &str, form: Form) -> Result<(), Failed> {
     let mut canvas = Canvas::new(form);
     let mut first = true;
@@ -112,13 +125,9 @@ async fn watch_once(
         let wait = tokio::time::timeout(TICK, news.next()).await;
         let Ok(next) = wait else { continue };
         let mut batch = vec![next.unwrap_or(News::Again)];
-        let until = Instant::now() + REDRAW;
-        // Lines and objects tell of every change; a screen only of the last.
-        while matches!(canvas.form, Form::Screen { .. }) {
-            match tokio::time::timeout_at(until, news.next()).await {
-                Ok(Some(more)) => batch.push(more),
-                Ok(None) | Err(_) => break,
-            }
+        if matches!(canvas.form, Form::Screen { .. }) {
+            // Lines and objects tell of every change; a screen only of the last.
+            gather(&mut news, &mut batch).await;
         }
         for news in batch {
             match news {
@@ -145,6 +154,14 @@ async fn watch_once(
                 }
             }
         }
+    }
+}
+
+/// Takes in what else happens for a moment.
+async fn gather(news: &mut (impl Stream<Item = News> + Unpin), batch: &mut Vec<News>) {
+    let until = Instant::now() + REDRAW;
+    while let Ok(Some(more)) = tokio::time::timeout_at(until, news.next()).await {
+        batch.push(more);
     }
 }
 
@@ -261,7 +278,8 @@ fn line(report: &StatusReport) -> String {
     }
     let mut text = report.message.clone();
     if let Some(slow) = report.slowest.first() {
-        let why = slow.reasons.first().map(|reason| &*reason.message);
+        // What nodes have in common: the whole sentence changes with the time.
+        let why = slow.reasons.first().map(|reason| &*reason.gist);
         let why = why.unwrap_or("not ready");
         text += &format!(" (slowest: {}: {why})", slow.node);
     }

@@ -45,15 +45,15 @@ impl Cluster {
         self.get(&format!("{}/{name}", sets_path(namespace))).await
     }
 
-    /// Reads what surrounds a DaemonSet; the nodes, or one of them.
+    /// Reads what surrounds a DaemonSet; `node` must exist.
     pub(crate) async fn world(&self, set: Value, node: Option<&str>) -> Result<World, Failed> {
-        let nodes = match node {
-            Some(name) => {
-                let found = self.get(&format!("/api/v1/nodes/{name}")).await?;
-                vec![found.ok_or_else(|| Failed::not_found("nodes", name))?]
-            }
-            None => self.list::<Node>("/api/v1/nodes", "", "").await?.0,
-        };
+        // All nodes, as the budget of an update depends on them.
+        let nodes = self.list::<Node>("/api/v1/nodes", "", "").await?.0;
+        if let Some(name) = node
+            && !nodes.iter().any(|node| *node.view.name == *name)
+        {
+            return Err(Failed::not_found("nodes", name));
+        }
         let (mut world, _) = self.daemons(set).await?;
         world.nodes = nodes;
         world.events = self.events(&world.set).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pandaemon_placement::{DaemonFit, PodNeeds, daemon_fit};
 use pandaemon_planner::{Hold, Stance, Why};
-use pandaemon_types::{Name, Phase, PodView};
+use pandaemon_types::{Name, Phase, PodView, Timestamp};
 
 use crate::{
     ailment::{Health, ago, diagnose, plural, restarts},
@@ -27,6 +27,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) failures: &'a Failures,
     /// Numbers of revisions by hash.
     pub(crate) numbers: &'a BTreeMap<Name, i64>,
+    /// Whether this is a dry run.
+    pub(crate) planned: bool,
 }
 
 /// A verdict in the making.
@@ -134,8 +136,7 @@ impl Bench<'_> {
 
     fn is_available(&self, pod: &PodView) -> bool {
         let wait = self.survey.view.min_ready_seconds;
-        let long_enough =
-            |since: pandaemon_types::Timestamp| since.plus_seconds(wait) < self.world.now;
+        let long_enough = |since: Timestamp| since.plus_seconds(wait) < self.world.now;
         pod.ready && !pod.deleting && (wait == 0 || pod.ready_since.is_some_and(long_enough))
     }
 
@@ -173,6 +174,9 @@ impl Bench<'_> {
             reason.message += "; a new one comes after it";
             return Draft::new(Verdict::WillRun, vec![reason]);
         }
+        if let Some(draft) = self.idle() {
+            return draft;
+        }
         let mut draft = Draft::new(Verdict::CannotRunYet, self.shortages(node, None));
         draft.asks_neighbours = true;
         if let Some(failed) = &self.failures.create {
@@ -181,11 +185,28 @@ impl Bench<'_> {
             draft.reasons.push(Reason::new(Kind::FailedCreate, text));
         }
         if draft.reasons.is_empty() {
-            let text = "the controller has not created it yet";
+            let text = if self.planned {
+                "a pod would be created"
+            } else {
+                "the controller has not created it yet"
+            };
             draft.reasons.push(Reason::new(Kind::NotCreated, text));
             draft.verdict = Verdict::WillRun;
         }
         draft
+    }
+
+    /// Why the controller makes no pods at all.
+    fn idle(&self) -> Option<Draft> {
+        if self.survey.view.deleting {
+            let reason = Reason::new(Kind::Deleting, "the DaemonSet is being deleted");
+            return Some(Draft::new(Verdict::MustNotRun, vec![reason]));
+        }
+        self.survey.view.selects_all().then(|| {
+            let text = "the selector selects all pods, so the controller does nothing";
+            let reason = Reason::new(Kind::NotCreated, text);
+            Draft::new(Verdict::CannotRunYet, vec![reason])
+        })
     }
 
     fn present(&self, node: &Node, pod: &Daemon, pods: &[&Daemon]) -> Draft {
@@ -211,12 +232,19 @@ impl Bench<'_> {
     // === sentences ===
 
     fn terminating(&self, pod: &Daemon) -> Reason {
-        let since = pod
-            .deleted_at()
-            .map(|at| format!(", due for {}", ago(at, self.world.now)))
-            .unwrap_or_default();
+        let since = pod.deleted_at().map(|at| self.due(at)).unwrap_or_default();
         let text = format!("pod {} is being deleted{since}", pod.view.name);
         Reason::new(Kind::Terminating, text).with_gist("its pod is being deleted")
+    }
+
+    /// When a deletion is due: its time stamp is that of the end of the grace period.
+    fn due(&self, at: Timestamp) -> String {
+        let now = self.world.now;
+        if now < at {
+            format!(" (at most {} more)", ago(now, at))
+        } else {
+            format!(" (due {} ago)", ago(at, now))
+        }
     }
 
     /// What a pod lacks on the node, besides the pod itself.
@@ -293,7 +321,7 @@ impl Bench<'_> {
                 let limit = rollout.limit_surge;
                 (
                     Kind::Surge,
-                    waits("surge", &rollout.surging, limit, "run two pods"),
+                    waits("surge", &rollout.surging, limit, "with two pods"),
                 )
             }
             Some(Stance::Holds(Hold::Replacement)) => {
@@ -312,7 +340,7 @@ impl Bench<'_> {
                 let limit = rollout.limit_down;
                 (
                     Kind::Budget,
-                    waits("update budget", &rollout.down, limit, "be unavailable"),
+                    waits("update budget", &rollout.down, limit, "unavailable"),
                 )
             }
         };
@@ -356,13 +384,11 @@ const fn verdict(health: Health) -> Verdict {
     }
 }
 
-fn waits(what: &str, using: &[Name], limit: usize, may: &str) -> String {
-    if using.len() < limit {
-        return format!(
-            "waits for its turn: {} of {limit} that may {may}",
-            using.len()
-        );
+fn waits(what: &str, using: &[Name], limit: usize, state: &str) -> String {
+    let count = using.len();
+    if count < limit {
+        return format!("waits for its turn: {count} {state}, {limit} allowed");
     }
     let names = listed(using, NAMED);
-    format!("waits for the {what}: {limit} may {may}, used by {names}")
+    format!("waits for the {what}: {count} {state}, {limit} allowed ({names})")
 }

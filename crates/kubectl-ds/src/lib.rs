@@ -32,6 +32,7 @@ pub use command::{explain_applied, explain_live, run_explain, run_status};
 pub use dryrun::dry_run;
 pub use explain::explain;
 pub use failed::Failed;
+pub use follow::follow_rollout;
 pub use reason::{Kind, Reason};
 pub use render::{Look, render};
 pub use report::{Change, Newest, NodeReport, PodReport, Report, Summary, Verdict};

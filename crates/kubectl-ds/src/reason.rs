@@ -23,6 +23,8 @@ pub enum Kind {
     Port,
     /// The scheduler has not found a place, in its own words.
     Unschedulable,
+    /// The DaemonSet is being deleted.
+    Deleting,
     /// Nobody has made the pod yet.
     NotCreated,
     /// The pod could not be created, in the server's words.

@@ -309,7 +309,7 @@ fn bar(report: &StatusReport, colours: bool) -> String {
         let desired = report.desired.max(1);
         (count.min(desired) * BAR) / desired
     };
-    let (full, part) = if report.desired == 0 {
+    let (full, part) = if report.desired == 0 && report.done {
         (BAR, BAR)
     } else {
         let both = report.available.min(report.updated);

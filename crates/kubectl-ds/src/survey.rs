@@ -111,7 +111,12 @@ fn feed(planner: &mut Planner, world: &World, view: &DaemonSetView) {
         };
         planner.observe(Event::Revision(Box::new(revision)), now);
     }
-    planner.observe(Event::Set(Box::new(view.clone())), now);
+    // One that is being deleted is planned no more, and its revisions would not be known.
+    let set = DaemonSetView {
+        deleting: false,
+        ..view.clone()
+    };
+    planner.observe(Event::Set(Box::new(set)), now);
     for node in &world.nodes {
         planner.observe(Event::Node(node.view.clone()), now);
     }

@@ -1,0 +1,289 @@
+//! Against a live cluster: a server and controllers in this process, and a kubelet that this test plays.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use pandaemon_controllers::{
+    Options,
+    api::{Patch, Rest},
+};
+use pandaemon_kubectl_ds::{
+    Cluster, Report, Verdict, explain_applied, explain_live, follow_rollout, manifest,
+};
+use pandaemon_runtime::{Shutdown, metrics::Metrics};
+use pandaemon_server::{Config, Running, start};
+use serde_json::{Value, json};
+
+const SETS: &str = "/apis/apps/v1/namespaces/default/daemonsets";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+const AGENT: &str = "
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec:
+      nodeSelector: {disk: ssd}
+      containers:
+      - name: c
+        image: v1
+        resources: {requests: {cpu: 500m}}
+";
+
+struct Plane {
+    api: Rest,
+    cluster: Cluster,
+    shutdown: Shutdown,
+    _running: Running,
+    _data: tempfile::TempDir,
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        self.shutdown.trigger();
+    }
+}
+
+impl Plane {
+    async fn start(controllers: &str) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().join("store");
+        let store = pandaemon_store::Embedded::open(path, Default::default()).unwrap();
+        let shutdown = Shutdown::default();
+        let config = Config {
+            data_dir: data.path().to_owned(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            extra_sans: Vec::new(),
+            store: Arc::new(store),
+            metrics: Metrics::default(),
+        };
+        let running = start(config, &shutdown).await.unwrap();
+        let options = Options {
+            controllers: controllers.parse().unwrap(),
+            ca_pem: "PEM".to_owned(),
+            ..Options::default()
+        };
+        let loops = pandaemon_controllers::run(running.client(), options, shutdown.clone());
+        pandaemon_runtime::spawn("controllers", loops);
+        let plane = Self {
+            api: Rest::new(running.client()),
+            cluster: Cluster::new(running.client(), "default"),
+            shutdown,
+            _running: running,
+            _data: data,
+        };
+        let account = "/api/v1/namespaces/default/serviceaccounts/default";
+        plane.until(account, Value::is_object).await;
+        plane
+    }
+
+    async fn until(&self, path: &str, good: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..400 {
+            let found: Option<Value> = self.api.get(path).await.unwrap();
+            if let Some(found) = found.filter(|found| good(found)) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{path} did not become what it should")
+    }
+
+    async fn create(&self, path: &str, object: Value) {
+        let _made: Value = self.api.create(path, &object).await.unwrap();
+    }
+
+    async fn node(&self, name: &str, disk: &str) {
+        let metadata = json!({"name": name, "labels": {"disk": disk}});
+        self.create(
+            "/api/v1/nodes",
+            json!({"apiVersion": "v1", "kind": "Node", "metadata": metadata}),
+        )
+        .await;
+        let allocatable = json!({"cpu": "1", "pods": "10"});
+        let ready = json!([{"type": "Ready", "status": "True"}]);
+        let status = json!({"status": {"allocatable": allocatable, "conditions": ready}});
+        let path = format!("/api/v1/nodes/{name}/status");
+        self.api
+            .patch(&path, Patch::Strategic, &status)
+            .await
+            .unwrap();
+        self.untaint(name).await;
+    }
+
+    /// Nobody else takes the first taint of a node away here.
+    async fn untaint(&self, name: &str) {
+        let none = json!({"spec": {"taints": null}});
+        let path = format!("/api/v1/nodes/{name}");
+        self.api.patch(&path, Patch::Merge, &none).await.unwrap();
+    }
+
+    /// Marks all pods with a node ready, and ends those that are to go.
+    async fn kubelet(&self) {
+        let pods: Option<Value> = self.api.get(PODS).await.unwrap();
+        for pod in pods.unwrap()["items"].as_array().unwrap() {
+            let name = pod["metadata"]["name"].as_str().unwrap();
+            let path = format!("{PODS}/{name}");
+            if pod["metadata"]["deletionTimestamp"].is_string() {
+                let at_once = json!({"gracePeriodSeconds": 0});
+                drop(self.api.delete(&path, &at_once).await);
+            } else if pod["status"]["phase"] == "Pending" && pod["spec"]["nodeName"].is_string() {
+                let ready = json!([{"type": "Ready", "status": "True",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+                let status = json!({"status": {"phase": "Running", "conditions": ready}});
+                let path = format!("{path}/status");
+                drop(self.api.patch(&path, Patch::Strategic, &status).await);
+            }
+        }
+    }
+
+    async fn explain(&self) -> Report {
+        explain_live(&self.cluster, "agent", None).await.unwrap()
+    }
+
+    async fn bind(&self, node: &str) {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("heavy-{node}")},
+            "spec": {"nodeName": node, "containers": [{"name": "c", "image": "x",
+                "resources": {"requests": {"cpu": "800m"}}}]},
+        });
+        self.create(PODS, pod).await;
+    }
+}
+
+fn told(report: &Report) -> Vec<(String, Verdict, String)> {
+    let node = |node: &pandaemon_kubectl_ds::NodeReport| {
+        let all = node.reasons.iter().chain(&node.remarks);
+        let why: Vec<&str> = all.map(|reason| &*reason.message).collect();
+        (node.name.to_string(), node.verdict, why.join("; "))
+    };
+    report.nodes.iter().map(node).collect()
+}
+
+fn agent(image: &str) -> Value {
+    let text = AGENT.replace("image: v1", &format!("image: {image}"));
+    manifest::read("agent.yaml", &text, "default")
+        .unwrap()
+        .remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_runs_the_controller_and_the_verdict_is_right() {
+    let plane = Plane::start("serviceaccount").await;
+    for (name, disk) in [("a", "ssd"), ("b", "hdd"), ("c", "ssd")] {
+        plane.node(name, disk).await;
+    }
+    plane.bind("c").await;
+    let missing = explain_live(&plane.cluster, "agent", None)
+        .await
+        .unwrap_err();
+    let text = "Error from server (NotFound): daemonsets.apps \"agent\" not found";
+    assert_eq!(missing.to_string(), text);
+
+    let dry = explain_applied(&plane.cluster, &agent("v1"), None)
+        .await
+        .unwrap();
+    let expected = [
+        (
+            "c",
+            Verdict::CannotRunYet,
+            "cpu is short by 300m: requests 500m, 200m free; held by default/heavy-c 800m",
+        ),
+        ("a", Verdict::WillRun, "a pod would be created"),
+        (
+            "b",
+            Verdict::MustNotRun,
+            "node selector wants disk=ssd, node has disk=hdd",
+        ),
+    ];
+    let mut expected =
+        expected.map(|(node, verdict, why)| (node.to_owned(), verdict, why.to_owned()));
+    assert_eq!(told(&dry), expected);
+    let change = dry.change.unwrap();
+    assert!(!change.exists && change.gained.len() == 2, "{change:?}");
+
+    plane.create(SETS, agent("v1")).await;
+    let live = plane.explain().await;
+    expected[1].2 = "the controller has not created it yet".to_owned();
+    assert_eq!(told(&live), expected);
+    assert!(
+        live.notes
+            .iter()
+            .any(|note| note.contains("is one running?")),
+        "{:?}",
+        live.notes
+    );
+    let one = explain_live(&plane.cluster, "agent", Some("c"))
+        .await
+        .unwrap();
+    assert_eq!(told(&one), expected.get(..1).unwrap());
+    let missing = explain_live(&plane.cluster, "agent", Some("x"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        missing.to_string(),
+        "Error from server (NotFound): nodes \"x\" not found"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollout_is_explained_and_followed() {
+    let plane = Plane::start("serviceaccount,daemonset,binder").await;
+    for name in ["a", "b"] {
+        plane.node(name, "ssd").await;
+    }
+    plane.create(SETS, agent("v1")).await;
+    let path = format!("{SETS}/agent");
+    let available = |count: i64| {
+        move |set: &Value| {
+            let status = &set["status"];
+            status["numberAvailable"] == count && status["updatedNumberScheduled"] == 2
+        }
+    };
+    for _ in 0..100 {
+        plane.kubelet().await;
+        let set: Option<Value> = plane.api.get(&path).await.unwrap();
+        if set.is_some_and(|set| available(2)(&set)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    plane.until(&path, available(2)).await;
+    assert!(plane.explain().await.is_settled());
+
+    let dry = explain_applied(&plane.cluster, &agent("v2"), None)
+        .await
+        .unwrap();
+    let change = dry.change.unwrap();
+    assert!(change.template_changed && change.at_once == 1, "{change:?}");
+    assert_eq!(change.order.len(), 2);
+    assert_eq!(
+        change.fields,
+        ["spec.template.spec.containers[0].image: \"v1\" -> \"v2\""]
+    );
+
+    let image =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "v2"}]}}}});
+    plane
+        .api
+        .patch(&path, Patch::Strategic, &image)
+        .await
+        .unwrap();
+    let done = follow_rollout(&plane.cluster, "agent", Duration::from_secs(60));
+    let mut done = Box::pin(done);
+    loop {
+        tokio::select! {
+            result = &mut done => { result.unwrap(); break; }
+            () = tokio::time::sleep(Duration::from_millis(50)) => plane.kubelet().await,
+        }
+    }
+    let report = plane.explain().await;
+    assert!(report.is_settled(), "{:?}", told(&report));
+    assert_eq!(report.newest.revision, Some(2));
+}
