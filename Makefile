@@ -7,11 +7,12 @@ SHELL := /bin/bash
 
 CARGO ?= cargo
 RELEASE := target/release/pandaemon
+PREFIX ?= /usr/local
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What nodes need to run containers, what images are made from, and the client.
 PACKAGES := containerd runc containernetworking-plugins iptables iproute2 util-linux mount procps curl gcc libc6-dev dpkg
 
-.PHONY: help demo up test bench soak lint clean deps kubectl images nextest release
+.PHONY: help demo up install test bench soak lint clean deps kubectl images nextest release
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -30,6 +31,10 @@ demo: release ## the main job in one command, with real containers on three node
 up: release images ## leave a cluster of three nodes running (Ctrl-C ends it)
 	$(SUDO) $(RELEASE) up --nodes $(or $(NODES),3) --data-dir $(or $(DATA_DIR),$(CURDIR)/target/up) \
 	  --write-kubeconfig $(CURDIR)/target/kubeconfig --images $(CURDIR)/target/images
+
+install: release ## the binary, and kubectl's plugin `kubectl ds`, into PREFIX/bin (/usr/local)
+	$(SUDO) install -D $(RELEASE) $(DESTDIR)$(PREFIX)/bin/pandaemon
+	$(SUDO) ln -sf pandaemon $(DESTDIR)$(PREFIX)/bin/kubectl-ds
 
 images: deps
 	$(CARGO) build --release --locked --package xtask
