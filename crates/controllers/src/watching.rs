@@ -145,7 +145,6 @@ impl Source {
             field_selector: self.fields.clone(),
             timeout: Some(WATCH_SECONDS),
             bookmarks: true,
-            ..WatchParams::default()
         };
         let collection = Collection::new(self.path.clone());
         let version = version.unwrap_or_default();
