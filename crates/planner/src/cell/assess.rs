@@ -2,7 +2,7 @@
 
 use pandaemon_types::{Phase, Timestamp};
 
-use super::{Assessment, Cell, Class, Doom, Facts, Mode, Placement, PodState};
+use super::{Assessment, Cell, Class, Doom, Doomed, Facts, Mode, Placement, PodState};
 use crate::index::PodId;
 
 /// A pod and its number.
@@ -41,6 +41,16 @@ pub(crate) fn assess(cell: &Cell, pods: &[Pod<'_>], facts: &Facts<'_>) -> Assess
         if matches!(out.class, Class::SurgeNow | Class::SurgeCandidate) {
             out.class = Class::Surging;
         }
+        // One whose deletion has failed still runs beside the other.
+        let lingers = |pod: &PodState| pod.doomed != Doomed::Sent && facts.is_available(pod);
+        if out.class == Class::None
+            && !active.is_empty()
+            && present
+                .iter()
+                .any(|(_, pod)| pod.unsettled() && lingers(pod))
+        {
+            out.class = Class::Surging;
+        }
     }
     spare_strangers(&active, &mut out);
     for (_, pod) in &present {
@@ -65,7 +75,10 @@ fn spare_strangers(active: &[Pod<'_>], out: &mut Assessment) {
         out.class
         && strange(id)
     {
-        out.class = Class::None;
+        out.class = match out.class {
+            Class::Retire(_) => Class::Surging,
+            _ => Class::None,
+        };
     }
 }
 

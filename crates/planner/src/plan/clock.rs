@@ -39,9 +39,12 @@ fn rewind(set: &mut Set, back: i64) {
         *at = at.plus_millis(-back);
     }
     set.wake = None;
-    set.timers.clear();
+    let timers = std::mem::take(&mut set.timers).into_iter();
+    set.timers = timers
+        .map(|(at, node)| (at.plus_millis(-back), node))
+        .collect();
     for cell in set.cells.values_mut() {
-        cell.wake = None;
+        cell.wake = cell.wake.map(|at| at.plus_millis(-back));
         if let Some(creating) = &mut cell.creating {
             creating.retry_at = creating.retry_at.plus_millis(-back);
         }
