@@ -130,13 +130,12 @@ impl<T: Object> Follower<'_, T> {
                 Err(error) => break Err(error),
             };
             match self.take(&lines, &mut skipped) {
-                Ok(Some(changes)) if changes.is_empty() => (),
-                Ok(Some(changes)) => {
-                    if self.out.send(changes).await.is_err() {
+                Ok((changes, over)) => {
+                    let read = changes.is_empty() || self.out.send(changes).await.is_ok();
+                    if over || !read {
                         break Ok(false);
                     }
                 }
-                Ok(None) => break Ok(false),
                 Err(error) => break Err(error),
             }
         };
@@ -144,8 +143,8 @@ impl<T: Object> Follower<'_, T> {
         ended
     }
 
-    /// The changes that some lines tell of; none if the watch must be given up.
-    fn take(&mut self, lines: &Bytes, skipped: &mut Bytes) -> kube::Result<Option<Vec<Change<T>>>> {
+    /// The changes that some lines tell of, and whether the watch must be given up after them.
+    fn take(&mut self, lines: &Bytes, skipped: &mut Bytes) -> kube::Result<(Vec<Change<T>>, bool)> {
         let mut changes = Vec::new();
         for line in lines
             .split(|byte| *byte == b'\n')
@@ -166,7 +165,7 @@ impl<T: Object> Follower<'_, T> {
                 }
                 Event::Error(status) => {
                     tracing::debug!(code = status.code, message = status.message, "watch ended");
-                    return Ok(None);
+                    return Ok((changes, true));
                 }
             };
             let (Change::Put(object) | Change::Gone(object)) = &change else {
@@ -176,7 +175,7 @@ impl<T: Object> Follower<'_, T> {
             self.version.push_str(object.version());
             changes.push(change);
         }
-        Ok(Some(changes))
+        Ok((changes, false))
     }
 
     /// The last line that was not parsed says from where to resume.
@@ -313,7 +312,105 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use http::{Request, Response};
+    use parking_lot::Mutex;
+
     use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Thing {
+        metadata: Meta,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Meta {
+        name: String,
+        resource_version: String,
+    }
+
+    impl Object for Thing {
+        fn version(&self) -> &str {
+            &self.metadata.resource_version
+        }
+
+        fn concerns(line: &[u8]) -> bool {
+            !contains(line, b"boring")
+        }
+    }
+
+    fn line(kind: &str, name: &str, version: u32) -> String {
+        let metadata = format!(r#"{{"name":"{name}","resourceVersion":"{version}"}}"#);
+        format!("{{\"type\":\"{kind}\",\"object\":{{\"metadata\":{metadata}}}}}\n")
+    }
+
+    /// A server that gives these answers in turn, and notes what it was asked.
+    fn server(answers: Vec<(u16, String)>) -> (Client, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (noted, answers) = (Arc::clone(&asked), Mutex::new(answers.into_iter()));
+        let service = tower::service_fn(move |request: Request<client::Body>| {
+            let query = request.uri().query().unwrap_or_default();
+            let version = query.rsplit_once("resourceVersion=");
+            let word = version.map_or("list".to_owned(), |(_, version)| format!("watch {version}"));
+            noted.lock().push(word);
+            let answer = answers.lock().next();
+            async move {
+                let Some((code, text)) = answer else {
+                    return std::future::pending().await;
+                };
+                let response = Response::builder().status(code);
+                let body = http_body_util::Full::from(text);
+                Ok::<_, std::convert::Infallible>(response.body(body).unwrap())
+            }
+        });
+        (Client::new(service, "default"), asked)
+    }
+
+    #[tokio::test]
+    async fn a_watch_is_resumed_where_it_ended_and_listed_again_when_it_must() {
+        let list = |version: u32, name: &str| {
+            let item = format!(r#"{{"metadata":{{"name":"{name}","resourceVersion":"1"}}}}"#);
+            format!(r#"{{"metadata":{{"resourceVersion":"{version}"}},"items":[{item}]}}"#)
+        };
+        let gone =
+            r#"{"type":"ERROR","object":{"code":410,"message":"too old","reason":"Expired"}}"#;
+        let answers = vec![
+            (200, list(5, "a")),
+            (200, line("ADDED", "b", 6) + &line("MODIFIED", "boring", 7)),
+            (503, "not now".to_owned()),
+            (200, line("BOOKMARK", "", 9)),
+            (200, line("DELETED", "b", 11) + gone + "\n"),
+            (200, list(20, "c")),
+        ];
+        let (client, asked) = server(answers);
+        let (send, mut changes) = mpsc::channel::<Vec<Change<Thing>>>(QUEUE);
+        let source = Source {
+            path: "/things?".to_owned(),
+            from_now: false,
+        };
+        let reading = async {
+            let mut seen = Vec::new();
+            while seen.len() < 4 {
+                let batch = changes.recv().await.unwrap();
+                seen.extend(batch.into_iter().map(|change| match change {
+                    Change::All(all) => format!("all {}", all[0].metadata.name),
+                    Change::Put(thing) => format!("put {}", thing.metadata.name),
+                    Change::Gone(thing) => format!("gone {}", thing.metadata.name),
+                }));
+            }
+            seen
+        };
+        let seen = tokio::select! {
+            () = follow(client, source, send) => Vec::new(),
+            seen = reading => seen,
+        };
+        assert_eq!(seen, ["all a", "put b", "gone b", "all c"]);
+        let asked = asked.lock().clone();
+        let expected = ["list", "watch 5", "watch 7", "watch 7", "watch 9", "list"];
+        assert_eq!(asked[..6], expected);
+    }
 
     #[test]
     fn bodies_are_cut_into_lines() {
