@@ -62,6 +62,7 @@ bench: release ## measured numbers: memory, rollout time, store, planner, patche
 
 soak: deps nextest ## what needs longer than a test run may take
 	PROPTEST_CASES=20000 $(CARGO) nextest run --release --locked --workspace --profile soak -E 'not package(pandaemon-e2e)'
+	$(CARGO) test --release --locked --package pandaemon-planner --test simulator -- --seeds 20000
 
 clean: ## end what this checkout started and remove what it built
 	scripts/sweep target/up

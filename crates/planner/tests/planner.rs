@@ -13,6 +13,8 @@ mod cluster;
 mod limits;
 #[path = "planner/properties.rs"]
 mod properties;
+#[path = "planner/simulated.rs"]
+mod simulated;
 #[path = "planner/takeover.rs"]
 mod takeover;
 #[path = "planner/world.rs"]

@@ -1,0 +1,66 @@
+//! What the simulator found and text cases cannot tell.
+
+use pandaemon_planner::{Action, Failure, FailureKind, Options, Plan};
+use serde_json::json;
+
+use crate::cluster::Cluster;
+
+fn names(plan: &Plan) -> Vec<String> {
+    let names = plan.actions.iter().filter_map(|action| match action {
+        Action::CreatePod { name, .. } => Some(name.to_string()),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// Carries out a plan, but for creations of pods, which end as `kind` says.
+fn perform(cluster: &mut Cluster, plan: &Plan, kind: FailureKind) {
+    for action in &plan.actions {
+        let result = match action {
+            Action::CreatePod { .. } => Err(Failure {
+                kind,
+                message: "no".to_owned(),
+                retry_after: 0,
+            }),
+            other => cluster.carry_out(other),
+        };
+        cluster.report(action, result);
+    }
+}
+
+#[test]
+fn a_refusal_after_an_unanswered_request_does_not_say_that_there_is_no_pod() {
+    let mut cluster = Cluster::new(Options::default());
+    cluster.put_set(json!({
+        "metadata": {"name": "agent", "namespace": "ns", "uid": "set-agent", "generation": 1},
+        "spec": {"selector": {"matchLabels": {"app": "agent"}},
+            "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": []}}},
+    }));
+    cluster.put_node(json!({"metadata": {"name": "a", "uid": "a"}}));
+    let mut asked = Vec::new();
+    for kind in [
+        FailureKind::Refused,
+        FailureKind::Unclear,
+        FailureKind::Refused,
+        FailureKind::Unclear,
+        FailureKind::NotFound,
+        FailureKind::Refused,
+    ] {
+        for _ in 0..5 {
+            cluster.now = cluster.now.plus_seconds(100);
+            let plan = cluster.plan();
+            perform(&mut cluster, &plan, kind);
+            let names = names(&plan);
+            if !names.is_empty() {
+                asked.extend(names);
+                break;
+            }
+        }
+    }
+    // Refused at once: another name. Unanswered, then refused, then unanswered: the same name, until it
+    // is known to be another's.
+    assert_eq!(asked.len(), 6, "{asked:?}");
+    assert_ne!(asked[0], asked[1]);
+    assert_eq!([&asked[2], &asked[3], &asked[4]], [&asked[1]; 3]);
+    assert_ne!(asked[4], asked[5]);
+}
