@@ -441,7 +441,7 @@ impl Api {
                 view.owner = Some(Owner {
                     uid: owner,
                     is_daemonset: true,
-                })
+                });
             }
             Purpose::Release if foreign => {}
             Purpose::Release => view.owner = None,

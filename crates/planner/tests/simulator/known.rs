@@ -473,7 +473,7 @@ impl Known {
                 .iter()
                 .any(|other| is_updated(set, &other.view, tags) == updated),
             Why::Duplicate => !others.is_empty(),
-            Why::OutdatedDown => !updated && !(pod.view.ready && set.view.min_ready_seconds == 0),
+            Why::OutdatedDown => !updated && (!pod.view.ready || set.view.min_ready_seconds > 0),
             Why::Outdated { .. } => !updated && is_rolling(&set.view),
             Why::Replaced => {
                 let new = others

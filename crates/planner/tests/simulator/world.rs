@@ -308,17 +308,17 @@ impl World {
             None if !stage.binding => {
                 stage.binding = true;
                 let wait = self.nodes.latency(100, 2_000);
-                self.later(wait, Due::Bind(uid.clone()));
+                self.later(wait, Due::Bind(uid));
             }
             Some(_) if view.deleting && !stage.ending => {
                 stage.ending = true;
                 let wait = self.nodes.latency(1_000, 30_000);
-                self.later(wait, Due::End(uid.clone()));
+                self.later(wait, Due::End(uid));
             }
             Some(_) if !stage.starting => {
                 stage.starting = true;
                 let wait = self.nodes.latency(300, 20_000);
-                self.later(wait, Due::Run(uid.clone()));
+                self.later(wait, Due::Run(uid));
             }
             _ => {}
         }
