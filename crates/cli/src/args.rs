@@ -54,12 +54,10 @@ pub(crate) enum Command {
     Status(pandaemon_kubectl_ds::StatusArgs),
 }
 
+/// Where a control plane keeps and leaves things.
 #[derive(Debug, Args)]
-pub(crate) struct UpArgs {
-    /// How many nodes
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub(crate) nodes: usize,
-    /// Where objects, images and logs are kept; they are there again after the next `up`
+pub(crate) struct PlaceArgs {
+    /// Where objects, certificates, images and logs are kept; they are there again after the next start
     #[arg(
         long,
         env = "PANDAEMON_DATA_DIR",
@@ -67,6 +65,18 @@ pub(crate) struct UpArgs {
         value_name = "DIR"
     )]
     pub(crate) data_dir: PathBuf,
+    /// The kubeconfig to write for kubectl; it appears when the API is ready
+    #[arg(long, default_value = "/etc/pandaemon/kubeconfig", value_name = "FILE")]
+    pub(crate) write_kubeconfig: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// How many nodes
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) nodes: usize,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
     /// Where the Kubernetes API answers
     #[arg(
         long,
@@ -75,9 +85,6 @@ pub(crate) struct UpArgs {
         value_name = "ADDR:PORT"
     )]
     pub(crate) listen: SocketAddr,
-    /// The kubeconfig to write for kubectl; it appears when the API is ready
-    #[arg(long, default_value = "/etc/pandaemon/kubeconfig", value_name = "FILE")]
-    pub(crate) write_kubeconfig: PathBuf,
     /// Image archives (OCI or docker) that each node imports at start
     #[arg(long, env = "PANDAEMON_IMAGES", value_name = "DIR")]
     pub(crate) images: Option<PathBuf>,
@@ -85,14 +92,8 @@ pub(crate) struct UpArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// Where objects and certificates are kept
-    #[arg(
-        long,
-        env = "PANDAEMON_DATA_DIR",
-        default_value = "/var/lib/pandaemon",
-        value_name = "DIR"
-    )]
-    pub(crate) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
     /// Where the Kubernetes API answers
     #[arg(
         long,
@@ -101,9 +102,6 @@ pub(crate) struct ServerArgs {
         value_name = "ADDR:PORT"
     )]
     pub(crate) listen: SocketAddr,
-    /// The kubeconfig to write for kubectl; it appears when the API is ready
-    #[arg(long, default_value = "/etc/pandaemon/kubeconfig", value_name = "FILE")]
-    pub(crate) write_kubeconfig: PathBuf,
     /// Further names or addresses that clients use for this server (for its certificate)
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) tls_san: Vec<String>,

@@ -12,12 +12,15 @@ use crate::{
 /// Runs the control plane until it is stopped.
 pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     let controllers: Selection = args.controllers.parse()?;
-    let step = Step::begin(format!("Open the store in {}", args.data_dir.display()));
-    let store = open_store(&args.data_dir)?;
+    let step = Step::begin(format!(
+        "Open the store in {}",
+        args.place.data_dir.display()
+    ));
+    let store = open_store(&args.place.data_dir)?;
     step.done();
     let step = Step::begin("Start the control plane");
     let config = PlaneConfig {
-        data_dir: args.data_dir.clone(),
+        data_dir: args.place.data_dir.clone(),
         listen: args.listen,
         names: args.tls_san,
         controllers,
@@ -25,15 +28,15 @@ pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<
     let plane = Plane::start(config, store).await?;
     step.done();
     let url = local_url(plane.api.address());
-    write_kubeconfig(&args.write_kubeconfig, &plane.api.kubeconfig(&url))?;
+    write_kubeconfig(&args.place.write_kubeconfig, &plane.api.kubeconfig(&url))?;
     say(&format!("  ok  The Kubernetes API answers at {url}"));
     say(&format!(
         "      Nodes join with the token in {}",
-        args.data_dir.join("token").display()
+        args.place.data_dir.join("token").display()
     ));
     answer(&format!(
         "export KUBECONFIG={}",
-        args.write_kubeconfig.display()
+        args.place.write_kubeconfig.display()
     ));
     shutdown.triggered().await;
     let step = Step::begin("Stop");

@@ -8,8 +8,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use k8s_openapi::api::core::v1::Node;
-use kube::api::{Api, ListParams};
 use pandaemon_controllers::Selection;
 use pandaemon_fleet::{
     Fleet, FleetConfig,
@@ -28,19 +26,19 @@ use crate::{
 /// Runs everything until it is stopped, then removes what it made.
 pub(crate) async fn run(mut args: UpArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     pandaemon_fleet::machine::check()?;
-    fs::create_dir_all(&args.data_dir)
-        .with_context(|| format!("make the data directory {}", args.data_dir.display()))?;
-    args.data_dir = args.data_dir.canonicalize()?;
-    let _stale = fs::remove_file(&args.write_kubeconfig);
+    fs::create_dir_all(&args.place.data_dir)
+        .with_context(|| format!("make the data directory {}", args.place.data_dir.display()))?;
+    args.place.data_dir = args.place.data_dir.canonicalize()?;
+    let _stale = fs::remove_file(&args.place.write_kubeconfig);
 
     // The store's lock comes first: it keeps a second `up` away from the nodes of this one.
-    let store = open_store(&args.data_dir)?;
-    let pid_file = args.data_dir.join("up.pid");
+    let store = open_store(&args.place.data_dir)?;
+    let pid_file = args.place.data_dir.join("up.pid");
     fs::write(&pid_file, std::process::id().to_string())?;
 
     let step = Step::begin(format!("Make {}", count(args.nodes)));
     let config = FleetConfig {
-        data_dir: args.data_dir.clone(),
+        data_dir: args.place.data_dir.clone(),
         nodes: args.nodes,
     };
     let mut fleet = Fleet::make(&config).await?;
@@ -49,7 +47,7 @@ pub(crate) async fn run(mut args: UpArgs, shutdown: Shutdown) -> anyhow::Result<
     let step = Step::begin("Stop the nodes and remove what was made");
     let left = fleet.remove().await;
     step.done();
-    for file in [&pid_file, &args.write_kubeconfig] {
+    for file in [&pid_file, &args.place.write_kubeconfig] {
         let _absent = fs::remove_file(file);
     }
     result?;
@@ -74,7 +72,7 @@ async fn with_nodes(
 ) -> anyhow::Result<()> {
     let step = Step::begin("Start the control plane");
     let config = PlaneConfig {
-        data_dir: args.data_dir.clone(),
+        data_dir: args.place.data_dir.clone(),
         listen: args.listen,
         names: vec![fleet.plan().gateway().to_string()],
         controllers: Selection::default(),
@@ -111,12 +109,12 @@ async fn serve(
     };
     fleet.start_agents(|node| commands.of(node));
     let url = local_url(plane.api.address());
-    write_kubeconfig(&args.write_kubeconfig, &plane.api.kubeconfig(&url))?;
+    write_kubeconfig(&args.place.write_kubeconfig, &plane.api.kubeconfig(&url))?;
     say(&format!("  ok  The Kubernetes API answers at {url}"));
     if wait_for_nodes(plane, fleet.nodes(), shutdown).await? {
         answer(&format!(
             "export KUBECONFIG={}",
-            args.write_kubeconfig.display()
+            args.place.write_kubeconfig.display()
         ));
         say("      then: kubectl get nodes     (Ctrl-C here ends the cluster)");
         shutdown.triggered().await;
@@ -178,16 +176,15 @@ async fn wait_for_nodes(
     shutdown: &Shutdown,
 ) -> anyhow::Result<bool> {
     let step = Step::begin("Wait for the nodes to be Ready");
-    let api: Api<Node> = Api::all(plane.api.client());
+    let client = plane.api.client();
     let wait = async {
         loop {
-            let known = api
-                .list(&ListParams::default())
+            let ready = pandaemon_controllers::ready_nodes(&client)
                 .await
                 .context("list nodes")?;
             let count = nodes
                 .iter()
-                .filter(|node| known.iter().any(|k| is_ready(k, &node.name)))
+                .filter(|node| ready.contains(&node.name))
                 .count();
             step.at(&format!("{count} of {}", nodes.len()));
             if count == nodes.len() {
@@ -203,15 +200,4 @@ async fn wait_for_nodes(
         }),
         None => Ok(false),
     }
-}
-
-fn is_ready(node: &Node, name: &str) -> bool {
-    let conditions = node
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
-    node.metadata.name.as_deref() == Some(name)
-        && conditions
-            .into_iter()
-            .any(|c| c.type_ == "Ready" && c.status == "True")
 }
