@@ -13,7 +13,7 @@ static COUNTED: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
 
 #[test]
 fn nodes_and_pods_are_light() {
-    let weight = weigh::weigh(20_000);
+    let weight = weigh::weigh(5_000);
     assert!(weight.node <= 600, "{} bytes a node", weight.node);
     assert!(weight.pod <= 400, "{} bytes a pod", weight.pod);
     let busy = weight.pod_in_update;
