@@ -212,7 +212,9 @@ fn resources_and_ports_are_counted() {
     load.add(&none);
     assert!(!load.has_room(&machine, &none));
     load.add(&one);
-    [&one, &none, &one].map(|claims| load.remove(claims));
+    for claims in [&one, &none, &one] {
+        load.remove(claims);
+    }
     assert!(load.is_empty());
 }
 
