@@ -4,14 +4,16 @@
 //! later, rate times latency is what is under way (Little's law): once the server is saturated, more requests at once
 //! buy latency and no rate. So the limiter looks at the rate of answers, window by window:
 //!
-//! - *climb*: double the limit while that brings at least a tenth more answers per second;
+//! - *climb*: double the limit while that brings at least a twentieth more answers per second;
 //! - *hold*, then *probe*: a quarter more, kept if it brings a twentieth; a fifth less, kept if it costs next to
 //!   nothing. What is not kept makes the next probe wait longer. So the limit comes to rest where the server's rate
 //!   stops growing, which is its ceiling without a queue.
 //! - *yield*: 429 and 5xx cut the limit at once (and `Retry-After` stops everything until then); so do answers that
 //!   take far longer than they used to, and a rate that collapses although the limit is the same.
 //!
-//! Windows in which there was not enough to do are no evidence and change nothing.
+//! Windows in which there was not enough to do are no evidence and change nothing. Where the rate varies by itself (a busy
+//! machine), the doubt is in favour of more: too low a limit costs rate, one that is too high only latency, which has
+//! bounds of its own.
 
 pub mod bucket;
 pub mod gate;
@@ -63,16 +65,19 @@ const WINDOW_POOR: usize = 8;
 /// The first and the longest wait between probes.
 const HOLD: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(16));
 /// What doubling must bring.
-const CLIMB_GAIN: f64 = 1.10;
+const CLIMB_GAIN: f64 = 1.05;
 /// A probe up, and what it must bring.
 const UP: (f64, f64) = (1.25, 1.05);
 /// A probe down, and what must be left.
-const DOWN: (f64, f64) = (0.8, 0.98);
+const DOWN: (f64, f64) = (0.8, 0.97);
 /// Cuts: the server said no; it is slow; it collapsed.
 const CUT_THROTTLED: f64 = 0.6;
 const CUT_SLOW: f64 = 0.75;
 /// Of two windows in a row with less than this part of the known rate, the second one cuts.
 const COLLAPSE: f64 = 0.6;
+/// Less than this is always there, and more than that is not noise.
+const NOISE_USUAL: f64 = 0.05;
+const NOISE_MAX: f64 = 0.3;
 /// A rate so many times the known one is looked into at once, unless something was cut so recently.
 const RECOVERY: f64 = 1.5;
 const CALM: Duration = Duration::from_secs(3);
@@ -126,6 +131,8 @@ pub struct Limiter {
     /// Whether the next probe goes up.
     upward: bool,
     collapsed: bool,
+    /// How far the rate strays from one window to the next, as a part of it.
+    noise: f64,
     paused_until: Duration,
     cut_at: Option<Duration>,
 }
@@ -146,6 +153,7 @@ impl Limiter {
             hold: HOLD.0,
             upward: true,
             collapsed: false,
+            noise: 0.0,
             paused_until: Duration::ZERO,
             cut_at: None,
         }
@@ -227,7 +235,12 @@ impl Limiter {
             return;
         };
         let (lasted, answers) = (now.saturating_sub(since), self.window.answers);
-        let rich = answers >= WINDOW_ANSWERS.max(2 * self.limit()) && lasted >= WINDOW_MIN;
+        // Climbing must be quick, weighing must be exact.
+        let (rounds, least) = match self.phase {
+            Phase::Climb => (2, WINDOW_MIN),
+            _ => (6, WINDOW_MIN * 10),
+        };
+        let rich = answers >= WINDOW_ANSWERS.max(rounds * self.limit()) && lasted >= least;
         let poor = answers >= WINDOW_POOR && lasted >= WINDOW_MAX;
         if !rich && !poor {
             return;
@@ -288,7 +301,11 @@ impl Limiter {
     }
 
     fn hold(&mut self, now: Duration, until: Duration, rate: f64, may_grow: bool) {
-        if rate < self.mark.rate * COLLAPSE {
+        if self.mark.rate > 0.0 {
+            let strays = (rate / self.mark.rate - 1.0).abs().min(NOISE_MAX);
+            self.noise = self.noise.mul_add(0.8, strays * 0.2);
+        }
+        if rate < self.mark.rate * (COLLAPSE - self.doubt()) {
             if self.collapsed {
                 self.cut(now, CUT_SLOW);
             } else {
@@ -324,6 +341,11 @@ impl Limiter {
             self.upward = true;
             self.rest(now);
         }
+    }
+
+    /// How much of a difference may be noise; windows are never quite equal.
+    fn doubt(&self) -> f64 {
+        (self.noise - NOISE_USUAL).max(0.0)
     }
 
     /// Many requests fail together: they are one sign, not many.

@@ -12,7 +12,7 @@ use super::{Bounds, Limiter, Outcome};
 struct Model {
     workers: usize,
     /// What a request takes when so many are being worked on.
-    takes: fn(usize) -> Duration,
+    takes: fn(usize, Duration) -> Duration,
     queue: usize,
 }
 
@@ -56,7 +56,7 @@ fn run(
             let Some(began) = waiting.pop_front() else {
                 break;
             };
-            let takes = (model.takes)(working.len() + 1);
+            let takes = (model.takes)(working.len() + 1, now);
             working.push(Reverse((now + takes, began)));
         }
         match (working.pop(), limiter.paused_until(now)) {
@@ -87,7 +87,7 @@ fn it_finds_the_ceiling_of_any_server() {
             "one slow disk",
             Model {
                 workers: 1,
-                takes: |_| Duration::from_millis(1),
+                takes: |_, _| Duration::from_millis(1),
                 queue: 1_000,
             },
             1_000.0,
@@ -96,7 +96,7 @@ fn it_finds_the_ceiling_of_any_server() {
             "eight cores",
             Model {
                 workers: 8,
-                takes: |_| Duration::from_millis(2),
+                takes: |_, _| Duration::from_millis(2),
                 queue: 1_000,
             },
             4_000.0,
@@ -105,7 +105,7 @@ fn it_finds_the_ceiling_of_any_server() {
             "many replicas",
             Model {
                 workers: 100,
-                takes: |_| Duration::from_millis(10),
+                takes: |_, _| Duration::from_millis(10),
                 queue: 1_000,
             },
             10_000.0,
@@ -114,7 +114,7 @@ fn it_finds_the_ceiling_of_any_server() {
             "far away",
             Model {
                 workers: 200,
-                takes: |_| Duration::from_millis(40),
+                takes: |_, _| Duration::from_millis(40),
                 queue: 1_000,
             },
             5_000.0,
@@ -123,7 +123,7 @@ fn it_finds_the_ceiling_of_any_server() {
             "group commit",
             Model {
                 workers: 256,
-                takes: |n| Duration::from_micros(500 + 20 * n as u64),
+                takes: |n, _| Duration::from_micros(500 + 20 * n as u64),
                 queue: 1_000,
             },
             0.0,
@@ -132,7 +132,7 @@ fn it_finds_the_ceiling_of_any_server() {
             "an API server of two cores",
             Model {
                 workers: 20,
-                takes: |_| Duration::from_micros(14_285),
+                takes: |_, _| Duration::from_micros(14_285),
                 queue: 400,
             },
             1_400.0,
@@ -182,7 +182,7 @@ fn it_finds_the_ceiling_of_any_server() {
 fn it_keeps_no_long_queue_at_the_server() {
     let model = Model {
         workers: 8,
-        takes: |_| Duration::from_millis(2),
+        takes: |_, _| Duration::from_millis(2),
         queue: 1_000,
     };
     let mut limiter = Limiter::new(Bounds::default());
@@ -199,7 +199,7 @@ fn it_keeps_no_long_queue_at_the_server() {
 fn it_yields_to_429() {
     let model = Model {
         workers: 10,
-        takes: |_| Duration::from_millis(10),
+        takes: |_, _| Duration::from_millis(10),
         queue: 20,
     };
     let mut limiter = Limiter::new(Bounds::default());
@@ -217,12 +217,12 @@ fn it_yields_to_429() {
 fn it_yields_to_a_server_that_becomes_slow_and_comes_back() {
     let well = Model {
         workers: 64,
-        takes: |_| Duration::from_millis(5),
+        takes: |_, _| Duration::from_millis(5),
         queue: 1_000,
     };
     let ill = Model {
         workers: 2,
-        takes: |_| Duration::from_millis(50),
+        takes: |_, _| Duration::from_millis(50),
         queue: 1_000,
     };
     let mut limiter = Limiter::new(Bounds::default());
@@ -274,4 +274,43 @@ fn without_demand_nothing_changes() {
         limiter.end(seconds(second), Duration::from_millis(3), Outcome::Answered);
     }
     assert_eq!(limiter.limit(), 32);
+}
+
+/// A busy machine: everything takes longer or shorter for a while, as others come and go.
+fn busy(now: Duration) -> f64 {
+    let slice = u64::try_from(now.as_millis() / 150).unwrap();
+    let random = slice
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    0.6 + f64::from(u32::try_from(random >> 40).unwrap() % 1_000) / 1_000.0
+}
+
+#[test]
+fn noise_does_not_starve_it() {
+    let model = Model {
+        workers: 100,
+        takes: |_, now| Duration::from_millis(100).mul_f64(busy(now)),
+        queue: 1_000,
+    };
+    let all = Bounds {
+        min: 256,
+        start: 256,
+        max: 256,
+    };
+    let plain = run(
+        &mut Limiter::new(all),
+        &model,
+        seconds(0),
+        seconds(2),
+        seconds(20),
+    );
+    let mut limiter = Limiter::new(Bounds::default());
+    let seen = run(&mut limiter, &model, seconds(0), seconds(2), seconds(20));
+    assert!(
+        seen.answered * 10 >= plain.answered * 9,
+        "{} of {}, limit {}",
+        seen.answered,
+        plain.answered,
+        seen.limit
+    );
 }
