@@ -45,6 +45,8 @@ pub struct Planner {
     pub(crate) wakes: BTreeSet<(Timestamp, SetKey)>,
     /// The newest version that the pods' watch has told of.
     pods_seen: u64,
+    /// The newest version that the revisions' watch has told of.
+    revisions_seen: u64,
     /// The time of the last plan.
     pub(crate) clock: Timestamp,
     interner: Interner,
@@ -89,7 +91,10 @@ impl Planner {
                 self.pods_seen = self.pods_seen.max(resource_version);
                 self.pod_gone(&uid);
             }
-            Event::Revision(view) => self.revision_changed(*view),
+            Event::Revision(view) => {
+                self.revisions_seen = self.revisions_seen.max(view.resource_version);
+                self.revision_changed(*view);
+            }
             Event::RevisionGone { namespace, name } => self.revision_gone(&(namespace, name)),
             Event::Listed(listed) => self.listed(listed),
             Event::Outcome { action, result } => self.outcome(*action, result, now),

@@ -52,7 +52,7 @@ impl Planner {
                 self.touch(&set);
                 let settled = match result {
                     Ok(Reply::Revision(view)) => {
-                        self.revision_changed(*view);
+                        self.revision_told(*view);
                         true
                     }
                     Ok(_) => true,
@@ -71,9 +71,12 @@ impl Planner {
                 }
                 self.revised(&set, settled, now);
             }
-            Action::WriteStatus { set, status, .. } => {
-                self.touch(&set);
-                self.status_written(&set, status, result, now);
+            Action::WriteStatus { set, uid, status } => {
+                // A set that is gone, or another one under its name, is not what the reply is about.
+                if self.sets.get(&set).is_some_and(|set| set.view.uid == uid) {
+                    self.touch(&set);
+                    self.status_written(&set, status, result, now);
+                }
             }
             Action::Event { .. } => {}
         }
@@ -260,7 +263,7 @@ impl Planner {
         let settled = match result {
             Ok(Reply::Revision(view)) => {
                 self.collide(key, &view);
-                self.revision_changed(*view);
+                self.revision_told(*view);
                 true
             }
             Ok(_) => true,

@@ -6,6 +6,18 @@ use super::{Planner, is_old_news};
 use crate::{revision::new_name, set::Set, view::RevisionView};
 
 impl Planner {
+    /// A revision as a reply showed it: newer than what the watch has told, unless it is gone already.
+    pub(crate) fn revision_told(&mut self, view: RevisionView) {
+        let key = (Name::clone(&view.namespace), Name::clone(&view.name));
+        let known = self
+            .revisions
+            .get(&key)
+            .is_some_and(|old| old.uid == view.uid);
+        if known || self.revisions_seen < view.resource_version {
+            self.revision_changed(view);
+        }
+    }
+
     pub(crate) fn revision_changed(&mut self, view: RevisionView) {
         let key = (Name::clone(&view.namespace), Name::clone(&view.name));
         if let Some(old) = self.revisions.get(&key) {

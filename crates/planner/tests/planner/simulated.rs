@@ -1,6 +1,9 @@
 //! What the simulator found and text cases cannot tell.
 
-use pandaemon_planner::{Action, Failure, FailureKind, Options, Plan};
+use pandaemon_planner::{
+    Action, DaemonSetView, Event, Failure, FailureKind, Options, Plan, Reply, SetKey,
+};
+use serde::Deserialize as _;
 use serde_json::json;
 
 use crate::cluster::Cluster;
@@ -63,4 +66,45 @@ fn a_refusal_after_an_unanswered_request_does_not_say_that_there_is_no_pod() {
     assert_ne!(asked[0], asked[1]);
     assert_eq!([&asked[2], &asked[3], &asked[4]], [&asked[1]; 3]);
     assert_ne!(asked[4], asked[5]);
+}
+
+#[test]
+fn a_late_reply_does_not_bring_back_a_set_that_is_gone() {
+    let mut cluster = Cluster::new(Options::default());
+    cluster.put_set(json!({
+        "metadata": {"name": "agent", "namespace": "ns", "uid": "set-agent", "generation": 1},
+        "spec": {"selector": {"matchLabels": {"app": "agent"}},
+            "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": []}}},
+    }));
+    cluster.put_node(json!({"metadata": {"name": "a", "uid": "a"}}));
+    let view = DaemonSetView::deserialize(&cluster.sets["agent"]).unwrap();
+    let mut late = Vec::new();
+    while late.is_empty() {
+        let plan = cluster.plan();
+        let (writes, others): (Vec<_>, Vec<_>) = plan
+            .actions
+            .into_iter()
+            .partition(|action| matches!(action, Action::WriteStatus { .. }));
+        late = writes;
+        for action in others {
+            let result = cluster.carry_out(&action);
+            cluster.report(&action, result);
+        }
+    }
+    cluster.drop_set("agent");
+    cluster.plan();
+    let reply = Reply::Set(Box::new(DaemonSetView {
+        resource_version: 1_000,
+        ..view
+    }));
+    cluster.events.push(Event::Outcome {
+        action: Box::new(late.remove(0)),
+        result: Ok(reply),
+    });
+    assert!(cluster.plan().actions.is_empty());
+    let key = SetKey {
+        namespace: "ns".into(),
+        name: "agent".into(),
+    };
+    assert_eq!(cluster.planner.explain(&key, cluster.now), []);
 }

@@ -21,7 +21,7 @@ pub(crate) const START: i64 = 1_700_000_000_000;
 /// After the last fault, everything must be at rest within this time.
 const PATIENCE: i64 = 8 * 3_600_000;
 /// And within so many events.
-const MOST_EVENTS: usize = 600_000;
+const MOST_EVENTS: usize = 200_000;
 
 /// What is due.
 #[derive(Debug, Clone)]
