@@ -4,13 +4,16 @@
 //! version is spliced in by copying two slices around it, and an item of a list (which has neither
 //! kind nor apiVersion) is a suffix of the bytes. Nothing is serialized again for a reader.
 
-use std::{ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use pandaemon_store::{Entry, Key, Revision};
 use pandaemon_types::Labels;
-use serde::{Deserialize, de::IgnoredAny};
-use serde_json::{Value, value::RawValue};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::{Map, Value, value::RawValue};
 
 const METADATA: &[u8] = b"\"metadata\":{";
 
@@ -50,8 +53,16 @@ pub struct Object {
 /// # Errors
 /// When a value cannot be written as JSON (it always can).
 pub fn encode(value: &Value) -> serde_json::Result<Bytes> {
+    encode_with(value, None)
+}
+
+/// As [`encode`], with a spec that is encoded already (and lacks in the value).
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_with(value: &Value, spec: Option<&[u8]>) -> serde_json::Result<Bytes> {
     let mut out = Vec::with_capacity(1024);
-    let empty = serde_json::Map::new();
+    let empty = Map::new();
     let fields = value.as_object().unwrap_or(&empty);
     let mut separator = b'{';
     for name in ["kind", "apiVersion"] {
@@ -62,14 +73,27 @@ pub fn encode(value: &Value) -> serde_json::Result<Bytes> {
     out.push(separator);
     separator = b',';
     write_metadata(&mut out, fields.get("metadata"))?;
+    let mut spec = spec;
     for (name, field) in fields {
-        if !matches!(name.as_str(), "kind" | "apiVersion" | "metadata") {
-            write_field(&mut out, &mut separator, name, field)?;
+        if matches!(name.as_str(), "kind" | "apiVersion" | "metadata") {
+            continue;
         }
+        if name.as_str() > "spec" {
+            write_spec(&mut out, spec.take());
+        }
+        write_field(&mut out, &mut separator, name, field)?;
     }
+    write_spec(&mut out, spec);
     out.push(b'}');
     out.shrink_to_fit();
     Ok(out.into())
+}
+
+fn write_spec(out: &mut Vec<u8>, spec: Option<&[u8]>) {
+    if let Some(spec) = spec {
+        out.extend_from_slice(b",\"spec\":");
+        out.extend_from_slice(spec);
+    }
 }
 
 fn write_field(
@@ -129,6 +153,41 @@ struct PodHead<'a> {
 struct PodSpec<'a> {
     #[serde(borrow, default, rename = "nodeName")]
     node_name: Option<&'a RawValue>,
+}
+
+/// An object whose spec is not looked into.
+#[derive(Default)]
+struct Parts<'a> {
+    spec: Option<&'a RawValue>,
+    fields: Map<String, Value>,
+}
+
+impl<'de> Deserialize<'de> for Parts<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(PartsVisitor)
+    }
+}
+
+struct PartsVisitor;
+
+impl<'de> Visitor<'de> for PartsVisitor {
+    type Value = Parts<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Parts<'de>, A::Error> {
+        let mut parts = Parts::default();
+        while let Some(name) = access.next_key::<String>()? {
+            if name == "spec" {
+                parts.spec = Some(access.next_value()?);
+            } else {
+                parts.fields.insert(name, access.next_value()?);
+            }
+        }
+        Ok(parts)
+    }
 }
 
 /// Where a raw value lies in the bytes it was read from.
@@ -289,6 +348,27 @@ impl Object {
         out.into()
     }
 
+    /// The parsed object with its resource version, but for its spec, which comes as it is stored.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] for bytes that are not JSON.
+    pub fn value_and_spec(&self) -> Result<(Value, Option<&[u8]>), Error> {
+        let mut parts: Parts<'_> =
+            serde_json::from_slice(&self.bytes).map_err(|why| Error::Unreadable {
+                key: self.key.to_string(),
+                why: why.to_string(),
+            })?;
+        if let Some(metadata) = parts
+            .fields
+            .get_mut("metadata")
+            .and_then(Value::as_object_mut)
+        {
+            metadata.insert("resourceVersion".into(), self.revision.to_string().into());
+        }
+        let spec = parts.spec.map(|spec| spec.get().as_bytes());
+        Ok((Value::Object(parts.fields), spec))
+    }
+
     /// The parsed object with its resource version.
     ///
     /// # Errors
@@ -353,6 +433,22 @@ mod tests {
             .retain(|k, _| k != "kind" && k != "apiVersion");
         assert_eq!(item, written);
         assert_eq!((object.namespace(), object.name()), ("d", "a"));
+    }
+
+    #[test]
+    fn a_spec_can_stay_as_it_is() {
+        for value in [
+            json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}, "spec": {"a": "\"}"}, "status": {"b": 1}}),
+            json!({"kind": "Pod", "metadata": {"name": "p"}, "data": 1, "spec": {}}),
+            json!({"metadata": {"name": "p"}, "status": {}}),
+        ] {
+            let object = object("/pods/d/p", &value);
+            let (parts, spec) = object.value_and_spec().unwrap();
+            assert_eq!(encode_with(&parts, spec).unwrap(), object.bytes);
+            let mut whole = object.value().unwrap();
+            whole.as_object_mut().unwrap().remove("spec");
+            assert_eq!(parts, whole);
+        }
     }
 
     #[test]

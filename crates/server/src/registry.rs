@@ -258,8 +258,13 @@ impl Registry {
 
     /// Encodes a value of the call's kind in its stored form.
     fn encode(call: &Call, value: &Value) -> Result<bytes::Bytes> {
+        Self::encode_with(call, value, None)
+    }
+
+    /// As [`Registry::encode`], with a spec that is encoded already.
+    fn encode_with(call: &Call, value: &Value, spec: Option<&[u8]>) -> Result<bytes::Bytes> {
         let encoded = if convert::is_native(call.kind) {
-            object::encode(value)
+            object::encode_with(value, spec)
         } else {
             let mut stored = value.clone();
             convert::to_stored(call.kind, &mut stored);

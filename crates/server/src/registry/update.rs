@@ -6,6 +6,7 @@ use pandaemon_machinery::{
     Status, apply, decode::Decoded, defaults, status::Result, strategy, validation,
 };
 use pandaemon_store::{Expect, Op};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Call, CommitError, Registry, Written, create};
@@ -101,33 +102,33 @@ impl Registry {
     ) -> Result<Written> {
         for _ in 0..TRIES {
             let current = self.current(call)?;
-            let mut old = current.value().map_err(super::unreadable)?;
+            let (mut old, spec) = if keeps_spec {
+                current.value_and_spec().map_err(super::unreadable)?
+            } else {
+                (current.value().map_err(super::unreadable)?, None)
+            };
             convert::from_stored(call.kind, &mut old);
-            let spec = keeps_spec.then(|| cut_spec(&mut old)).flatten();
             let mut change = make(&old)?;
             Self::prepare(call, &old, &mut change, spec.is_some())?;
-            let mut is_same = None;
-            if let Some(spec) = spec {
-                is_same = Some(same(&old, &change.value));
-                put_spec(&mut old, spec);
-                // What validation compares; the rest of it cannot differ.
-                put_spec(&mut change.value, pinned(&old));
-            }
-            self.check(call, &old, &mut change)?;
-            // Admission may have changed it.
-            if is_same.unwrap_or_else(|| same(&old, &change.value)) {
+            let is_same = match spec {
+                Some(spec) => {
+                    let is_same = same(&old, &change.value);
+                    self.check_beside(call, &mut old, &mut change, spec)?;
+                    is_same
+                }
+                None => {
+                    self.check(call, &old, &mut change)?;
+                    same(&old, &change.value)
+                }
+            };
+            if is_same {
                 return Ok(Written {
                     object: current,
                     created: false,
                     warnings: change.warnings,
                 });
             }
-            if is_same.is_some()
-                && let Some(spec) = cut_spec(&mut old)
-            {
-                put_spec(&mut change.value, spec);
-            }
-            match self.store_change(call, &current, &change.value).await {
+            match self.store_change(call, &current, &change.value, spec).await {
                 Ok(object) => {
                     return Ok(Written {
                         object,
@@ -140,6 +141,24 @@ impl Registry {
             }
         }
         Err(Status::stale(call.kind, &call.name))
+    }
+
+    /// [`Registry::check`] of objects without their spec: both get as much of it as a change of a pod's status
+    /// is checked by.
+    fn check_beside(
+        &self,
+        call: &Call,
+        old: &mut Value,
+        change: &mut Change,
+        spec: &[u8],
+    ) -> Result<()> {
+        let relevant: Relevant = serde_json::from_slice(spec).map_err(Status::internal)?;
+        let relevant = serde_json::to_value(relevant).map_err(Status::internal)?;
+        put_spec(old, relevant.clone());
+        put_spec(&mut change.value, relevant);
+        self.check(call, old, change)?;
+        cut_spec(&mut change.value);
+        Ok(())
     }
 
     /// Everything between what the client wants and what is checked.
@@ -181,8 +200,9 @@ impl Registry {
         call: &Call,
         current: &Arc<Object>,
         new: &Value,
+        spec: Option<&[u8]>,
     ) -> Result<Arc<Object>, CommitError> {
-        let bytes = Self::encode(call, new).map_err(CommitError::Failed)?;
+        let bytes = Self::encode_with(call, new, spec).map_err(CommitError::Failed)?;
         let (key, expect) = (Arc::clone(&current.key), Expect::At(current.revision));
         let ends = meta::is_terminating(new)
             && meta::finalizers(new).is_empty()
@@ -201,8 +221,10 @@ impl Registry {
     }
 }
 
-fn cut_spec(object: &mut Value) -> Option<Value> {
-    object.as_object_mut()?.remove("spec")
+fn cut_spec(object: &mut Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("spec");
+    }
 }
 
 fn put_spec(object: &mut Value, spec: Value) {
@@ -211,12 +233,16 @@ fn put_spec(object: &mut Value, spec: Value) {
     }
 }
 
-/// As much of a pod's spec as a change of its status is compared by.
-fn pinned(pod: &Value) -> Value {
-    match pod["spec"].get("nodeName") {
-        Some(node) => serde_json::json!({"nodeName": node}),
-        None => serde_json::json!({}),
-    }
+/// As much of a pod's spec as a change of its status is checked by.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Relevant {
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    node_name: Value,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    restart_policy: Value,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    init_containers: Value,
 }
 
 /// The name and the namespace of the body are those of the path.
