@@ -77,6 +77,8 @@ const CUT_SLOW: f64 = 0.75;
 const COLLAPSE: f64 = 0.6;
 /// Less than this is always there, and more than that is not noise.
 const NOISE_USUAL: f64 = 0.05;
+/// What is assumed of a server that is not known yet.
+const NOISE_FIRST: f64 = 0.15;
 const NOISE_MAX: f64 = 0.3;
 /// A rate so many times the known one is looked into at once, unless something was cut so recently.
 const RECOVERY: f64 = 1.5;
@@ -153,7 +155,7 @@ impl Limiter {
             hold: HOLD.0,
             upward: true,
             collapsed: false,
-            noise: 0.0,
+            noise: NOISE_FIRST,
             paused_until: Duration::ZERO,
             cut_at: None,
         }
@@ -265,7 +267,7 @@ impl Limiter {
 
     fn judge(&mut self, now: Duration, rate: f64, may_grow: bool) {
         match self.phase {
-            Phase::Climb if rate >= self.mark.rate * CLIMB_GAIN => {
+            Phase::Climb if rate >= self.mark.rate * (CLIMB_GAIN - self.doubt()) => {
                 self.keep(rate);
                 if may_grow && self.limit() < self.bounds.max {
                     self.set(self.limit * 2.0);
@@ -345,7 +347,7 @@ impl Limiter {
 
     /// How much of a difference may be noise; windows are never quite equal.
     fn doubt(&self) -> f64 {
-        (self.noise - NOISE_USUAL).max(0.0)
+        (2.0 * (self.noise - NOISE_USUAL)).max(0.0)
     }
 
     /// Many requests fail together: they are one sign, not many.
@@ -392,9 +394,15 @@ impl Limiter {
     fn set(&mut self, limit: f64) {
         let bounded = limit.clamp(count(self.bounds.min), count(self.bounds.max));
         if (bounded - self.limit).abs() > f64::EPSILON {
+            // With a higher limit, connections are made first, and that is not what is to be measured.
+            let fresh = if bounded > self.limit {
+                self.limit()
+            } else {
+                0
+            };
             self.limit = bounded;
             self.window = Window {
-                settling: self.under_way,
+                settling: self.under_way + fresh,
                 ..Window::default()
             };
         }

@@ -1,11 +1,6 @@
 //! `pandaemon controller` against an API server whose own DaemonSet controller is off.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test must fail loudly, and say what it did not do"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test must fail loudly")]
 
 #[path = "controller/cluster.rs"]
 mod cluster;

@@ -16,6 +16,15 @@ struct Model {
     queue: usize,
 }
 
+fn model(workers: usize, takes: fn(usize, Duration) -> Duration) -> Model {
+    let queue = 1_000;
+    Model {
+        workers,
+        takes,
+        queue,
+    }
+}
+
 #[derive(Default)]
 struct Seen {
     answered: usize,
@@ -82,63 +91,39 @@ const fn seconds(number: u64) -> Duration {
 
 #[test]
 fn it_finds_the_ceiling_of_any_server() {
-    let cases: [(&str, Model, f64); 6] = [
+    let cases = [
         (
             "one slow disk",
-            Model {
-                workers: 1,
-                takes: |_, _| Duration::from_millis(1),
-                queue: 1_000,
-            },
+            model(1, |_, _| Duration::from_millis(1)),
             1_000.0,
         ),
         (
             "eight cores",
-            Model {
-                workers: 8,
-                takes: |_, _| Duration::from_millis(2),
-                queue: 1_000,
-            },
+            model(8, |_, _| Duration::from_millis(2)),
             4_000.0,
         ),
         (
             "many replicas",
-            Model {
-                workers: 100,
-                takes: |_, _| Duration::from_millis(10),
-                queue: 1_000,
-            },
+            model(100, |_, _| Duration::from_millis(10)),
             10_000.0,
         ),
         (
             "far away",
-            Model {
-                workers: 200,
-                takes: |_, _| Duration::from_millis(40),
-                queue: 1_000,
-            },
+            model(200, |_, _| Duration::from_millis(40)),
             5_000.0,
         ),
         (
             "group commit",
-            Model {
-                workers: 256,
-                takes: |n, _| Duration::from_micros(500 + 20 * n as u64),
-                queue: 1_000,
-            },
+            model(256, |n, _| Duration::from_micros(500 + 20 * n as u64)),
             0.0,
         ),
         (
-            "an API server of two cores",
-            Model {
-                workers: 20,
-                takes: |_, _| Duration::from_micros(14_285),
-                queue: 400,
-            },
+            "two cores",
+            model(20, |_, _| Duration::from_micros(14_285)),
             1_400.0,
         ),
     ];
-    for (name, model, ceiling) in cases {
+    for (name, server, ceiling) in cases {
         // What endless parallel requests get: the model with the limit at its maximum.
         let all = Bounds {
             min: 256,
@@ -147,7 +132,7 @@ fn it_finds_the_ceiling_of_any_server() {
         };
         let plain = run(
             &mut Limiter::new(all),
-            &model,
+            &server,
             seconds(0),
             seconds(1),
             seconds(5),
@@ -159,8 +144,8 @@ fn it_finds_the_ceiling_of_any_server() {
             );
         }
         let mut limiter = Limiter::new(Bounds::default());
-        let first = run(&mut limiter, &model, seconds(0), seconds(0), seconds(1));
-        let then = run(&mut limiter, &model, seconds(1), seconds(1), seconds(5));
+        let first = run(&mut limiter, &server, seconds(0), seconds(0), seconds(1));
+        let then = run(&mut limiter, &server, seconds(1), seconds(1), seconds(5));
         let share =
             |seen: &Seen, time: f64| seen.answered as f64 / time / (plain.answered as f64 / 4.0);
         assert!(
@@ -180,13 +165,9 @@ fn it_finds_the_ceiling_of_any_server() {
 
 #[test]
 fn it_keeps_no_long_queue_at_the_server() {
-    let model = Model {
-        workers: 8,
-        takes: |_, _| Duration::from_millis(2),
-        queue: 1_000,
-    };
+    let server = model(8, |_, _| Duration::from_millis(2));
     let mut limiter = Limiter::new(Bounds::default());
-    let seen = run(&mut limiter, &model, seconds(0), seconds(20), seconds(30));
+    let seen = run(&mut limiter, &server, seconds(0), seconds(20), seconds(30));
     assert!(seen.limit <= 24, "{}", seen.limit);
     assert!(
         seen.slowest < Duration::from_millis(10),
@@ -197,13 +178,12 @@ fn it_keeps_no_long_queue_at_the_server() {
 
 #[test]
 fn it_yields_to_429() {
-    let model = Model {
-        workers: 10,
-        takes: |_, _| Duration::from_millis(10),
+    let server = Model {
         queue: 20,
+        ..model(10, |_, _| Duration::from_millis(10))
     };
     let mut limiter = Limiter::new(Bounds::default());
-    let seen = run(&mut limiter, &model, seconds(0), seconds(2), seconds(12));
+    let seen = run(&mut limiter, &server, seconds(0), seconds(2), seconds(12));
     assert!(seen.answered >= 8_500, "{}", seen.answered);
     assert!(
         seen.refused * 50 < seen.answered,
@@ -215,16 +195,8 @@ fn it_yields_to_429() {
 
 #[test]
 fn it_yields_to_a_server_that_becomes_slow_and_comes_back() {
-    let well = Model {
-        workers: 64,
-        takes: |_, _| Duration::from_millis(5),
-        queue: 1_000,
-    };
-    let ill = Model {
-        workers: 2,
-        takes: |_, _| Duration::from_millis(50),
-        queue: 1_000,
-    };
+    let well = model(64, |_, _| Duration::from_millis(5));
+    let ill = model(2, |_, _| Duration::from_millis(50));
     let mut limiter = Limiter::new(Bounds::default());
     let before = run(&mut limiter, &well, seconds(0), seconds(2), seconds(4));
     run(&mut limiter, &ill, seconds(4), seconds(4), seconds(60));
@@ -287,11 +259,7 @@ fn busy(now: Duration) -> f64 {
 
 #[test]
 fn noise_does_not_starve_it() {
-    let model = Model {
-        workers: 100,
-        takes: |_, now| Duration::from_millis(100).mul_f64(busy(now)),
-        queue: 1_000,
-    };
+    let server = model(100, |_, now| Duration::from_millis(100).mul_f64(busy(now)));
     let all = Bounds {
         min: 256,
         start: 256,
@@ -299,13 +267,13 @@ fn noise_does_not_starve_it() {
     };
     let plain = run(
         &mut Limiter::new(all),
-        &model,
+        &server,
         seconds(0),
         seconds(2),
         seconds(20),
     );
     let mut limiter = Limiter::new(Bounds::default());
-    let seen = run(&mut limiter, &model, seconds(0), seconds(2), seconds(20));
+    let seen = run(&mut limiter, &server, seconds(0), seconds(2), seconds(20));
     assert!(
         seen.answered * 10 >= plain.answered * 9,
         "{} of {}, limit {}",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pandaemon_placement::{PodNeeds, Toleration};
 use pandaemon_types::{Claims, Phase, Taint, claims::ClaimingSpec, view::pinned_node};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::or_default;
@@ -100,10 +100,46 @@ impl Pod {
 #[derive(Deserialize)]
 struct Raw {
     metadata: Meta,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "looked_at")]
     spec: Value,
     #[serde(default)]
     status: RawStatus,
+}
+
+/// The fields of a spec that anybody here looks at. Volumes, environments and probes are most of a spec, and each
+/// pod is read several times in its life.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawSpec {
+    affinity: Value,
+    #[serde(deserialize_with = "or_default")]
+    containers: Vec<RawContainer>,
+    host_network: Value,
+    hostname: Value,
+    #[serde(deserialize_with = "or_default")]
+    init_containers: Vec<RawContainer>,
+    node_name: Value,
+    node_selector: Value,
+    overhead: Value,
+    preemption_policy: Value,
+    priority: Value,
+    scheduler_name: Value,
+    scheduling_gates: Value,
+    subdomain: Value,
+    tolerations: Value,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawContainer {
+    ports: Value,
+    resources: Value,
+    restart_policy: Value,
+}
+
+fn looked_at<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    let spec = RawSpec::deserialize(deserializer)?;
+    serde_json::to_value(spec).map_err(serde::de::Error::custom)
 }
 
 #[derive(Default, Deserialize)]

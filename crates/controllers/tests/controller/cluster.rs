@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::Request;
 use kube::{Client, client::Body};
 use pandaemon_controllers::{
     Options, Timing,

@@ -30,6 +30,31 @@ fn written(pod: &Value) -> Value {
     })
 }
 
+/// The revision of a set as it was posted, against upstream's of the same template.
+fn compare_revision(controller: &Controller, name: &str, set: &Value, upstream: &Value) {
+    let posted = controller.changes().into_iter().find(|asked| {
+        asked.method == "POST"
+            && asked.path.ends_with("/controllerrevisions")
+            && asked.body.contains(&format!("\"name\":\"{name}-"))
+    });
+    let posted = posted.unwrap().body;
+    // Go writes maps in the order of their keys, and these characters escaped.
+    let bytes = upstream["data"].to_string().replace('<', "\\u003c");
+    let bytes = bytes.replace('>', "\\u003e").replace('&', "\\u0026");
+    assert!(
+        posted.contains(&format!("\"data\":{bytes}")),
+        "{posted}\n{bytes}"
+    );
+    let ours: Value = serde_json::from_str(&posted).unwrap();
+    let labels = &ours["metadata"]["labels"];
+    let selector = &set["spec"]["selector"]["matchLabels"];
+    for (label, value) in selector.as_object().unwrap() {
+        assert_eq!(labels[label], *value);
+    }
+    let hash = labels["controller-revision-hash"].as_str().unwrap();
+    assert_eq!(ours["metadata"]["name"], format!("{name}-{hash}"));
+}
+
 /// Takes the recorded sets without their revisions and pods, and compares what the controller makes of them.
 async fn compare(objects: Vec<Value>) {
     let of_kind = |kind: &'static str| objects.iter().filter(move |object| object["kind"] == kind);
@@ -69,36 +94,12 @@ async fn compare(objects: Vec<Value>) {
         cluster.until(&format!("{sets}/{name}"), scheduled).await;
         let upstream = of_kind("ControllerRevision")
             .find(|revision| {
+                let same = &revision["data"]["spec"]["template"]["spec"];
                 revision["metadata"]["ownerReferences"][0]["name"] == *name
-                    && revision["data"]["spec"]["template"]["spec"]
-                        == set["spec"]["template"]["spec"]
+                    && *same == set["spec"]["template"]["spec"]
             })
             .unwrap();
-        let posted = controller.changes().into_iter().find(|asked| {
-            asked.method == "POST"
-                && asked.path.ends_with("/controllerrevisions")
-                && asked.body.contains(&format!("\"name\":\"{name}-"))
-        });
-        let posted = posted.unwrap().body;
-        // Go writes maps in the order of their keys, and these characters escaped.
-        let bytes = upstream["data"].to_string();
-        let bytes = bytes
-            .replace('<', "\\u003c")
-            .replace('>', "\\u003e")
-            .replace('&', "\\u0026");
-        assert!(
-            posted.contains(&format!("\"data\":{bytes}")),
-            "{posted}\n{bytes}"
-        );
-        let ours: Value = serde_json::from_str(&posted).unwrap();
-        let selector = &set["spec"]["selector"]["matchLabels"];
-        for (label, value) in selector.as_object().unwrap() {
-            assert_eq!(ours["metadata"]["labels"][label], *value);
-        }
-        let hash = ours["metadata"]["labels"]["controller-revision-hash"]
-            .as_str()
-            .unwrap();
-        assert_eq!(ours["metadata"]["name"], format!("{name}-{hash}"));
+        compare_revision(&controller, &name, set, upstream);
         let pods = format!("/api/v1/namespaces/{namespace}/pods");
         for pod in cluster.items(&pods).await {
             let like = of_kind("Pod").find(|like| {
