@@ -100,6 +100,8 @@ fn unscheduled(pod: &Daemon, now: Timestamp) -> (Health, Vec<Reason>) {
         return (Health::Starts, vec![reason]);
     };
     let (word, message) = (text(refused, "/reason"), text(refused, "/message"));
+    // What it says of preemption repeats the rest.
+    let message = message.split(" preemption: ").next().unwrap_or_default();
     let text = format!("pod {name} is not scheduled: {word}{}", colon(message));
     let reason = Reason::new(Kind::Unschedulable, text);
     (

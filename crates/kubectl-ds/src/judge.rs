@@ -214,7 +214,8 @@ impl Bench<'_> {
         let mut draft = Draft::new(verdict(health), reasons);
         if pod.view.node.is_none() && !pod.view.phase.is_terminal() {
             draft.asks_neighbours = true;
-            draft.reasons.extend(self.shortages(node, Some(pod)));
+            // What is found here says more than the scheduler, which speaks of all nodes at once.
+            draft.reasons.splice(0..0, self.shortages(node, Some(pod)));
         }
         if pod.view.phase.is_terminal() {
             draft.reasons.extend(self.back_off(node));
@@ -254,7 +255,20 @@ impl Bench<'_> {
         };
         let others = neighbours.get(&node.view.name).into_iter().flatten();
         let own = own.map(|pod| &pod.view.uid);
-        let others: Vec<&PodView> = others.filter(|pod| Some(&pod.uid) != own).collect();
+        // Own pods that came after the DaemonSet's were read are the very ones that are missing here.
+        let set = &self.survey.view.uid;
+        let is_news = |pod: &PodView| {
+            let owned = pod.owner.as_ref().is_some_and(|owner| owner.uid == *set);
+            owned
+                && !self
+                    .world
+                    .pods
+                    .iter()
+                    .any(|known| known.view.uid == pod.uid)
+        };
+        let others: Vec<&PodView> = others
+            .filter(|pod| Some(&pod.uid) != own && !is_news(pod))
+            .collect();
         shortages(&self.needs.claims, &node.view, &others)
     }
 

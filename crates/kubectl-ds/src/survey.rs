@@ -79,8 +79,9 @@ impl Survey {
                     self.revision_is_due = true;
                     if let Some(view) = stored(object) {
                         again = true;
+                        planner.observe(Event::Revision(Box::new(view)), world.now);
                         let outcome = Event::Outcome {
-                            result: Ok(Reply::Revision(Box::new(view))),
+                            result: Ok(Reply::Done),
                             action: Box::new(action),
                         };
                         planner.observe(outcome, world.now);

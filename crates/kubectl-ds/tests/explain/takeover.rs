@@ -1,6 +1,9 @@
 //! Objects that another controller wrote: where its pods are and what it says of them is right.
 
-use pandaemon_kubectl_ds::{Verdict, explain, status};
+use std::path::Path;
+
+use pandaemon_kubectl_ds::{Verdict, World, explain, status};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::world::Sketch;
@@ -66,4 +69,46 @@ fn the_json_form_has_the_fields_that_are_documented() {
         "newest": true, "created": "2026-01-01T11:00:00Z", "restarts": 0})
     );
     assert!(json.get("change").is_none());
+}
+
+fn recorded<T: DeserializeOwned>(file: &str) -> Option<Vec<T>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/takeover");
+    let text = std::fs::read_to_string(folder.join(file)).ok()?;
+    let list: Value = serde_json::from_str(&text).unwrap();
+    let items = list.get("items").cloned().unwrap_or(list);
+    Some(serde_json::from_value(items).unwrap())
+}
+
+/// The recordings are outside this repository; without them there is nothing to check.
+#[test]
+fn what_upstream_counts_is_what_is_told() {
+    let Some(sets) = recorded::<Value>("daemonsets.json") else {
+        return;
+    };
+    assert!(!sets.is_empty());
+    for set in sets {
+        let counts = set["status"].clone();
+        let world = World {
+            set,
+            revisions: recorded("controllerrevisions.json").unwrap(),
+            nodes: recorded("nodes.json").unwrap(),
+            pods: recorded("pods.json").unwrap(),
+            neighbours: None,
+            events: Vec::new(),
+            now: "2030-01-01T00:00:00Z".parse().unwrap(),
+        };
+        let report = explain(&world, None).unwrap();
+        let name = &report.name;
+        // One of them is being replaced: its pod is going.
+        let here = report.summary.runs + report.summary.will_run;
+        assert_eq!(json!(here), counts["desiredNumberScheduled"], "{name}");
+        let told = counts["updatedNumberScheduled"].as_u64().unwrap_or(0);
+        let updated = here - report.summary.outdated;
+        assert_eq!(json!(updated), json!(told), "{name}");
+        let missing = report
+            .nodes
+            .iter()
+            .find(|node| node.verdict != Verdict::MustNotRun && node.pods.is_empty());
+        assert!(missing.is_none(), "{missing:?}");
+    }
 }
