@@ -304,7 +304,9 @@ impl World {
             self.controller = Some(controller);
             return;
         }
-        controller.known.set_back |= now < controller.known.latest;
+        if now < controller.known.latest {
+            controller.known.rewind(now);
+        }
         controller.known.latest = controller.known.latest.max(now);
         if woken.is_none() {
             controller.looping = false;

@@ -104,6 +104,14 @@ impl Known {
         }
     }
 
+    /// The clock was set back: what lies in the future counts as the moment it was heard of.
+    pub(crate) fn rewind(&mut self, now: Timestamp) {
+        self.set_back = true;
+        for pod in self.pods.values_mut() {
+            pod.view.ready_since = pod.view.ready_since.map(|since| since.min(now));
+        }
+    }
+
     fn set(&mut self, view: &DaemonSetView) {
         let newer = |old: &KnownSet| {
             old.view.uid != view.uid || old.view.resource_version < view.resource_version

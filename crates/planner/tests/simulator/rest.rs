@@ -107,7 +107,9 @@ fn check_node(
         "rest: ended",
         "{key} has pods on {node} that have ended: {names:?}"
     );
-    let rolling = matches!(set.strategy, Strategy::RollingUpdate { .. });
+    // Without a node that should run one, a percentage allows nothing, and pods that may stay stay.
+    let rolling = matches!(set.strategy, Strategy::RollingUpdate { .. })
+        && (set.status.desired_number_scheduled > 0 || *fit == DaemonFit::Run);
     let old = pods.iter().find(|pod| pod.tag != tag_of(set));
     ensure!(
         !rolling || old.is_none(),

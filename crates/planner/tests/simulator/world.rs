@@ -322,6 +322,14 @@ impl World {
             }
             _ => {}
         }
+        if let Some(node) = view
+            .node
+            .as_ref()
+            .filter(|node| !self.api.nodes.contains_key(*node))
+        {
+            let wait = self.nodes.latency(5_000, 40_000);
+            self.later(wait, Due::PodGc(node.clone()));
+        }
         if let Some(owner) = &view.owner {
             self.orphaned(&owner.uid.clone());
         }
