@@ -208,7 +208,7 @@ impl WatchBody {
         if let Some(version) = self.metadata_only {
             let mut out = Vec::with_capacity(object.len() + 100);
             crate::cache::write_wrapped(change, &mut out, |out| {
-                object.write_metadata(version, out)
+                object.write_metadata(version, out);
             });
             return out.into();
         }
