@@ -225,7 +225,8 @@ impl Planner {
         let Some(set) = self.sets.get_mut(&*key) else {
             return;
         };
-        if claim == (Claim::Adopting { sent: false }) {
+        // Also when an attempt has failed, and the pod changed before the next.
+        if matches!(claim, Claim::Adopting { .. }) && !pod.patching {
             set.claims.insert(pod.uid.clone());
         }
         if let Some(node) = pod.place {
