@@ -79,7 +79,8 @@ impl Planner {
         // A request to adopt it stays known until the pod has an owner.
         if let Some(old) = self.pods.get_mut(number) {
             let set = old.set.take();
-            state.set = set.filter(|(_, claim)| matches!(claim, Claim::Adopting { sent: true }));
+            let asked = |claim: &Claim| matches!(claim, Claim::Adopting { sent: true });
+            state.set = set.filter(|(_, claim)| asked(claim) && state.owner.is_none());
         }
         self.swap(number, state);
         self.account(number, account);
