@@ -10,13 +10,17 @@ use pandaemon_machinery::{
     status::{Details, Result},
 };
 use pandaemon_store::{Expect, Op};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
     Call, CommitError, Registry, format_time,
     options::{DeleteOptions, Propagation},
 };
-use crate::{meta, object::Object};
+use crate::{
+    meta,
+    object::{self, Object},
+};
 
 const TRIES: usize = 32;
 const ORPHAN: &str = "orphan";
@@ -63,13 +67,16 @@ impl Registry {
     pub async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Deleted> {
         for _ in 0..TRIES {
             let current = self.current(call)?;
-            let old = current.value().map_err(super::unreadable)?;
+            let (old, spec) = read(call.kind, &current)?;
             check_preconditions(call, options, &old)?;
             crate::admission::admit_delete(call, &old)?;
             let op = match plan(call.kind, &old, options, call.now) {
                 Plan::Keep => return Ok(Deleted::Object(current)),
-                Plan::Mark(value) => {
-                    Op::Put(crate::object::encode(&value).map_err(Status::internal)?)
+                Plan::Mark(mut value) => {
+                    if let (Some(_), Some(fields)) = (spec, value.as_object_mut()) {
+                        fields.remove("spec");
+                    }
+                    Op::Put(object::encode_with(&value, spec).map_err(Status::internal)?)
                 }
                 Plan::Remove => Op::Delete,
             };
@@ -103,13 +110,36 @@ impl Registry {
                     .await?
             }
         };
-        let object = bytes
-            .map(|bytes| Object::new(key, bytes, revision))
-            .transpose();
-        object
-            .map(|o| o.map(Arc::new))
-            .map_err(|e| CommitError::Failed(super::unreadable(e)))
+        bytes
+            .map(|bytes| self.written(call, key, bytes, revision))
+            .transpose()
     }
+}
+
+/// As much of a pod's spec as its deletion looks at.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Relevant {
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    node_name: Value,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    termination_grace_period_seconds: Value,
+}
+
+/// The object, and (for pods, which go by the thousand) its spec as it is stored: then the object has no more of it
+/// than [`Relevant`].
+fn read<'a>(kind: &'static Kind, current: &'a Object) -> Result<(Value, Option<&'a [u8]>)> {
+    if kind.storage != "pods" {
+        let value = current.value().map_err(super::unreadable)?;
+        return Ok((value, None));
+    }
+    let (mut value, spec) = current.value_and_spec().map_err(super::unreadable)?;
+    if let (Some(spec), Some(fields)) = (spec, value.as_object_mut()) {
+        let relevant: Relevant = serde_json::from_slice(spec).map_err(Status::internal)?;
+        let relevant = serde_json::to_value(relevant).map_err(Status::internal)?;
+        fields.insert("spec".to_owned(), relevant);
+    }
+    Ok((value, spec))
 }
 
 fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Result<()> {
