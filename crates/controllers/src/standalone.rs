@@ -59,8 +59,8 @@ pub async fn run(args: ControllerArgs, stop: Shutdown) -> anyhow::Result<()> {
     );
     metrics.with(|registry| telemetry.register(registry));
     // What must not be starved has connections of its own.
-    let apart = Client::try_from(config.clone()).context("make a client")?;
-    let working = Client::try_from(config).context("make a client")?;
+    let apart = client::direct(config.clone())?;
+    let working = client::direct(config)?;
     if let Some(address) = args.metrics_address()? {
         let state = web::State {
             metrics,
