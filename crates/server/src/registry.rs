@@ -19,6 +19,7 @@ use pandaemon_machinery::{
     status::{Details, Result},
 };
 use pandaemon_store::{Durability, Entry, Error as StoreError, Expect, Op, Revision, Store, Write};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -278,6 +279,26 @@ impl Registry {
         }
         Ok(bytes)
     }
+}
+
+/// As much of a pod's spec as a change of its status and its deletion look at.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SpecInShort {
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    node_name: Value,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    restart_policy: Value,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    init_containers: Value,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    termination_grace_period_seconds: Value,
+}
+
+/// Reads [`SpecInShort`] out of an encoded spec.
+fn spec_in_short(spec: &[u8]) -> Result<Value> {
+    let short: SpecInShort = serde_json::from_slice(spec).map_err(Status::internal)?;
+    serde_json::to_value(short).map_err(Status::internal)
 }
 
 /// Bytes that the disk must take before it counts as well again.

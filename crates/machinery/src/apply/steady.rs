@@ -35,10 +35,7 @@ pub(super) fn touch(list: &mut Value, own: &Entry, changes: &Comparison) -> bool
     let Some(entry) = mine.and_then(|at| entries[at].as_object_mut()) else {
         return false;
     };
-    match &own.time {
-        Some(time) => entry.insert("time".into(), Value::String(time.clone())),
-        None => entry.remove("time"),
-    };
+    set_time(entry, own);
     sort_json(entries);
     true
 }
@@ -69,10 +66,7 @@ pub(super) fn join(list: &mut Value, own: &Entry, changes: &Comparison) -> bool 
             let Some(entry) = entries[at].as_object_mut() else {
                 return false;
             };
-            match &own.time {
-                Some(time) => entry.insert("time".into(), Value::String(time.clone())),
-                None => entry.remove("time"),
-            };
+            set_time(entry, own);
             if let Some(fields) = entry.get_mut("fieldsV1").and_then(Value::as_object_mut) {
                 insert(fields, &own.set);
             }
@@ -101,6 +95,13 @@ fn insert(fields: &mut Map<String, Value>, set: &FieldSet) {
             node.insert(".".to_owned(), Value::Object(Map::new()));
         }
     }
+}
+
+fn set_time(entry: &mut Map<String, Value>, own: &Entry) {
+    match &own.time {
+        Some(time) => entry.insert("time".into(), Value::String(time.clone())),
+        None => entry.remove("time"),
+    };
 }
 
 fn is_entry_of(json: &Value, own: &Entry) -> bool {

@@ -10,7 +10,6 @@ use pandaemon_machinery::{
     status::{Details, Result},
 };
 use pandaemon_store::{Expect, Op};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
@@ -116,18 +115,8 @@ impl Registry {
     }
 }
 
-/// As much of a pod's spec as its deletion looks at.
-#[derive(Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Relevant {
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    node_name: Value,
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    termination_grace_period_seconds: Value,
-}
-
 /// The object, and (for pods, which go by the thousand) its spec as it is stored: then the object has no more of it
-/// than [`Relevant`].
+/// than [`super::spec_in_short`] tells.
 fn read<'a>(kind: &'static Kind, current: &'a Object) -> Result<(Value, Option<&'a [u8]>)> {
     if kind.storage != "pods" {
         let value = current.value().map_err(super::unreadable)?;
@@ -135,9 +124,7 @@ fn read<'a>(kind: &'static Kind, current: &'a Object) -> Result<(Value, Option<&
     }
     let (mut value, spec) = current.value_and_spec().map_err(super::unreadable)?;
     if let (Some(spec), Some(fields)) = (spec, value.as_object_mut()) {
-        let relevant: Relevant = serde_json::from_slice(spec).map_err(Status::internal)?;
-        let relevant = serde_json::to_value(relevant).map_err(Status::internal)?;
-        fields.insert("spec".to_owned(), relevant);
+        fields.insert("spec".to_owned(), super::spec_in_short(spec)?);
     }
     Ok((value, spec))
 }

@@ -6,7 +6,6 @@ use pandaemon_machinery::{
     Status, apply, decode::Decoded, defaults, status::Result, strategy, validation,
 };
 use pandaemon_store::{Expect, Op};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Call, CommitError, Registry, Written, create};
@@ -152,10 +151,9 @@ impl Registry {
         change: &mut Change,
         spec: &[u8],
     ) -> Result<()> {
-        let relevant: Relevant = serde_json::from_slice(spec).map_err(Status::internal)?;
-        let relevant = serde_json::to_value(relevant).map_err(Status::internal)?;
-        put_spec(old, relevant.clone());
-        put_spec(&mut change.value, relevant);
+        let short = super::spec_in_short(spec)?;
+        put_spec(old, short.clone());
+        put_spec(&mut change.value, short);
         self.check(call, old, change)?;
         cut_spec(&mut change.value);
         Ok(())
@@ -231,18 +229,6 @@ fn put_spec(object: &mut Value, spec: Value) {
     if let Some(fields) = object.as_object_mut() {
         fields.insert("spec".to_owned(), spec);
     }
-}
-
-/// As much of a pod's spec as a change of its status is checked by.
-#[derive(Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Relevant {
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    node_name: Value,
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    restart_policy: Value,
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    init_containers: Value,
 }
 
 /// The name and the namespace of the body are those of the path.
