@@ -217,17 +217,24 @@ impl Planner {
         if let Some(pod) = self.pod_mut(uid) {
             pod.patching = false;
         }
+        let failed = result.is_err();
         match result {
             Ok(Reply::Pod(view)) => self.told(*view, now),
             Ok(_) => {}
             Err(failure) if failure.kind == FailureKind::NotFound => self.pod_gone(uid),
             Err(_) => self.patch_failed(key, uid, purpose, now),
         }
-        if let Some(pod) = self.pod_mut(uid)
-            && pod.owner.is_some()
-            && matches!(pod.set, Some((_, Claim::Adopting { .. })))
+        // The pod may have changed meanwhile, so that something else is due now.
+        if let Some(number) = self.pods.find(uid)
+            && let Some(pod) = self.pods.get(number)
+            && match pod.set {
+                Some((_, Claim::Owned)) => false,
+                Some((_, Claim::Adopting { sent: true })) => !failed,
+                Some((_, Claim::Adopting { sent: false })) | None => true,
+            }
         {
-            pod.set = None;
+            self.detach(number);
+            self.attach(number);
         }
     }
 

@@ -216,6 +216,9 @@ impl Planner {
             return;
         };
         let Some((key, claim)) = self.claim(pod) else {
+            if let Some(pod) = self.pods.get_mut(number) {
+                pod.set = None;
+            }
             self.file_for_release(number);
             return;
         };
@@ -299,14 +302,13 @@ impl Planner {
             let set = self.sets.get(key)?;
             return selected(set).then(|| (Arc::clone(&set.key), Claim::Owned));
         }
-        if let Some((key, claim @ Claim::Adopting { sent: true })) = &pod.set {
-            return self
-                .sets
-                .contains_key(&**key)
-                .then(|| (Arc::clone(key), *claim));
-        }
         if pod.deleting {
             return None;
+        }
+        if let Some((key, claim @ Claim::Adopting { sent: true })) = &pod.set
+            && self.sets.get(&**key).is_some_and(selected)
+        {
+            return Some((Arc::clone(key), *claim));
         }
         let first = SetKey {
             namespace: Name::clone(&pod.namespace),

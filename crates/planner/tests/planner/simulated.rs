@@ -1,7 +1,7 @@
 //! What the simulator found and text cases cannot tell.
 
 use pandaemon_planner::{
-    Action, DaemonSetView, Event, Failure, FailureKind, Options, Plan, Reply, SetKey,
+    Action, DaemonSetView, Event, Failure, FailureKind, Options, Plan, Purpose, Reply, SetKey,
 };
 use serde::Deserialize as _;
 use serde_json::json;
@@ -107,4 +107,40 @@ fn a_late_reply_does_not_bring_back_a_set_that_is_gone() {
         name: "agent".into(),
     };
     assert_eq!(cluster.planner.explain(&key, cluster.now), []);
+}
+
+#[test]
+fn a_pod_that_is_adopted_after_it_lost_its_label_is_released() {
+    let mut cluster = Cluster::new(Options::default());
+    cluster.put_set(json!({
+        "metadata": {"name": "agent", "namespace": "ns", "uid": "set-agent", "generation": 1},
+        "spec": {"selector": {"matchLabels": {"app": "agent"}},
+            "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": []}}},
+    }));
+    cluster.put_node(json!({"metadata": {"name": "a", "uid": "a"}}));
+    let mut pod = json!({
+        "metadata": {"name": "mine", "namespace": "ns", "uid": "mine", "labels": {"app": "agent"}},
+        "spec": {"nodeName": "a"},
+    });
+    cluster.put_pod(pod.clone());
+    let of = |plan: &Plan, wanted: Purpose| {
+        let mut actions = plan.actions.iter();
+        let found = actions.find(
+            |action| matches!(action, Action::PatchPod { purpose, .. } if *purpose == wanted),
+        );
+        found.cloned()
+    };
+    let adopt = of(&cluster.plan(), Purpose::Adopt).unwrap();
+    pod["metadata"]["labels"]["app"] = json!("else");
+    cluster.put_pod(pod);
+    // The watch tells of the adoption before its reply does.
+    let reply = cluster.carry_out(&adopt);
+    assert!(of(&cluster.plan(), Purpose::Release).is_none());
+    cluster.report(&adopt, reply);
+    let release = of(&cluster.plan(), Purpose::Release).unwrap();
+    let reply = cluster.carry_out(&release);
+    cluster.report(&release, reply);
+    let plan = cluster.plan();
+    assert!(of(&plan, Purpose::Release).is_none());
+    assert!(of(&plan, Purpose::Adopt).is_none());
 }
