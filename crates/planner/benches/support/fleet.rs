@@ -2,7 +2,9 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use pandaemon_planner::{Action, DaemonSetView, Event, Mould, Options, Planner, Reply};
+use pandaemon_planner::{
+    Action, DaemonSetView, Event, Mould, Options, Planner, Reply, RevisionView,
+};
 use pandaemon_types::{Name, NodeView, Phase, PodView, Timestamp, Uid};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -168,7 +170,9 @@ impl Fleet {
                 (Reply::Done, vec![gone])
             }
             Action::CreateRevision { object, .. } => {
-                let view = serde_json::from_value(object.clone()).unwrap();
+                let mut view: RevisionView = serde_json::from_value(object.clone()).unwrap();
+                // An older one would be taken for one that has come and gone.
+                view.resource_version = self.version;
                 (Reply::Revision(Box::new(view)), Vec::new())
             }
             _ => (Reply::Done, Vec::new()),
