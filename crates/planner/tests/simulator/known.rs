@@ -245,7 +245,8 @@ impl Known {
             Action::PatchPod { pod, .. } if failed == Some(FailureKind::NotFound) => {
                 self.forget(&pod.uid);
             }
-            Action::WriteStatus { .. } => {
+            // A reply about another set of that name, or about one that is gone, tells nothing.
+            Action::WriteStatus { set, uid, .. } if self.set_uid(set).as_ref() == Some(uid) => {
                 if let Ok(Reply::Set(view)) = result {
                     self.set(view);
                 }
