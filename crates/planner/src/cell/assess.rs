@@ -41,10 +41,10 @@ pub(crate) fn assess(cell: &Cell, pods: &[Pod<'_>], facts: &Facts<'_>) -> Assess
         if matches!(out.class, Class::SurgeNow | Class::SurgeCandidate) {
             out.class = Class::Surging;
         }
-        // One whose deletion has failed still runs beside the other.
+        // One whose deletion has failed still runs beside the other, whose deletion may have failed, too.
         let lingers = |pod: &PodState| pod.doomed != Doomed::Sent && facts.is_available(pod);
         if out.class == Class::None
-            && !active.is_empty()
+            && present.len() > 1
             && present
                 .iter()
                 .any(|(_, pod)| pod.unsettled() && lingers(pod))

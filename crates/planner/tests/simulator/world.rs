@@ -92,6 +92,8 @@ pub(crate) struct World {
     collecting: BTreeSet<Uid>,
     /// Sets that may surge, or could once.
     pub(crate) surged: BTreeSet<Uid>,
+    /// Names that pods were asked for under, by the set's identity.
+    pub(crate) named: BTreeSet<(Uid, Name)>,
     // The controller and its connections.
     pub(crate) controller: Option<Controller>,
     pub(crate) epochs: u32,
@@ -147,6 +149,7 @@ impl World {
             deleting: BTreeMap::new(),
             collecting: BTreeSet::new(),
             surged: BTreeSet::new(),
+            named: BTreeSet::new(),
             controller: None,
             epochs: 0,
             clock: 0,
