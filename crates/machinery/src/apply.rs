@@ -104,9 +104,10 @@ pub fn track_update(kind: &Kind, old: Option<&Value>, new: &mut Value, manager: 
             let mut list = sent
                 .filter(|sent| Some(sent) == stored)
                 .or_else(|| stored.cloned());
-            if list.as_mut().is_some_and(|list| {
-                steady::touch(list, &own, &changes) || steady::join(list, &own, &changes)
-            }) {
+            if list
+                .as_mut()
+                .is_some_and(|list| steady::join(list, &own, &changes))
+            {
                 put_managed(new, list);
                 return;
             }

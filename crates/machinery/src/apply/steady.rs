@@ -12,36 +12,8 @@ use super::{
     set::FieldSet,
 };
 
-/// Moves the time of the writer's entry in `list`, if this is all that the write means for ownership.
-/// `list` is unchanged if it is not.
-pub(super) fn touch(list: &mut Value, own: &Entry, changes: &Comparison) -> bool {
-    let Some(entries) = list.as_array_mut() else {
-        return false;
-    };
-    let mut mine = None;
-    for (at, entry) in entries.iter().enumerate() {
-        let Some(fields) = entry.get("fieldsV1").and_then(Value::as_object) else {
-            return false;
-        };
-        if overlaps(fields, &changes.removed) {
-            return false;
-        }
-        if is_entry_of(entry, own) {
-            mine = Some(at).filter(|_| covers(fields, &own.set));
-        } else if overlaps(fields, &changes.added) || overlaps(fields, &changes.modified) {
-            return false;
-        }
-    }
-    let Some(entry) = mine.and_then(|at| entries[at].as_object_mut()) else {
-        return false;
-    };
-    set_time(entry, own);
-    sort_json(entries);
-    true
-}
-
 /// Adds what the writer took to its entry in `list`, or makes one, if nobody else loses anything by the write.
-/// `list` is unchanged if somebody does.
+/// Where it owns all of that already, only the time moves. `list` is unchanged if somebody loses something.
 pub(super) fn join(list: &mut Value, own: &Entry, changes: &Comparison) -> bool {
     let Some(entries) = list.as_array_mut().filter(|entries| !entries.is_empty()) else {
         return false;
@@ -82,18 +54,25 @@ pub(super) fn join(list: &mut Value, own: &Entry, changes: &Comparison) -> bool 
 /// Adds the members of a set to `fieldsV1`.
 fn insert(fields: &mut Map<String, Value>, set: &FieldSet) {
     for (element, member, below) in set.iter() {
-        let is_new = !fields.contains_key(element);
-        let node = fields
-            .entry(element)
-            .or_insert_with(|| Value::Object(Map::new()));
-        let Some(node) = node.as_object_mut() else {
-            continue;
-        };
-        let member = member || (!is_new && is_member(node));
-        insert(node, below);
-        if member && !node.is_empty() {
-            node.insert(".".to_owned(), Value::Object(Map::new()));
+        match fields.get_mut(element) {
+            Some(Value::Object(node)) => {
+                let member = member || is_member(node);
+                insert_below(node, member, below);
+            }
+            Some(_) => {}
+            None => {
+                let mut node = Map::new();
+                insert_below(&mut node, member, below);
+                fields.insert(element.to_owned(), Value::Object(node));
+            }
         }
+    }
+}
+
+fn insert_below(node: &mut Map<String, Value>, member: bool, below: &FieldSet) {
+    insert(node, below);
+    if member && !is_member(node) {
+        node.insert(".".to_owned(), Value::Object(Map::new()));
     }
 }
 
@@ -121,12 +100,5 @@ fn overlaps(fields: &Map<String, Value>, set: &FieldSet) -> bool {
     set.iter().any(|(element, member, below)| {
         let node = fields.get(element).and_then(Value::as_object);
         node.is_some_and(|node| (member && is_member(node)) || overlaps(node, below))
-    })
-}
-
-fn covers(fields: &Map<String, Value>, set: &FieldSet) -> bool {
-    set.iter().all(|(element, member, below)| {
-        let node = fields.get(element).and_then(Value::as_object);
-        node.is_some_and(|node| (!member || is_member(node)) && covers(node, below))
     })
 }

@@ -206,12 +206,8 @@ impl Stencil {
             uid: head.metadata.uid,
             time: head.metadata.creation_timestamp,
         };
-        let node = if filling.node.is_empty() {
-            // Left to a binder: the node is in the affinity, and the request has no other hole for it.
-            return None;
-        } else {
-            filling.node
-        };
+        // A pod that is left to a binder names its node in the affinity alone: an empty name is not plain.
+        let node = filling.node;
         if !are_plain(filling.name, node) {
             return None;
         }
@@ -268,10 +264,16 @@ impl Stencils {
     ) -> Option<(Arc<Stencil>, &'a str, &'a str)> {
         let mut all = self.0.lock();
         all.retain(|stencil| stencil.guard == guard);
-        let found = all.iter().enumerate().find_map(|(at, stencil)| {
-            let (name, node) = fit(&stencil.body, body).filter(|_| stencil.whose.is(call))?;
+        let theirs = all
+            .iter()
+            .enumerate()
+            .filter(|(_, stencil)| stencil.whose.is(call));
+        let mut fitting = theirs.filter_map(|(at, stencil)| {
+            let (name, node) = fit(&stencil.body, body)?;
             Some((at, name, node))
         });
+        let found = fitting.next();
+        drop(fitting);
         let (at, name, node) = found?;
         all[..=at].rotate_right(1);
         Some((Arc::clone(&all[0]), name, node))
@@ -424,6 +426,7 @@ mod tests {
             ("a.b", "n"),
             ("n", "n"),
             ("", "n"),
+            ("p", ""),
         ] {
             assert!(!are_plain(name, node), "{name} {node}");
         }
