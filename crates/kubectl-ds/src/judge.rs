@@ -269,7 +269,7 @@ impl Bench<'_> {
         let others: Vec<&PodView> = others
             .filter(|pod| Some(&pod.uid) != own && !is_news(pod))
             .collect();
-        shortages(&self.needs.claims, &node.view, &others)
+        shortages(&self.needs.resources, &node.view, &others)
     }
 
     fn back_off(&self, node: &Node) -> Option<Reason> {

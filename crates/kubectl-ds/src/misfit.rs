@@ -1,7 +1,9 @@
 //! Every reason for which a node is not one for a daemon, and everything that a new pod lacks there.
 
 use pandaemon_placement::{NodeSelectorTerm, NodeTest, PodNeeds, Usage};
-use pandaemon_types::{Claims, Effect, HostPort, Labels as _, NodeView, PodView, Quantity, Taint};
+use pandaemon_types::{
+    Effect, HostPort, Labels as _, NodeView, PodResources, PodView, Quantity, Taint,
+};
 
 use crate::reason::{Kind, Reason};
 
@@ -109,8 +111,12 @@ fn wanted(test: &NodeTest) -> String {
 
 // === resources and ports ===
 
-/// What a further pod with these claims lacks on a node that runs these pods, and who holds it.
-pub(crate) fn shortages(claims: &Claims, node: &NodeView, pods: &[&PodView]) -> Vec<Reason> {
+/// What a further pod with these resource requests lacks on a node that runs these pods, and who holds it.
+pub(crate) fn shortages(
+    resources: &PodResources,
+    node: &NodeView,
+    pods: &[&PodView],
+) -> Vec<Reason> {
     let pods: Vec<&PodView> = pods
         .iter()
         .copied()
@@ -118,10 +124,10 @@ pub(crate) fn shortages(claims: &Claims, node: &NodeView, pods: &[&PodView]) -> 
         .collect();
     let mut usage = Usage::default();
     for pod in &pods {
-        usage.add(&pod.claims);
+        usage.add(&pod.resources);
     }
     let mut found = Vec::new();
-    usage.shortages(node, claims, &mut found);
+    usage.shortages(node, resources, &mut found);
     found.iter().map(|reason| shortage(reason, &pods)).collect()
 }
 
@@ -157,7 +163,7 @@ fn shortage(reason: &pandaemon_placement::Reason, pods: &[&PodView]) -> Reason {
 fn holders(name: &str, pods: &[&PodView]) -> String {
     let mut holding: Vec<(Quantity, String)> = pods
         .iter()
-        .filter_map(|pod| Some((*pod.claims.requests.get(name)?, full_name(pod))))
+        .filter_map(|pod| Some((*pod.resources.requests.get(name)?, full_name(pod))))
         .collect();
     holding.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     if holding.is_empty() {
@@ -179,7 +185,7 @@ fn taken(port: &HostPort, pods: &[&PodView]) -> Reason {
         "host port {address}{}/{} is taken",
         port.port, port.protocol
     );
-    let conflicts = |pod: &&&PodView| pod.claims.ports.iter().any(|p| p.conflicts_with(port));
+    let conflicts = |pod: &&&PodView| pod.resources.ports.iter().any(|p| p.conflicts_with(port));
     let text = match pods.iter().find(conflicts) {
         Some(pod) => format!("{gist} by {}", full_name(pod)),
         None => gist.clone(),

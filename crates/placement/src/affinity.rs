@@ -1,28 +1,28 @@
-//! Required node affinity: terms of which one must hold, each a list of tests that all must.
+//! Required node affinity: at least one term must match, and a term matches if all its tests do.
 
 use std::fmt;
 
 use pandaemon_types::{Labels as _, Name, NodeView, names};
 use serde_json::Value;
 
-/// How a test relates a node's value to its own.
+/// The operator of a node selector requirement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeTestOperator {
-    /// One of the values.
+    /// The label has one of the values.
     In,
-    /// None of the values; also true without the label.
+    /// The label has none of the values, or is missing.
     NotIn,
-    /// The label is there.
+    /// The label exists.
     Exists,
-    /// The label is not there.
+    /// The label is missing.
     DoesNotExist,
-    /// A larger whole number.
+    /// The label is an integer greater than the value.
     Gt,
-    /// A smaller whole number.
+    /// The label is an integer less than the value.
     Lt,
 }
 
-/// One test of a node's label, or of its name.
+/// One requirement on a label of the node, or on its name (`metadata.name` in `matchFields`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeTest {
     key: Name,
@@ -31,7 +31,7 @@ pub struct NodeTest {
     on_field: bool,
 }
 
-/// Tests that must all hold. A term without tests never holds.
+/// A node selector term: all its tests must hold. A term without tests matches no node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeSelectorTerm {
     tests: Vec<NodeTest>,
@@ -39,8 +39,8 @@ pub struct NodeSelectorTerm {
 }
 
 impl NodeSelectorTerm {
-    /// Reads `matchExpressions` and `matchFields`. What cannot be read makes the term one that never
-    /// holds, as upstream treats a selector that does not parse.
+    /// Reads `matchExpressions` and `matchFields`. A term with a requirement that cannot be read matches
+    /// no node, as upstream treats a selector that does not parse.
     #[must_use]
     pub fn from_json(term: &Value) -> Self {
         let mut parsed = Self::default();
@@ -56,18 +56,18 @@ impl NodeSelectorTerm {
         parsed
     }
 
-    /// The tests.
+    /// The requirements of the term.
     pub fn tests(&self) -> impl Iterator<Item = &NodeTest> {
         self.tests.iter()
     }
 
-    /// Whether some node could satisfy the term.
+    /// Whether the term is valid and not empty, so that some node could match.
     #[must_use]
     pub fn can_hold(&self) -> bool {
         !self.impossible && !self.tests.is_empty()
     }
 
-    /// Whether the node satisfies the term.
+    /// Whether the node matches the term.
     #[must_use]
     pub fn holds(&self, node: &NodeView) -> bool {
         self.can_hold() && self.failing(node).is_none()
@@ -104,7 +104,7 @@ impl NodeTest {
             "Lt" if !on_field => NodeTestOperator::Lt,
             _ => return None,
         };
-        // Upstream reads the tests of a term as a label selector, with that one's rules for texts.
+        // Upstream parses `matchExpressions` as a label selector, whose keys and values are validated.
         let is_text = |value: &Name| names::label_value(value).is_empty();
         let readable =
             on_field || (names::qualified_name(&key).is_empty() && values.iter().all(is_text));
@@ -125,19 +125,19 @@ impl NodeTest {
         })
     }
 
-    /// The label or field it looks at.
+    /// The label key or field path that it tests.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// Whether it looks at the node's name rather than at a label.
+    /// Whether it tests a field (the node's name) and not a label.
     #[must_use]
     pub const fn is_on_field(&self) -> bool {
         self.on_field
     }
 
-    /// What the node has.
+    /// The node's value of the label or field.
     #[must_use]
     pub fn actual<'a>(&self, node: &'a NodeView) -> Option<&'a str> {
         if self.on_field {
@@ -147,7 +147,7 @@ impl NodeTest {
         }
     }
 
-    /// Whether the node passes.
+    /// Whether the node passes the test.
     #[must_use]
     pub fn holds(&self, node: &NodeView) -> bool {
         let actual = self.actual(node);

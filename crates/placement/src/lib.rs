@@ -1,9 +1,11 @@
-//! Does this pod fit this node, and if not, why? Every "no" is a typed [`Reason`] that prints as one
-//! sentence, so that an event, a log line and `explain` say the same words.
+//! Whether a pod fits a node, and why not.
 //!
-//! Pure. Two callers with two questions: the DaemonSet planner asks where a daemon belongs
-//! ([`daemon_fit`]: name, selector, affinity, taints), the binder asks where a pod can start now
+//! Pure. It answers two questions. The DaemonSet planner asks whether a daemon pod should run on a node
+//! ([`daemon_fit`]: name, selector, affinity, taints). The scheduler asks whether a pod can start there now
 //! ([`fit`]: the same, and resources and host ports).
+//!
+//! Every refusal is a typed [`Reason`]. Its `Display` is the sentence in the planner's reasons;
+//! [`Reason::scheduler_text`] is the phrase of upstream's scheduler in `FailedScheduling` events.
 
 mod affinity;
 mod needs;
@@ -17,40 +19,41 @@ pub use reason::{Fit, Reason};
 pub use taints::{
     Toleration, TolerationOperator, daemon_tolerations, tolerates_no_execute, untolerated,
 };
-pub use usage::{Load, Usage};
+pub use usage::{CompactUsage, Usage};
 
 use pandaemon_types::NodeView;
 
-/// Where a daemon belongs, as upstream's `NodeShouldRunDaemonPod`.
+/// Whether a daemon pod should run on a node, as upstream's `NodeShouldRunDaemonPod`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DaemonFit {
-    /// It should run here.
+    /// It should run there.
     Run,
-    /// It should not be started here, but may go on: only a `NoSchedule` taint is in the way.
+    /// It should not be started there, but a running one may stay: only `NoSchedule` taints are not
+    /// tolerated.
     Keep(Reason),
-    /// It must not run here.
+    /// It must not run there.
     No(Reason),
 }
 
 impl DaemonFit {
-    /// Whether a daemon should be started here.
+    /// Whether a daemon pod should be started on the node.
     #[must_use]
     pub const fn should_run(&self) -> bool {
         matches!(self, Self::Run)
     }
 
-    /// Whether a daemon that is here may stay.
+    /// Whether a daemon pod that runs on the node may stay.
     #[must_use]
     pub const fn should_continue(&self) -> bool {
         matches!(self, Self::Run | Self::Keep(_))
     }
 }
 
-/// Decides whether a daemon belongs on a node. `needs` must hold the automatic tolerations already
-/// ([`PodNeeds::for_daemon`] adds them).
+/// Decides whether a daemon pod should run on a node. `needs` must contain the automatic tolerations,
+/// which [`PodNeeds::for_daemon`] adds.
 #[must_use]
 pub fn daemon_fit(needs: &PodNeeds, node: &NodeView) -> DaemonFit {
-    if let Some(reason) = needs.wrong_node(node) {
+    if let Some(reason) = needs.node_mismatch(node) {
         return DaemonFit::No(reason);
     }
     let Some(taint) = untolerated(&needs.tolerations, &node.taints) else {
@@ -64,17 +67,18 @@ pub fn daemon_fit(needs: &PodNeeds, node: &NodeView) -> DaemonFit {
     }
 }
 
-/// Decides whether a pod can start on a node now, next to what runs there. All reasons are told.
+/// Decides whether a pod can start on a node beside the pods that `usage` counts. Returns every reason
+/// against it.
 #[must_use]
 pub fn fit(needs: &PodNeeds, node: &NodeView, usage: &Usage) -> Fit {
-    let mut reasons: Vec<Reason> = needs.wrong_node(node).into_iter().collect();
+    let mut reasons: Vec<Reason> = needs.node_mismatch(node).into_iter().collect();
     if node.unschedulable && !taints::tolerates_unschedulable(&needs.tolerations) {
         reasons.push(Reason::Unschedulable);
     }
     if let Some(taint) = untolerated(&needs.tolerations, &node.taints) {
         reasons.push(Reason::Taint(taint.clone()));
     }
-    usage.shortages(node, &needs.claims, &mut reasons);
+    usage.shortages(node, &needs.resources, &mut reasons);
     if reasons.is_empty() {
         Fit::Yes
     } else {

@@ -1,27 +1,27 @@
-//! What a pod demands of its node, read once from its spec.
+//! What a pod requires of its node, parsed once from its spec.
 
 use std::sync::Arc;
 
-use pandaemon_types::{Claims, Labels as _, Name, NodeView, claims::ClaimingSpec};
+use pandaemon_types::{Labels as _, Name, NodeView, PodResources, pod_resources::PodResourceSpec};
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::{NodeSelectorTerm, Reason, Toleration, daemon_tolerations};
 
-/// What a pod demands of its node.
+/// What a pod requires of its node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PodNeeds {
-    /// The node it asks for by name.
+    /// `spec.nodeName`; `None` if empty.
     pub node_name: Option<Name>,
-    /// Labels that the node must have.
+    /// `spec.nodeSelector`: labels that the node must have.
     pub node_selector: Vec<(Name, Name)>,
-    /// Terms of which one must hold; `None` without a required affinity.
+    /// The terms of the required node affinity, of which one must match; `None` without one.
     pub affinity: Option<Vec<NodeSelectorTerm>>,
-    /// The taints it tolerates.
+    /// The tolerations.
     pub tolerations: Vec<Toleration>,
-    /// The resources and host ports it takes.
-    pub claims: Arc<Claims>,
-    /// Whether it lives in the node's network.
+    /// The resources and host ports it takes from the node.
+    pub resources: Arc<PodResources>,
+    /// Whether it uses the host network.
     pub host_network: bool,
 }
 
@@ -29,7 +29,7 @@ impl PodNeeds {
     /// Reads a pod's spec.
     #[must_use]
     pub fn from_spec(spec: &Value) -> Self {
-        let claiming = ClaimingSpec::deserialize(spec).unwrap_or_default();
+        let resources = PodResourceSpec::deserialize(spec).unwrap_or_default();
         let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned();
         let required =
             spec.pointer("/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution");
@@ -54,8 +54,8 @@ impl PodNeeds {
                 .iter()
                 .filter_map(Toleration::from_json)
                 .collect(),
-            host_network: claiming.host_network(),
-            claims: Arc::new(Claims::from(&claiming)),
+            host_network: resources.host_network(),
+            resources: Arc::new(PodResources::from(&resources)),
         }
     }
 
@@ -69,9 +69,10 @@ impl PodNeeds {
         needs
     }
 
-    /// Why the node is not one that the pod asks for: by name, by selector or by affinity.
+    /// Why `nodeName`, `nodeSelector` or the required node affinity exclude the node; `None` if they do
+    /// not.
     #[must_use]
-    pub fn wrong_node(&self, node: &NodeView) -> Option<Reason> {
+    pub fn node_mismatch(&self, node: &NodeView) -> Option<Reason> {
         if let Some(wanted) = self
             .node_name
             .as_ref()

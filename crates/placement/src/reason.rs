@@ -1,4 +1,4 @@
-//! The reasons for which a pod does not fit a node, and their sentences.
+//! The reasons why a pod does not fit a node, and their texts.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use crate::{NodeSelectorTerm, NodeTest};
 /// Whether a pod fits a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fit {
-    /// It does.
+    /// The pod fits.
     Yes,
-    /// It does not, for each of these reasons.
+    /// The pod does not fit, for each of these reasons.
     No(Vec<Reason>),
 }
 
 impl Fit {
-    /// Whether the answer is yes.
+    /// Whether the pod fits.
     #[must_use]
     pub const fn is_yes(&self) -> bool {
         matches!(self, Self::Yes)
@@ -26,59 +26,59 @@ impl Fit {
 /// Why a pod does not fit a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// The template asks for another node by name.
+    /// `nodeName` of the template names another node.
     OtherNode {
-        /// The node it asks for.
+        /// The node that it names.
         wanted: Name,
     },
-    /// The node's label is not what `nodeSelector` demands.
+    /// A label of the node does not have the value that `nodeSelector` requires.
     NodeSelector {
-        /// The label's key.
+        /// The key of the label.
         key: Name,
-        /// The value demanded.
+        /// The required value.
         wanted: Name,
-        /// The value the node has.
+        /// The value of the node; `None` if it has no such label.
         actual: Option<Name>,
     },
-    /// No term of the required node affinity holds; this is the first one's failing test.
+    /// No term of the required node affinity matches; this is the failing test of the first valid term.
     Affinity {
         /// The test that fails.
         test: NodeTest,
-        /// What the node has instead.
+        /// The value of the node; `None` if it has none.
         actual: Option<Name>,
         /// How many terms there are.
         terms: usize,
     },
-    /// The required node affinity has no term that could ever hold.
+    /// The required node affinity has no term that can match any node.
     EmptyAffinity,
     /// A taint is not tolerated.
     Taint(Taint),
     /// The node is cordoned.
     Unschedulable,
-    /// A resource is short.
+    /// The node has less of a resource free than the pod requests.
     Resource {
-        /// The resource.
+        /// The name of the resource.
         name: String,
-        /// What the pod requests.
+        /// The amount that the pod requests.
         requested: Quantity,
-        /// What is free.
+        /// The amount that is free on the node.
         free: Quantity,
     },
-    /// The node does not have this resource at all.
+    /// The node does not offer this resource.
     NoSuchResource {
-        /// The resource.
+        /// The name of the resource.
         name: String,
-        /// What the pod requests.
+        /// The amount that the pod requests.
         requested: Quantity,
     },
-    /// The node runs as many pods as it may.
+    /// The node runs the largest number of pods that it allows.
     PodCount {
-        /// How many it may run.
+        /// `allocatable.pods` of the node.
         limit: i64,
     },
-    /// A port of the node is taken.
+    /// A host port is taken by another pod.
     Port {
-        /// The port.
+        /// The host port that conflicts.
         port: HostPort,
         /// The pod that holds it, as `namespace/name`, if known.
         holder: Option<String>,
@@ -86,7 +86,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The words of upstream's scheduler for the same thing, as in `0/3 nodes are available: ...`.
+    /// The phrase of upstream's scheduler for this reason, as in `0/3 nodes are available: ...`.
     #[must_use]
     pub fn scheduler_text(&self) -> String {
         match self {
@@ -122,7 +122,7 @@ impl fmt::Display for Reason {
                 actual,
             } => {
                 write!(f, "node selector wants {key}={wanted}, the node has ")?;
-                labelled(f, key, actual.as_deref())
+                write_label(f, key, actual.as_deref())
             }
             Self::Affinity {
                 test,
@@ -135,7 +135,7 @@ impl fmt::Display for Reason {
                     "node affinity"
                 };
                 write!(f, "{which} wants {test}, the node has ")?;
-                labelled(f, test.key(), actual.as_deref())
+                write_label(f, test.key(), actual.as_deref())
             }
             Self::EmptyAffinity => f.write_str("the node affinity has no term that can hold"),
             Self::Taint(Taint { key, value, effect }) => {
@@ -176,7 +176,7 @@ impl fmt::Display for Reason {
     }
 }
 
-fn labelled(f: &mut fmt::Formatter<'_>, key: &str, actual: Option<&str>) -> fmt::Result {
+fn write_label(f: &mut fmt::Formatter<'_>, key: &str, actual: Option<&str>) -> fmt::Result {
     match actual {
         Some(value) => write!(f, "{key}={value}"),
         None => write!(f, "no {key}"),

@@ -1,32 +1,32 @@
-//! Taints and tolerations, and the tolerations that every daemon gets.
+//! Taints, tolerations, and the tolerations that every daemon pod gets.
 
 use pandaemon_types::{Effect, Name, Taint};
 use serde_json::Value;
 
-/// How a toleration compares values.
+/// The operator of a toleration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TolerationOperator {
-    /// The values are equal.
+    /// The taint must have the same value.
     Equal,
-    /// Any value.
+    /// The taint may have any value.
     Exists,
 }
 
 /// One toleration of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toleration {
-    /// The taint's key; empty with `Exists` for every taint.
+    /// The key; an empty one matches every taint.
     pub key: Name,
-    /// How values compare.
+    /// The operator.
     pub operator: TolerationOperator,
-    /// The taint's value.
+    /// The value.
     pub value: Name,
-    /// The effect tolerated; none for all.
+    /// The effect that is tolerated; `None` tolerates all effects.
     pub effect: Option<Effect>,
 }
 
 impl Toleration {
-    /// Reads one entry of `spec.tolerations`; `None` for an operator or effect that does not exist.
+    /// Reads one entry of `spec.tolerations`; `None` if the operator or the effect is unknown.
     #[must_use]
     pub fn from_json(value: &Value) -> Option<Self> {
         let text = |field| value.get(field).and_then(Value::as_str).unwrap_or_default();
@@ -50,7 +50,7 @@ impl Toleration {
         })
     }
 
-    /// A toleration of any value of `key`.
+    /// A toleration of `key` with any value.
     #[must_use]
     pub fn exists(key: &str, effect: Effect) -> Self {
         let operator = TolerationOperator::Exists;
@@ -62,7 +62,7 @@ impl Toleration {
         }
     }
 
-    /// Whether it covers the taint.
+    /// Whether it tolerates the taint; upstream's `ToleratesTaint`.
     #[must_use]
     pub fn covers(&self, taint: &Taint) -> bool {
         self.effect.is_none_or(|effect| effect == taint.effect)
@@ -74,7 +74,7 @@ impl Toleration {
     }
 }
 
-/// The first taint that keeps new pods away and is not tolerated.
+/// The first `NoSchedule` or `NoExecute` taint that is not tolerated.
 #[must_use]
 pub fn untolerated<'a>(tolerations: &[Toleration], taints: &'a [Taint]) -> Option<&'a Taint> {
     taints.iter().find(|taint| match taint.effect {
@@ -83,7 +83,7 @@ pub fn untolerated<'a>(tolerations: &[Toleration], taints: &'a [Taint]) -> Optio
     })
 }
 
-/// Whether every `NoExecute` taint is tolerated: a pod that runs may stay.
+/// Whether every `NoExecute` taint is tolerated, so that a running pod may stay.
 #[must_use]
 pub fn tolerates_no_execute(tolerations: &[Toleration], taints: &[Taint]) -> bool {
     taints
@@ -107,8 +107,8 @@ pub(crate) fn tolerates_unschedulable(tolerations: &[Toleration]) -> bool {
         .any(|toleration| toleration.covers(&taint))
 }
 
-/// The key and effect of each toleration that a daemon gets without asking, in upstream's order
-/// (`AddOrUpdateDaemonPodTolerations`).
+/// The key and effect of each toleration that daemon pods get automatically, in the order of upstream's
+/// `AddOrUpdateDaemonPodTolerations`.
 #[must_use]
 pub fn daemon_tolerations(host_network: bool) -> Vec<(&'static str, Effect)> {
     let mut tolerations = vec![

@@ -1,8 +1,8 @@
-//! Tables: pods, nodes, and what is said of them.
+//! Table tests: pods, nodes, and the expected placement with its reason.
 
 use std::sync::Arc;
 
-use pandaemon_types::Claims;
+use pandaemon_types::PodResources;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ fn required(terms: Value) -> Value {
 }
 
 #[test]
-fn names_selectors_and_affinity_choose_nodes() {
+fn node_name_selector_and_affinity_restrict_nodes() {
     let expression = |key: &str, operator: &str, values: Value| {
         required(
             json!([{"matchExpressions": [{"key": key, "operator": operator, "values": values}]}]),
@@ -111,7 +111,7 @@ fn tainted(key: &str, effect: &str) -> NodeView {
 }
 
 #[test]
-fn taints_keep_or_evict() {
+fn no_schedule_keeps_running_pods_and_no_execute_evicts() {
     let tolerate = |toleration: Value| json!({"tolerations": [toleration]});
     let exists = json!({"key": "a", "operator": "Exists", "effect": "NoExecute"});
     for (spec, taint, wanted) in [
@@ -148,7 +148,7 @@ fn taints_keep_or_evict() {
 }
 
 #[test]
-fn daemons_tolerate_what_nodes_suffer() {
+fn daemon_pods_tolerate_node_condition_taints() {
     for (spec, taint, runs) in [
         (json!({}), "unreachable:NoExecute", true),
         (json!({}), "not-ready:NoExecute", true),
@@ -171,7 +171,7 @@ fn daemons_tolerate_what_nodes_suffer() {
 }
 
 #[test]
-fn resources_and_ports_are_counted() {
+fn requests_host_ports_and_pod_count_limit_a_node() {
     let machine = node(json!({"metadata": {"name": "n", "uid": "u"}, "status":
         {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "2"}}}));
     let pod = |cpu: &str, extra: Value| {
@@ -186,40 +186,40 @@ fn resources_and_ports_are_counted() {
         fit(&pod("3", json!({"nvidia.com/gpu": "1"})), &machine, &usage).to_string(),
         "1 cpu short: 3 requested, 2 free; the node has no nvidia.com/gpu: 1 requested"
     );
-    usage.add(&pod("1500m", json!({})).claims);
+    usage.add(&pod("1500m", json!({})).resources);
     assert_eq!(
         fit(&pod("1", json!({})), &machine, &usage).to_string(),
         "500m cpu short: 1 requested, 500m free; host port 9100/TCP is taken"
     );
-    usage.add(&Claims::default());
+    usage.add(&PodResources::default());
     let small = PodNeeds::default();
     assert_eq!(
         fit(&small, &machine, &usage).to_string(),
         "the node runs all of its 2 pods"
     );
-    usage.remove(&Claims::default());
-    usage.remove(&pod("1500m", json!({})).claims);
+    usage.remove(&PodResources::default());
+    usage.remove(&pod("1500m", json!({})).resources);
     assert_eq!(usage, Usage::default());
-    let (one, none) = (pod("500m", json!({})).claims, Arc::default());
-    let portless = Claims {
+    let (one, none) = (pod("500m", json!({})).resources, Arc::default());
+    let portless = PodResources {
         ports: Vec::new(),
         ..(*one).clone()
     };
-    let mut load = Load::default();
+    let mut load = CompactUsage::default();
     assert!(load.has_room(&machine, &one));
     load.add(&one);
     assert!(!load.has_room(&machine, &one) && load.has_room(&machine, &portless));
     load.add(&none);
     assert!(!load.has_room(&machine, &none));
     load.add(&one);
-    for claims in [&one, &none, &one] {
-        load.remove(claims);
+    for resources in [&one, &none, &one] {
+        load.remove(resources);
     }
     assert!(load.is_empty());
 }
 
 #[test]
-fn a_cordon_stops_ordinary_pods_only() {
+fn a_cordon_excludes_all_but_daemon_pods() {
     let cordoned =
         node(json!({"metadata": {"name": "n", "uid": "u"}, "spec": {"unschedulable": true}}));
     let usage = Usage::default();

@@ -1,12 +1,12 @@
-//! What the pods of one node take, kept as pods come and go.
+//! Sums of what the pods of one node take, updated as pods are added and removed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use pandaemon_types::{Claims, HostPort, NodeView, Quantity, Resources, claims};
+use pandaemon_types::{HostPort, NodeView, PodResources, Quantity, Resources, pod_resources};
 
 use crate::Reason;
 
-/// What the pods of one node take.
+/// Requested resources, host ports and number of the pods of one node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
     requests: Resources,
@@ -15,18 +15,18 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// A pod came.
-    pub fn add(&mut self, pod: &Claims) {
-        claims::add(&mut self.requests, &pod.requests);
+    /// Adds a pod.
+    pub fn add(&mut self, pod: &PodResources) {
+        pod_resources::add(&mut self.requests, &pod.requests);
         for port in &pod.ports {
             *self.ports.entry(port.clone()).or_default() += 1;
         }
         self.pods += 1;
     }
 
-    /// A pod that was added left.
-    pub fn remove(&mut self, pod: &Claims) {
-        claims::subtract(&mut self.requests, &pod.requests);
+    /// Removes a pod that was added before.
+    pub fn remove(&mut self, pod: &PodResources) {
+        pod_resources::subtract(&mut self.requests, &pod.requests);
         for port in &pod.ports {
             if let Some(count) = self.ports.get_mut(port) {
                 *count -= 1;
@@ -38,31 +38,31 @@ impl Usage {
         self.pods -= 1;
     }
 
-    /// How many pods there are.
+    /// The number of pods.
     #[must_use]
     pub const fn pods(&self) -> i64 {
         self.pods
     }
 
-    /// What is requested, by resource.
+    /// The sum of the requests, by resource.
     #[must_use]
     pub const fn requests(&self) -> &Resources {
         &self.requests
     }
 
-    /// Appends why a further pod with these claims cannot start on the node.
-    pub fn shortages(&self, node: &NodeView, pod: &Claims, reasons: &mut Vec<Reason>) {
+    /// Appends the reasons why one more pod with these resources cannot start on the node.
+    pub fn shortages(&self, node: &NodeView, pod: &PodResources, reasons: &mut Vec<Reason>) {
         let used = |name: &str| self.requests.get(name).copied().unwrap_or_default();
         let taken = |port: &HostPort| self.ports.keys().any(|other| other.conflicts_with(port));
         shortages(node, pod, self.pods, used, taken, reasons);
     }
 }
 
-/// Appends why a further pod cannot start beside `pods` others, told what they use and which ports
-/// they have taken.
+/// Appends the reasons why a pod cannot start beside `pods` others. `used` is the sum of their requests
+/// of a resource, `taken` whether one of them has a conflicting port.
 fn shortages(
     node: &NodeView,
-    pod: &Claims,
+    pod: &PodResources,
     pods: i64,
     used: impl Fn(&str) -> Quantity,
     taken: impl Fn(&HostPort) -> bool,
@@ -86,7 +86,7 @@ fn shortages(
                     free,
                 });
             }
-            // A node that reports nothing at all is not judged: it has not said yet.
+            // A node that reports no allocatable resources has not registered them yet.
             None if node.allocatable.is_empty() && is_native(name) => {}
             None => {
                 let (name, requested) = (name.clone(), *requested);
@@ -102,15 +102,15 @@ fn shortages(
     }
 }
 
-/// What the pods of one node take, in few bytes: the pods of a node have few different claims, and
-/// nodes share them.
+/// The same as [`Usage`] in less memory, for planners that keep one per node: a list of distinct, shared
+/// pod resources with their counts. Asking for room costs a walk over the list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Load(Vec<(Arc<Claims>, u32)>);
+pub struct CompactUsage(Vec<(Arc<PodResources>, u32)>);
 
-impl Load {
-    /// A pod came.
-    pub fn add(&mut self, pod: &Arc<Claims>) {
-        if let Some((_, count)) = self.0.iter_mut().find(|(claims, _)| claims == pod) {
+impl CompactUsage {
+    /// Adds a pod.
+    pub fn add(&mut self, pod: &Arc<PodResources>) {
+        if let Some((_, count)) = self.0.iter_mut().find(|(resources, _)| resources == pod) {
             *count += 1;
         } else {
             self.0.reserve_exact(1);
@@ -118,9 +118,9 @@ impl Load {
         }
     }
 
-    /// A pod that was added left.
-    pub fn remove(&mut self, pod: &Arc<Claims>) {
-        let Some(position) = self.0.iter().position(|(claims, _)| claims == pod) else {
+    /// Removes a pod that was added before.
+    pub fn remove(&mut self, pod: &Arc<PodResources>) {
+        let Some(position) = self.0.iter().position(|(resources, _)| resources == pod) else {
             return;
         };
         if let Some((_, count)) = self.0.get_mut(position)
@@ -132,27 +132,27 @@ impl Load {
         }
     }
 
-    /// Whether there is no pod.
+    /// Whether no pod is counted.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a further pod with these claims can start on the node.
+    /// Whether one more pod with these resources can start on the node.
     #[must_use]
-    pub fn has_room(&self, node: &NodeView, pod: &Claims) -> bool {
+    pub fn has_room(&self, node: &NodeView, pod: &PodResources) -> bool {
         let pods = self.0.iter().map(|(_, count)| i64::from(*count)).sum();
         let used = |name: &str| {
             let each = self
                 .0
                 .iter()
-                .filter_map(|(claims, count)| Some((*claims.requests.get(name)?, *count)));
+                .filter_map(|(resources, count)| Some((*resources.requests.get(name)?, *count)));
             let mut sum = Quantity::ZERO;
             each.for_each(|(amount, count)| (0..count).for_each(|_| sum += amount));
             sum
         };
         let taken = |port: &HostPort| {
-            let mut ports = self.0.iter().flat_map(|(claims, _)| &claims.ports);
+            let mut ports = self.0.iter().flat_map(|(resources, _)| &resources.ports);
             ports.any(|other| other.conflicts_with(port))
         };
         let mut reasons = Vec::new();
@@ -161,7 +161,7 @@ impl Load {
     }
 }
 
-/// Resources that every node has, whether or not it says so.
+/// Resources that every node has, even if it does not report them.
 fn is_native(name: &str) -> bool {
     matches!(name, "cpu" | "memory" | "ephemeral-storage")
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use pandaemon_placement::{DaemonFit, Reason};
-use pandaemon_types::{Claims, LabelSet, Labels as _, Name, Owner, Phase, Timestamp, Uid};
+use pandaemon_types::{LabelSet, Labels as _, Name, Owner, Phase, PodResources, Timestamp, Uid};
 
 mod assess;
 
@@ -49,7 +49,7 @@ pub(crate) struct PodState {
     pub(crate) namespace: Name,
     pub(crate) name: Name,
     pub(crate) labels: LabelSet,
-    pub(crate) claims: Arc<Claims>,
+    pub(crate) resources: Arc<PodResources>,
     pub(crate) owner: Option<Arc<Owner>>,
     pub(crate) resource_version: u64,
     pub(crate) created: Timestamp,
@@ -62,7 +62,7 @@ pub(crate) struct PodState {
     pub(crate) deleting: bool,
     /// Whether a release or relabelling was handed out.
     pub(crate) patching: bool,
-    /// Whether its claims are on its node's account.
+    /// Whether its resources are counted on its node.
     pub(crate) counted: bool,
     /// The set it belongs to.
     pub(crate) set: Option<(Arc<SetKey>, Claim)>,
@@ -131,7 +131,7 @@ pub(crate) struct Creating {
     /// is no pod.
     pub(crate) unclear: bool,
     /// What is on the node's account for it.
-    pub(crate) reserved: Option<Arc<Claims>>,
+    pub(crate) reserved: Option<Arc<PodResources>>,
     /// When to ask again.
     pub(crate) retry_at: Timestamp,
 }

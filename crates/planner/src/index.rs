@@ -186,7 +186,7 @@ impl Planner {
         }
         view.name = self.roster.name(number);
         view.labels = self.interner.labels_of(&view.labels, &view.name);
-        view.allocatable = self.interner.resources(&view.allocatable);
+        view.allocatable = self.interner.node_resources(&view.allocatable);
         view.taints.shrink_to_fit();
         for (key, set) in &mut self.sets {
             let placement = Placement::from(&daemon_fit(&set.needs, &view));
@@ -313,10 +313,10 @@ impl Planner {
         }
         for (node, cell) in set.cells.iter::<NodeId>() {
             let creating = cell.creating.as_deref();
-            if let Some(claims) = creating.and_then(|creating| creating.reserved.as_ref())
+            if let Some(resources) = creating.and_then(|creating| creating.reserved.as_ref())
                 && let Some(load) = self.roster.load_mut(node)
             {
-                load.remove(claims);
+                load.remove(resources);
             }
             for pod in &cell.pods {
                 if let Some(pod) = self.pods.get_mut(*pod) {

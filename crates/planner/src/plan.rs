@@ -246,9 +246,9 @@ impl Planner {
         ]);
         let name: Name = format!("{}{}", mould.name_prefix(), five_letters(seed)).into();
         let bind = self.options.bind && self.has_room(set, node);
-        let reserved = bind.then(|| Arc::clone(&set.needs.claims));
+        let reserved = bind.then(|| Arc::clone(&set.needs.resources));
         if let Some(load) = self.roster.load_mut(node).filter(|_| bind) {
-            load.add(&set.needs.claims);
+            load.add(&set.needs.resources);
         }
         if let Some(cell) = set.cells.get_mut(node) {
             let name = Name::clone(&name);
@@ -277,7 +277,7 @@ impl Planner {
     fn has_room(&self, set: &Set, node: NodeId) -> bool {
         let (view, load) = (self.roster.node(node), self.roster.load(node));
         view.zip(load)
-            .is_some_and(|(view, load)| load.has_room(view, &set.needs.claims))
+            .is_some_and(|(view, load)| load.has_room(view, &set.needs.resources))
     }
 
     /// Asks again for a pod whose creation nobody answered, under the same name.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::SelectorError;
 
-/// One condition on a field.
+/// One requirement on a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldRequirement {
     /// The field's path, such as `spec.nodeName`.
@@ -27,7 +27,7 @@ impl FieldSelector {
     /// Reads the text form.
     ///
     /// # Errors
-    /// Upstream's text for the first fault.
+    /// The first fault, with upstream's message.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
         let mut parts = split(text);
         parts.sort_unstable();
@@ -48,7 +48,7 @@ impl FieldSelector {
         Ok(Self { requirements })
     }
 
-    /// The conditions; all must hold.
+    /// The requirements; all must hold.
     #[must_use]
     pub fn requirements(&self) -> &[FieldRequirement] {
         &self.requirements
@@ -60,7 +60,7 @@ impl FieldSelector {
         self.requirements.is_empty()
     }
 
-    /// Whether an object is selected whose fields have the values that `value_of` tells; a field
+    /// Whether an object is selected whose fields have the values that `value_of` returns; a field
     /// without a value counts as empty.
     pub fn matches(&self, mut value_of: impl FnMut(&str) -> Option<String>) -> bool {
         self.requirements.iter().all(|requirement| {
@@ -69,7 +69,7 @@ impl FieldSelector {
         })
     }
 
-    /// The one value that the field must have, if the selector demands one.
+    /// The one value that the field must have, if the selector requires exactly one.
     #[must_use]
     pub fn exact(&self, field: &str) -> Option<&str> {
         let found = self
@@ -98,7 +98,7 @@ impl fmt::Display for FieldSelector {
     }
 }
 
-/// Splits at commas that no backslash protects.
+/// Splits at commas that are not escaped by a backslash.
 fn split(text: &str) -> Vec<&str> {
     let (mut parts, mut start, mut escaped) = (Vec::new(), 0, false);
     for (position, ch) in text.char_indices() {
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_parse_as_upstream_parses_them() {
+    fn texts_parse_as_upstream() {
         let selector = FieldSelector::parse("status.phase!=Running,metadata.name=a\\,b").unwrap();
         assert_eq!(selector.exact("metadata.name"), Some("a,b"));
         assert_eq!(
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_have_upstreams_words() {
+    fn faults_have_upstreams_messages() {
         let error = |text| FieldSelector::parse(text).unwrap_err().to_string();
         assert_eq!(error("a"), "invalid selector: 'a'; can't understand 'a'");
         assert_eq!(

@@ -1,5 +1,5 @@
-//! Names and label sets that are stored once, however many objects carry them: a large cluster has
-//! few distinct values.
+//! Interning: equal names, label sets, owners and resource lists are stored once and shared, because
+//! the objects of a large cluster carry few distinct values.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,15 +9,16 @@ use std::{
 
 use serde::{Deserialize, Deserializer};
 
-use crate::{Claims, Labels, Owner, Resources};
+use crate::{Labels, Owner, PodResources, Resources};
 
 /// A shared, immutable name.
 pub type Name = Arc<str>;
 
-/// A label: its key and its value.
+/// The key and the value of one label.
 type Pair = (Name, Name);
 
-/// The labels of an object, ordered by key. Sets share their labels, and equal sets are one.
+/// The labels of an object, ordered by key. Interned sets share their labels, and equal sets share
+/// one allocation.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LabelSet(Arc<[Arc<Pair>]>);
 
@@ -27,7 +28,7 @@ impl LabelSet {
         self.0.iter().map(|pair| (&*pair.0, &*pair.1))
     }
 
-    /// The value of a label, to be shared.
+    /// The value of a label, as a shared name.
     #[must_use]
     pub fn name(&self, key: &str) -> Option<&Name> {
         let found = self.0.binary_search_by(|pair| (*pair.0).cmp(key)).ok()?;
@@ -40,9 +41,9 @@ impl LabelSet {
         self.0.is_empty()
     }
 
-    /// Whether both are known to be the same without a look at them.
+    /// Whether both share one allocation. Equal sets that were not interned need not.
     #[must_use]
-    pub fn is(&self, other: &Self) -> bool {
+    pub fn ptr_eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
@@ -73,12 +74,12 @@ impl From<&BTreeMap<String, String>> for LabelSet {
     }
 }
 
-/// The identity of an object: 16 bytes for a UUID, which nearly all are.
+/// The uid of an object. UUIDs, which the API server generates, are stored as 16 bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Uid {
-    /// A UUID in its usual form.
+    /// A UUID in lower case with dashes.
     Uuid([u8; 16]),
-    /// Any other text.
+    /// Any other text, kept as it is.
     Other(Name),
 }
 
@@ -127,7 +128,7 @@ impl<'de> Deserialize<'de> for Uid {
     }
 }
 
-/// Only the form that [`Uid`] prints again: 36 characters, lower case.
+/// Accepts only the form that [`Uid`] prints: 36 characters, lower case, dashes.
 fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     let bytes = text.as_bytes();
     if bytes.len() != 36 {
@@ -164,8 +165,8 @@ pub struct Interner {
     names: BTreeSet<Name>,
     pairs: BTreeSet<Arc<Pair>>,
     labels: BTreeSet<LabelSet>,
-    claims: BTreeSet<Arc<Claims>>,
-    resources: BTreeSet<Arc<Resources>>,
+    pod_resources: BTreeSet<Arc<PodResources>>,
+    node_resources: BTreeSet<Arc<Resources>>,
     owners: BTreeMap<Uid, Arc<Owner>>,
 }
 
@@ -191,8 +192,8 @@ impl Interner {
         shared
     }
 
-    /// The labels of an object of which one may tell the object's own name: such a set is nobody
-    /// else's, but its other labels are shared.
+    /// The labels of an object named `own`. A label whose value is that name makes the set unique, so
+    /// that only its other labels are interned and the value shares `own`.
     pub fn labels_of(&mut self, labels: &LabelSet, own: &Name) -> LabelSet {
         if labels.0.iter().all(|pair| pair.1 != *own) {
             return self.labels(labels);
@@ -227,21 +228,25 @@ impl Interner {
         shared
     }
 
-    /// The shared copy of a pod's claims.
-    pub fn claims(&mut self, claims: &Arc<Claims>) -> Arc<Claims> {
-        shared(&mut self.claims, claims)
+    /// The shared copy of a pod's resources.
+    pub fn pod_resources(&mut self, resources: &Arc<PodResources>) -> Arc<PodResources> {
+        shared(&mut self.pod_resources, resources)
     }
 
-    /// The shared copy of a node's resources.
-    pub fn resources(&mut self, resources: &Arc<Resources>) -> Arc<Resources> {
-        shared(&mut self.resources, resources)
+    /// The shared copy of a node's allocatable resources.
+    pub fn node_resources(&mut self, resources: &Arc<Resources>) -> Arc<Resources> {
+        shared(&mut self.node_resources, resources)
     }
 
     /// How many distinct values are held.
     #[must_use]
     pub fn len(&self) -> usize {
         let labels = self.pairs.len() + self.labels.len();
-        self.names.len() + labels + self.claims.len() + self.resources.len() + self.owners.len()
+        self.names.len()
+            + labels
+            + self.pod_resources.len()
+            + self.node_resources.len()
+            + self.owners.len()
     }
 
     /// Whether nothing is held.
@@ -250,14 +255,15 @@ impl Interner {
         self.len() == 0
     }
 
-    /// Forgets what nobody else holds any more.
+    /// Drops values that only the interner still holds.
     pub fn sweep(&mut self) {
         self.labels
             .retain(|labels| Arc::strong_count(&labels.0) > 1);
         self.pairs.retain(|pair| Arc::strong_count(pair) > 1);
         self.owners.retain(|_, owner| Arc::strong_count(owner) > 1);
-        self.claims.retain(|claims| Arc::strong_count(claims) > 1);
-        self.resources
+        self.pod_resources
+            .retain(|resources| Arc::strong_count(resources) > 1);
+        self.node_resources
             .retain(|resources| Arc::strong_count(resources) > 1);
         self.names.retain(|name| Arc::strong_count(name) > 1);
     }
@@ -268,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uids_keep_their_text() {
+    fn uids_print_the_text_they_were_read_from() {
         for text in [
             "5b1c2a34-0000-4abc-8def-0123456789ab",
             "set-1",
@@ -283,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_values_are_held_once() {
+    fn equal_values_share_one_allocation() {
         let mut interner = Interner::default();
         let labels = LabelSet::from(&BTreeMap::from([("a".to_owned(), "b".to_owned())]));
         let (one, two) = (interner.labels(&labels), interner.labels(&labels.clone()));
@@ -292,7 +298,7 @@ mod tests {
         assert_eq!(interner.len(), 4);
         let own = Name::from("b");
         let mine = interner.labels_of(&labels, &own);
-        assert!(mine == one && !mine.is(&one));
+        assert!(mine == one && !mine.ptr_eq(&one));
         assert!(Arc::ptr_eq(mine.name("a").unwrap(), &own));
         drop((one, two, mine));
         interner.sweep();

@@ -12,7 +12,7 @@ use crate::names;
 
 mod parse;
 
-/// Why a text or an object is not a selector; upstream's words.
+/// Why a text or an object is not a selector; the message is upstream's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SelectorError(pub String);
@@ -61,7 +61,7 @@ impl<L: Labels + ?Sized> Labels for &L {
     }
 }
 
-/// How a requirement relates its key to its values.
+/// The operator of a requirement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operator {
     /// `key = value`
@@ -84,7 +84,7 @@ pub enum Operator {
     LessThan,
 }
 
-/// One condition; all of a selector's must hold.
+/// One requirement of a selector; an object is selected if it meets all of them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Requirement {
     key: String,
@@ -121,7 +121,7 @@ impl LabelSelector {
     /// Reads the text form of the `labelSelector` query parameter.
     ///
     /// # Errors
-    /// Upstream's text for the first fault.
+    /// The first fault, with upstream's message.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
         let mut requirements = parse::requirements(text).map_err(SelectorError)?;
         requirements.sort_by(|a, b| a.key.cmp(&b.key));
@@ -135,7 +135,7 @@ impl LabelSelector {
     /// everything, as upstream's `LabelSelectorAsSelector`.
     ///
     /// # Errors
-    /// Upstream's text for the first fault.
+    /// The first fault, with upstream's message.
     pub fn from_json(value: &Value) -> Result<Self, SelectorError> {
         if value.is_null() {
             return Ok(Self::nothing());
@@ -193,13 +193,13 @@ impl LabelSelector {
         !self.nothing && self.requirements.is_empty()
     }
 
-    /// The conditions, ordered by key.
+    /// The requirements, ordered by key.
     #[must_use]
     pub fn requirements(&self) -> &[Requirement] {
         &self.requirements
     }
 
-    /// The one value that the label must have, if the selector demands one.
+    /// The one value that the label must have, if the selector requires exactly one.
     #[must_use]
     pub fn exact(&self, key: &str) -> Option<&str> {
         let requirement = self
@@ -234,10 +234,10 @@ impl<'de> Deserialize<'de> for LabelSelector {
 // === impl Requirement ===
 
 impl Requirement {
-    /// Makes a condition.
+    /// Makes a requirement.
     ///
     /// # Errors
-    /// Upstream's texts when the key, the operator and the values do not go together.
+    /// Upstream's messages when key, operator and values are not valid together.
     pub fn new(key: &str, operator: Operator, values: Vec<String>) -> Result<Self, SelectorError> {
         let mut faults = Vec::new();
         let bad = names::qualified_name(key);
@@ -273,13 +273,13 @@ impl Requirement {
         }
     }
 
-    /// The label it is about.
+    /// The label key that it tests.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// How key and values relate.
+    /// The operator.
     #[must_use]
     pub const fn operator(&self) -> Operator {
         self.operator
@@ -291,7 +291,7 @@ impl Requirement {
         &self.values
     }
 
-    /// Whether the condition holds for these labels.
+    /// Whether these labels meet the requirement.
     #[must_use]
     pub fn matches<L: Labels + ?Sized>(&self, labels: &L) -> bool {
         let actual = labels.label(&self.key);

@@ -1,6 +1,7 @@
-//! Upstream's rules for names and labels, with upstream's words for what is wrong.
+//! Upstream's validation of names and labels (`k8s.io/apimachinery/pkg/util/validation`), with its
+//! messages.
 //!
-//! Each function returns every fault it finds; an empty list means that the text is fine.
+//! Each function returns a message for every fault; an empty list means that the text is valid.
 
 const QUALIFIED: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and \
      end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used \
@@ -115,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_judged_as_upstream_does() {
+    fn names_are_validated_as_upstream_does() {
         for good in ["a", "A.b_c-9", "example.com/MyName", "kubernetes.io/os"] {
             assert!(qualified_name(good).is_empty(), "{good}");
         }

@@ -1,21 +1,21 @@
-//! A number or a percentage, as in `maxUnavailable: 10%`.
+//! A number or a percentage, as in `maxUnavailable: 10%`: upstream's `intstr.IntOrString`.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
-/// Why a value is neither a number nor a percentage; upstream's words.
+/// Why a value is neither a number nor a percentage; the message is upstream's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("invalid value for IntOrString: {0}")]
 pub struct IntOrPercentError(&'static str);
 
-/// A whole number, or a share of a total.
+/// A whole number, or a percentage of a total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IntOrPercent {
-    /// A whole number.
+    /// An absolute number.
     Int(i32),
-    /// A share in hundredths.
+    /// A percentage.
     Percent(i32),
 }
 
@@ -23,7 +23,7 @@ impl IntOrPercent {
     /// Reads the JSON form: a number, or a string such as `"10%"`.
     ///
     /// # Errors
-    /// Upstream's text.
+    /// Upstream's text when the value is neither a number nor a percentage.
     pub fn from_json(value: &Value) -> Result<Self, IntOrPercentError> {
         match value {
             Value::Number(number) => number
@@ -47,12 +47,13 @@ impl IntOrPercent {
         }
     }
 
-    /// The number that this is of `total`, rounded up; negative values count as none.
+    /// The absolute number for `total`; percentages round up, negative values count as 0. Upstream's
+    /// `GetScaledValueFromIntOrPercent` with `roundUp`.
     #[must_use]
     pub fn of_rounded_up(self, total: usize) -> usize {
         match self {
             Self::Int(number) => usize::try_from(number).unwrap_or(0),
-            Self::Percent(share) => usize::try_from(share)
+            Self::Percent(percent) => usize::try_from(percent)
                 .unwrap_or(0)
                 .saturating_mul(total)
                 .div_ceil(100),
@@ -64,7 +65,7 @@ impl fmt::Display for IntOrPercent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Int(number) => write!(f, "{number}"),
-            Self::Percent(share) => write!(f, "{share}%"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
         }
     }
 }
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_round_up() {
+    fn percentages_round_up() {
         let read = |value| IntOrPercent::from_json(&value).unwrap();
         for (value, total, wanted) in [
             (json!(1), 10, 1),

@@ -1,4 +1,4 @@
-//! The metadata of an object, as far as controllers look at it.
+//! `ObjectMeta`: the fields that controllers read.
 
 use std::collections::BTreeMap;
 
@@ -6,33 +6,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Timestamp, Uid};
 
-/// The part of `metadata` that controllers read.
+/// The fields of `metadata` that controllers read.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Meta {
     /// The object's name.
     pub name: String,
-    /// Its namespace; empty for cluster-scoped objects.
+    /// The namespace; empty for cluster-scoped objects.
     pub namespace: String,
-    /// Its identity.
+    /// The uid.
     pub uid: Uid,
-    /// Its version.
+    /// The resource version; 0 if it is not a number.
     #[serde(deserialize_with = "revision")]
     pub resource_version: u64,
-    /// Its generation.
+    /// The generation: the API server counts changes of the spec here.
     pub generation: i64,
-    /// Its labels.
+    /// The labels.
     #[serde(deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
-    /// Its annotations.
+    /// The annotations.
     #[serde(deserialize_with = "or_default")]
     pub annotations: BTreeMap<String, String>,
-    /// Whose it is.
+    /// The owner references.
     #[serde(deserialize_with = "or_default")]
     pub owner_references: Vec<OwnerReference>,
-    /// When it was made.
+    /// When the object was created.
     pub creation_timestamp: Option<Timestamp>,
-    /// Since when it is being deleted.
+    /// When the deletion began; `None` unless the object is being deleted.
     pub deletion_timestamp: Option<Timestamp>,
 }
 
@@ -40,29 +40,29 @@ pub struct Meta {
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct OwnerReference {
-    /// Such as `apps/v1`.
+    /// The owner's API version, such as `apps/v1`.
     pub api_version: String,
-    /// Such as `DaemonSet`.
+    /// The owner's kind, such as `DaemonSet`.
     pub kind: String,
     /// The owner's name.
     pub name: String,
-    /// The owner's identity.
+    /// The owner's uid.
     pub uid: String,
-    /// Whether the owner manages this object.
+    /// Whether this is the managing owner; upstream's `metav1.GetControllerOf` looks for it.
     pub controller: Option<bool>,
 }
 
-/// The managing owner of an object.
+/// The managing owner (controller) of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
-    /// The owner's identity.
+    /// The owner's uid.
     pub uid: Uid,
     /// Whether it is a DaemonSet.
     pub is_daemonset: bool,
 }
 
 impl Meta {
-    /// The managing owner, if there is one.
+    /// The managing owner, as upstream's `metav1.GetControllerOf`.
     #[must_use]
     pub fn controller(&self) -> Option<Owner> {
         let owner = self
@@ -76,7 +76,8 @@ impl Meta {
     }
 }
 
-/// Versions are opaque; those that are no number count as zero, which is older than any.
+/// Reads a resource version. Versions are opaque strings; one that is not a number reads as 0, which
+/// counts as older than any other.
 fn revision<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let text = Option::<std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
     Ok(text.and_then(|text| text.parse().ok()).unwrap_or_default())

@@ -1,5 +1,5 @@
-//! Amounts of resources, exactly as upstream's `resource.Quantity`: parse, compare, add, and print in
-//! the canonical form. Kept as a whole number of billionths, so nothing is ever rounded by floats.
+//! Amounts of resources, as upstream's `resource.Quantity`: parse, compare, add, and print in
+//! the canonical form. Stored as an integer number of billionths: no floating point, no rounding.
 
 use std::{cmp::Ordering, fmt, str::FromStr};
 
@@ -11,7 +11,7 @@ const UNIT: i128 = 1_000_000_000;
 /// Upstream caps amounts at the largest 64-bit integer.
 const CAP: i128 = i64::MAX as i128 * UNIT;
 
-/// How the amount was written; it is printed in the same family.
+/// The suffix family in which the amount was written, and is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// `10e6`
@@ -23,10 +23,10 @@ pub enum Format {
     BinarySi,
 }
 
-/// Why a text is not a quantity; upstream's words.
+/// Why a text is not a quantity; the message is upstream's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
-    /// The text has not the shape of a number with a suffix.
+    /// The text is not a number with a suffix.
     #[error(
         "quantities must match the regular expression \
          '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
@@ -42,7 +42,7 @@ pub enum QuantityError {
 
 /// An amount of a resource, such as `500m`, `1.5Gi` or `10e3`.
 ///
-/// Equality and order compare the amount, not the way it was written.
+/// Equality and order compare the amount, not the suffix.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Quantity {
     nano: i128,
@@ -50,7 +50,7 @@ pub struct Quantity {
 }
 
 impl Quantity {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self {
         nano: 0,
         format: Format::DecimalSi,
@@ -87,7 +87,7 @@ impl Quantity {
         }
     }
 
-    /// How it was written.
+    /// The suffix family in which it was written.
     #[must_use]
     pub const fn format(self) -> Format {
         self.format

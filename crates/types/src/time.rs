@@ -1,27 +1,27 @@
-//! Points in time as milliseconds since 1970. Time is always an input here, never read from a clock.
+//! Timestamps in milliseconds since 1970. Nothing here reads a clock: time is always an argument.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A point in time, in milliseconds since 1970-01-01T00:00:00Z.
+/// A timestamp, in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// This point, `millis` later.
+    /// The timestamp `millis` milliseconds later.
     #[must_use]
     pub const fn plus_millis(self, millis: i64) -> Self {
         Self(self.0.saturating_add(millis))
     }
 
-    /// This point, `seconds` later.
+    /// The timestamp `seconds` seconds later.
     #[must_use]
     pub const fn plus_seconds(self, seconds: i64) -> Self {
         self.plus_millis(seconds.saturating_mul(1000))
     }
 
-    /// The milliseconds from `earlier` to this point; negative if `earlier` is later.
+    /// The milliseconds from `earlier` to this timestamp; negative if `earlier` is later.
     #[must_use]
     pub const fn millis_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)

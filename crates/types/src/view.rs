@@ -1,5 +1,5 @@
-//! Read models of nodes and pods: what placement and planning look at, and nothing else, so that a
-//! heartbeat compares equal to what is known and a pod costs a few hundred bytes.
+//! Read models of nodes and pods. They hold only the fields that placement and planning read, so that a
+//! node heartbeat compares equal to the known node, and a pod takes a few hundred bytes.
 
 use std::sync::Arc;
 
@@ -7,64 +7,64 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::{
-    Claims, LabelSet, Meta, Name, Owner, Resources, Timestamp, Uid, claims::ClaimingSpec,
-    object::or_default,
+    LabelSet, Meta, Name, Owner, PodResources, Resources, Timestamp, Uid, object::or_default,
+    pod_resources::PodResourceSpec,
 };
 
-/// What a taint does to pods that do not tolerate it.
+/// The effect of a taint on pods that do not tolerate it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub enum Effect {
-    /// New pods stay away.
+    /// No new pod is scheduled to the node.
     NoSchedule,
-    /// New pods rather stay away.
+    /// New pods are scheduled to other nodes where possible.
     PreferNoSchedule,
-    /// New pods stay away, running ones are evicted.
+    /// No new pod is scheduled to the node, and running pods are evicted.
     NoExecute,
 }
 
 /// A taint of a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Taint {
-    /// Its key.
+    /// The key.
     pub key: Name,
-    /// Its value; often empty.
+    /// The value; often empty.
     pub value: Name,
-    /// Its effect.
+    /// The effect.
     pub effect: Effect,
 }
 
-/// A node, as far as placement looks at it.
+/// The fields of a node that placement reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeView {
     /// The node's name.
     pub name: Name,
-    /// Its identity: a node that comes back under its old name is another one.
+    /// The uid. A node that is created again under its old name has another one.
     pub uid: Uid,
-    /// Its labels.
+    /// The labels.
     pub labels: LabelSet,
-    /// Its taints.
+    /// The taints.
     pub taints: Vec<Taint>,
-    /// Whether it is cordoned.
+    /// Whether the node is cordoned (`spec.unschedulable`).
     pub unschedulable: bool,
-    /// Whether its condition `Ready` is `True`.
+    /// Whether the condition `Ready` is `True`.
     pub ready: bool,
-    /// What pods may request.
+    /// The resources that pods may request.
     pub allocatable: Arc<Resources>,
 }
 
 /// The phase of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
 pub enum Phase {
-    /// Not started yet.
+    /// Not all containers have started.
     #[default]
     Pending,
-    /// Started.
+    /// Bound to a node, and its containers have started.
     Running,
-    /// Ended well.
+    /// All containers ended with success and will not be restarted.
     Succeeded,
-    /// Ended badly.
+    /// All containers ended, at least one with a failure.
     Failed,
-    /// The node does not answer.
+    /// The node cannot be reached.
     Unknown,
 }
 
@@ -76,43 +76,43 @@ impl Phase {
     }
 }
 
-/// A pod, as far as planning looks at it.
+/// The fields of a pod that planning reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodView {
-    /// Its identity.
+    /// The uid.
     pub uid: Uid,
-    /// Its namespace.
+    /// The namespace.
     pub namespace: Name,
-    /// Its name.
+    /// The name.
     pub name: Name,
-    /// The version this view was taken from.
+    /// The resource version that this view was read from.
     pub resource_version: u64,
-    /// The node it is bound to.
+    /// The node it is bound to (`spec.nodeName`).
     pub node: Option<Name>,
-    /// The node that its affinity pins it to.
+    /// The node that its required node affinity names ([`pinned_node`]).
     pub target: Option<Name>,
-    /// Its managing owner.
+    /// The managing owner.
     pub owner: Option<Owner>,
-    /// Its labels; they name its revision.
+    /// The labels. `controller-revision-hash` names the revision.
     pub labels: LabelSet,
-    /// Its phase.
+    /// The phase.
     pub phase: Phase,
-    /// Since when it is ready.
+    /// When the condition `Ready` became `True`; `None` unless it is.
     pub ready_since: Option<Timestamp>,
-    /// Whether its condition `Ready` is `True`.
+    /// Whether the condition `Ready` is `True`.
     pub ready: bool,
-    /// Whether it is being deleted.
+    /// Whether it has a deletion timestamp.
     pub deleting: bool,
-    /// Why it is in its phase, such as `Evicted`.
+    /// `status.reason`, such as `Evicted`.
     pub reason: Option<Name>,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
-    /// What it takes from its node.
-    pub claims: Arc<Claims>,
+    /// Its effective resource requests and host ports.
+    pub resources: Arc<PodResources>,
 }
 
 impl PodView {
-    /// The node it runs on or is meant for.
+    /// The node it is bound to or, before that, pinned to.
     #[must_use]
     pub fn placed_on(&self) -> Option<&Name> {
         self.node.as_ref().or(self.target.as_ref())
@@ -169,12 +169,13 @@ fn ready(conditions: &[RawCondition]) -> Option<&RawCondition> {
         .find(|c| c.r#type == "Ready" && c.status == "True")
 }
 
-/// A node with its version, which is no part of [`NodeView`]: it changes with every heartbeat.
+/// A node with its resource version. The version is not part of [`NodeView`], as every heartbeat changes
+/// it.
 #[derive(Debug, Clone)]
 pub struct VersionedNode {
     /// The node.
     pub view: NodeView,
-    /// The version this view was taken from.
+    /// The resource version that the view was read from.
     pub resource_version: u64,
 }
 
@@ -213,7 +214,7 @@ impl<'de> Deserialize<'de> for VersionedNode {
 struct RawPod {
     metadata: Meta,
     #[serde(default)]
-    spec: ClaimingSpec,
+    spec: PodResourceSpec,
     #[serde(default)]
     status: RawPodStatus,
 }
@@ -257,12 +258,12 @@ impl<'de> Deserialize<'de> for PodView {
                 .filter(|reason| !reason.is_empty())
                 .map(Name::from),
             created: raw.metadata.creation_timestamp.unwrap_or_default(),
-            claims: Arc::new(Claims::from(&raw.spec)),
+            resources: Arc::new(PodResources::from(&raw.spec)),
         })
     }
 }
 
-/// The node that an affinity pins a pod to: upstream's `GetTargetNodeName`.
+/// The node that a required node affinity on `metadata.name` names: upstream's `GetTargetNodeName`.
 #[must_use]
 pub fn pinned_node(affinity: &Value) -> Option<&str> {
     let terms = affinity
@@ -291,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pod_is_read_from_its_object() {
+    fn a_pod_view_holds_the_fields_of_its_object() {
         let object = json!({
             "metadata": {
                 "name": "agent-x", "namespace": "kube-system", "uid": "u1", "resourceVersion": "17",
@@ -313,12 +314,12 @@ mod tests {
         assert_eq!((pod.node.clone(), pod.resource_version), (None, 17));
         assert!(pod.ready && pod.owner.clone().unwrap().is_daemonset);
         assert_eq!(pod.ready_since, Some(pod.created.plus_seconds(5)));
-        assert_eq!(pod.claims.requests["cpu"].to_string(), "100m");
+        assert_eq!(pod.resources.requests["cpu"].to_string(), "100m");
         assert_eq!(PodView::deserialize(&object).unwrap(), pod);
     }
 
     #[test]
-    fn a_heartbeat_changes_nothing() {
+    fn a_heartbeat_compares_equal() {
         let node = |time: &str| {
             NodeView::deserialize(&json!({
                 "metadata": {"name": "n1", "uid": "u", "resourceVersion": time.len().to_string()},

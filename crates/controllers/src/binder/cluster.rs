@@ -6,7 +6,7 @@ use std::{
 };
 
 use pandaemon_placement::Usage;
-use pandaemon_types::{Claims, NodeView};
+use pandaemon_types::{NodeView, PodResources};
 
 use crate::{
     meta::Key,
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Held {
     /// What it takes.
-    pub claims: Arc<Claims>,
+    pub resources: Arc<PodResources>,
     /// Its priority.
     pub priority: i32,
     /// Its uid.
@@ -36,21 +36,22 @@ pub struct Place {
     /// Its pods.
     pub pods: BTreeMap<Key, Held>,
     /// Pods for which room is being made here, with their priority.
-    pub nominated: BTreeMap<Key, (i32, Arc<Claims>)>,
+    pub nominated: BTreeMap<Key, (i32, Arc<PodResources>)>,
 }
 
 impl Place {
     /// What a pod must fit next to: what is there, and what is to come with at least its priority.
     #[must_use]
     pub fn usage_for(&self, key: &Key, priority: i32) -> std::borrow::Cow<'_, Usage> {
-        let before =
-            |(other, (their, _)): &(&Key, &(i32, Arc<Claims>))| *other != key && *their >= priority;
+        let before = |(other, (their, _)): &(&Key, &(i32, Arc<PodResources>))| {
+            *other != key && *their >= priority
+        };
         let mut coming = self.nominated.iter().filter(before).peekable();
         if coming.peek().is_none() {
             return std::borrow::Cow::Borrowed(&self.usage);
         }
         let mut usage = self.usage.clone();
-        coming.for_each(|(_, (_, claims))| usage.add(claims));
+        coming.for_each(|(_, (_, resources))| usage.add(resources));
         std::borrow::Cow::Owned(usage)
     }
 }
@@ -146,7 +147,7 @@ impl Cluster {
         self.assumed.remove(&key);
         self.drop_nomination(&key);
         let held = Held {
-            claims: pod.claims.clone(),
+            resources: pod.resources.clone(),
             priority: pod.priority,
             uid: pod.meta.uid.clone(),
             deleting: pod.meta.is_deleting(),
@@ -156,14 +157,14 @@ impl Cluster {
                 .places
                 .get_mut(node)
                 .and_then(|place| place.pods.get_mut(&key))
-            && known.claims == held.claims
+            && known.resources == held.resources
         {
             *known = held;
             return;
         }
         self.take_out(&key);
         let place = self.places.entry(node.to_owned()).or_default();
-        place.usage.add(&held.claims);
+        place.usage.add(&held.resources);
         place.pods.insert(key.clone(), held);
         self.at.insert(key, node.to_owned());
     }
@@ -213,7 +214,7 @@ impl Cluster {
         let node = self.at.remove(key)?;
         let place = self.places.get_mut(&node)?;
         if let Some(held) = place.pods.remove(key) {
-            place.usage.remove(&held.claims);
+            place.usage.remove(&held.resources);
         }
         if place.pods.is_empty() && place.node.is_none() {
             self.places.remove(&node);
@@ -228,7 +229,7 @@ impl Cluster {
         if let Some(place) = self.places.get_mut(node) {
             place
                 .nominated
-                .insert(key.clone(), (pod.priority, pod.claims.clone()));
+                .insert(key.clone(), (pod.priority, pod.resources.clone()));
             self.nominations.insert(key, node.to_owned());
         }
     }

@@ -165,7 +165,7 @@ impl Score {
                 .unwrap_or_default();
             let more = pending
                 .needs
-                .claims
+                .resources
                 .requests
                 .get(name)
                 .copied()

@@ -67,7 +67,7 @@ pub fn victims(
     let mut usage: Usage = place.usage_for(&pod.meta.key(), pod.priority).into_owned();
     lower
         .iter()
-        .for_each(|(_, held)| usage.remove(&held.claims));
+        .for_each(|(_, held)| usage.remove(&held.resources));
     let enough = |usage: &Usage| fit(&pending.needs, node, usage) == Fit::Yes;
     if !enough(&usage) {
         return None;
@@ -75,9 +75,9 @@ pub fn victims(
     lower.sort_by_key(|(key, held)| (Reverse(held.priority), (*key).clone()));
     let mut victims = Vec::new();
     for (key, held) in lower {
-        usage.add(&held.claims);
+        usage.add(&held.resources);
         if !enough(&usage) {
-            usage.remove(&held.claims);
+            usage.remove(&held.resources);
             let (key, uid) = (key.clone(), held.uid.clone());
             victims.push(Victim {
                 key,

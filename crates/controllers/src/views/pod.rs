@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use pandaemon_placement::{PodNeeds, Toleration};
-use pandaemon_types::{Claims, Phase, Taint, claims::ClaimingSpec, view::pinned_node};
+use pandaemon_types::{
+    Phase, PodResources, Taint, pod_resources::PodResourceSpec, view::pinned_node,
+};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -20,7 +22,7 @@ pub struct Pod {
     /// What placement looks at; only while it is not bound.
     pub pending: Option<Arc<Pending>>,
     /// What it takes from its node.
-    pub claims: Arc<Claims>,
+    pub resources: Arc<PodResources>,
     /// Its priority.
     pub priority: i32,
     /// Which taints it tolerates, and for how long.
@@ -184,12 +186,12 @@ impl<'de> Deserialize<'de> for Pod {
         let pending = node
             .is_empty()
             .then(|| Arc::new(pending(&spec, &status, said)));
-        let claims = pending.as_ref().map_or_else(
+        let resources = pending.as_ref().map_or_else(
             || {
-                let claiming = ClaimingSpec::deserialize(&spec).unwrap_or_default();
-                Arc::new(Claims::from(&claiming))
+                let spec_resources = PodResourceSpec::deserialize(&spec).unwrap_or_default();
+                Arc::new(PodResources::from(&spec_resources))
             },
-            |pending| pending.needs.claims.clone(),
+            |pending| pending.needs.resources.clone(),
         );
         let mut ips: Vec<String> = status.pod_ips.iter().map(|ip| ip.ip.clone()).collect();
         if ips.is_empty() && !status.pod_ip.is_empty() {
@@ -198,7 +200,7 @@ impl<'de> Deserialize<'de> for Pod {
         Ok(Self {
             meta: raw.metadata,
             pending,
-            claims,
+            resources,
             priority: priority(&spec),
             tolerations: tolerations(&spec),
             phase: status.phase.unwrap_or_default(),
@@ -283,7 +285,7 @@ impl Projected for Pod {
 
     fn share(&mut self, like: &Self) {
         self.meta.share(&like.meta);
-        share(&mut self.claims, &like.claims);
+        share(&mut self.resources, &like.resources);
         share(&mut self.tolerations, &like.tolerations);
         share(&mut self.ports, &like.ports);
     }

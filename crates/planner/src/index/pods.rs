@@ -37,7 +37,7 @@ impl Planner {
             place: place.map(|name| self.roster.number(name)),
             namespace: self.interner.name(&view.namespace),
             labels: self.interner.labels_of(&view.labels, &view.name),
-            claims: self.interner.claims(&view.claims),
+            resources: self.interner.pod_resources(&view.resources),
             owner: view.owner.as_ref().map(|owner| self.interner.owner(owner)),
             ..project(view)
         };
@@ -124,10 +124,10 @@ impl Planner {
         } else {
             self.interner.labels_of(&view.labels, &old.name)
         };
-        let claims = if old.claims == view.claims {
-            Arc::clone(&old.claims)
+        let resources = if old.resources == view.resources {
+            Arc::clone(&old.resources)
         } else {
-            self.interner.claims(&view.claims)
+            self.interner.pod_resources(&view.resources)
         };
         let owner = match (&old.owner, &view.owner) {
             (Some(old), Some(new)) if **old == *new => Some(Arc::clone(old)),
@@ -139,7 +139,7 @@ impl Planner {
             namespace: Name::clone(&old.namespace),
             name: Name::clone(&old.name),
             labels,
-            claims,
+            resources,
             owner,
             ..project(view)
         })
@@ -166,7 +166,7 @@ impl Planner {
         resource_version <= self.pods_seen
     }
 
-    /// Puts the pod's claims on its node's account, or takes them off.
+    /// Counts the pod's resources on its node, or stops counting them.
     fn account(&mut self, number: PodId, wanted: bool) {
         let pod = self.pods.get_mut(number).filter(|_| self.options.bind);
         let Some(pod) = pod.filter(|pod| pod.counted != wanted) else {
@@ -175,9 +175,9 @@ impl Planner {
         let load = pod.place.and_then(|place| self.roster.load_mut(place));
         let Some(load) = load else { return };
         if wanted {
-            load.add(&pod.claims);
+            load.add(&pod.resources);
         } else {
-            load.remove(&pod.claims);
+            load.remove(&pod.resources);
         }
         pod.counted = wanted;
     }
@@ -267,10 +267,10 @@ impl Planner {
             set.pace.creating = set.pace.creating.saturating_sub(1);
         }
         set.touch(node);
-        if let Some(claims) = creating.reserved
+        if let Some(resources) = creating.reserved
             && let Some(load) = self.roster.load_mut(node)
         {
-            load.remove(&claims);
+            load.remove(&resources);
         }
     }
 
@@ -329,7 +329,7 @@ fn project(view: PodView) -> PodState {
         namespace: view.namespace,
         name: view.name,
         labels: view.labels,
-        claims: view.claims,
+        resources: view.resources,
         owner: None,
         resource_version: view.resource_version,
         created: view.created,

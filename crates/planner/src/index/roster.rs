@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
-use pandaemon_placement::Load;
+use pandaemon_placement::CompactUsage;
 use pandaemon_types::{Name, NodeView, Uid};
 
 use crate::cell::PodState;
@@ -101,7 +101,7 @@ impl<T> Numbered<T> {
 struct Spot {
     name: Name,
     node: Option<Box<NodeView>>,
-    load: Load,
+    load: CompactUsage,
 }
 
 /// All nodes, and the names of those that are gone and still have pods.
@@ -129,7 +129,7 @@ impl Roster {
         let name = Name::from(name);
         self.numbers.insert(Name::clone(&name), number);
         if let Some(spot) = self.spots.get_mut(number.place()) {
-            let (node, load) = (None, Load::default());
+            let (node, load) = (None, CompactUsage::default());
             *spot = Some(Spot { name, node, load });
         }
         number
@@ -178,11 +178,11 @@ impl Roster {
     }
 
     /// What the pods of a node take.
-    pub(crate) fn load(&self, number: NodeId) -> Option<&Load> {
+    pub(crate) fn load(&self, number: NodeId) -> Option<&CompactUsage> {
         Some(&self.spot(number)?.load)
     }
 
-    pub(crate) fn load_mut(&mut self, number: NodeId) -> Option<&mut Load> {
+    pub(crate) fn load_mut(&mut self, number: NodeId) -> Option<&mut CompactUsage> {
         Some(&mut self.spot_mut(number)?.load)
     }
 

@@ -368,7 +368,7 @@ impl World {
         };
         let mut reasons = Vec::new();
         self.usage(&target, uid)
-            .shortages(node, &pod.claims, &mut reasons);
+            .shortages(node, &pod.resources, &mut reasons);
         if reasons.is_empty() {
             self.note(|| format!("scheduler binds {} to {target}", pod.name));
             self.api.change_pod(uid, |pod| pod.node = Some(target));
@@ -391,7 +391,7 @@ impl World {
         {
             let pod = &self.api.pods[uid].view;
             if pod.node.is_some() && !pod.phase.is_terminal() {
-                usage.add(&pod.claims);
+                usage.add(&pod.resources);
             }
         }
         usage
@@ -421,7 +421,7 @@ impl World {
         let node = pod.node.clone().unwrap();
         let mut reasons = Vec::new();
         self.usage(&node, uid)
-            .shortages(&self.api.nodes[&node], &pod.claims, &mut reasons);
+            .shortages(&self.api.nodes[&node], &pod.resources, &mut reasons);
         if self.now < machine.refuses_until || !reasons.is_empty() {
             self.note(|| format!("kubelet of {node} refuses {}", pod.name));
             self.api.change_pod(uid, |pod| {

@@ -9,7 +9,7 @@ fn error(text: &str) -> String {
 }
 
 #[test]
-fn texts_select_what_upstream_selects() {
+fn text_selectors_select_as_upstream() {
     let labels = json!({"app": "web", "env": "prod", "n": "5"});
     for (text, wanted) in [
         ("", true),
@@ -47,7 +47,7 @@ fn texts_select_what_upstream_selects() {
 }
 
 #[test]
-fn faults_have_upstreams_words() {
+fn faults_have_upstreams_messages() {
     let find = "unable to parse requirement: found";
     assert_eq!(error("a,"), "found '', expected: identifier after ','");
     assert_eq!(
@@ -75,7 +75,7 @@ fn faults_have_upstreams_words() {
 }
 
 #[test]
-fn objects_select_what_upstream_selects() {
+fn json_selectors_select_as_upstream() {
     let selector = LabelSelector::from_json(&json!({
         "matchLabels": {"app": "web"},
         "matchExpressions": [

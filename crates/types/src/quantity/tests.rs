@@ -10,7 +10,7 @@ fn canonical(text: &str) -> String {
 }
 
 #[test]
-fn the_canonical_form_is_upstreams() {
+fn quantities_print_in_upstreams_canonical_form() {
     for (text, wanted) in [
         ("0", "0"),
         ("0.0", "0"),
@@ -52,7 +52,7 @@ fn the_canonical_form_is_upstreams() {
 }
 
 #[test]
-fn bad_quantities_are_refused_in_upstreams_words() {
+fn invalid_quantities_are_refused_with_upstreams_message() {
     for text in ["", "abc", "1.2.3", "1 Gi", "12x", "1Gi "] {
         assert_eq!(
             text.parse::<Quantity>(),
@@ -71,7 +71,7 @@ fn bad_quantities_are_refused_in_upstreams_words() {
 }
 
 #[test]
-fn arithmetic_keeps_the_family() {
+fn sums_keep_the_suffix_family() {
     let gi: Quantity = "1Gi".parse().unwrap();
     let half: Quantity = "512Mi".parse().unwrap();
     assert_eq!((gi + half).to_string(), "1536Mi");

@@ -1,4 +1,4 @@
-//! What a pod takes from its node: resources and host ports.
+//! What a pod takes from its node: requested resources and host ports.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,19 @@ use crate::{Quantity, object::or_default};
 /// Amounts by resource name, such as `cpu`, `memory`, `nvidia.com/gpu`.
 pub type Resources = BTreeMap<String, Quantity>;
 
-/// A port of the node that a pod takes.
+/// A host port that a pod binds on its node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostPort {
-    /// The port.
+    /// The port number.
     pub port: u16,
     /// `TCP`, `UDP` or `SCTP`.
     pub protocol: String,
-    /// The address; `0.0.0.0` takes the port on all of them.
+    /// The host address; `0.0.0.0` and `::` bind the port on every address.
     pub ip: String,
 }
 
 impl HostPort {
-    /// Whether both cannot be taken at once.
+    /// Whether two pods of one node cannot both bind them.
     #[must_use]
     pub fn conflicts_with(&self, other: &Self) -> bool {
         let any = |ip: &str| matches!(ip, "0.0.0.0" | "::");
@@ -33,19 +33,19 @@ impl HostPort {
 
 /// What a pod takes from its node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Claims {
-    /// Requested amounts.
+pub struct PodResources {
+    /// Effective requests of the whole pod, as upstream's `PodRequests`.
     pub requests: Resources,
-    /// Ports of the node.
+    /// Host ports, sorted, without duplicates.
     pub ports: Vec<HostPort>,
 }
 
 // === from JSON ===
 
-/// The part of a pod's `spec` that claims come from.
+/// The part of a pod's `spec` that its resources and host ports are computed from.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct ClaimingSpec {
+pub struct PodResourceSpec {
     #[serde(deserialize_with = "or_default")]
     containers: Vec<Container>,
     #[serde(deserialize_with = "or_default")]
@@ -53,7 +53,7 @@ pub struct ClaimingSpec {
     #[serde(deserialize_with = "or_default")]
     overhead: Resources,
     host_network: Option<bool>,
-    /// Read here, too, so that a pod's spec is parsed in one pass.
+    /// Not a resource: read here so that a pod's spec is parsed in one pass.
     #[serde(deserialize_with = "or_default")]
     pub(crate) node_name: String,
     pub(crate) affinity: Option<serde_json::Value>,
@@ -118,7 +118,7 @@ pub fn add(sum: &mut Resources, more: &Resources) {
     }
 }
 
-/// Takes `less` from `sum`; what becomes zero is removed.
+/// Subtracts `less` from `sum`; entries that become zero are removed.
 pub fn subtract(sum: &mut Resources, less: &Resources) {
     for (name, quantity) in less {
         let total = sum.entry(name.clone()).or_default();
@@ -136,10 +136,10 @@ fn raise(sum: &mut Resources, other: &Resources) {
     }
 }
 
-impl From<&ClaimingSpec> for Claims {
+impl From<&PodResourceSpec> for PodResources {
     /// As upstream's `PodRequests`: containers and sidecars together, or the largest step of
     /// initialisation if that is more, plus the overhead.
-    fn from(spec: &ClaimingSpec) -> Self {
+    fn from(spec: &PodResourceSpec) -> Self {
         let mut requests = Resources::new();
         for container in &spec.containers {
             add(&mut requests, &container.requests());
@@ -165,8 +165,8 @@ impl From<&ClaimingSpec> for Claims {
     }
 }
 
-impl ClaimingSpec {
-    /// Whether the pod lives in the node's own network.
+impl PodResourceSpec {
+    /// Whether the pod uses the host network.
     #[must_use]
     pub fn host_network(&self) -> bool {
         self.host_network == Some(true)
@@ -210,8 +210,8 @@ mod tests {
 
     use super::*;
 
-    fn claims(spec: serde_json::Value) -> Claims {
-        Claims::from(&ClaimingSpec::deserialize(spec).unwrap())
+    fn resources_of(spec: serde_json::Value) -> PodResources {
+        PodResources::from(&PodResourceSpec::deserialize(spec).unwrap())
     }
 
     #[test]
@@ -224,9 +224,9 @@ mod tests {
             "initContainers": [sidecar, container("3")],
             "overhead": {"cpu": "10m"},
         });
-        assert_eq!(claims(spec).requests["cpu"].to_string(), "3110m");
+        assert_eq!(resources_of(spec).requests["cpu"].to_string(), "3110m");
         let limit = json!({"containers": [{"resources": {"limits": {"memory": "1Gi"}}}]});
-        assert_eq!(claims(limit).requests["memory"].to_string(), "1Gi");
+        assert_eq!(resources_of(limit).requests["memory"].to_string(), "1Gi");
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
         let spec = json!({"hostNetwork": true, "containers": [{"ports": [
             {"containerPort": 9100}, {"containerPort": 53, "hostPort": 53, "protocol": "UDP", "hostIP": "10.0.0.1"},
         ]}]});
-        let ports = claims(spec).ports;
+        let ports = resources_of(spec).ports;
         assert_eq!(ports.len(), 2);
         let other = |ip: &str| HostPort {
             port: 53,
@@ -245,7 +245,7 @@ mod tests {
         assert!(!ports[0].conflicts_with(&other("10.0.0.2")));
         assert!(ports[1].conflicts_with(&ports[1]));
         assert!(
-            claims(json!({"containers": [{"ports": [{"containerPort": 80}]}]}))
+            resources_of(json!({"containers": [{"ports": [{"containerPort": 80}]}]}))
                 .ports
                 .is_empty()
         );
