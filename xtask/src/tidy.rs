@@ -16,10 +16,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("podsync", &["types"]),
     ("machinery", &["types"]),
     ("runtime", &[]),
+    ("client", &["runtime"]),
     ("store", &[]),
     ("cri", &[]),
     ("server", &["types", "machinery", "store", "runtime"]),
-    ("controllers", &["types", "placement", "planner", "runtime"]),
+    (
+        "controllers",
+        &["types", "placement", "planner", "runtime", "client"],
+    ),
     ("agent", &["types", "podsync", "cri", "runtime"]),
     ("hollow", &["types", "podsync", "runtime"]),
     ("fleet", &["runtime"]),
@@ -31,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "runtime",
+            "client",
             "server",
             "store",
             "controllers",

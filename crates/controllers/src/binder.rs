@@ -25,11 +25,8 @@ use self::{
     decide::{Decision, decide},
     waiting::{Blocked, Waiting},
 };
-use crate::{
-    meta::Key,
-    views::{Node, Pod, Shared},
-    watching::Delta,
-};
+use crate::views::{Node, Pod, Shared};
+use pandaemon_client::{list_watch::Delta, object_meta::Key};
 
 /// The scheduler whose pods are ours.
 pub const SCHEDULER: &str = "default-scheduler";

@@ -25,10 +25,8 @@ use self::{
     execute::{Executor, execute},
     feed::Kind,
 };
-use crate::{
-    recorder::{About, Level, Recorder},
-    telemetry::Telemetry,
-};
+use crate::telemetry::Telemetry;
+use pandaemon_client::events::{EventRecorder, EventType, ObjectReference};
 
 /// Batches of events that may wait for the planner.
 const PENDING: usize = 1_024;
@@ -71,7 +69,7 @@ impl Setup {
 pub async fn run(setup: Setup, stop: Shutdown) -> anyhow::Result<()> {
     let (sender, events) = mpsc::channel(PENDING);
     let client = setup.client.clone();
-    let recorder = Recorder::start(client.clone(), "daemonset-controller", stop.clone());
+    let recorder = EventRecorder::start(client.clone(), "daemonset-controller", stop.clone());
     let planner = Planner::new(Options {
         bind: setup.embedded,
         verdicts: false,
@@ -100,7 +98,7 @@ pub async fn run(setup: Setup, stop: Shutdown) -> anyhow::Result<()> {
 
 struct Shell {
     planner: Planner,
-    recorder: Recorder,
+    recorder: EventRecorder,
     executor: Arc<Executor>,
     setup: Setup,
     sender: mpsc::Sender<Vec<Event>>,
@@ -180,7 +178,7 @@ impl Shell {
             message,
         } = action
         {
-            let about = About {
+            let about = ObjectReference {
                 api_version: "apps/v1".to_owned(),
                 kind: "DaemonSet".to_owned(),
                 namespace: set.namespace.to_string(),
@@ -189,8 +187,8 @@ impl Shell {
                 resource_version: String::new(),
             };
             let level = match severity {
-                Severity::Normal => Level::Normal,
-                Severity::Warning => Level::Warning,
+                Severity::Normal => EventType::Normal,
+                Severity::Warning => EventType::Warning,
             };
             self.recorder.event(&about, level, reason, message);
             return;

@@ -7,16 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use kube::Client;
+use pandaemon_client::{
+    errors,
+    list_watch::{Delta, ListWatch, watch},
+    object_meta::{Object, ObjectMeta},
+    rest::{Patch, Rest},
+    work_queue::WorkQueue,
+};
 use pandaemon_runtime::Shutdown;
 use serde::Deserialize;
 use serde_json::{Value, json};
-
-use crate::{
-    api::{self, Patch, Rest},
-    meta::{Meta, Projected},
-    queue::Queue,
-    watching::{Delta, Source, watch},
-};
 
 /// Namespaces that are looked after at the same time; upstream has one worker for accounts.
 const WORKERS: usize = 8;
@@ -82,24 +82,24 @@ pub async fn run_root_ca(client: Client, ca_pem: String, stop: Shutdown) -> anyh
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Namespace {
-    metadata: Meta,
+    metadata: ObjectMeta,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-struct Object {
-    metadata: Meta,
+struct NamedObject {
+    metadata: ObjectMeta,
     data: BTreeMap<String, String>,
 }
 
-impl Projected for Namespace {
-    fn meta(&self) -> &Meta {
+impl Object for Namespace {
+    fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
 }
 
-impl Projected for Object {
-    fn meta(&self) -> &Meta {
+impl Object for NamedObject {
+    fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
 }
@@ -158,8 +158,9 @@ impl State {
         }
     }
 
-    fn objects(&mut self, wanted: &Wanted, delta: Delta<Object>) -> Vec<String> {
-        let good = |object: &Object| wanted.data.as_ref().is_none_or(|data| *data == object.data);
+    fn objects(&mut self, wanted: &Wanted, delta: Delta<NamedObject>) -> Vec<String> {
+        let good =
+            |object: &NamedObject| wanted.data.as_ref().is_none_or(|data| *data == object.data);
         match delta {
             Delta::Listed(items) => {
                 self.objects = items
@@ -184,13 +185,13 @@ impl State {
 
 async fn run(client: Client, wanted: Wanted, stop: Shutdown) -> anyhow::Result<()> {
     let api = Rest::new(client.clone());
-    let source = Source::all(format!("/api/v1/{}", wanted.plural))
+    let source = ListWatch::all(format!("/api/v1/{}", wanted.plural))
         .fields(format!("metadata.name={}", wanted.name));
-    let mut objects = watch::<Object>(client.clone(), source, stop.clone());
-    let namespaces = Source::all("/api/v1/namespaces").metadata_only();
+    let mut objects = watch::<NamedObject>(client.clone(), source, stop.clone());
+    let namespaces = ListWatch::all("/api/v1/namespaces").metadata_only();
     let mut namespaces = watch::<Namespace>(client, namespaces, stop.clone());
     let mut state = State::default();
-    let mut queue: Queue<String> = Queue::default();
+    let mut queue: WorkQueue<String> = WorkQueue::default();
     let mut running: FuturesUnordered<BoxFuture<'_, (String, bool)>> = FuturesUnordered::new();
     loop {
         let touched = tokio::select! {
@@ -234,9 +235,9 @@ async fn act(api: &Rest, wanted: &Wanted, namespace: String, need: Need) -> (Str
     let ok = match outcome {
         Ok(()) => true,
         Err(error) => {
-            let harmless = api::is_already_exists(&error)
-                || api::is_not_found(&error)
-                || api::is_namespace_terminating(&error);
+            let harmless = errors::is_already_exists(&error)
+                || errors::is_not_found(&error)
+                || errors::is_namespace_terminating(&error);
             if !harmless {
                 tracing::warn!(namespace, plural = wanted.plural, %error, "default object not written");
             }
@@ -252,20 +253,20 @@ mod tests {
 
     fn namespace(name: &str, deleting: bool) -> Namespace {
         let deletion_timestamp = deleting.then_some(jiff::Timestamp::UNIX_EPOCH);
-        let metadata = Meta {
+        let metadata = ObjectMeta {
             name: name.to_owned(),
             deletion_timestamp,
-            ..Meta::default()
+            ..ObjectMeta::default()
         };
         Namespace { metadata }
     }
 
-    fn object(namespace: &str, ca: &str) -> Object {
-        let metadata = Meta {
+    fn object(namespace: &str, ca: &str) -> NamedObject {
+        let metadata = ObjectMeta {
             namespace: namespace.to_owned(),
-            ..Meta::default()
+            ..ObjectMeta::default()
         };
-        Object {
+        NamedObject {
             metadata,
             data: BTreeMap::from([("ca.crt".to_owned(), ca.to_owned())]),
         }

@@ -20,12 +20,13 @@ use serde_json::{Value, json};
 
 pub use self::slice_loop::run as run_slices;
 use self::state::State;
-use crate::{
-    api::{self, Rest},
-    meta::{Key, Meta, MetaOnly, Projected},
-    queue::Queue,
-    views::Shared,
-    watching::{Delta, Source, watch},
+use crate::views::Shared;
+use pandaemon_client::{
+    errors,
+    list_watch::{Delta, ListWatch, watch},
+    object_meta::{Key, Object, ObjectMeta, PartialObjectMetadata},
+    rest::Rest,
+    work_queue::WorkQueue,
 };
 
 /// Services that are written at the same time; upstream's default is 5.
@@ -38,7 +39,7 @@ const BATCH: Duration = Duration::from_millis(50);
 #[serde(default)]
 pub struct Service {
     /// Its metadata.
-    pub metadata: Meta,
+    pub metadata: ObjectMeta,
     /// What it serves.
     pub spec: ServiceSpec,
 }
@@ -109,8 +110,8 @@ impl Service {
     }
 }
 
-impl Projected for Service {
-    fn meta(&self) -> &Meta {
+impl Object for Service {
+    fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
 }
@@ -121,10 +122,10 @@ impl Projected for Service {
 /// When the loop cannot go on.
 pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Result<()> {
     let api = Rest::new(client.clone());
-    let mut services = watch::<Service>(client, Source::all("/api/v1/services"), stop.clone());
+    let mut services = watch::<Service>(client, ListWatch::all("/api/v1/services"), stop.clone());
     let mut pods = shared.pods.subscribe();
     let mut state = State::default();
-    let mut queue: Queue<Key> = Queue::default();
+    let mut queue: WorkQueue<Key> = WorkQueue::default();
     let mut running: FuturesUnordered<BoxFuture<'static, (Key, bool)>> = FuturesUnordered::new();
     // Services that went while nobody looked have left theirs behind.
     for key in leftovers(&api).await? {
@@ -167,7 +168,7 @@ pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Resu
 #[derive(Deserialize)]
 struct List {
     #[serde(default)]
-    items: Vec<MetaOnly>,
+    items: Vec<PartialObjectMetadata>,
 }
 
 /// Endpoints that are ours by their label.
@@ -193,7 +194,7 @@ async fn write(api: &Rest, key: &Key, wanted: Option<Value>, gone: bool) -> kube
             .create::<serde::de::IgnoredAny>(&collection, &wanted)
             .await
         {
-            Err(error) if !api::is_namespace_terminating(&error) => Err(error),
+            Err(error) if !errors::is_namespace_terminating(&error) => Err(error),
             _ => Ok(()),
         };
     };

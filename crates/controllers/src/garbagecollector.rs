@@ -22,11 +22,12 @@ use self::{
     graph::Graph,
     monitors::Monitors,
 };
-use crate::{
-    api::Rest,
-    kinds::{Kinds, discover},
-    queue::{Backoff, Queue},
-    views::Shared,
+use crate::views::Shared;
+use pandaemon_client::{
+    backoff::Backoff,
+    discovery::{ApiResources, discover},
+    rest::Rest,
+    work_queue::WorkQueue,
 };
 
 /// Objects that are worked on at the same time; upstream's default is 20. Ours share a process with the server.
@@ -44,7 +45,7 @@ const ABSENT: usize = 16_384;
 /// # Errors
 /// When the loop cannot go on.
 pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Result<()> {
-    let mut kinds = Arc::new(Kinds::default());
+    let mut kinds = Arc::new(ApiResources::default());
     let (mut monitors, mut arrivals) = Monitors::new(client.clone(), shared, stop.clone());
     let mut collector = Collector::new(Rest::new(client.clone()));
     let mut running: FuturesUnordered<BoxFuture<'static, (String, Outcome)>> =
@@ -80,7 +81,7 @@ pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Resu
 struct Collector {
     api: Rest,
     graph: Graph,
-    queue: Queue<String>,
+    queue: WorkQueue<String>,
     absent: BTreeSet<String>,
     absent_order: std::collections::VecDeque<String>,
     was_listed: bool,
@@ -91,7 +92,7 @@ impl Collector {
         Self {
             api,
             graph: Graph::default(),
-            queue: Queue::new(Backoff {
+            queue: WorkQueue::new(Backoff {
                 min: Duration::from_millis(10),
                 max: Duration::from_secs(30),
             }),
@@ -129,7 +130,11 @@ impl Collector {
         }
     }
 
-    fn work(&self, uid: String, kinds: &Arc<Kinds>) -> BoxFuture<'static, (String, Outcome)> {
+    fn work(
+        &self,
+        uid: String,
+        kinds: &Arc<ApiResources>,
+    ) -> BoxFuture<'static, (String, Outcome)> {
         let Some(case) = self.graph.case(&uid, &self.absent) else {
             return async move { (uid, Outcome::Done) }.boxed();
         };

@@ -4,42 +4,33 @@
 //! module of its own, tested as a table), *act* (requests). No loop knows of another, and none holds truth: all of
 //! them can be stopped at any moment and start again from a list.
 //!
-//! The toolkit, for every loop: [`watching`] and [`informer`] (list and watch), [`queue`] (work with back-off),
-//! [`recorder`] (events), [`api`] (requests by path), [`meta`] (projections), [`supervise`] (restart).
+//! What every loop is made of is in [`pandaemon_client`]: list-watch, informer, work queue, event recorder, requests.
 //!
 //! [`standalone`] is the DaemonSet controller for clusters of others: [`election`], [`rate`], [`telemetry`].
 
-pub mod api;
 pub mod binder;
 pub mod daemonset;
 pub mod defaults;
 pub mod election;
 pub mod endpoints;
 pub mod garbagecollector;
-pub mod informer;
-pub mod kinds;
-pub mod meta;
 pub mod namespace;
 pub mod nodelifecycle;
-pub mod queue;
 pub mod rate;
-pub mod recorder;
 pub mod selection;
 pub mod standalone;
-pub mod supervise;
 pub mod telemetry;
 pub mod views;
-pub mod watching;
 
 use std::collections::BTreeSet;
 
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 use kube::Client;
+use pandaemon_client::{rest::Rest, supervise::supervise};
 use pandaemon_runtime::Shutdown;
 
 pub use nodelifecycle::Timing;
 pub use selection::{Selection, UnknownLoop};
-use supervise::supervise;
 use views::Shared;
 
 /// What runs, and with what.
@@ -97,7 +88,7 @@ pub async fn ready_nodes(client: &Client) -> kube::Result<BTreeSet<String>> {
     struct List {
         items: Vec<views::Node>,
     }
-    let nodes: Option<List> = api::Rest::new(client.clone()).get("/api/v1/nodes").await?;
+    let nodes: Option<List> = Rest::new(client.clone()).get("/api/v1/nodes").await?;
     let nodes = nodes.map(|list| list.items).unwrap_or_default();
     Ok(nodes
         .into_iter()

@@ -15,12 +15,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::conditions::Remaining;
-use crate::{
-    api::{self, Patch, Rest},
-    kinds::{Kind, discover},
-    meta::{Meta, MetaOnly, Projected},
-    queue::{Backoff, Queue},
-    watching::{Delta, Source, watch},
+use pandaemon_client::{
+    backoff::Backoff,
+    discovery::{ApiResource, discover},
+    errors,
+    list_watch::{Delta, ListWatch, watch},
+    object_meta::{Object, ObjectMeta, PartialObjectMetadata},
+    rest::{Patch, Rest},
+    work_queue::WorkQueue,
 };
 
 /// The finalizer in a namespace's spec that is this loop's.
@@ -38,7 +40,7 @@ const PAGE: usize = 500;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Namespace {
-    metadata: Meta,
+    metadata: ObjectMeta,
     spec: Spec,
 }
 
@@ -48,8 +50,8 @@ struct Spec {
     finalizers: Vec<String>,
 }
 
-impl Projected for Namespace {
-    fn meta(&self) -> &Meta {
+impl Object for Namespace {
+    fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
 }
@@ -61,8 +63,8 @@ impl Projected for Namespace {
 pub async fn run(client: Client, stop: Shutdown) -> anyhow::Result<()> {
     let api = Rest::new(client.clone());
     let mut namespaces =
-        watch::<Namespace>(client, Source::all("/api/v1/namespaces"), stop.clone());
-    let mut queue: Queue<String> = Queue::new(PATIENCE);
+        watch::<Namespace>(client, ListWatch::all("/api/v1/namespaces"), stop.clone());
+    let mut queue: WorkQueue<String> = WorkQueue::new(PATIENCE);
     let mut running: FuturesUnordered<BoxFuture<'_, (String, bool)>> = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -122,7 +124,7 @@ async fn empty(api: &Rest, name: &str) -> kube::Result<bool> {
         .replace::<serde::de::IgnoredAny>(&format!("{path}/finalize"), &body)
         .await
     {
-        Err(error) if !api::is_not_found(&error) => Err(error),
+        Err(error) if !errors::is_not_found(&error) => Err(error),
         _ => Ok(true),
     }
 }
@@ -137,7 +139,7 @@ async fn delete_content(api: &Rest, namespace: &str) -> kube::Result<Remaining> 
         match delete_kind(api, kind, namespace).await {
             Ok(left) => remaining.add(kind, &left),
             // Gone since discovery, or served by list only.
-            Err(error) if api::is_not_found(&error) => (),
+            Err(error) if errors::is_not_found(&error) => (),
             Err(error) => remaining.failures.push(error.to_string()),
         }
     }
@@ -145,7 +147,11 @@ async fn delete_content(api: &Rest, namespace: &str) -> kube::Result<Remaining> 
 }
 
 /// Deletes all objects of a kind, and says which are still there.
-async fn delete_kind(api: &Rest, kind: &Kind, namespace: &str) -> kube::Result<Vec<Meta>> {
+async fn delete_kind(
+    api: &Rest,
+    kind: &ApiResource,
+    namespace: &str,
+) -> kube::Result<Vec<ObjectMeta>> {
     let collection = kind.collection(namespace);
     // Most kinds have nothing there: one cheap read instead of a delete.
     let found = list(api, &collection).await?;
@@ -167,10 +173,10 @@ async fn delete_kind(api: &Rest, kind: &Kind, namespace: &str) -> kube::Result<V
 #[derive(Deserialize)]
 struct List {
     #[serde(default)]
-    items: Vec<MetaOnly>,
+    items: Vec<PartialObjectMetadata>,
 }
 
-async fn list(api: &Rest, collection: &str) -> kube::Result<Vec<Meta>> {
+async fn list(api: &Rest, collection: &str) -> kube::Result<Vec<ObjectMeta>> {
     let list: Option<List> = api
         .get_metadata_list(&format!("{collection}?limit={PAGE}"))
         .await?;
@@ -205,7 +211,7 @@ async fn report(
         .patch(&format!("{path}/status"), Patch::Strategic, &body)
         .await
     {
-        Err(error) if !api::is_not_found(&error) => Err(error),
+        Err(error) if !errors::is_not_found(&error) => Err(error),
         _ => Ok(()),
     }
 }

@@ -23,11 +23,11 @@ use self::{
     act::Actor,
     state::{State, Work},
 };
-use crate::{
-    meta::{Meta, Projected},
-    queue::Queue,
-    views::{Pod, Shared},
-    watching::{Source, watch},
+use crate::views::{Pod, Shared};
+use pandaemon_client::{
+    list_watch::{ListWatch, watch},
+    object_meta::{Object, ObjectMeta},
+    work_queue::WorkQueue,
 };
 
 /// Requests at the same time: many nodes may change at once, and each is one or two writes.
@@ -66,7 +66,7 @@ impl Timing {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Lease {
-    metadata: Meta,
+    metadata: ObjectMeta,
     spec: LeaseSpec,
 }
 
@@ -82,8 +82,8 @@ impl Lease {
     }
 }
 
-impl Projected for Lease {
-    fn meta(&self) -> &Meta {
+impl Object for Lease {
+    fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
 }
@@ -98,12 +98,12 @@ pub async fn run(
     timing: Timing,
     stop: Shutdown,
 ) -> anyhow::Result<()> {
-    let leases = Source::all("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases");
+    let leases = ListWatch::all("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases");
     let mut leases = watch::<Lease>(client.clone(), leases, stop.clone());
     let (mut nodes, mut pods) = (shared.nodes.subscribe(), shared.pods.subscribe());
     let actor = Arc::new(Actor::new(client, &stop));
     let mut state = State::new(timing);
-    let mut queue: Queue<Work> = Queue::default();
+    let mut queue: WorkQueue<Work> = WorkQueue::default();
     let mut running: FuturesUnordered<BoxFuture<'static, (Work, bool)>> = FuturesUnordered::new();
     let mut period = tokio::time::interval(timing.period());
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use kube::Client;
-use pandaemon_runtime::{Shutdown, client, metrics::Metrics};
+use pandaemon_runtime::{Shutdown, metrics::Metrics};
 
 pub use self::args::ControllerArgs;
 use crate::{
@@ -21,9 +21,9 @@ use crate::{
         fence::Fence,
     },
     rate::{Bounds, bucket::Bucket, gate::Gate},
-    supervise::supervise,
     telemetry::Telemetry,
 };
+use pandaemon_client::{connect, supervise::supervise};
 
 /// How long requests that are under way may take to end after a stop; a lease outlasts it.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ pub struct Settings {
 /// When the arguments contradict each other, or the cluster's address or the listener cannot be used.
 pub async fn run(args: ControllerArgs, stop: Shutdown) -> anyhow::Result<()> {
     let settings = args.settings()?;
-    let mut config = client::config(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
+    let mut config = connect::config(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
     // The gate repeats what was throttled, and must know of it.
     config.default_retry = false;
     let (metrics, telemetry, standing) = (
@@ -59,8 +59,8 @@ pub async fn run(args: ControllerArgs, stop: Shutdown) -> anyhow::Result<()> {
     );
     metrics.with(|registry| telemetry.register(registry));
     // What must not be starved has connections of its own.
-    let apart = client::direct(config.clone())?;
-    let working = client::direct(config)?;
+    let apart = connect::direct(config.clone())?;
+    let working = connect::direct(config)?;
     if let Some(address) = args.metrics_address()? {
         let state = web::State {
             metrics,

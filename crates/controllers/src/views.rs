@@ -7,9 +7,8 @@ pub use node::{Condition, Node, NodeTaint};
 pub use pod::{NamedPort, Pod};
 
 use kube::Client;
+use pandaemon_client::{informer::Informer, list_watch::ListWatch};
 use pandaemon_runtime::Shutdown;
-
-use crate::{informer::Informer, watching::Source};
 
 /// The shared informers of the loops that look at pods and nodes.
 #[derive(Debug, Clone)]
@@ -24,7 +23,7 @@ impl Shared {
     /// Starts both watches.
     #[must_use]
     pub fn start(client: &Client, stop: &Shutdown) -> Self {
-        let source = Source::all;
+        let source = ListWatch::all;
         Self {
             pods: Informer::start(client.clone(), source("/api/v1/pods"), stop.clone()),
             nodes: Informer::start(client.clone(), source("/api/v1/nodes"), stop.clone()),

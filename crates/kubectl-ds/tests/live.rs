@@ -7,10 +7,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use pandaemon_controllers::{
-    Options,
-    api::{Patch, Rest},
-};
+use pandaemon_client::rest::{Patch, Rest};
+use pandaemon_controllers::Options;
 use pandaemon_kubectl_ds::{
     Cluster, Report, Verdict, explain_applied, explain_live, follow_rollout, manifest,
 };

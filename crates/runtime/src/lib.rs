@@ -1,6 +1,5 @@
-//! What every shell needs: tasks that are named and stopped, shutdown, logs, metrics, a client.
+//! What every process needs: named tasks, shutdown, logs, metrics.
 
-pub mod client;
 pub mod logs;
 pub mod metrics;
 pub mod shutdown;

@@ -1,11 +1,12 @@
 //! `pandaemon bench`: measures a control plane.
 
-use pandaemon_runtime::{Shutdown, client};
+use pandaemon_client::connect;
+use pandaemon_runtime::Shutdown;
 
 use crate::args::BenchArgs;
 
 /// Measures once, and cleans up.
 pub(crate) async fn run(args: BenchArgs, shutdown: Shutdown) -> anyhow::Result<()> {
-    let client = client::direct(client::config(Some(&args.kubeconfig), None).await?)?;
+    let client = connect::direct(connect::config(Some(&args.kubeconfig), None).await?)?;
     pandaemon_hollow::bench(client, args.bench, shutdown).await
 }

@@ -1,11 +1,12 @@
 //! `pandaemon hollow`: pretend nodes.
 
-use pandaemon_runtime::{Shutdown, client};
+use pandaemon_client::connect;
+use pandaemon_runtime::Shutdown;
 
 use crate::args::HollowArgs;
 
 /// Runs the pretend nodes until they are stopped.
 pub(crate) async fn run(args: HollowArgs, shutdown: Shutdown) -> anyhow::Result<()> {
-    let client = client::direct(client::config(Some(&args.kubeconfig), None).await?)?;
+    let client = connect::direct(connect::config(Some(&args.kubeconfig), None).await?)?;
     pandaemon_hollow::run(client, args.hollow, shutdown).await
 }

@@ -6,17 +6,18 @@ use pandaemon_runtime::Shutdown;
 use serde_json::{Value, json};
 
 use super::{SCHEDULER, preempt::Victim};
-use crate::{
-    api::{self, Patch, Rest, exactly},
-    meta::Key,
-    recorder::{About, Level, Recorder, seconds},
-    views::Pod,
+use crate::views::Pod;
+use pandaemon_client::{
+    errors,
+    events::{EventRecorder, EventType, ObjectReference, seconds},
+    object_meta::Key,
+    rest::{Patch, Rest, uid_precondition},
 };
 
 /// Carries out what was decided.
 pub struct Actor {
     api: Rest,
-    events: Recorder,
+    events: EventRecorder,
 }
 
 fn path(key: &Key) -> String {
@@ -27,7 +28,7 @@ impl Actor {
     /// An actor in the name of upstream's scheduler.
     #[must_use]
     pub fn new(client: Client, stop: &Shutdown) -> Self {
-        let events = Recorder::start(client.clone(), SCHEDULER, stop.clone());
+        let events = EventRecorder::start(client.clone(), SCHEDULER, stop.clone());
         Self {
             api: Rest::new(client),
             events,
@@ -50,11 +51,11 @@ impl Actor {
             Ok(_) => {
                 let text = format!("Successfully assigned {key} to {node}");
                 self.events
-                    .event(&about(pod), Level::Normal, "Scheduled", text);
+                    .event(&about(pod), EventType::Normal, "Scheduled", text);
                 true
             }
             Err(error) => {
-                if !api::is_not_found(&error) && !api::is_conflict(&error) {
+                if !errors::is_not_found(&error) && !errors::is_conflict(&error) {
                     tracing::warn!(pod = %key, node, %error, "binding failed");
                 }
                 false
@@ -65,7 +66,7 @@ impl Actor {
     /// Says why a pod has no node.
     pub async fn unschedulable(&self, pod: &Pod, message: &str, nominated: Option<&str>) {
         self.events
-            .event(&about(pod), Level::Warning, "FailedScheduling", message);
+            .event(&about(pod), EventType::Warning, "FailedScheduling", message);
         let pending = pod.pending.as_deref();
         let same_words = pending.is_some_and(|pending| pending.said == message);
         let same_node =
@@ -84,8 +85,8 @@ impl Actor {
         let body = json!({ "metadata": { "uid": pod.meta.uid }, "status": status });
         let path = format!("{}/status", path(&pod.meta.key()));
         if let Err(error) = self.api.patch(&path, Patch::Strategic, &body).await
-            && !api::is_not_found(&error)
-            && !api::is_conflict(&error)
+            && !errors::is_not_found(&error)
+            && !errors::is_conflict(&error)
         {
             tracing::warn!(pod = %pod.meta.key(), %error, "condition not written");
         }
@@ -117,12 +118,12 @@ impl Actor {
         {
             tracing::debug!(pod = %victim.key, %error, "condition not written");
         }
-        match self.api.delete(&path, &exactly(&victim.uid)).await {
-            Err(error) if !api::is_conflict(&error) => {
+        match self.api.delete(&path, &uid_precondition(&victim.uid)).await {
+            Err(error) if !errors::is_conflict(&error) => {
                 tracing::warn!(pod = %victim.key, %error, "preemption failed");
             }
             _ => {
-                let about = About {
+                let about = ObjectReference {
                     api_version: "v1".to_owned(),
                     kind: "Pod".to_owned(),
                     namespace: victim.key.namespace.clone(),
@@ -131,12 +132,13 @@ impl Actor {
                     resource_version: String::new(),
                 };
                 let text = format!("Preempted by pod {} on node {node}", pod.meta.uid);
-                self.events.event(&about, Level::Normal, "Preempted", text);
+                self.events
+                    .event(&about, EventType::Normal, "Preempted", text);
             }
         }
     }
 }
 
-fn about(pod: &Pod) -> About {
-    About::new("v1", "Pod", &pod.meta)
+fn about(pod: &Pod) -> ObjectReference {
+    ObjectReference::new("v1", "Pod", &pod.meta)
 }

@@ -5,13 +5,11 @@ use std::{
     sync::Arc,
 };
 
+use pandaemon_client::object_meta::Key;
 use pandaemon_placement::Usage;
 use pandaemon_types::{NodeView, PodResources};
 
-use crate::{
-    meta::Key,
-    views::{Node, Pod},
-};
+use crate::views::{Node, Pod};
 
 /// A pod on a node.
 #[derive(Debug, Clone)]

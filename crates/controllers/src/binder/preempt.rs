@@ -6,10 +6,8 @@ use pandaemon_placement::{Fit, Usage, fit};
 use pandaemon_types::NodeView;
 
 use super::cluster::{Held, Place};
-use crate::{
-    meta::Key,
-    views::{Pod, pod::Pending},
-};
+use crate::views::{Pod, pod::Pending};
+use pandaemon_client::object_meta::Key;
 
 /// A pod that must go.
 #[derive(Debug, Clone, PartialEq, Eq)]

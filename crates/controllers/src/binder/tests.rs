@@ -6,7 +6,8 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{meta::Key, views::Node};
+use crate::views::Node;
+use pandaemon_client::object_meta::Key;
 
 /// A node: `name cpu [label=value] [!taint] [cordoned]`.
 fn node(text: &str) -> Node {

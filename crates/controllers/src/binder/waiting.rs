@@ -8,9 +8,10 @@ use std::{
 };
 
 use jiff::Timestamp;
+use pandaemon_client::{backoff::Backoff, object_meta::Key};
 use tokio::time::Instant;
 
-use crate::{meta::Key, queue::Backoff, views::Pod};
+use crate::views::Pod;
 
 /// How long a pod that fits nowhere rests between two tries, even if something changes; as upstream, 1 to 10 s. A
 /// pinned pod rests less, as only changes of its own node wake it.
@@ -244,17 +245,18 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{meta::Meta, views::pod::Pending};
+    use crate::views::pod::Pending;
+    use pandaemon_client::object_meta::ObjectMeta;
 
     fn pod(name: &str, priority: i32, target: Option<&str>) -> Arc<Pod> {
         let pending = Pending {
             target: target.map(str::to_owned),
             ..Pending::default()
         };
-        let meta = Meta {
+        let meta = ObjectMeta {
             name: name.to_owned(),
             uid: name.to_owned(),
-            ..Meta::default()
+            ..ObjectMeta::default()
         };
         Arc::new(Pod {
             meta,

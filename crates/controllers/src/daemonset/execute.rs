@@ -2,6 +2,7 @@
 
 use http::{Method, Request, header};
 use kube::{Client, core::Status as ApiStatus};
+use pandaemon_client::errors;
 use pandaemon_planner::{
     Action, DaemonSetView, Failure, FailureKind, Patch, Purpose, Reply, RevisionView, SetKey,
     Status, revision_text,
@@ -9,8 +10,6 @@ use pandaemon_planner::{
 use pandaemon_types::{PodView, Uid};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-
-use crate::api;
 
 const JSON: &str = "application/json";
 
@@ -146,7 +145,7 @@ async fn create_pod(
     let path = pods(set);
     match api.send::<PodView>(Method::POST, &path, JSON, body).await {
         Ok(pod) => Ok(Reply::Pod(Box::new(pod))),
-        Err(error) if api::is_already_exists(&error) => {
+        Err(error) if errors::is_already_exists(&error) => {
             let found = api.get::<PodView>(&format!("{path}/{name}")).await;
             let pod = found.map_err(|error| failure(&error))?;
             if pod.owner.as_ref().is_some_and(|owner| owner.uid == *uid) {
@@ -171,7 +170,7 @@ async fn create_revision(api: &Executor, set: &SetKey, object: &Value) -> Result
         .await
     {
         Ok(revision) => Ok(Reply::Revision(Box::new(revision))),
-        Err(error) if api::is_already_exists(&error) => {
+        Err(error) if errors::is_already_exists(&error) => {
             let name = object
                 .pointer("/metadata/name")
                 .and_then(Value::as_str)
@@ -199,7 +198,7 @@ async fn delete(api: &Executor, path: &str, uid: &Uid) -> Result<Reply, Failure>
             .ok()
             .filter(|pod| pod.uid == *uid)
             .map_or(Reply::Done, |pod| Reply::Pod(Box::new(pod)))),
-        Err(error) if api::is_conflict(&error) => {
+        Err(error) if errors::is_conflict(&error) => {
             let Failure { message, .. } = failure(&error);
             Err(Failure {
                 kind: FailureKind::NotFound,
@@ -257,13 +256,13 @@ fn refused(message: String) -> Failure {
 }
 
 fn failure(error: &kube::Error) -> Failure {
-    let kind = match api::status(error) {
-        _ if api::is_namespace_terminating(error) => FailureKind::NamespaceTerminating,
+    let kind = match errors::status(error) {
+        _ if errors::is_namespace_terminating(error) => FailureKind::NamespaceTerminating,
         Some(ApiStatus { code: 404, .. }) => FailureKind::NotFound,
         Some(ApiStatus { code: 400..500, .. }) => FailureKind::Refused,
         Some(_) | None => FailureKind::Unclear,
     };
-    let status = api::status(error);
+    let status = errors::status(error);
     let seconds = status.and_then(|status| status.details.as_ref()?.retry_after_seconds.into());
     let message = status.map_or_else(|| error.to_string(), |status| status.message.clone());
     Failure {

@@ -6,12 +6,11 @@
 use std::collections::BTreeSet;
 
 use kube::Client;
+use pandaemon_client::list_watch::{self, Handler, ListWatch, ListWatchEvent};
 use pandaemon_planner::{DaemonSetView, Event, Listed, RevisionView, SetKey};
 use pandaemon_types::{Name, PodView, VersionedNode};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
-
-use crate::watching::{self, News, Sink, Source};
 
 /// What is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,26 +25,26 @@ type Sender = mpsc::Sender<Vec<Event>>;
 
 /// Sends the events of a kind, until nobody wants them.
 pub(super) async fn follow(client: Client, kind: Kind, streamed: bool, sender: Sender) {
-    let source = |path: &str| Source {
+    let source = |path: &str| ListWatch {
         streamed,
-        ..Source::all(path)
+        ..ListWatch::all(path)
     };
     match kind {
         Kind::Sets => {
             let source = source("/apis/apps/v1/daemonsets");
-            watching::follow(&client, &source, Feed::<DaemonSetView>::new(sender)).await;
+            list_watch::run(&client, &source, Feed::<DaemonSetView>::new(sender)).await;
         }
         Kind::Revisions => {
             let source = source("/apis/apps/v1/controllerrevisions");
-            watching::follow(&client, &source, Feed::<RevisionView>::new(sender)).await;
+            list_watch::run(&client, &source, Feed::<RevisionView>::new(sender)).await;
         }
         Kind::Nodes => {
             let source = source("/api/v1/nodes");
-            watching::follow(&client, &source, Feed::<VersionedNode>::new(sender)).await;
+            list_watch::run(&client, &source, Feed::<VersionedNode>::new(sender)).await;
         }
         Kind::Pods => {
             let source = source("/api/v1/pods");
-            watching::follow(&client, &source, Feed::<PodView>::new(sender)).await;
+            list_watch::run(&client, &source, Feed::<PodView>::new(sender)).await;
         }
     }
 }
@@ -181,29 +180,29 @@ impl<T: Projection> Feed<T> {
     }
 }
 
-impl<T: Projection> Sink for Feed<T> {
+impl<T: Projection> Handler for Feed<T> {
     type Object = T;
 
     fn version(object: &T) -> String {
         Projection::version(object).to_string()
     }
 
-    async fn take(&mut self, news: News<T>) -> bool {
-        let events = match news {
-            News::Begin => {
+    async fn handle(&mut self, event: ListWatchEvent<T>) -> bool {
+        let events = match event {
+            ListWatchEvent::Begin => {
                 self.keys.clear();
                 return true;
             }
-            News::Page(items) => {
+            ListWatchEvent::Page(items) => {
                 self.keys.extend(items.iter().map(T::key));
                 items.into_iter().map(T::changed).collect()
             }
-            News::Listed(version) => {
+            ListWatchEvent::Listed(version) => {
                 let keys = std::mem::take(&mut self.keys);
                 vec![Event::Listed(T::listed(keys, version.parse().unwrap_or(0)))]
             }
-            News::Applied(object) => vec![object.changed()],
-            News::Deleted(object) => vec![object.gone()],
+            ListWatchEvent::Applied(object) => vec![object.changed()],
+            ListWatchEvent::Deleted(object) => vec![object.gone()],
         };
         self.sender.send(events).await.is_ok()
     }

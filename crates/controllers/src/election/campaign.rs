@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use super::{Elector, JITTER, Pace, Record, Step, fence::Fence};
-use crate::{
-    api,
-    queue::jittered,
-    recorder::{About, Level, Recorder},
-    telemetry::Telemetry,
+use crate::telemetry::Telemetry;
+use pandaemon_client::{
+    backoff::jittered,
+    errors,
+    events::{EventRecorder, EventType, ObjectReference},
 };
 
 /// The lease, and who wants it.
@@ -73,7 +73,7 @@ pub struct Campaign {
     started: Instant,
     fence: Fence,
     telemetry: Telemetry,
-    recorder: Recorder,
+    recorder: EventRecorder,
     standing: Standing,
 }
 
@@ -100,7 +100,7 @@ impl Campaign {
         stop: &Shutdown,
     ) -> Self {
         Self {
-            recorder: Recorder::start(client.clone(), "pandaemon-controller", stop.clone()),
+            recorder: EventRecorder::start(client.clone(), "pandaemon-controller", stop.clone()),
             lease: Lease::new(client, &candidate),
             elector: Elector::new(candidate.identity.clone(), candidate.pace.lease),
             candidate,
@@ -251,7 +251,7 @@ impl Campaign {
     }
 
     fn tell(&self, what: &str) {
-        let about = About {
+        let about = ObjectReference {
             api_version: "coordination.k8s.io/v1".to_owned(),
             kind: "Lease".to_owned(),
             namespace: self.candidate.namespace.clone(),
@@ -262,7 +262,7 @@ impl Campaign {
         let message = format!("{} {what}", self.candidate.identity);
         tracing::info!(lease = self.candidate.name, "{message}");
         self.recorder
-            .event(&about, Level::Normal, "LeaderElection", message);
+            .event(&about, EventType::Normal, "LeaderElection", message);
     }
 }
 
@@ -314,7 +314,7 @@ impl Lease {
         let path = format!("{}/{}", self.collection, self.name);
         match self.send::<Object>(Method::GET, &path, None).await {
             Ok(object) => Ok(Some(self.learn(object))),
-            Err(error) if api::is_not_found(&error) => {
+            Err(error) if errors::is_not_found(&error) => {
                 self.known = None;
                 Ok(None)
             }
@@ -353,7 +353,7 @@ impl Lease {
             Err(error) => {
                 // Whatever we believed about the lease may be wrong.
                 self.known = None;
-                if api::is_conflict(&error) {
+                if errors::is_conflict(&error) {
                     Ok(None)
                 } else {
                     Err(error)

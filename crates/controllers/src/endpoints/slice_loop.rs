@@ -13,12 +13,13 @@ use super::{
     slices::{MANAGED_BY, MANAGER, Plan, SERVICE_NAME, plan},
     state::State,
 };
-use crate::{
-    api::{self, Rest},
-    meta::{Key, MetaOnly},
-    queue::Queue,
-    views::Shared,
-    watching::{Delta, Source, watch},
+use crate::views::Shared;
+use pandaemon_client::{
+    errors,
+    list_watch::{Delta, ListWatch, watch},
+    object_meta::{Key, PartialObjectMetadata},
+    rest::Rest,
+    work_queue::WorkQueue,
 };
 
 /// Keeps EndpointSlices.
@@ -29,17 +30,17 @@ pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Resu
     let api = Rest::new(client.clone());
     let mut services = watch::<Service>(
         client.clone(),
-        Source::all("/api/v1/services"),
+        ListWatch::all("/api/v1/services"),
         stop.clone(),
     );
-    let source = Source::all("/apis/discovery.k8s.io/v1/endpointslices")
+    let source = ListWatch::all("/apis/discovery.k8s.io/v1/endpointslices")
         .labels(format!("{MANAGED_BY}={MANAGER}"))
         .metadata_only();
-    let mut slices = watch::<MetaOnly>(client, source, stop.clone());
+    let mut slices = watch::<PartialObjectMetadata>(client, source, stop.clone());
     let mut pods = shared.pods.subscribe();
     let mut state = State::default();
     let mut owners: BTreeMap<Key, Key> = BTreeMap::new();
-    let mut queue: Queue<Key> = Queue::default();
+    let mut queue: WorkQueue<Key> = WorkQueue::default();
     let mut running: FuturesUnordered<BoxFuture<'static, (Key, bool)>> = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -61,8 +62,8 @@ pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Resu
 }
 
 /// Remembers whose slices there are; returns the services of those that are gone.
-fn lost(owners: &mut BTreeMap<Key, Key>, delta: Delta<MetaOnly>) -> Vec<Key> {
-    let service = |slice: &MetaOnly| {
+fn lost(owners: &mut BTreeMap<Key, Key>, delta: Delta<PartialObjectMetadata>) -> Vec<Key> {
+    let service = |slice: &PartialObjectMetadata| {
         let name = slice
             .metadata
             .labels
@@ -97,7 +98,7 @@ fn sync(api: &Rest, state: &State, key: Key) -> BoxFuture<'static, (Key, bool)> 
     async move {
         let outcome = write(&api, &service, &addresses).await;
         if let Err(error) = &outcome
-            && !api::is_conflict(error)
+            && !errors::is_conflict(error)
         {
             tracing::debug!(service = %key, %error, "endpoint slices not written yet");
         }
@@ -140,7 +141,7 @@ async fn write(
             .create::<serde::de::IgnoredAny>(&collection, &slice)
             .await
         {
-            Err(error) if api::is_namespace_terminating(&error) => return Ok(()),
+            Err(error) if errors::is_namespace_terminating(&error) => return Ok(()),
             other => other.map(drop)?,
         }
     }

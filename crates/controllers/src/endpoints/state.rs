@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{Service, changes};
-use crate::{meta::Key, views::Pod, watching::Delta};
+use crate::views::Pod;
+use pandaemon_client::{list_watch::Delta, object_meta::Key};
 
 #[derive(Debug, Default)]
 pub(super) struct State {

@@ -9,10 +9,11 @@ use super::{
     decide::{Decision, Propagation, decide},
     graph::{Case, Dependent, FOREGROUND, Node, ORPHAN},
 };
-use crate::{
-    api::{self, Patch, Rest},
-    kinds::Kinds,
-    meta::{Key, MetaOnly, Owner},
+use pandaemon_client::{
+    discovery::ApiResources,
+    errors,
+    object_meta::{Key, OwnerReference, PartialObjectMetadata},
+    rest::{Patch, Rest},
 };
 
 /// Dependents of one owner that are orphaned at the same time.
@@ -39,7 +40,7 @@ pub struct Actor {
     /// The client.
     pub api: Rest,
     /// The kinds that are served.
-    pub kinds: Arc<Kinds>,
+    pub kinds: Arc<ApiResources>,
 }
 
 impl Actor {
@@ -63,14 +64,14 @@ impl Actor {
             } => self.delete(&case, propagation, unblock).await,
         };
         outcome.unwrap_or_else(|error| {
-            if !api::is_conflict(&error) {
+            if !errors::is_conflict(&error) {
                 tracing::debug!(object = %case.node.key, kind = case.node.kind.kind, %error, "not collected yet");
             }
             Outcome::Retry
         })
     }
 
-    async fn look_for(&self, node: &Node, owners: Vec<Owner>) -> kube::Result<Outcome> {
+    async fn look_for(&self, node: &Node, owners: Vec<OwnerReference>) -> kube::Result<Outcome> {
         let mut absent = Vec::new();
         for owner in owners {
             let Some(kind) = self.kinds.find(&owner.api_version, &owner.kind) else {
@@ -87,7 +88,11 @@ impl Actor {
                 return Ok(Outcome::Done);
             }
             let path = kind.object(&Key::new(namespace, owner.name.clone()));
-            match self.api.get_metadata::<MetaOnly>(&path).await? {
+            match self
+                .api
+                .get_metadata::<PartialObjectMetadata>(&path)
+                .await?
+            {
                 Some(found) if found.metadata.uid == owner.uid => (),
                 _ => absent.push(owner.uid),
             }
@@ -154,7 +159,7 @@ impl Actor {
         }
         let live = self
             .api
-            .get_metadata::<MetaOnly>(&node.kind.object(&node.key))
+            .get_metadata::<PartialObjectMetadata>(&node.kind.object(&node.key))
             .await?;
         let Some(live) = live.filter(|live| live.metadata.uid == uid) else {
             return Ok(None);
@@ -177,7 +182,8 @@ impl Actor {
             let (uid, node) = (dependent.uid.clone(), dependent.node.clone());
             let (actor, owner) = (self.clone(), case.uid.clone());
             async move {
-                let let_go = |owners: &mut Vec<Owner>| owners.retain(|known| known.uid != owner);
+                let let_go =
+                    |owners: &mut Vec<OwnerReference>| owners.retain(|known| known.uid != owner);
                 actor.edit_owners(&uid, &node, let_go).await
             }
         };
@@ -192,7 +198,7 @@ impl Actor {
         &self,
         uid: &str,
         node: &Node,
-        edit: impl Fn(&mut Vec<Owner>),
+        edit: impl Fn(&mut Vec<OwnerReference>),
     ) -> kube::Result<Outcome> {
         let path = node.kind.object(&node.key);
         let Some(live) = self.live(&path, uid).await? else {
@@ -237,14 +243,14 @@ impl Actor {
         self.patch(&path, &body).await
     }
 
-    async fn live(&self, path: &str, uid: &str) -> kube::Result<Option<MetaOnly>> {
-        let live = self.api.get_metadata::<MetaOnly>(path).await?;
+    async fn live(&self, path: &str, uid: &str) -> kube::Result<Option<PartialObjectMetadata>> {
+        let live = self.api.get_metadata::<PartialObjectMetadata>(path).await?;
         Ok(live.filter(|live| live.metadata.uid == uid))
     }
 
     async fn patch(&self, path: &str, body: &Value) -> kube::Result<Outcome> {
         match self.api.patch(path, Patch::Merge, body).await {
-            Err(error) if api::is_not_found(&error) => Ok(Outcome::Vanished),
+            Err(error) if errors::is_not_found(&error) => Ok(Outcome::Vanished),
             other => other.map(|()| Outcome::Done),
         }
     }

@@ -1,7 +1,7 @@
 //! What one object needs, given what is known of its owners and dependents. Pure.
 
 use super::graph::{Case, Dependent, Seen};
-use crate::meta::Owner;
+use pandaemon_client::object_meta::OwnerReference;
 
 /// How an object is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum Decision {
     /// Nothing blocks it any more: take the foreground finalizer off.
     Release,
     /// Look for these owners live, then decide again.
-    LookFor(Vec<Owner>),
+    LookFor(Vec<OwnerReference>),
     /// Some owners stay: take the others out of its references.
     DropOwners(Vec<String>),
     /// Delete it. `unblock`: a circle of waiting objects, so its own references must first stop to block.
@@ -69,7 +69,7 @@ pub fn decide(case: &Case) -> Decision {
             .filter(move |(_, known)| *known == seen)
             .map(|(owner, _)| owner)
     };
-    let unknown: Vec<Owner> = with(Seen::Unknown).cloned().collect();
+    let unknown: Vec<OwnerReference> = with(Seen::Unknown).cloned().collect();
     if !unknown.is_empty() {
         return Decision::LookFor(unknown);
     }
@@ -111,10 +111,8 @@ fn wait_or_release(case: &Case) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        garbagecollector::graph::{Node, tests::kind},
-        meta::Key,
-    };
+    use crate::garbagecollector::graph::{Node, tests::kind};
+    use pandaemon_client::object_meta::Key;
 
     fn node(state: &str) -> Node {
         Node {
@@ -140,11 +138,11 @@ mod tests {
         }
     }
 
-    fn owner(seen: Seen) -> (Owner, Seen) {
+    fn owner(seen: Seen) -> (OwnerReference, Seen) {
         (
-            Owner {
+            OwnerReference {
                 uid: format!("{seen:?}"),
-                ..Owner::default()
+                ..OwnerReference::default()
             },
             seen,
         )

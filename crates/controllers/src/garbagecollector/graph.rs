@@ -2,15 +2,14 @@
 //!
 //! An owner that is named but not (yet) there needs no node: its dependents are found by its uid all the same.
 
+use pandaemon_client::{
+    discovery::ApiResource,
+    list_watch::Delta,
+    object_meta::{Key, Object as _, ObjectMeta, OwnerReference, PartialObjectMetadata},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-};
-
-use crate::{
-    kinds::Kind,
-    meta::{Key, Meta, MetaOnly, Owner, Projected as _},
-    watching::Delta,
 };
 
 /// The finalizer of an object whose dependents go first.
@@ -22,13 +21,13 @@ pub const ORPHAN: &str = "orphan";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Its kind.
-    pub kind: Arc<Kind>,
+    pub kind: Arc<ApiResource>,
     /// Its namespace and name.
     pub key: Key,
     /// Its version.
     pub version: String,
     /// Its owners.
-    pub owners: Arc<[Owner]>,
+    pub owners: Arc<[OwnerReference]>,
     /// Deletion has been asked for.
     pub deleting: bool,
     /// It is being deleted and waits for its dependents.
@@ -56,7 +55,7 @@ pub struct Case {
     /// The object.
     pub node: Node,
     /// For each owner what the graph knows.
-    pub owners: Vec<(Owner, Seen)>,
+    pub owners: Vec<(OwnerReference, Seen)>,
     /// Its dependents; only for objects that are being deleted or may be next.
     pub dependents: Vec<Dependent>,
 }
@@ -92,7 +91,11 @@ pub struct Graph {
 
 impl Graph {
     /// Takes in what has happened to objects of a kind.
-    pub fn observe(&mut self, kind: &Arc<Kind>, delta: Delta<MetaOnly>) -> Touched {
+    pub fn observe(
+        &mut self,
+        kind: &Arc<ApiResource>,
+        delta: Delta<PartialObjectMetadata>,
+    ) -> Touched {
         match delta {
             Delta::Applied(object) => Touched {
                 attempt: self.apply(kind, object.metadata),
@@ -124,7 +127,7 @@ impl Graph {
         }
     }
 
-    fn apply(&mut self, kind: &Arc<Kind>, meta: Meta) -> Vec<String> {
+    fn apply(&mut self, kind: &Arc<ApiResource>, meta: ObjectMeta) -> Vec<String> {
         let has = |finalizer: &str| meta.finalizers.iter().any(|known| known == finalizer);
         let deleting = meta.is_deleting();
         let node = Node {
@@ -220,7 +223,7 @@ impl Graph {
     }
 
     /// Forgets all objects of a kind that is no longer served, without drawing conclusions.
-    pub fn forget_kind(&mut self, kind: &Kind) {
+    pub fn forget_kind(&mut self, kind: &ApiResource) {
         let gone: Vec<String> = self
             .nodes
             .iter()
@@ -246,7 +249,7 @@ impl Graph {
     #[must_use]
     pub fn case(&self, uid: &str, absent: &BTreeSet<String>) -> Option<Case> {
         let node = self.nodes.get(uid)?;
-        let owners: Vec<(Owner, Seen)> = node
+        let owners: Vec<(OwnerReference, Seen)> = node
             .owners
             .iter()
             .map(|owner| {
@@ -282,7 +285,7 @@ impl Graph {
         })
     }
 
-    fn seen(&self, dependent: &Node, owner: &Owner) -> Seen {
+    fn seen(&self, dependent: &Node, owner: &OwnerReference) -> Seen {
         let Some(node) = self.nodes.get(&owner.uid) else {
             return Seen::Unknown;
         };
@@ -305,7 +308,7 @@ impl Graph {
 }
 
 fn blocks(dependent: &Node, owner: &str) -> bool {
-    let blocking = |reference: &Owner| reference.block_owner_deletion == Some(true);
+    let blocking = |reference: &OwnerReference| reference.block_owner_deletion == Some(true);
     dependent
         .owners
         .iter()

@@ -2,8 +2,8 @@
 
 use super::*;
 
-pub(in crate::garbagecollector) fn kind(plural: &str, kind: &str) -> Arc<Kind> {
-    Arc::new(Kind {
+pub(in crate::garbagecollector) fn kind(plural: &str, kind: &str) -> Arc<ApiResource> {
+    Arc::new(ApiResource {
         group: if plural == "daemonsets" {
             "apps".to_owned()
         } else {
@@ -17,22 +17,22 @@ pub(in crate::garbagecollector) fn kind(plural: &str, kind: &str) -> Arc<Kind> {
     })
 }
 
-fn set(uid: &str, finalizers: &[&str]) -> MetaOnly {
+fn set(uid: &str, finalizers: &[&str]) -> PartialObjectMetadata {
     let deletion_timestamp = (!finalizers.is_empty()).then_some(jiff::Timestamp::UNIX_EPOCH);
-    MetaOnly {
-        metadata: Meta {
+    PartialObjectMetadata {
+        metadata: ObjectMeta {
             name: "ds".to_owned(),
             namespace: "a".to_owned(),
             uid: uid.to_owned(),
             finalizers: finalizers.iter().map(|f| (*f).to_owned()).collect(),
             deletion_timestamp,
-            ..Meta::default()
+            ..ObjectMeta::default()
         },
     }
 }
 
-fn pod(uid: &str, owners: &[&str]) -> MetaOnly {
-    let owner = |uid: &&str| Owner {
+fn pod(uid: &str, owners: &[&str]) -> PartialObjectMetadata {
+    let owner = |uid: &&str| OwnerReference {
         api_version: "apps/v1".to_owned(),
         kind: "DaemonSet".to_owned(),
         name: "ds".to_owned(),
@@ -40,13 +40,13 @@ fn pod(uid: &str, owners: &[&str]) -> MetaOnly {
         controller: Some(true),
         block_owner_deletion: Some(true),
     };
-    MetaOnly {
-        metadata: Meta {
+    PartialObjectMetadata {
+        metadata: ObjectMeta {
             name: uid.to_owned(),
             namespace: "a".to_owned(),
             uid: uid.to_owned(),
             owner_references: owners.iter().map(owner).collect(),
-            ..Meta::default()
+            ..ObjectMeta::default()
         },
     }
 }

@@ -4,21 +4,21 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::{BoxFuture, FutureExt as _};
 use kube::Client;
+use pandaemon_client::{
+    discovery::{ApiResource, ApiResources},
+    informer::Subscription,
+    list_watch::{Delta, ListWatch, watch},
+    object_meta::{Object, PartialObjectMetadata},
+};
 use pandaemon_runtime::Shutdown;
 use tokio::sync::mpsc;
 
-use crate::{
-    informer::Subscription,
-    kinds::{Kind, Kinds},
-    meta::{MetaOnly, Projected},
-    views::Shared,
-    watching::{Delta, Source, watch},
-};
+use crate::views::Shared;
 
 /// A kind, shared by all nodes of the graph.
-pub(super) type KindRef = Arc<Kind>;
+pub(super) type KindRef = Arc<ApiResource>;
 /// What has happened to objects of a kind.
-pub(super) type Arrival = Delta<MetaOnly>;
+pub(super) type Arrival = Delta<PartialObjectMetadata>;
 
 /// Deltas of all kinds that may wait for the collector.
 const PENDING: usize = 1_024;
@@ -38,7 +38,7 @@ pub(super) struct Monitors {
 }
 
 /// Events are many, own nothing and are owned by nothing.
-fn is_monitored(kind: &Kind) -> bool {
+fn is_monitored(kind: &ApiResource) -> bool {
     kind.can(&["list", "watch", "delete"]) && kind.plural != "events"
 }
 
@@ -62,7 +62,7 @@ impl Monitors {
     }
 
     /// Starts watches for new kinds and ends those of kinds that are no longer served, which it returns.
-    pub(super) fn follow(&mut self, kinds: &Kinds) -> Vec<KindRef> {
+    pub(super) fn follow(&mut self, kinds: &ApiResources) -> Vec<KindRef> {
         let wanted: Vec<&KindRef> = kinds.iter().filter(|kind| is_monitored(kind)).collect();
         let gone: Vec<KindRef> = self
             .running
@@ -92,8 +92,9 @@ impl Monitors {
             ("", "pods") => forward(shared.pods.subscribe(), name, sender).boxed(),
             ("", "nodes") => forward(shared.nodes.subscribe(), name, sender).boxed(),
             _ => {
-                let source = Source::all(kind.collection("")).metadata_only();
-                let mut deltas = watch::<MetaOnly>(self.client.clone(), source, stop.clone());
+                let source = ListWatch::all(kind.collection("")).metadata_only();
+                let mut deltas =
+                    watch::<PartialObjectMetadata>(self.client.clone(), source, stop.clone());
                 async move {
                     while let Some(delta) = deltas.recv().await {
                         if sender.send((name.clone(), delta)).await.is_err() {
@@ -130,12 +131,12 @@ impl Monitors {
 }
 
 /// Passes on what a shared informer says.
-async fn forward<T: Projected>(
+async fn forward<T: Object>(
     mut deltas: Subscription<T>,
     kind: KindRef,
     sender: mpsc::Sender<(KindRef, Arrival)>,
 ) {
-    let of = |object: &Arc<T>| MetaOnly::of(object.meta());
+    let of = |object: &Arc<T>| PartialObjectMetadata::of(object.meta());
     loop {
         let delta = match deltas.next().await {
             Delta::Listed(items) => Delta::Listed(items.iter().map(of).collect()),

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use pandaemon_client::{discovery::ApiResource, events::seconds, object_meta::ObjectMeta};
 use serde_json::{Value, json};
-
-use crate::{kinds::Kind, meta::Meta, recorder::seconds};
 
 /// What a pass has not got rid of.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub struct Remaining {
 
 impl Remaining {
     /// Notes objects that are left.
-    pub fn add(&mut self, kind: &Kind, left: &[Meta]) {
+    pub fn add(&mut self, kind: &ApiResource, left: &[ObjectMeta]) {
         if left.is_empty() {
             return;
         }
@@ -171,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_is_left_is_counted() {
-        let kind = Kind {
+        let kind = ApiResource {
             group: String::new(),
             version: "v1".to_owned(),
             plural: "configmaps".to_owned(),
@@ -180,11 +179,11 @@ mod tests {
             verbs: Vec::new(),
         };
         let mut remaining = Remaining::default();
-        let held = Meta {
+        let held = ObjectMeta {
             finalizers: vec!["a.io/x".to_owned()],
-            ..Meta::default()
+            ..ObjectMeta::default()
         };
-        remaining.add(&kind, &[held, Meta::default()]);
+        remaining.add(&kind, &[held, ObjectMeta::default()]);
         let lines = line(&remaining);
         assert_eq!(
             lines[3],

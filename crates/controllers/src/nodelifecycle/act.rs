@@ -4,22 +4,23 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::Client;
+use pandaemon_client::{
+    errors,
+    events::{EventRecorder, EventType, ObjectReference, seconds},
+    object_meta::PartialObjectMetadata,
+    rest::{Patch, Rest, uid_precondition},
+};
 use pandaemon_runtime::Shutdown;
 use serde_json::{Value, json};
 
-use crate::{
-    api::{self, Patch, Rest, exactly},
-    meta::MetaOnly,
-    recorder::{About, Level, Recorder, seconds},
-    views::{Node, NodeTaint, Pod},
-};
+use crate::views::{Node, NodeTaint, Pod};
 
 /// Carries out what was planned; each method is true when there is nothing to try again.
 #[derive(Clone)]
 pub struct Actor {
     api: Rest,
-    nodes: Recorder,
-    taints: Recorder,
+    nodes: EventRecorder,
+    taints: EventRecorder,
 }
 
 fn pod_path(pod: &Pod) -> String {
@@ -33,9 +34,9 @@ fn pod_path(pod: &Pod) -> String {
 fn settled(what: &str, name: &str, result: kube::Result<()>) -> bool {
     match result {
         Ok(()) => true,
-        Err(error) if api::is_not_found(&error) => true,
+        Err(error) if errors::is_not_found(&error) => true,
         Err(error) => {
-            if !api::is_conflict(&error) {
+            if !errors::is_conflict(&error) {
                 tracing::warn!(what, name, %error, "write failed");
             }
             false
@@ -49,8 +50,8 @@ impl Actor {
     pub fn new(client: Client, stop: &Shutdown) -> Self {
         Self {
             api: Rest::new(client.clone()),
-            nodes: Recorder::start(client.clone(), "node-controller", stop.clone()),
-            taints: Recorder::start(client, "taint-eviction-controller", stop.clone()),
+            nodes: EventRecorder::start(client.clone(), "node-controller", stop.clone()),
+            taints: EventRecorder::start(client, "taint-eviction-controller", stop.clone()),
         }
     }
 
@@ -100,8 +101,12 @@ impl Actor {
         if !pods.is_empty() {
             let (name, uid) = (&node.meta.name, &node.meta.uid);
             let text = format!("Node {name} status is now: NodeNotReady");
-            self.nodes
-                .event(&About::node(name, uid), Level::Normal, "NodeNotReady", text);
+            self.nodes.event(
+                &ObjectReference::node(name, uid),
+                EventType::Normal,
+                "NodeNotReady",
+                text,
+            );
         }
         for pod in pods {
             let body = json!({
@@ -117,19 +122,23 @@ impl Actor {
                 &pod.meta.name,
                 self.api.patch(&path, Patch::Strategic, &body).await,
             );
-            let about = About::new("v1", "Pod", &pod.meta);
-            self.nodes
-                .event(&about, Level::Warning, "NodeNotReady", "Node is not ready");
+            let about = ObjectReference::new("v1", "Pod", &pod.meta);
+            self.nodes.event(
+                &about,
+                EventType::Warning,
+                "NodeNotReady",
+                "Node is not ready",
+            );
         }
         true
     }
 
     /// Deletes a pod because of a NoExecute taint.
     pub async fn evict(&self, pod: &Pod) -> bool {
-        let about = About::new("v1", "Pod", &pod.meta);
+        let about = ObjectReference::new("v1", "Pod", &pod.meta);
         let text = format!("Marking for deletion Pod {}", pod.meta.key());
         self.taints
-            .event(&about, Level::Normal, "TaintManagerEviction", text);
+            .event(&about, EventType::Normal, "TaintManagerEviction", text);
         let (reason, message) = (
             "DeletionByTaintManager",
             "Taint manager: deleting due to NoExecute taint",
@@ -139,7 +148,7 @@ impl Actor {
         }
         let deleted = self
             .api
-            .delete(&pod_path(pod), &exactly(&pod.meta.uid))
+            .delete(&pod_path(pod), &uid_precondition(&pod.meta.uid))
             .await
             .map(drop);
         settled("eviction", &pod.meta.name, deleted)
@@ -157,7 +166,7 @@ impl Actor {
         let body = json!({ "metadata": { "uid": pod.meta.uid }, "status": status });
         let path = format!("{}/status", pod_path(pod));
         let result = self.api.patch(&path, Patch::Strategic, &body).await;
-        result.as_ref().is_err_and(api::is_conflict)
+        result.as_ref().is_err_and(errors::is_conflict)
             || settled("pod status", &pod.meta.name, result)
     }
 
@@ -166,7 +175,7 @@ impl Actor {
         if !node.is_empty() {
             match self
                 .api
-                .get_metadata::<MetaOnly>(&format!("/api/v1/nodes/{node}"))
+                .get_metadata::<PartialObjectMetadata>(&format!("/api/v1/nodes/{node}"))
                 .await
             {
                 Ok(None) => (),
@@ -181,7 +190,7 @@ impl Actor {
                 let (reason, message) = ("DeletionByPodGC", "PodGC: node no longer exists");
                 ok &= self.disrupt(&pod, reason, message, true).await;
             }
-            let mut options = exactly(&pod.meta.uid);
+            let mut options = uid_precondition(&pod.meta.uid);
             options["gracePeriodSeconds"] = json!(0);
             let deleted = self.api.delete(&pod_path(&pod), &options).await.map(drop);
             tracing::info!(pod = %pod.meta.key(), node, "removed: its node is gone");

@@ -1,12 +1,10 @@
 //! What a node's object must say, given what its agent said and whether it is still heard of. Pure.
 
 use jiff::Timestamp;
+use pandaemon_client::events::seconds;
 use serde_json::{Value, json};
 
-use crate::{
-    recorder::seconds,
-    views::{Node, NodeTaint},
-};
+use crate::views::{Node, NodeTaint};
 
 /// The taint of nodes whose agent says that it is not ready.
 pub const NOT_READY: &str = "node.kubernetes.io/not-ready";

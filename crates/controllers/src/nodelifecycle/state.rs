@@ -13,12 +13,8 @@ use super::{
     Lease, Timing,
     health::{Beat, Health},
 };
-use crate::{
-    meta::Key,
-    queue::Queue,
-    views::{Node, Pod},
-    watching::Delta,
-};
+use crate::views::{Node, Pod};
+use pandaemon_client::{list_watch::Delta, object_meta::Key, work_queue::WorkQueue};
 
 /// One thing to look at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,7 +73,7 @@ impl State {
     // === observe ===
 
     /// Nodes have changed.
-    pub fn nodes(&mut self, delta: Delta<Arc<Node>>, queue: &mut Queue<Work>, now: Instant) {
+    pub fn nodes(&mut self, delta: Delta<Arc<Node>>, queue: &mut WorkQueue<Work>, now: Instant) {
         let before = self.may_evict();
         match delta {
             Delta::Listed(items) => {
@@ -105,7 +101,7 @@ impl State {
         }
     }
 
-    fn see(&mut self, node: Arc<Node>, queue: &mut Queue<Work>, now: Instant) {
+    fn see(&mut self, node: Arc<Node>, queue: &mut WorkQueue<Work>, now: Instant) {
         let name = node.meta.name.clone();
         let ready = node.condition("Ready");
         let status = ready.map_or_else(String::new, |ready| {
@@ -177,7 +173,7 @@ impl State {
     }
 
     /// Leases have changed.
-    pub fn leases(&mut self, delta: Delta<Lease>, queue: &mut Queue<Work>, now: Instant) {
+    pub fn leases(&mut self, delta: Delta<Lease>, queue: &mut WorkQueue<Work>, now: Instant) {
         match delta {
             Delta::Listed(leases) => {
                 // A list after the first: we were cut off, so silence tells about us and not about nodes.
@@ -191,7 +187,7 @@ impl State {
         }
     }
 
-    fn beat(&mut self, lease: &Lease, queue: &mut Queue<Work>, now: Instant) {
+    fn beat(&mut self, lease: &Lease, queue: &mut WorkQueue<Work>, now: Instant) {
         let (name, renewed) = (&lease.metadata.name, lease.renewed());
         self.leases.insert(name.clone(), renewed.to_owned());
         if let Some(known) = self.nodes.get_mut(name) {
@@ -211,7 +207,7 @@ impl State {
     }
 
     /// Looks for nodes that have become silent, and for pods whose node has been missing for long enough.
-    pub fn tick(&mut self, queue: &mut Queue<Work>, now: Instant) {
+    pub fn tick(&mut self, queue: &mut WorkQueue<Work>, now: Instant) {
         let late = self.timing.period() * 2 + self.timing.grace / 4;
         if self
             .ticked

@@ -11,7 +11,7 @@ const GRACE: Duration = Duration::from_secs(40);
 
 struct World {
     state: State,
-    queue: Queue<Work>,
+    queue: WorkQueue<Work>,
     start: Instant,
 }
 
@@ -23,7 +23,7 @@ impl World {
         });
         let mut world = Self {
             state,
-            queue: Queue::default(),
+            queue: WorkQueue::default(),
             start: Instant::now(),
         };
         world
@@ -87,7 +87,7 @@ fn a_node_is_silent_after_the_grace_time_and_our_own_words_do_not_wake_it() {
         "Unknown is what we wrote"
     );
     let lease = Lease {
-        metadata: crate::meta::Meta {
+        metadata: pandaemon_client::object_meta::ObjectMeta {
             name: "n1".to_owned(),
             ..Default::default()
         },

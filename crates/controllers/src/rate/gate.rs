@@ -16,11 +16,8 @@ use tokio::sync::oneshot;
 use tower::BoxError;
 
 use super::{Bounds, Limiter, Outcome, bucket::Bucket};
-use crate::{
-    election::fence::Fence,
-    queue::{Backoff, jittered},
-    telemetry::Telemetry,
-};
+use crate::{election::fence::Fence, telemetry::Telemetry};
+use pandaemon_client::backoff::{Backoff, jittered};
 
 /// How long a request may take before nobody knows what became of it.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -6,13 +6,13 @@ use pandaemon_types::{Effect, LabelSet, Name, NodeView, Resources, Taint, Uid};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::or_default;
-use crate::meta::{Meta, Projected, share};
+use pandaemon_client::object_meta::{Object, ObjectMeta, share};
 
 /// A node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Its metadata.
-    pub meta: Meta,
+    pub meta: ObjectMeta,
     /// What placement looks at.
     pub view: Arc<NodeView>,
     /// Its taints with everything that must be written back.
@@ -92,7 +92,7 @@ pub struct Condition {
 
 #[derive(Deserialize)]
 struct Raw {
-    metadata: Meta,
+    metadata: ObjectMeta,
     #[serde(default)]
     spec: RawSpec,
     #[serde(default)]
@@ -141,8 +141,8 @@ impl<'de> Deserialize<'de> for Node {
     }
 }
 
-impl Projected for Node {
-    fn meta(&self) -> &Meta {
+impl Object for Node {
+    fn meta(&self) -> &ObjectMeta {
         &self.meta
     }
 

@@ -10,13 +10,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::or_default;
-use crate::meta::{Meta, Projected, share};
+use pandaemon_client::object_meta::{Object, ObjectMeta, share};
 
 /// A pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pod {
     /// Its metadata.
-    pub meta: Meta,
+    pub meta: ObjectMeta,
     /// The node it is bound to; empty: none yet.
     pub node: String,
     /// What placement looks at; only while it is not bound.
@@ -101,7 +101,7 @@ impl Pod {
 
 #[derive(Deserialize)]
 struct Raw {
-    metadata: Meta,
+    metadata: ObjectMeta,
     #[serde(default, deserialize_with = "looked_at")]
     spec: Value,
     #[serde(default)]
@@ -278,8 +278,8 @@ fn ports(spec: &Value) -> Arc<[NamedPort]> {
         .collect()
 }
 
-impl Projected for Pod {
-    fn meta(&self) -> &Meta {
+impl Object for Pod {
+    fn meta(&self) -> &ObjectMeta {
         &self.meta
     }
 

@@ -12,9 +12,9 @@ use std::{
 
 use http::Request;
 use kube::{Client, client::Body};
+use pandaemon_client::rest::{Patch, Rest};
 use pandaemon_controllers::{
     Options, Timing,
-    api::{Patch, Rest},
     election::{
         Pace,
         campaign::{Candidate, Standing},

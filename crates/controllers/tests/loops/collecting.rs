@@ -1,6 +1,6 @@
 //! Owners and dependents.
 
-use pandaemon_controllers::api::Patch;
+use pandaemon_client::rest::Patch;
 use serde_json::{Value, json};
 
 use super::harness::Plane;

@@ -1,6 +1,6 @@
 //! DaemonSets become pods, and pods a status, through a real API server.
 
-use pandaemon_controllers::api::Patch;
+use pandaemon_client::rest::Patch;
 use serde_json::{Value, json};
 
 use super::harness::{PODS, Plane, condition, now};

@@ -1,6 +1,6 @@
 //! What every namespace has, and how a namespace goes.
 
-use pandaemon_controllers::api::Patch;
+use pandaemon_client::rest::Patch;
 use serde_json::json;
 
 use super::harness::{Plane, condition};

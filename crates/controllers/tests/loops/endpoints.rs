@@ -1,6 +1,6 @@
 //! Pods become endpoints.
 
-use pandaemon_controllers::api::Patch;
+use pandaemon_client::rest::Patch;
 use serde_json::{Value, json};
 
 use super::harness::{PODS, Plane};

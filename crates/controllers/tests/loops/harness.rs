@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use pandaemon_controllers::{
-    Options, Timing,
-    api::{self, Patch, Rest},
-    run_timed,
+use pandaemon_client::{
+    errors,
+    rest::{Patch, Rest},
 };
+use pandaemon_controllers::{Options, Timing, run_timed};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_server::{Config, Running, start};
 use pandaemon_store::Embedded;
@@ -161,7 +161,7 @@ impl Plane {
             .await
         {
             Ok(()) => (),
-            Err(error) if api::is_not_found(&error) => {
+            Err(error) if errors::is_not_found(&error) => {
                 let body = json!({
                     "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
                     "metadata": { "name": name }, "spec": spec,
@@ -197,7 +197,7 @@ pub(crate) fn now() -> String {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map(|since| jiff::Timestamp::from_second(since.as_secs().cast_signed()).unwrap())
-        .map(pandaemon_controllers::recorder::seconds)
+        .map(pandaemon_client::events::seconds)
         .unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pandaemon_controllers::api::Patch;
+use pandaemon_client::rest::Patch;
 use serde_json::{Value, json};
 
 use super::harness::{PODS, Plane, condition};

@@ -6,16 +6,14 @@ use tokio::time::Instant;
 
 use super::{State, Work};
 use crate::{
-    meta::Key,
     nodelifecycle::evict::{Eviction, eviction},
-    queue::Queue,
     views::Pod,
-    watching::Delta,
 };
+use pandaemon_client::{list_watch::Delta, object_meta::Key, work_queue::WorkQueue};
 
 impl State {
     /// Pods have changed.
-    pub fn pods(&mut self, delta: Delta<Arc<Pod>>, queue: &mut Queue<Work>, now: Instant) {
+    pub fn pods(&mut self, delta: Delta<Arc<Pod>>, queue: &mut WorkQueue<Work>, now: Instant) {
         match delta {
             Delta::Listed(items) => {
                 let there: BTreeSet<Key> = items.iter().map(|pod| pod.meta.key()).collect();
@@ -36,7 +34,7 @@ impl State {
         }
     }
 
-    fn place(&mut self, pod: Arc<Pod>, queue: &mut Queue<Work>, now: Instant) {
+    fn place(&mut self, pod: Arc<Pod>, queue: &mut WorkQueue<Work>, now: Instant) {
         let key = pod.meta.key();
         let other = self.places.get(&key).filter(|place| **place != pod.node);
         let reborn = self
@@ -59,7 +57,7 @@ impl State {
         }
     }
 
-    fn drop_pod(&mut self, key: &Key, queue: &mut Queue<Work>) {
+    fn drop_pod(&mut self, key: &Key, queue: &mut WorkQueue<Work>) {
         if let Some(place) = self.places.remove(key)
             && let Some(pods) = self.pods.get_mut(&place)
         {
@@ -74,7 +72,7 @@ impl State {
     }
 
     /// Starts, moves or ends a pod's wait for its eviction.
-    pub(super) fn consider(&mut self, pod: &Arc<Pod>, queue: &mut Queue<Work>, now: Instant) {
+    pub(super) fn consider(&mut self, pod: &Arc<Pod>, queue: &mut WorkQueue<Work>, now: Instant) {
         let key = pod.meta.key();
         match self.eviction(pod) {
             Eviction::Never => {

@@ -1,7 +1,7 @@
 //! One watch that several loops share: objects are parsed once and kept once.
 //!
 //! ```ignore
-//! let pods = Informer::<Pod>::start(client, Source::all("/api/v1/pods"), stop);
+//! let pods = Informer::<Pod>::start(client, ListWatch::all("/api/v1/pods"), stop);
 //! let mut mine = pods.subscribe();
 //! match mine.next().await { Delta::Listed(all) => .., Delta::Applied(pod) => .., Delta::Deleted(pod) => .. }
 //! let now = pods.get(&Key::new("ns", "name"));
@@ -18,8 +18,8 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch as signal};
 
 use crate::{
-    meta::{Key, Projected},
-    watching::{Delta, Source, watch},
+    list_watch::{Delta, ListWatch, watch},
+    object_meta::{Key, Object},
 };
 
 /// Deltas that may wait for a subscriber before it has to start over: a burst of some thousand pods fits.
@@ -44,7 +44,7 @@ struct State<T> {
     last: Option<Arc<T>>,
 }
 
-impl<T: Projected> State<T> {
+impl<T: Object> State<T> {
     fn insert(&mut self, mut item: T) -> Arc<T> {
         let key = item.meta().key();
         if let Some(like) = self.objects.get(&key).or(self.last.as_ref()) {
@@ -57,10 +57,10 @@ impl<T: Projected> State<T> {
     }
 }
 
-impl<T: Projected> Informer<T> {
+impl<T: Object> Informer<T> {
     /// Starts the watch.
     #[must_use]
-    pub fn start(client: Client, source: Source, stop: Shutdown) -> Self {
+    pub fn start(client: Client, source: ListWatch, stop: Shutdown) -> Self {
         let informer = Self::detached();
         let feed = informer.clone();
         pandaemon_runtime::spawn("informer", async move {
@@ -160,7 +160,7 @@ pub struct Subscription<T> {
     deltas: mpsc::Receiver<Delta<Arc<T>>>,
 }
 
-impl<T: Projected> Subscription<T> {
+impl<T: Object> Subscription<T> {
     /// The next delta. Safe to cancel.
     pub async fn next(&mut self) -> Delta<Arc<T>> {
         loop {
@@ -175,13 +175,13 @@ impl<T: Projected> Subscription<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meta::{Meta, MetaOnly};
+    use crate::object_meta::{ObjectMeta, PartialObjectMetadata};
 
-    fn object(name: &str) -> MetaOnly {
-        MetaOnly {
-            metadata: Meta {
+    fn object(name: &str) -> PartialObjectMetadata {
+        PartialObjectMetadata {
+            metadata: ObjectMeta {
                 name: name.to_owned(),
-                ..Meta::default()
+                ..ObjectMeta::default()
             },
         }
     }

@@ -1,4 +1,4 @@
-//! Requests with plain paths and JSON, for loops that work on many kinds, and questions about errors.
+//! Requests by path with JSON bodies, for code that works on many kinds of objects.
 //!
 //! ```ignore
 //! let api = Rest::new(client);
@@ -8,18 +8,20 @@
 //! ```
 
 use http::{Method, Request, header};
-use kube::{Client, core::Status};
+use kube::Client;
 use serde::{de::DeserializeOwned, de::IgnoredAny};
 use serde_json::{Value, json};
 
-/// The forms of a patch.
+use crate::errors::is_not_found;
+
+/// The media type of a patch, and with it how the server merges it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patch {
-    /// RFC 7386.
+    /// JSON merge patch, RFC 7386: lists are replaced.
     Merge,
-    /// Lists are merged by their keys; known kinds only.
+    /// Strategic merge patch: lists are merged by their keys. Built-in kinds only.
     Strategic,
-    /// RFC 6902.
+    /// JSON patch, RFC 6902: a list of operations.
     Json,
 }
 
@@ -33,7 +35,7 @@ impl Patch {
     }
 }
 
-/// A client for plain paths.
+/// Sends requests by path through a `kube::Client`. Cheap to clone.
 #[derive(Clone)]
 pub struct Rest(Client);
 
@@ -53,7 +55,7 @@ impl Rest {
     /// Reads an object, or a list; `None` if it is not there.
     ///
     /// # Errors
-    /// When the server cannot be reached or says no.
+    /// When the server cannot be reached or refuses the request.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> kube::Result<Option<T>> {
         optional(self.0.request(build(Method::GET, path, None, None)?).await)
     }
@@ -61,7 +63,7 @@ impl Rest {
     /// Reads only the metadata of an object; `None` if it is not there.
     ///
     /// # Errors
-    /// When the server cannot be reached or says no.
+    /// When the server cannot be reached or refuses the request.
     pub async fn get_metadata<T: DeserializeOwned>(&self, path: &str) -> kube::Result<Option<T>> {
         self.get_as(
             path,
@@ -73,7 +75,7 @@ impl Rest {
     /// Reads only the metadata of a collection's objects; `None` if the kind is not served.
     ///
     /// # Errors
-    /// When the server cannot be reached or says no.
+    /// When the server cannot be reached or refuses the request.
     pub async fn get_metadata_list<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -100,7 +102,7 @@ impl Rest {
     /// Creates an object in a collection, or posts to a subresource.
     ///
     /// # Errors
-    /// When the server cannot be reached or says no.
+    /// When the server cannot be reached or refuses the request.
     pub async fn create<T: DeserializeOwned>(&self, path: &str, body: &Value) -> kube::Result<T> {
         self.0
             .request(build(
@@ -115,7 +117,7 @@ impl Rest {
     /// Replaces an object.
     ///
     /// # Errors
-    /// When the server cannot be reached or says no.
+    /// When the server cannot be reached or refuses the request.
     pub async fn replace<T: DeserializeOwned>(&self, path: &str, body: &Value) -> kube::Result<T> {
         self.0
             .request(build(
@@ -127,10 +129,10 @@ impl Rest {
             .await
     }
 
-    /// Patches an object; the answer is not read.
+    /// Patches an object; the reply is parsed no further than its end.
     ///
     /// # Errors
-    /// When the server cannot be reached or says no.
+    /// When the server cannot be reached or refuses the request.
     pub async fn patch(&self, path: &str, form: Patch, body: &Value) -> kube::Result<()> {
         let request = build(Method::PATCH, path, Some(form.media_type()), Some(body))?;
         self.0.request::<IgnoredAny>(request).await.map(drop)
@@ -139,7 +141,7 @@ impl Rest {
     /// Deletes an object or a collection with DeleteOptions; false if it was not there.
     ///
     /// # Errors
-    /// When the server cannot be reached or says no.
+    /// When the server cannot be reached or refuses the request.
     pub async fn delete(&self, path: &str, options: &Value) -> kube::Result<bool> {
         let mut options = options.clone();
         if let Some(map) = options.as_object_mut() {
@@ -156,9 +158,9 @@ impl Rest {
     }
 }
 
-/// The DeleteOptions that delete this very object and no later one of its name.
+/// DeleteOptions with a precondition: only the object with this uid is deleted, no later one of the same name.
 #[must_use]
-pub fn exactly(uid: &str) -> Value {
+pub fn uid_precondition(uid: &str) -> Value {
     json!({ "preconditions": { "uid": uid } })
 }
 
@@ -185,51 +187,4 @@ fn optional<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
         Err(error) if is_not_found(&error) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// The server's answer, if it was one.
-#[must_use]
-pub fn status(error: &kube::Error) -> Option<&Status> {
-    match error {
-        kube::Error::Api(status) => Some(status),
-        _ => None,
-    }
-}
-
-/// 404.
-#[must_use]
-pub fn is_not_found(error: &kube::Error) -> bool {
-    status(error).is_some_and(|status| status.code == 404)
-}
-
-/// 409: another version or uid than the request expected, or an object of that name exists.
-#[must_use]
-pub fn is_conflict(error: &kube::Error) -> bool {
-    status(error).is_some_and(|status| status.code == 409)
-}
-
-/// 409 because an object of that name exists.
-#[must_use]
-pub fn is_already_exists(error: &kube::Error) -> bool {
-    is_conflict(error) && status(error).is_some_and(|status| status.reason == "AlreadyExists")
-}
-
-/// 410: the resource version or the continue token is too old.
-#[must_use]
-pub fn is_gone(error: &kube::Error) -> bool {
-    status(error).is_some_and(|status| status.code == 410)
-}
-
-/// 403 because the namespace is being deleted: there is no point in trying again.
-#[must_use]
-pub fn is_namespace_terminating(error: &kube::Error) -> bool {
-    status(error).is_some_and(|status| {
-        status.code == 403
-            && status.details.as_ref().is_some_and(|details| {
-                details
-                    .causes
-                    .iter()
-                    .any(|cause| cause.reason == "NamespaceTerminating")
-            })
-    })
 }

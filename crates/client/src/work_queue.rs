@@ -1,6 +1,6 @@
 //! The work queue of a loop: each key is in it once, failures back off per key with jitter.
 //!
-//! A loop owns its queue (no lock) and selects over [`Queue::next`], which is safe to cancel:
+//! A loop owns its queue (no lock) and selects over [`WorkQueue::next`], which is safe to cancel:
 //!
 //! ```ignore
 //! tokio::select! {
@@ -15,53 +15,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    hash::{BuildHasher as _, Hasher as _, RandomState},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-/// The shortest and the longest wait after failures of one key.
-#[derive(Debug, Clone, Copy)]
-pub struct Backoff {
-    /// After the first failure.
-    pub min: Duration,
-    /// However many failures.
-    pub max: Duration,
-}
-
-impl Default for Backoff {
-    /// What upstream's controllers use is 5 ms to 1000 s; half a minute is long enough for a person who waits.
-    fn default() -> Self {
-        Self {
-            min: Duration::from_millis(20),
-            max: Duration::from_secs(30),
-        }
-    }
-}
-
-impl Backoff {
-    /// The wait after `failures` failures in a row (1 is the first).
-    #[must_use]
-    pub fn delay(&self, failures: u32) -> Duration {
-        let factor = 1_u32
-            .checked_shl(failures.saturating_sub(1))
-            .unwrap_or(u32::MAX);
-        self.min.saturating_mul(factor.max(1)).min(self.max)
-    }
-}
-
-/// `wait` plus up to a quarter, so that many clients do not come back at the same moment.
-#[must_use]
-pub fn jittered(wait: Duration) -> Duration {
-    // A fresh RandomState is seeded at random; this spares a dependency for a number that need not be good.
-    let random = RandomState::new().build_hasher().finish() % 256;
-    wait + wait.mul_f64(f64::from(u32::try_from(random).unwrap_or(0)) / 1024.0)
-}
+use crate::backoff::{Backoff, jittered};
 
 /// Keys that need work, now or later.
 #[derive(Debug)]
-pub struct Queue<K> {
+pub struct WorkQueue<K> {
     backoff: Backoff,
     ready: VecDeque<K>,
     /// What is in `ready`.
@@ -74,13 +37,13 @@ pub struct Queue<K> {
     failures: BTreeMap<K, u32>,
 }
 
-impl<K: Ord + Clone> Default for Queue<K> {
+impl<K: Ord + Clone> Default for WorkQueue<K> {
     fn default() -> Self {
         Self::new(Backoff::default())
     }
 }
 
-impl<K: Ord + Clone> Queue<K> {
+impl<K: Ord + Clone> WorkQueue<K> {
     /// An empty queue.
     #[must_use]
     pub const fn new(backoff: Backoff) -> Self {
@@ -129,7 +92,7 @@ impl<K: Ord + Clone> Queue<K> {
         }
     }
 
-    /// The next key; it stays taken until [`Queue::finish`].
+    /// The next key; it stays taken until [`WorkQueue::finish`].
     pub async fn next(&mut self) -> K {
         loop {
             if let Some(key) = self.pop(Instant::now()) {
@@ -193,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_key_is_in_it_once_and_comes_again_when_added_while_taken() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
+        let (mut queue, now) = (WorkQueue::default(), Instant::now());
         queue.add("a");
         queue.add("a");
         assert_eq!(queue.pop(now), Some("a"));
@@ -214,7 +177,7 @@ mod tests {
             min: Duration::from_secs(10),
             max: Duration::from_secs(40),
         };
-        let (mut queue, start) = (Queue::new(backoff), Instant::now());
+        let (mut queue, start) = (WorkQueue::new(backoff), Instant::now());
         queue.add("a");
         let mut now = start;
         for wait in [10, 20, 40, 40] {
@@ -229,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_earliest_time_counts() {
-        let (mut queue, start) = (Queue::default(), Instant::now());
+        let (mut queue, start) = (WorkQueue::default(), Instant::now());
         queue.add_at("a", at(start, 5));
         queue.add_at("a", at(start, 9));
         queue.add_at("b", at(start, 3));

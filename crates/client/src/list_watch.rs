@@ -1,7 +1,7 @@
 //! List and watch of one kind: an endless series of [`Delta`]s that survives lost connections.
 //!
 //! ```ignore
-//! let mut nodes = watch::<Node>(client, Source::all("/api/v1/nodes"), stop.clone());
+//! let mut nodes = watch::<Node>(client, ListWatch::all("/api/v1/nodes"), stop.clone());
 //! while let Some(delta) = nodes.recv().await {
 //!     match delta {
 //!         Delta::Listed(all) => state.replace(all),   // first, and after the server forgot where we were
@@ -12,9 +12,9 @@
 //! ```
 //!
 //! A stream that ends goes on from its last resource version; 410 lists anew; errors wait, longer each time. The
-//! channel is bounded: a slow reader slows its own watch and nobody else's. The watch ends with its receiver.
+//! channel is bounded: a slow reader slows no other watch. The watch ends with its receiver.
 //!
-//! [`follow`] is the loop itself, for readers with a [`Sink`] of their own: the planner takes pages as they come and
+//! [`run`] is the loop itself, for readers with a [`Handler`] of their own: the planner takes pages as they come and
 //! must know the version of a list.
 
 use std::time::Duration;
@@ -31,9 +31,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    api,
-    meta::Projected,
-    queue::{Backoff, jittered},
+    backoff::{Backoff, jittered},
+    errors,
+    object_meta::Object,
 };
 
 /// A list page: big enough that 100,000 objects are few requests, small enough that no answer is huge.
@@ -68,7 +68,7 @@ pub enum Delta<T> {
 
 /// Which objects to watch.
 #[derive(Debug, Clone, Default)]
-pub struct Source {
+pub struct ListWatch {
     /// The collection's path, such as `/api/v1/pods`.
     pub path: String,
     /// A label selector.
@@ -82,7 +82,7 @@ pub struct Source {
     pub streamed: bool,
 }
 
-impl Source {
+impl ListWatch {
     /// Every object of the collection.
     #[must_use]
     pub fn all(path: impl Into<String>) -> Self {
@@ -159,22 +159,22 @@ impl Source {
 
 /// Starts to watch. The first delta is [`Delta::Listed`].
 #[must_use]
-pub fn watch<T: Projected>(
+pub fn watch<T: Object>(
     client: Client,
-    source: Source,
+    source: ListWatch,
     stop: Shutdown,
 ) -> mpsc::Receiver<Delta<T>> {
     let (sender, receiver) = mpsc::channel(PENDING);
     pandaemon_runtime::spawn("watch", async move {
         let closed = sender.clone();
-        let sink = Deltas {
+        let handler = Deltas {
             listed: Vec::new(),
             sender,
         };
         tokio::select! {
             () = stop.triggered() => (),
             () = closed.closed() => (),
-            () = follow(&client, &source, sink) => (),
+            () = run(&client, &source, handler) => (),
         }
     });
     receiver
@@ -186,30 +186,30 @@ struct Deltas<T> {
     sender: mpsc::Sender<Delta<T>>,
 }
 
-impl<T: Projected> Sink for Deltas<T> {
+impl<T: Object> Handler for Deltas<T> {
     type Object = T;
 
     fn version(object: &T) -> String {
         object.meta().resource_version.clone()
     }
 
-    async fn take(&mut self, news: News<T>) -> bool {
-        let delta = match news {
-            News::Begin => {
+    async fn handle(&mut self, event: ListWatchEvent<T>) -> bool {
+        let delta = match event {
+            ListWatchEvent::Begin => {
                 self.listed.clear();
                 return true;
             }
-            News::Page(items) if self.listed.is_empty() => {
+            ListWatchEvent::Page(items) if self.listed.is_empty() => {
                 self.listed = items;
                 return true;
             }
-            News::Page(items) => {
+            ListWatchEvent::Page(items) => {
                 self.listed.extend(items);
                 return true;
             }
-            News::Listed(_) => Delta::Listed(std::mem::take(&mut self.listed)),
-            News::Applied(object) => Delta::Applied(object),
-            News::Deleted(object) => Delta::Deleted(object),
+            ListWatchEvent::Listed(_) => Delta::Listed(std::mem::take(&mut self.listed)),
+            ListWatchEvent::Applied(object) => Delta::Applied(object),
+            ListWatchEvent::Deleted(object) => Delta::Deleted(object),
         };
         self.sender.send(delta).await.is_ok()
     }
@@ -217,7 +217,7 @@ impl<T: Projected> Sink for Deltas<T> {
 
 /// What a list and the watch after it tell.
 #[derive(Debug)]
-pub enum News<T> {
+pub enum ListWatchEvent<T> {
     /// A list begins; what came of an earlier one that was not finished does not count.
     Begin,
     /// Some of its objects.
@@ -230,16 +230,16 @@ pub enum News<T> {
     Deleted(T),
 }
 
-/// Who is told.
-pub trait Sink: Send {
+/// Receives list-watch events.
+pub trait Handler: Send {
     /// What is read.
     type Object: DeserializeOwned + Clone + Send + 'static;
 
     /// The version of an object's state.
     fn version(object: &Self::Object) -> String;
 
-    /// Takes in what has happened. False: nobody listens any more.
-    fn take(&mut self, news: News<Self::Object>) -> impl Future<Output = bool> + Send;
+    /// Takes in what has happened. False: the receiver is gone.
+    fn handle(&mut self, event: ListWatchEvent<Self::Object>) -> impl Future<Output = bool> + Send;
 }
 
 /// Why a request is over.
@@ -251,20 +251,20 @@ enum End {
     Relist,
     /// It cannot list by watching.
     NotStreamed,
-    /// Nobody listens.
+    /// The handler wants no more.
     Closed,
 }
 
-/// Lists and watches until nobody listens.
-pub async fn follow<S: Sink>(client: &Client, source: &Source, mut sink: S) {
+/// Lists and watches until the handler returns false.
+pub async fn run<H: Handler>(client: &Client, source: &ListWatch, mut handler: H) {
     let (mut failures, mut streamed) = (0, source.streamed);
     let mut version: Option<String> = None;
     loop {
         let began = Instant::now();
         let outcome = match &version {
-            None if streamed => stream(client, source, None, &mut sink).await,
-            None => list(client, source, &mut sink).await,
-            Some(at) => stream(client, source, Some(at), &mut sink).await,
+            None if streamed => stream(client, source, None, &mut handler).await,
+            None => list(client, source, &mut handler).await,
+            Some(at) => stream(client, source, Some(at), &mut handler).await,
         };
         // A server that ends every stream at once must not be asked in a tight circle.
         if version.is_some() && began.elapsed() < BACKOFF.min {
@@ -278,7 +278,7 @@ pub async fn follow<S: Sink>(client: &Client, source: &Source, mut sink: S) {
             }
             Ok(End::Relist) => version = None,
             Ok(End::NotStreamed) => streamed = false,
-            Err(error) if api::is_gone(&error) => version = None,
+            Err(error) if errors::is_gone(&error) => version = None,
             Err(error) => {
                 failures += 1;
                 if failures == LOUD {
@@ -306,18 +306,25 @@ struct PageMeta {
     r#continue: Option<String>,
 }
 
-async fn list<S: Sink>(client: &Client, source: &Source, sink: &mut S) -> kube::Result<End> {
+async fn list<H: Handler>(
+    client: &Client,
+    source: &ListWatch,
+    handler: &mut H,
+) -> kube::Result<End> {
     let mut token = None;
-    if !sink.take(News::Begin).await {
+    if !handler.handle(ListWatchEvent::Begin).await {
         return Ok(End::Closed);
     }
     loop {
-        let page: Page<S::Object> = client.request(source.list_request(token)?).await?;
-        let mut open = sink.take(News::Page(page.items)).await;
+        let page: Page<H::Object> = client.request(source.list_request(token)?).await?;
+        let mut open = handler.handle(ListWatchEvent::Page(page.items)).await;
         token = page.metadata.r#continue.filter(|token| !token.is_empty());
         let version = page.metadata.resource_version;
         if token.is_none() {
-            open = open && sink.take(News::Listed(version.clone())).await;
+            open = open
+                && handler
+                    .handle(ListWatchEvent::Listed(version.clone()))
+                    .await;
         }
         match (open, &token) {
             (false, _) => return Ok(End::Closed),
@@ -328,11 +335,11 @@ async fn list<S: Sink>(client: &Client, source: &Source, sink: &mut S) -> kube::
 }
 
 /// Watches from a version; without one, lists by watching first.
-async fn stream<S: Sink>(
+async fn stream<H: Handler>(
     client: &Client,
-    source: &Source,
+    source: &ListWatch,
     from: Option<&str>,
-    sink: &mut S,
+    handler: &mut H,
 ) -> kube::Result<End> {
     let request = source.watch_request(from)?;
     let deadline = Instant::now() + Duration::from_secs(WATCH_SECONDS.into()) + WATCH_GRACE;
@@ -345,7 +352,7 @@ async fn stream<S: Sink>(
     };
     let mut events = std::pin::pin!(events);
     let (mut listing, mut version) = (from.is_none(), from.map(str::to_owned));
-    if listing && !sink.take(News::Begin).await {
+    if listing && !handler.handle(ListWatchEvent::Begin).await {
         return Ok(End::Closed);
     }
     loop {
@@ -359,17 +366,17 @@ async fn stream<S: Sink>(
             Err(_) if listing => return Ok(End::NotStreamed),
             Err(_) => None,
         };
-        let news = match event {
+        let next = match event {
             None if listing => return Ok(End::NotStreamed),
             None => return Ok(resume(version.as_deref())),
-            Some(WatchEvent::Added(object)) if listing => News::Page(vec![object]),
+            Some(WatchEvent::Added(object)) if listing => ListWatchEvent::Page(vec![object]),
             Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
-                version = Some(S::version(&object));
-                News::Applied(object)
+                version = Some(H::version(&object));
+                ListWatchEvent::Applied(object)
             }
             Some(WatchEvent::Deleted(object)) => {
-                version = Some(S::version(&object));
-                News::Deleted(object)
+                version = Some(H::version(&object));
+                ListWatchEvent::Deleted(object)
             }
             Some(WatchEvent::Bookmark(bookmark)) => {
                 let at = bookmark.metadata.resource_version;
@@ -384,12 +391,12 @@ async fn stream<S: Sink>(
                     (true, false) => return Ok(End::NotStreamed),
                     (false, _) => continue,
                 }
-                News::Listed(at)
+                ListWatchEvent::Listed(at)
             }
             Some(WatchEvent::Error(status)) if status.code == 410 => return Ok(End::Relist),
             Some(WatchEvent::Error(status)) => return Err(kube::Error::Api(status)),
         };
-        if !sink.take(news).await {
+        if !handler.handle(next).await {
             return Ok(End::Closed);
         }
     }
@@ -401,7 +408,7 @@ fn resume(version: Option<&str>) -> End {
 
 /// Servers before Kubernetes 1.27, and later ones without the feature, call the parameters invalid.
 fn refuses_streams(error: &kube::Error) -> bool {
-    api::status(error).is_some_and(|status| matches!(status.code, 400 | 403 | 406 | 415 | 422))
+    errors::status(error).is_some_and(|status| matches!(status.code, 400 | 403 | 406 | 415 | 422))
 }
 
 #[cfg(test)]
@@ -413,7 +420,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::meta::MetaOnly;
+    use crate::object_meta::PartialObjectMetadata;
 
     /// A server that answers a watch with the next of these, and a list with one object.
     fn server(watches: &[(u16, &str)]) -> (Client, Arc<Mutex<Vec<String>>>) {
@@ -486,8 +493,8 @@ mod tests {
         for (name, answers, expected) in cases {
             let (client, asked) = server(&answers);
             let stop = Shutdown::default();
-            let source = Source::all("/api/v1/pods").streamed();
-            let mut deltas = watch::<MetaOnly>(client, source, stop.clone());
+            let source = ListWatch::all("/api/v1/pods").streamed();
+            let mut deltas = watch::<PartialObjectMetadata>(client, source, stop.clone());
             let listed = deltas.recv().await.unwrap();
             assert!(
                 matches!(&listed, Delta::Listed(all) if all.len() == 1),

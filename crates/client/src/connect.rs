@@ -1,4 +1,4 @@
-//! Clients of a Kubernetes API from a kubeconfig file or the pod's own service account.
+//! Makes a client of a Kubernetes API from a kubeconfig file or the pod's own service account.
 
 use std::path::Path;
 
@@ -15,25 +15,11 @@ use kube::{
 };
 use tower::{BoxError, ServiceBuilder};
 
-/// The first word is what a server calls the manager of the fields that this client sets.
+/// The server takes the part before the slash as field manager.
 const AGENT: &str = concat!("pandaemon/", env!("CARGO_PKG_VERSION"));
 
-/// A client for the cluster that `kubeconfig` (or, without one, the environment) names.
-///
-/// # Errors
-/// When the file cannot be read or names no usable cluster.
-pub async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
-    let config = match kubeconfig {
-        Some(path) => from_file(path, None).await?,
-        None => Config::infer()
-            .await
-            .context("find a cluster: pass --kubeconfig FILE")?,
-    };
-    Client::try_from(named(config)).context("make a client")
-}
-
-/// A client for many small requests: nothing waits on a connection for company, and there are no retries and no trace
-/// of each request. Through a proxy it is the usual client.
+/// A client for many small requests: it has no retries, no tracing span per request, and Nagle's algorithm is off.
+/// Through a proxy it is kube's usual client.
 ///
 /// # Errors
 /// When the configuration names no usable cluster.

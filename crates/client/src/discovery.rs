@@ -1,5 +1,5 @@
-//! Which kinds the server serves, by discovery: what the garbage collector and the namespace loop work on. Aggregated
-//! discovery answers with two requests; servers that do not know it are asked for each group.
+//! Discovery: which resources the server serves. The garbage collector and the namespace loop work on all of them.
+//! Aggregated discovery takes two requests; servers without it are asked for each group.
 //!
 //! Only the preferred version of each group is looked at, as all versions show the same objects.
 
@@ -10,14 +10,14 @@ use kube::Client;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::meta::Key;
+use crate::object_meta::Key;
 
 const ACCEPT: &str =
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
-/// A kind that can be listed.
+/// A resource that can be listed. Upstream: `APIResource`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Kind {
+pub struct ApiResource {
     /// The API group; empty for the core group.
     pub group: String,
     /// The preferred version.
@@ -32,7 +32,7 @@ pub struct Kind {
     pub verbs: Vec<String>,
 }
 
-impl Kind {
+impl ApiResource {
     /// Whether the kind supports all these verbs.
     #[must_use]
     pub fn can(&self, verbs: &[&str]) -> bool {
@@ -69,19 +69,19 @@ impl Kind {
     }
 }
 
-/// The kinds of a server.
+/// The resources of a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Kinds {
-    all: Vec<Arc<Kind>>,
+pub struct ApiResources {
+    all: Vec<Arc<ApiResource>>,
     /// By group and kind: owner references name kinds so, with any version.
-    by_name: BTreeMap<(String, String), Arc<Kind>>,
+    by_name: BTreeMap<(String, String), Arc<ApiResource>>,
 }
 
-impl Kinds {
-    /// Puts kinds together.
+impl ApiResources {
+    /// Indexes resources by group and kind.
     #[must_use]
-    pub fn new(kinds: impl IntoIterator<Item = Kind>) -> Self {
-        let all: Vec<Arc<Kind>> = kinds.into_iter().map(Arc::new).collect();
+    pub fn new(kinds: impl IntoIterator<Item = ApiResource>) -> Self {
+        let all: Vec<Arc<ApiResource>> = kinds.into_iter().map(Arc::new).collect();
         let by_name = all
             .iter()
             .map(|kind| ((kind.group.clone(), kind.kind.clone()), kind.clone()))
@@ -90,23 +90,23 @@ impl Kinds {
     }
 
     /// Every kind.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Kind>> {
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ApiResource>> {
         self.all.iter()
     }
 
     /// The kind that an owner reference's `apiVersion` and `kind` name.
     #[must_use]
-    pub fn find(&self, api_version: &str, kind: &str) -> Option<&Arc<Kind>> {
+    pub fn find(&self, api_version: &str, kind: &str) -> Option<&Arc<ApiResource>> {
         let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
         self.by_name.get(&(group.to_owned(), kind.to_owned()))
     }
 }
 
-/// Asks the server.
+/// Asks the server which resources it serves, in the preferred version of each group.
 ///
 /// # Errors
 /// When the server cannot be reached, or a group cannot be read: half an answer would look like kinds that are gone.
-pub async fn discover(client: &Client) -> kube::Result<Kinds> {
+pub async fn discover(client: &Client) -> kube::Result<ApiResources> {
     let mut kinds = Vec::new();
     for path in ["/api", "/apis"] {
         let answer: Value = get(client, path).await?;
@@ -121,7 +121,7 @@ pub async fn discover(client: &Client) -> kube::Result<Kinds> {
             kinds.extend(list.into_kinds(&group_version));
         }
     }
-    Ok(Kinds::new(kinds))
+    Ok(ApiResources::new(kinds))
 }
 
 async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> kube::Result<T> {
@@ -160,14 +160,14 @@ struct PlainResource {
 }
 
 impl Resources {
-    fn into_kinds(self, group_version: &str) -> Vec<Kind> {
+    fn into_kinds(self, group_version: &str) -> Vec<ApiResource> {
         let (group, version) = group_version
             .rsplit_once('/')
             .unwrap_or(("", group_version));
         self.resources
             .into_iter()
             .filter(|resource| !resource.name.contains('/'))
-            .map(|resource| Kind {
+            .map(|resource| ApiResource {
                 group: group.to_owned(),
                 version: version.to_owned(),
                 plural: resource.name,
@@ -189,7 +189,7 @@ struct Groups {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Group {
-    metadata: crate::meta::Meta,
+    metadata: crate::object_meta::ObjectMeta,
     versions: Vec<Version>,
 }
 
@@ -216,14 +216,14 @@ struct ResponseKind {
 }
 
 impl Group {
-    fn into_kinds(self) -> Vec<Kind> {
+    fn into_kinds(self) -> Vec<ApiResource> {
         let group = self.metadata.name;
         let preferred = self.versions.into_iter().next().unwrap_or_default();
         let version = preferred.version;
         preferred
             .resources
             .into_iter()
-            .map(|resource| Kind {
+            .map(|resource| ApiResource {
                 group: group.clone(),
                 version: version.clone(),
                 plural: resource.resource,
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn paths_follow_group_and_scope() {
-        let kind = |group: &str, plural: &str| Kind {
+        let kind = |group: &str, plural: &str| ApiResource {
             group: group.to_owned(),
             version: "v1".to_owned(),
             plural: plural.to_owned(),
@@ -259,7 +259,7 @@ mod tests {
             kind("apps", "daemonsets").collection("a"),
             "/apis/apps/v1/namespaces/a/daemonsets"
         );
-        let kinds = Kinds::new([kind("apps", "daemonsets")]);
+        let kinds = ApiResources::new([kind("apps", "daemonsets")]);
         assert!(kinds.find("apps/v1beta9", "K").is_some());
         assert!(kinds.find("v1", "K").is_none());
     }

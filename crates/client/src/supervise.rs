@@ -1,4 +1,4 @@
-//! Keeps a loop alive: a panic or an error ends only that run, and the loop starts again.
+//! Restarts loops: a panic or an error ends only that run, and the loop starts again after a back-off.
 //!
 //! ```ignore
 //! supervise("binder", stop, move |stop| binder::run(client.clone(), stop)).await;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pandaemon_runtime::Shutdown;
 
-use crate::queue::jittered;
+use crate::backoff::jittered;
 
 /// The shortest and the longest wait before a failed loop starts again.
 const RESTART: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));

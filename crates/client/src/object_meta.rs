@@ -1,4 +1,4 @@
-//! The small part of an object's metadata that loops keep, and the trait of all projections.
+//! The part of an object's metadata that loops keep, and the trait of objects that a list-watch carries.
 //!
 //! A projection is a struct with `#[derive(Deserialize)]` that names only the fields a loop needs; serde skips the
 //! rest, so a pod costs some hundred bytes instead of some kilobytes. Every field has a default: a projection never
@@ -9,12 +9,12 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// Names one object of a kind. Cluster-scoped objects have an empty namespace.
+/// Namespace and name of an object, controller-runtime's `NamespacedName`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Key {
     /// Empty for cluster-scoped objects.
     pub namespace: String,
-    /// The name.
+    /// Its name.
     pub name: String,
 }
 
@@ -39,35 +39,35 @@ impl fmt::Display for Key {
     }
 }
 
-/// What every object says about itself, without annotations and managed fields (they can be large).
+/// `metadata` of an object without annotations and managedFields, which can be large.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Meta {
-    /// The name.
+pub struct ObjectMeta {
+    /// Its name.
     pub name: String,
     /// Empty for cluster-scoped objects.
     pub namespace: String,
-    /// Unique over all time.
+    /// Unique among all objects of all time.
     pub uid: String,
-    /// The version of this state.
+    /// The version of this state of the object; versions of one kind can be compared as numbers.
     pub resource_version: String,
-    /// Counts changes of the spec.
+    /// The server raises it with each change of the spec.
     pub generation: i64,
     /// Labels; shared by objects that have the same.
     pub labels: Arc<BTreeMap<String, String>>,
-    /// Owners; shared by objects that have the same.
-    pub owner_references: Arc<[Owner]>,
-    /// What must be done before the object may go.
+    /// Owner references; shared by objects that have the same.
+    pub owner_references: Arc<[OwnerReference]>,
+    /// The server keeps the object until these have been removed.
     pub finalizers: Vec<String>,
-    /// When it was made.
+    /// When it was created.
     pub creation_timestamp: Option<Timestamp>,
     /// Set once its deletion has been asked for.
     pub deletion_timestamp: Option<Timestamp>,
-    /// How long it may take to end.
+    /// How many seconds the object has to end, counted from the request to delete it.
     pub deletion_grace_period_seconds: Option<i64>,
 }
 
-impl Meta {
+impl ObjectMeta {
     /// The object's key.
     #[must_use]
     pub fn key(&self) -> Key {
@@ -80,15 +80,15 @@ impl Meta {
         self.deletion_timestamp.is_some()
     }
 
-    /// Keeps what is equal in another object's metadata once.
+    /// Points to the labels and owners of `like` where they are equal.
     pub fn share(&mut self, like: &Self) {
         share(&mut self.labels, &like.labels);
         share(&mut self.owner_references, &like.owner_references);
     }
 
-    /// The owner that manages the object.
+    /// The owner with `controller: true`.
     #[must_use]
-    pub fn controller(&self) -> Option<&Owner> {
+    pub fn controller(&self) -> Option<&OwnerReference> {
         self.owner_references
             .iter()
             .find(|owner| owner.controller == Some(true))
@@ -98,12 +98,12 @@ impl Meta {
 /// An owner reference.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Owner {
-    /// Group and version.
+pub struct OwnerReference {
+    /// Group and version of the owner's kind.
     pub api_version: String,
-    /// Kind.
+    /// The owner's kind.
     pub kind: String,
-    /// Name.
+    /// The owner's name.
     pub name: String,
     /// The owner's uid; the reference is to this very object, not to a later one of the name.
     pub uid: String,
@@ -122,36 +122,36 @@ pub fn share<T: PartialEq + ?Sized>(mine: &mut Arc<T>, other: &Arc<T>) {
     }
 }
 
-/// A view of an object that a watch can carry.
-pub trait Projected: DeserializeOwned + Clone + fmt::Debug + Send + Sync + 'static {
+/// An object, or a part of one, that a list-watch can carry. Upstream: `metav1.Object`.
+pub trait Object: DeserializeOwned + Clone + fmt::Debug + Send + Sync + 'static {
     /// The object's metadata.
-    fn meta(&self) -> &Meta;
+    fn meta(&self) -> &ObjectMeta;
 
-    /// Keeps what is equal in another object once: daemon pods differ in little more than their names.
+    /// Points to the parts of `like` where they are equal: daemon pods differ in little more than their names.
     fn share(&mut self, _like: &Self) {}
 }
 
-/// A projection that keeps nothing but metadata.
+/// An object's metadata and nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct MetaOnly {
-    /// The metadata.
-    pub metadata: Meta,
+pub struct PartialObjectMetadata {
+    /// Its metadata.
+    pub metadata: ObjectMeta,
 }
 
-impl Projected for MetaOnly {
-    fn meta(&self) -> &Meta {
+impl Object for PartialObjectMetadata {
+    fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
 }
 
-impl MetaOnly {
-    /// What ownership is about in an object's metadata.
+impl PartialObjectMetadata {
+    /// Metadata without labels: what the garbage collector needs.
     #[must_use]
-    pub fn of(meta: &Meta) -> Self {
+    pub fn of(meta: &ObjectMeta) -> Self {
         let labels = Arc::default();
         Self {
-            metadata: Meta {
+            metadata: ObjectMeta {
                 labels,
                 ..meta.clone()
             },
