@@ -1,33 +1,37 @@
-//! Memory between plans: what failed, and how long to wait before the next try.
+//! What a pod worker keeps between computations: failed starts and how long to wait before retries.
 
 use std::collections::BTreeMap;
 
-use crate::Millis;
+use crate::observed::Millis;
 
-/// The first wait after a failure.
-const FIRST: Millis = 10_000;
-/// The longest wait.
-const LONGEST: Millis = 300_000;
-/// After this long without a failure the waits start over.
-const FORGIVEN: Millis = 2 * LONGEST;
-/// How long after a failed preparation (a missing config map, say) the next try comes.
-const RETRY: Millis = 10_000;
+/// The first delay after a failure, as in the kubelet.
+const INITIAL_DELAY: Millis = 10_000;
+/// The longest delay, as in the kubelet.
+const MAX_DELAY: Millis = 300_000;
+/// After this long without a failure the delay starts again at [`INITIAL_DELAY`].
+const RESET_AFTER: Millis = 2 * MAX_DELAY;
+/// How long after a failure other than a failed pull (such as a missing config map) the start is
+/// tried again.
+const RETRY_DELAY: Millis = 10_000;
 
-/// A wait that doubles with each failure.
+/// For how long a failed pull shows its error before it shows the back-off.
+pub(crate) const PULL_ERROR_SHOWN: Millis = 2_000;
+
+/// A delay that doubles with each failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
-    /// The present wait.
+    /// The present delay.
     pub delay: Millis,
-    /// When it last grew.
+    /// When the delay was last set.
     pub updated: Millis,
 }
 
 impl Backoff {
-    /// The next longer wait, or the first when the last failure is long ago.
+    /// The next longer delay; the first one again if the last failure is long ago.
     fn next(previous: Option<Self>, event: Millis, now: Millis) -> Self {
         let delay = match previous {
-            Some(old) if event - old.updated <= FORGIVEN => (old.delay * 2).min(LONGEST),
-            Some(_) | None => FIRST,
+            Some(old) if event - old.updated <= RESET_AFTER => (old.delay * 2).min(MAX_DELAY),
+            Some(_) | None => INITIAL_DELAY,
         };
         Self {
             delay,
@@ -35,70 +39,71 @@ impl Backoff {
         }
     }
 
-    /// Until when to wait after something that happened at `event`, if that is still to come.
+    /// The end of the delay after a failure at `event`, if it is still to come.
     fn until(self, event: Millis, now: Millis) -> Option<Millis> {
         let end = event + self.delay;
-        (event - self.updated <= FORGIVEN && now < end).then_some(end)
+        (event - self.updated <= RESET_AFTER && now < end).then_some(end)
     }
 }
 
 /// Why a container could not be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The waiting reason, such as `ErrImagePull`.
+pub struct StartFailure {
+    /// The reason that is reported, such as `ErrImagePull`.
     pub reason: String,
-    /// The words.
+    /// The message that is reported with the reason.
     pub message: String,
     /// When it failed.
     pub since: Millis,
-    /// Not before this time again.
+    /// When the next attempt may be made.
     pub retry_at: Millis,
-    /// Set when an image could not be pulled: its name.
+    /// The image, if the failure is that it could not be pulled.
     pub image: Option<String>,
 }
 
-/// What a pod's worker remembers.
+/// Back-offs and failed starts of one pod's sandbox and containers. It is not persisted: like a
+/// kubelet, a new agent starts with an empty one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Memory {
+pub struct BackoffState {
     crashes: BTreeMap<(String, String), Backoff>,
     pulls: BTreeMap<String, Backoff>,
-    failures: BTreeMap<String, Failure>,
+    failures: BTreeMap<String, StartFailure>,
     sandbox: Option<(Backoff, String)>,
 }
 
-impl Memory {
-    /// A container is about to be started; `ended` is when the one before it ended.
-    pub fn starting(&mut self, name: &str, hash: &str, ended: Option<Millis>, now: Millis) {
+impl BackoffState {
+    /// Records that a container is about to be started; `ended` is when its previous start exited.
+    pub fn record_start(&mut self, name: &str, hash: &str, ended: Option<Millis>, now: Millis) {
         let Some(ended) = ended else { return };
         let key = (name.to_owned(), hash.to_owned());
         let next = Backoff::next(self.crashes.get(&key).copied(), ended, now);
         self.crashes.insert(key, next);
     }
 
-    /// A container was started.
-    pub fn started(&mut self, name: &str) {
+    /// Records that a container was started.
+    pub fn record_started(&mut self, name: &str) {
         if let Some(image) = self.failures.remove(name).and_then(|failure| failure.image) {
             self.pulls.remove(&image);
         }
     }
 
-    /// A container could not be made or started.
-    pub fn failed(&mut self, name: &str, reason: &str, message: &str, now: Millis) {
-        let failure = Failure {
+    /// Records that a container could not be created or started.
+    pub fn record_failure(&mut self, name: &str, reason: &str, message: &str, now: Millis) {
+        let failure = StartFailure {
             reason: reason.to_owned(),
             message: message.to_owned(),
             since: now,
-            retry_at: now + RETRY,
+            retry_at: now + RETRY_DELAY,
             image: None,
         };
         self.failures.insert(name.to_owned(), failure);
     }
 
-    /// A container's image could not be pulled.
-    pub fn pull_failed(&mut self, name: &str, image: &str, message: &str, now: Millis) {
+    /// Records that a container's image could not be pulled.
+    pub fn record_pull_failure(&mut self, name: &str, image: &str, message: &str, now: Millis) {
         let next = Backoff::next(self.pulls.get(image).copied(), now, now);
         self.pulls.insert(image.to_owned(), next);
-        let failure = Failure {
+        let failure = StartFailure {
             reason: "ErrImagePull".to_owned(),
             message: message.to_owned(),
             since: now,
@@ -108,9 +113,9 @@ impl Memory {
         self.failures.insert(name.to_owned(), failure);
     }
 
-    /// Something changed that failed starts may have waited for: try them again at once. Pulls
-    /// keep their wait, to spare the registry.
-    pub fn retry(&mut self) {
+    /// Lets failed starts be tried again at once, because an object they refer to may have changed.
+    /// Pulls keep their back-off, to spare the registry.
+    pub fn retry_now(&mut self) {
         for failure in self
             .failures
             .values_mut()
@@ -120,10 +125,10 @@ impl Memory {
         }
     }
 
-    /// The sandbox could not be made.
-    pub fn sandbox_failed(&mut self, message: &str, now: Millis) {
+    /// Records that the sandbox could not be created.
+    pub fn record_sandbox_failure(&mut self, message: &str, now: Millis) {
         let delay = match &self.sandbox {
-            Some((old, _)) => (old.delay * 2).min(RETRY),
+            Some((old, _)) => (old.delay * 2).min(RETRY_DELAY),
             None => 1_000,
         };
         self.sandbox = Some((
@@ -135,21 +140,21 @@ impl Memory {
         ));
     }
 
-    /// The sandbox was made.
-    pub fn sandbox_made(&mut self) {
+    /// Records that the sandbox was created.
+    pub fn record_sandbox_created(&mut self) {
         self.sandbox = None;
     }
 
-    /// Until when the next try at a sandbox waits.
+    /// When the next attempt to create a sandbox may be made, if it must wait.
     #[must_use]
-    pub fn sandbox_wait(&self, now: Millis) -> Option<Millis> {
+    pub fn sandbox_retry_at(&self, now: Millis) -> Option<Millis> {
         let (backoff, _) = self.sandbox.as_ref()?;
         backoff.until(backoff.updated, now)
     }
 
-    /// Until when a container that ended at `ended` waits, and the present delay.
+    /// The end of the crash back-off of a container that exited at `ended`, and its delay.
     #[must_use]
-    pub fn crash_wait(
+    pub fn crash_backoff(
         &self,
         name: &str,
         hash: &str,
@@ -162,23 +167,23 @@ impl Memory {
             .map(|until| (until, backoff.delay))
     }
 
-    /// Why the container of this name could not be started when last tried.
+    /// Why the last attempt to start this container failed.
     #[must_use]
-    pub fn failure(&self, name: &str) -> Option<&Failure> {
+    pub fn failure(&self, name: &str) -> Option<&StartFailure> {
         self.failures.get(name)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Memory;
+    use super::BackoffState;
 
     #[test]
-    fn waits_double_from_ten_seconds_to_five_minutes() {
-        let (mut memory, mut now, mut delays) = (Memory::default(), 0, Vec::new());
+    fn crash_backoff_doubles_from_ten_seconds_to_five_minutes() {
+        let (mut backoff, mut now, mut delays) = (BackoffState::default(), 0, Vec::new());
         for _ in 0..8 {
-            memory.starting("a", "h", Some(now), now);
-            let (until, delay) = memory.crash_wait("a", "h", now, now).unwrap();
+            backoff.record_start("a", "h", Some(now), now);
+            let (until, delay) = backoff.crash_backoff("a", "h", now, now).unwrap();
             delays.push(delay / 1000);
             now = until;
         }
@@ -186,23 +191,23 @@ mod tests {
     }
 
     #[test]
-    fn ten_good_minutes_are_forgiven() {
-        let mut memory = Memory::default();
-        memory.starting("a", "h", Some(0), 0);
-        memory.starting("a", "h", Some(10_000), 20_000);
+    fn crash_backoff_starts_over_after_ten_minutes() {
+        let mut backoff = BackoffState::default();
+        backoff.record_start("a", "h", Some(0), 0);
+        backoff.record_start("a", "h", Some(10_000), 20_000);
         let later = 20_000 + 600_001;
-        assert_eq!(memory.crash_wait("a", "h", later, later), None);
-        memory.starting("a", "h", Some(later), later);
+        assert_eq!(backoff.crash_backoff("a", "h", later, later), None);
+        backoff.record_start("a", "h", Some(later), later);
         assert_eq!(
-            memory.crash_wait("a", "h", later, later),
+            backoff.crash_backoff("a", "h", later, later),
             Some((later + 10_000, 10_000))
         );
     }
 
     #[test]
-    fn another_image_starts_without_waiting() {
-        let mut memory = Memory::default();
-        memory.starting("a", "old", Some(0), 0);
-        assert_eq!(memory.crash_wait("a", "new", 0, 1), None);
+    fn a_changed_image_starts_without_backoff() {
+        let mut backoff = BackoffState::default();
+        backoff.record_start("a", "old", Some(0), 0);
+        assert_eq!(backoff.crash_backoff("a", "new", 0, 1), None);
     }
 }

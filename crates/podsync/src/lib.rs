@@ -1,21 +1,24 @@
-//! What a node must do next for one of its pods. Pure: values in, values out.
+//! Decides what a node does next for one of its pods. Pure: values in, values out.
 //!
-//! The shell observes (sandboxes, containers, probe results) and calls [`plan`]; it gets the
-//! actions that are due, the time at which to ask again, and the status to report. It performs the
-//! actions, notes their outcome in [`Memory`], observes again, and so on until nothing is due.
+//! A pod worker observes the pod's sandboxes, containers and probe results and calls
+//! [`compute_pod_actions`], the counterpart of the kubelet's `computePodActions`. It gets the actions
+//! that are due, the time at which to ask again, and the status to report. It performs the actions,
+//! records their results in [`BackoffState`], observes again, and so on until nothing is due.
 
+mod action;
 mod backoff;
-mod plan;
-mod sequence;
+mod conditions;
+mod container_actions;
+mod desired;
+mod lifecycle;
+mod observed;
+mod pod_actions;
+mod pod_status;
 mod status;
-mod view;
 
-pub use backoff::{Backoff, Failure, Memory};
-pub use plan::{Action, KillReason, Plan, plan};
-pub use status::{
-    Condition, ContainerStatus, Phase, PodStatus, State, Terminated, status as describe,
-};
-pub use view::{
-    Container, ContainerSpec, ContainerState, Deletion, Millis, Observed, PodView, ProbeResults,
-    Probes, RestartPolicy, Sandbox, container_hash,
-};
+pub use action::{KillReason, PodAction};
+pub use backoff::{Backoff, BackoffState, StartFailure};
+pub use desired::{ContainerSpec, Deletion, DesiredPod, ProbeSet, RestartPolicy, container_hash};
+pub use observed::{Container, ContainerState, Millis, ObservedPod, ProbeResults, Sandbox};
+pub use pod_actions::{PodActions, compute_pod_actions};
+pub use status::{ContainerStatus, PodCondition, PodStatus, StateStatus, Terminated};

@@ -1,4 +1,4 @@
-//! Text cases: a pod and what exists of it above the line, what is due and reported below it.
+//! Text cases: desired and observed state above the line, the computed actions and status below it.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,15 +9,16 @@
 use std::fmt::Write as _;
 
 use pandaemon_podsync::{
-    Action, Container, ContainerSpec, ContainerState, Deletion, Memory, Observed, Phase, PodView,
-    RestartPolicy, Sandbox, State, container_hash, plan,
+    BackoffState, Container, ContainerSpec, ContainerState, Deletion, DesiredPod, ObservedPod,
+    PodAction, RestartPolicy, Sandbox, StateStatus, compute_pod_actions, container_hash,
 };
+use pandaemon_types::Phase;
 
 #[derive(Default)]
-struct World {
-    view: PodView,
-    observed: Observed,
-    memory: Memory,
+struct Case {
+    pod: DesiredPod,
+    observed: ObservedPod,
+    backoff: BackoffState,
     now: i64,
 }
 
@@ -31,25 +32,25 @@ fn number(words: &[&str], key: &str) -> i64 {
     field(words, key).map_or(0, |text| text.parse().unwrap())
 }
 
-impl World {
+impl Case {
     fn line(&mut self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let name = words.get(1).copied().unwrap_or_default();
         match words[0] {
             "policy" => {
-                self.view.restart_policy = match name {
+                self.pod.restart_policy = match name {
                     "Never" => RestartPolicy::Never,
                     "OnFailure" => RestartPolicy::OnFailure,
                     _ => RestartPolicy::Always,
                 }
             }
-            "deleted" => self.view.deletion = Some(Deletion { grace_seconds: 30 }),
-            "rejected" => self.view.rejected = Some((name.into(), "node is full".into())),
-            "was" => self.view.ended = Some(Phase::Failed),
-            "gate" => drop(self.view.gates.insert(name.into(), words.contains(&"open"))),
-            "init" => self.view.init.push(spec(&words)),
-            "container" => self.view.main.push(spec(&words)),
-            "debug" => self.view.ephemeral.push(spec(&words)),
+            "deleted" => self.pod.deletion = Some(Deletion { grace_seconds: 30 }),
+            "rejected" => self.pod.rejected = Some((name.into(), "node is full".into())),
+            "was" => self.pod.ended = Some(Phase::Failed),
+            "gate" => drop(self.pod.gates.insert(name.into(), words.contains(&"open"))),
+            "init" => self.pod.init.push(spec(&words)),
+            "container" => self.pod.main.push(spec(&words)),
+            "debug" => self.pod.ephemeral.push(spec(&words)),
             "now" => self.now = name.parse::<i64>().unwrap() * 1000,
             "sandbox" => self.observed.sandboxes.push(Sandbox {
                 id: name.into(),
@@ -63,19 +64,20 @@ impl World {
             "starting" => {
                 let ended = number(&words, "ended") * 1000;
                 let at = number(&words, "at") * 1000;
-                self.memory
-                    .starting(name, &container_hash(name, "image:1"), Some(ended), at);
+                self.backoff
+                    .record_start(name, &container_hash(name, "image:1"), Some(ended), at);
             }
             "pull-failed" => {
                 let at = number(&words, "at") * 1000;
-                self.memory.pull_failed(name, "image:1", "no such host", at);
+                self.backoff
+                    .record_pull_failure(name, "image:1", "no such host", at);
             }
             "failed" => {
                 let at = number(&words, "at") * 1000;
-                self.memory
-                    .failed(name, field(&words, "reason").unwrap(), "because", at);
+                self.backoff
+                    .record_failure(name, field(&words, "reason").unwrap(), "because", at);
             }
-            other => panic!("unknown word {other}"),
+            other => panic!("unknown keyword {other}"),
         }
     }
 
@@ -123,20 +125,22 @@ fn spec(words: &[&str]) -> ContainerSpec {
     spec
 }
 
-fn render(world: &World) -> String {
-    let result = plan(&world.view, &world.observed, &world.memory, world.now);
+fn render(case: &Case) -> String {
+    let result = compute_pod_actions(&case.pod, &case.observed, &case.backoff, case.now);
     let mut text = String::new();
     for action in &result.actions {
         let _ = match action {
-            Action::CreateSandbox { attempt } => writeln!(text, "sandbox {attempt}"),
-            Action::StopSandbox { id } => writeln!(text, "stop {id}"),
-            Action::Start { name, attempt, .. } => writeln!(text, "start {name} {attempt}"),
-            Action::Kill { id, reason, .. } => writeln!(text, "kill {id} {reason:?}"),
-            Action::Remove { id } => writeln!(text, "remove {id}"),
-            Action::Finish => writeln!(text, "finish"),
+            PodAction::CreateSandbox { attempt } => writeln!(text, "sandbox {attempt}"),
+            PodAction::StopSandbox { id } => writeln!(text, "stop {id}"),
+            PodAction::StartContainer { name, attempt, .. } => {
+                writeln!(text, "start {name} {attempt}")
+            }
+            PodAction::KillContainer { id, reason, .. } => writeln!(text, "kill {id} {reason:?}"),
+            PodAction::RemoveContainer { id } => writeln!(text, "remove {id}"),
+            PodAction::CleanUp => writeln!(text, "clean-up"),
         };
     }
-    if let Some(wake) = result.wake {
+    if let Some(wake) = result.wake_at {
         let _ = writeln!(text, "wake {}", wake / 1000);
     }
     let status = &result.status;
@@ -165,9 +169,9 @@ fn render(world: &World) -> String {
         .chain(&status.ephemeral)
     {
         let state = match &one.state {
-            State::Waiting { reason, message } => format!("{reason} {message}"),
-            State::Running { .. } => "running".into(),
-            State::Terminated(end) => format!("{} {}", end.reason, end.exit_code),
+            StateStatus::Waiting { reason, message } => format!("{reason} {message}"),
+            StateStatus::Running { .. } => "running".into(),
+            StateStatus::Terminated(end) => format!("{} {}", end.reason, end.exit_code),
         };
         let _ = write!(
             text,
@@ -190,7 +194,7 @@ fn render(world: &World) -> String {
 }
 
 #[test]
-fn cases() {
+fn actions_and_status_of_each_case() {
     let mut wrong = String::new();
     for case in include_str!("cases/pods.txt").split("\n====") {
         let (title, rest) = case
@@ -199,22 +203,22 @@ fn cases() {
             .split_once('\n')
             .unwrap();
         let (given, expected) = rest.split_once("----\n").unwrap_or((rest, ""));
-        let mut world = World {
+        let mut state = Case {
             now: 100_000,
-            ..World::default()
+            ..Case::default()
         };
-        world.view.label = "p_default(u)".into();
+        state.pod.label = "p_default(u)".into();
         given
             .lines()
             .filter(|line| !line.trim().is_empty())
-            .for_each(|line| world.line(line));
-        let got = render(&world);
+            .for_each(|line| state.line(line));
+        let got = render(&state);
         if got.trim() != expected.trim() {
             let _ = writeln!(wrong, "==== {title}\n{given}----\n{got}");
         }
     }
     assert!(
         wrong.is_empty(),
-        "these cases differ; what was planned:\n{wrong}"
+        "these cases differ; computed was:\n{wrong}"
     );
 }

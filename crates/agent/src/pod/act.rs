@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use pandaemon_podsync::{Action, Memory, Observed};
+use pandaemon_podsync::{BackoffState, ObservedPod, PodAction};
 use tokio_util::sync::CancellationToken;
 
 use super::{hooks::Target, kill, start::Starter};
@@ -51,23 +51,23 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// Notes what the next plans must know.
-    pub(crate) fn note(&self, memory: &mut Memory) {
+    pub(crate) fn note(&self, memory: &mut BackoffState) {
         let now = now();
         match self {
-            Self::SandboxMade => memory.sandbox_made(),
-            Self::SandboxFailed(message) => memory.sandbox_failed(message, now),
-            Self::Started { name } => memory.started(name),
+            Self::SandboxMade => memory.record_sandbox_created(),
+            Self::SandboxFailed(message) => memory.record_sandbox_failure(message, now),
+            Self::Started { name } => memory.record_started(name),
             Self::Failed {
                 name,
                 reason,
                 message,
-            } => memory.failed(name, reason, message, now),
+            } => memory.record_failure(name, reason, message, now),
             Self::PullFailed {
                 name,
                 image,
                 message,
             } => {
-                memory.pull_failed(name, image, message, now);
+                memory.record_pull_failure(name, image, message, now);
             }
             Self::Killed | Self::Retry | Self::Finished | Self::Nothing => (),
         }
@@ -104,23 +104,23 @@ impl InFlight {
     /// Begins an action unless the same is under way.
     pub(crate) fn begin(
         &mut self,
-        action: Action,
+        action: PodAction,
         starter: &Starter,
-        observed: &Observed,
-        memory: &mut Memory,
+        observed: &ObservedPod,
+        memory: &mut BackoffState,
     ) {
         let key = key(&action);
         let busy = |prefix: &str| self.keys.keys().any(|key| key.starts_with(prefix));
         // Freeing a pod must not run beside anything that makes something of it.
-        if self.keys.contains_key(&key) || (action == Action::Finish && busy("")) {
+        if self.keys.contains_key(&key) || (action == PodAction::CleanUp && busy("")) {
             return;
         }
-        if let Action::Start { name, ended, .. } = &action
+        if let PodAction::StartContainer { name, ended, .. } = &action
             && let Some((container, _)) = starter.pod.container(name)
         {
             let image = container.image.clone().unwrap_or_default();
             let hash = pandaemon_podsync::container_hash(name, &image);
-            memory.starting(name, &hash, *ended, now());
+            memory.record_start(name, &hash, *ended, now());
         }
         let cancel = CancellationToken::new();
         let future = perform(action, starter.clone(), observed);
@@ -141,31 +141,35 @@ impl InFlight {
     }
 }
 
-fn key(action: &Action) -> String {
+fn key(action: &PodAction) -> String {
     match action {
-        Action::CreateSandbox { .. } => "sandbox".to_owned(),
-        Action::StopSandbox { id } => format!("stop {id}"),
-        Action::Start { name, .. } => format!("start {name}"),
-        Action::Kill { id, .. } => format!("kill {id}"),
-        Action::Remove { id } => format!("remove {id}"),
-        Action::Finish => "finish".to_owned(),
+        PodAction::CreateSandbox { .. } => "sandbox".to_owned(),
+        PodAction::StopSandbox { id } => format!("stop {id}"),
+        PodAction::StartContainer { name, .. } => format!("start {name}"),
+        PodAction::KillContainer { id, .. } => format!("kill {id}"),
+        PodAction::RemoveContainer { id } => format!("remove {id}"),
+        PodAction::CleanUp => "finish".to_owned(),
     }
 }
 
-fn perform(action: Action, starter: Starter, observed: &Observed) -> BoxFuture<'static, Outcome> {
+fn perform(
+    action: PodAction,
+    starter: Starter,
+    observed: &ObservedPod,
+) -> BoxFuture<'static, Outcome> {
     let (context, pod) = (Arc::clone(&starter.context), Arc::clone(&starter.pod));
     match action {
-        Action::CreateSandbox { attempt } => {
+        PodAction::CreateSandbox { attempt } => {
             Box::pin(async move { starter.sandbox(attempt).await })
         }
-        Action::Start { name, attempt, .. } => {
+        PodAction::StartContainer { name, attempt, .. } => {
             let sandbox = observed
                 .sandbox()
                 .map(|one| one.id.clone())
                 .unwrap_or_default();
             Box::pin(async move { starter.container(sandbox, name, attempt).await })
         }
-        Action::Kill { name, id, reason } => {
+        PodAction::KillContainer { name, id, reason } => {
             let ip = starter
                 .around
                 .pod_ips
@@ -177,7 +181,7 @@ fn perform(action: Action, starter: Starter, observed: &Observed) -> BoxFuture<'
             };
             Box::pin(kill::container(context, pod, target, name, reason))
         }
-        Action::StopSandbox { id } => Box::pin(async move {
+        PodAction::StopSandbox { id } => Box::pin(async move {
             match context.runtime.stop_sandbox(&id).await {
                 Ok(()) => Outcome::Killed,
                 Err(error) => {
@@ -186,7 +190,7 @@ fn perform(action: Action, starter: Starter, observed: &Observed) -> BoxFuture<'
                 }
             }
         }),
-        Action::Remove { id } => Box::pin(async move {
+        PodAction::RemoveContainer { id } => Box::pin(async move {
             match context.runtime.remove_container(&id).await {
                 Ok(()) => Outcome::Killed,
                 Err(error) => {
@@ -195,6 +199,6 @@ fn perform(action: Action, starter: Starter, observed: &Observed) -> BoxFuture<'
                 }
             }
         }),
-        Action::Finish => Box::pin(kill::free(context, pod, observed.clone())),
+        PodAction::CleanUp => Box::pin(kill::free(context, pod, observed.clone())),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pandaemon_podsync::{KillReason, Observed};
+use pandaemon_podsync::{KillReason, ObservedPod};
 use tokio::time::Instant;
 
 use super::{
@@ -61,8 +61,8 @@ pub(crate) async fn container(
 
 fn grace(pod: &PodRef, name: &str, reason: KillReason) -> i64 {
     let probe = pod.container(name).and_then(|(container, _)| match reason {
-        KillReason::Unhealthy => container.liveness_probe.as_ref(),
-        KillReason::NeverStarted => container.startup_probe.as_ref(),
+        KillReason::LivenessProbeFailed => container.liveness_probe.as_ref(),
+        KillReason::StartupProbeFailed => container.startup_probe.as_ref(),
         _ => None,
     });
     let own = probe.and_then(|probe| probe.termination_grace_period_seconds);
@@ -71,10 +71,10 @@ fn grace(pod: &PodRef, name: &str, reason: KillReason) -> i64 {
 
 fn words(name: &str, reason: KillReason) -> String {
     match reason {
-        KillReason::Unhealthy => {
+        KillReason::LivenessProbeFailed => {
             format!("Container {name} failed liveness probe, will be restarted")
         }
-        KillReason::NeverStarted => {
+        KillReason::StartupProbeFailed => {
             format!("Container {name} failed startup probe, will be restarted")
         }
         KillReason::SpecChanged => {
@@ -87,7 +87,11 @@ fn words(name: &str, reason: KillReason) -> String {
 }
 
 /// Frees everything that a stopped pod held: containers, sandboxes, mounts, groups, logs.
-pub(crate) async fn free(context: Arc<Context>, pod: Arc<PodRef>, observed: Observed) -> Outcome {
+pub(crate) async fn free(
+    context: Arc<Context>,
+    pod: Arc<PodRef>,
+    observed: ObservedPod,
+) -> Outcome {
     for sandbox in &observed.sandboxes {
         // Stopping once more releases the network of one that died by itself.
         let stopped = context.runtime.stop_sandbox(&sandbox.id).await;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use pandaemon_cri::{CriError, pb};
-use pandaemon_podsync::{Container, ContainerState, Observed, Sandbox};
+use pandaemon_podsync::{Container, ContainerState, ObservedPod, Sandbox};
 
 use super::{PodRef, container, sandbox::POD_UID};
 use crate::{context::Context, logs};
@@ -29,13 +29,13 @@ pub(crate) async fn observe(
     context: &Context,
     pod: &PodRef,
     cache: &mut Cache,
-) -> Result<Observed, CriError> {
+) -> Result<ObservedPod, CriError> {
     let labels = || BTreeMap::from([(POD_UID.to_owned(), pod.uid.clone())]);
     let (sandboxes, containers) = futures::try_join!(
         context.runtime.list_sandboxes(labels()),
         context.runtime.list_containers(labels())
     )?;
-    let mut observed = Observed::default();
+    let mut observed = ObservedPod::default();
     for one in sandboxes {
         observed
             .sandboxes

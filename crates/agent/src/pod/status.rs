@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use pandaemon_podsync::{Condition, ContainerStatus, Millis, Phase, PodStatus, State, Terminated};
+use pandaemon_podsync::{
+    ContainerStatus, Millis, PodCondition, PodStatus, StateStatus, Terminated,
+};
+use pandaemon_types::Phase;
 use serde_json::{Map, Value, json};
 
 use super::{PodRef, resources};
@@ -106,14 +109,16 @@ fn container(status: &ContainerStatus, runtime: &str) -> Value {
         json!({ "terminated": ended })
     };
     let state = match &status.state {
-        State::Waiting { reason, message } if message.is_empty() => {
+        StateStatus::Waiting { reason, message } if message.is_empty() => {
             json!({ "waiting": { "reason": reason } })
         }
-        State::Waiting { reason, message } => {
+        StateStatus::Waiting { reason, message } => {
             json!({ "waiting": { "reason": reason, "message": message } })
         }
-        State::Running { started_at } => json!({ "running": { "startedAt": time(*started_at) } }),
-        State::Terminated(end) => ended(end),
+        StateStatus::Running { started_at } => {
+            json!({ "running": { "startedAt": time(*started_at) } })
+        }
+        StateStatus::Terminated(end) => ended(end),
     };
     let mut rendered = json!({
         "name": status.name,
@@ -153,7 +158,7 @@ fn conditions(pod: &PodRef, status: &PodStatus, previous: &Value, now: Millis) -
     Value::Array(all)
 }
 
-fn condition(condition: &Condition, old: Option<&Value>, now: Millis) -> Value {
+fn condition(condition: &PodCondition, old: Option<&Value>, now: Millis) -> Value {
     let sign = if condition.holds { "True" } else { "False" };
     let unchanged = old.filter(|old| old.get("status").and_then(Value::as_str) == Some(sign));
     let since = unchanged
@@ -176,7 +181,7 @@ fn condition(condition: &Condition, old: Option<&Value>, now: Millis) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use pandaemon_podsync::{Memory, Observed, plan};
+    use pandaemon_podsync::{BackoffState, ObservedPod, compute_pod_actions};
     use serde_json::{Value, json};
 
     use super::{PodRef, render};
@@ -193,7 +198,12 @@ mod tests {
         let previous = object["status"].clone();
         let pod = PodRef::new(serde_json::from_value(object).unwrap()).unwrap();
         let view = view::view(&pod, false);
-        let plan = plan(&view, &Observed::default(), &Memory::default(), 1_000_000);
+        let plan = compute_pod_actions(
+            &view,
+            &ObservedPod::default(),
+            &BackoffState::default(),
+            1_000_000,
+        );
         let address = "10.0.0.1".parse().unwrap();
         let got = render(
             &pod,

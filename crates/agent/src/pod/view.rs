@@ -2,14 +2,16 @@
 
 use k8s_openapi::api::core::v1::Container;
 use pandaemon_podsync::{
-    ContainerSpec, Deletion, Phase, PodView, Probes, RestartPolicy, container_hash,
+    ContainerSpec, Deletion, DesiredPod, ProbeSet, RestartPolicy, container_hash,
 };
+
+use pandaemon_types::Phase;
 
 use super::PodRef;
 
 /// The pod as wanted; `gone` when its object no longer exists.
 #[must_use]
-pub(crate) fn view(pod: &PodRef, gone: bool) -> PodView {
+pub(crate) fn view(pod: &PodRef, gone: bool) -> DesiredPod {
     let restart_policy = match pod.spec.restart_policy.as_deref() {
         Some("Never") => RestartPolicy::Never,
         Some("OnFailure") => RestartPolicy::OnFailure,
@@ -17,7 +19,7 @@ pub(crate) fn view(pod: &PodRef, gone: bool) -> PodView {
     };
     let deleted = gone || pod.object.metadata.deletion_timestamp.is_some();
     let init = pod.spec.init_containers.iter().flatten();
-    PodView {
+    DesiredPod {
         label: pod.label(),
         restart_policy,
         init: init
@@ -50,7 +52,7 @@ fn container(container: &Container, sidecar: bool) -> ContainerSpec {
         name: container.name.clone(),
         image,
         sidecar,
-        probes: Probes {
+        probes: ProbeSet {
             startup: container.startup_probe.is_some(),
             liveness: container.liveness_probe.is_some(),
             readiness: container.readiness_probe.is_some(),

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::lock::Mutex;
-use pandaemon_podsync::{ContainerState, Memory, Observed, Plan, PodView, ProbeResults, plan};
+use pandaemon_podsync::{
+    BackoffState, ContainerState, DesiredPod, ObservedPod, PodActions, ProbeResults,
+    compute_pod_actions,
+};
 use pandaemon_runtime::Shutdown;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
@@ -83,9 +86,9 @@ pub(crate) fn start(
         desired: receiver,
         changed: Arc::clone(&changed),
         reporter,
-        memory: Memory::default(),
+        memory: BackoffState::default(),
         cache: Cache::default(),
-        observed: Observed::default(),
+        observed: ObservedPod::default(),
         known: probes::known_results(&pod),
         results: BTreeMap::new(),
         running: BTreeMap::new(),
@@ -118,9 +121,9 @@ struct Worker {
     reporter: Reporter,
     inputs: Inputs,
     snapshot: Arc<Snapshot>,
-    memory: Memory,
+    memory: BackoffState,
     cache: Cache,
-    observed: Observed,
+    observed: ObservedPod,
     /// Results of containers that ran before this agent did, from the API.
     known: BTreeMap<String, ProbeResults>,
     results: BTreeMap<String, ProbeResults>,
@@ -143,7 +146,7 @@ impl Worker {
             self.probe(&verdicts);
             let gone = matches!(*self.desired.borrow(), Desired::Gone(_));
             let view = view::view(&self.pod, gone);
-            let plan = plan(&view, &self.observed, &self.memory, now());
+            let plan = compute_pod_actions(&view, &self.observed, &self.memory, now());
             let wake = self.report_and_begin(&view, plan);
             tokio::select! {
                 outcome = self.in_flight.next() => {
@@ -187,7 +190,7 @@ impl Worker {
                 self.in_flight.cancel_kills();
             }
         }
-        self.memory.retry();
+        self.memory.retry_now();
     }
 
     async fn observe(&mut self) {
@@ -262,7 +265,7 @@ impl Worker {
     }
 
     /// Reports the status, begins what is due, and yields when to wake up without an event.
-    fn report_and_begin(&mut self, view: &PodView, plan: Plan) -> i64 {
+    fn report_and_begin(&mut self, view: &DesiredPod, plan: PodActions) -> i64 {
         if view.ended.is_none() {
             self.report(&plan);
         }
@@ -276,7 +279,7 @@ impl Worker {
                     .begin(action, &starter, &self.observed, &mut self.memory);
             }
         }
-        let wakes = [plan.wake, held, Some(self.refresh_at.max(now() + 1))];
+        let wakes = [plan.wake_at, held, Some(self.refresh_at.max(now() + 1))];
         wakes
             .into_iter()
             .flatten()
@@ -284,7 +287,7 @@ impl Worker {
             .unwrap_or_else(|| now() + REFRESH)
     }
 
-    fn report(&self, plan: &Plan) {
+    fn report(&self, plan: &PodActions) {
         let previous = self.reporter.last();
         let rendered = status::render(
             &self.pod,
@@ -339,7 +342,7 @@ impl Worker {
         self.refresh_at = now() + REFRESH;
         let snapshot = self.inputs.read(&self.pod.namespace).await;
         self.snapshot = Arc::new(snapshot);
-        self.memory.retry();
+        self.memory.retry_now();
         let runs = self
             .observed
             .containers

@@ -1,32 +1,37 @@
-//! The pod's conditions, in the kubelet's words.
+//! The pod conditions that the node owns, with the kubelet's reasons and messages.
 
-use super::{Condition, ContainerStatus, Phase, PodStatus, State};
-use crate::PodView;
+use pandaemon_types::Phase;
 
-pub(super) fn conditions(
-    view: &PodView,
+use crate::{
+    desired::DesiredPod,
+    status::{ContainerStatus, PodCondition, PodStatus, StateStatus},
+};
+
+/// Computes the conditions; `sandbox_ready` becomes `PodReadyToStartContainers`.
+pub(crate) fn conditions(
+    pod: &DesiredPod,
     status: &PodStatus,
     initialized: bool,
-    sandbox: bool,
-) -> Vec<Condition> {
-    let containers = containers_ready(view, status);
-    let ready = ready(view, &containers);
-    let plain = |kind, holds| Condition {
+    sandbox_ready: bool,
+) -> Vec<PodCondition> {
+    let containers = containers_ready(pod, status);
+    let ready = ready(pod, &containers);
+    let plain = |kind, holds| PodCondition {
         kind,
         holds,
         reason: "",
         message: String::new(),
     };
     vec![
-        plain("PodReadyToStartContainers", sandbox),
-        initialized_condition(view, status, initialized),
+        plain("PodReadyToStartContainers", sandbox_ready),
+        initialized_condition(pod, status, initialized),
         ready,
         containers,
         plain("PodScheduled", true),
     ]
 }
 
-fn initialized_condition(view: &PodView, status: &PodStatus, initialized: bool) -> Condition {
+fn initialized_condition(pod: &DesiredPod, status: &PodStatus, initialized: bool) -> PodCondition {
     let holds = initialized || status.phase == Phase::Succeeded;
     if holds {
         let reason = if status.phase == Phase::Succeeded {
@@ -34,22 +39,22 @@ fn initialized_condition(view: &PodView, status: &PodStatus, initialized: bool) 
         } else {
             ""
         };
-        return Condition {
+        return PodCondition {
             kind: "Initialized",
             holds,
             reason,
             message: String::new(),
         };
     }
-    let incomplete = view.init.iter().zip(&status.init).filter(|(spec, one)| {
+    let incomplete = pod.init.iter().zip(&status.init).filter(|(spec, one)| {
         if spec.sidecar {
             return !one.started;
         }
-        !matches!(&one.state, State::Terminated(end) if end.exit_code == 0)
+        !matches!(&one.state, StateStatus::Terminated(end) if end.exit_code == 0)
     });
     let names: Vec<_> = incomplete.map(|(_, one)| one.name.as_str()).collect();
     let message = format!("containers with incomplete status: [{}]", names.join(" "));
-    Condition {
+    PodCondition {
         kind: "Initialized",
         holds,
         reason: "ContainersNotInitialized",
@@ -57,9 +62,9 @@ fn initialized_condition(view: &PodView, status: &PodStatus, initialized: bool) 
     }
 }
 
-fn containers_ready(view: &PodView, status: &PodStatus) -> Condition {
+fn containers_ready(pod: &DesiredPod, status: &PodStatus) -> PodCondition {
     let kind = "ContainersReady";
-    let ended = |reason| Condition {
+    let ended = |reason| PodCondition {
         kind,
         holds: false,
         reason,
@@ -68,9 +73,9 @@ fn containers_ready(view: &PodView, status: &PodStatus) -> Condition {
     match status.phase {
         Phase::Succeeded => return ended("PodCompleted"),
         Phase::Failed => return ended("PodFailed"),
-        Phase::Pending | Phase::Running => (),
+        Phase::Pending | Phase::Running | Phase::Unknown => (),
     }
-    let sidecars = view
+    let sidecars = pod
         .init
         .iter()
         .zip(&status.init)
@@ -81,7 +86,7 @@ fn containers_ready(view: &PodView, status: &PodStatus) -> Condition {
         .map(|one| one.name.as_str())
         .collect();
     if unready.is_empty() {
-        return Condition {
+        return PodCondition {
             kind,
             holds: true,
             reason: "",
@@ -89,7 +94,7 @@ fn containers_ready(view: &PodView, status: &PodStatus) -> Condition {
         };
     }
     let message = format!("containers with unready status: [{}]", unready.join(" "));
-    Condition {
+    PodCondition {
         kind,
         holds: false,
         reason: "ContainersNotReady",
@@ -97,15 +102,15 @@ fn containers_ready(view: &PodView, status: &PodStatus) -> Condition {
     }
 }
 
-fn ready(view: &PodView, containers: &Condition) -> Condition {
-    let mut ready = Condition {
+fn ready(pod: &DesiredPod, containers: &PodCondition) -> PodCondition {
+    let mut ready = PodCondition {
         kind: "Ready",
         ..containers.clone()
     };
     if !containers.holds {
         return ready;
     }
-    let closed = view.gates.iter().filter(|&(_, &open)| !open);
+    let closed = pod.gates.iter().filter(|&(_, &open)| !open);
     let messages: Vec<_> = closed
         .map(|(gate, _)| format!("the status of pod readiness gate \"{gate}\" is not \"True\""))
         .collect();
