@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// How often what takes seconds is repeated; the middle one counts.
 const ROUNDS: usize = 5;
-/// Numbers of pretend nodes that the benchmark runs with.
+/// Numbers of hollow nodes that the benchmark runs with.
 const HOLLOW: [&str; 2] = ["1000", "5000"];
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -74,7 +74,7 @@ fn plane(program: &Path) -> Result<Vec<(String, String)>> {
     Ok(rows)
 }
 
-/// The life of a DaemonSet on pretend nodes; the benchmark prints its own table.
+/// The life of a DaemonSet on hollow nodes; the benchmark prints its own table.
 fn bench(program: &Path, kubeconfig: &Path, server: u32, nodes: &str) -> Result<()> {
     let status = Command::new(program)
         .args(["bench", "--nodes", nodes, "--ceiling", "--kubeconfig"])

@@ -46,7 +46,7 @@ pub(crate) enum Command {
     Hollow(HollowArgs),
     /// The DaemonSet controller alone, for an existing Kubernetes cluster of any size
     Controller(pandaemon_controllers::standalone::ControllerArgs),
-    /// Measure a control plane with pretend nodes: roll-out, joins, update, roll back, deletion
+    /// Measure a control plane with hollow nodes: roll-out, joins, update, roll back, deletion
     Bench(BenchArgs),
     /// Why a DaemonSet is (not) on a node, for every node of any cluster (also: kubectl ds explain)
     Explain(pandaemon_kubectl_ds::ExplainArgs),

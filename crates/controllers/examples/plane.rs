@@ -1,4 +1,4 @@
-//! An API server, all controllers and pretend nodes in one process: for trying out kubectl and replaying cases.
+//! An API server, all controllers and hollow nodes in one process: for trying out kubectl and replaying cases.
 //!
 //! ```text
 //! cargo run -p pandaemon-controllers --example plane -- --data-dir /tmp/plane --listen 127.0.0.1:7443 \
@@ -28,7 +28,7 @@ struct Args {
     /// Which controllers run
     #[arg(long, default_value = "*")]
     controllers: Selection,
-    /// Also run pretend nodes
+    /// Also run hollow nodes
     #[arg(long)]
     hollow: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Requests as bytes: the few that pretend nodes and the benchmark send, without typed objects in between.
+//! Requests with bodies that are serialized already, for hollow nodes and the benchmark.
 
 use bytes::Bytes;
 use http::{Method, Request, Response, header::CONTENT_TYPE};
@@ -6,7 +6,7 @@ use http_body_util::BodyExt as _;
 use kube::{Client, client, core::Status};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Kinds of bodies.
+/// The content type of a request's body.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Body {
     Json,
@@ -24,12 +24,12 @@ impl Body {
     }
 }
 
-/// The bytes of an object.
+/// Serializes an object as JSON.
 pub(crate) fn bytes(object: &impl Serialize) -> kube::Result<Vec<u8>> {
     serde_json::to_vec(object).map_err(kube::Error::SerdeError)
 }
 
-/// Sends an object and reads only as much of the answer as `T` holds.
+/// Sends an object and decodes the fields of the response that `T` has.
 pub(crate) async fn send<T: DeserializeOwned>(
     client: &Client,
     method: Method,
@@ -41,7 +41,7 @@ pub(crate) async fn send<T: DeserializeOwned>(
     serde_json::from_slice(&collect(answer).await?).map_err(kube::Error::SerdeError)
 }
 
-/// Sends an object; the answer is of no interest and thrown away unread.
+/// Sends an object and drops the response's body.
 pub(crate) async fn tell(
     client: &Client,
     method: Method,
@@ -50,7 +50,7 @@ pub(crate) async fn tell(
     object: Vec<u8>,
 ) -> kube::Result<()> {
     let mut answer = exchange(client, request(method, path, body, object)?).await?;
-    // A connection can be used again when its answer has been taken.
+    // The connection can be reused once the body was read.
     while let Some(frame) = answer.body_mut().frame().await {
         frame?;
     }
@@ -63,7 +63,7 @@ pub(crate) async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> kub
     serde_json::from_slice(&collect(answer).await?).map_err(kube::Error::SerdeError)
 }
 
-/// Begins to read what has no end.
+/// Starts a watch and returns the response's body.
 pub(crate) async fn stream(client: &Client, path: &str) -> kube::Result<client::Body> {
     Ok(exchange(client, get_request(path)?).await?.into_body())
 }
@@ -84,7 +84,7 @@ fn get_request(path: &str) -> kube::Result<Request<client::Body>> {
     request.map_err(kube::Error::HttpError)
 }
 
-/// The answer, if the server did what was asked.
+/// Sends a request. A status other than 2xx is an error with the server's `Status`.
 async fn exchange(
     client: &Client,
     request: Request<client::Body>,
@@ -106,7 +106,7 @@ async fn collect(answer: Response<client::Body>) -> kube::Result<Bytes> {
     Ok(answer.into_body().collect().await?.to_bytes())
 }
 
-/// The HTTP status that the server answered, if it did.
+/// The HTTP status of an error response; `None` if no response came.
 pub(crate) fn code(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),

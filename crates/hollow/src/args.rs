@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, num::NonZeroU32, str::FromStr, time::Duration};
 
 use clap::Args;
 
-/// How many pretend nodes there are, and how they behave.
+/// The options of `pandaemon hollow`.
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub struct HollowArgs {
     /// Number of nodes
     #[arg(long, value_name = "N", default_value = "1")]
     pub count: NonZeroU32,
-    /// How they behave
+    /// Labels, capacity, latencies and failures of the nodes
     #[command(flatten)]
     pub behaviour: Behaviour,
     /// Delete the nodes at the end
@@ -19,7 +19,7 @@ pub struct HollowArgs {
     pub cleanup: bool,
 }
 
-/// How pretend nodes behave.
+/// Labels, capacity, latencies and failures of hollow nodes.
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub struct Behaviour {
@@ -46,7 +46,7 @@ pub struct Behaviour {
     /// Time from a pod's arrival on its node until it runs
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub start_latency: Duration,
-    /// Up to so much more, evenly spread over the pods
+    /// Upper limit of a further delay, evenly spread over the pods
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub start_jitter: Duration,
     /// Time from a pod's deletion until it has ended; never longer than its own grace period
@@ -64,17 +64,17 @@ pub struct Behaviour {
     pub parallel: NonZeroU32,
 }
 
-/// How often a kubelet renews its lease.
+/// A kubelet's interval between lease renewals.
 const RENEWAL: Duration = Duration::from_secs(10);
-/// The longest interval that leaves a node time until it counts as lost.
+/// The longest interval at which renewals arrive before the node counts as lost.
 const RENEWAL_MAX: Duration = Duration::from_secs(30);
-/// Without a sign of life for so long a node counts as lost (`--node-monitor-grace-period`).
+/// A node counts as lost when its lease is older (`--node-monitor-grace-period`).
 pub(crate) const GRACE: Duration = Duration::from_secs(40);
 /// Renewals a second above which the interval gets longer.
 const RENEWALS_PER_SECOND: u32 = 500;
 
 impl Behaviour {
-    /// How often each of so many nodes renews its lease.
+    /// The interval between lease renewals with `count` nodes.
     pub(crate) fn renewal(&self, count: u32) -> Duration {
         self.lease_interval.unwrap_or_else(|| {
             let wanted = Duration::from_secs(1) * count / RENEWALS_PER_SECOND;
@@ -83,7 +83,7 @@ impl Behaviour {
     }
 }
 
-/// Labels as a person writes them: `key=value,key=value`.
+/// Labels, parsed from `key=value,key=value`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels(pub BTreeMap<String, String>);
 
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_as_people_write_them() {
+    fn durations_are_parsed() {
         for (text, milliseconds) in [
             ("500ms", 500),
             ("10s", 10_000),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_as_people_write_them() {
+    fn labels_are_parsed() {
         let labels: Labels = "zone=a,disk=".parse().unwrap();
         let expected = [("disk", ""), ("zone", "a")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(labels.0.into_iter().collect::<Vec<_>>(), expected);
@@ -183,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn shares_and_prefixes_are_checked() {
+    fn shares_and_prefixes_are_validated() {
         assert_eq!(share("0.25"), Ok(0.25));
         assert!(share("1.1").is_err() && share("NaN").is_err());
         assert!(prefix("edge").is_ok() && prefix("Edge").is_err() && prefix("-").is_err());
     }
 
     #[test]
-    fn quantities_are_checked() {
+    fn quantities_are_validated() {
         for good in ["4", "500m", "16Gi", "1.5"] {
             assert_eq!(quantity(good), Ok(good.to_owned()));
         }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn many_nodes_renew_their_leases_less_often_but_in_time() {
+    fn the_renewal_interval_grows_with_the_number_of_nodes_up_to_30_s() {
         #[derive(clap::Parser)]
         struct Line {
             #[command(flatten)]

@@ -1,14 +1,15 @@
-//! `pandaemon bench`: drives a control plane, ours or another, through the life of a DaemonSet on pretend nodes,
-//! and measures it: [`run`] has the phases, [`board`] the watches, [`meter`] the processes, [`report`] the result.
+//! `pandaemon bench`: drives a control plane, ours or another, through the life of a DaemonSet on hollow nodes,
+//! and measures it: [`run`] has the phases, [`progress`] the watches,
+//! [`phase_timer`] the measured processes, [`report`] the result.
 
 mod args;
-mod board;
 mod ceiling;
 mod cluster;
-mod meter;
 mod nodes;
+mod phase_timer;
 mod process;
 mod progress;
+mod progress_bar;
 mod report;
 mod run;
 
@@ -34,22 +35,22 @@ use crate::{node::seconds, say};
 /// When the cluster cannot be used, a phase takes too long, or the run is interrupted.
 pub async fn bench(client: Client, args: BenchArgs, shutdown: Shutdown) -> Result<()> {
     let (machine, started) = (process::machine(), seconds(Timestamp::now()));
-    // The nodes have to go on until everything is cleaned up.
+    // The hollow nodes run until everything is cleaned up.
     let work = Shutdown::default();
     let prepared = shutdown.guard(Run::prepare(client, args, &work)).await;
     let mut run = prepared.context("interrupted")??;
     let measured = shutdown.guard(run.measure()).await;
     let measured = measured.unwrap_or_else(|| Err(anyhow!("interrupted")));
-    let processes = run.meter.processes();
+    let processes = run.timer.processes();
     if measured.is_err() {
         say("  --  cleaning up; a second Ctrl-C leaves everything as it is");
     }
-    let left_behind = run.left_behind();
+    let cleanup_commands = run.cleanup_commands();
     let cleaned = tokio::select! {
         cleaned = run.clean() => cleaned,
-        stopped = stopped_twice(&shutdown) => stopped.and(Err(anyhow!("not cleaned up"))),
+        stopped = second_signal(&shutdown) => stopped.and(Err(anyhow!("not cleaned up"))),
     };
-    let cleaned = cleaned.with_context(|| format!("left behind; to clean up: {left_behind}"));
+    let cleaned = cleaned.with_context(|| format!("left behind; to clean up: {cleanup_commands}"));
     work.trigger();
     run.ended().await;
     if let Err(error) = measured {
@@ -90,7 +91,7 @@ fn report(
             parallel: args.behaviour.parallel.get(),
             hollow_external: args.hollow_external,
         },
-        phases: run.meter.phases,
+        phases: run.timer.phases,
         ceiling: run.ceiling,
         results: run.results,
         processes,
@@ -98,7 +99,7 @@ fn report(
     Ok((report, args.json))
 }
 
-/// The only use of standard output.
+/// Prints the result to standard output.
 fn print(report: &Report, json: bool) -> Result<()> {
     let text = if json {
         serde_json::to_string_pretty(report)? + "\n"
@@ -110,8 +111,8 @@ fn print(report: &Report, json: bool) -> Result<()> {
         .context("write the result")
 }
 
-/// Resolves at the signal after the one that asked for the end.
-async fn stopped_twice(shutdown: &Shutdown) -> Result<()> {
+/// Resolves at the next SIGINT or SIGTERM after the one that triggered the shutdown.
+async fn second_signal(shutdown: &Shutdown) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     shutdown.triggered().await;

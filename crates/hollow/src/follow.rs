@@ -1,5 +1,5 @@
-//! Follows a collection: a list, then a watch that is resumed where it ended, with objects of our own, so that
-//! only the fields that are needed are read. What is behind is sent in batches to a bounded queue.
+//! List-watch of a collection: a list, then a watch that is resumed where it ended. Objects are decoded into
+//! types that hold only the needed fields, and sent in batches to a bounded queue.
 
 use std::time::Duration;
 

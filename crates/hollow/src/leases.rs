@@ -13,25 +13,26 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
     api::{self, Body},
-    node::{Fleet, renewal},
-    register::Uids,
+    node::{HollowNodes, renewal},
+    register::NodeUids,
 };
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
 
-/// Between two complaints about leases.
-const COMPLAINTS: Duration = Duration::from_secs(10);
+/// Least time between two warnings about failed renewals.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Which renewals are due, counted from the start; the node is the number modulo the count.
+/// Numbers the renewals of all nodes from the start, evenly spread over the interval.
+/// Renewal `n` is due after `n * interval / count` and belongs to node `n % count`.
 #[derive(Debug)]
-struct Pace {
+struct RenewalSchedule {
     count: u32,
     interval: Duration,
     sent: u64,
 }
 
-impl Pace {
-    /// The renewals that became due. Whole rounds that were missed are left out.
+impl RenewalSchedule {
+    /// The renewals that became due since the last call. Missed intervals are left out.
     fn due(&mut self, elapsed: Duration) -> std::ops::Range<u64> {
         let per_round = u128::from(self.count);
         let due = elapsed.as_nanos() * per_round / self.interval.as_nanos().max(1);
@@ -42,82 +43,85 @@ impl Pace {
     }
 }
 
-/// Renews for ever.
-pub(crate) async fn run(client: Client, fleet: &Fleet, uids: Uids, parallel: usize) {
-    if fleet.lease_interval.is_zero() {
+/// Runs until it is dropped.
+pub(crate) async fn run(client: Client, nodes: &HollowNodes, uids: NodeUids, parallel: usize) {
+    if nodes.lease_interval.is_zero() {
         return std::future::pending().await;
     }
     let tick =
-        (fleet.lease_interval / 100).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        (nodes.lease_interval / 100).clamp(Duration::from_millis(10), Duration::from_secs(1));
     let mut ticks = interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let made: Vec<AtomicBool> = (0..fleet.count).map(|_| AtomicBool::new(false)).collect();
-    let mut pace = Pace {
-        count: fleet.count,
-        interval: fleet.lease_interval,
+    let created: Vec<AtomicBool> = (0..nodes.count).map(|_| AtomicBool::new(false)).collect();
+    let mut schedule = RenewalSchedule {
+        count: nodes.count,
+        interval: nodes.lease_interval,
         sent: 0,
     };
     let start = Instant::now();
-    let (failed, mut said) = (AtomicU32::new(0), start);
+    let (failed, mut logged) = (AtomicU32::new(0), start);
     loop {
         ticks.tick().await;
-        let due = pace
+        let due = schedule
             .due(start.elapsed())
-            .map(|number| number % u64::from(fleet.count));
+            .map(|number| number % u64::from(nodes.count));
         let due = due.filter_map(|node| u32::try_from(node).ok());
         let renewals = stream::iter(due).for_each_concurrent(parallel, |index| {
-            let (client, uids, made, failed) = (&client, &uids, &made, &failed);
+            let (client, uids, created, failed) = (&client, &uids, &created, &failed);
             async move {
-                let Some((uid, made)) = cells(uids, made, index) else {
+                let Some((uid, created)) = lease_state(uids, created, index) else {
                     return;
                 };
-                if let Err(error) = renew(client, fleet, index, uid, made).await {
-                    tracing::debug!(node = fleet.name(index), %error, "cannot renew the lease");
+                if let Err(error) = renew(client, nodes, index, uid, created).await {
+                    tracing::debug!(node = nodes.name(index), %error, "cannot renew the lease");
                     failed.fetch_add(1, Ordering::Relaxed);
                 }
             }
         });
         renewals.await;
-        if said.elapsed() > COMPLAINTS && failed.load(Ordering::Relaxed) > 0 {
-            said = Instant::now();
+        if logged.elapsed() > LOG_INTERVAL && failed.load(Ordering::Relaxed) > 0 {
+            logged = Instant::now();
             let failed = failed.swap(0, Ordering::Relaxed);
-            tracing::warn!(failed, "leases could not be renewed");
+            tracing::warn!(
+                failed,
+                "leases could not be renewed; they are tried again in the next interval"
+            );
         }
     }
 }
 
-/// The uid of a registered node, and whether its lease exists.
-fn cells<'a>(
-    uids: &'a Uids,
-    made: &'a [AtomicBool],
+/// The uid of a node and whether its lease was created; `None` until the node is registered.
+fn lease_state<'a>(
+    uids: &'a NodeUids,
+    created: &'a [AtomicBool],
     index: u32,
 ) -> Option<(&'a str, &'a AtomicBool)> {
     let index = usize::try_from(index).ok()?;
-    Some((uids.get(index)?.get()?, made.get(index)?))
+    Some((uids.get(index)?.get()?, created.get(index)?))
 }
 
 async fn renew(
     client: &Client,
-    fleet: &Fleet,
+    nodes: &HollowNodes,
     index: u32,
     uid: &str,
-    made: &AtomicBool,
+    created: &AtomicBool,
 ) -> kube::Result<()> {
     let now = Timestamp::now();
-    if !made.load(Ordering::Relaxed) {
-        let lease = fleet.lease(index, uid, now);
-        let created = api::tell(client, Method::POST, LEASES, Body::Json, lease).await;
-        match created {
+    if !created.load(Ordering::Relaxed) {
+        let lease = nodes.lease(index, uid, now);
+        let posted = api::tell(client, Method::POST, LEASES, Body::Json, lease).await;
+        match posted {
             Err(error) if api::code(&error) == Some(409) => (),
             result => {
-                made.store(result.is_ok(), Ordering::Relaxed);
+                created.store(result.is_ok(), Ordering::Relaxed);
                 return result;
             }
         }
     }
-    let path = format!("{LEASES}/{}", fleet.name(index));
+    let path = format!("{LEASES}/{}", nodes.name(index));
     let renewed = api::tell(client, Method::PATCH, &path, Body::MergePatch, renewal(now)).await;
-    made.store(renewed.is_ok(), Ordering::Relaxed);
+    created.store(renewed.is_ok(), Ordering::Relaxed);
     renewed
 }
 
@@ -126,18 +130,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn renewals_are_spread_and_missed_rounds_are_left_out() {
+    fn renewals_are_spread_and_missed_intervals_are_left_out() {
         let second = Duration::from_secs;
-        let mut pace = Pace {
+        let mut schedule = RenewalSchedule {
             count: 100,
             interval: second(10),
             sent: 0,
         };
-        assert_eq!(pace.due(second(0)), 0..0);
-        assert_eq!(pace.due(second(1)), 0..10);
-        assert_eq!(pace.due(second(1)), 10..10);
-        assert_eq!(pace.due(second(10)), 10..100);
-        // A minute of sleep: one round, not six.
-        assert_eq!(pace.due(second(70)), 600..700);
+        assert_eq!(schedule.due(second(0)), 0..0);
+        assert_eq!(schedule.due(second(1)), 0..10);
+        assert_eq!(schedule.due(second(1)), 10..10);
+        assert_eq!(schedule.due(second(10)), 10..100);
+        // After a minute without a call: one interval, not six.
+        assert_eq!(schedule.due(second(70)), 600..700);
     }
 }

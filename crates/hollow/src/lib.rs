@@ -1,20 +1,20 @@
-//! Pretend nodes by the thousand: they register, renew leases, and report pods as running, against any
+//! Hollow nodes by the thousand: they register, renew leases, and report pods as running, against any
 //! Kubernetes API. For load tests and for trying rollouts without machines.
 //!
-//! The machine of the pods and the API objects are pure ([`machine`], [`pod`], [`node`]); the other
-//! modules send what they say.
+//! The life of the pods and the API objects are pure ([`pod_lifecycle`], [`pod`], [`node`]); the other
+//! modules do the IO.
 
 mod api;
 mod args;
 mod bench;
-mod crew;
 mod follow;
-mod health;
 mod leases;
-mod machine;
 mod node;
+mod node_ready;
+mod node_tasks;
 mod pod;
-mod pods;
+mod pod_lifecycle;
+mod pod_loop;
 mod register;
 mod template;
 
@@ -31,44 +31,44 @@ use pandaemon_runtime::Shutdown;
 pub use args::{Behaviour, HollowArgs, Labels};
 pub use bench::{BenchArgs, bench};
 
-use self::{crew::Crew, node::Fleet};
+use self::{node::HollowNodes, node_tasks::NodeTasks};
 
 /// Runs the nodes until a stop is asked for. They stay registered unless `cleanup` is set.
 ///
 /// # Errors
 /// When the nodes cannot be registered.
 pub async fn run(client: Client, args: HollowArgs, shutdown: Shutdown) -> anyhow::Result<()> {
-    let fleet = Arc::new(Fleet::new(&args.behaviour, args.count.get(), &[]));
-    if let Some(warning) = lease_warning(fleet.count, fleet.lease_interval) {
+    let nodes = Arc::new(HollowNodes::new(&args.behaviour, args.count.get(), &[]));
+    if let Some(warning) = lease_warning(nodes.count, nodes.lease_interval) {
         say(&warning);
     }
-    // Everything stops before the nodes are deleted.
+    // The tasks stop before the nodes are deleted.
     let work = shutdown.child();
-    let mut crew = Crew::start(client, &args.behaviour, fleet, None, &work);
-    let registered = shutdown.guard(join(&crew)).await;
+    let mut tasks = NodeTasks::start(client, &args.behaviour, nodes, None, &work);
+    let registered = shutdown.guard(register_all(&tasks)).await;
     if let Some(Ok(())) = registered {
         shutdown.triggered().await;
     }
     work.trigger();
-    crew.ended().await;
-    let (started, finished) = crew.counts();
-    let mut summary = format!("{started} pods started, {finished} finished");
+    tasks.ended().await;
+    let (started, deleted) = tasks.counts();
+    let mut summary = format!("{started} pods started, {deleted} deleted");
     if args.cleanup {
-        let deleted = crew.delete(0..crew.fleet().count, || ()).await;
-        summary = format!("{summary}, {deleted} nodes deleted");
+        let nodes = tasks.delete(0..tasks.nodes().count, || ()).await;
+        summary = format!("{summary}, {nodes} nodes deleted");
     }
     say(&summary);
     registered.unwrap_or(Ok(()))
 }
 
-/// What a person should know of the leases before it surprises.
+/// A warning about leases that come too late or cost more than 1,000 writes a second.
 fn lease_warning(count: u32, interval: Duration) -> Option<String> {
     let seconds = interval.as_secs_f64();
     if interval.is_zero() {
         Some("leases are not renewed: the nodes count as lost after 40 s".to_owned())
     } else if interval >= args::GRACE {
         Some(format!(
-            "leases are renewed every {seconds} s: nodes count as lost after 40 s unless the control plane is more patient"
+            "leases are renewed every {seconds} s: nodes count as lost after 40 s unless the control plane has a longer grace period"
         ))
     } else {
         let rate = f64::from(count) / seconds;
@@ -80,13 +80,13 @@ fn lease_warning(count: u32, interval: Duration) -> Option<String> {
     }
 }
 
-/// Registers the nodes with a progress bar (on a terminal), and says how it went.
-async fn join(crew: &Crew) -> anyhow::Result<()> {
-    let (start, count) = (Instant::now(), crew.fleet().count);
+/// Registers all nodes with a progress bar (on a terminal) and prints the rate.
+async fn register_all(tasks: &NodeTasks) -> anyhow::Result<()> {
+    let (start, count) = (Instant::now(), tasks.nodes().count);
     let bar = ProgressBar::new(count.into());
     let style = ProgressStyle::with_template("registering nodes {bar:40} {pos}/{len} {per_sec}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let registered = crew.register(0..count, || bar.inc(1)).await;
+    let registered = tasks.register(0..count, || bar.inc(1)).await;
     bar.finish_and_clear();
     registered?;
     say(&registration(count, start.elapsed()));
@@ -102,7 +102,7 @@ fn registration(count: u32, took: Duration) -> String {
     )
 }
 
-/// A line for the person at the terminal. One that cannot be written is of no use to anybody.
+/// Prints a line to standard error; a failure to write is ignored.
 fn say(line: &str) {
     drop(writeln!(std::io::stderr(), "{line}"));
 }
@@ -112,14 +112,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_is_one_line() {
+    fn the_registration_summary_has_count_time_and_rate() {
         let line = registration(1000, Duration::from_millis(250));
         assert_eq!(line, "1000 nodes registered in 0.25 s (4000/s)");
         assert!(registration(1, Duration::from_secs(1)).starts_with("1 node registered"));
     }
 
     #[test]
-    fn what_leases_cost_or_do_not_achieve_is_said() {
+    fn late_or_costly_leases_are_warned_of() {
         let warning = |count, seconds| lease_warning(count, Duration::from_secs(seconds));
         assert_eq!(warning(5_000, 10), None);
         let many = "leases are renewed every 30 s: 3333 writes a second for 100000 nodes";

@@ -1,4 +1,4 @@
-//! The pretend nodes as values: their names, addresses, API objects and leases.
+//! Names, addresses, node objects and leases of hollow nodes.
 
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 
 use crate::{args::Behaviour, template::Template};
 
-/// What all nodes have in common.
+/// The hollow nodes of this process; they differ only in name and address.
 #[derive(Debug, Clone)]
-pub(crate) struct Fleet {
+pub(crate) struct HollowNodes {
     pub(crate) prefix: String,
     pub(crate) count: u32,
     pub(crate) lease_interval: Duration,
     templates: Templates,
 }
 
-/// The objects of one node with places for what is different in another.
+/// Objects with placeholders for what differs from node to node.
 #[derive(Debug, Clone)]
 struct Templates {
     node: Template<3>,
@@ -25,13 +25,13 @@ struct Templates {
     lease: Template<3>,
 }
 
-/// Places in the templates of nodes.
+/// Placeholders in the templates of nodes.
 const NODE: [&str; 3] = ["@name@", "@address@", "@now@"];
-/// Places in the template of leases.
+/// Placeholders in the template of leases.
 const LEASE: [&str; 3] = ["@name@", "@uid@", "@now@"];
 
-impl Fleet {
-    /// Nodes with further labels beside those that a person asked for.
+impl HollowNodes {
+    /// `more` are labels beside those of the command line.
     pub(crate) fn new(behaviour: &Behaviour, count: u32, more: &[(&str, &str)]) -> Self {
         let mut labels = behaviour.labels.0.clone();
         labels.extend(
@@ -58,7 +58,7 @@ impl Fleet {
         format!("{}-{index}", self.prefix)
     }
 
-    /// Which node of this fleet has the name.
+    /// The number of the node with this name, if it is one of these nodes.
     pub(crate) fn index(&self, name: &str) -> Option<u32> {
         let number = name.strip_prefix(&self.prefix)?.strip_prefix('-')?;
         let index = number.parse().ok()?;
@@ -70,8 +70,8 @@ impl Fleet {
         self.fill(&self.templates.node, index, now)
     }
 
-    /// What makes an existing node one of this fleet again: its labels, and its status.
-    pub(crate) fn adoption(&self, index: u32, now: Timestamp) -> (Vec<u8>, Vec<u8>) {
+    /// Two patches that make an existing node object one of these: of its labels and of its status.
+    pub(crate) fn adoption_patches(&self, index: u32, now: Timestamp) -> (Vec<u8>, Vec<u8>) {
         let fill = |template| self.fill(template, index, now);
         (fill(&self.templates.labels), fill(&self.templates.status))
     }
@@ -187,15 +187,15 @@ pub(crate) mod tests {
         behaviour: Behaviour,
     }
 
-    /// Nodes as some words of a command line want them.
-    pub(crate) fn fleet(count: u32, words: &[&str]) -> Fleet {
+    /// Nodes with the options of a command line.
+    pub(crate) fn hollow_nodes(count: u32, words: &[&str]) -> HollowNodes {
         let line = Line::parse_from(["hollow"].iter().chain(words));
-        Fleet::new(&line.behaviour, count, &[])
+        HollowNodes::new(&line.behaviour, count, &[])
     }
 
     #[test]
-    fn a_name_says_which_node_it_is() {
-        let fleet = fleet(100, &[]);
+    fn a_nodes_number_is_read_from_its_name() {
+        let nodes = hollow_nodes(100, &[]);
         for (name, index) in [
             ("hollow-0", Some(0)),
             ("hollow-99", Some(99)),
@@ -206,16 +206,16 @@ pub(crate) mod tests {
             ("hollow", None),
             ("other-1", None),
         ] {
-            assert_eq!(fleet.index(name), index, "{name}");
+            assert_eq!(nodes.index(name), index, "{name}");
         }
     }
 
     #[test]
-    fn a_node_looks_like_a_kubelet_made_it() {
+    fn the_node_object_has_the_fields_that_a_kubelet_writes() {
         let now: Timestamp = "2026-01-02T03:04:05.678901234Z".parse().unwrap();
         let words = ["--labels", "zone=a", "--memory", "1Gi"];
-        let fleet = fleet(100, &words);
-        let node: Value = serde_json::from_slice(&fleet.node(7, now)).unwrap();
+        let nodes = hollow_nodes(100, &words);
+        let node: Value = serde_json::from_slice(&nodes.node(7, now)).unwrap();
         assert_eq!(node["metadata"]["name"], "hollow-7");
         assert_eq!(node["status"]["capacity"]["memory"], "1Gi");
         assert_eq!(
@@ -231,14 +231,14 @@ pub(crate) mod tests {
             (&json!("Ready"), &json!("True"))
         );
         assert_eq!(ready["lastHeartbeatTime"], "2026-01-02T03:04:05Z");
-        let lease: Value = serde_json::from_slice(&fleet.lease(7, "u", now)).unwrap();
+        let lease: Value = serde_json::from_slice(&nodes.lease(7, "u", now)).unwrap();
         assert_eq!(lease["metadata"]["ownerReferences"][0]["uid"], "u");
         assert_eq!(lease["spec"]["renewTime"], "2026-01-02T03:04:05.678901Z");
         assert_eq!(lease["spec"]["leaseDurationSeconds"], 40);
     }
 
     #[test]
-    fn addresses_are_unique() {
+    fn addresses_follow_from_the_number() {
         assert_eq!(node_ip(0), Ipv4Addr::new(10, 64, 0, 1));
         assert_eq!(node_ip(99_999), Ipv4Addr::new(10, 65, 134, 160));
     }

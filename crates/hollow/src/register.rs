@@ -1,4 +1,4 @@
-//! Registers the nodes, as kubelets do, and deletes them at the end if that is wanted.
+//! Creates the node objects as kubelets do, and deletes them on request.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -14,11 +14,11 @@ use serde::Deserialize;
 
 use crate::{
     api::{self, Body},
-    node::Fleet,
+    node::HollowNodes,
 };
 
-/// The uid of each node, once it is registered.
-pub(crate) type Uids = Arc<[OnceLock<Box<str>>]>;
+/// The uid of each node by its number, once it is registered.
+pub(crate) type NodeUids = Arc<[OnceLock<Box<str>>]>;
 
 #[derive(Deserialize)]
 struct Node {
@@ -30,25 +30,28 @@ struct Metadata {
     uid: Box<str>,
 }
 
-/// Registers some nodes; `each` is called after every one.
+/// Registers the nodes with these numbers; `each` is called after every one.
+///
+/// # Errors
+/// When a node cannot be created within about a minute.
 pub(crate) async fn register(
     client: &Client,
-    fleet: &Fleet,
-    uids: &Uids,
+    nodes: &HollowNodes,
+    uids: &NodeUids,
     parallel: usize,
-    indexes: std::ops::Range<u32>,
+    numbers: std::ops::Range<u32>,
     each: impl Fn(),
 ) -> anyhow::Result<()> {
     let (uids, each) = (&**uids, &each);
-    stream::iter(indexes)
+    stream::iter(numbers)
         .map(|index| async move {
-            let uid = patiently(|| join(client, fleet, index)).await;
-            let uid = uid.with_context(|| format!("register node {}", fleet.name(index)))?;
-            if let Some(cell) = usize::try_from(index)
+            let uid = retry_transient(|| create_or_adopt(client, nodes, index)).await;
+            let uid = uid.with_context(|| format!("register node {}", nodes.name(index)))?;
+            if let Some(uid_cell) = usize::try_from(index)
                 .ok()
                 .and_then(|index| uids.get(index))
             {
-                cell.get_or_init(|| uid);
+                uid_cell.get_or_init(|| uid);
             }
             each();
             anyhow::Ok(())
@@ -58,8 +61,8 @@ pub(crate) async fn register(
         .await
 }
 
-/// Repeats what fails for a passing reason, for about a minute.
-async fn patiently<T, F: Future<Output = kube::Result<T>>>(
+/// Sends a request again while it fails with a transient error, for about a minute.
+async fn retry_transient<T, F: Future<Output = kube::Result<T>>>(
     mut attempt: impl FnMut() -> F,
 ) -> kube::Result<T> {
     let mut wait = Duration::from_millis(50);
@@ -75,44 +78,48 @@ async fn patiently<T, F: Future<Output = kube::Result<T>>>(
     }
 }
 
-async fn join(client: &Client, fleet: &Fleet, index: u32) -> kube::Result<Box<str>> {
-    let node = fleet.node(index, Timestamp::now());
+async fn create_or_adopt(
+    client: &Client,
+    nodes: &HollowNodes,
+    index: u32,
+) -> kube::Result<Box<str>> {
+    let node = nodes.node(index, Timestamp::now());
     let created = api::send(client, Method::POST, "/api/v1/nodes", Body::Json, node).await;
     let node: Node = match created {
-        // It is there from an earlier run.
-        Err(error) if api::code(&error) == Some(409) => adopt(client, fleet, index).await?,
+        // It was created by an earlier process.
+        Err(error) if api::code(&error) == Some(409) => adopt(client, nodes, index).await?,
         result => result?,
     };
     Ok(node.metadata.uid)
 }
 
-async fn adopt(client: &Client, fleet: &Fleet, index: u32) -> kube::Result<Node> {
-    let (labels, status) = fleet.adoption(index, Timestamp::now());
-    let path = format!("/api/v1/nodes/{}", fleet.name(index));
+async fn adopt(client: &Client, nodes: &HollowNodes, index: u32) -> kube::Result<Node> {
+    let (labels, status) = nodes.adoption_patches(index, Timestamp::now());
+    let path = format!("/api/v1/nodes/{}", nodes.name(index));
     api::tell(client, Method::PATCH, &path, Body::MergePatch, labels).await?;
     let path = format!("{path}/status");
     api::send(client, Method::PATCH, &path, Body::StrategicPatch, status).await
 }
 
-/// Deletes nodes, as many as can be; those that are gone already do not count.
+/// Deletes the nodes with these numbers. Returns how many existed; failures are logged.
 pub(crate) async fn delete(
     client: &Client,
-    fleet: &Fleet,
+    nodes: &HollowNodes,
     parallel: usize,
-    indexes: std::ops::Range<u32>,
+    numbers: std::ops::Range<u32>,
     each: impl Fn(),
 ) -> usize {
     let each = &each;
-    let deleted = stream::iter(indexes).map(|index| async move {
-        let path = format!("/api/v1/nodes/{}", fleet.name(index));
+    let deleted = stream::iter(numbers).map(|index| async move {
+        let path = format!("/api/v1/nodes/{}", nodes.name(index));
         let delete = || api::tell(client, Method::DELETE, &path, Body::Json, b"{}".to_vec());
-        let deleted = patiently(delete).await;
+        let deleted = retry_transient(delete).await;
         each();
         match deleted {
             Ok(()) => true,
             Err(error) if api::code(&error) == Some(404) => false,
             Err(error) => {
-                tracing::warn!(node = fleet.name(index), %error, "cannot delete the node");
+                tracing::warn!(node = nodes.name(index), %error, "cannot delete the node");
                 false
             }
         }

@@ -1,11 +1,11 @@
-//! `pandaemon hollow`: pretend nodes.
+//! `pandaemon hollow`: hollow nodes.
 
 use pandaemon_client::connect;
 use pandaemon_runtime::Shutdown;
 
 use crate::args::HollowArgs;
 
-/// Runs the pretend nodes until they are stopped.
+/// Runs the hollow nodes until they are stopped.
 pub(crate) async fn run(args: HollowArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     let client = connect::direct(connect::config(Some(&args.kubeconfig), None).await?)?;
     pandaemon_hollow::run(client, args.hollow, shutdown).await

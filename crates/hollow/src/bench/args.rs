@@ -6,11 +6,11 @@ use clap::Args;
 
 use crate::args::{Behaviour, duration};
 
-/// What is measured, and how.
+/// The options of `pandaemon bench`.
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub struct BenchArgs {
-    /// Number of pretend nodes
+    /// Number of hollow nodes
     #[arg(long, value_name = "N", default_value = "100")]
     pub nodes: NonZeroU32,
     /// How much of the DaemonSet may be unavailable in the rolling update: a number or a percentage
@@ -34,7 +34,7 @@ pub struct BenchArgs {
     /// How long that is measured at each of five levels of parallelism
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     pub ceiling_span: Duration,
-    /// Use N nodes that are there already instead of pretending them here; nobody joins then
+    /// Use N existing nodes instead of hollow nodes of this process; no node joins then
     #[arg(long)]
     pub hollow_external: bool,
     /// How long each phase may take
@@ -43,7 +43,7 @@ pub struct BenchArgs {
     /// Name of this run in reports and charts
     #[arg(long, value_name = "TEXT")]
     pub label: Option<String>,
-    /// How the nodes behave
+    /// Labels, capacity, latencies and failures of the nodes
     #[command(flatten)]
     pub behaviour: Behaviour,
 }
@@ -57,7 +57,7 @@ fn roll(text: &str) -> Result<String, String> {
 }
 
 impl BenchArgs {
-    /// How many nodes join.
+    /// The number of nodes that join.
     pub(super) fn joining(&self) -> u32 {
         if self.hollow_external { 0 } else { self.joins }
     }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_unavailable_share_is_a_number_or_a_percentage() {
+    fn max_unavailable_is_a_number_or_a_percentage() {
         for good in ["1", "500", "10%", "100%"] {
             assert_eq!(roll(good), Ok(good.to_owned()));
         }

@@ -1,4 +1,4 @@
-//! What the API server can do: pods created by plain parallel requests, without any controller.
+//! The API server's own rate: pods created by plain parallel requests, without a controller.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    cluster::{Cluster, unbound_pod},
+    cluster::{Cluster, unscheduled_pod},
     report::{Ceiling, Level},
 };
 use crate::api::{self, Body};
@@ -16,7 +16,7 @@ use crate::api::{self, Body};
 /// Requests under way at the same time.
 const LEVELS: [usize; 5] = [8, 16, 32, 64, 128];
 
-/// Measures all levels in a namespace of its own. `step` is called after each.
+/// Measures all levels in a namespace of its own. `step` is called with the number of finished levels.
 pub(super) async fn measure(
     cluster: &Cluster,
     span: Duration,
@@ -26,9 +26,9 @@ pub(super) async fn measure(
         client: cluster.client.clone(),
         namespace: format!("{}-ceiling", cluster.namespace),
     };
-    scratch.open().await?;
+    scratch.create_namespace().await?;
     let measured = levels(&scratch, span, step).await;
-    scratch.close().await?;
+    scratch.delete_namespace().await?;
     let levels = measured?;
     let best = levels
         .iter()
@@ -43,7 +43,7 @@ pub(super) async fn measure(
 }
 
 async fn levels(scratch: &Cluster, span: Duration, step: impl Fn(usize)) -> Result<Vec<Level>> {
-    let body = api::bytes(&unbound_pod())?;
+    let body = api::bytes(&unscheduled_pod())?;
     first(scratch, &body).await?;
     let mut levels = Vec::new();
     for parallel in LEVELS {
@@ -57,13 +57,13 @@ async fn levels(scratch: &Cluster, span: Duration, step: impl Fn(usize)) -> Resu
         scratch
             .delete(&pods, &json!({"gracePeriodSeconds": 0}))
             .await?;
-        // What the deletion set going is not part of the next level.
+        // The work that follows the deletion must not be measured with the next level.
         sleep(Duration::from_millis(500)).await;
     }
     Ok(levels)
 }
 
-/// Creates a pod as soon as the server admits one: it may still wait for a token of the service account.
+/// Creates a pod, again until the server admits it: it may wait for the service account's token.
 async fn first(scratch: &Cluster, body: &[u8]) -> Result<()> {
     let pods = scratch.path("/api/v1", "pods");
     loop {

@@ -1,4 +1,4 @@
-//! The objects of a run, and the requests for them.
+//! The objects of a run, and the requests that create, change and delete them.
 
 use std::{path::Path, time::Duration};
 
@@ -14,23 +14,23 @@ use crate::{
     follow,
 };
 
-/// The label of a run's nodes, by which its DaemonSet finds them.
+/// The label of a run's nodes; its DaemonSet selects them by it.
 pub(super) const LABEL: &str = "pandaemon.dev/bench";
 
-/// Where a run puts its objects.
+/// The cluster and the namespace of a run.
 #[derive(Clone)]
 pub(super) struct Cluster {
     pub(super) client: Client,
-    /// Of this run only.
+    /// Created for this run.
     pub(super) namespace: String,
 }
 
-/// A DaemonSet to roll out.
+/// The DaemonSet to roll out, as its JSON object.
 #[derive(Debug, Clone)]
 pub(super) struct Manifest(pub(super) Value);
 
 impl Manifest {
-    /// The given file, or a small one of our own.
+    /// Reads the file, or returns [`standard`].
     pub(super) fn load(file: Option<&Path>) -> Result<Self> {
         let Some(path) = file else {
             return Ok(Self(standard()));
@@ -53,8 +53,8 @@ impl Manifest {
         self.0["metadata"]["name"].as_str().unwrap_or_default()
     }
 
-    /// Puts it into a namespace, on the nodes of a run, with a budget.
-    pub(super) fn fit(mut self, namespace: &str, run: Option<&str>, roll: &str) -> Self {
+    /// Sets namespace, node selector and `maxUnavailable`. Without a run it selects all nodes.
+    pub(super) fn with_run(mut self, namespace: &str, run: Option<&str>, roll: &str) -> Self {
         self.0["metadata"]["namespace"] = json!(namespace);
         let budget = roll
             .parse::<u32>()
@@ -68,7 +68,7 @@ impl Manifest {
     }
 }
 
-/// One small container.
+/// A DaemonSet with one small container.
 fn standard() -> Value {
     let labels = json!({"app": "bench"});
     json!({
@@ -92,10 +92,10 @@ fn pod_spec() -> Value {
     })
 }
 
-/// A pod like those of the DaemonSet that no scheduler looks at.
-pub(super) fn unbound_pod() -> Value {
+/// A pod like those of the DaemonSet, with the name of a scheduler that does not exist.
+pub(super) fn unscheduled_pod() -> Value {
     let mut spec = pod_spec();
-    spec["schedulerName"] = json!("nobody");
+    spec["schedulerName"] = json!("none");
     let metadata = json!({"generateName": "bench-", "labels": {"app": "ceiling"}});
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
 }
@@ -114,8 +114,8 @@ impl Cluster {
         Ok(version.git_version)
     }
 
-    /// Makes the namespace; pods can be created in it when this returns.
-    pub(super) async fn open(&self) -> Result<()> {
+    /// Creates the namespace, and waits for the service account that its pods need.
+    pub(super) async fn create_namespace(&self) -> Result<()> {
         let namespace = json!({
             "apiVersion": "v1", "kind": "Namespace",
             "metadata": {"name": self.namespace, "labels": {LABEL: "true"}},
@@ -145,15 +145,15 @@ impl Cluster {
             .with_context(|| format!("create {} {}", object["kind"], object["metadata"]["name"]))
     }
 
-    /// Changes the template of the DaemonSet.
-    pub(super) async fn change(&self, name: &str) -> Result<()> {
+    /// Changes the pod template of the DaemonSet.
+    pub(super) async fn update_template(&self, name: &str) -> Result<()> {
         let annotations = json!({"pandaemon.dev/bench-template": "second"});
         let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
         self.patch(name, Body::MergePatch, &patch).await
     }
 
-    /// Goes back to the template before, as `kubectl rollout undo` does.
-    pub(super) async fn undo(&self, name: &str) -> Result<()> {
+    /// Rolls back to the previous revision, as `kubectl rollout undo` does.
+    pub(super) async fn roll_back(&self, name: &str) -> Result<()> {
         #[derive(Deserialize)]
         struct Revision {
             revision: i64,
@@ -176,7 +176,7 @@ impl Cluster {
             .context("change the DaemonSet")
     }
 
-    /// Deletes an object or a collection. That it is not there is as good.
+    /// Deletes an object or a collection; one that does not exist is no error.
     pub(super) async fn delete(&self, path: &str, options: &Value) -> Result<()> {
         let body = api::bytes(options)?;
         match api::tell(&self.client, Method::DELETE, path, Body::Json, body).await {
@@ -187,7 +187,7 @@ impl Cluster {
         }
     }
 
-    /// Deletes the DaemonSet, and leaves its pods to the garbage collector.
+    /// Deletes the DaemonSet; the garbage collector deletes its pods.
     pub(super) async fn delete_daemonset(&self, name: &str) -> Result<()> {
         let path = self.path("/apis/apps/v1", &format!("daemonsets/{name}"));
         self.delete(&path, &json!({"propagationPolicy": "Background"}))
@@ -195,7 +195,7 @@ impl Cluster {
     }
 
     /// Deletes the namespace, and waits until it is gone.
-    pub(super) async fn close(&self) -> Result<()> {
+    pub(super) async fn delete_namespace(&self) -> Result<()> {
         let path = format!("/api/v1/namespaces/{}", self.namespace);
         self.delete(&path, &json!({})).await?;
         while self.exists(&path).await? {
@@ -218,8 +218,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manifest_is_fitted_to_the_run() {
-        let manifest = Manifest::load(None).unwrap().fit("ns", Some("r1"), "10%");
+    fn the_manifest_gets_namespace_selector_and_budget() {
+        let manifest = Manifest::load(None)
+            .unwrap()
+            .with_run("ns", Some("r1"), "10%");
         assert_eq!(manifest.name(), "bench");
         let Manifest(object) = manifest;
         assert_eq!(object["metadata"]["namespace"], "ns");
@@ -231,7 +233,7 @@ mod tests {
             object["spec"]["template"]["spec"]["nodeSelector"][LABEL],
             "r1"
         );
-        let Manifest(object) = Manifest::load(None).unwrap().fit("ns", None, "5");
+        let Manifest(object) = Manifest::load(None).unwrap().with_run("ns", None, "5");
         assert_eq!(
             object["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"],
             5
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_holds_one_daemonset() {
+    fn a_file_must_hold_one_daemonset() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ds.yaml");
         std::fs::write(

@@ -1,5 +1,5 @@
-//! Watches until all nodes of a run can be used: a node that has just registered is tainted until the control
-//! plane has seen that it is ready, and a DaemonSet does not go there before.
+//! Waits until all nodes of a run are usable: a new node carries a `not-ready` taint until the control plane
+//! has seen that it is ready, and a DaemonSet gets no pod there before.
 
 use std::{
     collections::HashSet,
@@ -53,7 +53,7 @@ impl Node {
     }
 }
 
-/// How many nodes can be used so far.
+/// The number of usable nodes so far.
 #[derive(Debug, Default)]
 pub(super) struct Usable(AtomicUsize);
 
@@ -63,17 +63,17 @@ impl Usable {
     }
 }
 
-/// Returns when so many nodes of a run can be used.
-pub(super) async fn until_usable(
+/// Returns when this number of a run's nodes is usable.
+pub(super) async fn wait_until_usable(
     client: &Client,
-    mark: &str,
+    run_id: &str,
     count: u32,
     usable: &Usable,
 ) -> Result<Instant> {
     let (send, mut changes) = mpsc::channel(follow::QUEUE);
     let source = Source {
         path: format!(
-            "/api/v1/nodes?labelSelector={}%3D{mark}&",
+            "/api/v1/nodes?labelSelector={}%3D{run_id}&",
             LABEL.replace('/', "%2F")
         ),
         from_now: false,
@@ -83,7 +83,7 @@ pub(super) async fn until_usable(
         let mut names = HashSet::new();
         while let Some(batch) = changes.recv().await {
             for change in batch {
-                note(&mut names, change);
+                apply(&mut names, change);
             }
             usable.0.store(names.len(), Ordering::Relaxed);
             if names.len() >= count {
@@ -98,7 +98,7 @@ pub(super) async fn until_usable(
     }
 }
 
-fn note(names: &mut HashSet<Box<str>>, change: Change<Node>) {
+fn apply(names: &mut HashSet<Box<str>>, change: Change<Node>) {
     match change {
         Change::All(nodes) => {
             let usable = nodes.into_iter().filter(Node::is_usable);
@@ -120,23 +120,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_is_usable_without_the_control_planes_taints() {
+    fn a_node_is_usable_once_it_has_no_taint_of_the_control_plane() {
         let node = |name: &str, taints: &[&str]| -> Node {
             let taints: Vec<_> = taints.iter().map(|key| json!({"key": key})).collect();
             let object = json!({"metadata": {"name": name}, "spec": {"taints": taints}});
             serde_json::from_value(object).unwrap()
         };
         let mut names = HashSet::new();
-        note(
+        apply(
             &mut names,
             Change::Put(node("a", &["node.kubernetes.io/not-ready"])),
         );
-        note(&mut names, Change::Put(node("b", &["mine"])));
+        apply(&mut names, Change::Put(node("b", &["mine"])));
         assert_eq!(names, HashSet::from(["b".into()]));
-        note(&mut names, Change::Put(node("a", &[])));
-        note(&mut names, Change::Gone(node("b", &[])));
+        apply(&mut names, Change::Put(node("a", &[])));
+        apply(&mut names, Change::Gone(node("b", &[])));
         assert_eq!(names, HashSet::from(["a".into()]));
-        note(&mut names, Change::All(vec![node("c", &[])]));
+        apply(&mut names, Change::All(vec![node("c", &[])]));
         assert_eq!(names, HashSet::from(["c".into()]));
     }
 }

@@ -1,4 +1,4 @@
-//! What processes and the machine say of themselves in `/proc`.
+//! Processor time and memory of processes, and the machine's description, read from `/proc`.
 
 use std::{fs, time::Duration};
 
@@ -8,18 +8,18 @@ use serde::Serialize;
 /// Units of processor time in `/proc/PID/stat` a second: the same on all Linux machines.
 const TICKS: u64 = 100;
 
-/// A process at one moment.
+/// What a process used until a moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Usage {
-    /// Processor time that it has used, the kernel's for it included.
+    /// User and system time.
     pub(super) cpu: Duration,
-    /// Memory in bytes.
+    /// Resident memory in bytes (VmRSS).
     pub(super) resident: u64,
-    /// The most it ever was.
+    /// Highest resident memory in bytes (VmHWM).
     pub(super) peak: u64,
 }
 
-/// Reads what a process uses.
+/// Reads the usage of a process.
 pub(super) fn usage(pid: u32) -> Result<Usage> {
     let read = |file: &str| {
         let path = format!("/proc/{pid}/{file}");
@@ -58,7 +58,7 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
     Some(number * 1024)
 }
 
-/// The machine that a run was measured on.
+/// The machine of a run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Machine {
@@ -66,11 +66,11 @@ pub(super) struct Machine {
     pub(super) cpu: String,
     pub(super) memory_bytes: u64,
     pub(super) kernel: String,
-    /// Of the last 1, 5 and 15 minutes, before the run.
+    /// Averages of the last 1, 5 and 15 minutes before the run.
     pub(super) load_average: Vec<f64>,
 }
 
-/// This machine, now.
+/// Describes this machine.
 pub(super) fn machine() -> Machine {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     Machine {
@@ -91,8 +91,8 @@ fn model(cpuinfo: &str) -> String {
 }
 
 fn load(text: &str) -> Vec<f64> {
-    let numbers = text.split_ascii_whitespace().take(3);
-    numbers.filter_map(|number| number.parse().ok()).collect()
+    let counts = text.split_ascii_whitespace().take(3);
+    counts.filter_map(|number| number.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -100,14 +100,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processor_time_is_found_behind_any_name() {
+    fn processor_time_is_read_whatever_the_process_is_named() {
         let stat = "77 (a (b) c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 4 0 100";
         assert_eq!(cpu(stat), Some(Duration::from_secs(3)));
         assert_eq!(cpu("77 (a) S 1 2"), None);
     }
 
     #[test]
-    fn memory_is_in_kibibytes() {
+    fn memory_fields_are_converted_to_bytes() {
         let status = "Name:\ta\nVmHWM:\t   2048 kB\nVmRSS:\t 1024 kB\n";
         assert_eq!(kibibytes(status, "VmHWM:"), Some(2 << 20));
         assert_eq!(kibibytes(status, "VmRSS:"), Some(1 << 20));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_is_described() {
+    fn processor_model_and_load_are_read() {
         assert_eq!(
             model("processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\n"),
             "Some CPU @ 2 GHz"
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_can_be_read() {
+    fn the_usage_of_this_process_is_read() {
         let used = usage(std::process::id()).unwrap();
         assert!(used.resident > 0 && used.peak >= used.resident);
         assert!(!command(std::process::id()).unwrap().is_empty());

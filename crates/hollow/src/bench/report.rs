@@ -6,16 +6,16 @@ use serde::Serialize;
 
 use super::process::Machine;
 
-/// What this version of the object is called.
+/// Name and version of the object's schema.
 pub(super) const SCHEMA: &str = "pandaemon.dev/bench/v1";
 
-/// One run.
+/// The result of one run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
     pub(super) schema: &'static str,
     pub(super) label: String,
-    /// When it began, RFC 3339.
+    /// Start of the run, RFC 3339.
     pub(super) started: String,
     pub(super) machine: Machine,
     pub(super) server: Server,
@@ -27,7 +27,7 @@ pub(super) struct Report {
     pub(super) processes: Vec<Process>,
 }
 
-/// Whom it measured.
+/// The measured API server.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Server {
@@ -35,11 +35,11 @@ pub(super) struct Server {
     pub(super) version: String,
 }
 
-/// With what it was asked.
+/// The options of the run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Options {
-    /// Version of this program.
+    /// Version of the benchmark.
     pub(super) client: &'static str,
     pub(super) nodes: u32,
     pub(super) joins: u32,
@@ -50,7 +50,7 @@ pub(super) struct Options {
     pub(super) hollow_external: bool,
 }
 
-/// One part of a run.
+/// One phase of a run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Phase {
@@ -58,22 +58,22 @@ pub(super) struct Phase {
     pub(super) seconds: f64,
     /// Processor time of the measured processes together.
     pub(super) cpu_seconds: f64,
-    /// Processor time of the benchmark itself, with its pretend nodes.
+    /// Processor time of the benchmark itself, with its hollow nodes.
     pub(super) client_cpu_seconds: f64,
     /// Most memory of the measured processes together, sampled.
     pub(super) peak_memory_bytes: u64,
 }
 
-/// The numbers that matter; what was not measured is left out.
+/// The results; those that were not measured are left out.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Results {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) nodes_per_second: Option<f64>,
-    /// From the first creation of a node until all can be used.
+    /// From the first creation of a node until all are usable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) nodes_ready_seconds: Option<f64>,
-    /// From the request for the DaemonSet.
+    /// From the creation of the DaemonSet until its pods exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pods_exist_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +91,7 @@ pub(super) struct Results {
     pub(super) deletion_seconds: Option<f64>,
     /// Of all measured processes, from the DaemonSet's creation to its deletion.
     pub(super) cpu_seconds: f64,
-    /// The same with the creation of the nodes.
+    /// The same, and the creation of the nodes.
     pub(super) total_cpu_seconds: f64,
     /// The highest sum of the sampled memory of all measured processes.
     pub(super) peak_memory_bytes: u64,
@@ -99,7 +99,7 @@ pub(super) struct Results {
     pub(super) ceiling_ratio: Option<f64>,
 }
 
-/// A distribution.
+/// The distribution of measured values.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Spread {
@@ -110,12 +110,12 @@ pub(super) struct Spread {
     pub(super) max: f64,
 }
 
-/// What the API server creates for plain requests.
+/// The rate of pods created by plain parallel requests.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Ceiling {
     pub(super) pods_per_second: f64,
-    /// Requests under way at the same time that gave it.
+    /// Requests under way at the same time that gave this rate.
     pub(super) parallel: usize,
     pub(super) levels: Vec<Level>,
 }
@@ -127,20 +127,20 @@ pub(super) struct Level {
     pub(super) pods_per_second: f64,
 }
 
-/// A measured process at the end.
+/// What a measured process used.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Process {
     pub(super) pid: u32,
     pub(super) command: String,
-    /// During the run.
+    /// Seconds of processor time during the run.
     pub(super) cpu_seconds: f64,
-    /// VmHWM: the most memory it ever had, also before the run.
+    /// Highest resident memory since its start (VmHWM), also before the run.
     pub(super) peak_memory_bytes: u64,
 }
 
 impl Spread {
-    /// The distribution of some durations, in milliseconds. None of none.
+    /// The distribution of some durations in milliseconds; `None` if there are none.
     pub(super) fn of(times: &[Duration]) -> Option<Self> {
         let mut sorted: Vec<f64> = times
             .iter()
@@ -157,7 +157,7 @@ impl Spread {
     }
 }
 
-/// The smallest value that at least so many percent of the sorted values do not exceed.
+/// The nearest-rank percentile of sorted values.
 fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied()
@@ -292,133 +292,4 @@ fn mebibytes(bytes: u64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    #[test]
-    fn percentiles_are_values_that_were_measured() {
-        let ms = |value| Duration::from_millis(value);
-        let spread = Spread::of(&(1..=20).rev().map(ms).collect::<Vec<_>>()).unwrap();
-        let of = |count, min, p50, p99, max| Spread {
-            count,
-            min,
-            p50,
-            p99,
-            max,
-        };
-        assert_eq!(spread, of(20, 1.0, 10.0, 20.0, 20.0));
-        let spread = Spread::of(&(1..=200).map(ms).collect::<Vec<_>>()).unwrap();
-        assert_eq!(spread, of(200, 1.0, 100.0, 198.0, 200.0));
-        assert_eq!(Spread::of(&[ms(3)]), Some(of(1, 3.0, 3.0, 3.0, 3.0)));
-        assert_eq!(Spread::of(&[]), None);
-    }
-
-    fn report() -> Report {
-        Report {
-            schema: SCHEMA,
-            label: "here".to_owned(),
-            started: "2026-01-01T00:00:00Z".to_owned(),
-            machine: Machine {
-                cores: 2,
-                cpu: "Some CPU".to_owned(),
-                memory_bytes: 24 << 30,
-                kernel: "6.1.0".to_owned(),
-                load_average: vec![0.5, 0.25, 0.0],
-            },
-            server: Server {
-                version: "v1.33.0".to_owned(),
-            },
-            options: Options {
-                client: "0.1.0",
-                nodes: 1000,
-                joins: 20,
-                max_unavailable: "10%".to_owned(),
-                start_latency_seconds: 0.0,
-                lease_interval_seconds: 10.0,
-                parallel: 64,
-                hollow_external: false,
-            },
-            phases: vec![Phase {
-                name: "roll-out",
-                seconds: 0.5,
-                cpu_seconds: 0.75,
-                client_cpu_seconds: 0.25,
-                peak_memory_bytes: 3 << 20,
-            }],
-            ceiling: None,
-            results: Results {
-                available_seconds: Some(0.5),
-                join_milliseconds: Spread::of(&[Duration::from_millis(4)]),
-                peak_memory_bytes: 3 << 20,
-                ..Results::default()
-            },
-            processes: vec![Process {
-                pid: 7,
-                command: "pandaemon".to_owned(),
-                cpu_seconds: 0.75,
-                peak_memory_bytes: 3 << 20,
-            }],
-        }
-    }
-
-    #[test]
-    fn the_object_has_exactly_these_fields() {
-        let value = serde_json::to_value(report()).unwrap();
-        let keys = |value: &Value| {
-            value
-                .as_object()
-                .unwrap()
-                .keys()
-                .cloned()
-                .collect::<Vec<_>>()
-        };
-        let top = [
-            "label",
-            "machine",
-            "options",
-            "phases",
-            "processes",
-            "results",
-            "schema",
-        ];
-        assert_eq!(keys(&value), [&top[..], &["server", "started"]].concat());
-        assert_eq!(
-            value["results"],
-            json!({
-                "availableSeconds": 0.5, "cpuSeconds": 0.0, "totalCpuSeconds": 0.0,
-                "peakMemoryBytes": 3 << 20,
-                "joinMilliseconds": {"count": 1, "min": 4.0, "p50": 4.0, "p99": 4.0, "max": 4.0},
-            })
-        );
-        assert_eq!(
-            keys(&value["phases"][0]),
-            [
-                "clientCpuSeconds",
-                "cpuSeconds",
-                "name",
-                "peakMemoryBytes",
-                "seconds"
-            ]
-        );
-    }
-
-    #[test]
-    fn the_table_has_what_was_measured() {
-        let expected = "\
-here: server v1.33.0; 1000 nodes and 20 joining; 2 cores (Some CPU), 24 GiB, Linux 6.1.0, load 0.50 0.25 0.00
-
-what                                  measured
-numberAvailable = nodes               0.500 s
-node joins until its pod is ready     p50 4.0 ms, p99 4.0 ms, max 4.0 ms (of 1)
-processor time, roll-out to deletion  0.000 s
-peak memory                           3.0 MiB
-
-phase              seconds  CPU s  CPU s here  memory MiB
-roll-out             0.500   0.75        0.25         3.0
-process 7 (pandaemon): 0.75 s of processor time, at most 3.0 MiB
-";
-        assert_eq!(report().table(), expected);
-    }
-}
+mod tests;

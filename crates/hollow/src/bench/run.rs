@@ -1,4 +1,4 @@
-//! The phases of a run, one after the other, and what cleans up behind them.
+//! The phases of a run, and its clean-up.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,90 +12,93 @@ use tokio::{
 };
 
 use super::{
-    BenchArgs,
-    board::{Board, DaemonSet, Goal, Numbers},
-    ceiling,
+    BenchArgs, ceiling,
     cluster::{Cluster, LABEL, Manifest},
-    meter::{Begun, Meter},
     nodes::{self, Usable},
-    progress::Progress,
+    phase_timer::{PhaseTimer, RunningPhase},
+    progress::{Counts, DaemonSet, Goal, Progress},
+    progress_bar::PhaseBar,
     report::{Ceiling, Results, Spread},
 };
 use crate::{
-    crew::Crew,
     follow::{self, Source, follow},
-    node::Fleet,
+    node::HollowNodes,
+    node_tasks::NodeTasks,
     pod::Pod,
-    pods::Tap,
+    pod_loop::PodObserver,
 };
 
-/// Between two nodes that join, so that the trace of one is gone when the next comes.
+/// Pause between two joining nodes, so that writes about one are over when the next registers.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A run with everything it needs.
+/// The state of a run.
 pub(super) struct Run {
     pub(super) args: BenchArgs,
     cluster: Cluster,
     manifest: Manifest,
     /// Value of the label of this run's nodes.
-    mark: String,
-    crew: Crew,
-    board: Arc<Board>,
-    pub(super) meter: Meter,
+    run_id: String,
+    tasks: NodeTasks,
+    progress: Arc<Progress>,
+    pub(super) timer: PhaseTimer,
     pub(super) results: Results,
     pub(super) ceiling: Option<Ceiling>,
     pub(super) version: String,
 }
 
 impl Run {
-    /// Makes everything ready without creating anything yet. Its tasks end with `work`.
+    /// Starts the tasks and watches; nothing is created yet. They end with `work`.
     pub(super) async fn prepare(client: Client, args: BenchArgs, work: &Shutdown) -> Result<Self> {
-        let mark = format!("r{:x}", Timestamp::now().as_millisecond());
-        let namespace = format!("pandaemon-bench-{mark}");
+        let run_id = format!("r{:x}", Timestamp::now().as_millisecond());
+        let namespace = format!("pandaemon-bench-{run_id}");
         let manifest = Manifest::load(args.daemonset.as_deref())?;
-        let selector = (!args.hollow_external).then_some(mark.as_str());
-        let manifest = manifest.fit(&namespace, selector, &args.roll);
+        let selector = (!args.hollow_external).then_some(run_id.as_str());
+        let manifest = manifest.with_run(&namespace, selector, &args.roll);
         let cluster = Cluster { client, namespace };
         let version = cluster.version().await?;
-        let meter = Meter::start(&args.pid, work)?;
-        let board = Arc::new(Board::new(&cluster.namespace));
+        let timer = PhaseTimer::start(&args.pid, work)?;
+        let progress = Arc::new(Progress::new(&cluster.namespace));
         let count = if args.hollow_external {
             0
         } else {
             args.nodes.get() + args.joining()
         };
-        let fleet = Arc::new(Fleet::new(&args.behaviour, count, &[(LABEL, &mark)]));
-        let taken = format!("/api/v1/nodes/{}", fleet.name(0));
+        let hollow_nodes = Arc::new(HollowNodes::new(
+            &args.behaviour,
+            count,
+            &[(LABEL, &run_id)],
+        ));
+        let taken = format!("/api/v1/nodes/{}", hollow_nodes.name(0));
         ensure!(
             count == 0 || !cluster.exists(&taken).await?,
             "the node {} exists already: delete it, or choose another --name-prefix",
-            fleet.name(0)
+            hollow_nodes.name(0)
         );
-        let tap: Tap = {
-            let board = Arc::clone(&board);
-            Arc::new(move |change: &follow::Change<Pod>| board.pods(change))
+        let observer: PodObserver = {
+            let progress = Arc::clone(&progress);
+            Arc::new(move |change: &follow::Change<Pod>| progress.pods(change))
         };
         let client = cluster.client.clone();
-        let crew = Crew::start(client, &args.behaviour, fleet, Some(tap), work);
-        watch_daemonset(&cluster, &manifest, &board, work);
+        let tasks = NodeTasks::start(client, &args.behaviour, hollow_nodes, Some(observer), work);
+        watch_daemonset(&cluster, &manifest, &progress, work);
         Ok(Self {
             args,
             cluster,
             manifest,
-            mark,
-            crew,
-            board,
-            meter,
+            run_id,
+            tasks,
+            progress,
+            timer,
             results: Results::default(),
             ceiling: None,
             version,
         })
     }
 
-    /// All phases.
+    /// Runs all phases.
     pub(super) async fn measure(&mut self) -> Result<()> {
-        let open = timeout(self.args.timeout, self.cluster.open());
-        open.await.map_err(|_| self.late("namespace"))??;
+        let open = timeout(self.args.timeout, self.cluster.create_namespace());
+        open.await.map_err(|_| self.timed_out("namespace"))??;
         if !self.args.hollow_external {
             self.nodes().await?;
         }
@@ -111,10 +114,10 @@ impl Run {
         self.deletion().await?;
         let results = &mut self.results;
         results.cpu_seconds = self
-            .meter
+            .timer
             .cpu_of(|name| !["nodes", "ceiling"].contains(&name));
-        results.total_cpu_seconds = self.meter.cpu_of(|name| name != "ceiling");
-        results.peak_memory_bytes = self.meter.peak();
+        results.total_cpu_seconds = self.timer.cpu_of(|name| name != "ceiling");
+        results.peak_memory_bytes = self.timer.peak();
         let rates = results.pods_per_second.zip(self.ceiling.as_ref());
         results.ceiling_ratio = rates.map(|(rate, ceiling)| rate / ceiling.pods_per_second);
         Ok(())
@@ -122,12 +125,12 @@ impl Run {
 
     async fn nodes(&mut self) -> Result<()> {
         let count = self.args.nodes.get();
-        let begun = self.meter.begin("nodes")?;
-        let progress = Progress::begin("nodes", count);
+        let phase = self.timer.begin("nodes")?;
+        let bar = PhaseBar::begin("nodes", count);
         let usable = Usable::default();
-        let watching = nodes::until_usable(&self.cluster.client, &self.mark, count, &usable);
+        let watching = nodes::wait_until_usable(&self.cluster.client, &self.run_id, count, &usable);
         let registering = async {
-            self.crew.register(0..count, || progress.step()).await?;
+            self.tasks.register(0..count, || bar.step()).await?;
             anyhow::Ok(Instant::now())
         };
         let both = async { futures::try_join!(registering, watching) };
@@ -138,48 +141,48 @@ impl Run {
                 self.args.timeout
             )
         })??;
-        let rate = f64::from(count) / created.duration_since(begun.since()).as_secs_f64();
+        let rate = f64::from(count) / created.duration_since(phase.since()).as_secs_f64();
         self.results.nodes_per_second = Some(rate);
         let end = ready.max(created);
-        let seconds = self.meter.end(&begun, end)?;
+        let seconds = self.timer.end(&phase, end)?;
         self.results.nodes_ready_seconds = Some(seconds);
-        progress.done(seconds, &format!("{rate:.0} nodes/s"));
+        bar.done(seconds, &format!("{rate:.0} nodes/s"));
         Ok(())
     }
 
     async fn ceiling(&mut self) -> Result<()> {
-        let begun = self.meter.begin("ceiling")?;
-        let progress = Progress::begin("ceiling", 5);
+        let phase = self.timer.begin("ceiling")?;
+        let bar = PhaseBar::begin("ceiling", 5);
         let span = self.args.ceiling_span;
-        let step = |level| progress.at(level, String::new());
+        let step = |level| bar.at(level, String::new());
         let measured = ceiling::measure(&self.cluster, span, step);
         let measured = timeout(self.args.timeout, measured).await;
-        let ceiling = measured.map_err(|_| self.late("ceiling"))??;
-        let seconds = self.meter.end(&begun, Instant::now())?;
-        progress.done(seconds, &format!("{:.0} pods/s", ceiling.pods_per_second));
+        let ceiling = measured.map_err(|_| self.timed_out("ceiling"))??;
+        let seconds = self.timer.end(&phase, Instant::now())?;
+        bar.done(seconds, &format!("{:.0} pods/s", ceiling.pods_per_second));
         self.ceiling = Some(ceiling);
         Ok(())
     }
 
     async fn roll_out(&mut self) -> Result<()> {
         let nodes = self.args.nodes.get();
-        let begun = self.meter.begin("roll-out")?;
+        let phase = self.timer.begin("roll-out")?;
         let count = usize::try_from(nodes)?;
-        self.board
-            .aim(vec![Goal::Pods(count), Goal::Available(nodes)]);
+        self.progress
+            .set_goals(vec![Goal::Pods(count), Goal::Available(nodes)]);
         let sets = self.cluster.path("/apis/apps/v1", "daemonsets");
         self.cluster.create(&sets, &self.manifest.0).await?;
-        let progress = Progress::begin("roll-out", nodes);
+        let bar = PhaseBar::begin("roll-out", nodes);
         let reached = self
-            .reached(&progress, |numbers| numbers.status.number_available)
+            .reached(&bar, |counts| counts.status.number_available)
             .await?;
         let [exist, available] = reached[..] else {
-            return Err(self.late("roll-out"));
+            return Err(self.timed_out("roll-out"));
         };
-        let exist = exist.duration_since(begun.since()).as_secs_f64();
+        let exist = exist.duration_since(phase.since()).as_secs_f64();
         let rate = f64::from(nodes) / exist;
-        let seconds = self.meter.end(&begun, available)?;
-        progress.done(
+        let seconds = self.timer.end(&phase, available)?;
+        bar.done(
             seconds,
             &format!("all pods after {exist:.2} s, {rate:.0}/s"),
         );
@@ -192,89 +195,91 @@ impl Run {
 
     async fn joins(&mut self) -> Result<()> {
         let (first, joins) = (self.args.nodes.get(), self.args.joining());
-        let begun = self.meter.begin("joins")?;
-        let progress = Progress::begin("joins", joins);
+        let phase = self.timer.begin("joins")?;
+        let bar = PhaseBar::begin("joins", joins);
         let mut times = Vec::new();
         for index in first..first + joins {
-            self.board
-                .aim(vec![Goal::Ready(self.crew.fleet().name(index))]);
+            self.progress
+                .set_goals(vec![Goal::Ready(self.tasks.nodes().name(index))]);
             let start = Instant::now();
-            self.crew.register(index..index + 1, || ()).await?;
-            let reached = self.board.reached(self.args.timeout, |_| ()).await;
-            let reached = reached.ok_or_else(|| self.late("joins"))?;
+            self.tasks.register(index..index + 1, || ()).await?;
+            let reached = self.progress.reached(self.args.timeout, |_| ()).await;
+            let reached = reached.ok_or_else(|| self.timed_out("joins"))?;
             times.extend(reached.iter().map(|end| end.duration_since(start)));
-            progress.step();
+            bar.step();
             sleep(PAUSE).await;
         }
-        let seconds = self.meter.end(&begun, Instant::now())?;
-        self.board.aim(vec![Goal::Available(first + joins)]);
-        let settled = self.board.reached(self.args.timeout, |_| ()).await;
-        settled.ok_or_else(|| self.late("joins"))?;
-        let spread = Spread::of(&times).context("nobody joined")?;
-        progress.done(seconds, &format!("p50 {:.1} ms", spread.p50));
+        let seconds = self.timer.end(&phase, Instant::now())?;
+        self.progress
+            .set_goals(vec![Goal::Available(first + joins)]);
+        let settled = self.progress.reached(self.args.timeout, |_| ()).await;
+        settled.ok_or_else(|| self.timed_out("joins"))?;
+        let spread = Spread::of(&times).context("no node joined")?;
+        bar.done(seconds, &format!("p50 {:.1} ms", spread.p50));
         self.results.join_milliseconds = Some(spread);
         Ok(())
     }
 
     async fn update(&mut self, name: &'static str, back: bool) -> Result<f64> {
         let nodes = self.args.nodes.get() + self.args.joining();
-        let after = self.board.generation();
-        let begun = self.meter.begin(name)?;
-        self.board.aim(vec![Goal::Updated { nodes, after }]);
+        let after = self.progress.generation();
+        let phase = self.timer.begin(name)?;
+        self.progress
+            .set_goals(vec![Goal::Updated { nodes, after }]);
         if back {
-            self.cluster.undo(self.manifest.name()).await?;
+            self.cluster.roll_back(self.manifest.name()).await?;
         } else {
-            self.cluster.change(self.manifest.name()).await?;
+            self.cluster.update_template(self.manifest.name()).await?;
         }
-        let progress = Progress::begin(name, nodes);
-        let updated = |numbers: &Numbers| numbers.status.updated_number_scheduled;
-        self.finish(&begun, progress, updated).await
+        let bar = PhaseBar::begin(name, nodes);
+        let updated = |counts: &Counts| counts.status.updated_number_scheduled;
+        self.finish(&phase, bar, updated).await
     }
 
     async fn deletion(&mut self) -> Result<()> {
         let nodes = self.args.nodes.get() + self.args.joining();
-        let begun = self.meter.begin("deletion")?;
-        self.board.aim(vec![Goal::Pods(0)]);
+        let phase = self.timer.begin("deletion")?;
+        self.progress.set_goals(vec![Goal::Pods(0)]);
         self.cluster.delete_daemonset(self.manifest.name()).await?;
-        let progress = Progress::begin("deletion", nodes);
-        let gone = move |numbers: &Numbers| {
-            nodes.saturating_sub(u32::try_from(numbers.pods).unwrap_or(u32::MAX))
+        let bar = PhaseBar::begin("deletion", nodes);
+        let gone = move |counts: &Counts| {
+            nodes.saturating_sub(u32::try_from(counts.pods).unwrap_or(u32::MAX))
         };
-        let seconds = self.finish(&begun, progress, gone).await?;
+        let seconds = self.finish(&phase, bar, gone).await?;
         self.results.deletion_seconds = Some(seconds);
         Ok(())
     }
 
-    /// Waits for the only goal of a phase, and ends it.
+    /// Waits for the only goal of a phase and ends the phase. Returns its seconds.
     async fn finish(
         &mut self,
-        begun: &Begun,
-        progress: Progress,
-        position: impl Fn(&Numbers) -> u32,
+        phase: &RunningPhase,
+        bar: PhaseBar,
+        position: impl Fn(&Counts) -> u32,
     ) -> Result<f64> {
-        let reached = self.reached(&progress, position).await?;
+        let reached = self.reached(&bar, position).await?;
         let end = reached.first().copied().unwrap_or_else(Instant::now);
-        let seconds = self.meter.end(begun, end)?;
-        progress.done(seconds, "");
+        let seconds = self.timer.end(phase, end)?;
+        bar.done(seconds, "");
         Ok(seconds)
     }
 
     async fn reached(
         &self,
-        progress: &Progress,
-        position: impl Fn(&Numbers) -> u32,
+        bar: &PhaseBar,
+        position: impl Fn(&Counts) -> u32,
     ) -> Result<Vec<Instant>> {
-        let show = |numbers: &Numbers| {
-            let at = usize::try_from(position(numbers)).unwrap_or(usize::MAX);
-            progress.at(at, format!("{} pods", numbers.pods));
+        let show = |counts: &Counts| {
+            let at = usize::try_from(position(counts)).unwrap_or(usize::MAX);
+            bar.at(at, format!("{} pods", counts.pods));
         };
-        let reached = self.board.reached(self.args.timeout, show).await;
-        reached.ok_or_else(|| self.late(progress.name()))
+        let reached = self.progress.reached(self.args.timeout, show).await;
+        reached.ok_or_else(|| self.timed_out(bar.name()))
     }
 
-    /// A phase took too long; this says how far it came.
-    fn late(&self, phase: &str) -> anyhow::Error {
-        let Numbers { pods, status } = self.board.numbers();
+    /// The error of a phase that took too long, with the progress it made.
+    fn timed_out(&self, phase: &str) -> anyhow::Error {
+        let Counts { pods, status } = self.progress.counts();
         anyhow!(
             "{phase}: not done after {:?} (--timeout): {pods} pods exist; the DaemonSet wants {}, \
              has {} of the newest template, {} available",
@@ -285,36 +290,41 @@ impl Run {
         )
     }
 
-    /// What somebody has to delete by hand if the run is not allowed to.
-    pub(super) fn left_behind(&self) -> String {
+    /// The commands that clean up by hand.
+    pub(super) fn cleanup_commands(&self) -> String {
         let namespace = &self.cluster.namespace;
-        let mark = &self.mark;
-        format!("kubectl delete namespace {namespace}; kubectl delete nodes -l {LABEL}={mark}")
+        let run_id = &self.run_id;
+        format!("kubectl delete namespace {namespace}; kubectl delete nodes -l {LABEL}={run_id}")
     }
 
-    /// Removes everything that was created.
+    /// Deletes everything that was created.
     pub(super) async fn clean(&self) -> Result<()> {
         let deleted = self.cluster.delete_daemonset(self.manifest.name()).await;
-        self.board.aim(vec![Goal::Pods(0)]);
-        let gone = self.board.reached(self.args.timeout, |_| ()).await;
-        let gone = gone.map(drop).ok_or_else(|| self.late("cleaning up"));
-        let count = self.crew.fleet().count;
-        let progress = Progress::begin("cleaning up", count);
+        self.progress.set_goals(vec![Goal::Pods(0)]);
+        let gone = self.progress.reached(self.args.timeout, |_| ()).await;
+        let gone = gone.map(drop).ok_or_else(|| self.timed_out("cleaning up"));
+        let count = self.tasks.nodes().count;
+        let bar = PhaseBar::begin("cleaning up", count);
         let start = Instant::now();
-        self.crew.delete(0..count, || progress.step()).await;
-        let closed = timeout(self.args.timeout, self.cluster.close()).await;
+        self.tasks.delete(0..count, || bar.step()).await;
+        let closed = timeout(self.args.timeout, self.cluster.delete_namespace()).await;
         let closed = closed.unwrap_or_else(|_| Err(anyhow!("the namespace does not go away")));
-        progress.done(start.elapsed().as_secs_f64(), "");
+        bar.done(start.elapsed().as_secs_f64(), "");
         deleted.and(gone).and(closed)
     }
 
-    /// Waits for the tasks after their end was asked for.
+    /// Waits for the tasks after the shutdown was triggered.
     pub(super) async fn ended(&mut self) {
-        self.crew.ended().await;
+        self.tasks.ended().await;
     }
 }
 
-fn watch_daemonset(cluster: &Cluster, manifest: &Manifest, board: &Arc<Board>, work: &Shutdown) {
+fn watch_daemonset(
+    cluster: &Cluster,
+    manifest: &Manifest,
+    progress: &Arc<Progress>,
+    work: &Shutdown,
+) {
     let (send, mut changes) = mpsc::channel::<Vec<follow::Change<DaemonSet>>>(follow::QUEUE);
     let query = format!(
         "daemonsets?fieldSelector=metadata.name%3D{}&",
@@ -324,11 +334,13 @@ fn watch_daemonset(cluster: &Cluster, manifest: &Manifest, board: &Arc<Board>, w
         path: cluster.path("/apis/apps/v1", &query),
         from_now: false,
     };
-    let (client, board, work) = (cluster.client.clone(), Arc::clone(board), work.clone());
+    let (client, progress, work) = (cluster.client.clone(), Arc::clone(progress), work.clone());
     spawn("bench-daemonset", async move {
         let reading = async {
             while let Some(batch) = changes.recv().await {
-                batch.into_iter().for_each(|change| board.daemonset(change));
+                batch
+                    .into_iter()
+                    .for_each(|change| progress.daemonset(change));
             }
         };
         work.guard(async { futures::join!(follow(client, source, send), reading) })

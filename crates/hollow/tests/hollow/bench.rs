@@ -105,7 +105,7 @@ async fn a_phase_that_takes_too_long_says_how_far_it_came() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_of_somebody_else_are_left_alone() {
+async fn a_run_refuses_nodes_that_exist_already() {
     let world = World::new().await;
     start_controllers(&world);
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "hollow-0"}});

@@ -1,4 +1,4 @@
-//! Pretend nodes against this project's API server, in one process.
+//! Hollow nodes against this project's API server, in one process.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Pretend nodes from outside.
+//! Hollow nodes and the benchmark against an API server in this process.
 
 #[cfg(test)]
 mod bench;

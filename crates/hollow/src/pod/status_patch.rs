@@ -1,4 +1,4 @@
-//! The status patch as it is written: nothing but references, so that a patch costs one buffer.
+//! The fields of a status patch, borrowed from the pod, so that a patch costs one buffer.
 
 use std::net::Ipv4Addr;
 
@@ -10,7 +10,7 @@ pub(super) struct Patch<'a> {
     pub(super) status: Status<'a>,
 }
 
-/// A pod of the same name that came later is not meant.
+/// A precondition: the server refuses the patch for a later pod of the same name.
 #[derive(Debug, Serialize)]
 pub(super) struct Uid<'a> {
     pub(super) uid: &'a str,
@@ -23,9 +23,9 @@ pub(super) struct Status<'a> {
     pub(super) phase: &'a str,
     pub(super) start_time: &'a str,
     pub(super) conditions: [Condition<'a>; 5],
-    pub(super) container_statuses: Vec<Container<'a>>,
+    pub(super) container_statuses: Vec<ContainerStatus<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) init_container_statuses: Vec<Container<'a>>,
+    pub(super) init_container_statuses: Vec<ContainerStatus<'a>>,
     #[serde(rename = "hostIP")]
     pub(super) host_ip: Ipv4Addr,
     #[serde(rename = "podIP")]
@@ -45,7 +45,7 @@ pub(super) struct Condition<'a> {
     #[serde(rename = "type")]
     pub(super) kind: &'a str,
     pub(super) status: &'a str,
-    /// Null.
+    /// Serialized as null, as kubelets do.
     pub(super) last_probe_time: (),
     pub(super) last_transition_time: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +56,7 @@ pub(super) struct Condition<'a> {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Container<'a> {
+pub(super) struct ContainerStatus<'a> {
     pub(super) name: &'a str,
     pub(super) image: &'a str,
     pub(super) ready: bool,

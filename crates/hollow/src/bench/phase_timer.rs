@@ -1,4 +1,4 @@
-//! Measures phases: how long, and what the processes of the control plane used meanwhile.
+//! Measures phases: wall time, and processor time and memory of the control plane's processes.
 
 use std::{
     sync::{
@@ -17,27 +17,27 @@ use super::{
     report::{Phase, Process},
 };
 
-/// How often memory is looked at.
+/// Interval between samples of memory.
 const SAMPLING: Duration = Duration::from_millis(50);
 
-/// The processes that are measured.
-pub(super) struct Meter {
+/// Measures the phases of a run and the processes given with `--pid`.
+pub(super) struct PhaseTimer {
     processes: Vec<(u32, String, Usage)>,
-    /// The most memory of all of them together since it was last taken.
+    /// The highest sum of their resident memory in the current phase, in bytes.
     peak: Arc<AtomicU64>,
     pub(super) phases: Vec<Phase>,
 }
 
-/// A phase that has begun.
-pub(super) struct Begun {
+/// A phase that is being measured.
+pub(super) struct RunningPhase {
     name: &'static str,
     since: Instant,
     cpu: Duration,
     own: Duration,
 }
 
-impl Meter {
-    /// Looks at the processes until `work` ends.
+impl PhaseTimer {
+    /// Samples the memory of the processes until `work` ends.
     ///
     /// # Errors
     /// When there is no such process.
@@ -63,11 +63,11 @@ impl Meter {
         usages.map(|usage| Ok(usage?.cpu)).sum()
     }
 
-    pub(super) fn begin(&self, name: &'static str) -> Result<Begun> {
+    pub(super) fn begin(&self, name: &'static str) -> Result<RunningPhase> {
         let (cpu, own) = (self.cpu()?, own_cpu()?);
         self.peak.store(0, Ordering::Relaxed);
         let since = Instant::now();
-        Ok(Begun {
+        Ok(RunningPhase {
             name,
             since,
             cpu,
@@ -75,18 +75,18 @@ impl Meter {
         })
     }
 
-    /// Ends a phase that took until `end`. Returns its seconds.
-    pub(super) fn end(&mut self, begun: &Begun, end: Instant) -> Result<f64> {
-        let seconds = end.saturating_duration_since(begun.since).as_secs_f64();
-        let cpu = self.cpu()?.saturating_sub(begun.cpu);
-        let own = own_cpu()?.saturating_sub(begun.own);
+    /// Records a phase that took until `end`. Returns its seconds.
+    pub(super) fn end(&mut self, phase: &RunningPhase, end: Instant) -> Result<f64> {
+        let seconds = end.saturating_duration_since(phase.since).as_secs_f64();
+        let cpu = self.cpu()?.saturating_sub(phase.cpu);
+        let own = own_cpu()?.saturating_sub(phase.own);
         let now: Result<u64> = self
             .processes
             .iter()
             .map(|(pid, ..)| Ok(process::usage(*pid)?.resident))
             .sum();
         self.phases.push(Phase {
-            name: begun.name,
+            name: phase.name,
             seconds,
             cpu_seconds: cpu.as_secs_f64(),
             client_cpu_seconds: own.as_secs_f64(),
@@ -95,7 +95,7 @@ impl Meter {
         Ok(seconds)
     }
 
-    /// The processes, and what they used since the start.
+    /// The processes with what they used since the start.
     pub(super) fn processes(&self) -> Result<Vec<Process>> {
         let describe = |(pid, command, before): &(u32, String, Usage)| {
             let now = process::usage(*pid)?;
@@ -109,7 +109,7 @@ impl Meter {
         self.processes.iter().map(describe).collect()
     }
 
-    /// Processor time of the phases with these names.
+    /// Seconds of processor time of the phases whose name `counts` accepts.
     pub(super) fn cpu_of(&self, counts: impl Fn(&str) -> bool) -> f64 {
         let phases = self.phases.iter().filter(|phase| counts(phase.name));
         phases.map(|phase| phase.cpu_seconds).sum()
@@ -124,7 +124,7 @@ impl Meter {
     }
 }
 
-impl Begun {
+impl RunningPhase {
     pub(super) const fn since(&self) -> Instant {
         self.since
     }
@@ -141,7 +141,7 @@ async fn sample(pids: Vec<u32>, peak: Arc<AtomicU64>) {
     let mut ticks = interval(SAMPLING);
     loop {
         ticks.tick().await;
-        // One that is gone is reported at the end of its phase.
+        // A process that exited is reported at the end of the phase.
         let usages = pids.iter().filter_map(|pid| process::usage(*pid).ok());
         peak.fetch_max(usages.map(|usage| usage.resident).sum(), Ordering::Relaxed);
     }

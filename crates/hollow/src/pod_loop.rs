@@ -1,4 +1,4 @@
-//! Watches the pods of all nodes with one watch, and carries out what the machine says.
+//! Watches the pods of all nodes with one watch, and sends the writes that [`PodLifecycle`] returns.
 
 use std::{
     sync::{
@@ -20,118 +20,119 @@ use tokio::{
 use crate::{
     api::{self, Body},
     follow::{self, Change, Source, follow},
-    machine::{Action, Machine, Outcome, Task},
     pod::Pod,
+    pod_lifecycle::{PodLifecycle, PodWrite, Write, WriteOutcome},
 };
 
-/// Pods that are bound to some node.
+/// Pods that are bound to a node.
 const BOUND: &str = "/api/v1/pods?fieldSelector=spec.nodeName%21%3D&";
 /// All pods.
 const ALL: &str = "/api/v1/pods?";
 
-/// What the nodes have done, for the summary.
+/// Successful writes, for the summary.
 #[derive(Debug, Default)]
-pub(crate) struct Counts {
+pub(crate) struct PodCounts {
     pub(crate) started: AtomicU64,
-    pub(crate) finished: AtomicU64,
+    pub(crate) deleted: AtomicU64,
 }
 
-/// Somebody who looks on at all pods, those without a node included.
-pub(crate) type Tap = Arc<dyn Fn(&Change<Pod>) + Send + Sync>;
+/// Called with each change of any pod, of those without a node too.
+pub(crate) type PodObserver = Arc<dyn Fn(&Change<Pod>) + Send + Sync>;
 
-/// Serves the pods for ever.
+/// Runs until it is dropped.
 pub(crate) async fn run(
     client: Client,
-    machine: Machine,
+    lifecycle: PodLifecycle,
     parallel: usize,
-    counts: Arc<Counts>,
-    tap: Option<Tap>,
+    counts: Arc<PodCounts>,
+    observer: Option<PodObserver>,
 ) {
     let (send, changes) = mpsc::channel(follow::QUEUE);
-    let path = if tap.is_some() { ALL } else { BOUND };
+    let path = if observer.is_some() { ALL } else { BOUND };
     let source = Source {
         path: path.to_owned(),
         from_now: false,
     };
-    let nodes = Nodes {
+    let pod_loop = PodLoop {
         client: client.clone(),
-        machine,
+        lifecycle,
         parallel,
         counts,
-        tap,
+        observer,
         start: Instant::now(),
         writes: FuturesUnordered::new(),
     };
-    futures::join!(follow::<Pod>(client, source, send), nodes.serve(changes));
+    futures::join!(follow::<Pod>(client, source, send), pod_loop.serve(changes));
 }
 
-type Ended = (Arc<str>, Outcome);
+/// The uid of the pod that a write was about, and what became of the write.
+type Ended = (Arc<str>, WriteOutcome);
 
-struct Nodes {
+struct PodLoop {
     client: Client,
-    machine: Machine,
+    lifecycle: PodLifecycle,
+    /// Most writes under way at the same time.
     parallel: usize,
-    counts: Arc<Counts>,
-    tap: Option<Tap>,
+    counts: Arc<PodCounts>,
+    observer: Option<PodObserver>,
     start: Instant,
     writes: FuturesUnordered<BoxFuture<'static, Ended>>,
 }
 
-impl Nodes {
+impl PodLoop {
     async fn serve(mut self, mut changes: mpsc::Receiver<Vec<Change<Pod>>>) {
         loop {
-            self.begin();
-            let due = self.machine.due();
+            self.start_writes();
+            let due = self.lifecycle.next_due();
             let wake = sleep_until(self.start + due.unwrap_or(Duration::from_secs(60)));
             tokio::select! {
                 batch = changes.recv() => match batch {
-                    Some(batch) => batch.into_iter().for_each(|change| self.see(change)),
+                    Some(batch) => batch.into_iter().for_each(|change| self.observe(change)),
                     None => return,
                 },
                 Some((uid, outcome)) = self.writes.next() => {
-                    self.machine.ended(self.start.elapsed(), &uid, outcome);
+                    self.lifecycle.write_ended(self.start.elapsed(), &uid, outcome);
                 }
                 () = wake, if due.is_some() => (),
             }
         }
     }
 
-    fn see(&mut self, change: Change<Pod>) {
-        if let Some(tap) = &self.tap {
-            tap(&change);
+    fn observe(&mut self, change: Change<Pod>) {
+        if let Some(observer) = &self.observer {
+            observer(&change);
         }
         let now = self.start.elapsed();
         match change {
-            Change::All(pods) => self.machine.replace(now, pods),
-            Change::Put(pod) => self.machine.seen(now, pod),
-            Change::Gone(pod) => self.machine.gone(&pod.metadata.uid),
+            Change::All(pods) => self.lifecycle.replace(now, pods),
+            Change::Put(pod) => self.lifecycle.observe(now, pod),
+            Change::Gone(pod) => self.lifecycle.remove(&pod.metadata.uid),
         }
     }
 
-    /// Begins as many actions as may be under way.
-    fn begin(&mut self) {
+    fn start_writes(&mut self) {
         let now = self.start.elapsed();
         while self.writes.len() < self.parallel {
-            let Some(action) = self.machine.next(now) else {
+            let Some(write) = self.lifecycle.next(now) else {
                 return;
             };
             let (client, counts) = (self.client.clone(), Arc::clone(&self.counts));
-            self.writes.push(Box::pin(act(client, action, counts)));
+            self.writes.push(Box::pin(send(client, write, counts)));
         }
     }
 }
 
-async fn act(client: Client, action: Action, counts: Arc<Counts>) -> Ended {
-    let Action {
+async fn send(client: Client, write: PodWrite, counts: Arc<PodCounts>) -> Ended {
+    let PodWrite {
         uid,
         namespace,
         name,
-        task,
-    } = action;
+        write,
+    } = write;
     let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
-    let (result, count) = match task {
-        Task::Start { pod, run } => {
-            let patch = pod.started(run, Timestamp::now());
+    let (result, count) = match write {
+        Write::Status { pod, attempt } => {
+            let patch = pod.status_patch(attempt, Timestamp::now());
             let path = format!("{path}/status");
             let sent = match patch {
                 Ok(patch) => {
@@ -141,25 +142,25 @@ async fn act(client: Client, action: Action, counts: Arc<Counts>) -> Ended {
             };
             (sent, &counts.started)
         }
-        Task::Finish => {
+        Write::Delete => {
             let options = format!(
                 r#"{{"apiVersion":"v1","kind":"DeleteOptions","gracePeriodSeconds":0,"preconditions":{{"uid":"{uid}"}}}}"#
             );
             let options = options.into_bytes();
             let deleted = api::tell(&client, Method::DELETE, &path, Body::Json, options).await;
-            (deleted, &counts.finished)
+            (deleted, &counts.deleted)
         }
     };
     let outcome = match result {
         Ok(()) => {
             count.fetch_add(1, Ordering::Relaxed);
-            Outcome::Done
+            WriteOutcome::Done
         }
-        Err(error) if api::code(&error) == Some(404) => Outcome::Gone,
-        Err(error) if api::is_transient(&error) => Outcome::Failed,
+        Err(error) if api::code(&error) == Some(404) => WriteOutcome::NotFound,
+        Err(error) if api::is_transient(&error) => WriteOutcome::Failed,
         Err(error) => {
-            tracing::warn!(%namespace, %name, %error, "the server refuses the pod's status");
-            Outcome::Failed
+            tracing::warn!(%namespace, %name, %error, "the server refuses the write; it is sent again");
+            WriteOutcome::Failed
         }
     };
     (uid, outcome)

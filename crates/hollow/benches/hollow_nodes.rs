@@ -1,5 +1,4 @@
-//! What the pretend nodes themselves cost: memory and processor time for many nodes with one pod each,
-//! against a server that answers everything at once. `cargo bench -p pandaemon-hollow -- 100000`.
+//! Memory and processor time of hollow nodes with one pod each, against a server that answers at once. `cargo bench -p pandaemon-hollow -- 100000`.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Keeps the nodes ready: a node that the control plane gave up (its leases came late, or the fleet was
+//! Keeps the nodes ready: a node that the control plane gave up (its leases came late, or this process was
 //! stopped for a while) reports itself ready again, as a kubelet does.
 
 use futures::{StreamExt as _, stream};
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::{
     api::{self, Body},
     follow::{self, Change, Source, contains, follow},
-    node::Fleet,
+    node::HollowNodes,
 };
 
 const NODES: &str = "/api/v1/nodes?";
@@ -49,15 +49,16 @@ impl follow::Object for Node {
         &self.metadata.resource_version
     }
 
-    /// Most of what nodes do is none of our business, and there are many.
+    /// Skips the lines of nodes that report themselves ready, which are most.
     fn concerns(line: &[u8]) -> bool {
         contains(line, b"\"Unknown\"") || !contains(line, b"\"KubeletReady\"")
     }
 }
 
 impl Node {
-    /// A condition that only the control plane can have set: nodes of this fleet never report it.
-    fn is_given_up(&self) -> bool {
+    /// Whether the node life cycle controller set a condition to `Unknown`, or Ready is missing.
+    /// Hollow nodes report neither.
+    fn is_marked_unreachable(&self) -> bool {
         self.status
             .conditions
             .iter()
@@ -70,40 +71,40 @@ impl Node {
     }
 }
 
-/// Watches for ever.
-pub(crate) async fn run(client: Client, fleet: &Fleet, parallel: usize) {
+/// Runs until it is dropped.
+pub(crate) async fn run(client: Client, hollow: &HollowNodes, parallel: usize) {
     let (send, mut changes) = mpsc::channel(follow::QUEUE);
-    // What registers is ready, so that what is there already needs no look.
+    // Nodes are created ready, so existing ones need not be listed.
     let source = Source {
         path: NODES.to_owned(),
         from_now: true,
     };
     let following = follow::<Node>(client.clone(), source, send);
-    let healing = async {
+    let reporting = async {
         let mut batches = Vec::new();
-        // What has arrived is taken together, so that many nodes are healed at the same time.
+        // Takes all batches that wait, so that many nodes are reported at the same time.
         while changes.recv_many(&mut batches, follow::QUEUE).await > 0 {
             let nodes = batches.drain(..).flatten().flat_map(|change| match change {
                 Change::All(nodes) => nodes,
                 Change::Put(node) => vec![node],
                 Change::Gone(_) => Vec::new(),
             });
-            heal(&client, fleet, parallel, nodes.collect()).await;
+            report_ready(&client, hollow, parallel, nodes.collect()).await;
         }
     };
-    futures::join!(following, healing);
+    futures::join!(following, reporting);
 }
 
-async fn heal(client: &Client, fleet: &Fleet, parallel: usize, nodes: Vec<Node>) {
-    let given_up = nodes.into_iter().filter(Node::is_given_up);
-    let indexes = given_up.filter_map(|node| fleet.index(&node.metadata.name));
-    stream::iter(indexes)
-        .for_each_concurrent(parallel, |index| async move {
-            let (_, status) = fleet.adoption(index, Timestamp::now());
-            let path = format!("/api/v1/nodes/{}/status", fleet.name(index));
+async fn report_ready(client: &Client, hollow: &HollowNodes, parallel: usize, nodes: Vec<Node>) {
+    let unreachable = nodes.into_iter().filter(Node::is_marked_unreachable);
+    let numbers = unreachable.filter_map(|node| hollow.index(&node.metadata.name));
+    stream::iter(numbers)
+        .for_each_concurrent(parallel, |number| async move {
+            let (_, status) = hollow.adoption_patches(number, Timestamp::now());
+            let path = format!("/api/v1/nodes/{}/status", hollow.name(number));
             let body = Body::StrategicPatch;
             if let Err(error) = api::tell(client, Method::PATCH, &path, body, status).await {
-                tracing::warn!(node = fleet.name(index), %error, "cannot report the node ready");
+                tracing::warn!(node = hollow.name(number), %error, "cannot report the node ready");
             }
         })
         .await;
@@ -116,15 +117,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_control_plane_gives_a_node_up() {
+    fn a_node_with_an_unknown_condition_or_none_is_unreachable() {
         let node = |conditions: serde_json::Value| -> Node {
             let object = json!({"metadata": {"name": "n"}, "status": {"conditions": conditions}});
             serde_json::from_value(object).unwrap()
         };
-        assert!(!node(json!([{"type": "Ready", "status": "True"}])).is_given_up());
-        assert!(node(json!([{"type": "Ready", "status": "Unknown"}])).is_given_up());
-        // Somebody plays with it: that is left alone.
-        assert!(!node(json!([{"type": "Ready", "status": "False"}])).is_given_up());
-        assert!(node(json!([])).is_given_up());
+        assert!(!node(json!([{"type": "Ready", "status": "True"}])).is_marked_unreachable());
+        assert!(node(json!([{"type": "Ready", "status": "Unknown"}])).is_marked_unreachable());
+        // Another client set it to False: it stays.
+        assert!(!node(json!([{"type": "Ready", "status": "False"}])).is_marked_unreachable());
+        assert!(node(json!([])).is_marked_unreachable());
     }
 }
