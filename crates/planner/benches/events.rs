@@ -1,15 +1,15 @@
-//! What one event costs at 100, 10,000 and 100,000 nodes: it should not depend on their number.
+//! The cost of one event at 100, 10,000 and 100,000 nodes: it should not depend on their number.
 //!
 //! `cargo bench -p pandaemon-planner`
 #![expect(clippy::unwrap_used, reason = "a bench fails as a test does")]
 
-#[path = "support/fleet.rs"]
-mod fleet;
+#[path = "support/bench_cluster.rs"]
+mod bench_cluster;
 
 use divan::{Bencher, counter::ItemsCount};
 use pandaemon_planner::Event;
 
-use crate::fleet::{Fleet, NOW, daemon_set, node};
+use crate::bench_cluster::{BenchCluster, NOW, daemon_set, node};
 
 fn main() {
     divan::main();
@@ -17,30 +17,30 @@ fn main() {
 
 const SIZES: [usize; 3] = [100, 10_000, 100_000];
 
-impl Fleet {
-    /// A fleet on every node of which the daemon runs.
+impl BenchCluster {
+    /// A cluster where the daemon runs on every node.
     fn settled(nodes: usize) -> Self {
-        let mut fleet = Self::new(nodes);
-        fleet.tell(Event::Set(Box::new(daemon_set("v1", 1, "10%"))));
-        fleet.settle();
-        fleet
+        let mut cluster = Self::new(nodes);
+        cluster.tell(Event::Set(Box::new(daemon_set("v1", 1, "10%"))));
+        cluster.settle();
+        cluster
     }
 
-    /// Takes in one event and plans; what is to be done is left for later.
+    /// Observes one event and plans; the actions are kept in `last`.
     fn tell_and_plan(&mut self, event: Event) -> usize {
         self.tell(event);
         self.last = self.plan();
         self.last.len()
     }
 
-    /// Carries out what was left for later.
+    /// Carries out the actions that were kept in `last`.
     fn perform_last(&mut self) {
         for action in std::mem::take(&mut self.last) {
             self.carry_out(action);
         }
     }
 
-    /// A pod that is ready stops being so, and the other way round.
+    /// Toggles the readiness of a pod.
     fn flip(&mut self, number: usize) -> Event {
         self.version += 1;
         let pod = self.pods.get_mut(number).unwrap();
@@ -63,19 +63,19 @@ impl Fleet {
 /// A heartbeat: the node is as it was.
 #[divan::bench(args = SIZES)]
 fn heartbeat(bencher: Bencher<'_, '_>, nodes: usize) {
-    let mut fleet = Fleet::settled(nodes);
+    let mut cluster = BenchCluster::settled(nodes);
     bencher
         .with_inputs(|| Event::Node(node(nodes / 2, "ssd")))
         .bench_local_values(move |event| {
-            fleet.tell(event);
-            fleet.plan().len()
+            cluster.tell(event);
+            cluster.plan().len()
         });
 }
 
 /// A label of a node changes that no DaemonSet asks for.
 #[divan::bench(args = SIZES)]
 fn node_label_changes(bencher: Bencher<'_, '_>, nodes: usize) {
-    let mut fleet = Fleet::settled(nodes);
+    let mut cluster = BenchCluster::settled(nodes);
     let mut turn = 0_usize;
     bencher
         .with_inputs(move || {
@@ -84,89 +84,89 @@ fn node_label_changes(bencher: Bencher<'_, '_>, nodes: usize) {
             Event::Node(node(nodes / 2, disk))
         })
         .bench_local_values(move |event| {
-            fleet.tell(event);
-            fleet.plan().len()
+            cluster.tell(event);
+            cluster.plan().len()
         });
 }
 
 /// A node joins: the plan makes its pod.
 #[divan::bench(args = SIZES)]
 fn node_joins(bencher: Bencher<'_, '_>, nodes: usize) {
-    let fleet = std::cell::RefCell::new(Fleet::settled(nodes));
+    let cluster = std::cell::RefCell::new(BenchCluster::settled(nodes));
     let mut next = nodes;
     bencher
         .with_inputs(|| {
-            // What came of the last one is no part of this.
-            let mut fleet = fleet.borrow_mut();
-            fleet.perform_last();
-            fleet.settle();
+            // Carrying out the previous plan is not measured.
+            let mut cluster = cluster.borrow_mut();
+            cluster.perform_last();
+            cluster.settle();
             next += 1;
             Event::Node(node(next, "ssd"))
         })
-        .bench_local_values(|event| fleet.borrow_mut().tell_and_plan(event));
+        .bench_local_values(|event| cluster.borrow_mut().tell_and_plan(event));
 }
 
 /// A pod becomes ready or stops being so, and the status with it.
 #[divan::bench(args = SIZES)]
 fn pod_becomes_ready(bencher: Bencher<'_, '_>, nodes: usize) {
-    let fleet = std::cell::RefCell::new(Fleet::settled(nodes));
+    let cluster = std::cell::RefCell::new(BenchCluster::settled(nodes));
     bencher
         .with_inputs(|| {
-            let mut fleet = fleet.borrow_mut();
-            fleet.perform_last();
-            fleet.settle();
-            fleet.flip(nodes / 2)
+            let mut cluster = cluster.borrow_mut();
+            cluster.perform_last();
+            cluster.settle();
+            cluster.flip(nodes / 2)
         })
-        .bench_local_values(|event| fleet.borrow_mut().tell_and_plan(event));
+        .bench_local_values(|event| cluster.borrow_mut().tell_and_plan(event));
 }
 
 /// A pod is gone: the plan makes another.
 #[divan::bench(args = SIZES)]
 fn pod_deleted(bencher: Bencher<'_, '_>, nodes: usize) {
-    let fleet = std::cell::RefCell::new(Fleet::settled(nodes));
+    let cluster = std::cell::RefCell::new(BenchCluster::settled(nodes));
     bencher
         .with_inputs(|| {
-            let mut fleet = fleet.borrow_mut();
-            fleet.perform_last();
-            fleet.settle();
-            fleet.end_newest()
+            let mut cluster = cluster.borrow_mut();
+            cluster.perform_last();
+            cluster.settle();
+            cluster.end_newest()
         })
-        .bench_local_values(|event| fleet.borrow_mut().tell_and_plan(event));
+        .bench_local_values(|event| cluster.borrow_mut().tell_and_plan(event));
 }
 
 /// The template changes: every node is looked at again. Per node.
 #[divan::bench(args = SIZES, sample_count = 10)]
 fn template_edit_per_node(bencher: Bencher<'_, '_>, nodes: usize) {
-    let fleet = std::cell::RefCell::new(Fleet::settled(nodes));
+    let cluster = std::cell::RefCell::new(BenchCluster::settled(nodes));
     let mut generation = 1;
     bencher
         .counter(ItemsCount::new(nodes))
         .with_inputs(|| {
-            fleet.borrow_mut().settle();
+            cluster.borrow_mut().settle();
             generation += 1;
             let image = format!("v{generation}");
             Event::Set(Box::new(daemon_set(&image, generation, "1%")))
         })
         .bench_local_values(|event| {
-            let mut fleet = fleet.borrow_mut();
-            fleet.tell(event);
+            let mut cluster = cluster.borrow_mut();
+            cluster.tell(event);
             // The first plan writes the revision, the second begins to update.
-            fleet.step();
-            fleet.step()
+            cluster.step();
+            cluster.step()
         });
 }
 
-/// Every pod of the fleet is told of again, as after a new list: nothing is new.
+/// Every pod is observed again unchanged, as after a relist.
 #[divan::bench(args = SIZES, sample_count = 3)]
 fn relist_per_pod(bencher: Bencher<'_, '_>, nodes: usize) {
-    let mut fleet = Fleet::settled(nodes);
+    let mut cluster = BenchCluster::settled(nodes);
     bencher
         .counter(ItemsCount::new(nodes))
-        .with_inputs(|| fleet.pods.clone())
+        .with_inputs(|| cluster.pods.clone())
         .bench_local_values(|pods| {
             for pod in pods {
-                fleet.planner.observe(Event::Pod(Box::new(pod)), NOW);
+                cluster.planner.observe(Event::Pod(Box::new(pod)), NOW);
             }
-            fleet.planner.plan(NOW).actions.len()
+            cluster.planner.plan(NOW).actions.len()
         });
 }

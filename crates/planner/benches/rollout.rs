@@ -1,30 +1,30 @@
-//! The processor's time for each pod of a whole rollout: plans, replies, the watch's events, status; the
-//! little that the pretended cluster costs included.
+//! CPU time per pod of a whole rollout: plans, replies, watch events and status, and the small cost of
+//! the simulated cluster.
 //!
 //! `cargo bench -p pandaemon-planner --bench rollout`
 #![expect(clippy::unwrap_used, reason = "a bench fails as a test does")]
 #![expect(clippy::print_stdout, reason = "a bench is read")]
-#![expect(dead_code, reason = "what the other benches ask of a fleet")]
+#![expect(dead_code, reason = "helpers that only the other benches use")]
 
-#[path = "support/fleet.rs"]
-mod fleet;
+#[path = "support/bench_cluster.rs"]
+mod bench_cluster;
 
 use pandaemon_planner::Event;
 
-use crate::fleet::{Fleet, daemon_set};
+use crate::bench_cluster::{BenchCluster, daemon_set};
 
-/// The nanoseconds that this thread has run: others on the machine do not count.
+/// CPU time of this thread in nanoseconds, unlike wall time not affected by other processes.
 fn ran() -> u64 {
     let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     told.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// Microseconds a pod, until the template has reached every node.
-fn roll_out(fleet: &mut Fleet, generation: i64, nodes: usize) -> f64 {
+/// Microseconds per pod until every node runs the new template.
+fn roll_out(cluster: &mut BenchCluster, generation: i64, nodes: usize) -> f64 {
     let image = format!("v{generation}");
     let begin = ran();
-    fleet.tell(Event::Set(Box::new(daemon_set(&image, generation, "10%"))));
-    fleet.settle();
+    cluster.tell(Event::Set(Box::new(daemon_set(&image, generation, "10%"))));
+    cluster.settle();
     let spent = f64::from(u32::try_from((ran() - begin) / 1000).unwrap());
     spent / f64::from(u32::try_from(nodes).unwrap())
 }
@@ -33,9 +33,9 @@ fn main() {
     for nodes in [1_000, 5_000, 100_000] {
         let (mut apply, mut update) = (f64::MAX, f64::MAX);
         for _ in 0..3 {
-            let mut fleet = Fleet::new(nodes);
-            apply = apply.min(roll_out(&mut fleet, 1, nodes));
-            update = update.min(roll_out(&mut fleet, 2, nodes));
+            let mut cluster = BenchCluster::new(nodes);
+            apply = apply.min(roll_out(&mut cluster, 1, nodes));
+            update = update.min(roll_out(&mut cluster, 2, nodes));
         }
         println!("{nodes} nodes: apply {apply:.2} us a pod, rolling update {update:.2} us a pod");
     }

@@ -1,4 +1,4 @@
-//! Tests of the planner: worlds as text, and properties over random ones.
+//! Tests of the planner: clusters described as text, and properties over random histories.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,9 +13,9 @@ mod cluster;
 mod limits;
 #[path = "planner/properties.rs"]
 mod properties;
-#[path = "planner/simulated.rs"]
-mod simulated;
+#[path = "planner/regressions.rs"]
+mod regressions;
 #[path = "planner/takeover.rs"]
 mod takeover;
-#[path = "planner/world.rs"]
-mod world;
+#[path = "planner/text_cluster.rs"]
+mod text_cluster;

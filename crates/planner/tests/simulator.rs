@@ -18,12 +18,12 @@
 mod api;
 #[path = "simulator/controller.rs"]
 mod controller;
-#[path = "simulator/known.rs"]
-mod known;
+#[path = "simulator/final_state.rs"]
+mod final_state;
 #[path = "simulator/mutant.rs"]
 mod mutant;
-#[path = "simulator/rest.rs"]
-mod rest;
+#[path = "simulator/oracle.rs"]
+mod oracle;
 #[path = "simulator/rng.rs"]
 mod rng;
 #[path = "simulator/script.rs"]
@@ -45,7 +45,7 @@ use clap::Parser;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use self::{
-    mutant::{Fault, Mutant},
+    mutant::{Mutant, Mutation},
     script::Script,
     world::{Run, World},
 };
@@ -84,7 +84,7 @@ thread_local! {
 }
 
 /// Runs a script; a panic is a fault like any other.
-fn run(script: &Script, fault: Option<Fault>, trace: bool) -> Run {
+fn run(script: &Script, fault: Option<Mutation>, trace: bool) -> Run {
     let mut world = World::new(script, Mutant::new(fault), trace);
     let panicked = catch_unwind(AssertUnwindSafe(|| world.run())).is_err();
     if panicked {
@@ -102,18 +102,18 @@ fn quiet_panics() {
 /// Runs a script; a failure is shrunk, kept in a file and described.
 fn check(script: &Script, options: &Options) -> Result<Run, Failed> {
     let first = run(script, None, false);
-    let Some((kind, _)) = first.wrong else {
+    let Some((kind, _)) = first.violation else {
         return Ok(first);
     };
-    let patience = Duration::from_secs(if options.no_shrink { 0 } else { 30 });
-    let (small, run, tries) = shrink::shrink(script, kind, None, patience);
+    let time_limit = Duration::from_secs(if options.no_shrink { 0 } else { 30 });
+    let (small, run, tries) = shrink::shrink(script, kind, None, time_limit);
     let file = std::env::temp_dir().join(format!("pandaemon-seed-{}.script", script.seed));
     std::fs::write(&file, small.to_text())?;
     let lines = run
         .trace
         .len()
         .saturating_sub(if options.trace { 5_000 } else { 60 });
-    let (kind, text) = run.wrong.unwrap_or_default();
+    let (kind, text) = run.violation.unwrap_or_default();
     let mut out = format!(
         "seed {} fails\n  {kind}: {text}\n  in step {} at {}.{:03} s, after {tries} smaller scripts: {} nodes, {} sets, {} of {} steps\n",
         script.seed,
@@ -162,12 +162,12 @@ fn one(script: &Script, options: &Options) -> Result<(), Failed> {
 }
 
 /// Each faulty behaviour must be seen, and small clusters must be enough to see it.
-fn mutant_is_seen(fault: Fault) -> Result<(), Failed> {
+fn mutant_is_seen(fault: Mutation) -> Result<(), Failed> {
     let small = (0..MUTANT_SEEDS)
         .map(Script::generate)
         .filter(|script| script.nodes <= 12);
     for script in small {
-        if let Some((kind, text)) = run(&script, Some(fault), false).wrong {
+        if let Some((kind, text)) = run(&script, Some(fault), false).violation {
             eprintln!(
                 "{fault:?} is seen with seed {}: {kind}: {text}",
                 script.seed
@@ -211,7 +211,7 @@ fn trials(options: &'static Options) -> Result<Vec<Trial>, Failed> {
             Trial::test(name, move || block(from, count, options))
         })
         .collect();
-    for fault in Fault::ALL {
+    for fault in Mutation::ALL {
         trials.push(Trial::test(format!("mutant_{fault:?}"), move || {
             mutant_is_seen(fault)
         }));

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::world::World;
+use crate::text_cluster::TextCluster;
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
@@ -17,17 +17,17 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-/// Runs one case; the same text with the plans as they are.
+/// Runs one case. Returns its text with the plans that the planner made now.
 fn check(case: &str) -> String {
     let title = case.lines().next().unwrap_or_default();
-    let mut world = World::new(title.contains("(bind)"));
+    let mut text = TextCluster::new(title.contains("(bind)"));
     let mut out = Vec::new();
     let mut skipping = false;
     for line in case.lines() {
         match line {
             "----" => {
                 out.push("----".to_owned());
-                out.extend(Some(world.plan()).filter(|plan| !plan.is_empty()));
+                out.extend(Some(text.plan()).filter(|plan| !plan.is_empty()));
                 skipping = true;
             }
             "" => {
@@ -37,18 +37,18 @@ fn check(case: &str) -> String {
             _ if skipping => {}
             line => {
                 if !line.starts_with('#') {
-                    world.line(line);
+                    text.line(line);
                 }
                 out.push(line.to_owned());
             }
         }
     }
-    world.cluster.settle();
+    text.cluster.settle();
     out.join("\n").trim_end().to_owned()
 }
 
 #[test]
-fn worlds_lead_to_the_plans_that_their_files_say() {
+fn text_cases_match_their_recorded_plans() {
     let mut faults = Vec::new();
     for path in files() {
         let before = std::fs::read_to_string(&path).unwrap();

@@ -1,5 +1,5 @@
-//! A cluster of values: objects as JSON, an API that carries out actions, and a planner that is told of
-//! everything as by a watch. No time passes unless a test says so.
+//! An in-memory cluster: objects as JSON, an API server that carries out actions, and a planner that
+//! receives every change as a watch event. Time passes only when a test advances it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use pandaemon_types::{NodeView, PodView, Timestamp, Uid, view::pinned_node};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-/// The cluster, and the planner that looks after it.
+/// The objects of the cluster, and the planner under test.
 pub(crate) struct Cluster {
     pub(crate) planner: Planner,
     pub(crate) now: Timestamp,
@@ -119,7 +119,7 @@ impl Cluster {
         });
     }
 
-    /// The name of the node that a pod is on, or is meant for.
+    /// The node that a pod is bound to or, failing that, pinned to by its affinity.
     pub(crate) fn place(pod: &Value) -> String {
         match text(pod, "/spec/nodeName") {
             "" => pinned_node(&pod["spec"]["affinity"])
@@ -131,14 +131,14 @@ impl Cluster {
 
     // === the planner ===
 
-    /// Tells the planner of everything that has happened.
+    /// Delivers all pending events to the planner.
     pub(crate) fn deliver(&mut self) {
         for event in std::mem::take(&mut self.events) {
             self.planner.observe(event, self.now);
         }
     }
 
-    /// Delivers, and plans.
+    /// Delivers all pending events and plans.
     pub(crate) fn plan(&mut self) -> Plan {
         self.deliver();
         let plan = self.planner.plan(self.now);
@@ -150,7 +150,7 @@ impl Cluster {
         plan
     }
 
-    /// Carries out a plan without a fault.
+    /// Carries out a plan; every request succeeds.
     pub(crate) fn perform(&mut self, plan: &Plan) {
         for action in &plan.actions {
             let result = self.carry_out(action);
@@ -165,7 +165,7 @@ impl Cluster {
         });
     }
 
-    /// Does what an action says.
+    /// Applies the request of an action to the stored objects and returns the server's reply.
     pub(crate) fn carry_out(&mut self, action: &Action) -> Result<Reply, Failure> {
         match action {
             Action::CreatePod {
@@ -270,7 +270,8 @@ impl Cluster {
 
     // === kubelets ===
 
-    /// Binds, starts and readies every pod, and ends every deleted one. Whether anything changed.
+    /// Binds, starts and readies every pod, and removes every deleted one. Returns whether anything
+    /// changed.
     pub(crate) fn run_kubelets(&mut self) -> bool {
         let names: Vec<String> = self.pods.keys().cloned().collect();
         let mut changed = false;
@@ -298,7 +299,7 @@ impl Cluster {
         true
     }
 
-    /// Plans and carries out until nothing changes; the number of rounds.
+    /// Plans and carries out until nothing changes. Returns the number of rounds.
     pub(crate) fn settle(&mut self) -> usize {
         for round in 0..500 {
             let plan = self.plan();

@@ -1,4 +1,4 @@
-//! How much is under way at once: a slow start, and never more than 250 creations or deletions.
+//! Limits on requests under way: slow start, and at most 250 creations and 250 deletions per set.
 
 use pandaemon_planner::{Action, Options};
 use serde_json::json;
@@ -26,7 +26,7 @@ fn set(image: &str, generation: i64, disk: &str) -> serde_json::Value {
     })
 }
 
-/// How many pods each plan makes and ends, until all is quiet.
+/// How many pods each plan creates and deletes, until the cluster is settled.
 fn steps(cluster: &mut Cluster) -> Vec<(usize, usize)> {
     let mut steps = Vec::new();
     loop {
@@ -58,7 +58,7 @@ fn pods_are_made_slowly_at_first_and_never_too_many_at_once() {
     assert_eq!(made[..9], doubling);
     assert_eq!(made.iter().sum::<usize>(), 700);
 
-    // All may go at once, but no more than 250 deletions are under way.
+    // The budget allows all deletions at once; the limit of requests allows 250.
     cluster.put_set(set("v2", 2, ""));
     let update = steps(&mut cluster);
     assert!(
@@ -73,7 +73,7 @@ fn pods_are_made_slowly_at_first_and_never_too_many_at_once() {
         "a new template starts slowly again"
     );
 
-    // Nor when no node is wanted any more.
+    // The same limit holds when no node should run the daemon any more.
     cluster.put_set(set("v2", 3, "none"));
     let ended: Vec<_> = steps(&mut cluster)
         .into_iter()

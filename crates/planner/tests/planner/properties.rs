@@ -1,6 +1,6 @@
 //! Properties over random histories: faults, stale and interleaved watches, edits at any moment.
 //!
-//! More of them: `PROPTEST_CASES=20000 cargo test -p pandaemon-planner properties`.
+//! To run more cases: `PROPTEST_CASES=20000 cargo test -p pandaemon-planner properties`.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,21 +17,21 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, ready_at, text};
 
-/// One step of a history: what, and a number that says which.
+/// One step of a history: the kind of step, and a number that picks the object.
 type Step = (u8, u16);
 
 const SETS: [&str; 2] = ["agent", "proxy"];
 
-/// A cluster whose planner hears of things late, and whose requests fail.
-struct Chaos {
+/// A cluster whose events are delivered late and out of order, and whose requests fail.
+struct FaultyCluster {
     cluster: Cluster,
     surge: bool,
-    /// What the planner has not heard yet: one queue per kind, each in order.
+    /// Events that are not delivered yet: one queue per kind, each in order.
     queues: Vec<(std::mem::Discriminant<Event>, VecDeque<Event>)>,
     log: Vec<String>,
 }
 
-impl Chaos {
+impl FaultyCluster {
     fn new(surge: bool, bind: bool) -> Self {
         let mut cluster = Cluster::new(Options {
             bind,
@@ -58,7 +58,7 @@ impl Chaos {
 
     fn collect(&mut self) {
         for event in std::mem::take(&mut self.cluster.events) {
-            // A change and a removal come by the same watch.
+            // Changes and removals of one kind share a watch, hence a queue.
             let kind = match &event {
                 Event::PodGone { .. } => discriminant(&dummy_pod_event()),
                 Event::NodeGone(_) => discriminant(&dummy_node_event()),
@@ -71,8 +71,8 @@ impl Chaos {
         }
     }
 
-    /// Tells the planner of a few things, of whichever kind.
-    fn hear(&mut self, pick: usize, few: usize) {
+    /// Delivers up to `few` events, taking turns between the kinds.
+    fn deliver_some(&mut self, pick: usize, few: usize) {
         self.collect();
         let count = self.queues.len().max(1);
         for turn in 0..few {
@@ -85,7 +85,7 @@ impl Chaos {
         }
     }
 
-    fn hear_all(&mut self) {
+    fn deliver_all(&mut self) {
         self.collect();
         for (_, queue) in &mut self.queues {
             for event in queue.drain(..) {
@@ -127,8 +127,8 @@ impl Chaos {
                 pod["metadata"]["deletionTimestamp"] = json!(now.to_string());
             }),
             13 => self.cluster.now = self.cluster.now.plus_millis(i64::from(which) * 7),
-            14..=16 => self.hear(pick, pick % 17),
-            17 => self.hear_all(),
+            14..=16 => self.deliver_some(pick, pick % 17),
+            17 => self.deliver_all(),
             _ => self.plan_and_act(pick),
         }
         self.check();
@@ -157,7 +157,7 @@ impl Chaos {
         self.cluster.put_pod(pod);
     }
 
-    /// Each action goes well, is refused, or leaves its fate in the dark (done or not).
+    /// Each action succeeds, is refused, or goes unanswered (carried out or not).
     fn plan_and_act(&mut self, pick: usize) {
         let plan = self.cluster.planner.plan(self.cluster.now);
         assert_eq!(self.cluster.planner.miscounted(self.cluster.now), []);
@@ -199,9 +199,9 @@ impl Chaos {
         }
     }
 
-    /// Without faults, everything must come to rest where it should.
-    fn rest(&mut self) {
-        self.hear_all();
+    /// Without further faults the cluster must converge.
+    fn converge(&mut self) {
+        self.deliver_all();
         self.cluster.now = self.cluster.now.plus_seconds(4000);
         for _ in 0..6 {
             self.cluster.settle();
@@ -245,8 +245,8 @@ fn dummy_node_event() -> Event {
     Event::Node(NodeView::deserialize(&json!({"metadata": {}})).unwrap())
 }
 
-/// A planner that hears of the cluster's state for the first time.
-fn newcomer(cluster: &Cluster, options: Options) -> Planner {
+/// A planner that starts from a list of the cluster's objects.
+fn new_planner(cluster: &Cluster, options: Options) -> Planner {
     let mut planner = Planner::new(options);
     let now = cluster.now;
     for set in cluster.sets.values() {
@@ -289,49 +289,49 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn one_pod_a_node_and_rest_in_the_end(steps in history(), surge: bool, bind: bool) {
-        let mut chaos = Chaos::new(surge, bind);
-        steps.into_iter().for_each(|step| chaos.step(step));
-        chaos.rest();
+    fn each_node_has_one_pod_and_the_cluster_converges(steps in history(), surge: bool, bind: bool) {
+        let mut faulty = FaultyCluster::new(surge, bind);
+        steps.into_iter().for_each(|step| faulty.step(step));
+        faulty.converge();
         let options = Options { bind, verdicts: false };
-        let mut other = newcomer(&chaos.cluster, options);
-        let plan = other.plan(chaos.cluster.now);
-        prop_assert!(plan.actions.is_empty(), "a newcomer would do {:#?}", plan.actions);
+        let mut other = new_planner(&faulty.cluster, options);
+        let plan = other.plan(faulty.cluster.now);
+        prop_assert!(plan.actions.is_empty(), "a new planner would do {:#?}", plan.actions);
         for name in SETS {
             let key = SetKey { namespace: "ns".into(), name: name.into() };
-            let now = chaos.cluster.now;
-            prop_assert_eq!(chaos.cluster.planner.explain(&key, now), other.explain(&key, now));
+            let now = faulty.cluster.now;
+            prop_assert_eq!(faulty.cluster.planner.explain(&key, now), other.explain(&key, now));
         }
     }
 
     #[test]
     fn the_same_history_leads_to_the_same_plans(steps in history(), surge: bool) {
         let run = || {
-            let mut chaos = Chaos::new(surge, false);
-            steps.iter().for_each(|step| chaos.step(*step));
-            chaos.log
+            let mut faulty = FaultyCluster::new(surge, false);
+            steps.iter().for_each(|step| faulty.step(*step));
+            faulty.log
         };
         prop_assert_eq!(run(), run());
     }
 
     #[test]
-    fn a_newcomer_deletes_what_the_old_hand_does(steps in history(), surge: bool) {
-        let mut chaos = Chaos::new(surge, false);
+    fn a_new_planner_deletes_what_the_running_one_does(steps in history(), surge: bool) {
+        let mut faulty = FaultyCluster::new(surge, false);
         for step in steps.into_iter().filter(|(what, _)| !matches!(what, 11 | 3)) {
-            chaos.step(step);
+            faulty.step(step);
         }
-        // Until nothing is under way, and every revision is written.
+        // Three rounds without faults: then no request is under way and every revision is written.
         for _ in 0..3 {
-            chaos.hear_all();
-            chaos.cluster.now = chaos.cluster.now.plus_seconds(100);
-            let plan = chaos.cluster.planner.plan(chaos.cluster.now);
-            chaos.cluster.perform(&plan);
+            faulty.deliver_all();
+            faulty.cluster.now = faulty.cluster.now.plus_seconds(100);
+            let plan = faulty.cluster.planner.plan(faulty.cluster.now);
+            faulty.cluster.perform(&plan);
         }
-        chaos.hear_all();
-        let now = chaos.cluster.now.plus_seconds(100);
-        chaos.cluster.now = now;
-        let mut other = newcomer(&chaos.cluster, Options::default());
-        let mine = deletions(&chaos.cluster.planner.plan(now).actions);
+        faulty.deliver_all();
+        let now = faulty.cluster.now.plus_seconds(100);
+        faulty.cluster.now = now;
+        let mut other = new_planner(&faulty.cluster, Options::default());
+        let mine = deletions(&faulty.cluster.planner.plan(now).actions);
         let theirs = deletions(&other.plan(now).actions);
         prop_assert_eq!(mine, theirs);
     }
@@ -342,15 +342,15 @@ proptest! {
         limit in 1_usize..4,
         down in prop::collection::vec(0_usize..12, 0..4),
     ) {
-        let mut chaos = Chaos::new(false, true);
+        let mut faulty = FaultyCluster::new(false, true);
         for number in 0..nodes {
             let name = format!("n{number}");
-            chaos.cluster.put_node(json!({"metadata": {"name": name, "uid": name}}));
+            faulty.cluster.put_node(json!({"metadata": {"name": name, "uid": name}}));
         }
-        chaos.cluster.settle();
+        faulty.cluster.settle();
         for number in down {
-            let pods: Vec<_> = chaos.cluster.pods.keys().cloned().collect();
-            chaos.change(pods.get(number).cloned(), |pod, _| {
+            let pods: Vec<_> = faulty.cluster.pods.keys().cloned().collect();
+            faulty.change(pods.get(number).cloned(), |pod, _| {
                 pod["status"] = json!({"phase": "Running"});
             });
         }
@@ -362,20 +362,20 @@ proptest! {
             });
             nodes - serving.count()
         };
-        chaos.edit("agent", |set| {
+        faulty.edit("agent", |set| {
             set["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = json!(limit);
             set["spec"]["template"]["spec"]["containers"][0]["image"] = json!("v9");
         });
-        let most = unavailable(&chaos.cluster).max(limit);
+        let most = unavailable(&faulty.cluster).max(limit);
         for _ in 0..200 {
-            let plan = chaos.cluster.plan();
-            chaos.cluster.perform(&plan);
-            prop_assert!(unavailable(&chaos.cluster) <= most);
-            if !chaos.cluster.run_kubelets() && plan.actions.is_empty() {
+            let plan = faulty.cluster.plan();
+            faulty.cluster.perform(&plan);
+            prop_assert!(unavailable(&faulty.cluster) <= most);
+            if !faulty.cluster.run_kubelets() && plan.actions.is_empty() {
                 break;
             }
         }
-        let status = &chaos.cluster.sets["agent"]["status"];
+        let status = &faulty.cluster.sets["agent"]["status"];
         prop_assert_eq!(&status["updatedNumberScheduled"], &json!(nodes));
         prop_assert_eq!(&status["numberAvailable"], &json!(nodes));
     }

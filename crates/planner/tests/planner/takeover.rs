@@ -1,5 +1,5 @@
-//! Taking over the objects of an upstream control plane: nothing happens but what is due. The objects
-//! are recordings outside this repository; without them there is nothing to check.
+//! Taking over objects that an upstream control plane wrote: the first plan changes nothing. The
+//! objects are recordings outside this repository; without them the test checks nothing.
 
 use std::path::Path;
 

@@ -147,7 +147,7 @@ impl Pod {
 
 /// Why the server said no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum No {
+pub(crate) enum ApiError {
     NotFound,
     AlreadyExists,
     Terminating,
@@ -359,15 +359,19 @@ impl Api {
     }
 
     /// Creates a pod from its JSON text.
-    pub(crate) fn create_pod(&mut self, text: &str, epoch: Option<u32>) -> Result<PodView, No> {
+    pub(crate) fn create_pod(
+        &mut self,
+        text: &str,
+        epoch: Option<u32>,
+    ) -> Result<PodView, ApiError> {
         let object: Value = serde_json::from_str(text).unwrap();
         let mut view = PodView::deserialize(&object).unwrap();
         if self.terminating.contains(&view.namespace) {
-            return Err(No::Terminating);
+            return Err(ApiError::Terminating);
         }
         let key = (view.namespace.clone(), view.name.clone());
         if self.names.contains_key(&key) {
-            return Err(No::AlreadyExists);
+            return Err(ApiError::AlreadyExists);
         }
         view.uid = self.uid("pod");
         view.created = Timestamp(self.now.div_euclid(1000) * 1000);
@@ -397,12 +401,17 @@ impl Api {
         self.change_pod(uid, |view| view.deleting = true)
     }
 
-    fn delete_named_pod(&mut self, namespace: &Name, name: &Name, uid: &Uid) -> Result<Reply, No> {
-        let found = self.pod_named(namespace, name).ok_or(No::NotFound)?;
+    fn delete_named_pod(
+        &mut self,
+        namespace: &Name,
+        name: &Name,
+        uid: &Uid,
+    ) -> Result<Reply, ApiError> {
+        let found = self.pod_named(namespace, name).ok_or(ApiError::NotFound)?;
         if found.view.uid != *uid {
-            return Err(No::OtherUid);
+            return Err(ApiError::OtherUid);
         }
-        let view = self.delete_pod(uid).ok_or(No::NotFound)?;
+        let view = self.delete_pod(uid).ok_or(ApiError::NotFound)?;
         Ok(Reply::Pod(Box::new(view)))
     }
 
@@ -412,9 +421,9 @@ impl Api {
         name: &Name,
         purpose: Purpose,
         patch: &Patch,
-    ) -> Result<Reply, No> {
+    ) -> Result<Reply, ApiError> {
         let (Patch::Merge(body) | Patch::Strategic(body)) = patch;
-        let found = self.pod_named(namespace, name).ok_or(No::NotFound)?;
+        let found = self.pod_named(namespace, name).ok_or(ApiError::NotFound)?;
         let text = |pointer: &str| {
             body.pointer(pointer)
                 .and_then(Value::as_str)
@@ -423,7 +432,7 @@ impl Api {
         let wanted = text("/metadata/uid");
         let uid = found.view.uid.clone();
         if !wanted.is_empty() && wanted != uid.to_string() {
-            return Err(No::OtherUid);
+            return Err(ApiError::OtherUid);
         }
         let owner = Uid::from(text("/metadata/ownerReferences/0/uid"));
         let foreign = found
@@ -433,7 +442,7 @@ impl Api {
             .is_some_and(|known| known.uid != owner);
         if purpose == Purpose::Adopt && foreign {
             // Two managing owners are invalid.
-            return Err(No::OtherUid);
+            return Err(ApiError::OtherUid);
         }
         let hash = text(&format!("/metadata/labels/{HASH_LABEL}")).to_owned();
         let view = self.change_pod(&uid, |view| match purpose {
@@ -447,26 +456,31 @@ impl Api {
             Purpose::Release => view.owner = None,
             Purpose::Relabel => view.labels = with_label(&view.labels, HASH_LABEL, Some(&hash)),
         });
-        Ok(Reply::Pod(Box::new(view.ok_or(No::NotFound)?)))
+        Ok(Reply::Pod(Box::new(view.ok_or(ApiError::NotFound)?)))
     }
 
-    fn create_revision(&mut self, set: &SetKey, object: &Value) -> Result<Reply, No> {
+    fn create_revision(&mut self, set: &SetKey, object: &Value) -> Result<Reply, ApiError> {
         let mut revision = RevisionView::deserialize(object).unwrap();
         let key = (revision.namespace.clone(), revision.name.clone());
         if self.terminating.contains(&set.namespace) {
-            return Err(No::Terminating);
+            return Err(ApiError::Terminating);
         }
         if self.revisions.contains_key(&key) {
-            return Err(No::AlreadyExists);
+            return Err(ApiError::AlreadyExists);
         }
         revision.uid = self.uid("revision");
         Ok(Reply::Revision(Box::new(self.put_revision(revision))))
     }
 
-    fn patch_revision(&mut self, set: &SetKey, name: &Name, patch: &Patch) -> Result<Reply, No> {
+    fn patch_revision(
+        &mut self,
+        set: &SetKey,
+        name: &Name,
+        patch: &Patch,
+    ) -> Result<Reply, ApiError> {
         let (Patch::Merge(body) | Patch::Strategic(body)) = patch;
         let key = (set.namespace.clone(), name.clone());
-        let mut revision = self.revisions.get(&key).ok_or(No::NotFound)?.clone();
+        let mut revision = self.revisions.get(&key).ok_or(ApiError::NotFound)?.clone();
         if let Some(number) = body.get("revision").and_then(Value::as_i64) {
             revision.revision = number;
         }
@@ -485,7 +499,7 @@ impl Api {
                 is_daemonset: true,
             };
             if revision.owner.as_ref().is_some_and(|known| *known != owner) {
-                return Err(No::OtherUid);
+                return Err(ApiError::OtherUid);
             }
             revision.owner = Some(owner);
         }
@@ -496,7 +510,11 @@ impl Api {
     }
 
     /// Carries out the one request of an action.
-    pub(crate) fn carry_out(&mut self, action: &Action, epoch: Option<u32>) -> Result<Reply, No> {
+    pub(crate) fn carry_out(
+        &mut self,
+        action: &Action,
+        epoch: Option<u32>,
+    ) -> Result<Reply, ApiError> {
         match action {
             Action::CreatePod {
                 node,
@@ -522,16 +540,16 @@ impl Api {
             Action::DeleteRevision { set, name, uid } => {
                 let key = (set.namespace.clone(), name.clone());
                 match self.revisions.get(&key) {
-                    None => return Err(No::NotFound),
-                    Some(found) if found.uid != *uid => return Err(No::OtherUid),
+                    None => return Err(ApiError::NotFound),
+                    Some(found) if found.uid != *uid => return Err(ApiError::OtherUid),
                     Some(_) => self.drop_revision(&key),
                 }
                 Ok(Reply::Done)
             }
             Action::WriteStatus { set, uid, status } => {
-                let mut view = self.sets.get(set).ok_or(No::NotFound)?.clone();
+                let mut view = self.sets.get(set).ok_or(ApiError::NotFound)?.clone();
                 if view.uid != *uid {
-                    return Err(No::OtherUid);
+                    return Err(ApiError::OtherUid);
                 }
                 view.status = status.clone();
                 self.put_set(view);
@@ -542,23 +560,25 @@ impl Api {
     }
 
     /// The executor's second look after `AlreadyExists`.
-    pub(crate) fn look_again(&self, action: &Action) -> Result<Reply, No> {
+    pub(crate) fn look_again(&self, action: &Action) -> Result<Reply, ApiError> {
         match action {
             Action::CreatePod { set, name, uid, .. } => {
-                let pod = self.pod_named(&set.namespace, name).ok_or(No::NotFound)?;
+                let pod = self
+                    .pod_named(&set.namespace, name)
+                    .ok_or(ApiError::NotFound)?;
                 if pod.is_of(uid) {
                     Ok(Reply::Pod(Box::new(pod.view.clone())))
                 } else {
-                    Err(No::AlreadyExists)
+                    Err(ApiError::AlreadyExists)
                 }
             }
             Action::CreateRevision { set, object } => {
                 let name = object.pointer("/metadata/name").and_then(Value::as_str);
                 let key = (set.namespace.clone(), Name::from(name.unwrap_or_default()));
-                let found = self.revisions.get(&key).ok_or(No::NotFound)?;
+                let found = self.revisions.get(&key).ok_or(ApiError::NotFound)?;
                 Ok(Reply::Revision(Box::new(found.clone())))
             }
-            _ => Err(No::NotFound),
+            _ => Err(ApiError::NotFound),
         }
     }
 
@@ -588,7 +608,7 @@ pub(crate) fn hash_of(pod: &PodView) -> Option<&str> {
 }
 
 /// A pod that a user makes by hand: it matches a set's selector and belongs to nobody.
-pub(crate) fn foreign_pod(number: usize, node: &str, name: &str) -> String {
+pub(crate) fn unowned_pod(number: usize, node: &str, name: &str) -> String {
     let key = set_key(number);
     json!({
         "metadata": {"name": name, "namespace": &*key.namespace, "labels": {"app": format!("app{number}")}},

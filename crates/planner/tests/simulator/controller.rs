@@ -10,14 +10,14 @@ use pandaemon_types::{Timestamp, Uid};
 use serde_json::Value;
 
 use crate::{
-    api::{KINDS, Key, NODES, No, Object, PODS, REVISIONS, SETS, listed},
-    known::Known,
-    world::{Due, World},
+    api::{ApiError, KINDS, Key, NODES, Object, PODS, REVISIONS, SETS, listed},
+    oracle::Oracle,
+    world::{SimEvent, World},
 };
 
 /// What a feed does.
 #[derive(Debug, Default)]
-enum Feeding {
+enum FeedState {
     /// It waits for the other kinds.
     #[default]
     Off,
@@ -33,7 +33,7 @@ enum Feeding {
 
 #[derive(Debug, Default)]
 struct Feed {
-    state: Feeding,
+    state: FeedState,
     /// The version that it has seen.
     version: u64,
     /// Where it is in the log.
@@ -46,7 +46,7 @@ struct Feed {
 pub(crate) struct Controller {
     pub(crate) epoch: u32,
     pub(crate) planner: Planner,
-    pub(crate) known: Known,
+    pub(crate) oracle: Oracle,
     feeds: [Feed; 4],
     inbox: Vec<Event>,
     looping: bool,
@@ -60,12 +60,12 @@ pub(crate) struct Controller {
 
 /// Where a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum RequestStage {
     /// Before adopting: is the set still there?
-    Asks,
-    Acts,
+    ChecksOwner,
+    Sends,
     /// After `AlreadyExists`: whose is it?
-    Looks,
+    ReadsExisting,
 }
 
 /// A request under way.
@@ -76,7 +76,7 @@ pub(crate) struct Request {
     action: Action,
     /// What was sent: the same, but for mutants.
     sent: Action,
-    stage: Stage,
+    stage: RequestStage,
     /// It was given up, and takes effect all the same.
     late: bool,
     result: Option<Result<Reply, Failure>>,
@@ -91,17 +91,17 @@ fn failure(kind: FailureKind, message: &str, retry_after: i64) -> Failure {
 }
 
 /// What the executor makes of an answer of the server.
-fn verdict(action: &Action, no: No) -> Failure {
+fn verdict(action: &Action, error: ApiError) -> Failure {
     let deletes = matches!(
         action,
         Action::DeletePod { .. } | Action::DeleteRevision { .. }
     );
-    match no {
-        No::NotFound => failure(FailureKind::NotFound, "not found", 0),
-        No::OtherUid if deletes => failure(FailureKind::NotFound, "uid differs", 0),
-        No::OtherUid => failure(FailureKind::Refused, "uid differs", 0),
-        No::AlreadyExists => failure(FailureKind::NotFound, "already exists", 0),
-        No::Terminating => failure(FailureKind::NamespaceTerminating, "terminating", 0),
+    match error {
+        ApiError::NotFound => failure(FailureKind::NotFound, "not found", 0),
+        ApiError::OtherUid if deletes => failure(FailureKind::NotFound, "uid differs", 0),
+        ApiError::OtherUid => failure(FailureKind::Refused, "uid differs", 0),
+        ApiError::AlreadyExists => failure(FailureKind::NotFound, "already exists", 0),
+        ApiError::Terminating => failure(FailureKind::NamespaceTerminating, "terminating", 0),
     }
 }
 
@@ -109,7 +109,7 @@ impl World {
     pub(crate) fn start_controller(&mut self, lag: i64) {
         self.epochs += 1;
         let epoch = self.epochs;
-        self.note(|| format!("controller {epoch} starts"));
+        self.record(|| format!("controller {epoch} starts"));
         let options = Options {
             bind: self.script.bind,
             verdicts: false,
@@ -117,7 +117,7 @@ impl World {
         let mut controller = Controller {
             epoch,
             planner: Planner::new(options),
-            known: Known::default(),
+            oracle: Oracle::default(),
             feeds: Default::default(),
             inbox: Vec::new(),
             looping: false,
@@ -127,10 +127,10 @@ impl World {
             busy: (0, 0),
         };
         for kind in [SETS, REVISIONS, NODES] {
-            controller.feeds[kind].state = Feeding::Lists;
+            controller.feeds[kind].state = FeedState::Lists;
             controller.feeds[kind].due = true;
-            let wait = self.net.latency(20, 2_000);
-            self.later(wait, Due::Feed { kind, epoch });
+            let wait = self.network_rng.latency(20, 2_000);
+            self.schedule(wait, SimEvent::Feed { kind, epoch });
         }
         self.controller = Some(controller);
     }
@@ -144,9 +144,9 @@ impl World {
     fn delay(&mut self, kind: usize) -> i64 {
         let (delay, until) = self.slow[kind];
         if self.now < until {
-            self.net.between(0, delay)
+            self.network_rng.between(0, delay)
         } else {
-            self.net.latency(8, 300)
+            self.network_rng.latency(8, 300)
         }
     }
 
@@ -159,10 +159,10 @@ impl World {
             };
             let epoch = controller.epoch;
             let feed = &mut controller.feeds[kind];
-            if matches!(feed.state, Feeding::Watches) && !feed.due && feed.position < length {
+            if matches!(feed.state, FeedState::Watches) && !feed.due && feed.position < length {
                 feed.due = true;
                 let wait = self.delay(kind);
-                self.later(wait, Due::Feed { kind, epoch });
+                self.schedule(wait, SimEvent::Feed { kind, epoch });
             }
         }
     }
@@ -174,17 +174,17 @@ impl World {
         };
         let epoch = controller.epoch;
         let feed = &mut controller.feeds[kind];
-        if matches!(feed.state, Feeding::Off | Feeding::Lists) {
+        if matches!(feed.state, FeedState::Off | FeedState::Lists) {
             return;
         }
-        if expired || !matches!(feed.state, Feeding::Watches) {
-            feed.state = Feeding::Lists;
+        if expired || !matches!(feed.state, FeedState::Watches) {
+            feed.state = FeedState::Lists;
         }
         // A turn that was due already now stands for the end of the pause.
         if !feed.due {
             feed.due = true;
-            let wait = self.net.latency(50, 15_000);
-            self.later(wait, Due::Feed { kind, epoch });
+            let wait = self.network_rng.latency(50, 15_000);
+            self.schedule(wait, SimEvent::Feed { kind, epoch });
         }
     }
 
@@ -198,8 +198,8 @@ impl World {
         feed.due = false;
         let mut events = Vec::new();
         match std::mem::take(&mut feed.state) {
-            Feeding::Off => {}
-            Feeding::Lists => {
+            FeedState::Off => {}
+            FeedState::Lists => {
                 // A first list may come from a cache that lags; none goes back behind what was seen.
                 let fresh = self
                     .api
@@ -218,11 +218,11 @@ impl World {
                 objects.reverse();
                 feed.position =
                     self.api.logs[kind].partition_point(|entry| entry.revision <= feed.version);
-                feed.state = Feeding::Pages { objects, keys };
+                feed.state = FeedState::Pages { objects, keys };
                 feed.due = true;
             }
-            Feeding::Pages { mut objects, keys } => {
-                let page = if objects.len() > 12 && self.net.chance(70) {
+            FeedState::Pages { mut objects, keys } => {
+                let page = if objects.len() > 12 && self.network_rng.chance(70) {
                     objects.len() / 2
                 } else {
                     0
@@ -236,41 +236,41 @@ impl World {
                 );
                 if objects.is_empty() {
                     events.push(listed(kind, keys, feed.version));
-                    feed.state = Feeding::Watches;
+                    feed.state = FeedState::Watches;
                 } else {
-                    feed.state = Feeding::Pages { objects, keys };
+                    feed.state = FeedState::Pages { objects, keys };
                     feed.due = true;
                 }
             }
-            Feeding::Watches => {
+            FeedState::Watches => {
                 let log = &self.api.logs[kind];
                 let left = log.len() - feed.position;
-                let few = if self.net.chance(50) {
+                let few = if self.network_rng.chance(50) {
                     left
                 } else {
-                    1 + self.net.below(left.min(8))
+                    1 + self.network_rng.below(left.min(8))
                 };
                 let told = &log[feed.position..(feed.position + few).min(log.len())];
                 events.extend(told.iter().map(crate::api::Entry::event));
                 feed.position += told.len();
                 feed.version = told.last().map_or(feed.version, |entry| entry.revision);
-                feed.state = Feeding::Watches;
+                feed.state = FeedState::Watches;
             }
         }
         let due = feed.due;
         self.controller = Some(controller);
         if due {
-            self.later(wait, Due::Feed { kind, epoch });
+            self.schedule(wait, SimEvent::Feed { kind, epoch });
         }
         events.into_iter().for_each(|event| self.send(event));
     }
 
     /// Puts an event into the controller's channel.
     fn send(&mut self, event: Event) {
-        let wait = if self.net.chance(95) {
-            self.net.between(0, 2)
+        let wait = if self.network_rng.chance(95) {
+            self.network_rng.between(0, 2)
         } else {
-            self.net.between(0, 200)
+            self.network_rng.between(0, 200)
         };
         let wait = wait.max(self.stalled_until - self.now);
         let Some(controller) = &mut self.controller else {
@@ -280,7 +280,7 @@ impl World {
         if !controller.looping {
             controller.looping = true;
             let epoch = controller.epoch;
-            self.later(wait, Due::Loop { epoch });
+            self.schedule(wait, SimEvent::Loop { epoch });
         }
     }
 
@@ -300,18 +300,21 @@ impl World {
         }
         if woken.is_some() && self.now < self.stalled_until {
             let turn = controller.turn;
-            self.later(self.stalled_until - self.now, Due::Wake { epoch, turn });
+            self.schedule(
+                self.stalled_until - self.now,
+                SimEvent::Wake { epoch, turn },
+            );
             self.controller = Some(controller);
             return;
         }
-        if now < controller.known.latest {
-            controller.known.rewind(now);
+        if now < controller.oracle.latest {
+            controller.oracle.rewind(now);
         }
-        controller.known.latest = controller.known.latest.max(now);
+        controller.oracle.latest = controller.oracle.latest.max(now);
         if woken.is_none() {
             controller.looping = false;
             for event in std::mem::take(&mut controller.inbox) {
-                self.take_in(&mut controller, event, now);
+                self.observe(&mut controller, event, now);
             }
         }
         if controller.listed.contains(&PODS) {
@@ -320,10 +323,10 @@ impl World {
         self.controller = Some(controller);
     }
 
-    fn take_in(&mut self, controller: &mut Controller, event: Event, now: Timestamp) {
+    fn observe(&mut self, controller: &mut Controller, event: Event, now: Timestamp) {
         if self.trace.is_some() {
-            let line = words(&event);
-            self.note(|| format!("  heard {line}"));
+            let line = describe_event(&event);
+            self.record(|| format!("  heard {line}"));
         }
         if let Event::Listed(listed) = &event {
             let first = controller.listed.insert(match listed {
@@ -333,13 +336,13 @@ impl World {
                 Listed::Pods { .. } => PODS,
             });
             if first && controller.listed.len() == 3 {
-                controller.feeds[PODS].state = Feeding::Lists;
+                controller.feeds[PODS].state = FeedState::Lists;
                 controller.feeds[PODS].due = true;
-                let (wait, epoch) = (self.net.latency(20, 2_000), controller.epoch);
-                self.later(wait, Due::Feed { kind: PODS, epoch });
+                let (wait, epoch) = (self.network_rng.latency(20, 2_000), controller.epoch);
+                self.schedule(wait, SimEvent::Feed { kind: PODS, epoch });
             }
         }
-        controller.known.observe(&event, now);
+        controller.oracle.observe(&event, now);
         if let Some(event) = self.mutant.event(event) {
             controller.planner.observe(event, now);
         }
@@ -373,7 +376,7 @@ impl World {
         controller.turn += 1;
         if let Some(at) = wake_at {
             let (epoch, turn) = (controller.epoch, controller.turn);
-            self.later(at.millis_since(now), Due::Wake { epoch, turn });
+            self.schedule(at.millis_since(now), SimEvent::Wake { epoch, turn });
         }
         let pairs: Vec<(Action, Action)> = actions
             .into_iter()
@@ -382,12 +385,12 @@ impl World {
         let sent: Vec<Action> = pairs.iter().map(|(_, sent)| sent.clone()).collect();
         if self.trace.is_some() {
             for action in &sent {
-                let line = action_words(action);
-                self.note(|| format!("  plan {line}"));
+                let line = describe_action(action);
+                self.record(|| format!("  plan {line}"));
             }
         }
-        if let Err(wrong) = controller.known.plan(&sent, &self.api.tags) {
-            self.fail(wrong);
+        if let Err(violation) = controller.oracle.plan(&sent, &self.api.tags) {
+            self.fail(violation);
         }
         for (action, sent) in pairs {
             if !matches!(action, Action::Event { .. }) {
@@ -412,7 +415,11 @@ impl World {
                     ..
                 }
             );
-        let stage = if adopts { Stage::Asks } else { Stage::Acts };
+        let stage = if adopts {
+            RequestStage::ChecksOwner
+        } else {
+            RequestStage::Sends
+        };
         let id = self.actions as u64;
         self.requests.insert(
             id,
@@ -425,33 +432,33 @@ impl World {
                 result: None,
             },
         );
-        let wait = self.net.latency(20, 3_000);
-        self.later(wait, Due::Land(id));
+        let wait = self.network_rng.latency(20, 3_000);
+        self.schedule(wait, SimEvent::Land(id));
     }
 
     fn answer(&mut self, id: u64, result: Result<Reply, Failure>, wait: i64) {
         if let Some(request) = self.requests.get_mut(&id) {
             request.result = Some(result);
-            self.later(wait, Due::Reply(id));
+            self.schedule(wait, SimEvent::Reply(id));
         }
     }
 
     /// A fault that keeps the request from having an effect; `None` with true if only the reply is lost.
     fn fault(&mut self, sent: &Action) -> (Option<Failure>, bool, bool) {
         let (percent, until) = self.faults;
-        if until <= self.now || !self.luck.chance(percent) {
+        if until <= self.now || !self.fault_rng.chance(percent) {
             return (None, false, false);
         }
         let patches = matches!(
             sent,
             Action::PatchPod { .. } | Action::PatchRevision { .. } | Action::WriteStatus { .. }
         );
-        match self.luck.below(6) {
+        match self.fault_rng.below(6) {
             0 => (
                 Some(failure(
                     FailureKind::Refused,
                     "429",
-                    self.luck.between(0, 5) * 1_000,
+                    self.fault_rng.between(0, 5) * 1_000,
                 )),
                 false,
                 false,
@@ -484,10 +491,10 @@ impl World {
         let (sent, stage, epoch) = (request.sent.clone(), request.stage, request.epoch);
         if request.late {
             self.requests.remove(&id);
-            self.note(|| {
+            self.record(|| {
                 format!(
                     "  a request that was given up takes effect: {}",
-                    action_words(&sent)
+                    describe_action(&sent)
                 )
             });
             if let Action::CreatePod { uid, name, .. } = &sent {
@@ -496,10 +503,10 @@ impl World {
             drop(self.api.carry_out(&sent, None));
             return;
         }
-        let wait = self.net.latency(10, 2_000);
+        let wait = self.network_rng.latency(10, 2_000);
         let (fault, lost, late) = self.fault(&sent);
         if let Some(failure) = fault {
-            if late && stage == Stage::Acts {
+            if late && stage == RequestStage::Sends {
                 self.requests.insert(
                     id + (1 << 40),
                     Request {
@@ -510,17 +517,17 @@ impl World {
                         ..*self.requests.get(&id).unwrap()
                     },
                 );
-                let wait = self.luck.between(10, 10_000);
-                self.later(wait, Due::Land(id + (1 << 40)));
+                let wait = self.fault_rng.between(10, 10_000);
+                self.schedule(wait, SimEvent::Land(id + (1 << 40)));
             }
             self.answer(id, Err(failure), wait);
             return;
         }
         let result = match stage {
-            Stage::Asks => {
+            RequestStage::ChecksOwner => {
                 if self.may_adopt(&sent) {
-                    self.requests.get_mut(&id).unwrap().stage = Stage::Acts;
-                    self.later(wait, Due::Land(id));
+                    self.requests.get_mut(&id).unwrap().stage = RequestStage::Sends;
+                    self.schedule(wait, SimEvent::Land(id));
                 } else {
                     self.answer(
                         id,
@@ -530,10 +537,10 @@ impl World {
                 }
                 return;
             }
-            Stage::Acts => self.api.carry_out(&sent, Some(epoch)),
-            Stage::Looks => self.api.look_again(&sent),
+            RequestStage::Sends => self.api.carry_out(&sent, Some(epoch)),
+            RequestStage::ReadsExisting => self.api.look_again(&sent),
         };
-        if let (Action::CreatePod { node, uid, .. }, Ok(Reply::Pod(pod)), Stage::Acts) =
+        if let (Action::CreatePod { node, uid, .. }, Ok(Reply::Pod(pod)), RequestStage::Sends) =
             (&sent, &result, stage)
         {
             // A second request for one name that takes effect after the pod of the first was deleted is nobody's
@@ -547,11 +554,14 @@ impl World {
             Action::CreatePod { .. } | Action::CreateRevision { .. }
         );
         if lost {
-            self.note(|| format!("  the reply is lost: {}", action_words(&sent)));
+            self.record(|| format!("  the reply is lost: {}", describe_action(&sent)));
             self.answer(id, Err(failure(FailureKind::Unclear, "lost", 0)), wait);
-        } else if creates && stage == Stage::Acts && matches!(result, Err(No::AlreadyExists)) {
-            self.requests.get_mut(&id).unwrap().stage = Stage::Looks;
-            self.later(wait, Due::Land(id));
+        } else if creates
+            && stage == RequestStage::Sends
+            && matches!(result, Err(ApiError::AlreadyExists))
+        {
+            self.requests.get_mut(&id).unwrap().stage = RequestStage::ReadsExisting;
+            self.schedule(wait, SimEvent::Land(id));
         } else {
             self.answer(id, result.map_err(|no| verdict(&sent, no)), wait);
         }
@@ -626,7 +636,7 @@ impl World {
 
 // === words ===
 
-fn action_words(action: &Action) -> String {
+fn describe_action(action: &Action) -> String {
     match action {
         Action::CreatePod {
             node, name, bind, ..
@@ -648,7 +658,7 @@ fn action_words(action: &Action) -> String {
     }
 }
 
-fn words(event: &Event) -> String {
+fn describe_event(event: &Event) -> String {
     match event {
         Event::Set(set) => format!(
             "set {} v{} generation {} {:?} {} deleting={}",
@@ -691,7 +701,7 @@ fn words(event: &Event) -> String {
                 Ok(_) => "ok".to_owned(),
                 Err(failure) => format!("{:?} ({})", failure.kind, failure.message),
             };
-            format!("outcome {result}: {}", action_words(action))
+            format!("outcome {result}: {}", describe_action(action))
         }
         Event::Listed(listed) => match listed {
             Listed::Pods {

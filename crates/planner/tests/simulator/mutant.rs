@@ -6,55 +6,55 @@ use pandaemon_types::{IntOrPercent, Timestamp};
 
 /// What is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum Mutation {
     /// A creation whose fate is unknown counts as failed: expectations are dropped.
-    Forgets,
+    DropsExpectations,
     /// Every request for a pod gets a fresh name.
-    Renames,
+    NewNamePerRequest,
     /// All nodes may be down at once.
-    Greedy,
+    IgnoresBudget,
     /// Pods count as ready as soon as they are there.
-    Hurries,
+    AssumesReady,
     /// Lists come without their version: what only a reply told of counts as gone.
     ListsWithoutVersion,
     /// Removals of pods are not heard of.
-    DeafToRemovals,
+    IgnoresPodRemovals,
     /// With each deletion by the budget, another pod goes.
-    DeletesMore,
+    DeletesExtraPod,
     /// Outcomes are lost now and then.
     LosesOutcomes,
     /// Statuses are not written, and said to be.
-    ClaimsStatus,
+    SkipsStatusWrites,
     /// Taints are not seen.
-    BlindToTaints,
+    IgnoresTaints,
 }
 
-impl Fault {
+impl Mutation {
     pub(crate) const ALL: [Self; 10] = [
-        Self::Forgets,
-        Self::Renames,
-        Self::Greedy,
-        Self::Hurries,
+        Self::DropsExpectations,
+        Self::NewNamePerRequest,
+        Self::IgnoresBudget,
+        Self::AssumesReady,
         Self::ListsWithoutVersion,
-        Self::DeafToRemovals,
-        Self::DeletesMore,
+        Self::IgnoresPodRemovals,
+        Self::DeletesExtraPod,
         Self::LosesOutcomes,
-        Self::ClaimsStatus,
-        Self::BlindToTaints,
+        Self::SkipsStatusWrites,
+        Self::IgnoresTaints,
     ];
 }
 
 /// Alters what passes between the planner and the world; without a fault it alters nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Mutant {
-    fault: Option<Fault>,
+    fault: Option<Mutation>,
     count: usize,
     /// A pod that was heard of last.
     last: Option<PodRef>,
 }
 
 impl Mutant {
-    pub(crate) const fn new(fault: Option<Fault>) -> Self {
+    pub(crate) const fn new(fault: Option<Mutation>) -> Self {
         Self {
             fault,
             count: 0,
@@ -70,7 +70,7 @@ impl Mutant {
         self.count += 1;
         match (fault, &mut event) {
             (
-                Fault::Forgets,
+                Mutation::DropsExpectations,
                 Event::Outcome {
                     action,
                     result: Err(failure),
@@ -78,9 +78,9 @@ impl Mutant {
             ) if matches!(**action, Action::CreatePod { .. }) => {
                 failure.kind = FailureKind::Refused;
             }
-            (Fault::Greedy, Event::Set(set))
+            (Mutation::IgnoresBudget, Event::Set(set))
             | (
-                Fault::Greedy,
+                Mutation::IgnoresBudget,
                 Event::Outcome {
                     result: Ok(Reply::Set(set)),
                     ..
@@ -95,23 +95,23 @@ impl Mutant {
                     *max_surge = IntOrPercent::Int(0);
                 }
             }
-            (Fault::Hurries, Event::Pod(pod)) => {
+            (Mutation::AssumesReady, Event::Pod(pod)) => {
                 pod.ready = true;
                 pod.ready_since = Some(Timestamp(0));
             }
             (
-                Fault::ListsWithoutVersion,
+                Mutation::ListsWithoutVersion,
                 Event::Listed(Listed::Pods {
                     resource_version, ..
                 }),
             ) => {
                 *resource_version = u64::MAX;
             }
-            (Fault::DeafToRemovals, Event::PodGone { .. }) => return None,
-            (Fault::LosesOutcomes, Event::Outcome { .. }) if self.count.is_multiple_of(5) => {
+            (Mutation::IgnoresPodRemovals, Event::PodGone { .. }) => return None,
+            (Mutation::LosesOutcomes, Event::Outcome { .. }) if self.count.is_multiple_of(5) => {
                 return None;
             }
-            (Fault::BlindToTaints, Event::Node(node)) => node.taints.clear(),
+            (Mutation::IgnoresTaints, Event::Node(node)) => node.taints.clear(),
             (_, Event::Pod(pod)) if !pod.deleting => {
                 self.last = Some(PodRef {
                     name: pod.name.clone(),
@@ -128,11 +128,11 @@ impl Mutant {
         let mut sent = action.clone();
         self.count += usize::from(self.fault.is_some());
         match (self.fault, &mut sent) {
-            (Some(Fault::Renames), Action::CreatePod { name, .. }) => {
+            (Some(Mutation::NewNamePerRequest), Action::CreatePod { name, .. }) => {
                 *name = format!("{name}-{}", self.count).into();
             }
             (
-                Some(Fault::DeletesMore),
+                Some(Mutation::DeletesExtraPod),
                 Action::DeletePod {
                     set,
                     node,
@@ -151,7 +151,7 @@ impl Mutant {
                     return vec![(action, sent), (more.clone(), more)];
                 }
             }
-            (Some(Fault::ClaimsStatus), Action::WriteStatus { set, uid, .. }) => {
+            (Some(Mutation::SkipsStatusWrites), Action::WriteStatus { set, uid, .. }) => {
                 let (set, uid) = (set.clone(), uid.clone());
                 let severity = pandaemon_planner::Severity::Normal;
                 sent = Action::Event {

@@ -25,19 +25,19 @@ pub(crate) struct Script {
 pub(crate) struct Step {
     /// Milliseconds since the start.
     pub(crate) at: i64,
-    pub(crate) what: What,
+    pub(crate) what: Perturbation,
 }
 
 /// A perturbation. `pick` chooses among what is there at that moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum What {
+pub(crate) enum Perturbation {
     NodeAdd {
         node: usize,
     },
     NodeRemove {
         node: usize,
     },
-    NodeReborn {
+    NodeRecreated {
         node: usize,
         gap: i64,
     },
@@ -62,11 +62,11 @@ pub(crate) enum What {
         node: usize,
         disk: u8,
     },
-    Squeeze {
+    ShrinkAllocatable {
         node: usize,
         on: bool,
     },
-    Refuse {
+    KubeletRefuses {
         node: usize,
         for_ms: i64,
     },
@@ -89,7 +89,7 @@ pub(crate) enum What {
     PodUnlabelled {
         pick: usize,
     },
-    PodForeign {
+    PodUnowned {
         set: usize,
         node: usize,
     },
@@ -111,7 +111,7 @@ pub(crate) enum What {
     },
     Delete {
         set: usize,
-        how: How,
+        how: Propagation,
     },
     Recreate {
         set: usize,
@@ -152,7 +152,7 @@ pub(crate) enum What {
 
 /// How a DaemonSet is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum How {
+pub(crate) enum Propagation {
     Background,
     Foreground,
     Orphan,
@@ -321,7 +321,7 @@ impl Script {
                 8 => rng.between(3_000, 30_000),
                 _ => 0,
             };
-            let what = What::random(&mut rng, nodes, &sets);
+            let what = Perturbation::random(&mut rng, nodes, &sets);
             steps.push(Step { at, what });
         }
         Self {
@@ -353,7 +353,7 @@ impl Script {
     }
 }
 
-impl What {
+impl Perturbation {
     fn random(rng: &mut Rng, nodes: usize, sets: &[SetSpec]) -> Self {
         let set = rng.below(sets.len());
         match rng.below(100) {
@@ -370,7 +370,7 @@ impl What {
         match rng.below(14) {
             0 => Self::NodeAdd { node },
             1 => Self::NodeRemove { node },
-            2 | 3 => Self::NodeReborn {
+            2 | 3 => Self::NodeRecreated {
                 node,
                 gap: rng.latency(500, 20_000),
             },
@@ -389,11 +389,11 @@ impl What {
                 node,
                 disk: small(rng, 3),
             },
-            12 => Self::Squeeze {
+            12 => Self::ShrinkAllocatable {
                 node,
                 on: rng.chance(70),
             },
-            _ => Self::Refuse {
+            _ => Self::KubeletRefuses {
                 node,
                 for_ms: rng.between(100, 20_000),
             },
@@ -412,7 +412,7 @@ impl What {
             6..=8 => Self::PodDeleted { pick },
             9 => Self::PodOrphaned { pick },
             10 => Self::PodUnlabelled { pick },
-            _ => Self::PodForeign {
+            _ => Self::PodUnowned {
                 set,
                 node: rng.below(nodes),
             },
@@ -446,7 +446,11 @@ impl What {
                 limit: rng.below(3),
             },
             12 => {
-                let how = [How::Background, How::Foreground, How::Orphan][rng.below(3)];
+                let how = [
+                    Propagation::Background,
+                    Propagation::Foreground,
+                    Propagation::Orphan,
+                ][rng.below(3)];
                 Self::Delete { set, how }
             }
             13 | 14 => Self::Recreate { set },

@@ -3,18 +3,18 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Fault, run, script::Script, world::Run};
+use crate::{Mutation, run, script::Script, world::Run};
 
 /// Whether a script fails with the same kind of fault.
-fn fails(script: &Script, kind: &str, mutant: Option<Fault>) -> bool {
+fn fails(script: &Script, kind: &str, mutant: Option<Mutation>) -> bool {
     run(script, mutant, false)
-        .wrong
+        .violation
         .is_some_and(|(other, _)| other == kind)
 }
 
 struct Shrinking<'a> {
     kind: &'a str,
-    mutant: Option<Fault>,
+    mutant: Option<Mutation>,
     best: Script,
     until: Instant,
     tries: usize,
@@ -94,14 +94,14 @@ impl Shrinking<'_> {
 pub(crate) fn shrink(
     script: &Script,
     kind: &str,
-    mutant: Option<Fault>,
-    patience: Duration,
+    mutant: Option<Mutation>,
+    time_limit: Duration,
 ) -> (Script, Run, usize) {
     let mut shrinking = Shrinking {
         kind,
         mutant,
         best: script.clone(),
-        until: Instant::now() + patience,
+        until: Instant::now() + time_limit,
         tries: 0,
     };
     while shrinking.steps() | shrinking.sizes() {}

@@ -9,23 +9,23 @@ use pandaemon_planner::{SetKey, Strategy};
 use pandaemon_types::{Effect, Name, Phase, PodView, Taint, Timestamp, Uid};
 
 use crate::{
-    api::{Api, NODES, PODS, REVISIONS, foreign_pod, set_key, with_label},
+    api::{Api, NODES, PODS, REVISIONS, set_key, unowned_pod, with_label},
     controller::{Controller, Request},
-    known::Wrong,
     mutant::Mutant,
+    oracle::Violation,
     rng::Rng,
-    script::{How, Script, SetSpec, What},
+    script::{Perturbation, Propagation, Script, SetSpec},
 };
 
 pub(crate) const START: i64 = 1_700_000_000_000;
 /// After the last fault, everything must be at rest within this time.
-const PATIENCE: i64 = 8 * 3_600_000;
+const TIME_LIMIT: i64 = 8 * 3_600_000;
 /// And within so many events.
-const MOST_EVENTS: usize = 200_000;
+const EVENT_LIMIT: usize = 200_000;
 
 /// What is due.
 #[derive(Debug, Clone)]
-pub(crate) enum Due {
+pub(crate) enum SimEvent {
     Step(usize),
     Heal,
     /// A controller starts; its first lists may lag.
@@ -72,7 +72,7 @@ pub(crate) struct Machine {
 
 /// What a kubelet has begun to do with a pod.
 #[derive(Debug, Clone, Copy, Default)]
-struct Stage {
+struct PodProgress {
     binding: bool,
     starting: bool,
     ending: bool,
@@ -82,13 +82,13 @@ pub(crate) struct World {
     pub(crate) script: Script,
     pub(crate) now: i64,
     pub(crate) api: Api,
-    queue: BTreeMap<(i64, u64), Due>,
+    queue: BTreeMap<(i64, u64), SimEvent>,
     serial: u64,
     pub(crate) specs: Vec<SetSpec>,
     machines: BTreeMap<Name, Machine>,
-    stages: BTreeMap<Uid, Stage>,
-    heard: [usize; 2],
-    deleting: BTreeMap<Uid, How>,
+    progress: BTreeMap<Uid, PodProgress>,
+    reacted: [usize; 2],
+    deleting: BTreeMap<Uid, Propagation>,
     collecting: BTreeSet<Uid>,
     /// Sets that may surge, or could once.
     pub(crate) surged: BTreeSet<Uid>,
@@ -105,12 +105,12 @@ pub(crate) struct World {
     pub(crate) stalled_until: i64,
     pub(crate) healed: bool,
     // Numbers, one stream for each part.
-    pub(crate) net: Rng,
-    pub(crate) luck: Rng,
-    nodes: Rng,
+    pub(crate) network_rng: Rng,
+    pub(crate) fault_rng: Rng,
+    node_rng: Rng,
     // For people.
     pub(crate) trace: Option<VecDeque<String>>,
-    pub(crate) wrong: Option<Wrong>,
+    pub(crate) violation: Option<Violation>,
     pub(crate) step: usize,
     pub(crate) events: usize,
     pub(crate) plans: usize,
@@ -120,7 +120,7 @@ pub(crate) struct World {
 /// How a run ended.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
-    pub(crate) wrong: Option<Wrong>,
+    pub(crate) violation: Option<Violation>,
     pub(crate) step: usize,
     pub(crate) at: i64,
     pub(crate) trace: Vec<String>,
@@ -144,8 +144,8 @@ impl World {
             serial: 0,
             specs: script.sets.clone(),
             machines: BTreeMap::new(),
-            stages: BTreeMap::new(),
-            heard: [0; 2],
+            progress: BTreeMap::new(),
+            reacted: [0; 2],
             deleting: BTreeMap::new(),
             collecting: BTreeSet::new(),
             surged: BTreeSet::new(),
@@ -159,11 +159,11 @@ impl World {
             slow: [(0, 0); 4],
             stalled_until: 0,
             healed: false,
-            net: Rng::new(seed, 2),
-            luck: Rng::new(seed, 3),
-            nodes: Rng::new(seed, 4),
+            network_rng: Rng::new(seed, 2),
+            fault_rng: Rng::new(seed, 3),
+            node_rng: Rng::new(seed, 4),
             trace: trace.then(VecDeque::new),
-            wrong: None,
+            violation: None,
             step: 0,
             events: 0,
             plans: 0,
@@ -180,19 +180,19 @@ impl World {
         for set in 0..self.specs.len() {
             self.apply(set);
         }
-        self.later(0, Due::Start { lag: 0 });
+        self.schedule(0, SimEvent::Start { lag: 0 });
         let steps: Vec<i64> = self.script.steps.iter().map(|step| step.at).collect();
         for (number, at) in steps.iter().enumerate() {
-            self.later(*at, Due::Step(number));
+            self.schedule(*at, SimEvent::Step(number));
         }
         let last = steps.last().copied().unwrap_or(0);
-        self.later(last + 20_000, Due::Heal);
+        self.schedule(last + 20_000, SimEvent::Heal);
     }
 
     /// Runs to the end.
     pub(crate) fn run(&mut self) {
         let mut healed_at = i64::MAX;
-        while self.wrong.is_none() {
+        while self.violation.is_none() {
             let Some(((at, _), due)) = self.queue.pop_first() else {
                 break;
             };
@@ -202,7 +202,7 @@ impl World {
             if self.healed && healed_at == i64::MAX {
                 healed_at = self.now;
             }
-            if self.now.saturating_sub(healed_at) > PATIENCE || self.events > MOST_EVENTS {
+            if self.now.saturating_sub(healed_at) > TIME_LIMIT || self.events > EVENT_LIMIT {
                 let text = format!(
                     "no rest {} s after the last fault, {} events",
                     (self.now - healed_at.min(self.now)) / 1000,
@@ -211,17 +211,17 @@ impl World {
                 self.fail(("liveness", text));
                 break;
             }
-            self.happen(due);
-            self.pump();
+            self.dispatch(due);
+            self.react_to_changes();
         }
-        if self.wrong.is_none() {
-            crate::rest::check(self);
+        if self.violation.is_none() {
+            crate::final_state::check(self);
         }
     }
 
     pub(crate) fn result(&mut self) -> Run {
         Run {
-            wrong: self.wrong.take(),
+            violation: self.violation.take(),
             step: self.step,
             at: self.now - START,
             trace: self.trace.take().into_iter().flatten().collect(),
@@ -231,18 +231,18 @@ impl World {
         }
     }
 
-    pub(crate) fn fail(&mut self, wrong: Wrong) {
-        self.wrong.get_or_insert(wrong);
+    pub(crate) fn fail(&mut self, violation: Violation) {
+        self.violation.get_or_insert(violation);
     }
 
-    pub(crate) fn later(&mut self, millis: i64, due: Due) {
+    pub(crate) fn schedule(&mut self, millis: i64, due: SimEvent) {
         self.serial += 1;
         self.queue
             .insert((self.now + millis.max(0), self.serial), due);
     }
 
     /// Keeps a line for people; it is only put into words when somebody will read it.
-    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
+    pub(crate) fn record(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             let at = self.now - START;
             trace.push_back(format!("{:>9}.{:03} {}", at / 1000, at % 1000, line()));
@@ -252,31 +252,31 @@ impl World {
         }
     }
 
-    fn happen(&mut self, due: Due) {
+    fn dispatch(&mut self, due: SimEvent) {
         match due {
-            Due::Step(number) => {
+            SimEvent::Step(number) => {
                 self.step = number;
                 let what = self.script.steps[number].what.clone();
-                self.note(|| format!("step {number}: {what:?}"));
+                self.record(|| format!("step {number}: {what:?}"));
                 self.perturb(what);
             }
-            Due::Heal => self.heal(),
-            Due::Start { lag } => self.start_controller(lag),
-            Due::Feed { kind, epoch } => self.feed(kind, epoch),
-            Due::Loop { epoch } => self.controller_loop(epoch, None),
-            Due::Wake { epoch, turn } => self.controller_loop(epoch, Some(turn)),
-            Due::Land(id) => self.land(id),
-            Due::Reply(id) => self.reply(id),
-            Due::Bind(uid) => self.bind(&uid),
-            Due::Run(uid) => self.run_pod(&uid),
-            Due::Ready(uid) => self.ready(&uid),
-            Due::End(uid) => self.end(&uid),
-            Due::NodeLost(name) => self.node_lost(&name),
-            Due::NodeBack(name) => self.node_back(&name),
-            Due::NodeNew { node } => self.node_new(node),
-            Due::PodGc(name) => self.pod_gc(&name),
-            Due::Gc(owner) => self.collect(&owner),
-            Due::NamespaceGc { namespace, until } => self.end_namespace(&namespace, until),
+            SimEvent::Heal => self.heal(),
+            SimEvent::Start { lag } => self.start_controller(lag),
+            SimEvent::Feed { kind, epoch } => self.feed(kind, epoch),
+            SimEvent::Loop { epoch } => self.controller_loop(epoch, None),
+            SimEvent::Wake { epoch, turn } => self.controller_loop(epoch, Some(turn)),
+            SimEvent::Land(id) => self.land(id),
+            SimEvent::Reply(id) => self.reply(id),
+            SimEvent::Bind(uid) => self.bind(&uid),
+            SimEvent::Run(uid) => self.run_pod(&uid),
+            SimEvent::Ready(uid) => self.ready(&uid),
+            SimEvent::End(uid) => self.end(&uid),
+            SimEvent::NodeLost(name) => self.node_lost(&name),
+            SimEvent::NodeBack(name) => self.node_back(&name),
+            SimEvent::NodeNew { node } => self.node_new(node),
+            SimEvent::PodGc(name) => self.pod_gc(&name),
+            SimEvent::Gc(owner) => self.collect(&owner),
+            SimEvent::NamespaceGc { namespace, until } => self.end_namespace(&namespace, until),
         }
     }
 
@@ -284,44 +284,44 @@ impl World {
 
     /// Kubelets, the scheduler and the garbage collector hear of changes at once and act later; the
     /// controller's feeds are told that there is something.
-    fn pump(&mut self) {
-        while let Some(entry) = self.api.logs[PODS].get(self.heard[0]) {
-            self.heard[0] += 1;
+    fn react_to_changes(&mut self) {
+        while let Some(entry) = self.api.logs[PODS].get(self.reacted[0]) {
+            self.reacted[0] += 1;
             let Some(pod) = self.api.pods.get(&entry.object_uid()) else {
                 continue;
             };
             let view = pod.view.clone();
-            self.notice(&view);
+            self.react_to_pod(&view);
         }
-        while let Some(entry) = self.api.logs[REVISIONS].get(self.heard[1]) {
-            self.heard[1] += 1;
+        while let Some(entry) = self.api.logs[REVISIONS].get(self.reacted[1]) {
+            self.reacted[1] += 1;
             if let (crate::api::Object::Revision(revision), false) = (&entry.object, entry.gone)
                 && let Some(owner) = revision.owner.clone()
             {
-                self.orphaned(&owner.uid);
+                self.check_owner(&owner.uid);
             }
         }
         self.wake_feeds();
     }
 
-    fn notice(&mut self, view: &PodView) {
-        let stage = self.stages.entry(view.uid.clone()).or_default();
+    fn react_to_pod(&mut self, view: &PodView) {
+        let progress = self.progress.entry(view.uid.clone()).or_default();
         let uid = view.uid.clone();
         match &view.node {
-            None if !stage.binding => {
-                stage.binding = true;
-                let wait = self.nodes.latency(100, 2_000);
-                self.later(wait, Due::Bind(uid));
+            None if !progress.binding => {
+                progress.binding = true;
+                let wait = self.node_rng.latency(100, 2_000);
+                self.schedule(wait, SimEvent::Bind(uid));
             }
-            Some(_) if view.deleting && !stage.ending => {
-                stage.ending = true;
-                let wait = self.nodes.latency(1_000, 30_000);
-                self.later(wait, Due::End(uid));
+            Some(_) if view.deleting && !progress.ending => {
+                progress.ending = true;
+                let wait = self.node_rng.latency(1_000, 30_000);
+                self.schedule(wait, SimEvent::End(uid));
             }
-            Some(_) if !stage.starting => {
-                stage.starting = true;
-                let wait = self.nodes.latency(300, 20_000);
-                self.later(wait, Due::Run(uid));
+            Some(_) if !progress.starting => {
+                progress.starting = true;
+                let wait = self.node_rng.latency(300, 20_000);
+                self.schedule(wait, SimEvent::Run(uid));
             }
             _ => {}
         }
@@ -330,24 +330,24 @@ impl World {
             .as_ref()
             .filter(|node| !self.api.nodes.contains_key(*node))
         {
-            let wait = self.nodes.latency(5_000, 40_000);
-            self.later(wait, Due::PodGc(node.clone()));
+            let wait = self.node_rng.latency(5_000, 40_000);
+            self.schedule(wait, SimEvent::PodGc(node.clone()));
         }
         if let Some(owner) = &view.owner {
-            self.orphaned(&owner.uid.clone());
+            self.check_owner(&owner.uid.clone());
         }
     }
 
     /// Something has an owner that may be gone, or going.
-    fn orphaned(&mut self, owner: &Uid) {
+    fn check_owner(&mut self, owner: &Uid) {
         let lives = self
             .api
             .sets
             .values()
             .any(|set| set.uid == *owner && !set.deleting);
         if !lives && self.collecting.insert(owner.clone()) {
-            let wait = self.nodes.latency(500, 10_000);
-            self.later(wait, Due::Gc(owner.clone()));
+            let wait = self.node_rng.latency(500, 10_000);
+            self.schedule(wait, SimEvent::Gc(owner.clone()));
         }
     }
 
@@ -360,8 +360,8 @@ impl World {
         let Some(target) = pod.target.clone().filter(|_| pod.node.is_none()) else {
             return;
         };
-        if let Some(stage) = self.stages.get_mut(uid) {
-            stage.binding = false;
+        if let Some(progress) = self.progress.get_mut(uid) {
+            progress.binding = false;
         }
         let Some(node) = self.api.nodes.get(&target) else {
             return;
@@ -370,11 +370,11 @@ impl World {
         self.usage(&target, uid)
             .shortages(node, &pod.resources, &mut reasons);
         if reasons.is_empty() {
-            self.note(|| format!("scheduler binds {} to {target}", pod.name));
+            self.record(|| format!("scheduler binds {} to {target}", pod.name));
             self.api.change_pod(uid, |pod| pod.node = Some(target));
         } else {
-            let wait = self.nodes.between(500, 3_000);
-            self.later(wait, Due::Bind(uid.clone()));
+            let wait = self.node_rng.between(500, 3_000);
+            self.schedule(wait, SimEvent::Bind(uid.clone()));
         }
     }
 
@@ -423,7 +423,7 @@ impl World {
         self.usage(&node, uid)
             .shortages(&self.api.nodes[&node], &pod.resources, &mut reasons);
         if self.now < machine.refuses_until || !reasons.is_empty() {
-            self.note(|| format!("kubelet of {node} refuses {}", pod.name));
+            self.record(|| format!("kubelet of {node} refuses {}", pod.name));
             self.api.change_pod(uid, |pod| {
                 pod.phase = Phase::Failed;
                 pod.reason = Some("OutOfcpu".into());
@@ -431,8 +431,8 @@ impl World {
             return;
         }
         self.api.change_pod(uid, |pod| pod.phase = Phase::Running);
-        let wait = self.nodes.latency(500, 30_000);
-        self.later(wait, Due::Ready(uid.clone()));
+        let wait = self.node_rng.latency(500, 30_000);
+        self.schedule(wait, SimEvent::Ready(uid.clone()));
     }
 
     fn ready(&mut self, uid: &Uid) {
@@ -442,7 +442,7 @@ impl World {
         if pod.phase != Phase::Running || pod.ready {
             return;
         }
-        self.note(|| format!("{} is ready", pod.name));
+        self.record(|| format!("{} is ready", pod.name));
         // Transition times have whole seconds, and come from the node's clock.
         let since = (self.now + machine.skew).div_euclid(1000) * 1000;
         self.api.change_pod(uid, |pod| {
@@ -459,13 +459,13 @@ impl World {
     }
 
     fn end(&mut self, uid: &Uid) {
-        if let Some(stage) = self.stages.get_mut(uid) {
-            stage.ending = false;
+        if let Some(progress) = self.progress.get_mut(uid) {
+            progress.ending = false;
         }
         let Some((pod, _)) = self.machine_of(uid) else {
             return;
         };
-        if !pod.phase.is_terminal() && self.nodes.chance(40) {
+        if !pod.phase.is_terminal() && self.node_rng.chance(40) {
             // Its containers have ended, the object is still there.
             self.api.change_pod(uid, |pod| {
                 pod.phase = if pod.name.len() % 2 == 0 {
@@ -478,7 +478,7 @@ impl World {
             });
             return;
         }
-        self.note(|| format!("{} is gone", pod.name));
+        self.record(|| format!("{} is gone", pod.name));
         self.api.drop_pod(uid);
     }
 
@@ -490,8 +490,8 @@ impl World {
             return;
         }
         self.api.new_node(&name, u8::try_from(node % 3).unwrap());
-        let skew = if self.nodes.chance(20) {
-            self.nodes.between(-60_000, 60_000)
+        let skew = if self.node_rng.chance(20) {
+            self.node_rng.between(-60_000, 60_000)
         } else {
             0
         };
@@ -517,14 +517,14 @@ impl World {
             .cloned()
             .collect();
         for uid in pods {
-            self.stages.insert(uid.clone(), Stage::default());
+            self.progress.insert(uid.clone(), PodProgress::default());
             if self.api.is_bound_to(&uid, name) {
                 self.unready(&uid);
-                let wait = self.nodes.latency(500, 20_000);
-                self.later(wait, Due::Ready(uid.clone()));
+                let wait = self.node_rng.latency(500, 20_000);
+                self.schedule(wait, SimEvent::Ready(uid.clone()));
             }
             let view = self.api.pods[&uid].view.clone();
-            self.notice(&view);
+            self.react_to_pod(&view);
         }
     }
 
@@ -573,8 +573,8 @@ impl World {
     fn revive(&mut self, name: &Name) {
         if let Some(machine) = self.machines.get_mut(name).filter(|machine| !machine.alive) {
             machine.alive = true;
-            let wait = self.nodes.latency(300, 3_000);
-            self.later(wait, Due::NodeBack(name.clone()));
+            let wait = self.node_rng.latency(300, 3_000);
+            self.schedule(wait, SimEvent::NodeBack(name.clone()));
         }
     }
 
@@ -592,7 +592,7 @@ impl World {
             .collect();
         for uid in pods {
             if self.api.is_bound_to(&uid, name) {
-                self.note(|| format!("pod gc removes {uid} of {name}"));
+                self.record(|| format!("pod gc removes {uid} of {name}"));
                 self.api.drop_pod(&uid);
             }
         }
@@ -603,8 +603,8 @@ impl World {
         if let Some(machine) = self.machines.get_mut(name) {
             machine.alive = false;
         }
-        let wait = self.nodes.latency(5_000, 40_000);
-        self.later(wait, Due::PodGc(name.clone()));
+        let wait = self.node_rng.latency(5_000, 40_000);
+        self.schedule(wait, SimEvent::PodGc(name.clone()));
     }
 
     fn edit_node(&mut self, node: usize, edit: impl FnOnce(&mut pandaemon_types::NodeView)) {
@@ -627,7 +627,7 @@ impl World {
         if matches!(set, Some((_, false))) {
             return;
         }
-        let orphan = self.deleting.get(owner) == Some(&How::Orphan) && set.is_some();
+        let orphan = self.deleting.get(owner) == Some(&Propagation::Orphan) && set.is_some();
         let pods: Vec<Uid> = self
             .api
             .pods
@@ -644,7 +644,7 @@ impl World {
             if orphan {
                 self.api.change_pod(&uid, |pod| pod.owner = None);
                 left -= 1;
-            } else if !self.api.pods[&uid].view.deleting && self.nodes.chance(70) {
+            } else if !self.api.pods[&uid].view.deleting && self.node_rng.chance(70) {
                 self.api.delete_pod(&uid);
             }
         }
@@ -653,17 +653,17 @@ impl World {
                 revision.owner = None;
                 self.api.put_revision(revision);
                 left -= 1;
-            } else if self.nodes.chance(70) {
+            } else if self.node_rng.chance(70) {
                 self.api.drop_revision(&(revision.namespace, revision.name));
                 left -= 1;
             }
         }
         if left > 0 {
             self.collecting.insert(owner.clone());
-            let wait = self.nodes.between(50, 2_000);
-            self.later(wait, Due::Gc(owner.clone()));
+            let wait = self.node_rng.between(50, 2_000);
+            self.schedule(wait, SimEvent::Gc(owner.clone()));
         } else if let Some((key, _)) = set {
-            self.note(|| format!("{key} is gone"));
+            self.record(|| format!("{key} is gone"));
             self.api.drop_set(&key);
         }
     }
@@ -677,8 +677,8 @@ impl World {
             .cloned()
             .collect();
         for key in sets {
-            if self.nodes.chance(60) {
-                self.delete_set(&key, How::Background);
+            if self.node_rng.chance(60) {
+                self.delete_set(&key, Propagation::Background);
             }
         }
         let pods: Vec<Uid> = self
@@ -689,7 +689,7 @@ impl World {
             .map(|(uid, _)| uid.clone())
             .collect();
         for uid in &pods {
-            if !self.api.pods[uid].view.deleting && self.nodes.chance(60) {
+            if !self.api.pods[uid].view.deleting && self.node_rng.chance(60) {
                 self.api.delete_pod(uid);
             }
         }
@@ -703,13 +703,13 @@ impl World {
         revisions.iter().for_each(|key| self.api.drop_revision(key));
         let empty = pods.is_empty() && !self.api.sets.keys().any(|key| key.namespace == *namespace);
         if empty && (until <= self.now || self.healed) {
-            self.note(|| format!("namespace {namespace} is gone, and made again"));
+            self.record(|| format!("namespace {namespace} is gone, and made again"));
             self.api.terminating.remove(namespace);
         } else {
-            let wait = self.nodes.between(100, 2_000);
-            self.later(
+            let wait = self.node_rng.between(100, 2_000);
+            self.schedule(
                 wait,
-                Due::NamespaceGc {
+                SimEvent::NamespaceGc {
                     namespace: namespace.clone(),
                     until,
                 },
@@ -739,13 +739,13 @@ impl World {
         }
     }
 
-    fn delete_set(&mut self, key: &SetKey, how: How) {
+    fn delete_set(&mut self, key: &SetKey, how: Propagation) {
         let Some(mut set) = self.api.sets.get(key).cloned().filter(|set| !set.deleting) else {
             return;
         };
         let uid = set.uid.clone();
         self.deleting.insert(uid.clone(), how);
-        if how == How::Background {
+        if how == Propagation::Background {
             self.api.drop_set(key);
         } else {
             set.deleting = true;
@@ -753,7 +753,7 @@ impl World {
             self.api.put_set(set);
         }
         self.collecting.remove(&uid);
-        self.orphaned(&uid);
+        self.check_owner(&uid);
     }
 
     fn pick_pod(&self, pick: usize) -> Option<Uid> {
@@ -761,15 +761,15 @@ impl World {
         pods.keys().nth(pick % pods.len().max(1)).cloned()
     }
 
-    fn perturb_pod(&mut self, what: &What, uid: &Uid) {
+    fn perturb_pod(&mut self, what: &Perturbation, uid: &Uid) {
         let bound = self.api.pods[uid].view.node.is_some();
         match what {
-            What::PodFlaps { for_ms, .. } if bound => {
+            Perturbation::PodFlaps { for_ms, .. } if bound => {
                 self.unready(uid);
-                self.later(*for_ms, Due::Ready(uid.clone()));
+                self.schedule(*for_ms, SimEvent::Ready(uid.clone()));
             }
-            What::PodFails { .. } | What::PodSucceeds { .. } if bound => {
-                let failed = matches!(what, What::PodFails { .. });
+            Perturbation::PodFails { .. } | Perturbation::PodSucceeds { .. } if bound => {
+                let failed = matches!(what, Perturbation::PodFails { .. });
                 self.api.change_pod(uid, |pod| {
                     if !pod.phase.is_terminal() {
                         pod.phase = if failed {
@@ -782,9 +782,11 @@ impl World {
                     pod.ready_since = None;
                 });
             }
-            What::PodDeleted { .. } => drop(self.api.delete_pod(uid)),
-            What::PodOrphaned { .. } => drop(self.api.change_pod(uid, |pod| pod.owner = None)),
-            What::PodUnlabelled { .. } => {
+            Perturbation::PodDeleted { .. } => drop(self.api.delete_pod(uid)),
+            Perturbation::PodOrphaned { .. } => {
+                drop(self.api.change_pod(uid, |pod| pod.owner = None));
+            }
+            Perturbation::PodUnlabelled { .. } => {
                 self.api
                     .change_pod(uid, |pod| pod.labels = with_label(&pod.labels, "app", None));
             }
@@ -792,31 +794,37 @@ impl World {
         }
     }
 
-    fn perturb(&mut self, what: What) {
+    fn perturb(&mut self, what: Perturbation) {
         let now = self.now;
         match what {
-            What::PodFlaps { pick, .. }
-            | What::PodFails { pick }
-            | What::PodSucceeds { pick }
-            | What::PodDeleted { pick }
-            | What::PodOrphaned { pick }
-            | What::PodUnlabelled { pick } => {
+            Perturbation::PodFlaps { pick, .. }
+            | Perturbation::PodFails { pick }
+            | Perturbation::PodSucceeds { pick }
+            | Perturbation::PodDeleted { pick }
+            | Perturbation::PodOrphaned { pick }
+            | Perturbation::PodUnlabelled { pick } => {
                 if let Some(uid) = self.pick_pod(pick) {
                     self.perturb_pod(&what, &uid);
                 }
             }
-            What::PodForeign { set, node } => {
+            Perturbation::PodUnowned { set, node } => {
                 let (name, node) = (format!("foreign-{}", self.serial), node_name(node));
                 if self.api.nodes.contains_key(&node) {
-                    drop(self.api.create_pod(&foreign_pod(set, &node, &name), None));
+                    drop(self.api.create_pod(&unowned_pod(set, &node, &name), None));
                 }
             }
-            What::Template { set, template } => self.edit(set, |spec| spec.template = template),
-            What::Strategy { set, strategy } => self.edit(set, |spec| spec.strategy = strategy),
-            What::MinReady { set, seconds } => self.edit(set, |spec| spec.min_ready = seconds),
-            What::History { set, limit } => self.edit(set, |spec| spec.history = limit),
-            What::Delete { set, how } => self.delete_set(&set_key(set), how),
-            What::Recreate { set } => {
+            Perturbation::Template { set, template } => {
+                self.edit(set, |spec| spec.template = template);
+            }
+            Perturbation::Strategy { set, strategy } => {
+                self.edit(set, |spec| spec.strategy = strategy);
+            }
+            Perturbation::MinReady { set, seconds } => {
+                self.edit(set, |spec| spec.min_ready = seconds);
+            }
+            Perturbation::History { set, limit } => self.edit(set, |spec| spec.history = limit),
+            Perturbation::Delete { set, how } => self.delete_set(&set_key(set), how),
+            Perturbation::Recreate { set } => {
                 let key = set_key(set);
                 let free = !self.api.sets.contains_key(&key)
                     && !self.api.terminating.contains(&key.namespace);
@@ -824,61 +832,61 @@ impl World {
                     self.apply(set);
                 }
             }
-            What::RevisionDeleted { pick } => {
+            Perturbation::RevisionDeleted { pick } => {
                 let keys: Vec<_> = self.api.revisions.keys().cloned().collect();
                 if let Some(key) = keys.get(pick % keys.len().max(1)) {
                     self.api.drop_revision(key);
                 }
             }
-            What::NamespaceEnds { namespace, for_ms } => {
+            Perturbation::NamespaceEnds { namespace, for_ms } => {
                 let namespace: Name = format!("ns{namespace}").into();
                 if self.api.terminating.insert(namespace.clone()) {
-                    self.later(
+                    self.schedule(
                         100,
-                        Due::NamespaceGc {
+                        SimEvent::NamespaceGc {
                             namespace,
                             until: now + for_ms,
                         },
                     );
                 }
             }
-            What::Faults { percent, for_ms } => self.faults = (percent, now + for_ms),
-            What::Slow {
+            Perturbation::Faults { percent, for_ms } => self.faults = (percent, now + for_ms),
+            Perturbation::Slow {
                 kind,
                 delay,
                 for_ms,
             } => self.slow[kind] = (delay, now + for_ms),
-            What::Stall { for_ms } => self.stalled_until = now + for_ms,
-            What::Jump { ms } => self.clock += ms,
-            What::Cut { kind } => self.cut(kind, false),
-            What::Expire { kind } => self.cut(kind, true),
-            What::Failover { gap, lag } => {
+            Perturbation::Stall { for_ms } => self.stalled_until = now + for_ms,
+            Perturbation::Jump { ms } => self.clock += ms,
+            Perturbation::Cut { kind } => self.cut(kind, false),
+            Perturbation::Expire { kind } => self.cut(kind, true),
+            Perturbation::Failover { gap, lag } => {
                 if self.controller.take().is_some() {
-                    self.clock = self.net.between(-2_000, 2_000);
-                    self.later(gap, Due::Start { lag });
+                    self.clock = self.network_rng.between(-2_000, 2_000);
+                    self.schedule(gap, SimEvent::Start { lag });
                 }
             }
             node => self.perturb_node(node),
         }
     }
 
-    fn perturb_node(&mut self, what: What) {
+    fn perturb_node(&mut self, what: Perturbation) {
         let now = self.now;
         match what {
-            What::NodeAdd { node } => self.node_new(node),
-            What::NodeRemove { node } => self.node_remove(&node_name(node)),
-            What::NodeReborn { node, gap } => {
+            Perturbation::NodeAdd { node } => self.node_new(node),
+            Perturbation::NodeRemove { node } => self.node_remove(&node_name(node)),
+            Perturbation::NodeRecreated { node, gap } => {
                 self.node_remove(&node_name(node));
-                self.later(gap, Due::NodeNew { node });
+                self.schedule(gap, SimEvent::NodeNew { node });
             }
-            What::NodeDies { node } => {
+            Perturbation::NodeDies { node } => {
                 if let Some(machine) = self.machines.get_mut(&node_name(node)) {
                     machine.alive = false;
-                    self.later(5_000, Due::NodeLost(node_name(node)));
+                    self.schedule(5_000, SimEvent::NodeLost(node_name(node)));
                 }
             }
-            What::NodeRevives { node } => self.revive(&node_name(node)),
-            What::Taint { node, hard } => self.edit_node(node, |node| {
+            Perturbation::NodeRevives { node } => self.revive(&node_name(node)),
+            Perturbation::Taint { node, hard } => self.edit_node(node, |node| {
                 node.taints.retain(|taint| &*taint.key != "sim");
                 let effect = if hard {
                     Effect::NoExecute
@@ -891,10 +899,10 @@ impl World {
                     effect,
                 });
             }),
-            What::Untaint { node } => self.edit_node(node, |node| {
+            Perturbation::Untaint { node } => self.edit_node(node, |node| {
                 node.taints.retain(|taint| &*taint.key != "sim");
             }),
-            What::Cordon { node, on } => self.edit_node(node, |node| {
+            Perturbation::Cordon { node, on } => self.edit_node(node, |node| {
                 let key = "node.kubernetes.io/unschedulable";
                 node.unschedulable = on;
                 node.taints.retain(|taint| &*taint.key != key);
@@ -906,11 +914,13 @@ impl World {
                     });
                 }
             }),
-            What::Label { node, disk } => self.edit_node(node, |node| {
+            Perturbation::Label { node, disk } => self.edit_node(node, |node| {
                 node.labels = with_label(&node.labels, "disk", Some(&format!("d{disk}")));
             }),
-            What::Squeeze { node, on } => self.squeeze(&node_name(node), on),
-            What::Refuse { node, for_ms } => {
+            Perturbation::ShrinkAllocatable { node, on } => {
+                self.shrink_allocatable(&node_name(node), on);
+            }
+            Perturbation::KubeletRefuses { node, for_ms } => {
                 if let Some(machine) = self.machines.get_mut(&node_name(node)) {
                     machine.refuses_until = now + for_ms;
                 }
@@ -919,7 +929,7 @@ impl World {
         }
     }
 
-    fn squeeze(&mut self, name: &Name, on: bool) {
+    fn shrink_allocatable(&mut self, name: &Name, on: bool) {
         let Some(mut node) = self.api.nodes.get(name).cloned() else {
             return;
         };
@@ -936,7 +946,7 @@ impl World {
 
     /// From here on nothing goes wrong any more.
     fn heal(&mut self) {
-        self.note(|| "no more faults".to_owned());
+        self.record(|| "no more faults".to_owned());
         self.healed = true;
         self.faults = (0, 0);
         self.slow = [(0, 0); 4];
@@ -947,7 +957,7 @@ impl World {
             self.machines.get_mut(&name).unwrap().refuses_until = 0;
             if self.api.nodes.contains_key(&name) {
                 self.revive(&name);
-                self.squeeze(&name, false);
+                self.shrink_allocatable(&name, false);
             }
         }
     }

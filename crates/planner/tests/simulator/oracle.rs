@@ -14,7 +14,7 @@ use crate::api::{hash_of, is_ended, tag_of};
 
 /// A request for a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ask {
+enum Pending {
     /// Its fate is unknown: it is under way, or was never answered.
     Open,
     /// An earlier request for the same name was never answered: a refusal now does not tell.
@@ -22,13 +22,13 @@ enum Ask {
 }
 
 #[derive(Debug, Clone)]
-struct KnownPod {
+struct OraclePod {
     view: PodView,
     /// A deletion was handed out and has not failed.
     sent: bool,
 }
 
-impl KnownPod {
+impl OraclePod {
     fn is_active(&self) -> bool {
         !self.view.deleting && !self.sent
     }
@@ -39,21 +39,21 @@ impl KnownPod {
 }
 
 #[derive(Debug)]
-struct KnownSet {
+struct OracleSet {
     view: DaemonSetView,
     needs: PodNeeds,
 }
 
 /// What one controller knows.
 #[derive(Debug, Default)]
-pub(crate) struct Known {
-    sets: BTreeMap<SetKey, KnownSet>,
+pub(crate) struct Oracle {
+    sets: BTreeMap<SetKey, OracleSet>,
     nodes: BTreeMap<Name, NodeView>,
-    pods: BTreeMap<Uid, KnownPod>,
+    pods: BTreeMap<Uid, OraclePod>,
     on: BTreeMap<Name, BTreeSet<Uid>>,
     revisions: BTreeMap<(Name, Name), RevisionView>,
     /// Requests for pods whose fate is open, by set, node and name.
-    asks: BTreeMap<(Uid, Name), BTreeMap<Name, Ask>>,
+    pending: BTreeMap<(Uid, Name), BTreeMap<Name, Pending>>,
     pods_seen: u64,
     /// Creations and deletions under way, by set.
     under_way: BTreeMap<Uid, [usize; 2]>,
@@ -63,8 +63,8 @@ pub(crate) struct Known {
     pub(crate) set_back: bool,
 }
 
-/// What is wrong: a kind, which shrinking keeps, and a sentence.
-pub(crate) type Wrong = (&'static str, String);
+/// A broken invariant: its kind, which shrinking keeps, and a sentence.
+pub(crate) type Violation = (&'static str, String);
 
 macro_rules! ensure {
     ($condition:expr, $kind:expr, $($text:tt)*) => {
@@ -75,7 +75,7 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-impl Known {
+impl Oracle {
     // === events ===
 
     pub(crate) fn observe(&mut self, event: &Event, now: Timestamp) {
@@ -113,7 +113,7 @@ impl Known {
     }
 
     fn set(&mut self, view: &DaemonSetView) {
-        let newer = |old: &KnownSet| {
+        let newer = |old: &OracleSet| {
             old.view.uid != view.uid || old.view.resource_version < view.resource_version
         };
         if self.sets.get(&view.key).is_none_or(newer) {
@@ -121,7 +121,7 @@ impl Known {
             let needs = PodNeeds::for_daemon(&spec);
             self.sets.insert(
                 view.key.clone(),
-                KnownSet {
+                OracleSet {
                     view: view.clone(),
                     needs,
                 },
@@ -158,10 +158,10 @@ impl Known {
                 .or_default()
                 .insert(view.uid.clone());
             if let Some(owner) = &view.owner {
-                self.settle(&owner.uid.clone(), &node.clone(), &view.name.clone());
+                self.creation_observed(&owner.uid.clone(), &node.clone(), &view.name.clone());
             }
         }
-        self.pods.insert(view.uid.clone(), KnownPod { view, sent });
+        self.pods.insert(view.uid.clone(), OraclePod { view, sent });
     }
 
     fn forget(&mut self, uid: &Uid) {
@@ -183,7 +183,7 @@ impl Known {
                 resource_version,
             } => {
                 self.pods_seen = self.pods_seen.max(*resource_version);
-                let gone = |(uid, pod): &(&Uid, &KnownPod)| {
+                let gone = |(uid, pod): &(&Uid, &OraclePod)| {
                     !uids.contains(uid) && pod.view.resource_version <= *resource_version
                 };
                 let gone: Vec<Uid> = self
@@ -197,12 +197,12 @@ impl Known {
         }
     }
 
-    fn settle(&mut self, set: &Uid, node: &Name, name: &Name) {
+    fn creation_observed(&mut self, set: &Uid, node: &Name, name: &Name) {
         let key = (set.clone(), node.clone());
-        if let Some(asks) = self.asks.get_mut(&key) {
-            asks.remove(name);
-            if asks.is_empty() {
-                self.asks.remove(&key);
+        if let Some(pending) = self.pending.get_mut(&key) {
+            pending.remove(name);
+            if pending.is_empty() {
+                self.pending.remove(&key);
             }
         }
     }
@@ -224,11 +224,14 @@ impl Known {
             } => {
                 self.under_way.entry(uid.clone()).or_default()[0] -= 1;
                 let key = (uid.clone(), node.clone());
-                let ask = self.asks.get_mut(&key).and_then(|asks| asks.get_mut(name));
-                match (failed, ask) {
-                    (Some(FailureKind::Unclear), Some(ask)) => *ask = Ask::Unclear,
-                    (Some(FailureKind::Refused), Some(Ask::Unclear)) => {}
-                    _ => self.settle(uid, node, name),
+                let request = self
+                    .pending
+                    .get_mut(&key)
+                    .and_then(|pending| pending.get_mut(name));
+                match (failed, request) {
+                    (Some(FailureKind::Unclear), Some(request)) => *request = Pending::Unclear,
+                    (Some(FailureKind::Refused), Some(Pending::Unclear)) => {}
+                    _ => self.creation_observed(uid, node, name),
                 }
             }
             Action::DeletePod { set, pod, .. } => {
@@ -268,7 +271,7 @@ impl Known {
 
     // === questions ===
 
-    fn fit(&self, set: &KnownSet, node: &Name) -> Option<DaemonFit> {
+    fn fit(&self, set: &OracleSet, node: &Name) -> Option<DaemonFit> {
         self.nodes
             .get(node)
             .map(|node| daemon_fit(&set.needs, node))
@@ -286,13 +289,17 @@ impl Known {
             .is_some_and(|selector| selector.matches(&pod.labels))
     }
 
-    fn pods_on<'a>(&'a self, set: &'a KnownSet, node: &Name) -> impl Iterator<Item = &'a KnownPod> {
+    fn pods_on<'a>(
+        &'a self,
+        set: &'a OracleSet,
+        node: &Name,
+    ) -> impl Iterator<Item = &'a OraclePod> {
         let uids = self.on.get(node).into_iter().flatten();
         uids.filter_map(|uid| self.pods.get(uid))
             .filter(|pod| Self::belongs(&set.view, &pod.view))
     }
 
-    fn is_available(&self, set: &KnownSet, pod: &PodView) -> bool {
+    fn is_available(&self, set: &OracleSet, pod: &PodView) -> bool {
         let wait = set.view.min_ready_seconds;
         let since = pod.ready_since.unwrap_or_default();
         pod.ready && (wait == 0 || since.plus_seconds(wait) < self.latest)
@@ -305,7 +312,7 @@ impl Known {
         &mut self,
         actions: &[Action],
         tags: &BTreeMap<Uid, String>,
-    ) -> Result<(), Wrong> {
+    ) -> Result<(), Violation> {
         let (mut rolled, mut surged) = (BTreeSet::new(), BTreeSet::new());
         for action in actions {
             match action {
@@ -319,8 +326,8 @@ impl Known {
                     if self.create(set, uid, node, name, tags)? {
                         surged.insert(set.clone());
                     }
-                    let asks = self.asks.entry((uid.clone(), node.clone())).or_default();
-                    asks.entry(name.clone()).or_insert(Ask::Open);
+                    let pending = self.pending.entry((uid.clone(), node.clone())).or_default();
+                    pending.entry(name.clone()).or_insert(Pending::Open);
                     self.count(uid, 0)?;
                 }
                 Action::DeletePod {
@@ -348,7 +355,7 @@ impl Known {
         surged.iter().try_for_each(|key| self.surge(key, tags))
     }
 
-    fn count(&mut self, set: &Uid, which: usize) -> Result<(), Wrong> {
+    fn count(&mut self, set: &Uid, which: usize) -> Result<(), Violation> {
         let count = &mut self.under_way.entry(set.clone()).or_default()[which];
         *count += 1;
         ensure!(
@@ -367,7 +374,7 @@ impl Known {
         node: &Name,
         name: &Name,
         tags: &BTreeMap<Uid, String>,
-    ) -> Result<bool, Wrong> {
+    ) -> Result<bool, Violation> {
         let set = self.sets.get(key).filter(|set| set.view.uid == *uid);
         let Some(set) = set else {
             return Err((
@@ -380,8 +387,8 @@ impl Known {
             "create: deleting",
             "creates a pod for {key}, which is being deleted"
         );
-        if let Some(asks) = self.asks.get(&(uid.clone(), node.clone())) {
-            let other = asks.keys().find(|other| *other != name);
+        if let Some(pending) = self.pending.get(&(uid.clone(), node.clone())) {
+            let other = pending.keys().find(|other| *other != name);
             ensure!(
                 other.is_none(),
                 "create: asked twice",
@@ -396,7 +403,7 @@ impl Known {
             "create: misplaced",
             "creates {name} on {node}: {fit:?}"
         );
-        let present: Vec<&KnownPod> = self
+        let present: Vec<&OraclePod> = self
             .pods_on(set, node)
             .filter(|pod| pod.is_present())
             .collect();
@@ -415,7 +422,7 @@ impl Known {
             "create: unsettled",
             "creates {name} on {node}, where a deletion may fail: {names:?}"
         );
-        let active: Vec<&&KnownPod> = present
+        let active: Vec<&&OraclePod> = present
             .iter()
             .filter(|pod| pod.is_active() && !is_ended(&pod.view))
             .collect();
@@ -435,7 +442,7 @@ impl Known {
         uid: &Uid,
         why: &Why,
         tags: &BTreeMap<Uid, String>,
-    ) -> Result<(), Wrong> {
+    ) -> Result<(), Violation> {
         let (Some(set), Some(pod)) = (self.sets.get(key), self.pods.get(uid)) else {
             return Err((
                 "delete: unknown",
@@ -459,7 +466,7 @@ impl Known {
             "deletes {name}, which is being deleted"
         );
         ensure!(!pod.sent, "delete: twice", "deletes {name} twice");
-        let others: Vec<&KnownPod> = self
+        let others: Vec<&OraclePod> = self
             .pods_on(set, node)
             .filter(|other| other.view.uid != *uid && other.is_active() && !is_ended(&other.view))
             .collect();
@@ -505,13 +512,13 @@ impl Known {
         Ok(())
     }
 
-    fn delete_revision(&self, key: &SetKey, name: &Name) -> Result<(), Wrong> {
+    fn delete_revision(&self, key: &SetKey, name: &Name) -> Result<(), Violation> {
         let found = self.revisions.get(&(key.namespace.clone(), name.clone()));
         let (Some(set), Some(revision)) = (self.sets.get(key), found) else {
             return Ok(());
         };
         let hash = revision.hash();
-        let carries = |pod: &&KnownPod| {
+        let carries = |pod: &&OraclePod| {
             pod.view
                 .owner
                 .as_ref()
@@ -542,7 +549,7 @@ impl Known {
 
     // === budgets ===
 
-    fn desired(&self, set: &KnownSet) -> Vec<&Name> {
+    fn desired(&self, set: &OracleSet) -> Vec<&Name> {
         let nodes = self
             .nodes
             .values()
@@ -551,7 +558,7 @@ impl Known {
     }
 
     /// After deletions that the budget allowed: no more nodes down than it says.
-    fn unavailability(&self, key: &SetKey) -> Result<(), Wrong> {
+    fn unavailability(&self, key: &SetKey) -> Result<(), Violation> {
         let set = &self.sets[key];
         let Strategy::RollingUpdate {
             max_unavailable, ..
@@ -576,7 +583,7 @@ impl Known {
     }
 
     /// After surges: no more nodes with an available old pod and a new one than the limit says.
-    fn surge(&self, key: &SetKey, tags: &BTreeMap<Uid, String>) -> Result<(), Wrong> {
+    fn surge(&self, key: &SetKey, tags: &BTreeMap<Uid, String>) -> Result<(), Violation> {
         let set = &self.sets[key];
         if self.set_back && set.view.min_ready_seconds > 0 {
             // What is available depends on when the planner heard of it.
@@ -587,15 +594,15 @@ impl Known {
         };
         let desired = self.desired(set);
         let surges = |node: &&&Name| {
-            let pods: Vec<&KnownPod> = self
+            let pods: Vec<&OraclePod> = self
                 .pods_on(set, node)
                 .filter(|pod| pod.is_active())
                 .collect();
-            let (new, old): (Vec<&&KnownPod>, Vec<&&KnownPod>) = pods
+            let (new, old): (Vec<&&OraclePod>, Vec<&&OraclePod>) = pods
                 .iter()
                 .partition(|pod| is_updated(set, &pod.view, tags));
             let asked = self
-                .asks
+                .pending
                 .contains_key(&(set.view.uid.clone(), (**node).clone()));
             (asked || !new.is_empty()) && old.iter().any(|pod| self.is_available(set, &pod.view))
         };
@@ -611,7 +618,7 @@ impl Known {
     }
 }
 
-fn is_updated(set: &KnownSet, pod: &PodView, tags: &BTreeMap<Uid, String>) -> bool {
+fn is_updated(set: &OracleSet, pod: &PodView, tags: &BTreeMap<Uid, String>) -> bool {
     pod.labels.label(HASH_LABEL).is_some()
         && tags
             .get(&pod.uid)

@@ -8,7 +8,7 @@ use pandaemon_types::{Labels as _, Name, Timestamp};
 
 use crate::{
     api::{Api, Pod, hash_of, tag_of},
-    known::{Wrong, ensure},
+    oracle::{Violation, ensure},
     world::World,
 };
 
@@ -16,25 +16,25 @@ use crate::{
 pub(crate) fn check(world: &mut World) {
     // Clocks of nodes are ahead by no more than this.
     let now = world.clock().plus_seconds(200);
-    let mut wrong = world
+    let mut violation = world
         .api
         .sets
         .values()
         .filter(|set| !set.deleting)
         .try_for_each(|set| check_set(&world.api, set))
         .err();
-    if wrong.is_none() && world.api.sets.values().any(|set| set.deleting) {
-        wrong = Some(("liveness", "a set is still being deleted".to_owned()));
+    if violation.is_none() && world.api.sets.values().any(|set| set.deleting) {
+        violation = Some(("liveness", "a set is still being deleted".to_owned()));
     }
-    if wrong.is_none() {
-        wrong = newcomer(world, now).err();
+    if violation.is_none() {
+        violation = newcomer(world, now).err();
     }
-    if let Some(wrong) = wrong {
-        world.fail(wrong);
+    if let Some(violation) = violation {
+        world.fail(violation);
     }
 }
 
-fn check_set(api: &Api, set: &DaemonSetView) -> Result<(), Wrong> {
+fn check_set(api: &Api, set: &DaemonSetView) -> Result<(), Violation> {
     let key = &set.key;
     let needs = PodNeeds::for_daemon(set.template.get("spec").unwrap_or_default());
     let selects = |pod: &Pod| {
@@ -51,13 +51,13 @@ fn check_set(api: &Api, set: &DaemonSetView) -> Result<(), Wrong> {
         let orphan = pod.view.owner.is_none() && selects(pod);
         ensure!(
             !orphan,
-            "rest: orphan",
+            "final state: orphan",
             "{name} matches {key} and belongs to nobody"
         );
         let stranger = pod.is_of(&set.uid) && !selects(pod);
         ensure!(
             !stranger,
-            "rest: stranger",
+            "final state: stranger",
             "{name} does not match {key} and belongs to it"
         );
     }
@@ -70,7 +70,7 @@ fn check_set(api: &Api, set: &DaemonSetView) -> Result<(), Wrong> {
     let lost = of.keys().find(|node| !api.nodes.contains_key(**node));
     ensure!(
         lost.is_none(),
-        "rest: lost pod",
+        "final state: lost pod",
         "{key} has a pod on {lost:?}, which is not there"
     );
     let mut truth = Status {
@@ -86,7 +86,7 @@ fn check_set(api: &Api, set: &DaemonSetView) -> Result<(), Wrong> {
     truth.number_unavailable = truth.desired_number_scheduled - truth.number_available;
     ensure!(
         set.status == truth,
-        "rest: status",
+        "final state: status",
         "{key} says {:?}, and it is {truth:?}",
         set.status
     );
@@ -99,12 +99,12 @@ fn check_node(
     fit: &DaemonFit,
     pods: &[&Pod],
     truth: &mut Status,
-) -> Result<(), Wrong> {
+) -> Result<(), Violation> {
     let key = &set.key;
     let names: Vec<&Name> = pods.iter().map(|pod| &pod.view.name).collect();
     ensure!(
         pods.iter().all(|pod| pod.is_live()),
-        "rest: ended",
+        "final state: ended",
         "{key} has pods on {node} that have ended: {names:?}"
     );
     // Without a node that should run one, a percentage allows nothing, and pods that may stay stay.
@@ -113,7 +113,7 @@ fn check_node(
     let old = pods.iter().find(|pod| pod.tag != tag_of(set));
     ensure!(
         !rolling || old.is_none(),
-        "rest: outdated",
+        "final state: outdated",
         "{key} on {node}: {:?} has template {:?}, not {}",
         names,
         old.map(|pod| &pod.tag),
@@ -123,7 +123,7 @@ fn check_node(
         DaemonFit::Run => {
             ensure!(
                 pods.len() == 1,
-                "rest: number",
+                "final state: number",
                 "{key} has {names:?} on {node}"
             );
             truth.desired_number_scheduled += 1;
@@ -131,7 +131,7 @@ fn check_node(
             let ready = pods[0].view.ready;
             ensure!(
                 ready,
-                "rest: unavailable",
+                "final state: unavailable",
                 "{key}: {names:?} on {node} is not ready"
             );
             truth.number_ready += 1;
@@ -141,7 +141,7 @@ fn check_node(
         DaemonFit::Keep(_) => {
             ensure!(
                 pods.len() <= 1,
-                "rest: number",
+                "final state: number",
                 "{key} has {names:?} on {node}"
             );
             truth.number_misscheduled += pods.len();
@@ -149,7 +149,7 @@ fn check_node(
         DaemonFit::No(reason) => {
             ensure!(
                 pods.is_empty(),
-                "rest: misplaced",
+                "final state: misplaced",
                 "{key} has {names:?} on {node}: {reason}"
             );
         }
@@ -157,7 +157,7 @@ fn check_node(
     Ok(())
 }
 
-fn check_revisions(api: &Api, set: &DaemonSetView) -> Result<(), Wrong> {
+fn check_revisions(api: &Api, set: &DaemonSetView) -> Result<(), Violation> {
     let key = &set.key;
     let own = api.revisions.values().filter(|revision| {
         revision
@@ -169,7 +169,7 @@ fn check_revisions(api: &Api, set: &DaemonSetView) -> Result<(), Wrong> {
         own.partition(|revision| revision.canonical == set.canonical);
     ensure!(
         current.len() == 1,
-        "rest: revision",
+        "final state: revision",
         "{key} has {} current revisions",
         current.len()
     );
@@ -178,7 +178,7 @@ fn check_revisions(api: &Api, set: &DaemonSetView) -> Result<(), Wrong> {
         .all(|revision| revision.revision < current[0].revision);
     ensure!(
         newest,
-        "rest: revision",
+        "final state: revision",
         "{key}: the current revision has no higher number than the old ones"
     );
     let live = old.iter().filter(|revision| {
@@ -190,7 +190,7 @@ fn check_revisions(api: &Api, set: &DaemonSetView) -> Result<(), Wrong> {
     let most = set.history_limit.max(live.count());
     ensure!(
         old.len() <= most,
-        "rest: history",
+        "final state: history",
         "{key} has {} old revisions",
         old.len()
     );
@@ -200,14 +200,14 @@ fn check_revisions(api: &Api, set: &DaemonSetView) -> Result<(), Wrong> {
         .is_some();
     ensure!(
         label,
-        "rest: revision",
+        "final state: revision",
         "{key}: the current revision has no hash"
     );
     Ok(())
 }
 
 /// A controller that hears of everything for the first time has nothing to do, and says the same.
-fn newcomer(world: &mut World, now: Timestamp) -> Result<(), Wrong> {
+fn newcomer(world: &mut World, now: Timestamp) -> Result<(), Violation> {
     let options = Options {
         bind: world.script.bind,
         verdicts: false,
@@ -225,16 +225,19 @@ fn newcomer(world: &mut World, now: Timestamp) -> Result<(), Wrong> {
         .find(|action| !matches!(action, Action::Event { .. }));
     ensure!(
         busy.is_none(),
-        "rest: newcomer",
+        "final state: newcomer",
         "another controller would do {busy:?}"
     );
     let Some(controller) = &mut world.controller else {
-        return Err(("rest: controller", "there is no controller".to_owned()));
+        return Err((
+            "final state: controller",
+            "there is no controller".to_owned(),
+        ));
     };
     let plan = controller.planner.plan(now);
     ensure!(
         plan.actions.is_empty(),
-        "rest: plan",
+        "final state: plan",
         "at rest, the plan is {:?}",
         plan.actions
     );
@@ -242,7 +245,7 @@ fn newcomer(world: &mut World, now: Timestamp) -> Result<(), Wrong> {
         let same = controller.planner.explain(key, now) == other.explain(key, now);
         ensure!(
             same,
-            "rest: explain",
+            "final state: explain",
             "another controller explains {key} otherwise"
         );
     }

@@ -1,4 +1,4 @@
-//! Worlds as text: a few words for each object, and plans in the same few words.
+//! Clusters and plans as text: one line for each object, and one line for each action.
 
 use pandaemon_planner::{
     Action, Failure, FailureKind, Options, Patch, Plan, SetKey, Status, revision_text,
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, ready_at, text};
 
-/// A cluster that is described, changed and shown in text.
-pub(crate) struct World {
+/// A cluster that is described and changed by lines of text, and whose plans are printed as text.
+pub(crate) struct TextCluster {
     pub(crate) cluster: Cluster,
     plan: Plan,
     show_status: bool,
@@ -17,7 +17,7 @@ pub(crate) struct World {
     show_verdicts: bool,
 }
 
-impl World {
+impl TextCluster {
     pub(crate) fn new(bind: bool) -> Self {
         Self {
             cluster: Cluster::new(Options {
@@ -32,7 +32,7 @@ impl World {
         }
     }
 
-    /// Takes in one line.
+    /// Interprets one line of a case.
     pub(crate) fn line(&mut self, line: &str) {
         let mut words = line.split_whitespace();
         let Some(what) = words.next() else { return };
@@ -71,7 +71,7 @@ impl World {
         }
     }
 
-    /// Pods by name, or all of a node.
+    /// The pod of that name, or all pods of the node of that name.
     fn named(&self, word: &str) -> Vec<String> {
         let on = |(name, pod): &(&String, &Value)| *name == word || Cluster::place(pod) == word;
         self.cluster
@@ -82,7 +82,7 @@ impl World {
             .collect()
     }
 
-    /// Every action of the last plan, or of one set of it, fails.
+    /// Every action of the last plan fails, or only those of the set `of`.
     fn fail(&mut self, how: &str, of: Option<&str>) {
         let kind = match how {
             "refused" => FailureKind::Refused,
@@ -233,8 +233,7 @@ impl World {
         }));
     }
 
-    /// The hash that a new revision of the set would get: found out by asking a planner that knows
-    /// of nothing else.
+    /// The hash that a new revision of the set would get, read from the plan of an empty planner.
     fn new_hash(&self, set: &str) -> String {
         let mut planner = pandaemon_planner::Planner::new(Options::default());
         let view = serde_json::from_value(self.cluster.sets[set].clone()).unwrap();
@@ -349,7 +348,7 @@ impl World {
         }
     }
 
-    /// Plans, and says the plan.
+    /// Plans, and returns the plan as text.
     pub(crate) fn plan(&mut self) -> String {
         self.plan = self.cluster.plan();
         let mut lines: Vec<String> = self
@@ -443,7 +442,7 @@ fn set_of(action: &Action) -> &str {
     }
 }
 
-/// The name of a set, unless it is the usual one.
+/// The name of a set with a leading space; empty for the usual one, `agent`.
 fn other_than_agent(set: &SetKey) -> String {
     if &*set.name == "agent" {
         String::new()
@@ -452,7 +451,7 @@ fn other_than_agent(set: &SetKey) -> String {
     }
 }
 
-/// Words about a pod template.
+/// Applies one `key=value` word to a pod template.
 fn template(template: &mut Value, key: &str, value: &str) {
     let parts: Vec<&str> = value.splitn(3, ':').collect();
     let test = || {

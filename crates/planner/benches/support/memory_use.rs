@@ -1,4 +1,4 @@
-//! Weighs what the planner keeps, with a counting allocator.
+//! Measures the memory that the planner keeps, with a counting allocator.
 
 use std::collections::VecDeque;
 
@@ -6,40 +6,40 @@ use pandaemon_planner::Event;
 
 use crate::{
     COUNTED,
-    fleet::{Fleet, daemon_set},
+    bench_cluster::{BenchCluster, daemon_set},
 };
 
-/// Bytes on the heap, divided by the number of nodes.
-pub(crate) struct Weight {
+/// Heap bytes per node and per pod.
+pub(crate) struct MemoryUse {
     pub(crate) node: usize,
     pub(crate) pod: usize,
     /// When every pod is outdated, and a tenth of them are being replaced.
     pub(crate) pod_in_update: usize,
 }
 
-impl Fleet {
-    /// Forgets everything but the planner.
+impl BenchCluster {
+    /// Drops everything but the planner.
     fn forget(&mut self) {
         (self.pods, self.events, self.last) = (Vec::new(), VecDeque::new(), Vec::new());
     }
 }
 
-pub(crate) fn weigh(nodes: usize) -> Weight {
+pub(crate) fn measure(nodes: usize) -> MemoryUse {
     let start = COUNTED.current_usage();
-    let mut fleet = Fleet::new(nodes);
+    let mut cluster = BenchCluster::new(nodes);
     let with_nodes = COUNTED.current_usage();
-    fleet.decode = true;
-    fleet.tell(Event::Set(Box::new(daemon_set("v1", 1, "10%"))));
-    fleet.settle();
-    assert_eq!(fleet.planner.known(), [1, nodes, nodes]);
-    fleet.forget();
+    cluster.decode = true;
+    cluster.tell(Event::Set(Box::new(daemon_set("v1", 1, "10%"))));
+    cluster.settle();
+    assert_eq!(cluster.planner.known(), [1, nodes, nodes]);
+    cluster.forget();
     let with_pods = COUNTED.current_usage();
-    fleet.tell(Event::Set(Box::new(daemon_set("v2", 2, "10%"))));
-    fleet.step();
-    fleet.step();
-    fleet.forget();
+    cluster.tell(Event::Set(Box::new(daemon_set("v2", 2, "10%"))));
+    cluster.step();
+    cluster.step();
+    cluster.forget();
     let in_update = COUNTED.current_usage();
-    Weight {
+    MemoryUse {
         node: (with_nodes - start) / nodes,
         pod: (with_pods - with_nodes) / nodes,
         pod_in_update: (in_update - with_nodes) / nodes,

@@ -1,4 +1,4 @@
-//! A fleet for benches: a planner, and just enough of a cluster to carry out its plans.
+//! A planner, and as much of a cluster as benches need to carry out its plans.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -10,7 +10,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000);
-/// How many events the loop takes in before it plans, when it is busy.
+/// How many events are observed between two plans.
 const BATCH: usize = 16;
 
 /// A node as a cloud provider's cluster has them: 14 labels, of which one is its own.
@@ -42,7 +42,7 @@ pub(crate) fn node(number: usize, disk: &str) -> NodeView {
 }
 
 fn uuid(kind: &str, number: usize) -> String {
-    // Spread, as version 4 identities are.
+    // Spread like random version 4 UUIDs.
     let spread = (number as u64 + kind.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     format!(
         "{:08x}-{:04x}-4000-8000-{number:012x}",
@@ -67,21 +67,21 @@ pub(crate) fn daemon_set(image: &str, generation: i64, unavailable: &str) -> Dae
     DaemonSetView::deserialize(&set).unwrap()
 }
 
-/// A planner and its cluster.
-pub(crate) struct Fleet {
+/// A planner and the cluster that carries out its plans.
+pub(crate) struct BenchCluster {
     pub(crate) planner: Planner,
     pub(crate) version: u64,
     pub(crate) events: VecDeque<Event>,
     /// A pod as the server decodes it, and the mould it was made from.
     pub(crate) sample: Option<(Arc<Mould>, PodView)>,
-    /// The newest pods, by the order of their creation.
+    /// The pods in the order of their creation.
     pub(crate) pods: Vec<PodView>,
     pub(crate) last: Vec<Action>,
     /// Whether pods are decoded one by one, as from a server.
     pub(crate) decode: bool,
 }
 
-impl Fleet {
+impl BenchCluster {
     pub(crate) fn new(nodes: usize) -> Self {
         let mut planner = Planner::new(Options {
             bind: true,
@@ -108,7 +108,8 @@ impl Fleet {
         self.planner.plan(NOW).actions
     }
 
-    /// Plans, carries out, and tells of what comes of it, until all is quiet; how many actions.
+    /// Plans, carries out and delivers the outcomes until the plan is empty. Returns the number of
+    /// actions.
     pub(crate) fn settle(&mut self) -> usize {
         let mut done = 0;
         loop {
@@ -127,7 +128,7 @@ impl Fleet {
         }
     }
 
-    /// Plans once and carries out; how many actions.
+    /// Plans once and carries out. Returns the number of actions.
     pub(crate) fn step(&mut self) -> usize {
         let actions = self.plan();
         let done = actions.len();
@@ -157,7 +158,7 @@ impl Fleet {
                 (ready.phase, ready.ready) = (Phase::Running, true);
                 ready.ready_since = Some(NOW);
                 self.pods.push(ready.clone());
-                // The watch tells of the new pod, too, and then that it runs.
+                // The watch delivers the new pod, and then its readiness.
                 let events = [pod.clone(), ready].map(|pod| Event::Pod(Box::new(pod)));
                 (Reply::Pod(Box::new(pod)), events.into())
             }
@@ -171,7 +172,7 @@ impl Fleet {
             }
             Action::CreateRevision { object, .. } => {
                 let mut view: RevisionView = serde_json::from_value(object.clone()).unwrap();
-                // An older one would be taken for one that has come and gone.
+                // The planner ignores replies with a version older than what the watch has delivered.
                 view.resource_version = self.version;
                 (Reply::Revision(Box::new(view)), Vec::new())
             }
@@ -183,7 +184,7 @@ impl Fleet {
         self.events.extend(later);
     }
 
-    /// A pod as the server answers it.
+    /// The pod as the server returns it.
     fn pod(&mut self, mould: &Arc<Mould>, name: &Name, node: &Name, bind: bool) -> PodView {
         let mut pod = match &self.sample {
             Some((of, sample)) if Arc::ptr_eq(of, mould) && !self.decode => sample.clone(),

@@ -1,4 +1,4 @@
-//! What the simulator found and text cases cannot tell.
+//! Regression tests for faults that the simulator found and that text cases cannot express.
 
 use pandaemon_planner::{
     Action, DaemonSetView, Event, Failure, FailureKind, Options, Plan, Purpose, Reply, SetKey,
@@ -16,7 +16,7 @@ fn names(plan: &Plan) -> Vec<String> {
     names.collect()
 }
 
-/// Carries out a plan, but for creations of pods, which end as `kind` says.
+/// Carries out a plan; creations of pods fail with `kind`.
 fn perform(cluster: &mut Cluster, plan: &Plan, kind: FailureKind) {
     for action in &plan.actions {
         let result = match action {
@@ -60,8 +60,8 @@ fn a_refusal_after_an_unanswered_request_does_not_say_that_there_is_no_pod() {
             }
         }
     }
-    // Refused at once: another name. Unanswered, then refused, then unanswered: the same name, until it
-    // is known to be another's.
+    // After a plain refusal another name may be used. After an unanswered request the name stays the
+    // same until the server says that it belongs to another object.
     assert_eq!(asked.len(), 6, "{asked:?}");
     assert_ne!(asked[0], asked[1]);
     assert_eq!([&asked[2], &asked[3], &asked[4]], [&asked[1]; 3]);
@@ -133,7 +133,7 @@ fn a_pod_that_is_adopted_after_it_lost_its_label_is_released() {
     let adopt = of(&cluster.plan(), Purpose::Adopt).unwrap();
     pod["metadata"]["labels"]["app"] = json!("else");
     cluster.put_pod(pod);
-    // The watch tells of the adoption before its reply does.
+    // The watch event of the adoption arrives before the reply.
     let reply = cluster.carry_out(&adopt);
     assert!(of(&cluster.plan(), Purpose::Release).is_none());
     cluster.report(&adopt, reply);
