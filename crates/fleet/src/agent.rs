@@ -1,4 +1,4 @@
-//! Keeps the agent of one node running inside the node's namespaces.
+//! Supervises the agent of one node, which runs inside the node's namespaces.
 
 use std::{
     ffi::OsString,
@@ -15,54 +15,56 @@ use nix::{
 use pandaemon_runtime::Shutdown;
 use tokio::process::{Child, Command};
 
-/// An agent that lived this long was not failing at start: the back-off begins anew.
+/// After an agent has run this long, the restart delay is reset.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
-/// The longest pause between two starts.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// The first delay before a restart; it doubles with each failure.
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+/// The longest delay before a restart.
+const MAX_DELAY: Duration = Duration::from_secs(10);
 /// How long an agent may take to stop its containers before it is killed.
-const STOP_PATIENCE: Duration = Duration::from_secs(25);
+const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// How to start the agent of a node.
 #[derive(Debug, Clone)]
 pub struct AgentCommand {
-    /// The `pandaemon` program.
+    /// The `pandaemon` executable.
     pub program: PathBuf,
-    /// Arguments after `agent`.
+    /// Arguments after the subcommand `agent`.
     pub arguments: Vec<OsString>,
-    /// The join token; goes through the environment, so that `ps` does not show it.
+    /// The join token. It is passed in the environment, so that `ps` does not show it.
     pub token: String,
-    /// Where its output goes.
+    /// The file that receives its standard output and error.
     pub log: PathBuf,
-    /// Where its process id is written; `nsenter` becomes the agent, so the id stays.
+    /// The file that receives its process id: `nsenter` replaces itself by the agent, which keeps the id.
     pub pid_file: PathBuf,
 }
 
-/// Runs the agent until `shutdown`, starting it again when it dies.
+/// Runs the agent until `shutdown` and restarts it whenever it ends. Each restart waits longer.
 pub async fn supervise(node: String, holder: u32, command: AgentCommand, shutdown: Shutdown) {
-    let mut pause = Duration::from_millis(200);
+    let mut delay = FIRST_DELAY;
     while !shutdown.is_triggered() {
         let started = tokio::time::Instant::now();
         match start(holder, &command) {
             Ok(child) => {
-                if until_end(&node, child, &shutdown).await {
+                if wait_or_stop(&node, child, &shutdown).await {
                     return;
                 }
             }
-            Err(error) => tracing::error!(node, %error, "cannot start the agent"),
+            Err(error) => tracing::error!(node, %error, "cannot start the agent of a node"),
         }
         if started.elapsed() > STABLE_AFTER {
-            pause = Duration::from_millis(200);
+            delay = FIRST_DELAY;
         }
-        tracing::warn!(node, ?pause, log = %command.log.display(), "the agent ended; it is started again");
-        if shutdown.guard(tokio::time::sleep(pause)).await.is_none() {
+        tracing::warn!(node, ?delay, log = %command.log.display(), "the agent ended; restarting it after the delay");
+        if shutdown.guard(tokio::time::sleep(delay)).await.is_none() {
             return;
         }
-        pause = (pause * 2).min(PAUSE_MAX);
+        delay = (delay * 2).min(MAX_DELAY);
     }
 }
 
-/// Waits for the end of the agent, or ends it on shutdown; true if it was the shutdown.
-async fn until_end(node: &str, mut child: Child, shutdown: &Shutdown) -> bool {
+/// Waits until the agent ends or, on shutdown, ends it; true after a shutdown.
+async fn wait_or_stop(node: &str, mut child: Child, shutdown: &Shutdown) -> bool {
     tokio::select! {
         status = child.wait() => {
             tracing::warn!(node, ?status, "the agent ended");
@@ -77,10 +79,10 @@ async fn until_end(node: &str, mut child: Child, shutdown: &Shutdown) -> bool {
 
 async fn stop(child: &mut Child) {
     if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        // It may have ended by itself a moment ago.
+        // An error means that it has just ended by itself.
         let _gone = kill(Pid::from_raw(pid), Signal::SIGTERM);
     }
-    if tokio::time::timeout(STOP_PATIENCE, child.wait())
+    if tokio::time::timeout(STOP_TIMEOUT, child.wait())
         .await
         .is_err()
     {
@@ -112,7 +114,7 @@ fn start(holder: u32, command: &AgentCommand) -> std::io::Result<Child> {
     Ok(child)
 }
 
-/// The program that runs now, also when its file has been replaced since.
+/// The executable of this process, even if the file has been replaced since.
 #[must_use]
 pub fn own_program() -> PathBuf {
     std::env::current_exe().unwrap_or_else(|_| Path::new("/proc/self/exe").to_owned())

@@ -1,32 +1,32 @@
-//! Runs the system's own tools, with errors that show what was run and what it said.
+//! Runs system tools; errors show the command line and its output.
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use tokio::process::Command;
 
-/// A tool that hangs longer than this is given up; the slowest (`ip netns delete` on a busy machine) takes well under a second.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Timeout of a tool. The slowest (`ip netns delete` on a busy machine) takes well under a second.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A tool that failed.
+/// A tool that could not be run or failed.
 #[derive(Debug, thiserror::Error)]
-#[error("`{line}` failed: {words}")]
+#[error("`{line}` failed: {message}")]
 pub struct ToolError {
-    /// What was run.
+    /// The command line.
     pub line: String,
-    /// What it said.
-    pub words: String,
+    /// Its standard error, or why it did not run.
+    pub message: String,
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end and returns its standard output.
 ///
 /// # Errors
-/// When it cannot be started, exits with an error or hangs.
-pub async fn run(words: &[String]) -> Result<String, ToolError> {
-    let failed = |said: String| ToolError {
-        line: words.join(" "),
-        words: said,
+/// If it cannot be started, exits with a status other than 0, or exceeds the timeout.
+pub async fn run(arguments: &[String]) -> Result<String, ToolError> {
+    let failed = |message: String| ToolError {
+        line: arguments.join(" "),
+        message,
     };
-    let Some((program, arguments)) = words.split_first() else {
+    let Some((program, arguments)) = arguments.split_first() else {
         return Ok(String::new());
     };
     let mut command = Command::new(program);
@@ -34,31 +34,31 @@ pub async fn run(words: &[String]) -> Result<String, ToolError> {
         .args(arguments)
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, command.output())
+    let output = tokio::time::timeout(TIMEOUT, command.output())
         .await
-        .map_err(|_| failed(format!("gave up after {} s", PATIENCE.as_secs())))?
+        .map_err(|_| failed(format!("no end after {} s", TIMEOUT.as_secs())))?
         .map_err(|error| failed(error.to_string()))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(failed(if said.is_empty() {
+    let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(failed(if stderr.is_empty() {
         output.status.to_string()
     } else {
-        said
+        stderr
     }))
 }
 
-/// [`run`] for a line without quoting.
+/// [`run`] for a command line that is split at blanks; it knows no quoting.
 ///
 /// # Errors
 /// As [`run`].
 pub async fn run_line(line: &str) -> Result<String, ToolError> {
-    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    run(&words).await
+    let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    run(&arguments).await
 }
 
-/// Finds a program the way a shell of root would.
+/// Finds a program in the directories of root's usual search path.
 #[must_use]
 pub fn find(program: &str) -> Option<PathBuf> {
     [
@@ -70,6 +70,6 @@ pub fn find(program: &str) -> Option<PathBuf> {
         "/bin",
     ]
     .iter()
-    .map(|folder| PathBuf::from(folder).join(program))
+    .map(|dir| PathBuf::from(dir).join(program))
     .find(|path| path.is_file())
 }

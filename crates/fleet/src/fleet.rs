@@ -1,4 +1,4 @@
-//! A fleet: made from a plan, kept running, taken away.
+//! Creates the nodes of a fleet, supervises their agents, and removes everything.
 
 use std::{
     fs,
@@ -11,31 +11,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     agent::{self, AgentCommand},
-    command, holder, machine,
+    cleanup, command, holder, machine,
     plan::{self, NodePlan, Plan},
-    sweep,
 };
 
-/// What a fleet is made from.
+/// How to create a fleet.
 #[derive(Debug, Clone)]
 pub struct FleetConfig {
-    /// Holds the state of the fleet and a folder for each node.
+    /// The directory for the fleet's state and for each node's data.
     pub data_dir: PathBuf,
-    /// How many nodes.
+    /// The number of nodes.
     pub nodes: usize,
 }
 
-/// What has to be known to take over or remove a fleet whose process was killed.
+/// What a later process needs to take over or remove a fleet whose process was killed; stored in
+/// `fleet.json`.
 #[derive(Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 struct State {
     slot: u8,
     nodes: usize,
     holders: Vec<u32>,
-    /// Whether `net.ipv4.ip_forward` was switched on for the fleet.
+    /// Whether the fleet switched `net.ipv4.ip_forward` on.
     forwarding_switched_on: bool,
 }
 
-/// Nodes on this machine.
+/// The running nodes on this machine.
 #[derive(Debug)]
 pub struct Fleet {
     plan: Plan,
@@ -48,11 +48,11 @@ pub struct Fleet {
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
 impl Fleet {
-    /// Makes the nodes' namespaces and network, or takes over those of a killed predecessor.
+    /// Creates the nodes' namespaces and network, or takes over those of a process that was killed.
     ///
     /// # Errors
-    /// When the machine lacks something ([`machine::MissingTools`]) or a command fails.
-    pub async fn make(config: &FleetConfig) -> anyhow::Result<Self> {
+    /// If the machine lacks a tool ([`machine::MissingTools`]) or a command fails.
+    pub async fn create(config: &FleetConfig) -> anyhow::Result<Self> {
         machine::check()?;
         anyhow::ensure!(
             (1..=plan::NODES_MAX).contains(&config.nodes),
@@ -60,7 +60,7 @@ impl Fleet {
             plan::NODES_MAX
         );
         fs::create_dir_all(&config.data_dir)
-            .with_context(|| format!("make {}", config.data_dir.display()))?;
+            .with_context(|| format!("create {}", config.data_dir.display()))?;
         let data_dir = config.data_dir.canonicalize()?;
         let id = plan::id_of(&data_dir.to_string_lossy());
         if let Some(fleet) = Self::take_over(&data_dir, &id, config.nodes).await {
@@ -80,34 +80,34 @@ impl Fleet {
             tasks: Vec::new(),
             agents: Shutdown::default(),
         };
-        // Leftovers of a machine that lost power have the same names.
-        sweep::sweep(&fleet.plan, &fleet.data_dir, &[]).await;
-        if let Err(error) = fleet.build().await {
+        // What an earlier fleet of this directory left has the same names.
+        cleanup::clean_up(&fleet.plan, &fleet.data_dir, &[]).await;
+        if let Err(error) = fleet.create_nodes().await {
             fleet.remove().await;
             return Err(error);
         }
         Ok(fleet)
     }
 
-    /// The nodes.
+    /// The plans of all nodes.
     #[must_use]
     pub fn nodes(&self) -> &[NodePlan] {
         &self.plan.nodes
     }
 
-    /// The plan.
+    /// The plan of the fleet.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// Folder of one node.
+    /// The data directory of one node.
     #[must_use]
     pub fn node_dir(&self, node: &NodePlan) -> PathBuf {
         self.data_dir.join("nodes").join(&node.name)
     }
 
-    /// Starts the agent of each node; `command` says how.
+    /// Starts and supervises the agent of each node, with the command that `command` returns for it.
     pub fn start_agents(&mut self, command: impl Fn(&NodePlan) -> AgentCommand) {
         for (node, holder) in self.plan.nodes.iter().zip(&self.state.holders) {
             let task = agent::supervise(
@@ -121,30 +121,30 @@ impl Fleet {
         }
     }
 
-    /// Stops the agents (which stop their containers), then removes everything. Returns what could not
-    /// be removed, in words.
+    /// Stops the agents (which stop their containers), then removes everything. Returns a description
+    /// of each thing that could not be removed.
     pub async fn remove(mut self) -> Vec<String> {
         self.agents.trigger();
         for task in self.tasks.drain(..) {
-            // The task's panic has been logged by `spawn`.
+            // A panic of the task has been logged by `spawn`.
             let _ended = task.await;
         }
-        let left = sweep::sweep(&self.plan, &self.data_dir, &self.state.holders).await;
+        let left = cleanup::clean_up(&self.plan, &self.data_dir, &self.state.holders).await;
         if self.state.forwarding_switched_on
             && let Err(error) = fs::write(FORWARDING, "0")
         {
-            tracing::warn!(%error, "net.ipv4.ip_forward stays on");
+            tracing::warn!(%error, "cannot switch net.ipv4.ip_forward off again");
         }
         let _absent = fs::remove_file(state_file(&self.data_dir));
         left
     }
 
-    async fn build(&mut self) -> anyhow::Result<()> {
+    async fn create_nodes(&mut self) -> anyhow::Result<()> {
         self.save()?;
         for step in self.plan.steps() {
-            command::run(&step.make).await?;
+            command::run(&step.create).await?;
         }
-        self.forward().await?;
+        self.enable_forwarding().await?;
         for node in self.plan.nodes.clone() {
             fs::create_dir_all(self.node_dir(&node))?;
             self.state.holders.push(holder::start(&node).await?);
@@ -153,15 +153,15 @@ impl Fleet {
         Ok(())
     }
 
-    /// Lets the nodes reach other networks; a machine without that still runs local images.
-    async fn forward(&mut self) -> anyhow::Result<()> {
+    /// Lets the nodes reach other networks. Without it, nodes still run images that are imported.
+    async fn enable_forwarding(&mut self) -> anyhow::Result<()> {
         if fs::read_to_string(FORWARDING).is_ok_and(|value| value.trim() == "0") {
             self.state.forwarding_switched_on = fs::write(FORWARDING, "1").is_ok();
             self.save()?;
         }
         for rule in self.plan.rules() {
-            if let Err(error) = command::run(&rule.make).await {
-                tracing::warn!(%error, "nodes cannot reach networks beyond this machine");
+            if let Err(error) = command::run(&rule.create).await {
+                tracing::warn!(%error, "cannot add an iptables rule: nodes do not reach other networks");
             }
         }
         Ok(())
@@ -184,7 +184,7 @@ impl Fleet {
             agents: Shutdown::default(),
         };
         if alive && fleet.state.nodes == nodes {
-            tracing::info!("taking over the nodes of a predecessor that was killed");
+            tracing::info!("taking over the nodes of a process that was killed");
             fleet.end_agents().await;
             return Some(fleet);
         }
@@ -192,7 +192,7 @@ impl Fleet {
         None
     }
 
-    /// Ends agents that a killed predecessor left: their containers stay, new agents adopt them.
+    /// Kills the agents of the process before this one. Their containers go on, and new agents adopt them.
     async fn end_agents(&self) {
         for node in &self.plan.nodes {
             let file = self.node_dir(node).join("agent.pid");

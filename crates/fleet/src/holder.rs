@@ -1,8 +1,8 @@
-//! The process that keeps a node's namespaces alive while its agent is away.
+//! The process that keeps a node's namespaces alive while its agent does not run.
 //!
 //! Mounts made by the agent must be seen by containerd and by the next agent, so all of a node's
-//! processes share one mount namespace. It gets the machine's later mounts (slave) and shares its own
-//! among its processes (shared), and nothing of it reaches the machine.
+//! processes share one mount namespace. Mounts of the machine propagate into it (slave), its own
+//! propagate among the node's processes (shared), and none propagates back to the machine.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path, process::Stdio};
 
@@ -10,23 +10,23 @@ use tokio::process::Command;
 
 use crate::{command::ToolError, plan::NodePlan};
 
-/// What the holder runs: hide the machine's named namespaces, take the node's name, wait.
+/// The holder's script: hide the machine's named network namespaces, set the node's host name, sleep.
 const SCRIPT: &str = "mount --make-rslave / && mount --make-rshared / \
     && mount -t tmpfs -o mode=0755 pandaemon-netns /run/netns \
     && echo \"$1\" > /proc/sys/kernel/hostname && exec sleep infinity";
 
-/// Starts the holder of a node; it outlives this process.
+/// Starts the holder of a node and returns its process id. It outlives this process.
 ///
 /// # Errors
-/// When it cannot be started or ends at once.
+/// If it cannot be started, ends at once, or its namespaces are not ready after 2 s.
 pub async fn start(node: &NodePlan) -> Result<u32, ToolError> {
     let line = format!(
         "nsenter --net=/run/netns/{} unshare --mount --uts sh",
         node.netns
     );
-    let failed = |words: String| ToolError {
+    let failed = |message: String| ToolError {
         line: line.clone(),
-        words,
+        message,
     };
     let mut child = Command::new("nsenter")
         .arg(format!("--net=/run/netns/{}", node.netns))
@@ -62,12 +62,12 @@ pub async fn start(node: &NodePlan) -> Result<u32, ToolError> {
     Err(failed("its namespaces are not ready after 2 s".into()))
 }
 
-/// Whether the script has come to its end, the `sleep`.
+/// Whether the script has reached its last command, the `sleep`.
 fn is_ready(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep")
 }
 
-/// Whether `pid` is the living holder of the node: a `sleep` in the node's network namespace.
+/// Whether `pid` is the running holder of the node: a `sleep` in the node's network namespace.
 #[must_use]
 pub fn is_alive(pid: u32, netns: &str) -> bool {
     let inode = |path: &Path| fs::metadata(path).map(|m| m.ino()).ok();

@@ -1,13 +1,14 @@
-//! Is this machine able to carry nodes? Everything that is missing is said at once, with the cure.
+//! Checks that this machine can run nodes. The error lists everything that is missing and the command
+//! that installs it.
 
 use std::path::Path;
 
 use crate::command::find;
 
-/// Folders in which distributions keep CNI plugins.
-const CNI_FOLDERS: [&str; 3] = ["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"];
+/// Directories in which distributions install CNI plugins.
+const CNI_DIRS: [&str; 3] = ["/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"];
 
-/// Program, Debian package.
+/// The programs that are needed, each with its Debian package.
 const PROGRAMS: [(&str, &str); 6] = [
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
@@ -17,50 +18,50 @@ const PROGRAMS: [(&str, &str); 6] = [
     ("runc", "runc"),
 ];
 
-/// What the machine lacks.
+/// What is missing on this machine.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MissingTools {
-    /// Only root may make namespaces and mounts.
-    #[error("nodes need root: namespaces, mounts and cgroups are made (try: sudo pandaemon ...)")]
+    /// Only root may create namespaces, mounts and cgroups.
+    #[error("nodes need root to create namespaces, mounts and cgroups (try: sudo pandaemon ...)")]
     NotRoot,
-    /// Programs or plugins that are not installed.
+    /// Programs or CNI plugins that are not installed, and their Debian packages.
     #[error("this machine lacks {}; install with: apt-get install -y {}", .0.join(", "), .1.join(" "))]
     Programs(Vec<String>, Vec<String>),
 }
 
-/// Checks the machine.
+/// Checks that this machine can run nodes.
 ///
 /// # Errors
-/// What is missing.
+/// Lists everything that is missing.
 pub fn check() -> Result<(), MissingTools> {
     if !nix::unistd::geteuid().is_root() {
         return Err(MissingTools::NotRoot);
     }
-    let mut lacking: Vec<(String, &str)> = PROGRAMS
+    let mut missing: Vec<(String, &str)> = PROGRAMS
         .iter()
         .filter(|(program, _)| find(program).is_none())
         .map(|(program, package)| ((*program).to_owned(), *package))
         .collect();
-    if cni_folder().is_none() {
-        lacking.push((
+    if cni_dir().is_none() {
+        missing.push((
             "the CNI plugin `bridge`".to_owned(),
             "containernetworking-plugins",
         ));
     }
-    if lacking.is_empty() {
+    if missing.is_empty() {
         return Ok(());
     }
-    let (names, packages) = lacking.into_iter().map(|(n, p)| (n, p.to_owned())).unzip();
+    let (names, packages) = missing.into_iter().map(|(n, p)| (n, p.to_owned())).unzip();
     Err(MissingTools::Programs(names, packages))
 }
 
-/// Where the CNI plugins are.
+/// The directory with the CNI plugins, if they are installed.
 #[must_use]
-pub fn cni_folder() -> Option<&'static Path> {
-    CNI_FOLDERS
+pub fn cni_dir() -> Option<&'static Path> {
+    CNI_DIRS
         .iter()
         .map(Path::new)
-        .find(|folder| folder.join("bridge").is_file())
+        .find(|dir| dir.join("bridge").is_file())
 }
 
 #[cfg(test)]
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_comes_with_the_line_that_installs_it() {
+    fn the_error_names_what_is_missing_and_the_command_that_installs_it() {
         let missing = MissingTools::Programs(
             vec!["runc".into(), "iptables".into()],
             vec!["runc".into(), "iptables".into()],

@@ -1,58 +1,59 @@
-//! The plan of a fleet: names, addresses and the `ip` and `iptables` commands. Pure.
+//! Names, addresses and the `ip` and `iptables` commands of a fleet. Pure.
 
 use std::net::Ipv4Addr;
 
-/// Names start with this, so that a person sees whose they are.
+/// The prefix of all names on the machine that are long enough to show it.
 const PREFIX: &str = "pandaemon";
 
-/// The longest name that Linux takes for a network device.
+/// The longest name of a network device in Linux.
 const DEVICE_NAME_MAX: usize = 15;
 
-/// One fleet: everything follows from its id, its number and its node count.
+/// One fleet. Everything follows from its id, its slot and its number of nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Eight hexadecimal digits from the data directory: two fleets on one machine do not meet.
+    /// Eight hexadecimal digits derived from the data directory. They are part of every name, so that
+    /// several fleets can share one machine.
     pub id: String,
-    /// Chooses the address ranges: `10.(64 + slot).0.0/16`.
+    /// Number of the fleet's address range: `10.(64 + slot).0.0/16`.
     pub slot: u8,
-    /// The nodes.
+    /// Its nodes.
     pub nodes: Vec<NodePlan>,
 }
 
-/// One node.
+/// One node of a fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodePlan {
-    /// `node1`
+    /// The node's name: `node1`, `node2` and so on.
     pub name: String,
-    /// The network namespace.
+    /// The name of its network namespace.
     pub netns: String,
-    /// The end of the cable at the bridge.
-    pub cable: String,
+    /// The machine's end of its veth pair; the other end is `eth0` in the network namespace.
+    pub veth: String,
     /// The node's address on the bridge.
     pub ip: Ipv4Addr,
-    /// Addresses of its pods.
+    /// The range of its pods' addresses.
     pub pod_cidr: String,
-    /// Parent of all its cgroups.
+    /// The parent of all its cgroups.
     pub cgroup_root: String,
 }
 
-/// A command to run, and the one that takes its effect back.
+/// A command to run, and the command that undoes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// Program and arguments.
-    pub make: Vec<String>,
-    /// Program and arguments; empty where another step's removal includes it.
+    pub create: Vec<String>,
+    /// Program and arguments; empty if undoing another step includes it.
     pub remove: Vec<String>,
 }
 
-/// How many slots there are: `10.64` to `10.127`.
+/// Number of slots: the ranges from `10.64.0.0/16` to `10.127.0.0/16`.
 pub const SLOTS: u8 = 64;
 
-/// How many nodes fit: the third byte numbers the pod ranges.
+/// The largest number of nodes: the third byte of an address numbers the nodes' pod ranges.
 pub const NODES_MAX: usize = 200;
 
 impl Plan {
-    /// A fleet of `count` nodes.
+    /// The plan of a fleet with `count` nodes.
     #[must_use]
     pub fn new(id: &str, slot: u8, count: usize) -> Self {
         let second = 64 + slot % SLOTS;
@@ -61,7 +62,7 @@ impl Plan {
             .map(|(number, byte)| NodePlan {
                 name: format!("node{number}"),
                 netns: format!("{PREFIX}-{id}-node{number}"),
-                cable: device_name(&format!("pd{id}n{number}")),
+                veth: device_name(&format!("pd{id}n{number}")),
                 ip: Ipv4Addr::new(10, second, 0, byte + 10),
                 pod_cidr: format!("10.{second}.{byte}.0/24"),
                 cgroup_root: format!("{PREFIX}-{id}/node{number}"),
@@ -74,31 +75,32 @@ impl Plan {
         }
     }
 
-    /// The bridge that joins the nodes.
+    /// The name of the bridge that joins the nodes.
     #[must_use]
     pub fn bridge(&self) -> String {
         device_name(&format!("pd{}br", self.id))
     }
 
-    /// The machine's own address on the bridge: here the nodes find the API server.
+    /// The machine's address on the bridge. The nodes reach the API server there.
     #[must_use]
     pub fn gateway(&self) -> Ipv4Addr {
         Ipv4Addr::new(10, 64 + self.slot, 0, 1)
     }
 
-    /// The range of the nodes and all their pods.
+    /// The range that holds the addresses of all nodes and pods.
     #[must_use]
     pub fn range(&self) -> String {
         format!("10.{}.0.0/16", 64 + self.slot)
     }
 
-    /// The parent of all cgroups of the fleet.
+    /// The parent of the cgroups of all nodes.
     #[must_use]
     pub fn cgroup_root(&self) -> String {
         format!("{PREFIX}-{}", self.id)
     }
 
-    /// What has to be made, in order; removal is in the opposite order.
+    /// The commands that create bridge, namespaces, veth pairs and routes, in order. Removal runs in the
+    /// opposite order.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
         let bridge = self.bridge();
@@ -120,26 +122,26 @@ impl Plan {
         steps
     }
 
-    /// Rules that let nodes reach the world beyond this machine (for image pulls).
+    /// The iptables rules that let nodes reach other networks (to pull images).
     #[must_use]
     pub fn rules(&self) -> Vec<Step> {
         let (range, bridge) = (self.range(), self.bridge());
-        let mark = format!("-m comment --comment {PREFIX}-{}", self.id);
+        let comment = format!("-m comment --comment {PREFIX}-{}", self.id);
         [
             (
                 "-t nat",
                 "POSTROUTING",
-                format!("-s {range} ! -d {range} {mark} -j MASQUERADE"),
+                format!("-s {range} ! -d {range} {comment} -j MASQUERADE"),
             ),
             (
                 "-t filter",
                 "FORWARD",
-                format!("-i {bridge} {mark} -j ACCEPT"),
+                format!("-i {bridge} {comment} -j ACCEPT"),
             ),
             (
                 "-t filter",
                 "FORWARD",
-                format!("-o {bridge} {mark} -j ACCEPT"),
+                format!("-o {bridge} {comment} -j ACCEPT"),
             ),
         ]
         .into_iter()
@@ -154,7 +156,7 @@ impl Plan {
 
     fn node_steps(&self, node: &NodePlan) -> Vec<Step> {
         let NodePlan {
-            netns, cable, ip, ..
+            netns, veth, ip, ..
         } = node;
         let (bridge, gateway) = (self.bridge(), self.gateway());
         vec![
@@ -163,10 +165,10 @@ impl Plan {
                 &format!("ip netns delete {netns}"),
             ),
             step(
-                &format!("ip link add {cable} type veth peer name eth0 netns {netns}"),
-                &format!("ip link delete {cable}"),
+                &format!("ip link add {veth} type veth peer name eth0 netns {netns}"),
+                &format!("ip link delete {veth}"),
             ),
-            step(&format!("ip link set {cable} master {bridge} up"), ""),
+            step(&format!("ip link set {veth} master {bridge} up"), ""),
             step(&format!("ip -n {netns} link set lo up"), ""),
             step(&format!("ip -n {netns} address add {ip}/24 dev eth0"), ""),
             step(&format!("ip -n {netns} link set eth0 up"), ""),
@@ -178,7 +180,7 @@ impl Plan {
         ]
     }
 
-    /// Pods of one node reach pods of the others directly.
+    /// Routes from one node to the pods of the other nodes.
     fn peer_routes(&self, node: &NodePlan) -> Vec<Step> {
         self.nodes
             .iter()
@@ -191,10 +193,10 @@ impl Plan {
     }
 }
 
-fn step(make: &str, remove: &str) -> Step {
+fn step(create: &str, remove: &str) -> Step {
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
     Step {
-        make: words(make),
+        create: words(create),
         remove: words(remove),
     }
 }
@@ -203,7 +205,7 @@ fn device_name(name: &str) -> String {
     name.chars().take(DEVICE_NAME_MAX).collect()
 }
 
-/// A fleet's id: a 32-bit FNV-1a hash of its data directory.
+/// The id of the fleet with this data directory: its 32-bit FNV-1a hash.
 #[must_use]
 pub fn id_of(data_dir: &str) -> String {
     let hash = data_dir.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
@@ -212,40 +214,41 @@ pub fn id_of(data_dir: &str) -> String {
     format!("{hash:08x}")
 }
 
-/// The first slot at or after `preferred` whose range none of `routes` (destinations as `ip route`
-/// prints them) lies in.
+/// The first slot at or after `preferred` whose range contains none of `routes` (destinations as
+/// `ip route` prints them).
 #[must_use]
 pub fn free_slot(preferred: u8, routes: &[String]) -> Option<u8> {
     (0..SLOTS)
         .map(|step| (preferred.wrapping_add(step)) % SLOTS)
         .find(|slot| {
-            let taken = format!("10.{}.", 64 + slot);
-            !routes.iter().any(|route| route.starts_with(&taken))
+            let range = format!("10.{}.", 64 + slot);
+            !routes.iter().any(|route| route.starts_with(&range))
         })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn names_fit_into_linux_limits_for_the_largest_fleet() {
+    fn names_of_the_largest_fleet_fit_into_linux_limits() {
         let plan = Plan::new(&id_of("/var/lib/pandaemon"), 63, NODES_MAX);
         assert!(plan.bridge().len() <= DEVICE_NAME_MAX);
         assert_eq!(plan.nodes.len(), NODES_MAX);
-        let mut cables: Vec<_> = plan.nodes.iter().map(|n| n.cable.clone()).collect();
-        cables.dedup();
-        assert_eq!(cables.len(), NODES_MAX, "cable names are distinct");
-        assert!(cables.iter().all(|c| c.len() <= DEVICE_NAME_MAX));
+        let veths: BTreeSet<_> = plan.nodes.iter().map(|node| &node.veth).collect();
+        assert_eq!(veths.len(), NODES_MAX, "veth names are distinct");
+        assert!(veths.iter().all(|name| name.len() <= DEVICE_NAME_MAX));
     }
 
     #[test]
-    fn two_data_directories_have_two_ids() {
+    fn ids_of_two_data_directories_differ() {
         assert_ne!(id_of("/var/lib/a"), id_of("/var/lib/b"));
     }
 
     #[test]
-    fn a_slot_in_use_is_passed_over() {
+    fn a_slot_with_routes_is_not_chosen() {
         let routes = [
             "default".to_owned(),
             "10.64.0.0/24".to_owned(),
@@ -258,9 +261,9 @@ mod tests {
     }
 
     #[test]
-    fn one_node_is_a_bridge_a_namespace_and_a_cable() {
+    fn commands_for_one_node() {
         let steps = Plan::new("0a1b2c3d", 1, 1).steps();
-        let made: Vec<String> = steps.iter().map(|s| s.make.join(" ")).collect();
+        let made: Vec<String> = steps.iter().map(|s| s.create.join(" ")).collect();
         assert_eq!(
             made,
             [
@@ -280,10 +283,10 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_that_is_inserted_is_deleted_by_the_same_words() {
+    fn each_rule_is_deleted_with_the_arguments_it_was_inserted_with() {
         for rule in Plan::new("0a1b2c3d", 1, 3).rules() {
             assert_eq!(
-                rule.make.join(" ").replace(" -I ", " -D "),
+                rule.create.join(" ").replace(" -I ", " -D "),
                 rule.remove.join(" ")
             );
         }

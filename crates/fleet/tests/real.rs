@@ -1,4 +1,4 @@
-//! Makes and removes real namespaces. Needs root and the tools; says so and passes without them.
+//! Creates and removes real namespaces. Needs root and the tools.
 #![expect(clippy::expect_used, reason = "a test")]
 
 use std::{path::Path, process::Command};
@@ -24,7 +24,7 @@ fn connects(from_netns: &str, port: u16, to: &str) -> bool {
 }
 
 #[tokio::test]
-async fn nodes_reach_the_machine_and_each_other_and_leave_nothing() {
+async fn nodes_reach_the_machine_and_each_other_and_removal_leaves_nothing() {
     if let Err(missing) = machine::check() {
         eprintln!("skipped: {missing}");
         return;
@@ -34,7 +34,7 @@ async fn nodes_reach_the_machine_and_each_other_and_leave_nothing() {
         data_dir: dir.path().to_owned(),
         nodes: 2,
     };
-    let fleet = Fleet::make(&config).await.unwrap();
+    let fleet = Fleet::create(&config).await.unwrap();
     let plan = fleet.plan().clone();
 
     let listener = std::net::TcpListener::bind((plan.gateway(), 0)).unwrap();
@@ -49,12 +49,12 @@ async fn nodes_reach_the_machine_and_each_other_and_leave_nothing() {
             &["netns", "exec", &plan.nodes[0].netns, "ip", "route"]
         )
         .contains(&plan.nodes[1].pod_cidr),
-        "node1 knows the way to node2's pods"
+        "node1 has a route to node2's pods"
     );
 
-    // A second start over a living fleet takes it over instead of building it anew.
+    // A second start takes the running fleet over instead of creating it again.
     drop(fleet);
-    let again = Fleet::make(&config).await.unwrap();
+    let again = Fleet::create(&config).await.unwrap();
     assert_eq!(again.plan(), &plan);
 
     assert_eq!(again.remove().await, Vec::<String>::new());

@@ -41,7 +41,7 @@ pub(crate) async fn run(mut args: UpArgs, shutdown: Shutdown) -> anyhow::Result<
         data_dir: args.place.data_dir.clone(),
         nodes: args.nodes,
     };
-    let mut fleet = Fleet::make(&config).await?;
+    let mut fleet = Fleet::create(&config).await?;
     step.done();
     let result = with_nodes(&args, store, &mut fleet, &shutdown).await;
     let step = Step::begin("Stop the nodes and remove what was made");

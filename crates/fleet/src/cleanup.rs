@@ -1,5 +1,5 @@
-//! Removal: ends processes, removes cgroups, links, namespaces and rules of a fleet. Never fails half
-//! way: what cannot be removed is reported, the rest goes.
+//! Removes the processes, mounts, cgroups, network devices, namespaces and iptables rules of a fleet. It
+//! does not stop at an error: what cannot be removed is reported, and the rest is removed.
 
 use std::{
     collections::BTreeSet,
@@ -20,26 +20,27 @@ use crate::{command, plan::Plan};
 /// Where the cgroup hierarchies are mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// Removes everything that the plan could have made. Returns what is left, in words.
-pub async fn sweep(plan: &Plan, data_dir: &Path, holders: &[u32]) -> Vec<String> {
+/// Removes everything that a fleet with this plan may have created. Returns a description of each
+/// thing that is left.
+pub async fn clean_up(plan: &Plan, data_dir: &Path, holders: &[u32]) -> Vec<String> {
     let mut left = Vec::new();
     for _ in 0..50 {
-        let victims = processes(plan, holders);
-        if victims.is_empty() {
+        let running = processes(plan, holders);
+        if running.is_empty() {
             break;
         }
-        for pid in victims {
-            // A process that is gone already is what we want.
+        for pid in running {
+            // An error means that it has just ended by itself.
             let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     unmount_below(data_dir);
     unmount_below(&runtime_dir(plan));
-    for folder in cgroup_folders(plan) {
-        remove_cgroups(&folder).await;
-        if folder.exists() {
-            left.push(format!("cgroup {}", folder.display()));
+    for dir in cgroup_dirs(plan) {
+        remove_cgroups(&dir).await;
+        if dir.exists() {
+            left.push(format!("cgroup {}", dir.display()));
         }
     }
     for step in plan.rules().iter().chain(&plan.steps()).rev() {
@@ -52,7 +53,7 @@ pub async fn sweep(plan: &Plan, data_dir: &Path, holders: &[u32]) -> Vec<String>
     left
 }
 
-/// Sockets that must have short paths live here.
+/// The directory for sockets whose paths must be short.
 #[must_use]
 pub fn runtime_dir(plan: &Plan) -> PathBuf {
     PathBuf::from("/run/pandaemon").join(&plan.id)
@@ -88,7 +89,7 @@ fn leftovers(plan: &Plan) -> Vec<String> {
     left
 }
 
-/// Every process of the fleet: in a node's network namespace, in its cgroups, or a holder.
+/// All processes of the fleet: those in a node's network namespace or cgroups, and the holders.
 fn processes(plan: &Plan, holders: &[u32]) -> BTreeSet<i32> {
     let namespaces: BTreeSet<u64> = plan
         .nodes
@@ -103,11 +104,7 @@ fn processes(plan: &Plan, holders: &[u32]) -> BTreeSet<i32> {
                 .is_ok_and(|meta| namespaces.contains(&meta.ino()))
         })
         .collect();
-    found.extend(
-        cgroup_folders(plan)
-            .iter()
-            .flat_map(|folder| pids_below(folder)),
-    );
+    found.extend(cgroup_dirs(plan).iter().flat_map(|dir| pids_below(dir)));
     found.extend(holders.iter().filter_map(|pid| {
         let alive = plan
             .nodes
@@ -126,25 +123,24 @@ fn all_pids() -> impl Iterator<Item = i32> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// The fleet's cgroup in each hierarchy (v1), or in the one (v2).
-fn cgroup_folders(plan: &Plan) -> Vec<PathBuf> {
+/// The fleet's cgroup in every hierarchy (v1), or in the only one (v2).
+fn cgroup_dirs(plan: &Plan) -> Vec<PathBuf> {
     let root = plan.cgroup_root();
-    let mut folders = vec![PathBuf::from(CGROUPS)];
-    folders.extend(
+    let mut dirs = vec![PathBuf::from(CGROUPS)];
+    dirs.extend(
         fs::read_dir(CGROUPS)
             .into_iter()
             .flatten()
             .filter_map(|e| Some(e.ok()?.path())),
     );
-    folders
-        .into_iter()
-        .map(|folder| folder.join(&root))
-        .filter(|folder| folder.is_dir())
+    dirs.into_iter()
+        .map(|dir| dir.join(&root))
+        .filter(|dir| dir.is_dir())
         .collect()
 }
 
-fn folders_below(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder)
+fn dirs_below(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir)
         .into_iter()
         .flatten()
         .filter_map(Result::ok)
@@ -153,50 +149,47 @@ fn folders_below(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn pids_below(folder: &Path) -> Vec<i32> {
-    let mut pids: Vec<i32> = fs::read_to_string(folder.join("cgroup.procs"))
+fn pids_below(dir: &Path) -> Vec<i32> {
+    let mut pids: Vec<i32> = fs::read_to_string(dir.join("cgroup.procs"))
         .unwrap_or_default()
         .lines()
         .filter_map(|line| line.parse().ok())
         .collect();
-    pids.extend(
-        folders_below(folder)
-            .iter()
-            .flat_map(|below| pids_below(below)),
-    );
+    pids.extend(dirs_below(dir).iter().flat_map(|below| pids_below(below)));
     pids
 }
 
-/// A cgroup stays busy for a moment after its last process: try for a second.
-async fn remove_cgroups(folder: &Path) {
+/// Removes a cgroup and all below it. It stays busy for a moment after its last process, so this is
+/// tried for a second.
+async fn remove_cgroups(dir: &Path) {
     for _ in 0..50 {
-        remove_cgroup_tree(folder);
-        if !folder.exists() {
+        remove_cgroup_tree(dir);
+        if !dir.exists() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-fn remove_cgroup_tree(folder: &Path) {
-    for below in folders_below(folder) {
+fn remove_cgroup_tree(dir: &Path) {
+    for below in dirs_below(dir) {
         remove_cgroup_tree(&below);
     }
-    let _busy_or_gone = fs::remove_dir(folder);
+    let _busy_or_gone = fs::remove_dir(dir);
 }
 
-/// Unmounts all mounts below `folder`, the deepest first.
-fn unmount_below(folder: &Path) {
+/// Unmounts all mounts below `dir`, the deepest first.
+fn unmount_below(dir: &Path) {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let mut paths: Vec<&str> = mounts
         .lines()
         .filter_map(|line| line.split(' ').nth(1))
-        .filter(|path| Path::new(path).starts_with(folder) && Path::new(path) != folder)
+        .filter(|path| Path::new(path).starts_with(dir) && Path::new(path) != dir)
         .collect();
     paths.sort_unstable_by_key(|path| std::cmp::Reverse(path.len()));
     for path in paths {
         if let Err(error) = umount2(path, MntFlags::MNT_DETACH) {
-            tracing::warn!(path, %error, "mount stays behind");
+            tracing::warn!(path, %error, "cannot unmount; unmount it by hand");
         }
     }
 }
