@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use pandaemon_cri::{Runtime, Tasks};
+use pandaemon_cri::{Runtime, TaskService};
 
 use crate::{
     api::{events::Events, sources::Sources},
@@ -24,7 +24,7 @@ pub(crate) struct Context {
     /// The container runtime.
     pub runtime: Arc<dyn Runtime>,
     /// containerd's task service, for `exec`; another runtime has none.
-    pub tasks: Option<Tasks>,
+    pub tasks: Option<TaskService>,
     /// The node's images.
     pub images: Images,
     /// Control groups of pods.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use pandaemon_cri::{Containerd, Runtime, Tasks};
+use pandaemon_cri::{CriClient, Runtime, TaskService};
 use pandaemon_runtime::Shutdown;
 use tokio::net::TcpListener;
 
@@ -162,7 +162,7 @@ fn lock(config: &Config) -> anyhow::Result<nix::fcntl::Flock<fs::File>> {
 
 struct Started {
     runtime: Arc<dyn Runtime>,
-    tasks: Option<Tasks>,
+    tasks: Option<TaskService>,
     child: Option<Child>,
     imported: BTreeSet<String>,
 }
@@ -189,7 +189,7 @@ async fn start_runtime(
         }
         (None, None) => bail!("no container runtime"),
     };
-    let runtime = Containerd::new(&socket)?;
+    let runtime = CriClient::new(&socket)?;
     let version = runtime
         .version()
         .await
@@ -215,7 +215,9 @@ async fn start_runtime(
             .collect::<String>();
         files::replace(&paths.imported(), names.as_bytes(), 0o600)?;
     }
-    let tasks = is_containerd.then(|| Tasks::new(&socket)).transpose()?;
+    let tasks = is_containerd
+        .then(|| TaskService::new(&socket))
+        .transpose()?;
     Ok(Started {
         runtime: Arc::new(runtime),
         tasks,

@@ -1,39 +1,39 @@
-//! Errors of runtime calls. They keep the runtime's words, since these reach the pod's status.
+//! Errors of runtime calls. They keep the runtime's message, which is shown in the pod's status.
 
 use std::time::Duration;
 
-/// What a runtime call may end with besides success.
+/// Why a runtime call failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CriError {
-    /// The runtime answered with an error.
+    /// The runtime returned an error.
     #[error("rpc error: code = {code} desc = {message}")]
     Failed {
-        /// The gRPC code's name as gRPC libraries print it, such as `NotFound`.
+        /// The name of the gRPC code as Go prints it, such as `NotFound`.
         code: &'static str,
-        /// The runtime's words.
+        /// The runtime's message.
         message: String,
     },
     /// The runtime could not be reached.
     #[error("container runtime is not reachable: {0}")]
     Unreachable(String),
-    /// The runtime did not answer in time.
+    /// The runtime did not respond in time.
     #[error("rpc error: code = DeadlineExceeded desc = {call} took longer than {after:?}")]
     TimedOut {
-        /// The call.
+        /// The method.
         call: &'static str,
-        /// How long was waited.
+        /// The timeout.
         after: Duration,
     },
-    /// The runtime answered without a part that the call promises.
-    #[error("{0}: the runtime's answer is incomplete")]
+    /// The response lacks a part that CRI requires.
+    #[error("{0}: the runtime's response lacks a required field")]
     Incomplete(&'static str),
 }
 
-/// A runtime call's result.
+/// The result of a runtime call.
 pub type Result<T> = std::result::Result<T, CriError>;
 
 impl CriError {
-    /// Whether the thing asked for does not exist.
+    /// Whether the sandbox, container or image of the call does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(
@@ -45,15 +45,15 @@ impl CriError {
         )
     }
 
-    /// Whether the runtime itself is away, so that nothing is known about the thing asked for.
+    /// Whether the runtime could not be reached, so that nothing is known about the container or image.
     #[must_use]
     pub const fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable(_))
     }
 
-    /// The runtime's words without the prefix that names the code.
+    /// The runtime's message without the prefix that names the code.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn message(&self) -> String {
         match self {
             Self::Failed { message, .. } => message.clone(),
             other => other.to_string(),
@@ -102,13 +102,13 @@ mod tests {
     use super::CriError;
 
     #[test]
-    fn an_error_keeps_the_runtimes_words() {
+    fn an_error_keeps_the_message_of_the_runtime() {
         let error = CriError::from(tonic::Status::not_found("no such image \"x\""));
         assert_eq!(
             error.to_string(),
             "rpc error: code = NotFound desc = no such image \"x\""
         );
-        assert_eq!(error.words(), "no such image \"x\"");
+        assert_eq!(error.message(), "no such image \"x\"");
         assert!(error.is_not_found() && !error.is_unreachable());
     }
 

@@ -1,4 +1,4 @@
-//! A runtime in memory, for tests: containers run until they are told to stop.
+//! A runtime in memory, for tests: containers run until they are stopped or a test makes them exit.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::{CriError, ExecOutput, Reply, Result, Runtime, pb};
 
 #[derive(Debug, Default)]
-struct World {
+struct State {
     next: u64,
     sandboxes: BTreeMap<String, pb::PodSandboxStatus>,
     containers: BTreeMap<String, (String, pb::ContainerStatus)>,
@@ -20,12 +20,12 @@ struct World {
     failures: BTreeMap<&'static str, String>,
 }
 
-/// The fake runtime. Clones share their world.
+/// A runtime in memory. Clones share their state.
 #[derive(Debug, Clone, Default)]
-pub struct Fake(Arc<Mutex<World>>);
+pub struct FakeRuntime(Arc<Mutex<State>>);
 
-impl Fake {
-    /// A runtime that has these images.
+impl FakeRuntime {
+    /// A runtime that holds these images.
     #[must_use]
     pub fn with_images(images: &[&str]) -> Self {
         let fake = Self::default();
@@ -33,23 +33,23 @@ impl Fake {
         fake
     }
 
-    /// Every call so far, as text.
+    /// All calls so far: the method and its subject, separated by a blank.
     #[must_use]
     pub fn calls(&self) -> Vec<String> {
         self.0.lock().calls.clone()
     }
 
-    /// Makes `call` fail with these words until [`Fake::heal`].
-    pub fn fail(&self, call: &'static str, words: &str) {
-        self.0.lock().failures.insert(call, words.to_owned());
+    /// Makes `call` fail with this message until [`FakeRuntime::recover`].
+    pub fn fail(&self, call: &'static str, message: &str) {
+        self.0.lock().failures.insert(call, message.to_owned());
     }
 
-    /// Makes `call` work again.
-    pub fn heal(&self, call: &'static str) {
+    /// Makes `call` succeed again.
+    pub fn recover(&self, call: &'static str) {
         self.0.lock().failures.remove(call);
     }
 
-    /// Ends a container's process.
+    /// Makes a container's process exit with `code` at `at` (nanoseconds since 1970).
     pub fn exit(&self, id: &str, code: i32, at: i64) {
         if let Some((_, container)) = self.0.lock().containers.get_mut(id) {
             container.state = pb::ContainerState::ContainerExited.into();
@@ -63,25 +63,25 @@ impl Fake {
         &self,
         call: &'static str,
         subject: &str,
-        act: impl FnOnce(&mut World) -> Result<T>,
+        act: impl FnOnce(&mut State) -> Result<T>,
     ) -> Reply<'static, T>
     where
         T: Send + 'static,
     {
-        let mut world = self.0.lock();
-        world.calls.push(format!("{call} {subject}"));
-        let result = match world.failures.get(call) {
-            Some(words) => Err(CriError::Failed {
+        let mut state = self.0.lock();
+        state.calls.push(format!("{call} {subject}"));
+        let result = match state.failures.get(call) {
+            Some(message) => Err(CriError::Failed {
                 code: "Unknown",
-                message: words.clone(),
+                message: message.clone(),
             }),
-            None => act(&mut world),
+            None => act(&mut state),
         };
         Box::pin(std::future::ready(result))
     }
 }
 
-impl World {
+impl State {
     fn id(&mut self, prefix: &str) -> String {
         self.next += 1;
         format!("{prefix}{}", self.next)
@@ -110,7 +110,7 @@ fn matches<'a>(
     }
 }
 
-impl Runtime for Fake {
+impl Runtime for FakeRuntime {
     fn version(&self) -> Reply<'_, pb::VersionResponse> {
         self.record("version", "", |_| Ok(pb::VersionResponse::default()))
     }
@@ -125,8 +125,8 @@ impl Runtime for Fake {
             .as_ref()
             .map(|meta| meta.name.clone())
             .unwrap_or_default();
-        self.record("run_sandbox", &name, |world| {
-            let id = world.id("sandbox");
+        self.record("run_sandbox", &name, |state| {
+            let id = state.id("sandbox");
             let status = pb::PodSandboxStatus {
                 id: id.clone(),
                 metadata: config.metadata,
@@ -139,14 +139,14 @@ impl Runtime for Fake {
                 annotations: config.annotations,
                 ..Default::default()
             };
-            world.sandboxes.insert(id.clone(), status);
+            state.sandboxes.insert(id.clone(), status);
             Ok(id)
         })
     }
 
     fn stop_sandbox<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
-        self.record("stop_sandbox", id, |world| {
-            if let Some(sandbox) = world.sandboxes.get_mut(id) {
+        self.record("stop_sandbox", id, |state| {
+            if let Some(sandbox) = state.sandboxes.get_mut(id) {
                 sandbox.state = pb::PodSandboxState::SandboxNotready.into();
             }
             Ok(())
@@ -154,16 +154,16 @@ impl Runtime for Fake {
     }
 
     fn remove_sandbox<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
-        self.record("remove_sandbox", id, |world| {
-            world.sandboxes.remove(id);
-            world.containers.retain(|_, (sandbox, _)| sandbox != id);
+        self.record("remove_sandbox", id, |state| {
+            state.sandboxes.remove(id);
+            state.containers.retain(|_, (sandbox, _)| sandbox != id);
             Ok(())
         })
     }
 
     fn sandbox_status<'a>(&'a self, id: &'a str) -> Reply<'a, pb::PodSandboxStatus> {
-        self.record("sandbox_status", id, |world| {
-            world
+        self.record("sandbox_status", id, |state| {
+            state
                 .sandboxes
                 .get(id)
                 .cloned()
@@ -172,9 +172,9 @@ impl Runtime for Fake {
     }
 
     fn list_sandboxes(&self, labels: BTreeMap<String, String>) -> Reply<'_, Vec<pb::PodSandbox>> {
-        self.record("list_sandboxes", "", |world| {
+        self.record("list_sandboxes", "", |state| {
             let wanted = matches(&labels);
-            let found = world
+            let found = state
                 .sandboxes
                 .values()
                 .filter(|sandbox| wanted(&sandbox.labels));
@@ -203,8 +203,8 @@ impl Runtime for Fake {
             .as_ref()
             .map(|meta| meta.name.clone())
             .unwrap_or_default();
-        self.record("create_container", &name, |world| {
-            let id = world.id("container");
+        self.record("create_container", &name, |state| {
+            let id = state.id("container");
             let status = pb::ContainerStatus {
                 id: id.clone(),
                 metadata: config.metadata,
@@ -215,21 +215,21 @@ impl Runtime for Fake {
                 log_path: config.log_path,
                 ..Default::default()
             };
-            world.containers.insert(id.clone(), (sandbox, status));
+            state.containers.insert(id.clone(), (sandbox, status));
             Ok(id)
         })
     }
 
     fn start_container<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
-        self.record("start_container", id, |world| {
-            world.container(id)?.state = pb::ContainerState::ContainerRunning.into();
+        self.record("start_container", id, |state| {
+            state.container(id)?.state = pb::ContainerState::ContainerRunning.into();
             Ok(())
         })
     }
 
     fn stop_container<'a>(&'a self, id: &'a str, _grace: Duration) -> Reply<'a, ()> {
-        self.record("stop_container", id, |world| {
-            let container = world.container(id)?;
+        self.record("stop_container", id, |state| {
+            let container = state.container(id)?;
             container.state = pb::ContainerState::ContainerExited.into();
             container.exit_code = 137;
             Ok(())
@@ -237,20 +237,20 @@ impl Runtime for Fake {
     }
 
     fn remove_container<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
-        self.record("remove_container", id, |world| {
-            world.containers.remove(id);
+        self.record("remove_container", id, |state| {
+            state.containers.remove(id);
             Ok(())
         })
     }
 
     fn container_status<'a>(&'a self, id: &'a str) -> Reply<'a, pb::ContainerStatus> {
-        self.record("container_status", id, |world| world.container(id).cloned())
+        self.record("container_status", id, |state| state.container(id).cloned())
     }
 
     fn list_containers(&self, labels: BTreeMap<String, String>) -> Reply<'_, Vec<pb::Container>> {
-        self.record("list_containers", "", |world| {
+        self.record("list_containers", "", |state| {
             let wanted = matches(&labels);
-            let found = world
+            let found = state
                 .containers
                 .values()
                 .filter(|(_, one)| wanted(&one.labels));
@@ -307,15 +307,15 @@ impl Runtime for Fake {
     }
 
     fn pull_image(&self, image: String, _auth: Option<pb::AuthConfig>) -> Reply<'_, String> {
-        self.record("pull_image", &image.clone(), |world| {
-            world.images.insert(image.clone());
+        self.record("pull_image", &image.clone(), |state| {
+            state.images.insert(image.clone());
             Ok(image)
         })
     }
 
     fn image(&self, name: String) -> Reply<'_, Option<pb::Image>> {
-        self.record("image", &name.clone(), |world| {
-            let found = world.images.contains(&name);
+        self.record("image", &name.clone(), |state| {
+            let found = state.images.contains(&name);
             Ok(found.then(|| pb::Image {
                 id: name,
                 ..Default::default()
@@ -324,8 +324,8 @@ impl Runtime for Fake {
     }
 
     fn list_images(&self) -> Reply<'_, Vec<pb::Image>> {
-        self.record("list_images", "", |world| {
-            let images = world.images.iter();
+        self.record("list_images", "", |state| {
+            let images = state.images.iter();
             Ok(images
                 .map(|id| pb::Image {
                     id: id.clone(),
@@ -336,8 +336,8 @@ impl Runtime for Fake {
     }
 
     fn remove_image(&self, name: String) -> Reply<'_, ()> {
-        self.record("remove_image", &name.clone(), |world| {
-            world.images.remove(&name);
+        self.record("remove_image", &name.clone(), |state| {
+            state.images.remove(&name);
             Ok(())
         })
     }

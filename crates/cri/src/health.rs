@@ -1,4 +1,4 @@
-//! The standard gRPC health check, for probes. It is here because gRPC is.
+//! The standard gRPC health check (`grpc.health.v1`), for gRPC probes.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,20 +13,20 @@ struct Request {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Answer {
+struct Response {
     #[prost(int32, tag = "1")]
     status: i32,
 }
 
-/// The answer that means "serving".
+/// `HealthCheckResponse.ServingStatus.SERVING`.
 const SERVING: i32 = 1;
 
-/// Asks a server whether a service of it (an empty name: all of it) is well.
+/// Asks a server for the health of a service; an empty name means the server as a whole.
 ///
 /// # Errors
-/// The kubelet's words when it is not.
+/// If it is not serving, with the message of the kubelet's gRPC probe.
 pub async fn check(address: SocketAddr, service: String, limit: Duration) -> Result<(), String> {
-    let ask = async {
+    let check = async {
         let endpoint =
             Endpoint::try_from(format!("http://{address}")).map_err(|error| error.to_string())?;
         let channel = endpoint.connect().await.map_err(|_| {
@@ -35,21 +35,21 @@ pub async fn check(address: SocketAddr, service: String, limit: Duration) -> Res
         let mut grpc = Grpc::new(channel);
         grpc.ready().await.map_err(|error| error.to_string())?;
         let path = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
-        let codec: ProstCodec<Request, Answer> = ProstCodec::default();
-        let answer = grpc
+        let codec: ProstCodec<Request, Response> = ProstCodec::default();
+        let response = grpc
             .unary(tonic::Request::new(Request { service }), path, codec)
             .await;
-        answer
-            .map(|answer| answer.into_inner().status)
+        response
+            .map(|response| response.into_inner().status)
             .map_err(|status| format!("error: health rpc probe failed: {}", status.message()))
     };
-    match tokio::time::timeout(limit, ask).await {
+    match tokio::time::timeout(limit, check).await {
         Ok(Ok(SERVING)) => Ok(()),
         Ok(Ok(status)) => {
-            let word = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
+            let names = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
             let index = usize::try_from(status).unwrap_or(0);
-            let word = word.get(index).copied().unwrap_or("UNKNOWN");
-            Err(format!("service unhealthy (responded with {word:?})"))
+            let name = names.get(index).copied().unwrap_or("UNKNOWN");
+            Err(format!("service unhealthy (responded with {name:?})"))
         }
         Ok(Err(error)) => Err(error),
         Err(_elapsed) => Err(format!(

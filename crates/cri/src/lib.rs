@@ -1,10 +1,10 @@
-//! The container runtime as the agent sees it: CRI v1 over a unix socket.
+//! Clients of the container runtime: CRI v1, and containerd's task service.
 //!
-//! [`Runtime`] is the seam. [`Containerd`] talks to a real runtime, [`Fake`] keeps containers in
-//! memory for tests. [`Tasks`] is containerd's own interface below CRI; `exec` needs it, since CRI
-//! only hands out the address of a streaming server that speaks a protocol older than WebSocket.
+//! The agent uses the trait [`Runtime`]. [`CriClient`] implements it for a runtime behind a Unix socket,
+//! [`FakeRuntime`] in memory for tests. [`TaskService`] is containerd's own interface below CRI; `exec`
+//! needs it, since CRI only returns the URL of a streaming server that speaks SPDY.
 
-mod containerd;
+mod client;
 mod error;
 mod fake;
 pub mod health;
@@ -12,8 +12,8 @@ pub mod pb;
 mod runtime;
 pub mod tasks;
 
-pub use containerd::Containerd;
+pub use client::CriClient;
 pub use error::{CriError, Result};
-pub use fake::Fake;
+pub use fake::FakeRuntime;
 pub use runtime::{ExecOutput, Reply, Runtime};
-pub use tasks::Tasks;
+pub use tasks::TaskService;

@@ -1,4 +1,4 @@
-//! The seam between the agent and a container runtime.
+//! The interface between the agent and a container runtime.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,39 +6,40 @@ use futures::future::BoxFuture;
 
 use crate::{Result, pb};
 
-/// A call under way.
+/// The future of a call.
 pub type Reply<'a, T> = BoxFuture<'a, Result<T>>;
 
-/// What a command inside a container printed and how it ended.
+/// Output and exit code of a command in a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecOutput {
-    /// Standard output.
+    /// Its standard output.
     pub stdout: Vec<u8>,
-    /// Standard error.
+    /// Its standard error.
     pub stderr: Vec<u8>,
-    /// The exit code.
+    /// Its exit code.
     pub exit_code: i32,
 }
 
-/// A container runtime. Every call has a timeout, and an error in the runtime's words.
+/// A container runtime. Every call has a timeout, and its error has the runtime's message.
 pub trait Runtime: Send + Sync + 'static {
-    /// Name and versions.
+    /// Name and version of the runtime.
     fn version(&self) -> Reply<'_, pb::VersionResponse>;
-    /// Whether runtime and network are ready.
+    /// The runtime's conditions: whether the runtime and the pod network are ready.
     fn status(&self) -> Reply<'_, pb::RuntimeStatus>;
 
-    /// Makes and starts a sandbox; yields its id.
+    /// Creates and starts a sandbox and returns its id.
     fn run_sandbox(&self, config: pb::PodSandboxConfig) -> Reply<'_, String>;
-    /// Stops a sandbox and every container in it. Stopping a missing sandbox is a success.
+    /// Stops a sandbox and every container in it. Succeeds if the sandbox does not exist.
     fn stop_sandbox<'a>(&'a self, id: &'a str) -> Reply<'a, ()>;
-    /// Removes a sandbox and every container in it. Removing a missing sandbox is a success.
+    /// Removes a sandbox and every container in it. Succeeds if the sandbox does
+    /// not exist.
     fn remove_sandbox<'a>(&'a self, id: &'a str) -> Reply<'a, ()>;
-    /// One sandbox in detail.
+    /// Status of one sandbox, with its addresses.
     fn sandbox_status<'a>(&'a self, id: &'a str) -> Reply<'a, pb::PodSandboxStatus>;
-    /// All sandboxes with these labels.
+    /// All sandboxes that have these labels.
     fn list_sandboxes(&self, labels: BTreeMap<String, String>) -> Reply<'_, Vec<pb::PodSandbox>>;
 
-    /// Makes a container in a sandbox; yields its id.
+    /// Creates a container in a sandbox and returns its id.
     fn create_container(
         &self,
         sandbox: String,
@@ -47,36 +48,36 @@ pub trait Runtime: Send + Sync + 'static {
     ) -> Reply<'_, String>;
     /// Starts a created container.
     fn start_container<'a>(&'a self, id: &'a str) -> Reply<'a, ()>;
-    /// Asks a container to stop and kills it after `grace`.
+    /// Sends the stop signal to a container, and SIGKILL after `grace`.
     fn stop_container<'a>(&'a self, id: &'a str, grace: Duration) -> Reply<'a, ()>;
-    /// Removes a container. Removing a missing one is a success.
+    /// Removes a container. Succeeds if it does not exist.
     fn remove_container<'a>(&'a self, id: &'a str) -> Reply<'a, ()>;
-    /// One container in detail.
+    /// Status of one container.
     fn container_status<'a>(&'a self, id: &'a str) -> Reply<'a, pb::ContainerStatus>;
-    /// All containers with these labels.
+    /// All containers that have these labels.
     fn list_containers(&self, labels: BTreeMap<String, String>) -> Reply<'_, Vec<pb::Container>>;
-    /// Makes the runtime open a container's log file anew, after the old one was moved away.
+    /// Makes the runtime reopen a container's log file, after the old file was renamed.
     fn reopen_log<'a>(&'a self, id: &'a str) -> Reply<'a, ()>;
     /// Resource use of all containers.
     fn list_stats(&self) -> Reply<'_, Vec<pb::ContainerStats>>;
 
-    /// Runs a command in a container and waits for it.
+    /// Runs a command in a container and waits for its end.
     fn exec_sync<'a>(
         &'a self,
         id: &'a str,
         command: Vec<String>,
         timeout: Duration,
     ) -> Reply<'a, ExecOutput>;
-    /// The address at which the runtime serves a command's streams.
+    /// The URL at which the runtime serves the streams of a command that it starts.
     fn exec_url(&self, request: pb::ExecRequest) -> Reply<'_, String>;
-    /// The address at which the runtime serves a container's own streams.
+    /// The URL at which the runtime serves the streams of a container's own process.
     fn attach_url(&self, request: pb::AttachRequest) -> Reply<'_, String>;
-    /// The address at which the runtime serves connections to a sandbox's ports.
+    /// The URL at which the runtime serves connections to ports of a sandbox.
     fn port_forward_url(&self, request: pb::PortForwardRequest) -> Reply<'_, String>;
 
-    /// Pulls an image; yields its reference.
+    /// Pulls an image and returns its reference.
     fn pull_image(&self, image: String, auth: Option<pb::AuthConfig>) -> Reply<'_, String>;
-    /// The image with this name or id, if present.
+    /// The image with this name or id, if the runtime has it.
     fn image(&self, name: String) -> Reply<'_, Option<pb::Image>>;
     /// All images.
     fn list_images(&self) -> Reply<'_, Vec<pb::Image>>;

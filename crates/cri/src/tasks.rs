@@ -1,7 +1,7 @@
-//! containerd's task service, as far as running a command in a container needs it.
+//! containerd's task service, as far as it is needed to run a command in a container and to hear of
+//! container exits.
 //!
-//! The messages are written by hand: seven small ones, whose field numbers are containerd's stable
-//! v1 interface (`containerd.services.tasks.v1`, `containerd.services.containers.v1`).
+//! The messages are written by hand. Their field numbers are those of containerd's stable v1 interface (`containerd.services.tasks.v1`, `containerd.services.containers.v1`).
 
 use std::{path::Path, time::Duration};
 
@@ -9,27 +9,28 @@ use http::uri::PathAndQuery;
 use tonic::{client::Grpc, metadata::MetadataValue, transport::Channel};
 use tonic_prost::ProstCodec;
 
-use crate::{CriError, Result, containerd::channel};
+use crate::{CriError, Result, client::channel};
 
-/// The containerd namespace that holds what CRI made.
+/// The containerd namespace that CRI uses.
 const NAMESPACE: &str = "k8s.io";
-/// What the runtime's process specification is called inside an `Any`.
+/// The type URL of an OCI process specification in an `Any`.
 const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
-const LIMIT: Duration = Duration::from_secs(30);
+/// Timeout of all calls except waiting for the end of a command.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The messages on the wire.
+/// The protobuf messages.
 mod wire {
     #[derive(Clone, PartialEq, prost::Message)]
     pub(super) struct Empty {}
 
     #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct GetContainer {
+    pub(super) struct GetContainerRequest {
         #[prost(string, tag = "1")]
         pub(super) id: String,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct GotContainer {
+    pub(super) struct GetContainerResponse {
         #[prost(message, optional, tag = "1")]
         pub(super) container: Option<Container>,
     }
@@ -41,7 +42,7 @@ mod wire {
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Exec {
+    pub(super) struct ExecRequest {
         #[prost(string, tag = "1")]
         pub(super) container_id: String,
         #[prost(string, tag = "2")]
@@ -59,7 +60,7 @@ mod wire {
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Subscribe {
+    pub(super) struct SubscribeRequest {
         #[prost(string, repeated, tag = "1")]
         pub(super) filters: Vec<String>,
     }
@@ -78,7 +79,7 @@ mod wire {
         pub(super) id: String,
     }
 
-    /// Start, Wait and Delete of an exec all take this shape.
+    /// The request of Start, Wait and DeleteProcess.
     #[derive(Clone, PartialEq, prost::Message)]
     pub(super) struct ExecRef {
         #[prost(string, tag = "1")]
@@ -88,13 +89,13 @@ mod wire {
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Waited {
+    pub(super) struct WaitResponse {
         #[prost(uint32, tag = "1")]
         pub(super) exit_status: u32,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Kill {
+    pub(super) struct KillRequest {
         #[prost(string, tag = "1")]
         pub(super) container_id: String,
         #[prost(string, tag = "2")]
@@ -104,7 +105,7 @@ mod wire {
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Resize {
+    pub(super) struct ResizePtyRequest {
         #[prost(string, tag = "1")]
         pub(super) container_id: String,
         #[prost(string, tag = "2")]
@@ -116,7 +117,7 @@ mod wire {
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct CloseIo {
+    pub(super) struct CloseIoRequest {
         #[prost(string, tag = "1")]
         pub(super) container_id: String,
         #[prost(string, tag = "2")]
@@ -126,58 +127,58 @@ mod wire {
     }
 }
 
-/// Named pipes that carry a command's streams; an empty path means "none".
+/// Paths of the named pipes for a command's streams; an empty path means that there is none.
 #[derive(Debug, Clone, Default)]
 pub struct Pipes {
-    /// What the command reads.
+    /// The command's standard input.
     pub stdin: String,
-    /// What the command prints.
+    /// The command's standard output.
     pub stdout: String,
-    /// What the command complains about; unused with a terminal.
+    /// The command's standard error; unused with a terminal.
     pub stderr: String,
     /// Whether the command gets a terminal.
     pub terminal: bool,
 }
 
-/// One command in a container.
+/// A command that was started in a container.
 #[derive(Debug, Clone)]
 pub struct Exec {
-    tasks: Tasks,
+    tasks: TaskService,
     container: String,
     id: String,
 }
 
-/// A client of containerd's task service. Cheap to clone.
+/// A client of containerd's task service. Clones share the connection.
 #[derive(Debug, Clone)]
-pub struct Tasks(Channel);
+pub struct TaskService(Channel);
 
-impl Tasks {
+impl TaskService {
     /// A client of the containerd that listens at `socket`.
     ///
     /// # Errors
-    /// When the path cannot be an address.
+    /// If the path cannot be an address.
     pub fn new(socket: &Path) -> Result<Self> {
         channel(socket).map(Self)
     }
 
-    /// The container's OCI specification as JSON.
+    /// The container's OCI runtime specification as JSON.
     ///
     /// # Errors
-    /// When containerd does not know the container.
+    /// If containerd does not know the container.
     pub async fn specification(&self, container: &str) -> Result<Vec<u8>> {
-        let request = wire::GetContainer {
+        let request = wire::GetContainerRequest {
             id: container.to_owned(),
         };
         let path = "/containerd.services.containers.v1.Containers/Get";
-        let answer: wire::GotContainer = self.unary(path, request, Some(LIMIT)).await?;
-        let spec = answer.container.and_then(|container| container.spec);
+        let response: wire::GetContainerResponse = self.unary(path, request, Some(TIMEOUT)).await?;
+        let spec = response.container.and_then(|container| container.spec);
         Ok(spec.ok_or(CriError::Incomplete("Containers/Get"))?.value)
     }
 
     /// Starts a command; `process` is its OCI process specification as JSON.
     ///
     /// # Errors
-    /// When it cannot be started, in the runtime's words.
+    /// If it cannot be started, with containerd's message.
     pub async fn exec(
         &self,
         container: &str,
@@ -185,7 +186,7 @@ impl Tasks {
         process: Vec<u8>,
         pipes: Pipes,
     ) -> Result<Exec> {
-        let request = wire::Exec {
+        let request = wire::ExecRequest {
             container_id: container.to_owned(),
             stdin: pipes.stdin,
             stdout: pipes.stdout,
@@ -197,59 +198,59 @@ impl Tasks {
             }),
             exec_id: id.to_owned(),
         };
-        let _: wire::Empty = self.task("Exec", request, Some(LIMIT)).await?;
+        let _: wire::Empty = self.task("Exec", request, Some(TIMEOUT)).await?;
         let exec = Exec {
             tasks: self.clone(),
             container: container.to_owned(),
             id: id.to_owned(),
         };
         match self
-            .task::<_, wire::Empty>("Start", exec.reference(), Some(LIMIT))
+            .task::<_, wire::Empty>("Start", exec.reference(), Some(TIMEOUT))
             .await
         {
             Ok(_started) => Ok(exec),
             Err(error) => {
-                // The record of a command that never ran is of no use.
+                // containerd keeps a record of the command although it never ran.
                 let _ = exec.delete().await;
                 Err(error)
             }
         }
     }
 
-    /// Follows the ends of containers.
+    /// Subscribes to container exits.
     ///
     /// # Errors
-    /// When containerd is away.
+    /// If containerd cannot be reached.
     pub async fn exits(&self) -> Result<Exits> {
         let filters = vec![format!("topic==\"/tasks/exit\",namespace=={NAMESPACE}")];
-        let request = tonic::Request::new(wire::Subscribe { filters });
+        let request = tonic::Request::new(wire::SubscribeRequest { filters });
         let path = PathAndQuery::from_static("/containerd.services.events.v1.Events/Subscribe");
         let mut grpc = Grpc::new(self.0.clone());
         grpc.ready()
             .await
             .map_err(|error| CriError::Unreachable(error.to_string()))?;
-        let codec: ProstCodec<wire::Subscribe, wire::Envelope> = ProstCodec::default();
-        let answer = grpc.server_streaming(request, path, codec).await?;
-        Ok(Exits(answer.into_inner()))
+        let codec: ProstCodec<wire::SubscribeRequest, wire::Envelope> = ProstCodec::default();
+        let response = grpc.server_streaming(request, path, codec).await?;
+        Ok(Exits(response.into_inner()))
     }
 
-    async fn task<Q, A>(&self, method: &str, request: Q, limit: Option<Duration>) -> Result<A>
+    async fn task<Q, A>(&self, method: &str, request: Q, timeout: Option<Duration>) -> Result<A>
     where
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
     {
         let path = format!("/containerd.services.tasks.v1.Tasks/{method}");
-        self.unary(&path, request, limit).await
+        self.unary(&path, request, timeout).await
     }
 
-    async fn unary<Q, A>(&self, path: &str, request: Q, limit: Option<Duration>) -> Result<A>
+    async fn unary<Q, A>(&self, path: &str, request: Q, timeout: Option<Duration>) -> Result<A>
     where
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
     {
         let path: PathAndQuery = path
             .parse()
-            .map_err(|_| CriError::Incomplete("the method's path"))?;
+            .map_err(|_| CriError::Incomplete("the path of the method"))?;
         let mut request = tonic::Request::new(request);
         let namespace = MetadataValue::from_static(NAMESPACE);
         request
@@ -263,10 +264,10 @@ impl Tasks {
             let codec: ProstCodec<Q, A> = ProstCodec::default();
             Ok(grpc.unary(request, path, codec).await?.into_inner())
         };
-        match limit {
+        match timeout {
             None => call.await,
             Some(after) => match tokio::time::timeout(after, call).await {
-                Ok(answer) => answer,
+                Ok(response) => response,
                 Err(_elapsed) => Err(CriError::TimedOut {
                     call: "task",
                     after,
@@ -276,17 +277,17 @@ impl Tasks {
     }
 }
 
-/// Ends of containers, as they happen.
+/// A subscription to container exits.
 #[derive(Debug)]
 pub struct Exits(tonic::Streaming<wire::Envelope>);
 
 impl Exits {
-    /// Waits for the next one and yields its container; `None` when containerd is gone.
+    /// Waits for the next exit and returns the container's id; `None` once the connection has ended.
     pub async fn next(&mut self) -> Option<String> {
         loop {
             let event = self.0.message().await.ok()??.event?;
             let exit: wire::TaskExit = prost::Message::decode(event.value.as_slice()).ok()?;
-            // Commands run in containers end too; theirs is another id.
+            // The exit of a command has an id of its own.
             if exit.id == exit.container_id {
                 return Some(exit.id);
             }
@@ -302,68 +303,68 @@ impl Exec {
         }
     }
 
-    /// Waits for the command's end; yields the exit code.
+    /// Waits for the command's end and returns its exit code.
     ///
     /// # Errors
-    /// When containerd goes away meanwhile.
+    /// If the connection to containerd ends first.
     pub async fn wait(&self) -> Result<u32> {
-        let answer: wire::Waited = self.tasks.task("Wait", self.reference(), None).await?;
-        Ok(answer.exit_status)
+        let response: wire::WaitResponse = self.tasks.task("Wait", self.reference(), None).await?;
+        Ok(response.exit_status)
     }
 
-    /// Forgets the ended command, after everything it printed has been written to the pipes.
+    /// Deletes the record of an ended command. After that, all its output is in the pipes.
     ///
     /// # Errors
-    /// When the command still runs.
+    /// If the command still runs.
     pub async fn delete(&self) -> Result<()> {
         let request = self.reference();
         let _: wire::Empty = self
             .tasks
-            .task("DeleteProcess", request, Some(LIMIT))
+            .task("DeleteProcess", request, Some(TIMEOUT))
             .await?;
         Ok(())
     }
 
-    /// Sends a signal.
+    /// Sends a signal to the command.
     ///
     /// # Errors
-    /// When the command has ended.
+    /// If the command has ended.
     pub async fn kill(&self, signal: u32) -> Result<()> {
-        let request = wire::Kill {
+        let request = wire::KillRequest {
             container_id: self.container.clone(),
             exec_id: self.id.clone(),
             signal,
         };
-        let _: wire::Empty = self.tasks.task("Kill", request, Some(LIMIT)).await?;
+        let _: wire::Empty = self.tasks.task("Kill", request, Some(TIMEOUT)).await?;
         Ok(())
     }
 
-    /// Sets the terminal's size.
+    /// Sets the size of the command's terminal.
     ///
     /// # Errors
-    /// When the command has ended or has no terminal.
+    /// If the command has ended or has no terminal.
     pub async fn resize(&self, width: u32, height: u32) -> Result<()> {
-        let request = wire::Resize {
+        let request = wire::ResizePtyRequest {
             container_id: self.container.clone(),
             exec_id: self.id.clone(),
             width,
             height,
         };
-        let _: wire::Empty = self.tasks.task("ResizePty", request, Some(LIMIT)).await?;
+        let _: wire::Empty = self.tasks.task("ResizePty", request, Some(TIMEOUT)).await?;
         Ok(())
     }
 
-    /// Ends the command's standard input.
+    /// Closes the command's standard input.
     ///
     /// # Errors
-    /// When the command has ended.
+    /// If the command has ended.
     pub async fn close_stdin(&self) -> Result<()> {
-        let request = wire::CloseIo {
+        let request = wire::CloseIoRequest {
             container_id: self.container.clone(),
             exec_id: self.id.clone(),
             stdin: true,
         };
-        let _: wire::Empty = self.tasks.task("CloseIO", request, Some(LIMIT)).await?;
+        let _: wire::Empty = self.tasks.task("CloseIO", request, Some(TIMEOUT)).await?;
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use pandaemon_cri::{Containerd, Runtime as _};
+use pandaemon_cri::{CriClient, Runtime as _};
 use pandaemon_runtime::Shutdown;
 use tokio::{process::Command, time::sleep};
 
@@ -206,7 +206,7 @@ impl Child {
     }
 
     async fn wait_ready(&self) -> anyhow::Result<()> {
-        let client = Containerd::new(&self.socket)?;
+        let client = CriClient::new(&self.socket)?;
         let deadline = tokio::time::Instant::now() + READY_WITHIN;
         loop {
             let reason = match self.socket.exists() {

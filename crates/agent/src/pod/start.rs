@@ -204,7 +204,7 @@ impl Starter {
         let labels = [(POD_UID, self.pod.uid.as_str()), (CONTAINER_NAME, name)];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let listed = self.context.runtime.list_containers(labels.into()).await;
-        let listed = listed.map_err(|error| error.words())?;
+        let listed = listed.map_err(|error| error.message())?;
         let running = pb::ContainerState::ContainerRunning;
         let found = listed.into_iter().find(|one| one.state() == running);
         found
@@ -333,7 +333,7 @@ fn see_processes_of(config: &mut pb::ContainerConfig, id: String) {
 }
 
 fn words_of(error: &CriError) -> String {
-    error.words()
+    error.message()
 }
 
 /// Containers of any user may write their last words.

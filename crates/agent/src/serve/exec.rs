@@ -20,7 +20,7 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use nix::{fcntl::OFlag, sys::stat::Mode, unistd::mkfifo};
 use pandaemon_cri::{
-    Tasks, pb,
+    TaskService, pb,
     tasks::{Exec, Pipes},
 };
 use serde_json::{Value, json};
@@ -155,7 +155,7 @@ struct Session {
 
 impl Session {
     async fn start(
-        tasks: &Tasks,
+        tasks: &TaskService,
         container: &str,
         wanted: &Wanted,
         dir: PathBuf,
@@ -191,7 +191,7 @@ impl Session {
             stderr = Some(pipe::Receiver::from_file_unchecked(file).map_err(words)?);
         }
         let exec = tasks.exec(container, &id, process, pipes).await;
-        let exec = exec.map_err(|error| error.words())?;
+        let exec = exec.map_err(|error| error.message())?;
         Ok(Self {
             exec: Arc::new(exec),
             stdin,
@@ -257,7 +257,7 @@ impl Session {
         }
         match code {
             Some(Ok(code)) => Ok(code),
-            Some(Err(error)) => Err(error.words()),
+            Some(Err(error)) => Err(error.message()),
             None => Err("the command was lost".to_owned()),
         }
     }

@@ -1,4 +1,4 @@
-//! A real runtime behind a unix socket: containerd, or any other that speaks CRI v1.
+//! The client of a runtime that speaks CRI v1 over a Unix socket, such as containerd.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -12,29 +12,31 @@ use crate::{
     },
 };
 
-/// Calls that only look. A healthy runtime answers in milliseconds.
-const LOOK: Duration = Duration::from_secs(30);
-/// Calls that change something: kubelet's default for all runtime calls.
-const CHANGE: Duration = Duration::from_secs(120);
-/// A large image over a slow line takes long; the runtime itself gives up on a stalled pull.
-const PULL: Duration = Duration::from_secs(3600);
-/// How much longer than the grace period a stop may take.
-const AFTER_GRACE: Duration = Duration::from_secs(120);
-/// The answers to `exec_sync` may be this large (the runtime cuts at 16 MiB itself).
+/// Timeout of calls that change nothing. A healthy runtime responses in milliseconds.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout of calls that change something: the kubelet's default for all runtime calls.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Timeout of a pull. A large image over a slow network takes long; the runtime itself gives up on a
+/// pull that makes no progress.
+const PULL_TIMEOUT: Duration = Duration::from_secs(3600);
+/// How much longer than the grace period stopping a container may take.
+const STOP_MARGIN: Duration = Duration::from_secs(120);
+/// Largest response in bytes. containerd cuts the output of `ExecSync` at 16 MiB.
 const MAX_MESSAGE: usize = 20 << 20;
 
-/// A client of a CRI runtime. Cheap to clone; connects when first used and again after a loss.
+/// A client of a CRI runtime. Clones share the connection, which is made by the first call and made
+/// again after it was lost.
 #[derive(Debug, Clone)]
-pub struct Containerd {
+pub struct CriClient {
     runtime: RuntimeServiceClient<Channel>,
     images: ImageServiceClient<Channel>,
 }
 
-impl Containerd {
+impl CriClient {
     /// A client of the runtime that listens at `socket`.
     ///
     /// # Errors
-    /// When the path cannot be an address. That nobody listens shows with the first call.
+    /// If the path cannot be an address. Whether a runtime listens there only the first call shows.
     pub fn new(socket: &Path) -> Result<Self> {
         let channel = channel(socket)?;
         let runtime =
@@ -44,7 +46,7 @@ impl Containerd {
     }
 }
 
-/// A lazily connected channel to a unix socket.
+/// A channel to a Unix socket that connects with the first call.
 pub(crate) fn channel(socket: &Path) -> Result<Channel> {
     let address = format!("unix://{}", socket.display());
     let endpoint = Endpoint::try_from(address)
@@ -54,19 +56,19 @@ pub(crate) fn channel(socket: &Path) -> Result<Channel> {
         .connect_lazy())
 }
 
-/// Runs one call under its timeout and keeps only the message of the answer.
+/// Runs one call with a timeout and returns the message of the response.
 async fn call<T>(
     name: &'static str,
     after: Duration,
     future: impl Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
 ) -> Result<T> {
     match tokio::time::timeout(after, future).await {
-        Ok(answer) => Ok(answer?.into_inner()),
+        Ok(response) => Ok(response?.into_inner()),
         Err(_elapsed) => Err(CriError::TimedOut { call: name, after }),
     }
 }
 
-fn missing_is_fine<T>(result: Result<T>) -> Result<()> {
+fn allow_not_found<T>(result: Result<T>) -> Result<()> {
     match result {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),
@@ -74,7 +76,7 @@ fn missing_is_fine<T>(result: Result<T>) -> Result<()> {
     }
 }
 
-/// One CRI call: the client to clone, the method, its limit and the request.
+/// One CRI call: the client to clone, the method, its timeout and the request.
 macro_rules! cri {
     ($client:expr, $method:ident, $after:expr, $request:expr) => {{
         let mut client = $client.clone();
@@ -85,7 +87,7 @@ macro_rules! cri {
     }};
 }
 
-impl Runtime for Containerd {
+impl Runtime for CriClient {
     fn version(&self) -> Reply<'_, pb::VersionResponse> {
         let request = pb::VersionRequest {
             version: "v1".into(),
@@ -96,8 +98,8 @@ impl Runtime for Containerd {
     fn status(&self) -> Reply<'_, pb::RuntimeStatus> {
         Box::pin(async move {
             let request = pb::StatusRequest { verbose: false };
-            let answer = cri!(self.runtime, status, LOOK, request).await?;
-            answer.status.ok_or(CriError::Incomplete("Status"))
+            let response = cri!(self.runtime, status, READ_TIMEOUT, request).await?;
+            response.status.ok_or(CriError::Incomplete("Status"))
         })
     }
 
@@ -107,9 +109,11 @@ impl Runtime for Containerd {
                 config: Some(config),
                 runtime_handler: String::new(),
             };
-            Ok(cri!(self.runtime, run_pod_sandbox, CHANGE * 2, request)
-                .await?
-                .pod_sandbox_id)
+            Ok(
+                cri!(self.runtime, run_pod_sandbox, CHANGE_TIMEOUT * 2, request)
+                    .await?
+                    .pod_sandbox_id,
+            )
         })
     }
 
@@ -118,7 +122,7 @@ impl Runtime for Containerd {
             let request = pb::StopPodSandboxRequest {
                 pod_sandbox_id: id.to_owned(),
             };
-            missing_is_fine(cri!(self.runtime, stop_pod_sandbox, CHANGE, request).await)
+            allow_not_found(cri!(self.runtime, stop_pod_sandbox, CHANGE_TIMEOUT, request).await)
         })
     }
 
@@ -127,7 +131,7 @@ impl Runtime for Containerd {
             let request = pb::RemovePodSandboxRequest {
                 pod_sandbox_id: id.to_owned(),
             };
-            missing_is_fine(cri!(self.runtime, remove_pod_sandbox, CHANGE, request).await)
+            allow_not_found(cri!(self.runtime, remove_pod_sandbox, CHANGE_TIMEOUT, request).await)
         })
     }
 
@@ -137,8 +141,8 @@ impl Runtime for Containerd {
                 pod_sandbox_id: id.to_owned(),
                 verbose: false,
             };
-            let answer = cri!(self.runtime, pod_sandbox_status, LOOK, request).await?;
-            answer
+            let response = cri!(self.runtime, pod_sandbox_status, READ_TIMEOUT, request).await?;
+            response
                 .status
                 .ok_or(CriError::Incomplete("PodSandboxStatus"))
         })
@@ -154,7 +158,7 @@ impl Runtime for Containerd {
             let request = pb::ListPodSandboxRequest {
                 filter: Some(filter),
             };
-            Ok(cri!(self.runtime, list_pod_sandbox, LOOK, request)
+            Ok(cri!(self.runtime, list_pod_sandbox, READ_TIMEOUT, request)
                 .await?
                 .items)
         })
@@ -172,9 +176,11 @@ impl Runtime for Containerd {
                 config: Some(config),
                 sandbox_config: Some(sandbox_config),
             };
-            Ok(cri!(self.runtime, create_container, CHANGE, request)
-                .await?
-                .container_id)
+            Ok(
+                cri!(self.runtime, create_container, CHANGE_TIMEOUT, request)
+                    .await?
+                    .container_id,
+            )
         })
     }
 
@@ -183,7 +189,7 @@ impl Runtime for Containerd {
             let request = pb::StartContainerRequest {
                 container_id: id.to_owned(),
             };
-            cri!(self.runtime, start_container, CHANGE, request)
+            cri!(self.runtime, start_container, CHANGE_TIMEOUT, request)
                 .await
                 .map(|_| ())
         })
@@ -196,8 +202,8 @@ impl Runtime for Containerd {
                 container_id: id.to_owned(),
                 timeout,
             };
-            let after = grace.saturating_add(AFTER_GRACE);
-            missing_is_fine(cri!(self.runtime, stop_container, after, request).await)
+            let after = grace.saturating_add(STOP_MARGIN);
+            allow_not_found(cri!(self.runtime, stop_container, after, request).await)
         })
     }
 
@@ -206,7 +212,7 @@ impl Runtime for Containerd {
             let request = pb::RemoveContainerRequest {
                 container_id: id.to_owned(),
             };
-            missing_is_fine(cri!(self.runtime, remove_container, CHANGE, request).await)
+            allow_not_found(cri!(self.runtime, remove_container, CHANGE_TIMEOUT, request).await)
         })
     }
 
@@ -216,8 +222,10 @@ impl Runtime for Containerd {
                 container_id: id.to_owned(),
                 verbose: false,
             };
-            let answer = cri!(self.runtime, container_status, LOOK, request).await?;
-            answer.status.ok_or(CriError::Incomplete("ContainerStatus"))
+            let response = cri!(self.runtime, container_status, READ_TIMEOUT, request).await?;
+            response
+                .status
+                .ok_or(CriError::Incomplete("ContainerStatus"))
         })
     }
 
@@ -231,7 +239,7 @@ impl Runtime for Containerd {
             let request = pb::ListContainersRequest {
                 filter: Some(filter),
             };
-            Ok(cri!(self.runtime, list_containers, LOOK, request)
+            Ok(cri!(self.runtime, list_containers, READ_TIMEOUT, request)
                 .await?
                 .containers)
         })
@@ -242,7 +250,7 @@ impl Runtime for Containerd {
             let request = pb::ReopenContainerLogRequest {
                 container_id: id.to_owned(),
             };
-            cri!(self.runtime, reopen_container_log, LOOK, request)
+            cri!(self.runtime, reopen_container_log, READ_TIMEOUT, request)
                 .await
                 .map(|_| ())
         })
@@ -251,9 +259,11 @@ impl Runtime for Containerd {
     fn list_stats(&self) -> Reply<'_, Vec<pb::ContainerStats>> {
         Box::pin(async move {
             let request = pb::ListContainerStatsRequest { filter: None };
-            Ok(cri!(self.runtime, list_container_stats, LOOK, request)
-                .await?
-                .stats)
+            Ok(
+                cri!(self.runtime, list_container_stats, READ_TIMEOUT, request)
+                    .await?
+                    .stats,
+            )
         })
     }
 
@@ -264,7 +274,7 @@ impl Runtime for Containerd {
         timeout: Duration,
     ) -> Reply<'a, ExecOutput> {
         Box::pin(async move {
-            // Whole seconds, and 0 would mean "without a limit".
+            // The field has whole seconds, and 0 means "no timeout".
             let seconds = timeout.as_secs().max(1);
             let request = pb::ExecSyncRequest {
                 container_id: id.to_owned(),
@@ -272,25 +282,29 @@ impl Runtime for Containerd {
                 timeout: i64::try_from(seconds).unwrap_or(i64::MAX),
             };
             let after = Duration::from_secs(seconds).saturating_add(Duration::from_secs(5));
-            let answer = cri!(self.runtime, exec_sync, after, request).await?;
+            let response = cri!(self.runtime, exec_sync, after, request).await?;
             Ok(ExecOutput {
-                stdout: answer.stdout,
-                stderr: answer.stderr,
-                exit_code: answer.exit_code,
+                stdout: response.stdout,
+                stderr: response.stderr,
+                exit_code: response.exit_code,
             })
         })
     }
 
     fn exec_url(&self, request: pb::ExecRequest) -> Reply<'_, String> {
-        Box::pin(async move { Ok(cri!(self.runtime, exec, LOOK, request).await?.url) })
+        Box::pin(async move { Ok(cri!(self.runtime, exec, READ_TIMEOUT, request).await?.url) })
     }
 
     fn attach_url(&self, request: pb::AttachRequest) -> Reply<'_, String> {
-        Box::pin(async move { Ok(cri!(self.runtime, attach, LOOK, request).await?.url) })
+        Box::pin(async move { Ok(cri!(self.runtime, attach, READ_TIMEOUT, request).await?.url) })
     }
 
     fn port_forward_url(&self, request: pb::PortForwardRequest) -> Reply<'_, String> {
-        Box::pin(async move { Ok(cri!(self.runtime, port_forward, LOOK, request).await?.url) })
+        Box::pin(async move {
+            Ok(cri!(self.runtime, port_forward, READ_TIMEOUT, request)
+                .await?
+                .url)
+        })
     }
 
     fn pull_image(&self, image: String, auth: Option<pb::AuthConfig>) -> Reply<'_, String> {
@@ -300,7 +314,7 @@ impl Runtime for Containerd {
                 auth,
                 sandbox_config: None,
             };
-            Ok(cri!(self.images, pull_image, PULL, request)
+            Ok(cri!(self.images, pull_image, PULL_TIMEOUT, request)
                 .await?
                 .image_ref)
         })
@@ -312,14 +326,18 @@ impl Runtime for Containerd {
                 image: Some(spec(name)),
                 verbose: false,
             };
-            Ok(cri!(self.images, image_status, LOOK, request).await?.image)
+            Ok(cri!(self.images, image_status, READ_TIMEOUT, request)
+                .await?
+                .image)
         })
     }
 
     fn list_images(&self) -> Reply<'_, Vec<pb::Image>> {
         Box::pin(async move {
             let request = pb::ListImagesRequest { filter: None };
-            Ok(cri!(self.images, list_images, LOOK, request).await?.images)
+            Ok(cri!(self.images, list_images, READ_TIMEOUT, request)
+                .await?
+                .images)
         })
     }
 
@@ -328,7 +346,7 @@ impl Runtime for Containerd {
             let request = pb::RemoveImageRequest {
                 image: Some(spec(name)),
             };
-            missing_is_fine(cri!(self.images, remove_image, CHANGE, request).await)
+            allow_not_found(cri!(self.images, remove_image, CHANGE_TIMEOUT, request).await)
         })
     }
 }
