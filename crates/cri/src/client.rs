@@ -16,8 +16,8 @@ use crate::{
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Timeout of calls that change something: the kubelet's default for all runtime calls.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Timeout of a pull. A large image over a slow network takes long; the runtime itself gives up on a
-/// pull that makes no progress.
+/// Timeout of a pull. A large image over a slow network takes long; the runtime itself gives up on
+/// a pull that makes no progress.
 const PULL_TIMEOUT: Duration = Duration::from_secs(3600);
 /// How much longer than the grace period stopping a container may take.
 const STOP_MARGIN: Duration = Duration::from_secs(120);

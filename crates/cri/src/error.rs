@@ -45,7 +45,8 @@ impl CriError {
         )
     }
 
-    /// Whether the runtime could not be reached, so that nothing is known about the container or image.
+    /// Whether the runtime could not be reached, so that nothing is known about the container or
+    /// image.
     #[must_use]
     pub const fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable(_))

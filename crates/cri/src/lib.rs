@@ -1,8 +1,8 @@
 //! Clients of the container runtime: CRI v1, and containerd's task service.
 //!
-//! The agent uses the trait [`Runtime`]. [`CriClient`] implements it for a runtime behind a Unix socket,
-//! [`FakeRuntime`] in memory for tests. [`TaskService`] is containerd's own interface below CRI; `exec`
-//! needs it, since CRI only returns the URL of a streaming server that speaks SPDY.
+//! The agent uses the trait [`Runtime`]. [`CriClient`] implements it for a runtime behind a Unix
+//! socket, [`FakeRuntime`] in memory for tests. [`TaskService`] is containerd's own interface below
+//! CRI; `exec` needs it, since CRI only returns the URL of a streaming server that speaks SPDY.
 
 mod client;
 mod error;

@@ -1,7 +1,8 @@
 //! containerd's task service, as far as it is needed to run a command in a container and to hear of
 //! container exits.
 //!
-//! The messages are written by hand. Their field numbers are those of containerd's stable v1 interface (`containerd.services.tasks.v1`, `containerd.services.containers.v1`).
+//! The messages are written by hand. Their field numbers are those of containerd's stable v1
+//! interface (`containerd.services.tasks.v1`, `containerd.services.containers.v1`).
 
 use std::{path::Path, time::Duration};
 
@@ -282,7 +283,8 @@ impl TaskService {
 pub struct Exits(tonic::Streaming<wire::Envelope>);
 
 impl Exits {
-    /// Waits for the next exit and returns the container's id; `None` once the connection has ended.
+    /// Waits for the next exit and returns the container's id; `None` once the connection has
+    /// ended.
     pub async fn next(&mut self) -> Option<String> {
         loop {
             let event = self.0.message().await.ok()??.event?;

@@ -35,7 +35,8 @@ pub struct AgentCommand {
     pub token: String,
     /// The file that receives its standard output and error.
     pub log: PathBuf,
-    /// The file that receives its process id: `nsenter` replaces itself by the agent, which keeps the id.
+    /// The file that receives its process id: `nsenter` replaces itself by the agent, which keeps
+    /// the id.
     pub pid_file: PathBuf,
 }
 

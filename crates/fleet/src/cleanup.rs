@@ -1,5 +1,6 @@
-//! Removes the processes, mounts, cgroups, network devices, namespaces and iptables rules of a fleet. It
-//! does not stop at an error: what cannot be removed is reported, and the rest is removed.
+//! Removes the processes, mounts, cgroups, network devices, namespaces and iptables rules of a
+//! fleet. It does not stop at an error: what cannot be removed is reported, and the rest is
+//! removed.
 
 use std::{
     collections::BTreeSet,

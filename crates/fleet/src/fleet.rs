@@ -107,7 +107,8 @@ impl Fleet {
         self.data_dir.join("nodes").join(&node.name)
     }
 
-    /// Starts and supervises the agent of each node, with the command that `command` returns for it.
+    /// Starts and supervises the agent of each node, with the command that `command` returns for
+    /// it.
     pub fn start_agents(&mut self, command: impl Fn(&NodePlan) -> AgentCommand) {
         for (node, holder) in self.plan.nodes.iter().zip(&self.state.holders) {
             let task = agent::supervise(
@@ -121,8 +122,8 @@ impl Fleet {
         }
     }
 
-    /// Stops the agents (which stop their containers), then removes everything. Returns a description
-    /// of each thing that could not be removed.
+    /// Stops the agents (which stop their containers), then removes everything. Returns a
+    /// description of each thing that could not be removed.
     pub async fn remove(mut self) -> Vec<String> {
         self.agents.trigger();
         for task in self.tasks.drain(..) {
@@ -192,7 +193,8 @@ impl Fleet {
         None
     }
 
-    /// Kills the agents of the process before this one. Their containers go on, and new agents adopt them.
+    /// Kills the agents of the process before this one. Their containers go on, and new agents
+    /// adopt them.
     async fn end_agents(&self) {
         for node in &self.plan.nodes {
             let file = self.node_dir(node).join("agent.pid");

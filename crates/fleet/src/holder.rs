@@ -10,7 +10,8 @@ use tokio::process::Command;
 
 use crate::{command::ToolError, plan::NodePlan};
 
-/// The holder's script: hide the machine's named network namespaces, set the node's host name, sleep.
+/// The holder's script: hide the machine's named network namespaces, set the node's host name,
+/// sleep.
 const SCRIPT: &str = "mount --make-rslave / && mount --make-rshared / \
     && mount -t tmpfs -o mode=0755 pandaemon-netns /run/netns \
     && echo \"$1\" > /proc/sys/kernel/hostname && exec sleep infinity";

@@ -1,5 +1,5 @@
-//! Checks that this machine can run nodes. The error lists everything that is missing and the command
-//! that installs it.
+//! Checks that this machine can run nodes. The error lists everything that is missing and the
+//! command that installs it.
 
 use std::path::Path;
 

@@ -11,8 +11,8 @@ const DEVICE_NAME_MAX: usize = 15;
 /// One fleet. Everything follows from its id, its slot and its number of nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Eight hexadecimal digits derived from the data directory. They are part of every name, so that
-    /// several fleets can share one machine.
+    /// Eight hexadecimal digits derived from the data directory. They are part of every name, so
+    /// that several fleets can share one machine.
     pub id: String,
     /// Number of the fleet's address range: `10.(64 + slot).0.0/16`.
     pub slot: u8,
@@ -99,8 +99,8 @@ impl Plan {
         format!("{PREFIX}-{}", self.id)
     }
 
-    /// The commands that create bridge, namespaces, veth pairs and routes, in order. Removal runs in the
-    /// opposite order.
+    /// The commands that create bridge, namespaces, veth pairs and routes, in order. Removal runs
+    /// in the opposite order.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
         let bridge = self.bridge();

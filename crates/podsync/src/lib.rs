@@ -1,9 +1,10 @@
 //! Decides what a node does next for one of its pods. Pure: values in, values out.
 //!
 //! A pod worker observes the pod's sandboxes, containers and probe results and calls
-//! [`compute_pod_actions`], the counterpart of the kubelet's `computePodActions`. It gets the actions
-//! that are due, the time at which to ask again, and the status to report. It performs the actions,
-//! records their results in [`BackoffState`], observes again, and so on until nothing is due.
+//! [`compute_pod_actions`], the counterpart of the kubelet's `computePodActions`. It gets the
+//! actions that are due, the time at which to ask again, and the status to report. It performs the
+//! actions, records their results in [`BackoffState`], observes again, and so on until nothing is
+//! due.
 
 mod action;
 mod backoff;
