@@ -1,4 +1,4 @@
-//! What every process needs: named tasks, shutdown, logs, metrics.
+//! The base of all processes: named tasks, shutdown, logs and metrics.
 
 pub mod logs;
 pub mod metrics;

@@ -1,18 +1,18 @@
-//! Logs: text or JSON lines on standard error.
+//! Logging to standard error, as text or JSON lines.
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable text.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Logging options, shared by all subcommands.
+/// Logging options of all subcommands.
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
     /// Which log lines to show: a level, or a filter such as `info,pandaemon_server=debug`
@@ -24,7 +24,7 @@ pub struct LogArgs {
         value_name = "FILTER"
     )]
     pub log: String,
-    /// How log lines look
+    /// Format of log lines
     #[arg(
         long,
         env = "PANDAEMON_LOG_FORMAT",
@@ -35,17 +35,17 @@ pub struct LogArgs {
     pub log_format: LogFormat,
 }
 
-/// Starts logging. A second call does nothing.
+/// Installs the global log subscriber. A second call has no effect.
 ///
 /// # Errors
-/// When the filter cannot be parsed; the text says where.
+/// When the filter cannot be parsed.
 pub fn init(args: &LogArgs) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&args.log)
         .map_err(|error| anyhow::anyhow!("--log {}: {error}", args.log))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
-    // An error means that a subscriber is set already, as in tests.
+    // Fails if a subscriber is installed already, as in tests.
     let _already_set = match args.log_format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),

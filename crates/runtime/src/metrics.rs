@@ -1,21 +1,21 @@
-//! Metrics: one registry that is passed in, never global.
+//! The metrics registry. It is passed as an argument; there is no global one.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
-/// A shared registry; components register in it at start.
+/// A shared Prometheus registry. Components register their metrics at start. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics(Arc<Mutex<Registry>>);
 
 impl Metrics {
-    /// Registers metrics.
+    /// Calls `register` with the locked registry.
     pub fn with<T>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
         register(&mut self.0.lock())
     }
 
-    /// The OpenMetrics text.
+    /// All metrics in the OpenMetrics text format.
     ///
     /// # Errors
     /// When a collector fails to encode.

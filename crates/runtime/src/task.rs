@@ -1,4 +1,4 @@
-//! The one `spawn`: a task has a name, a span, and its panic is reported instead of lost.
+//! The one place that spawns tasks: each has a name and a span, and its panic is logged.
 
 use std::{future::Future, panic::AssertUnwindSafe};
 
@@ -6,8 +6,8 @@ use futures::FutureExt as _;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
-/// Starts a task. A panic inside is logged with the task's name and ends only that task; the handle
-/// then yields `None`.
+/// Spawns a task. A panic is logged with the task's name and ends only that task; the handle then
+/// yields `None`.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one place that may call tokio::spawn"
@@ -37,13 +37,13 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a text")
+        .unwrap_or("the panic has no message")
 }
 
 #[cfg(test)]
 mod tests {
     #[tokio::test]
-    async fn a_panic_ends_only_its_task() {
+    async fn a_panic_ends_only_its_own_task() {
         let handle = super::spawn("test", async { panic!("boom") });
         assert!(handle.await.unwrap().is_none());
     }
