@@ -1,5 +1,6 @@
-//! Durable 2 KB writes per second through the whole store, beside what the disk gives to a plain append
-//! and to fjall; cost of snapshots; memory per entry. `cargo bench -p pandaemon-store`.
+//! Durable and volatile 2 KB writes per second through the whole store, beside a plain append with
+//! fdatasync and beside fjall; the cost of snapshots; memory per entry.
+//! Run with `cargo bench -p pandaemon-store`.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark ends at the first failure")]
 
@@ -21,7 +22,7 @@ fn main() {
     divan::main();
 }
 
-/// A copy each time, as requests come in buffers of their own.
+/// A new buffer per write, as each request has a buffer of its own.
 fn value() -> Bytes {
     static PATTERN: [u8; SIZE] = [b'v'; SIZE];
     Bytes::copy_from_slice(&PATTERN)
@@ -37,7 +38,7 @@ fn write(key: u64, durability: Durability) -> Write {
     }
 }
 
-/// Every task writes again as soon as its last write is acknowledged.
+/// Each task sends its next write when its last one is acknowledged.
 #[divan::bench(args = CONCURRENCY, sample_count = 20)]
 fn store(bencher: Bencher<'_, '_>, concurrency: usize) {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The embedded backend: state in memory, every durable write in a log on the local disk.
+//! The embedded backend: the state in memory, durable writes in a write-ahead log on the local disk.
 //!
 //! Definitions, invariants and failure cases are in `docs/design/store.md`.
 
@@ -16,10 +16,10 @@ use tokio::sync::{mpsc, oneshot};
 mod checkpoint;
 mod counters;
 mod frame;
-mod hub;
 mod lock;
 mod log;
 mod plan;
+mod published;
 mod recover;
 mod writer;
 
@@ -27,29 +27,29 @@ pub use counters::Counters;
 
 use self::{
     frame::Frame,
-    hub::{Bounds, Hub, Size},
     lock::Lock,
     log::Log,
     plan::State,
+    published::{HistoryBounds, HistorySize, Published},
     recover::Recovered,
-    writer::{Crowd, Request, Writer},
+    writer::{Concurrency, Request, Writer},
 };
 use crate::{Error, Feed, Result, Revision, Snapshot, Store, Write};
 
-/// Bounds of an [`Embedded`] store. The defaults suit a server of any size.
+/// Bounds of an [`Embedded`] store. The defaults suit clusters of any supported size.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Events kept for [`Store::follow`] from an older revision.
+    /// Number of events that are kept for [`Store::follow`] from an older revision.
     pub history_events: usize,
-    /// Bytes of values kept for the same reason.
+    /// Bytes of values that are kept for the same purpose.
     pub history_bytes: usize,
-    /// Events that a slow reader may be behind before it gets [`Error::Lagged`].
+    /// Number of events that a reader may be behind before it gets [`Error::Lagged`].
     pub lag_events: usize,
-    /// Bytes of values that a slow reader may be behind.
+    /// Bytes of values that a reader may be behind before it gets [`Error::Lagged`].
     pub lag_bytes: usize,
-    /// Writes that may wait; more of them wait in [`Store::commit`].
+    /// Capacity of the writer's queue, in writes. When it is full, [`Store::commit`] waits.
     pub queue: usize,
-    /// Bytes of log after which a checkpoint is due; the log may also grow to the size of the state.
+    /// Bytes of log after which a checkpoint is due. The log may also grow to the size of the state.
     pub log_bytes: u64,
 }
 
@@ -66,12 +66,12 @@ impl Default for Options {
     }
 }
 
-/// The store of one process on its local disk.
+/// A [`Store`] on the local disk, used by one process.
 ///
-/// Dropping it waits until the writes under way are on disk, as [`Store::close`] does.
+/// Dropping it waits until the accepted writes are on disk, as [`Store::close`] does.
 pub struct Embedded {
     queue: Option<mpsc::Sender<Request>>,
-    hub: Arc<Hub>,
+    published: Arc<Published>,
     counters: Counters,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -85,11 +85,11 @@ impl fmt::Debug for Embedded {
 }
 
 impl Embedded {
-    /// Opens the store in `directory`, which is made if it does not exist.
+    /// Opens the store in `directory`, which is created if it does not exist.
     ///
     /// # Errors
-    /// [`Error::Locked`] while another process has it open; [`Error::Storage`] if the directory cannot be
-    /// written, or its files are damaged.
+    /// [`Error::Locked`] while another process has it open. [`Error::Storage`] if the directory cannot be
+    /// written or its files are damaged.
     pub fn open(directory: impl AsRef<Path>, options: Options) -> Result<Self> {
         let directory = directory.as_ref();
         let failed = |error: io::Error| {
@@ -102,11 +102,11 @@ impl Embedded {
         let lock = Lock::take(directory)?;
         let recovered = recover::recover(directory)?;
         let mut log = Log::create(directory, recovered.segment, recovered.next).map_err(failed)?;
-        log.weigh(recovered.log_bytes);
+        log.count_recovered(recovered.log_bytes);
         let checkpoint_at = options.log_bytes.max(recovered.checkpoint_bytes);
         let state = state(recovered);
         let counters = Counters::default();
-        let hub = Arc::new(hub(&state, &options));
+        let published = Arc::new(published(&state, &options));
         let (queue, requests) = mpsc::channel(options.queue.max(1));
         let writer = Writer {
             directory: directory.to_owned(),
@@ -114,26 +114,26 @@ impl Embedded {
             state,
             log,
             frame: Frame::new(),
-            hub: hub.clone(),
+            published: Arc::clone(&published),
             counters: counters.clone(),
             log_limit: options.log_bytes,
             checkpoint_at,
             checkpoint: None,
-            crowd: Crowd::default(),
+            concurrency: Concurrency::default(),
             _lock: lock,
         };
-        writer.count();
+        writer.update_gauges();
         let thread = thread::Builder::new().name("store-writer".to_owned());
         let thread = thread.spawn(move || writer.run()).map_err(failed)?;
         Ok(Self {
             queue: Some(queue),
-            hub,
+            published,
             counters,
             thread: Mutex::new(Some(thread)),
         })
     }
 
-    /// The numbers of this store, for metrics.
+    /// The counters of this store, for metrics and tests.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -174,20 +174,20 @@ fn state(recovered: Recovered) -> State {
     }
 }
 
-fn hub(state: &State, options: &Options) -> Hub {
+fn published(state: &State, options: &Options) -> Published {
     let snapshot = Snapshot {
         revision: state.revision,
         entries: state.entries.clone(),
     };
-    let kept = Size {
+    let kept = HistorySize {
         events: options.history_events,
         bytes: options.history_bytes,
     };
-    let most = Size {
+    let max = HistorySize {
         events: options.lag_events,
         bytes: options.lag_bytes,
     };
-    Hub::new(snapshot, Bounds { kept, most })
+    Published::new(snapshot, HistoryBounds { kept, max })
 }
 
 impl Store for Embedded {
@@ -196,11 +196,11 @@ impl Store for Embedded {
     }
 
     fn snapshot(&self) -> Snapshot {
-        self.hub.snapshot()
+        self.published.snapshot()
     }
 
     fn follow(&self, from: Revision) -> Result<Box<dyn Feed>> {
-        Ok(Box::new(self.hub.follow(from)?))
+        Ok(Box::new(self.published.follow(from)?))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

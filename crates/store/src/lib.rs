@@ -1,7 +1,8 @@
 //! The revisioned key-value store with watch. It knows no Kubernetes semantics.
 //!
-//! One trait, [`Store`]; the embedded backend keeps the current state in memory in a persistent ordered
-//! map, and every acknowledged write durable on disk, committed in groups.
+//! One trait, [`Store`], in the role that etcd has upstream. The backend [`Embedded`] keeps the current
+//! state in memory in a persistent ordered map. Durable writes are synced to disk in groups (group
+//! commit) before they are acknowledged.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -12,10 +13,10 @@ mod embedded;
 
 pub use embedded::{Counters, Embedded, Options};
 
-/// A single monotonic counter over all writes.
+/// A number of the one counter over all writes (etcd's revision). It grows by one per write that holds.
 pub type Revision = u64;
 
-/// A key such as `/pods/default/web-x7f2p`.
+/// A key, such as `/pods/default/web-x7f2p`. Shared by all entries and events of that key.
 pub type Key = Arc<str>;
 
 /// The current value of a key.
@@ -25,13 +26,13 @@ pub struct Entry {
     pub key: Key,
     /// The value as it was written.
     pub value: Bytes,
-    /// Revision of the write that made the key.
+    /// Revision of the write that created the key.
     pub create_revision: Revision,
-    /// Revision of the last write.
+    /// Revision of the last write to the key.
     pub mod_revision: Revision,
 }
 
-/// What the writer believes about the key; anything else is a conflict.
+/// The precondition of a write: the state that the writer read. Any other state is a conflict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
     /// The key does not exist.
@@ -40,109 +41,117 @@ pub enum Expect {
     At(Revision),
 }
 
-/// What to do with the key.
+/// The operation of a write.
 #[derive(Debug, Clone)]
 pub enum Op {
-    /// Write this value.
+    /// Create the key or replace its value with these bytes.
     Put(Bytes),
-    /// Remove the key.
+    /// Delete the key.
     Delete,
 }
 
 /// Whether a write must survive a crash before it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// On disk before the acknowledgement.
+    /// Synced to disk (fdatasync) before the acknowledgement.
     Durable,
-    /// Memory only (node heartbeats).
+    /// Kept in memory only and lost by a restart; used for node heartbeats (Leases).
     Volatile,
 }
 
-/// One write.
+/// A conditional write of one key.
 #[derive(Debug, Clone)]
 pub struct Write {
-    /// Which key.
+    /// The key to write.
     pub key: Key,
-    /// On which condition.
+    /// The precondition.
     pub expect: Expect,
-    /// What.
+    /// The operation.
     pub op: Op,
-    /// How safe.
+    /// Whether the write must survive a crash.
     pub durability: Durability,
 }
 
-/// A change, as watchers get it.
+/// A change of one key, as a [`Feed`] delivers it.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// Revision of this change.
+    /// Revision of the write that made this change.
     pub revision: Revision,
-    /// The new entry; `None` for a deletion.
+    /// The entry after the change; `None` for a deletion.
     pub entry: Option<Entry>,
-    /// The entry before; `None` for a creation.
+    /// The entry before the change; `None` for a creation.
     pub previous: Option<Entry>,
 }
 
-/// Everything at one revision. Cheap to clone, blocks nobody.
+/// All entries at one revision. A clone costs constant time and shares the values.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// The revision.
+    /// The revision of the last write that the snapshot contains.
     pub revision: Revision,
-    /// All entries by key.
+    /// All entries, ordered by key.
     pub entries: imbl::OrdMap<Key, Entry>,
 }
 
-/// Why the store refused.
+/// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The condition does not hold; this is what the key holds now.
+    /// The precondition does not hold. Contains the current entry, if the key exists.
     #[error("the key has been changed")]
     Conflict(Option<Entry>),
-    /// A revision that is no longer kept.
-    #[error("revision {asked} has been compacted; the oldest kept is {oldest}")]
+    /// The history since a revision is no longer kept.
+    #[error("revision {requested} has been compacted; the oldest kept is {oldest}")]
     Compacted {
-        /// What was asked for.
-        asked: Revision,
-        /// What is still there.
+        /// The requested revision.
+        requested: Revision,
+        /// The oldest revision that can be followed.
         oldest: Revision,
     },
-    /// A reader that was too slow.
+    /// The reader of a feed fell further behind than the bounds allow; it must start from a new snapshot.
     #[error("the reader fell too far behind")]
     Lagged,
-    /// The disk refused. Nothing of the write is visible.
+    /// The disk failed. No part of the write is visible.
     #[error("storage failed: {0}")]
     Storage(String),
-    /// Another process uses the data directory.
+    /// Another process has the data directory open.
     #[error("{0}")]
     Locked(String),
-    /// The store is shutting down.
+    /// The store is closed or closing.
     #[error("the store is closed")]
     Closed,
 }
 
-/// Result of the store.
+/// A result whose error is the store's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A batch of changes in revision order, shared by all readers.
 pub type Batch = Arc<[Event]>;
 
-/// An ordered, gap-free feed of changes.
+/// A feed of all changes: in revision order, without gaps.
 pub trait Feed: Send {
-    /// The next batch. `Err(Lagged)` ends the feed.
+    /// Waits for the next batch.
+    ///
+    /// # Errors
+    /// [`Error::Lagged`] when the reader was too slow, [`Error::Closed`] when the store has closed. Both
+    /// end the feed.
     fn next(&mut self) -> BoxFuture<'_, Result<Batch>>;
 }
 
-/// The store.
+/// A revisioned key-value store.
 pub trait Store: Send + Sync + Debug {
-    /// Commits one write; resolves when it is durable (if asked) and visible in [`Store::snapshot`].
-    fn commit(&self, write: Write) -> BoxFuture<'_, Result<Revision>>;
-    /// The current state.
-    fn snapshot(&self) -> Snapshot;
-    /// All changes after `from`; used once by the watch cache of the server.
+    /// Commits one write. Resolves when it is durable (if requested) and visible in [`Store::snapshot`].
     ///
     /// # Errors
-    /// [`Error::Compacted`] if the history since `from` is gone.
+    /// [`Error::Conflict`] when the precondition does not hold, [`Error::Storage`] when the disk fails,
+    /// [`Error::Closed`] after [`Store::close`].
+    fn commit(&self, write: Write) -> BoxFuture<'_, Result<Revision>>;
+    /// The current state: all acknowledged writes.
+    fn snapshot(&self) -> Snapshot;
+    /// A feed of all changes after revision `from`.
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] if the history since `from` is no longer kept.
     fn follow(&self, from: Revision) -> Result<Box<dyn Feed>>;
-    /// Stops taking writes and waits for those under way.
+    /// Refuses new writes and waits until the accepted ones are done.
     fn close(&self) -> BoxFuture<'_, ()>;
 }

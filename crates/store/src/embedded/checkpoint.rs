@@ -1,4 +1,4 @@
-//! Replaces the log by the state: written beside the log from a snapshot, renamed when it is complete.
+//! Checkpoints: a file with the durable state, which replaces all log segments before it.
 
 use std::{
     fs::{self, File},
@@ -15,35 +15,36 @@ use super::{
 };
 use crate::{Entry, Key, Revision};
 
-/// Frames of about this size keep the memory of a checkpoint small.
-const FRAME: usize = 256 << 10;
-const UNFINISHED: &str = "checkpoint.tmp";
+/// Size at which a frame of a checkpoint is written, in bytes. Bounds the memory of a checkpoint.
+const FRAME_BYTES: usize = 256 << 10;
+/// Name of the file while it is being written.
+const TEMPORARY_NAME: &str = "checkpoint.tmp";
 
-/// All that a checkpoint holds.
+/// The contents of a checkpoint.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
-    /// It stands for everything before this segment.
+    /// The checkpoint replaces all segments before this one.
     pub(super) segment: u64,
     /// Sequence number of the first frame of that segment.
     pub(super) next: u64,
     pub(super) entries: OrdMap<Key, Entry>,
-    /// Keys that are not on disk.
+    /// Keys that exist in memory only; they are left out.
     pub(super) volatile: OrdSet<Key>,
     pub(super) reserved: Revision,
 }
 
 impl Checkpoint {
-    /// Writes the checkpoint, then removes what it replaces. Returns its size.
+    /// Writes the checkpoint, then removes the files that it replaces. Returns its size in bytes.
     pub(super) fn write(&self, directory: &Path) -> io::Result<u64> {
-        let unfinished = directory.join(UNFINISHED);
-        let written = self.write_file(&unfinished).and_then(|size| {
-            fs::rename(&unfinished, directory.join(checkpoint_name(self.segment)))?;
+        let temporary = directory.join(TEMPORARY_NAME);
+        let written = self.write_file(&temporary).and_then(|size| {
+            fs::rename(&temporary, directory.join(checkpoint_name(self.segment)))?;
             sync_directory(directory)?;
             Ok(size)
         });
         if written.is_err() {
-            // The space is needed, and a leftover is overwritten by the next attempt anyway.
-            drop(fs::remove_file(&unfinished));
+            // Frees the space. A file that cannot be removed is overwritten by the next attempt.
+            drop(fs::remove_file(&temporary));
         }
         let size = written?;
         remove_before(directory, self.segment)?;
@@ -51,7 +52,7 @@ impl Checkpoint {
     }
 
     fn write_file(&self, path: &Path) -> io::Result<u64> {
-        let mut out = Out {
+        let mut out = FrameWriter {
             file: File::create(path)?,
             frame: Frame::new(),
             size: 0,
@@ -64,9 +65,9 @@ impl Checkpoint {
             .iter()
             .filter(|(key, _)| !self.volatile.contains(*key))
         {
-            out.frame.push(put(key, entry));
+            out.frame.push(put_record(key, entry));
             entries += 1;
-            if out.frame.len() >= FRAME {
+            if out.frame.len() >= FRAME_BYTES {
                 out.flush()?;
             }
         }
@@ -80,8 +81,8 @@ impl Checkpoint {
     }
 }
 
-/// The record of an entry.
-pub(super) fn put<'a>(key: &'a Key, entry: &'a Entry) -> Record<'a> {
+/// The log record that stores an entry.
+pub(super) fn put_record<'a>(key: &'a Key, entry: &'a Entry) -> Record<'a> {
     let (created, modified) = (entry.create_revision, entry.mod_revision);
     Record::Put {
         key,
@@ -91,14 +92,15 @@ pub(super) fn put<'a>(key: &'a Key, entry: &'a Entry) -> Record<'a> {
     }
 }
 
-struct Out {
+/// Writes frames to a checkpoint file.
+struct FrameWriter {
     file: File,
     frame: Frame,
     size: u64,
     frames: u64,
 }
 
-impl Out {
+impl FrameWriter {
     fn flush(&mut self) -> io::Result<()> {
         let bytes = self
             .frame

@@ -1,4 +1,4 @@
-//! Numbers about the store, for metrics and tests.
+//! Counters, gauges and histograms of the store, for metrics and tests.
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
@@ -7,33 +7,33 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-type Level = Gauge<u64, AtomicU64>;
+type GaugeU64 = Gauge<u64, AtomicU64>;
 
-/// What the store counts. Clones share the numbers.
+/// The metrics of a store. Clones share the values.
 #[derive(Debug, Clone)]
 pub struct Counters {
-    /// Writes that were acknowledged.
+    /// Acknowledged writes.
     pub writes: Counter,
-    /// Writes whose condition did not hold.
+    /// Writes whose precondition did not hold.
     pub conflicts: Counter,
-    /// Writes that the disk refused.
+    /// Writes that failed because the disk failed or the store closed.
     pub failures: Counter,
-    /// Batches that were synced to disk.
+    /// Batches synced to disk.
     pub commits: Counter,
-    /// Checkpoints that were completed.
+    /// Completed checkpoints.
     pub checkpoints: Counter,
-    /// Durable writes in a batch.
+    /// Durable writes per synced batch.
     pub batch_size: Histogram,
-    /// How long the disk takes to say that a batch is durable.
+    /// Duration of fdatasync per batch, in seconds.
     pub sync_seconds: Histogram,
-    /// The current revision.
-    pub revision: Level,
+    /// Current revision.
+    pub revision: GaugeU64,
     /// Number of keys.
-    pub entries: Level,
+    pub entries: GaugeU64,
     /// Bytes of keys and values in the current state.
-    pub bytes: Level,
+    pub bytes: GaugeU64,
     /// Bytes of log since the last checkpoint.
-    pub log_bytes: Level,
+    pub log_bytes: GaugeU64,
 }
 
 impl Default for Counters {
@@ -48,29 +48,25 @@ impl Default for Counters {
             checkpoints: Counter::default(),
             batch_size: Histogram::new(sizes),
             sync_seconds: Histogram::new(seconds),
-            revision: Level::default(),
-            entries: Level::default(),
-            bytes: Level::default(),
-            log_bytes: Level::default(),
+            revision: GaugeU64::default(),
+            entries: GaugeU64::default(),
+            bytes: GaugeU64::default(),
+            log_bytes: GaugeU64::default(),
         }
     }
 }
 
 impl Counters {
-    /// Makes the numbers part of a registry, under names that begin with `pandaemon_store_`.
+    /// Registers the metrics under names that begin with `pandaemon_store_`.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("pandaemon_store");
         registry.register("writes", "Writes acknowledged", self.writes.clone());
         registry.register(
             "conflicts",
-            "Writes whose condition failed",
+            "Writes whose precondition failed",
             self.conflicts.clone(),
         );
-        registry.register(
-            "failures",
-            "Writes that the disk refused",
-            self.failures.clone(),
-        );
+        registry.register("failures", "Writes that failed", self.failures.clone());
         registry.register("commits", "Batches synced to disk", self.commits.clone());
         registry.register(
             "checkpoints",
@@ -83,12 +79,17 @@ impl Counters {
             self.batch_size.clone(),
         );
         let sync = self.sync_seconds.clone();
-        registry.register_with_unit("sync", "Latency of the disk", Unit::Seconds, sync);
+        registry.register_with_unit("sync", "Duration of fdatasync", Unit::Seconds, sync);
         registry.register("revision", "Current revision", self.revision.clone());
         registry.register("entries", "Number of keys", self.entries.clone());
-        registry.register_with_unit("state", "Keys and values", Unit::Bytes, self.bytes.clone());
+        registry.register_with_unit(
+            "state",
+            "Size of keys and values",
+            Unit::Bytes,
+            self.bytes.clone(),
+        );
         let log = self.log_bytes.clone();
-        registry.register_with_unit("log", "Log since the checkpoint", Unit::Bytes, log);
+        registry.register_with_unit("log", "Log since the last checkpoint", Unit::Bytes, log);
     }
 
     pub(super) fn synced(&self, writes: usize, took: Duration) {

@@ -1,14 +1,14 @@
-//! The bytes on disk, as pure functions: a file is a run of frames, a frame is a batch of records.
+//! The format on disk, as pure functions: a file is a sequence of frames, a frame is a batch of records.
 //!
-//! Frame: length of the payload (u32), CRC-32 of the rest (u32), sequence number (u64), payload; all
-//! numbers little-endian. A frame is applied as a whole or not at all. A length of zero ends the file,
-//! since the space after the last frame is allocated ahead.
+//! Frame: length of the payload (u32), CRC-32 of the rest (u32), sequence number (u64), payload. All
+//! numbers are little-endian. A frame is applied as a whole or not at all. A length of zero marks the
+//! end of the data, because the space after the last frame is allocated ahead.
 
 use crate::Revision;
 
-/// Bytes before the payload.
+/// Size of the header before the payload, in bytes.
 pub(super) const HEADER: usize = 16;
-/// No frame is longer than this; a bigger length is damage, not a reason to allocate.
+/// Maximum size of a payload, in bytes. A larger length in a header is damage; nothing is allocated for it.
 pub(super) const MAX_PAYLOAD: usize = 1 << 30;
 
 const PUT: u8 = 1;
@@ -16,25 +16,25 @@ const DELETE: u8 = 2;
 const RESERVE: u8 = 3;
 const END: u8 = 4;
 
-/// One change, or one statement about the file.
+/// One record of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Record<'a> {
-    /// The key has this value.
+    /// The key has this value from now on.
     Put {
         key: &'a str,
         created: Revision,
         modified: Revision,
         value: &'a [u8],
     },
-    /// The key is gone.
+    /// The key is deleted.
     Delete { key: &'a str },
-    /// Revisions up to here may have been handed out.
+    /// Revisions up to this one may have been assigned.
     Reserve(Revision),
-    /// End of a checkpoint: how many entries it holds, and the sequence number of the next frame.
+    /// End of a checkpoint: its number of entries, and the sequence number of the next log frame.
     End { entries: u64, next: u64 },
 }
 
-/// A frame under construction; the buffer is used again for the next one.
+/// A frame under construction. The buffer is reused for the next frame.
 #[derive(Debug)]
 pub(super) struct Frame {
     bytes: Vec<u8>,
@@ -47,7 +47,7 @@ impl Frame {
         }
     }
 
-    /// Forgets the records. Keeps a small buffer only, as one large object must not cost memory for ever.
+    /// Removes the records. Keeps at most 1 MiB of buffer, so that one large batch does not hold memory.
     pub(super) fn clear(&mut self) {
         self.bytes.truncate(HEADER);
         self.bytes.shrink_to(1 << 20);
@@ -91,7 +91,7 @@ impl Frame {
         }
     }
 
-    /// Seals the frame and returns the bytes to write; `None` if the frame is too long.
+    /// Fills in the header and returns the bytes to write; `None` if the payload is too long.
     pub(super) fn seal(&mut self, sequence: u64) -> Option<&[u8]> {
         let payload = self.bytes.len() - HEADER;
         if payload > MAX_PAYLOAD {
@@ -110,17 +110,17 @@ impl Frame {
     }
 
     fn text(&mut self, text: &[u8]) {
-        // Longer texts make the frame too long, which `seal` refuses.
+        // A longer text makes the frame longer than `MAX_PAYLOAD`, which `seal` refuses.
         let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
         self.bytes.extend_from_slice(&length.to_le_bytes());
         self.bytes.extend_from_slice(text);
     }
 }
 
-/// What a header says.
+/// The header of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
-    /// Length of the payload.
+    /// Length of the payload, in bytes.
     pub(super) length: usize,
     /// CRC-32 of the sequence number and the payload.
     pub(super) sum: u32,
@@ -129,7 +129,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads a header; `None` if the length is zero or impossible.
+    /// Parses a header; `None` if the length is zero or larger than [`MAX_PAYLOAD`].
     pub(super) fn parse(bytes: &[u8; HEADER]) -> Option<Self> {
         let [a, b, c, d, e, f, g, h, sequence @ ..] = *bytes;
         let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
@@ -144,7 +144,7 @@ impl Header {
         })
     }
 
-    /// Whether this is the payload that the header was written for.
+    /// Whether length and checksum match this payload.
     pub(super) fn fits(&self, payload: &[u8]) -> bool {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&self.sequence.to_le_bytes());
@@ -153,7 +153,7 @@ impl Header {
     }
 }
 
-/// The records of a payload. `Err(())` where the bytes make no sense; nothing follows it.
+/// The records of a payload. Ends with `Err(())` at the first bytes that are no record.
 pub(super) fn records(payload: &[u8]) -> impl Iterator<Item = Result<Record<'_>, ()>> {
     let mut rest = payload;
     std::iter::from_fn(move || {
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_come_back() {
+    fn records_survive_encoding_and_decoding() {
         let written = [
             Record::Put {
                 key: "/pods/a/b",
@@ -241,14 +241,14 @@ mod tests {
     }
 
     #[test]
-    fn allocated_space_is_no_frame() {
+    fn zeroed_and_impossible_headers_are_rejected() {
         assert_eq!(Header::parse(&[0; HEADER]), None);
         assert_eq!(Header::parse(&[0xff; HEADER]), None);
     }
 
     proptest! {
         #[test]
-        fn damage_is_seen(at in 0_usize..60, bit in 0_u8..8) {
+        fn a_flipped_bit_is_detected(at in 0_usize..60, bit in 0_u8..8) {
             let mut frame = Frame::new();
             frame.push(Record::Put { key: "/nodes//n", created: 1, modified: 2, value: b"value" });
             let mut bytes = frame.seal(1).unwrap().to_vec();
@@ -260,7 +260,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(bytes: Vec<u8>) {
+        fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>) {
             let _count = records(&bytes).count();
         }
     }

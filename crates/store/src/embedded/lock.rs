@@ -1,4 +1,4 @@
-//! One process per data directory: an advisory lock that the kernel drops with the process.
+//! One process per data directory: an advisory lock, which the kernel releases when the process ends.
 
 use std::{
     fs::{File, TryLockError},
@@ -15,7 +15,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock and leaves the number of this process in the file, for the text of a refusal.
+    /// Takes the lock and writes the process id into the file, for the error text of other processes.
     pub(super) fn take(directory: &Path) -> Result<Self> {
         let path = directory.join("lock");
         let failed = |error| Error::Storage(format!("lock {}: {error}", path.display()));
@@ -27,7 +27,7 @@ impl Lock {
             Err(TryLockError::WouldBlock) => return Err(refusal(directory, &mut file)),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        // A full disk must not keep a store from being opened; the number is a courtesy.
+        // On a full disk the process id cannot be written. The store must open all the same.
         let note = file.set_len(0).and_then(|()| file.rewind());
         drop(note.and_then(|()| writeln!(file, "{}", std::process::id())));
         Ok(Self { _file: file })

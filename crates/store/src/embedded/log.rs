@@ -1,7 +1,7 @@
-//! The append side of the disk: log segments, written by one thread.
+//! The write-ahead log: appends frames to segment files. Used by one thread.
 //!
-//! A failed append leaves nothing behind: the file is cut back to the last good frame before anything
-//! else is written, and the log goes on in a fresh segment.
+//! After a failed append the file is truncated to the last good frame before anything else is written,
+//! and the log continues in a new segment.
 
 use std::{
     fs::File,
@@ -18,20 +18,20 @@ use nix::{
 
 use super::frame::Frame;
 
-/// Space is allocated in steps of this, so that an append rarely changes the size of the file.
-const STEP: u64 = 4 << 20;
+/// Space is allocated in steps of so many bytes, so that an append rarely changes the size of the file.
+const ALLOCATION_STEP: u64 = 4 << 20;
 
-/// Name of a segment; the numbers sort as text.
+/// File name of segment `number`. The names sort by number.
 pub(super) fn segment_name(number: u64) -> String {
     format!("log-{number:012}")
 }
 
-/// Name of the checkpoint that holds all that was written before segment `number`.
+/// File name of the checkpoint that replaces all segments before `number`.
 pub(super) fn checkpoint_name(number: u64) -> String {
     format!("checkpoint-{number:012}")
 }
 
-/// Makes the names in a directory durable.
+/// Syncs a directory, so that created, renamed and removed names are durable.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
@@ -42,19 +42,19 @@ pub(super) struct Log {
     directory: PathBuf,
     file: File,
     segment: u64,
-    /// Where the next frame goes; all before it is durable.
+    /// Offset of the next frame. Everything before it is durable.
     end: u64,
     allocated: u64,
     /// Sequence number of the next frame.
     next: u64,
-    /// An append has failed since: the bytes after `end` are unknown.
+    /// An append failed, so the bytes after `end` are unknown.
     broken: bool,
     /// Bytes appended since the last checkpoint began.
     grown: u64,
 }
 
 impl Log {
-    /// Starts segment `segment`.
+    /// Creates segment `segment`; its first frame gets sequence number `next`.
     pub(super) fn create(directory: &Path, segment: u64, next: u64) -> io::Result<Self> {
         let file = create_segment(directory, segment)?;
         let directory = directory.to_owned();
@@ -70,7 +70,7 @@ impl Log {
         })
     }
 
-    /// Number of the segment that is written now.
+    /// Number of the current segment.
     pub(super) fn segment(&self) -> u64 {
         self.segment
     }
@@ -80,20 +80,20 @@ impl Log {
         self.next
     }
 
-    /// Bytes appended since [`Log::rotate`], or since the start.
+    /// Bytes appended since [`Log::rotate`] or since the start, those of [`Log::count_recovered`] included.
     pub(super) fn grown(&self) -> u64 {
         self.grown
     }
 
-    /// Counts bytes that recovery had to read, as they weigh like appended ones.
-    pub(super) fn weigh(&mut self, bytes: u64) {
+    /// Adds the bytes of log that recovery had to read, so that they count towards the next checkpoint.
+    pub(super) fn count_recovered(&mut self, bytes: u64) {
         self.grown += bytes;
     }
 
-    /// Appends a frame; when this returns, it is on disk. Returns how long the disk took to say so.
+    /// Appends a frame and syncs it. Returns how long fdatasync took.
     pub(super) fn append(&mut self, frame: &mut Frame) -> io::Result<Duration> {
         if self.broken {
-            self.mend()?;
+            self.repair()?;
         }
         let bytes = frame.seal(self.next).ok_or(io::ErrorKind::FileTooLarge)?;
         let length = bytes.len() as u64;
@@ -115,10 +115,10 @@ impl Log {
         written
     }
 
-    /// Goes on in a new segment. Everything before it can then be replaced by a checkpoint.
+    /// Continues in a new segment. A checkpoint can then replace everything before it.
     pub(super) fn rotate(&mut self) -> io::Result<()> {
         if self.broken {
-            self.mend()?;
+            self.repair()?;
         } else {
             self.next_segment()?;
         }
@@ -126,13 +126,14 @@ impl Log {
         Ok(())
     }
 
-    /// Gives back what was allocated ahead.
+    /// Frees the space that was allocated ahead.
     pub(super) fn trim(&self) -> io::Result<()> {
         self.file.set_len(self.end)?;
         self.file.sync_all()
     }
 
-    fn mend(&mut self) -> io::Result<()> {
+    /// Truncates the file to the last good frame and continues in a new segment.
+    fn repair(&mut self) -> io::Result<()> {
         self.trim()?;
         self.next_segment()?;
         self.broken = false;
@@ -147,12 +148,12 @@ impl Log {
         Ok(())
     }
 
-    /// Full disks show here, before a byte of the frame is written.
+    /// Allocates space up to `end`. A full disk fails here, before any byte of the frame is written.
     fn allocate(&mut self, end: u64) -> io::Result<()> {
         if end <= self.allocated {
             return Ok(());
         }
-        let ahead = end.next_multiple_of(STEP);
+        let ahead = end.next_multiple_of(ALLOCATION_STEP);
         self.allocated = match self.extend(ahead) {
             Ok(()) => ahead,
             Err(_) => self.extend(end).map(|()| end)?,
@@ -165,14 +166,14 @@ impl Log {
         let (start, end) = (i64::try_from(self.end), i64::try_from(end));
         let (start, end) = (start.map_err(too_large)?, end.map_err(too_large)?);
         match fallocate(&self.file, FallocateFlags::empty(), start, end - start) {
-            // A file system that cannot allocate ahead: the write itself will tell.
+            // The file system cannot allocate ahead. A full disk then fails the write instead.
             Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 }
 
-/// A failure after the creation may have left the file: an empty segment, which may be overwritten.
+/// Creates a segment file. An empty file that an earlier failure left behind is overwritten.
 fn create_segment(directory: &Path, segment: u64) -> io::Result<File> {
     let path = directory.join(segment_name(segment));
     let file = File::options()

@@ -1,43 +1,43 @@
-//! What a batch of writes does to the state, as a pure function.
+//! The effect of a batch of writes on the state, as a pure function.
 //!
-//! The plan works on a copy of the state (a clone of a persistent map costs nothing), so a batch that
-//! the disk refuses is dropped by dropping the plan.
+//! The plan works on a clone of the state, which takes constant time for a persistent map. When the disk
+//! refuses a batch, the plan is dropped and the state is unchanged.
 
 use imbl::{OrdMap, OrdSet};
 
 use super::{
-    checkpoint::put,
+    checkpoint::put_record,
     frame::{Frame, Record},
 };
 use crate::{Durability, Entry, Error, Event, Expect, Key, Op, Result, Revision, Write};
 
-/// The state that the writer owns.
+/// The state of the store. Owned by the writer.
 #[derive(Debug, Clone)]
 pub(super) struct State {
     pub(super) entries: OrdMap<Key, Entry>,
     /// Keys that exist in memory only. A key is either volatile or durable.
     pub(super) volatile: OrdSet<Key>,
-    /// The last revision that was handed out.
+    /// The last assigned revision.
     pub(super) revision: Revision,
-    /// Revisions up to here are not handed out again after a crash.
+    /// Revisions up to this one are not assigned again after a crash.
     pub(super) reserved: Revision,
-    /// Bytes of keys and values.
+    /// Size of all keys and values, in bytes.
     pub(super) bytes: u64,
 }
 
-/// How many revisions a reservation covers. A crash skips at most so many.
+/// Number of revisions that a reservation covers. A crash skips at most so many.
 const RESERVATION: Revision = 1 << 24;
 
-/// The effect of a batch.
+/// The planned effect of a batch.
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
     pub(super) state: State,
     pub(super) events: Vec<Event>,
-    /// What has to be on disk first.
+    /// The records to sync before the batch is visible.
     pub(super) frame: &'a mut Frame,
-    /// How many durable writes there are.
+    /// Number of durable writes in the batch.
     pub(super) durable: usize,
-    /// Why durable writes are refused, if they are.
+    /// Why durable writes fail, if the disk refused the batch before.
     pub(super) refused: Option<&'a str>,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Adds a write; a later write of the same batch sees an earlier one.
+    /// Adds a write. It sees the earlier writes of the same batch.
     pub(super) fn write(&mut self, write: &Write) -> Result<Revision> {
         let previous = self.state.entries.get(&write.key).cloned();
         let durable = self.is_durable(write, previous.is_some());
@@ -78,12 +78,12 @@ impl<'a> Plan<'a> {
         Ok(self.state.revision)
     }
 
-    /// Adds a reservation where one is due. Returns whether anything has to be on disk first.
+    /// Adds a reservation if one is due. Returns whether the batch needs the disk.
     pub(super) fn finish(&mut self) -> bool {
         let State {
             revision, reserved, ..
         } = self.state;
-        // Renewed early with a batch that goes to the disk anyway.
+        // A batch that is synced anyway renews the reservation early.
         let low = reserved.saturating_sub(revision) < RESERVATION / 2;
         if revision > reserved || (low && !self.frame.is_empty()) {
             self.state.reserved = revision + RESERVATION;
@@ -92,7 +92,8 @@ impl<'a> Plan<'a> {
         !self.frame.is_empty()
     }
 
-    /// What is on disk stays under the disk's care; what is not there needs no deletion there.
+    /// Whether the write needs the disk. A key that is on disk stays durable, whatever the write asks
+    /// for. Deleting a key that is not on disk needs no record.
     fn is_durable(&self, write: &Write, exists: bool) -> bool {
         match (exists, self.state.volatile.contains(&write.key)) {
             (true, false) => true,
@@ -103,7 +104,7 @@ impl<'a> Plan<'a> {
 
     fn put(&mut self, write: &Write, value: bytes::Bytes, previous: Option<Entry>, durable: bool) {
         let revision = self.state.revision;
-        // The first copy of the key is shared by all that follow.
+        // All entries of a key share the first copy of its name.
         let key = previous
             .as_ref()
             .map_or(&write.key, |entry| &entry.key)
@@ -118,7 +119,7 @@ impl<'a> Plan<'a> {
             mod_revision: revision,
         };
         if durable {
-            self.frame.push(put(&key, &entry));
+            self.frame.push(put_record(&key, &entry));
             self.state.volatile.remove(&key);
         } else {
             self.state.volatile.insert(key.clone());
@@ -149,7 +150,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Bytes of an entry, as the metrics count them.
+/// Size of an entry's key and value, in bytes.
 pub(super) fn size(entry: &Entry) -> u64 {
     (entry.key.len() + entry.value.len()) as u64
 }

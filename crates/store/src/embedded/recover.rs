@@ -1,8 +1,8 @@
-//! From files to state: the newest checkpoint, then the log after it.
+//! Recovery: reads the newest checkpoint, then the log segments after it.
 //!
-//! Only the last frame of the log can be torn, as one frame is written at a time and the next one
-//! begins when it is durable; a torn frame was never acknowledged and is dropped. Anything else that
-//! does not fit is damage, and refused with a text that names the file.
+//! Only the last frame of the log can be torn, because the next frame is written after it is durable. A
+//! torn frame was never acknowledged and is dropped. Any other mismatch is damage: opening fails with an
+//! error that names the file.
 
 use std::{
     fs::{self, File},
@@ -19,33 +19,33 @@ use super::{
 };
 use crate::{Entry, Error, Key, Result, Revision};
 
-/// A segment counts at least this much, so that many restarts lead to a checkpoint as well.
-const SEGMENT_WEIGHT: u64 = 4 << 20;
+/// A segment counts as at least so many bytes, so that many restarts lead to a checkpoint as well.
+const SEGMENT_MIN_BYTES: u64 = 4 << 20;
 
-/// What the files hold.
+/// The recovered state.
 #[derive(Debug, Default)]
 pub(super) struct Recovered {
     pub(super) entries: OrdMap<Key, Entry>,
-    /// Never hand out a revision up to here again.
+    /// Revisions up to this one must not be assigned again.
     pub(super) revision: Revision,
     /// Sequence number of the next frame.
     pub(super) next: u64,
     /// Number of the next segment.
     pub(super) segment: u64,
-    /// Bytes of log that were read.
+    /// Bytes of log that were read since the checkpoint.
     pub(super) log_bytes: u64,
-    /// Bytes of the checkpoint.
+    /// Size of the checkpoint, in bytes.
     pub(super) checkpoint_bytes: u64,
 }
 
-/// Numbers of the files, by kind, in order.
+/// Numbers of the checkpoint and segment files, in order.
 #[derive(Debug, Default)]
 struct Files {
     checkpoints: Vec<u64>,
     segments: Vec<u64>,
 }
 
-/// Reads the state from a directory, and removes files that a newer checkpoint replaces.
+/// Reads the state from a directory and removes files that the newest checkpoint replaces.
 pub(super) fn recover(directory: &Path) -> Result<Recovered> {
     let files = list(directory).map_err(|error| failed("read", directory, &error))?;
     let mut state = Recovered {
@@ -71,7 +71,7 @@ pub(super) fn recover(directory: &Path) -> Result<Recovered> {
     Ok(state)
 }
 
-/// Removes what checkpoint `keep` replaces. A file that cannot be removed now is removed another time.
+/// Removes the files that checkpoint `keep` replaces. The next checkpoint or start retries failures.
 pub(super) fn remove_before(directory: &Path, keep: u64) -> io::Result<()> {
     remove_replaced(directory, &list(directory)?, keep);
     Ok(())
@@ -90,7 +90,7 @@ fn remove_replaced(directory: &Path, files: &Files, keep: u64) {
         .map(|n| checkpoint_name(*n));
     for name in segments.chain(checkpoints) {
         if let Err(error) = fs::remove_file(directory.join(&name)) {
-            tracing::warn!(file = name, %error, "cannot remove an old file of the store");
+            tracing::warn!(file = name, %error, "cannot remove an old file of the store; it only takes space");
         }
     }
 }
@@ -159,14 +159,16 @@ impl Recovered {
                 self.apply(record.map_err(|()| damaged(path, reader.at))?);
             }
         }
-        self.log_bytes += reader.at.max(SEGMENT_WEIGHT);
+        self.log_bytes += reader.at.max(SEGMENT_MIN_BYTES);
         if reader.torn {
             reader.check_tail()?;
             if !last {
                 return Err(damaged(path, reader.at));
             }
             let (path, at) = (path.display(), reader.at);
-            tracing::info!("{path}: the write under way at byte {at} was cut off and is dropped");
+            tracing::info!(
+                "{path}: dropped the unacknowledged write at byte {at} that a crash cut off"
+            );
         }
         if last { reader.trim() } else { Ok(()) }
     }
@@ -203,19 +205,19 @@ impl Recovered {
     }
 }
 
-/// Frames of one file.
+/// Reads the frames of one file.
 #[derive(Debug)]
 struct Reader {
     path: PathBuf,
     file: BufReader<File>,
     size: u64,
-    /// Where the last good frame ended.
+    /// End of the last good frame, as an offset.
     at: u64,
-    /// Sequence number of the last frame.
+    /// Sequence number of the last good frame.
     sequence: u64,
-    /// The file ends in something that is no frame.
+    /// The file ends in bytes that are no complete frame.
     torn: bool,
-    /// Where a frame would begin after the torn one, if its length is right.
+    /// Offset after the torn frame, if its length can be trusted.
     after: Option<u64>,
 }
 
@@ -239,7 +241,7 @@ impl Reader {
         })
     }
 
-    /// The payload of the next frame; `None` at the end, or where something torn begins.
+    /// The payload of the next frame; `None` at the end or at a torn frame.
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
         self.read()
             .map_err(|error| failed("read", &self.path, &error))
@@ -272,7 +274,7 @@ impl Reader {
         Ok(Some(payload))
     }
 
-    /// Cuts off what is torn or was allocated ahead, before a later segment exists.
+    /// Truncates the file after the last good frame. Called before a later segment exists.
     fn trim(&self) -> Result<()> {
         if self.size == self.at {
             return Ok(());
@@ -285,7 +287,7 @@ impl Reader {
         cut().map_err(|error| failed("trim", &self.path, &error))
     }
 
-    /// Nothing good may follow a torn frame: if something does, the frame was durable once.
+    /// Fails if a good frame follows the torn one: then the torn frame was durable once and is damaged.
     fn check_tail(&mut self) -> Result<()> {
         let Some(after) = self.after.take() else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The one writer: gathers what arrived while the disk was busy, and commits it as one batch.
+//! The writer thread: commits the writes that arrived while the disk was busy as one batch.
 
 use std::{
     io,
@@ -14,31 +14,32 @@ use super::{
     checkpoint::Checkpoint,
     counters::Counters,
     frame::{Frame, Record},
-    hub::Hub,
     lock::Lock,
     log::Log,
     plan::{Plan, State},
+    published::Published,
 };
 use crate::{Error, Event, Result, Revision, Snapshot, Write};
 
-/// Writes in one batch at most.
-const BATCH: usize = 4096;
-/// How long a batch waits for company while writes come side by side. A batch costs a wake-up of every part that
-/// follows and a new version of the persistent maps, whatever its size; a lone writer never waits.
-const LINGER: Duration = Duration::from_micros(200);
-/// A batch of this size need not wait.
-const COMPANY: usize = 64;
+/// Maximum number of writes in a batch.
+const MAX_BATCH: usize = 4096;
+/// How long a batch waits for more writes while several clients write concurrently. Each batch, whatever
+/// its size, wakes all readers and makes a new version of the persistent maps. A single client that
+/// writes one after the other never waits.
+const BATCH_DELAY: Duration = Duration::from_micros(200);
+/// A batch of this many writes does not wait for more.
+const BATCH_TARGET: usize = 64;
 
-/// What the writer is asked.
+/// A message to the writer thread.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// Commit this.
+    /// Commit a write and send the result.
     Write(Write, oneshot::Sender<Result<Revision>>),
-    /// Finish what came before, then end.
+    /// Commit the writes that came before, close the store, then reply.
     Close(oneshot::Sender<()>),
 }
 
-/// Everything that the writer's thread owns.
+/// The state of the writer thread.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) directory: PathBuf,
@@ -46,28 +47,29 @@ pub(super) struct Writer {
     pub(super) state: State,
     pub(super) log: Log,
     pub(super) frame: Frame,
-    pub(super) hub: Arc<Hub>,
+    pub(super) published: Arc<Published>,
     pub(super) counters: Counters,
-    /// The log may grow to this before a checkpoint is due.
+    /// Bytes of log after which a checkpoint is due, whatever the size of the state.
     pub(super) log_limit: u64,
-    /// Size of the log that calls for the next checkpoint.
+    /// Bytes of log at which the next checkpoint starts.
     pub(super) checkpoint_at: u64,
     pub(super) checkpoint: Option<JoinHandle<io::Result<u64>>>,
-    pub(super) crowd: Crowd,
-    /// Held as long as the thread runs.
+    pub(super) concurrency: Concurrency,
+    /// Held while the thread runs.
     pub(super) _lock: Lock,
 }
 
-/// Whether writers work side by side: the mean size of the last batches, in 1024ths.
+/// Estimates whether clients write concurrently: the moving average of batch sizes, in 1/1024 writes.
 #[derive(Debug, Default)]
-pub(super) struct Crowd(usize);
+pub(super) struct Concurrency(usize);
 
-impl Crowd {
-    fn note(&mut self, batch: usize) {
-        self.0 = (self.0 * 7 + batch.min(COMPANY) * 1024) / 8;
+impl Concurrency {
+    fn record(&mut self, batch: usize) {
+        self.0 = (self.0 * 7 + batch.min(BATCH_TARGET) * 1024) / 8;
     }
 
-    fn is_there(&self) -> bool {
+    /// Whether the average batch has clearly more than one write.
+    fn is_high(&self) -> bool {
         self.0 > 1090
     }
 }
@@ -77,20 +79,20 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut requests = Vec::new();
         let mut closing = Vec::new();
-        while closing.is_empty() && self.queue.blocking_recv_many(&mut requests, BATCH) > 0 {
-            if self.crowd.is_there() && requests.len() < COMPANY {
-                thread::sleep(LINGER);
-                while requests.len() < BATCH
+        while closing.is_empty() && self.queue.blocking_recv_many(&mut requests, MAX_BATCH) > 0 {
+            if self.concurrency.is_high() && requests.len() < BATCH_TARGET {
+                thread::sleep(BATCH_DELAY);
+                while requests.len() < MAX_BATCH
                     && let Ok(request) = self.queue.try_recv()
                 {
                     requests.push(request);
                 }
             }
-            self.crowd.note(requests.len());
+            self.concurrency.record(requests.len());
             let mut writes = Vec::with_capacity(requests.len());
             for request in requests.drain(..) {
                 match request {
-                    // What comes after the request to close finds the store closed.
+                    // Writes after the close request are dropped, so their callers get `Error::Closed`.
                     Request::Write(..) if !closing.is_empty() => (),
                     Request::Write(write, reply) => writes.push((write, reply)),
                     Request::Close(reply) => closing.push(reply),
@@ -102,7 +104,7 @@ impl Writer {
         self.finish();
         drop(self);
         for reply in closing {
-            // Nobody waits for the end if the caller was dropped.
+            // Fails if the caller of `close` was dropped.
             let _ = reply.send(());
         }
     }
@@ -117,9 +119,10 @@ impl Writer {
                 tracing::error!(
                     error = text,
                     writes = writes.len(),
-                    "the disk refuses writes"
+                    "the disk refused a batch of writes"
                 );
-                // Heartbeats go on without a disk. Should even they need it, nothing is left to do.
+                // Volatile writes need no disk and are still committed. If this fails too, all writes of
+                // the batch fail.
                 let refused = self.commit(&writes, Some(&text));
                 refused.unwrap_or_else(|text| {
                     writes
@@ -135,12 +138,12 @@ impl Writer {
                 Err(Error::Conflict(_)) => self.counters.conflicts.inc(),
                 Err(_) => self.counters.failures.inc(),
             };
-            // Nobody waits if the caller was dropped; the write stands.
+            // Fails if the caller was dropped. The write stands.
             drop(reply.send(result));
         }
     }
 
-    /// Commits a batch as a whole; on an error nothing of it is visible.
+    /// Commits a batch as a whole. On an error no part of it is visible.
     fn commit(
         &mut self,
         writes: &[(Write, oneshot::Sender<Result<Revision>>)],
@@ -159,9 +162,9 @@ impl Writer {
             match self.log.append(&mut self.frame) {
                 Ok(took) => self.counters.synced(durable, took),
                 Err(error) => {
-                    // The bytes may be on disk all the same: these revisions are not used again.
+                    // The bytes may have reached the disk. These revisions must not be used again.
                     self.state.revision = state.revision;
-                    return Err(refusal(&self.directory, &error));
+                    return Err(append_error(&self.directory, &error));
                 }
             }
         }
@@ -173,11 +176,11 @@ impl Writer {
     }
 
     fn publish(&self, events: Vec<Event>) {
-        self.count();
+        self.update_gauges();
         let State {
             entries, revision, ..
         } = &self.state;
-        self.hub.publish(
+        self.published.publish(
             Snapshot {
                 revision: *revision,
                 entries: entries.clone(),
@@ -186,8 +189,8 @@ impl Writer {
         );
     }
 
-    /// Sets the counters that tell a level.
-    pub(super) fn count(&self) {
+    /// Sets the gauges of the current state.
+    pub(super) fn update_gauges(&self) {
         let State {
             entries,
             revision,
@@ -199,7 +202,7 @@ impl Writer {
         self.counters.bytes.set(*bytes);
     }
 
-    /// Starts a checkpoint when the log has grown enough, and notes the end of one.
+    /// Starts a checkpoint when the log has grown enough, and handles the end of one.
     fn check_log(&mut self) {
         self.counters.log_bytes.set(self.log.grown());
         if self
@@ -213,7 +216,7 @@ impl Writer {
             return;
         }
         if let Err(error) = self.log.rotate() {
-            tracing::warn!(%error, "cannot begin a new segment of the log");
+            tracing::warn!(%error, "cannot create a log segment; the checkpoint is retried later");
             self.checkpoint_at = self.log.grown() + self.log_limit / 4;
             return;
         }
@@ -241,19 +244,21 @@ impl Writer {
         match self.checkpoint.take().map(JoinHandle::join) {
             Some(Ok(Ok(size))) => {
                 self.counters.checkpoints.inc();
-                // At least as much log as state: a write is rewritten once on average at most.
+                // With at least as much log as state, a write is rewritten at most once on average.
                 self.checkpoint_at = self.log_limit.max(size);
             }
             Some(Ok(Err(error))) => {
-                tracing::warn!(%error, "cannot write a checkpoint; the log grows on");
+                tracing::warn!(%error, "cannot write a checkpoint; the log grows until the next attempt");
                 self.checkpoint_at = self.log.grown() + self.log_limit / 4;
             }
-            Some(Err(_)) => tracing::error!("the checkpoint thread panicked"),
+            Some(Err(_)) => tracing::error!(
+                "the checkpoint thread panicked; the log grows until the next attempt"
+            ),
             None => (),
         }
     }
 
-    /// Ends in order: the next start continues with the next revision, without a gap.
+    /// Records the exact revision, so that the next start continues without a gap, and ends all feeds.
     fn finish(&mut self) {
         self.queue.close();
         if self.checkpoint.is_some() {
@@ -264,19 +269,19 @@ impl Writer {
             self.frame.push(Record::Reserve(self.state.revision));
             let closed = self.log.append(&mut self.frame);
             if let Err(error) = closed.and_then(|_| self.log.trim()) {
-                tracing::warn!(%error, "cannot note the end of the log; revisions will skip");
+                tracing::warn!(%error, "cannot record the last revision; the next start skips revisions");
             }
         }
-        self.hub.close();
+        self.published.close();
     }
 }
 
-/// What the disk said, and what helps.
-fn refusal(directory: &Path, error: &io::Error) -> String {
+/// The error text of a failed append: what happened, where, and what to do.
+fn append_error(directory: &Path, error: &io::Error) -> String {
     let directory = directory.display();
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!(
-            "the disk of the data directory {directory} is full ({error}): free space there, and writing goes on by itself"
+            "the disk of the data directory {directory} is full ({error}): free space there; writes resume by themselves"
         ),
         _ => format!("write to {directory}: {error}"),
     }
@@ -284,18 +289,18 @@ fn refusal(directory: &Path, error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Crowd;
+    use super::Concurrency;
 
     #[test]
-    fn a_lone_writer_never_waits_and_a_crowd_is_noticed() {
-        let mut crowd = Crowd::default();
+    fn concurrency_is_high_only_while_batches_have_several_writes() {
+        let mut concurrency = Concurrency::default();
         for _ in 0..100 {
-            crowd.note(1);
-            assert!(!crowd.is_there());
+            concurrency.record(1);
+            assert!(!concurrency.is_high());
         }
-        crowd.note(2);
-        assert!(crowd.is_there());
-        (0..20).for_each(|_| crowd.note(1));
-        assert!(!crowd.is_there());
+        concurrency.record(2);
+        assert!(concurrency.is_high());
+        (0..20).for_each(|_| concurrency.record(1));
+        assert!(!concurrency.is_high());
     }
 }

@@ -1,4 +1,4 @@
-//! Helpers of the tests: writes in one line, states as text.
+//! Helpers of the tests: constructors of writes, and entries, events and states as text.
 
 use std::{fs, path::Path};
 
@@ -19,7 +19,7 @@ pub(crate) fn put(key: &str, expect: Expect, value: &str) -> Write {
     }
 }
 
-pub(crate) fn beat(key: &str, expect: Expect, value: &str) -> Write {
+pub(crate) fn volatile_put(key: &str, expect: Expect, value: &str) -> Write {
     Write {
         durability: Durability::Volatile,
         ..put(key, expect, value)
@@ -57,13 +57,13 @@ pub(crate) fn state(store: &Embedded) -> Vec<String> {
     store.snapshot().entries.values().map(entry).collect()
 }
 
-/// What a kill at this moment would leave: the files as they are.
+/// Copies the data directory as it is: what a kill at this moment would leave.
 pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for file in fs::read_dir(from).unwrap() {
         let file = file.unwrap();
         if file.file_name() != "lock" {
-            // A checkpoint may remove a file in between; it has then been replaced.
+            // A checkpoint may remove a file meanwhile; then the checkpoint replaces it.
             drop(fs::copy(file.path(), to.join(file.file_name())));
         }
     }

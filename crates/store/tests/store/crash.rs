@@ -1,4 +1,4 @@
-//! kill -9 under load: what was acknowledged is there after the next start, and nothing else.
+//! kill -9 under load: after a restart the store holds the acknowledged writes and no others.
 
 use std::{
     collections::BTreeMap,
@@ -7,20 +7,20 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{beat, delete, put};
+use crate::common::{delete, put, volatile_put};
 use pandaemon_store::{Embedded, Expect, Options, Revision, Store as _};
 
 const WRITERS: usize = 24;
 
 fn options() -> Options {
-    // Small, so that kills hit checkpoints as well.
+    // Small, so that some kills happen during a checkpoint.
     Options {
         log_bytes: 200_000,
         ..Options::default()
     }
 }
 
-/// The operation number `n` of a writer leaves this value, or none.
+/// The value that operation `n` of a writer stores; `None` for a deletion.
 fn value(n: u64) -> Option<String> {
     (n % 7 != 6).then(|| {
         format!(
@@ -30,9 +30,9 @@ fn value(n: u64) -> Option<String> {
     })
 }
 
-/// Not a test: the process that is killed. It works in the current directory.
+/// The process that is killed, not a test. It uses the current directory.
 #[test]
-#[ignore = "started by the other test"]
+#[ignore = "started by nothing_acknowledged_is_lost"]
 fn child() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -62,16 +62,16 @@ async fn work(store: &Embedded, writer: usize) {
             Expect::Absent
         };
         if n % 5 == 0 {
-            let beat = beat(&format!("/lease{key}/{n}"), Expect::Absent, "");
-            let revision = store.commit(beat).await.unwrap();
-            println!("beat {revision}");
+            let write = volatile_put(&format!("/lease{key}/{n}"), Expect::Absent, "");
+            let revision = store.commit(write).await.unwrap();
+            println!("volatile {revision}");
         }
     }
 }
 
 #[derive(Debug, Default)]
 struct Acknowledged {
-    /// Last operation of each writer.
+    /// The last acknowledged operation of each writer.
     last: BTreeMap<usize, u64>,
     revision: Revision,
 }
@@ -98,7 +98,7 @@ fn killed_after(directory: &std::path::Path, time: Duration) -> (u32, Acknowledg
             .split(' ')
             .filter_map(|word| word.parse().ok())
             .collect();
-        let complete = line.starts_with("ack ") || line.starts_with("beat ");
+        let complete = line.starts_with("ack ") || line.starts_with("volatile ");
         let Some(revision) = words.last().filter(|_| complete) else {
             continue;
         };
@@ -108,7 +108,7 @@ fn killed_after(directory: &std::path::Path, time: Duration) -> (u32, Acknowledg
                 .last
                 .insert(usize::try_from(writer).unwrap(), n);
         }
-        // The clock runs from the first acknowledgement, however slow the machine is.
+        // The time until the kill starts at the first acknowledgement, however slow the machine is.
         if killer.is_none() {
             let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
             killer = Some(std::thread::spawn(move || {
@@ -141,7 +141,7 @@ fn nothing_acknowledged_is_lost() {
         for (writer, n) in &acknowledged.last {
             let found = snapshot.entries.get(format!("/{pid}/{writer}").as_str());
             let found = found.map(|entry| String::from_utf8(entry.value.to_vec()).unwrap());
-            // The write under way may or may not have arrived.
+            // The unacknowledged next operation may or may not have been stored.
             let allowed = [value(*n), value(n + 1)];
             assert!(
                 allowed.contains(&found),
@@ -153,7 +153,7 @@ fn nothing_acknowledged_is_lost() {
             .keys()
             .filter(|key| !key.starts_with(&format!("/{pid}/")));
         let others: Vec<String> = others.map(ToString::to_string).collect();
-        assert_eq!(others, before, "what earlier rounds left has changed");
+        assert_eq!(others, before, "the keys of earlier rounds have changed");
         before = snapshot.entries.keys().map(ToString::to_string).collect();
     }
 }

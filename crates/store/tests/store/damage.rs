@@ -1,11 +1,11 @@
-//! Files that end early or hold wrong bytes.
+//! Truncated and damaged files.
 
 use std::{fs, path::Path};
 
 use crate::common::{copy, delete, open, put, state};
 use pandaemon_store::{Embedded, Error, Expect, Options, Store as _};
 
-/// Commits of several sizes, one batch each, with the state after each of them.
+/// Commits writes of several sizes, one per batch. Returns the state after each of them.
 async fn history(directory: &Path) -> (Embedded, Vec<Vec<String>>) {
     let store = open(directory);
     let mut states = vec![state(&store)];
@@ -22,12 +22,12 @@ async fn history(directory: &Path) -> (Embedded, Vec<Vec<String>>) {
 }
 
 #[tokio::test]
-async fn a_log_that_is_cut_anywhere_opens_with_a_prefix() {
+async fn a_truncated_log_opens_with_a_prefix_of_the_writes() {
     let root = tempfile::tempdir().unwrap();
     let (_store, states) = history(&root.path().join("0")).await;
     let log = fs::read(root.path().join("0/log-000000000001")).unwrap();
     let used = log.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    // In turn: cut off, and followed by the space that was allocated ahead.
+    // Alternately cut off, and followed by the zeros of space that was allocated ahead.
     let mut reached = [0; 2];
     for length in 0..=used {
         let reached = &mut reached[length % 2];
@@ -36,7 +36,7 @@ async fn a_log_that_is_cut_anywhere_opens_with_a_prefix() {
         let directory = root.path().join("cut");
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("log-000000000001"), cut).unwrap();
-        // Twice, since the first start writes a segment of its own.
+        // Twice, because the first start creates a segment of its own.
         for _ in 0..2 {
             let store = open(&directory);
             let at = states
@@ -52,7 +52,7 @@ async fn a_log_that_is_cut_anywhere_opens_with_a_prefix() {
 }
 
 #[tokio::test]
-async fn damage_before_good_frames_is_refused() {
+async fn damage_before_good_frames_is_an_error_with_file_and_offset() {
     let root = tempfile::tempdir().unwrap();
     let (store, _) = history(&root.path().join("0")).await;
     let directory = root.path().join("1");
@@ -72,7 +72,7 @@ async fn damage_before_good_frames_is_refused() {
 }
 
 #[tokio::test]
-async fn a_directory_that_cannot_be_made_is_an_error() {
+async fn a_directory_that_cannot_be_created_is_an_error() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("file"), "").unwrap();
     let error = Embedded::open(root.path().join("file"), Options::default()).unwrap_err();

@@ -1,6 +1,6 @@
-//! The embedded store from outside: conflicts, durability, feeds, restarts.
+//! The public interface of the embedded store: conflicts, durability, feeds, restarts.
 
-use crate::common::{beat, delete, open, put, show, state};
+use crate::common::{delete, open, put, show, state, volatile_put};
 use pandaemon_store::{Durability, Embedded, Error, Expect, Feed, Options, Store, Write};
 
 async fn read(feed: &mut dyn Feed, count: usize) -> Vec<String> {
@@ -12,7 +12,7 @@ async fn read(feed: &mut dyn Feed, count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_write_holds_only_on_its_condition() {
+async fn a_write_whose_precondition_fails_is_a_conflict_with_the_current_entry() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let first = store.commit(put("/a", Expect::Absent, "1")).await.unwrap();
@@ -40,7 +40,7 @@ async fn a_write_holds_only_on_its_condition() {
 }
 
 #[tokio::test]
-async fn of_writers_of_one_revision_exactly_one_wins() {
+async fn one_of_many_concurrent_writes_at_the_same_revision_succeeds() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let revision = store.commit(put("/a", Expect::Absent, "0")).await.unwrap();
@@ -51,12 +51,15 @@ async fn of_writers_of_one_revision_exactly_one_wins() {
 }
 
 #[tokio::test]
-async fn a_feed_has_every_change_in_order() {
+async fn a_feed_delivers_every_change_once_and_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let mut early = store.follow(0).unwrap();
     let first = store.commit(put("/a", Expect::Absent, "1")).await.unwrap();
-    let second = store.commit(beat("/b", Expect::Absent, "x")).await.unwrap();
+    let second = store
+        .commit(volatile_put("/b", Expect::Absent, "x"))
+        .await
+        .unwrap();
     let third = store
         .commit(put("/a", Expect::At(first), "2"))
         .await
@@ -78,14 +81,14 @@ async fn a_feed_has_every_change_in_order() {
 }
 
 #[tokio::test]
-async fn a_restart_keeps_the_durable_state_and_counts_on() {
+async fn a_restart_keeps_durable_entries_and_continues_the_revisions() {
     let directory = tempfile::tempdir().unwrap();
     {
         let store = open(directory.path());
         store.commit(put("/a", Expect::Absent, "1")).await.unwrap();
         store.commit(put("/b", Expect::Absent, "1")).await.unwrap();
         store
-            .commit(beat("/lease", Expect::Absent, "now"))
+            .commit(volatile_put("/lease", Expect::Absent, "now"))
             .await
             .unwrap();
         store.commit(delete("/a", 1)).await.unwrap();
@@ -98,7 +101,7 @@ async fn a_restart_keeps_the_durable_state_and_counts_on() {
         matches!(
             gone,
             Some(Error::Compacted {
-                asked: 3,
+                requested: 3,
                 oldest: 4
             })
         ),
@@ -111,13 +114,19 @@ async fn a_restart_keeps_the_durable_state_and_counts_on() {
 }
 
 #[tokio::test]
-async fn a_volatile_write_of_a_durable_key_is_durable() {
+async fn a_volatile_write_to_a_durable_key_is_durable() {
     let directory = tempfile::tempdir().unwrap();
     {
         let store = open(directory.path());
         store.commit(put("/a", Expect::Absent, "1")).await.unwrap();
-        store.commit(beat("/a", Expect::At(1), "2")).await.unwrap();
-        store.commit(beat("/b", Expect::Absent, "1")).await.unwrap();
+        store
+            .commit(volatile_put("/a", Expect::At(1), "2"))
+            .await
+            .unwrap();
+        store
+            .commit(volatile_put("/b", Expect::Absent, "1"))
+            .await
+            .unwrap();
         store.commit(put("/b", Expect::At(3), "2")).await.unwrap();
         store.commit(put("/c", Expect::Absent, "1")).await.unwrap();
         let gone = Write {
@@ -130,7 +139,7 @@ async fn a_volatile_write_of_a_durable_key_is_durable() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_is_told() {
+async fn a_reader_beyond_the_lag_bound_gets_lagged() {
     let directory = tempfile::tempdir().unwrap();
     let (history_events, lag_events) = (2, 5);
     let options = Options {
@@ -142,25 +151,28 @@ async fn a_slow_reader_is_told() {
     let mut slow = store.follow(0).unwrap();
     for i in 0..5 {
         store
-            .commit(beat(&format!("/{i}"), Expect::Absent, ""))
+            .commit(volatile_put(&format!("/{i}"), Expect::Absent, ""))
             .await
             .unwrap();
     }
-    // Five behind: all is kept for it.
+    // Five events behind is within the bound.
     assert!(slow.next().await.unwrap()[0].revision == 1);
     for i in 5..8 {
         store
-            .commit(beat(&format!("/{i}"), Expect::Absent, ""))
+            .commit(volatile_put(&format!("/{i}"), Expect::Absent, ""))
             .await
             .unwrap();
     }
     assert!(matches!(slow.next().await, Err(Error::Lagged)));
     drop(slow);
-    store.commit(beat("/8", Expect::Absent, "")).await.unwrap();
+    store
+        .commit(volatile_put("/8", Expect::Absent, ""))
+        .await
+        .unwrap();
     assert!(matches!(
         store.follow(6),
         Err(Error::Compacted {
-            asked: 6,
+            requested: 6,
             oldest: 7
         })
     ));
@@ -171,7 +183,7 @@ async fn a_slow_reader_is_told() {
 }
 
 #[tokio::test]
-async fn one_process_has_the_directory() {
+async fn a_data_directory_can_be_opened_once_at_a_time() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let error = Embedded::open(directory.path(), Options::default()).unwrap_err();
@@ -186,7 +198,7 @@ async fn one_process_has_the_directory() {
 }
 
 #[tokio::test]
-async fn the_log_is_replaced_by_checkpoints() {
+async fn checkpoints_bound_the_size_of_the_log() {
     let directory = tempfile::tempdir().unwrap();
     let options = Options {
         log_bytes: 100_000,
@@ -208,7 +220,7 @@ async fn the_log_is_replaced_by_checkpoints() {
                 .unwrap();
         }
         store
-            .commit(beat("/lease", Expect::Absent, ""))
+            .commit(volatile_put("/lease", Expect::Absent, ""))
             .await
             .unwrap();
         assert!(store.counters().checkpoints.get() >= 3);

@@ -1,4 +1,4 @@
-//! A disk without space: writes fail whole, heartbeats go on, and it heals by itself.
+//! A full disk: durable writes fail, volatile writes succeed, and writes resume when there is space.
 
 use std::{
     fs,
@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{beat, copy, open, put, state};
+use crate::common::{copy, open, put, state, volatile_put};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use pandaemon_store::{Embedded, Error, Expect, Options, Store as _};
 
-/// A file system of a few MB in memory.
+/// A mounted tmpfs of a few MB; unmounted on drop.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -44,7 +44,7 @@ impl Drop for SmallDisk {
 }
 
 #[tokio::test]
-async fn writes_fail_whole_and_come_back_with_the_space() {
+async fn writes_fail_on_a_full_disk_and_resume_when_there_is_space() {
     let root = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::new(&root.path().join("disk"), "8m") else {
         return;
@@ -57,8 +57,8 @@ async fn writes_fail_whole_and_come_back_with_the_space() {
     };
     let store = Embedded::open(&directory, options.clone()).unwrap();
     let value = "v".repeat(20_000);
-    // A checkpoint that is under way when the disk gets full gives back the log that it replaces: full is what
-    // stays full.
+    // A checkpoint that runs while the disk fills up frees the log that it replaces. The disk counts as
+    // full when 20 attempts in a row have failed.
     let (mut written, mut refused) = (0, 0);
     let error = loop {
         match store
@@ -82,19 +82,22 @@ async fn writes_fail_whole_and_come_back_with_the_space() {
         "{error}"
     );
     for _ in 0..3 {
-        // Together with a heartbeat that needs no disk.
+        // In one batch with a volatile write, which needs no disk.
         let durable = store.commit(put("/more", Expect::Absent, &value));
-        let (durable, beat) =
-            tokio::join!(durable, store.commit(beat("/lease", Expect::Absent, "")));
+        let volatile = store.commit(volatile_put("/lease", Expect::Absent, ""));
+        let (durable, volatile) = tokio::join!(durable, volatile);
         assert!(matches!(durable, Err(Error::Storage(_))), "{durable:?}");
-        assert!(matches!(beat, Ok(_) | Err(Error::Conflict(_))), "{beat:?}");
+        assert!(
+            matches!(volatile, Ok(_) | Err(Error::Conflict(_))),
+            "{volatile:?}"
+        );
     }
     let acknowledged: Vec<String> = state(&store)
         .into_iter()
         .filter(|line| !line.starts_with("/lease"))
         .collect();
     assert_eq!(acknowledged.len(), written);
-    // A kill on the full disk loses nothing.
+    // A kill on the full disk loses no acknowledged write.
     copy(&directory, &root.path().join("copy"));
     assert_eq!(state(&open(&root.path().join("copy"))), acknowledged);
 

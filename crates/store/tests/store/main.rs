@@ -1,4 +1,4 @@
-//! The embedded store from outside.
+//! Tests of the embedded store through its public interface.
 
 #[cfg(test)]
 mod common;

@@ -1,15 +1,15 @@
-//! The store against a plain map: any history of writes, restarts and kills gives the same state and
-//! the same feed.
+//! Model test: any sequence of writes, restarts and kills gives the same state and the same feed as a
+//! plain map.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use crate::common::{beat, copy, delete, open, put, show, state};
+use crate::common::{copy, delete, open, put, show, state, volatile_put};
 use pandaemon_store::{Durability, Embedded, Error, Expect, Feed, Op, Revision, Store, Write};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Writes that are sent together.
+    /// Writes that are sent concurrently.
     Writes(Vec<Attempt>),
     Restart,
     Kill,
@@ -20,14 +20,14 @@ struct Attempt {
     key: u8,
     value: u16,
     kind: Kind,
-    /// The condition is right.
-    fair: bool,
+    /// Whether the precondition holds before the step.
+    matching: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Put,
-    Beat,
+    VolatilePut,
     Delete,
 }
 
@@ -50,14 +50,14 @@ impl Model {
     fn request(&self, attempt: &Attempt) -> Write {
         let key = format!("/{}", attempt.key);
         let known = self.keys.get(&key);
-        let expect = match (known, attempt.fair) {
+        let expect = match (known, attempt.matching) {
             (Some(known), true) => Expect::At(known.modified),
             (None, true) | (Some(_), false) => Expect::Absent,
             (None, false) => Expect::At(self.revision),
         };
         match attempt.kind {
             Kind::Put => put(&key, expect, &attempt.value.to_string()),
-            Kind::Beat => beat(&key, expect, &attempt.value.to_string()),
+            Kind::VolatilePut => volatile_put(&key, expect, &attempt.value.to_string()),
             Kind::Delete => Write {
                 expect,
                 ..delete(&key, 0)
@@ -65,7 +65,7 @@ impl Model {
         }
     }
 
-    /// What the write should do now.
+    /// Applies a write. Returns the revision that the store must assign; `None` for a conflict.
     fn apply(&mut self, write: &Write) -> Option<Revision> {
         let key = write.key.to_string();
         let old = self.keys.get(&key).cloned();
@@ -115,7 +115,7 @@ impl Model {
     }
 }
 
-struct World {
+struct Harness {
     _root: tempfile::TempDir,
     directory: PathBuf,
     copies: usize,
@@ -124,12 +124,12 @@ struct World {
     model: Model,
 }
 
-impl World {
+impl Harness {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join("0");
         let model = Model::default();
-        let mut world = Self {
+        let mut harness = Self {
             _root: root,
             directory,
             copies: 0,
@@ -137,8 +137,8 @@ impl World {
             feed: None,
             model,
         };
-        world.open();
-        world
+        harness.open();
+        harness
     }
 
     fn open(&mut self) {
@@ -215,13 +215,14 @@ impl World {
 }
 
 fn attempt() -> impl Strategy<Value = Attempt> {
-    let kind = prop_oneof![3 => Just(Kind::Put), 1 => Just(Kind::Beat), 1 => Just(Kind::Delete)];
+    let kind =
+        prop_oneof![3 => Just(Kind::Put), 1 => Just(Kind::VolatilePut), 1 => Just(Kind::Delete)];
     let parts = (0_u8..6, any::<u16>(), kind, prop::bool::weighted(0.85));
-    parts.prop_map(|(key, value, kind, fair)| Attempt {
+    parts.prop_map(|(key, value, kind, matching)| Attempt {
         key,
         value,
         kind,
-        fair,
+        matching,
     })
 }
 
@@ -236,14 +237,14 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
-    fn any_history_gives_the_state_of_a_map(steps in prop::collection::vec(step(), 1..24)) {
+    fn any_sequence_of_writes_restarts_and_kills_matches_a_map(steps in prop::collection::vec(step(), 1..24)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let mut world = World::new();
+            let mut harness = Harness::new();
             for step in &steps {
-                world.step(step).await;
+                harness.step(step).await;
             }
-            world.check_feed().await;
+            harness.check_feed().await;
         });
     }
 }

@@ -1,4 +1,5 @@
-//! What readers see: the current snapshot, and a bounded ring of recent batches with its followers.
+//! The state that the writer publishes and readers share: the current snapshot, and a bounded history of
+//! recent batches with the positions of its followers.
 
 use std::{
     collections::VecDeque,
@@ -14,55 +15,58 @@ use tokio::sync::watch;
 
 use crate::{Batch, Error, Event, Feed, Result, Revision, Snapshot};
 
-/// Bounds of the ring.
+/// Bounds of the history.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    /// Kept for followers that ask for an older revision.
-    pub(super) kept: Size,
-    /// Kept at most, for followers that are behind.
-    pub(super) most: Size,
+pub(super) struct HistoryBounds {
+    /// Kept although all followers have read it, for new followers from an older revision.
+    pub(super) kept: HistorySize,
+    /// Maximum, reached only while a follower is behind.
+    pub(super) max: HistorySize,
 }
 
-/// An amount of history.
+/// An amount of history: number of events and bytes of their values.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Size {
+pub(super) struct HistorySize {
     pub(super) events: usize,
     pub(super) bytes: usize,
 }
 
-impl Size {
+impl HistorySize {
     fn exceeds(self, bound: Self) -> bool {
         self.events > bound.events || self.bytes > bound.bytes
     }
 }
 
-/// The point where the writer and all readers meet.
+/// The published state. Written by the writer's thread alone.
 #[derive(Debug)]
-pub(super) struct Hub {
+pub(super) struct Published {
     snapshot: RwLock<Snapshot>,
-    ring: Mutex<Ring>,
-    /// Number of the batch that comes next; tells followers to look.
+    history: Mutex<History>,
+    /// Number of the next batch. Followers wait for it to change.
     signal: watch::Sender<u64>,
 }
 
+/// The recent batches.
 #[derive(Debug)]
-struct Ring {
-    bounds: Bounds,
+struct History {
+    bounds: HistoryBounds,
+    /// Batches with the bytes that each keeps in memory.
     batches: VecDeque<(Batch, usize)>,
-    size: Size,
-    /// Number of the first batch.
+    size: HistorySize,
+    /// Number of the first batch in `batches`.
     first: u64,
-    /// Revision of the last event that is gone.
+    /// Revision of the last event that was dropped; the oldest revision that can be followed.
     oldest: Revision,
     closed: bool,
+    /// For each follower, the number of the batch that it reads next.
     followers: Vec<Weak<AtomicU64>>,
 }
 
-impl Hub {
-    pub(super) fn new(snapshot: Snapshot, bounds: Bounds) -> Self {
+impl Published {
+    pub(super) fn new(snapshot: Snapshot, bounds: HistoryBounds) -> Self {
         let oldest = snapshot.revision;
-        let (batches, size, followers) = (VecDeque::new(), Size::default(), Vec::new());
-        let ring = Ring {
+        let (batches, size, followers) = (VecDeque::new(), HistorySize::default(), Vec::new());
+        let history = History {
             bounds,
             batches,
             size,
@@ -73,7 +77,7 @@ impl Hub {
         };
         Self {
             snapshot: RwLock::new(snapshot),
-            ring: Mutex::new(ring),
+            history: Mutex::new(history),
             signal: watch::Sender::new(0),
         }
     }
@@ -82,38 +86,38 @@ impl Hub {
         self.snapshot.read().clone()
     }
 
-    /// Makes a batch visible: first in the snapshot, then in the feeds.
+    /// Publishes a batch: first in the snapshot, then in the feeds.
     pub(super) fn publish(&self, snapshot: Snapshot, events: Vec<Event>) {
-        // The old snapshot may own the last reference to many nodes: free them outside of the lock.
+        // The old snapshot may own the last reference to many tree nodes: free them outside of the lock.
         let old = std::mem::replace(&mut *self.snapshot.write(), snapshot);
-        let next = self.ring.lock().push(events.into());
+        let next = self.history.lock().push(events.into());
         self.signal.send_replace(next);
         drop(old);
     }
 
-    /// Ends all feeds once they have read what there is.
+    /// Ends every feed after it has read the remaining batches.
     pub(super) fn close(&self) {
-        self.ring.lock().closed = true;
+        self.history.lock().closed = true;
         self.signal.send_modify(|_| ());
     }
 
     pub(super) fn follow(self: &Arc<Self>, from: Revision) -> Result<Follower> {
-        let mut ring = self.ring.lock();
-        if from < ring.oldest {
+        let mut history = self.history.lock();
+        if from < history.oldest {
             return Err(Error::Compacted {
-                asked: from,
-                oldest: ring.oldest,
+                requested: from,
+                oldest: history.oldest,
             });
         }
-        let read = ring
+        let read = history
             .batches
-            .partition_point(|(batch, _)| last(batch) <= from);
-        let next = ring.first + read as u64;
+            .partition_point(|(batch, _)| last_revision(batch) <= from);
+        let next = history.first + read as u64;
         let position = Arc::new(AtomicU64::new(next));
-        ring.followers.push(Arc::downgrade(&position));
+        history.followers.push(Arc::downgrade(&position));
         let signal = self.signal.subscribe();
         Ok(Follower {
-            hub: Arc::clone(self),
+            published: Arc::clone(self),
             signal,
             position,
             next,
@@ -122,19 +126,19 @@ impl Hub {
     }
 }
 
-fn last(batch: &[Event]) -> Revision {
+fn last_revision(batch: &[Event]) -> Revision {
     batch.last().map_or(0, |event| event.revision)
 }
 
-/// What an event keeps in memory that nothing else has to.
-fn weight(event: &Event) -> usize {
+/// Approximate bytes that the history keeps in memory for an event.
+fn retained_bytes(event: &Event) -> usize {
     let value = event.entry.as_ref().or(event.previous.as_ref());
     size_of::<Event>() + value.map_or(0, |entry| entry.value.len())
 }
 
-impl Ring {
+impl History {
     fn push(&mut self, batch: Batch) -> u64 {
-        let bytes = batch.iter().map(weight).sum();
+        let bytes = batch.iter().map(retained_bytes).sum();
         self.size.events += batch.len();
         self.size.bytes += bytes;
         self.batches.push_back((batch, bytes));
@@ -143,8 +147,8 @@ impl Ring {
         next
     }
 
-    /// Drops the oldest batches: those that nobody waits for beyond the smaller bound, all beyond the
-    /// bigger one.
+    /// Drops the oldest batches. Beyond `max` any batch is dropped. Beyond `kept` only batches that all
+    /// followers have read.
     fn trim(&mut self, next: u64) {
         let mut slowest = next;
         self.followers.retain(|follower| match follower.upgrade() {
@@ -154,7 +158,7 @@ impl Ring {
             }
             None => false,
         });
-        while self.size.exceeds(self.bounds.most)
+        while self.size.exceeds(self.bounds.max)
             || (self.first < slowest && self.size.exceeds(self.bounds.kept))
         {
             let Some((batch, bytes)) = self.batches.pop_front() else {
@@ -163,7 +167,7 @@ impl Ring {
             self.size.events -= batch.len();
             self.size.bytes -= bytes;
             self.first += 1;
-            self.oldest = last(&batch);
+            self.oldest = last_revision(&batch);
         }
     }
 
@@ -178,21 +182,21 @@ impl Ring {
     }
 }
 
-/// One reader of the ring.
+/// A reader of the history: the implementation of [`Feed`].
 #[derive(Debug)]
 pub(super) struct Follower {
-    hub: Arc<Hub>,
+    published: Arc<Published>,
     signal: watch::Receiver<u64>,
     position: Arc<AtomicU64>,
     next: u64,
-    /// Nothing up to this revision is wanted.
+    /// Events up to and including this revision are skipped.
     from: Revision,
 }
 
 impl Follower {
     async fn wait(&mut self) -> Result<Batch> {
         loop {
-            // Seen before looking, so that a batch that comes in between wakes this task.
+            // Marked before the check, so that a batch that arrives in between wakes this task.
             self.signal.mark_unchanged();
             if let Some(batch) = self.take()? {
                 return Ok(batch);
@@ -203,7 +207,7 @@ impl Follower {
 
     fn take(&mut self) -> Result<Option<Batch>> {
         loop {
-            let Some(batch) = self.hub.ring.lock().take(self.next)? else {
+            let Some(batch) = self.published.history.lock().take(self.next)? else {
                 return Ok(None);
             };
             self.next += 1;
