@@ -1,4 +1,4 @@
-//! A cluster of real nodes, run by the `pandaemon` program as a user runs it.
+//! A cluster of real nodes, run by `pandaemon up` as a user runs it.
 
 use std::{
     fs::{self, File},
@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use crate::{Kubectl, wait};
 
-/// How long a node may take from start to Ready on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long all nodes may take from start to Ready on a slow machine.
+const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A running `pandaemon up`.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Cluster {
     /// Starts `pandaemon up` with `nodes` nodes and waits until all are Ready.
     ///
     /// # Errors
-    /// When it ends or the nodes do not get ready; the text has the end of its log.
+    /// When the process ends or the nodes do not become Ready. The error contains the end of its log.
     pub fn up(program: &Path, nodes: usize, images: &Path) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("pandaemon-").tempdir()?;
         let mut cluster = Self {
@@ -58,7 +58,7 @@ impl Cluster {
             .create(true)
             .append(true)
             .open(self.log_file())?;
-        // When the test is killed, the cluster is asked to stop and cleans up after itself.
+        // When the test process dies, the kernel sends SIGTERM and the cluster removes itself.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "TERM", "--"])
             .arg(&self.program)
@@ -84,7 +84,7 @@ impl Cluster {
         let kubectl = self.kubectl();
         let kubeconfig = self.kubeconfig();
         let child = self.child.as_mut().context("the cluster is not running")?;
-        let waited = wait::until("nodes Ready", PATIENCE, || {
+        let waited = wait::until("nodes Ready", READY_TIMEOUT, || {
             if let Ok(Some(status)) = child.try_wait() {
                 return Ok(Err(status));
             }
@@ -111,34 +111,34 @@ impl Cluster {
         }
     }
 
-    /// Plain kubectl for this cluster.
+    /// kubectl for this cluster.
     #[must_use]
     pub fn kubectl(&self) -> Kubectl {
         Kubectl::new(&self.kubeconfig(), &self.dir.path().join("kubectl-cache"))
     }
 
-    /// The kubeconfig file.
+    /// Path of the administrator's kubeconfig.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
         self.dir.path().join("kubeconfig")
     }
 
-    /// The data directory.
+    /// Path of the data directory (`--data-dir`).
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
-    /// The process id of `pandaemon up`.
+    /// The process id of `pandaemon up`; `None` while it does not run.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// The process id of a node's agent.
+    /// The process id of a node's agent, from its pid file.
     ///
     /// # Errors
-    /// When the agent has not written it.
+    /// When the pid file does not exist or holds no number.
     pub fn agent_pid(&self, node: &str) -> anyhow::Result<i32> {
         let file = self.data_dir().join("nodes").join(node).join("agent.pid");
         let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
@@ -147,7 +147,7 @@ impl Cluster {
             .with_context(|| format!("process id in {}", file.display()))
     }
 
-    /// Kills the process with SIGKILL: nothing is cleaned up.
+    /// Kills the process with SIGKILL. Nodes and containers keep running.
     ///
     /// # Errors
     /// When it is not running.
@@ -158,10 +158,11 @@ impl Cluster {
         Ok(())
     }
 
-    /// Stops the process in order.
+    /// Stops the process with SIGTERM and waits until it has removed its nodes. Does nothing if it does
+    /// not run.
     ///
     /// # Errors
-    /// When it does not end by itself or ends with an error.
+    /// When it does not end within 90 seconds, or ends with an error status.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         let Some(mut child) = self.child.take() else {
             return Ok(());
@@ -187,7 +188,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The last lines of its log.
+    /// The last 40 lines of its log.
     #[must_use]
     pub fn log_tail(&self) -> String {
         let text = fs::read_to_string(self.log_file()).unwrap_or_default();
@@ -203,14 +204,14 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if let Err(error) = self.stop() {
-            // Only a person can look further; the text says what happened.
+            // A destructor cannot return the error.
             let _unwritable =
                 std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{error:#}\n"));
         }
     }
 }
 
-/// Whether a Node (or Pod) object has the condition Ready.
+/// Whether a Node or Pod object has the condition `Ready` with status `True`.
 #[must_use]
 pub fn is_ready(object: &Value) -> bool {
     object["status"]["conditions"]

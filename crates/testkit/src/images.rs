@@ -1,4 +1,4 @@
-//! Container images without a registry: files from Debian packages, packed as archives that
+//! Container images without a registry: archives with files of Debian packages, which
 //! `pandaemon up --images DIR` imports.
 
 pub mod archive;

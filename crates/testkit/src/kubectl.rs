@@ -1,4 +1,4 @@
-//! Plain `kubectl`, as a user runs it.
+//! Runs `kubectl` as a user does.
 
 use std::{
     ffi::OsStr,
@@ -9,26 +9,26 @@ use std::{
 use anyhow::Context as _;
 use serde_json::Value;
 
-/// A kubectl that talks to one cluster.
+/// kubectl for one cluster.
 #[derive(Debug, Clone)]
 pub struct Kubectl {
     kubeconfig: PathBuf,
     cache: PathBuf,
 }
 
-/// What a run printed.
+/// The outcome of a run.
 #[derive(Debug)]
 pub struct Output {
     /// Standard output.
     pub stdout: String,
     /// Standard error.
     pub stderr: String,
-    /// Exit status.
+    /// Exit status; -1 if a signal ended the process.
     pub code: i32,
 }
 
 impl Kubectl {
-    /// kubectl for the cluster of `kubeconfig`, with a discovery cache of its own.
+    /// kubectl for the cluster of `kubeconfig`, with its discovery cache in the directory `cache`.
     #[must_use]
     pub fn new(kubeconfig: &Path, cache: &Path) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl Kubectl {
         }
     }
 
-    /// The command, to be changed and started by the caller.
+    /// The command with these arguments, to be started by the caller. Its standard input is empty.
     #[must_use]
     pub fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new("kubectl");
@@ -51,7 +51,7 @@ impl Kubectl {
         command
     }
 
-    /// Runs kubectl to its end, whatever it says.
+    /// Runs kubectl and returns its outcome, whatever the exit status. `line` is split by [`words`].
     ///
     /// # Errors
     /// When kubectl cannot be started.
@@ -59,7 +59,7 @@ impl Kubectl {
         self.try_words(&words(line))
     }
 
-    /// [`Kubectl::try_run`] with separate words.
+    /// As [`Kubectl::try_run`], with separate arguments.
     ///
     /// # Errors
     /// When kubectl cannot be started.
@@ -75,16 +75,16 @@ impl Kubectl {
     /// Runs kubectl and returns its standard output.
     ///
     /// # Errors
-    /// When it fails, with what it said.
+    /// When the exit status is not 0. The error contains its output.
     pub fn run(&self, line: &str) -> anyhow::Result<String> {
         self.words(&words(line))
             .with_context(|| format!("kubectl {line}"))
     }
 
-    /// [`Kubectl::run`] with separate words.
+    /// As [`Kubectl::run`], with separate arguments.
     ///
     /// # Errors
-    /// When it fails, with what it said.
+    /// When the exit status is not 0. The error contains its output.
     pub fn words<S: AsRef<OsStr>>(&self, arguments: &[S]) -> anyhow::Result<String> {
         let output = self.try_words(arguments)?;
         anyhow::ensure!(
@@ -97,16 +97,16 @@ impl Kubectl {
         Ok(output.stdout)
     }
 
-    /// `kubectl LINE -o json`.
+    /// Runs `kubectl LINE -o json` and parses its output.
     ///
     /// # Errors
-    /// When it fails or prints no JSON.
+    /// When the exit status is not 0 or the output is no JSON.
     pub fn json(&self, line: &str) -> anyhow::Result<Value> {
         let text = self.run(&format!("{line} -o json"))?;
         serde_json::from_str(&text).with_context(|| format!("JSON of kubectl {line}"))
     }
 
-    /// Starts kubectl and leaves it running, its output in a pipe.
+    /// Starts kubectl and does not wait for it. Its standard output is a pipe, its standard error is dropped.
     ///
     /// # Errors
     /// When kubectl cannot be started.
@@ -119,14 +119,14 @@ impl Kubectl {
     }
 }
 
-/// Words of a line; single quotes keep blanks together.
+/// Splits a line into arguments at white space. Single quotes keep white space, as in a shell.
 #[must_use]
 pub fn words(line: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, part) in line.split('\'').enumerate() {
         if at % 2 == 1 {
             match found.last_mut() {
-                Some(last) if !line_gap_before(line, part) => *last = format!("{last}{part}"),
+                Some(last) if !starts_argument(line, part) => *last = format!("{last}{part}"),
                 _ => found.push(part.to_owned()),
             }
         } else {
@@ -136,8 +136,8 @@ pub fn words(line: &str) -> Vec<String> {
     found
 }
 
-/// Whether the quoted part begins a word of its own.
-fn line_gap_before(line: &str, part: &str) -> bool {
+/// Whether white space or nothing precedes the opening quote, so that the quoted part starts an argument.
+fn starts_argument(line: &str, part: &str) -> bool {
     let start = part.as_ptr() as usize - line.as_ptr() as usize;
     start < 2 || line.as_bytes()[start - 2].is_ascii_whitespace()
 }
@@ -147,7 +147,7 @@ mod tests {
     use super::words;
 
     #[test]
-    fn quotes_keep_words_together() {
+    fn single_quotes_keep_white_space() {
         assert_eq!(
             words("patch ds x -p '{\"a\": 1}'"),
             ["patch", "ds", "x", "-p", "{\"a\": 1}"]

@@ -1,5 +1,5 @@
-//! What tests and the demo share: images made from Debian packages, and a cluster of real nodes that is
-//! driven through the `pandaemon` program and plain `kubectl`.
+//! Helpers of tests and of the demo: container images made from Debian packages, and a cluster of real
+//! nodes that is controlled through the `pandaemon` program and kubectl.
 
 pub mod cluster;
 pub mod images;

@@ -1,24 +1,24 @@
-//! Waiting for the world: until a condition holds, with the last thing seen in the error.
+//! Waiting until a condition holds, with the last observation in the error.
 
 use std::time::{Duration, Instant};
 
-/// Asks `probe` until it answers `Ok(value)`; its `Err` says what is still missing.
+/// Calls `probe` every 50 ms until it returns `Ok(value)`. Its `Err` says what is still missing.
 ///
 /// # Errors
-/// After `patience`, with the last answer.
+/// After `timeout`, with the last `Err` of `probe`. `what` names the condition in the error.
 pub fn until<T>(
     what: &str,
-    patience: Duration,
+    timeout: Duration,
     mut probe: impl FnMut() -> Result<T, String>,
 ) -> anyhow::Result<T> {
-    let end = Instant::now() + patience;
+    let end = Instant::now() + timeout;
     loop {
         match probe() {
             Ok(value) => return Ok(value),
             Err(last) if Instant::now() > end => {
                 anyhow::bail!(
                     "{what}: not after {} s; last seen: {last}",
-                    patience.as_secs()
+                    timeout.as_secs()
                 )
             }
             Err(_) => std::thread::sleep(Duration::from_millis(50)),

@@ -1,4 +1,4 @@
-//! Writes an image as a docker archive (`docker save`'s format), byte for byte the same each time.
+//! Writes images as docker archives (the format of `docker save`). The same image gives the same bytes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,27 +12,27 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
-/// One file of the root file system.
+/// An entry of the root file system.
 #[derive(Debug, Clone)]
-pub enum Node {
-    /// A file with its permission bits.
+pub enum FileEntry {
+    /// A regular file: its contents and permission bits.
     File(Vec<u8>, u32),
-    /// A symbolic link.
+    /// A symbolic link to this target.
     Link(String),
-    /// A folder with its permission bits.
-    Folder(u32),
+    /// A directory with these permission bits.
+    Directory(u32),
 }
 
 /// An image: names, files, and how it starts.
 #[derive(Debug, Clone, Default)]
 pub struct Image {
-    /// All names it answers to, as manifests write them.
+    /// All names of the image, as manifests write them (`nginx:latest`).
     pub names: Vec<String>,
-    /// Path without a leading slash, and what is there.
-    pub files: BTreeMap<PathBuf, Node>,
-    /// What the container runs.
+    /// Entries of the root file system by path, without a leading slash.
+    pub files: BTreeMap<PathBuf, FileEntry>,
+    /// The command that the container runs.
     pub entrypoint: Vec<String>,
-    /// `NAME=value`
+    /// Environment variables, as `NAME=value`.
     pub env: Vec<String>,
 }
 
@@ -41,26 +41,27 @@ impl Image {
     #[must_use]
     pub fn file(mut self, path: &str, bytes: impl Into<Vec<u8>>, mode: u32) -> Self {
         self.files
-            .insert(path.into(), Node::File(bytes.into(), mode));
+            .insert(path.into(), FileEntry::File(bytes.into(), mode));
         self
     }
 
-    /// Adds a folder.
+    /// Adds a directory.
     #[must_use]
-    pub fn folder(mut self, path: &str, mode: u32) -> Self {
-        self.files.insert(path.into(), Node::Folder(mode));
+    pub fn directory(mut self, path: &str, mode: u32) -> Self {
+        self.files.insert(path.into(), FileEntry::Directory(mode));
         self
     }
 
-    /// Writes the archive; a reader never sees half of it.
+    /// Writes the archive to a temporary file and renames it, so that readers never see a part of it.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let draft = path.with_extension("part");
-        let file = File::create(&draft).with_context(|| format!("create {}", draft.display()))?;
+        let temporary = path.with_extension("part");
+        let file =
+            File::create(&temporary).with_context(|| format!("create {}", temporary.display()))?;
         self.write_to(file)?;
-        std::fs::rename(&draft, path).with_context(|| format!("write {}", path.display()))
+        std::fs::rename(&temporary, path).with_context(|| format!("write {}", path.display()))
     }
 
     fn write_to(&self, out: impl Write) -> anyhow::Result<()> {
@@ -110,14 +111,14 @@ impl Image {
 
     fn layer(&self) -> anyhow::Result<Vec<u8>> {
         let mut tar = Builder::new(Vec::new());
-        for folder in self.missing_parents() {
-            append_folder(&mut tar, &folder, 0o755)?;
+        for directory in self.missing_parents() {
+            append_directory(&mut tar, &directory, 0o755)?;
         }
         for (path, node) in &self.files {
             match node {
-                Node::File(bytes, mode) => append(&mut tar, path, bytes, *mode)?,
-                Node::Link(target) => append_link(&mut tar, path, target)?,
-                Node::Folder(mode) => append_folder(&mut tar, path, *mode)?,
+                FileEntry::File(bytes, mode) => append(&mut tar, path, bytes, *mode)?,
+                FileEntry::Link(target) => append_link(&mut tar, path, target)?,
+                FileEntry::Directory(mode) => append_directory(&mut tar, path, *mode)?,
             }
         }
         Ok(tar.into_inner()?)
@@ -158,7 +159,7 @@ fn append_link(tar: &mut Builder<impl Write>, path: &Path, target: &str) -> std:
     tar.append_link(&mut header(EntryType::Symlink, 0, 0o777), path, target)
 }
 
-fn append_folder(tar: &mut Builder<impl Write>, path: &Path, mode: u32) -> std::io::Result<()> {
+fn append_directory(tar: &mut Builder<impl Write>, path: &Path, mode: u32) -> std::io::Result<()> {
     tar.append_data(
         &mut header(EntryType::Directory, 0, mode),
         path,
@@ -175,13 +176,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_image_gives_the_same_bytes_and_lists_its_names() {
+    fn archives_are_reproducible_and_list_the_image_names() {
         let image = Image {
             names: vec!["app:v1".into()],
             ..Image::default()
         }
         .file("bin/app", "x", 0o755)
-        .folder("tmp", 0o1777);
+        .directory("tmp", 0o1777);
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a.tar"), dir.path().join("b.tar"));
         image.write(&a).unwrap();

@@ -1,4 +1,4 @@
-//! Files of Debian packages, without installing the packages on this machine.
+//! Files of Debian packages, downloaded with apt-get and not installed.
 
 use std::{
     fs,
@@ -8,10 +8,11 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-/// Downloads and unpacks a package below `cache` (once), and returns the folder with its files.
+/// Downloads and unpacks a package below `cache`, unless that was done before. Returns the directory
+/// with its files.
 ///
 /// # Errors
-/// When `apt-get` or `dpkg-deb` fail; the text has their words.
+/// When `apt-get` or `dpkg-deb` fail. The error contains their standard error.
 pub fn unpack(package: &str, cache: &Path) -> anyhow::Result<PathBuf> {
     let target = cache.join(package);
     if target.is_dir() {
@@ -26,17 +27,17 @@ pub fn unpack(package: &str, cache: &Path) -> anyhow::Result<PathBuf> {
         .filter_map(Result::ok)
         .map(|entry| entry.path())
         .find(|path| path.extension().is_some_and(|end| end == "deb"))
-        .with_context(|| format!("apt-get download {package} brought no package"))?;
+        .with_context(|| format!("apt-get download {package} wrote no .deb file"))?;
     let files = download.path().join("files");
     run(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&files))?;
-    // Two builds at once: the loser's copy is dropped.
+    // Fails if a concurrent build has unpacked the package meanwhile; then its copy is used.
     if let Err(error) = fs::rename(&files, &target) {
         ensure!(target.is_dir(), "unpack {package}: {error}");
     }
     Ok(target)
 }
 
-/// The shared libraries that a program of this machine's architecture needs.
+/// Paths of the shared libraries that a program needs, as `ldd` finds them on this machine.
 ///
 /// # Errors
 /// When `ldd` cannot be run.

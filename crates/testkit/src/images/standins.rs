@@ -1,5 +1,5 @@
-//! Stand-ins for images that the manifests name: small containers that write logs, listen on a port and
-//! answer probes. node-exporter is the real one, from Debian.
+//! Replacements for the images that test manifests name: busybox containers that write logs, listen on a
+//! port and answer probes. node-exporter is the real program, from Debian.
 
 use std::{
     fs,
@@ -9,11 +9,11 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
-    archive::{Image, Node},
+    archive::{FileEntry, Image},
     debian,
 };
 
-/// Commands of busybox that stand-ins and people in `kubectl exec` use.
+/// busybox applets that the containers, and users of `kubectl exec`, need.
 const APPLETS: [&str; 40] = [
     "sh", "ash", "awk", "cat", "chmod", "cp", "date", "dd", "df", "echo", "env", "false", "find",
     "grep", "head", "hostname", "httpd", "id", "kill", "ln", "ls", "mkdir", "mount", "mv", "nc",
@@ -21,9 +21,9 @@ const APPLETS: [&str; 40] = [
     "true", "wc", "wget",
 ];
 
-/// What every stand-in runs.
+/// The entry point of every replacement image.
 const SCRIPT: &str = r#"#!/bin/sh
-# Logs its life, serves a page and the usual probe paths, stops at once when asked.
+# Logs its start, ticks and stop, serves a page and the usual probe paths, stops on SIGTERM.
 name=${STANDIN_NAME:-standin}
 stop() { echo "$name: stopping"; kill "$server" 2>/dev/null; exit 0; }
 trap stop TERM INT
@@ -38,7 +38,7 @@ while :; do
 done
 "#;
 
-/// One stand-in.
+/// A replacement image.
 #[derive(Debug, Clone, Copy)]
 struct StandIn {
     name: &'static str,
@@ -103,7 +103,7 @@ const STANDINS: [StandIn; 7] = [
     },
 ];
 
-/// The names that the manifests give to node-exporter.
+/// The names of node-exporter images in the manifests.
 const NODE_EXPORTER: [&str; 3] = [
     "prom/node-exporter:v0.18.1",
     "prom/node-exporter:v1.3.1",
@@ -113,9 +113,9 @@ const NODE_EXPORTER: [&str; 3] = [
 /// Builds the image archives of the end-to-end tests into `dir`.
 ///
 /// # Errors
-/// When a package cannot be had or a file not be written.
+/// When a package cannot be downloaded or a file cannot be written.
 pub fn build_all(dir: &Path, cache: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     for standin in STANDINS {
         let file = format!("{}-{}.tar", standin.name, standin.version);
         standin.image(cache)?.write(&dir.join(file))?;
@@ -133,7 +133,7 @@ pub fn build_all(dir: &Path, cache: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// As [`build_all`].
 pub fn build_demo(dir: &Path, cache: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     for (version, image) in [("v1", "demo/hello:v1"), ("v2", "demo/hello:v2")] {
         demo_image(version, image, cache)?.write(&dir.join(format!("hello-{version}.tar")))?;
     }
@@ -153,7 +153,7 @@ impl StandIn {
         let mut image = served(self.name, self.version, self.images, cache)?;
         image.env.push(format!("STANDIN_PORT={}", self.port));
         image.env.push(format!("STANDIN_ROOT={}", self.root));
-        Ok(image.folder(self.root.trim_start_matches('/'), 0o755))
+        Ok(image.directory(self.root.trim_start_matches('/'), 0o755))
     }
 }
 
@@ -186,12 +186,12 @@ fn busybox(names: &[&str], cache: &Path) -> anyhow::Result<Image> {
         0o644,
     )
     .file("etc/group", "root:x:0:\nnogroup:x:65534:\n", 0o644)
-    .folder("tmp", 0o1777)
-    .folder("var/log", 0o755)
-    .folder("var/run", 0o755);
+    .directory("tmp", 0o1777)
+    .directory("var/log", 0o755)
+    .directory("var/run", 0o755);
     for applet in APPLETS {
         let path = PathBuf::from("bin").join(applet);
-        image.files.insert(path, Node::Link("busybox".into()));
+        image.files.insert(path, FileEntry::Link("busybox".into()));
     }
     image.entrypoint = vec!["/bin/sh".into()];
     image.env = vec!["PATH=/bin".into()];
@@ -214,7 +214,7 @@ fn node_exporter(cache: &Path) -> anyhow::Result<Image> {
     for library in debian::libraries(&program)? {
         let inside = library.strip_prefix("/").unwrap_or(&library).to_owned();
         let bytes = fs::read(&library).with_context(|| format!("read {}", library.display()))?;
-        image.files.insert(inside, Node::File(bytes, 0o755));
+        image.files.insert(inside, FileEntry::File(bytes, 0o755));
     }
     image.entrypoint = vec!["/bin/node_exporter".into()];
     Ok(image)
