@@ -4,6 +4,7 @@
 //! `pod` (a pod spec follows), `daemonset` (the pod spec of its template follows),
 //! `create GROUP/VERSION PLURAL` (a whole object), `update GROUP/VERSION PLURAL [SUBRESOURCE]` (a whole
 //! object, `>>>`, a merge patch). After `---` come the faults, none for a valid object.
+#![expect(clippy::disallowed_methods, reason = "cases are read from files")]
 #![expect(
     clippy::expect_used,
     clippy::panic,

@@ -2,6 +2,10 @@
 //! the simulated cluster.
 //!
 //! `cargo bench -p pandaemon-planner --bench rollout`
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the processor's time is read from a file"
+)]
 #![expect(clippy::unwrap_used, reason = "a bench fails as a test does")]
 #![expect(clippy::print_stdout, reason = "a bench is read")]
 #![expect(dead_code, reason = "helpers that only the other benches use")]

@@ -1,4 +1,5 @@
 //! Tests of the planner: clusters described as text, and properties over random histories.
+#![expect(clippy::disallowed_methods, reason = "cases are read from files")]
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -9,6 +9,11 @@
 //! cargo test -p pandaemon-planner --test simulator -- --replay FILE [--trace]
 //! ```
 #![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a run reads and writes scripts and says how long it took"
+)]
+#![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
     reason = "helpers of tests fail as tests do, and speak to people"

@@ -2,6 +2,7 @@
 //! and the answer is compared with the one that the case expects.
 //!
 //! The corpus lies beside the repository; a clone without it has nothing to replay here and says so.
+#![expect(clippy::disallowed_methods, reason = "cases are read from files")]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod compare;
