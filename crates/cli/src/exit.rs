@@ -23,7 +23,7 @@ pub(crate) fn report(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if let Some(failed) = error.downcast_ref::<pandaemon_kubectl_ds::Failed>() {
+            if let Some(failed) = error.downcast_ref::<pandaemon_kubectl_ds::CommandError>() {
                 // Its text is kubectl's, and complete.
                 if !failed.message.is_empty() {
                     say(&failed.message);

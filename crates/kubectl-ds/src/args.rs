@@ -1,4 +1,4 @@
-//! The command line, for `kubectl ds` and for `pandaemon` alike.
+//! The command line of `kubectl ds`, `pandaemon explain` and `pandaemon status`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,7 +12,7 @@ Examples:
   kubectl ds explain -f agent.yaml                   what applying the file would change
   kubectl ds status agent -w                         follow a rollout until it is done
 
-Exit status: 0 told; 1 failed; 3 with --exit-code, if it is not everywhere as it should be";
+Exit status: 0 answered; 1 failed; 3 with --exit-code, if some node is not settled";
 
 /// Why is a DaemonSet (not) on a node, and how is its rollout?
 #[derive(Debug, Parser)]
@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Status(StatusArgs),
 }
 
-/// Which cluster, as kubectl is told.
+/// The options that choose a cluster, as kubectl has them.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ClusterArgs {
     /// Kubeconfig file (default: those of KUBECONFIG, or ~/.kube/config)
@@ -56,7 +56,7 @@ pub struct ClusterArgs {
     pub(crate) impersonate_groups: Vec<String>,
 }
 
-/// The form of the answer.
+/// The output format.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     /// A table
@@ -80,17 +80,17 @@ pub struct ExplainArgs {
     /// Dry run: explain the DaemonSets of a manifest (`-` for standard input) without applying it
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Form of the answer
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Output,
     /// Every node on a line of its own, however many there are
     #[arg(long)]
     pub(crate) all: bool,
-    /// End with status 3 if it is not everywhere as it should be
+    /// End with status 3 if some node is not settled
     #[arg(long)]
     pub(crate) exit_code: bool,
     #[command(flatten)]
-    pub(crate) look: LookArgs,
+    pub(crate) color: ColorArgs,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
 }
@@ -107,25 +107,25 @@ pub struct StatusArgs {
     /// With --watch: fail if it is not done after this time, such as 90s or 5m; 0 waits for ever
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration)]
     pub(crate) timeout: Duration,
-    /// Form of the answer
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Output,
     #[command(flatten)]
-    pub(crate) look: LookArgs,
+    pub(crate) color: ColorArgs,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
 }
 
-/// Whether there are colours.
+/// Whether output is coloured.
 #[derive(Debug, Clone, Default, Args)]
-pub(crate) struct LookArgs {
+pub(crate) struct ColorArgs {
     /// Any value switches colours off
     #[arg(long, env = "NO_COLOR", hide = true, num_args = 0..=1, default_missing_value = "1")]
     pub(crate) no_color: Option<String>,
 }
 
-impl LookArgs {
-    /// Colours are for terminals, and not for those who do not want any.
+impl ColorArgs {
+    /// Colours are used on terminals, unless `NO_COLOR` is set.
     pub(crate) fn colours(&self, terminal: bool) -> bool {
         terminal && self.no_color.as_deref().is_none_or(str::is_empty)
     }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_times_are_read_as_kubectl_reads_them() {
+    fn names_and_durations_are_parsed_as_kubectl_does() {
         assert_eq!(set_name("ds/agent").as_deref(), Ok("agent"));
         assert_eq!(set_name("daemonset.apps/agent").as_deref(), Ok("agent"));
         assert!(set_name("deploy/agent").is_err());

@@ -1,4 +1,4 @@
-//! The shell's way to a cluster: a client from a kubeconfig, as kubectl finds it, and plain reads.
+//! A client from a kubeconfig, found as kubectl does, and reads of objects and lists.
 
 use http::{HeaderName, HeaderValue};
 use kube::{
@@ -9,21 +9,21 @@ use kube::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{args::ClusterArgs, failed::Failed};
+use crate::{args::ClusterArgs, error::CommandError};
 
 const PAGE: u32 = 1_000;
 const AGENT: &str = concat!("kubectl-ds/", env!("CARGO_PKG_VERSION"));
 
-/// A cluster and the namespace that is meant.
+/// A cluster and the default namespace.
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
-    /// The namespace that is meant if nothing else is said.
+    /// The namespace of the command line or the context.
     pub(crate) namespace: String,
 }
 
 impl Cluster {
-    /// A cluster that a client reaches already.
+    /// A cluster with an existing client.
     #[must_use]
     pub fn new(client: Client, namespace: impl Into<String>) -> Self {
         Self {
@@ -32,8 +32,8 @@ impl Cluster {
         }
     }
 
-    /// Finds the cluster as kubectl does.
-    pub(crate) async fn connect(args: &ClusterArgs) -> Result<Self, Failed> {
+    /// Connects to the cluster that kubectl would choose.
+    pub(crate) async fn connect(args: &ClusterArgs) -> Result<Self, CommandError> {
         let mut config = config(args).await?;
         headers(&mut config, args)?;
         let namespace = args.namespace.clone();
@@ -45,10 +45,13 @@ impl Cluster {
         &self.client
     }
 
-    /// Reads an object; `None` if it is not there.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Failed> {
+    /// Reads an object; `None` if it does not exist.
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<Option<T>, CommandError> {
         let request = http::Request::get(path).body(Vec::new());
-        let request = request.map_err(|error| Failed::new(format!("error: {error}")))?;
+        let request = request.map_err(|error| CommandError::new(format!("error: {error}")))?;
         match self.client.request(request).await {
             Ok(object) => Ok(Some(object)),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
@@ -56,13 +59,13 @@ impl Cluster {
         }
     }
 
-    /// Reads a collection page by page; its version at the end.
+    /// Reads a collection page by page. Also returns its resource version.
     pub(crate) async fn list<T: DeserializeOwned>(
         &self,
         path: &str,
         labels: &str,
         fields: &str,
-    ) -> Result<(Vec<T>, String), Failed> {
+    ) -> Result<(Vec<T>, String), CommandError> {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let mut items = Vec::new();
         let mut params = ListParams {
@@ -77,7 +80,7 @@ impl Cluster {
             let request = request.map_err(kube::Error::BuildRequest)?;
             let page: Page<T> = match self.client.request(request).await {
                 Err(kube::Error::Api(status)) if status.code == 410 && tries < 3 => {
-                    // The pages of the old state are gone: start again.
+                    // The server dropped the state that the pages show: list again.
                     tries += 1;
                     items.clear();
                     params.continue_token = None;
@@ -108,10 +111,8 @@ struct PageMeta {
     r#continue: Option<String>,
 }
 
-// === configuration ===
-
-async fn config(args: &ClusterArgs) -> Result<Config, Failed> {
-    let failed = |error: &dyn std::fmt::Display| Failed::new(format!("error: {error}"));
+async fn config(args: &ClusterArgs) -> Result<Config, CommandError> {
+    let failed = |error: &dyn std::fmt::Display| CommandError::new(format!("error: {error}"));
     let options = KubeConfigOptions {
         context: args.context.clone(),
         cluster: args.cluster.clone(),
@@ -127,14 +128,14 @@ async fn config(args: &ClusterArgs) -> Result<Config, Failed> {
             let config = Config::from_custom_kubeconfig(file, &options).await;
             config.map_err(|error| failed(&error))
         }
-        // Without any file a pod's own account may do.
+        // Without a kubeconfig, a pod uses its service account.
         Err(_) if args.kubeconfig.is_none() && !chosen => Config::incluster()
             .map_err(|_| failed(&"no cluster: pass --kubeconfig FILE or set KUBECONFIG")),
         Err(error) => Err(failed(&error)),
     }
 }
 
-fn headers(config: &mut Config, args: &ClusterArgs) -> Result<(), Failed> {
+fn headers(config: &mut Config, args: &ClusterArgs) -> Result<(), CommandError> {
     let auth = &config.auth_info;
     let user = args
         .impersonate
@@ -149,7 +150,7 @@ fn headers(config: &mut Config, args: &ClusterArgs) -> Result<(), Failed> {
     let groups = groups.into_iter().map(|group| ("impersonate-group", group));
     for (name, value) in user.into_iter().chain(groups) {
         let value = HeaderValue::from_str(&value)
-            .map_err(|_| Failed::new(format!("error: {value} cannot be acted as")))?;
+            .map_err(|_| CommandError::new(format!("error: {value} cannot be acted as")))?;
         config.headers.push((HeaderName::from_static(name), value));
     }
     let agent = HeaderValue::from_static(AGENT);

@@ -1,4 +1,4 @@
-//! The commands: read a world, ask the pure part, print.
+//! The commands: read a snapshot, explain it, print.
 
 use std::{
     io::{IsTerminal as _, Read as _, Write as _},
@@ -12,25 +12,25 @@ use crate::{
     args::{ExplainArgs, Output, StatusArgs},
     cluster::Cluster,
     dryrun::dry_run,
+    error::CommandError,
     explain::explain,
-    failed::Failed,
-    follow,
-    gather::now,
     manifest,
-    render::{Look, render},
+    read_cluster::now,
+    render::{TableOptions, render},
     report::Report,
+    snapshot::Snapshot,
     status::{render_status, status},
-    world::World,
+    watch,
 };
 
-/// The exit status of `explain --exit-code` when something is not as it should be.
+/// The exit status of `explain --exit-code` when some node is not settled.
 const UNSETTLED: u8 = 3;
 
-/// `explain`.
+/// Runs `explain`.
 ///
 /// # Errors
-/// With kubectl's words.
-pub async fn run_explain(args: ExplainArgs) -> Result<(), Failed> {
+/// With kubectl's message and exit status.
+pub async fn run_explain(args: ExplainArgs) -> Result<(), CommandError> {
     let cluster = Cluster::connect(&args.cluster).await?;
     let reports = match &args.file {
         Some(file) => dry_runs(&cluster, &args, file).await?,
@@ -46,7 +46,7 @@ pub async fn run_explain(args: ExplainArgs) -> Result<(), Failed> {
         show(report, &args)?;
     }
     if args.exit_code && !reports.iter().all(Report::is_settled) {
-        return Err(Failed::with_status(UNSETTLED));
+        return Err(CommandError::with_status(UNSETTLED));
     }
     Ok(())
 }
@@ -54,17 +54,17 @@ pub async fn run_explain(args: ExplainArgs) -> Result<(), Failed> {
 /// Explains a DaemonSet of a cluster.
 ///
 /// # Errors
-/// With kubectl's words.
+/// With kubectl's message and exit status.
 pub async fn explain_live(
     cluster: &Cluster,
     name: &str,
     node: Option<&str>,
-) -> Result<Report, Failed> {
+) -> Result<Report, CommandError> {
     let set = cluster.set(&cluster.namespace, name).await?;
-    let mut world = cluster.world(set, node).await?;
-    let first = explain(&world, node)?;
-    if look_around(cluster, &mut world, &first, node).await {
-        return Ok(explain(&world, node)?);
+    let mut snapshot = cluster.snapshot(set, node).await?;
+    let first = explain(&snapshot, node)?;
+    if read_node_pods(cluster, &mut snapshot, &first, node).await {
+        return Ok(explain(&snapshot, node)?);
     }
     Ok(first)
 }
@@ -72,39 +72,39 @@ pub async fn explain_live(
 /// Explains a DaemonSet as if it had been applied.
 ///
 /// # Errors
-/// With kubectl's words.
+/// With kubectl's message and exit status.
 pub async fn explain_applied(
     cluster: &Cluster,
     wanted: &Value,
     node: Option<&str>,
-) -> Result<Report, Failed> {
+) -> Result<Report, CommandError> {
     let text = |field: &str| wanted["metadata"][field].as_str().unwrap_or_default();
     let live = cluster.find_set(text("namespace"), text("name")).await?;
     let set = match &live {
         Some(live) => manifest::updated(live, wanted)?,
         None => manifest::created(wanted),
     };
-    let mut world = cluster.world(set, node).await?;
-    world.events.clear();
-    let first = dry_run(&world, live.as_ref(), node)?;
-    if look_around(cluster, &mut world, &first, node).await {
-        return Ok(dry_run(&world, live.as_ref(), node)?);
+    let mut snapshot = cluster.snapshot(set, node).await?;
+    snapshot.events.clear();
+    let first = dry_run(&snapshot, live.as_ref(), node)?;
+    if read_node_pods(cluster, &mut snapshot, &first, node).await {
+        return Ok(dry_run(&snapshot, live.as_ref(), node)?);
     }
     Ok(first)
 }
 
-/// Reads the pods of others where they matter; whether there is something new.
-async fn look_around(
+/// Reads all pods of the nodes whose verdict depends on them. Returns whether any were read.
+async fn read_node_pods(
     cluster: &Cluster,
-    world: &mut World,
+    snapshot: &mut Snapshot,
     first: &Report,
     node: Option<&str>,
 ) -> bool {
-    let open = first.open_questions();
-    if open.is_empty() {
+    let nodes = first.nodes_to_inspect();
+    if nodes.is_empty() {
         return false;
     }
-    world.neighbours = cluster.neighbours(&open, node.is_none()).await;
+    snapshot.node_pods = cluster.node_pods(&nodes, node.is_none()).await;
     true
 }
 
@@ -112,7 +112,7 @@ async fn dry_runs(
     cluster: &Cluster,
     args: &ExplainArgs,
     file: &Path,
-) -> Result<Vec<Report>, Failed> {
+) -> Result<Vec<Report>, CommandError> {
     let (shown, text) = read(file)?;
     let mut sets = manifest::read(&shown, &text, &cluster.namespace)?;
     if let Some(name) = &args.name {
@@ -128,7 +128,7 @@ async fn dry_runs(
             && set["metadata"]["namespace"] != **wanted
         {
             let found = set["metadata"]["namespace"].as_str().unwrap_or_default();
-            return Err(Failed::new(format!(
+            return Err(CommandError::new(format!(
                 "error: the namespace from the provided object \"{found}\" does not match the \
                  namespace \"{wanted}\". You must pass '--namespace={found}' to perform this operation."
             )));
@@ -138,7 +138,7 @@ async fn dry_runs(
     Ok(reports)
 }
 
-fn read(file: &Path) -> Result<(String, String), Failed> {
+fn read(file: &Path) -> Result<(String, String), CommandError> {
     if file == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().lock().read_to_string(&mut text)?;
@@ -151,54 +151,54 @@ fn read(file: &Path) -> Result<(String, String), Failed> {
         } else {
             format!("error: {shown}: {error}")
         };
-        Failed::new(why)
+        CommandError::new(why)
     })?;
     Ok((shown, text))
 }
 
-fn show(report: &Report, args: &ExplainArgs) -> Result<(), Failed> {
+fn show(report: &Report, args: &ExplainArgs) -> Result<(), CommandError> {
     if args.output == Output::Json {
         return print_json(report);
     }
-    let look = Look {
+    let options = TableOptions {
         wide: args.output == Output::Wide,
         all: args.all,
-        colours: args.look.colours(std::io::stdout().is_terminal()),
+        colours: args.color.colours(std::io::stdout().is_terminal()),
     };
-    print(&render(report, now(), look))
+    print(&render(report, now(), options))
 }
 
-fn print_json(value: &impl Serialize) -> Result<(), Failed> {
+fn print_json(value: &impl Serialize) -> Result<(), CommandError> {
     print(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
-pub(crate) fn print(text: &str) -> Result<(), Failed> {
+pub(crate) fn print(text: &str) -> Result<(), CommandError> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
 }
 
-/// `status`.
+/// Runs `status`.
 ///
 /// # Errors
-/// With kubectl's words.
-pub async fn run_status(args: StatusArgs) -> Result<(), Failed> {
+/// With kubectl's message and exit status.
+pub async fn run_status(args: StatusArgs) -> Result<(), CommandError> {
     let cluster = Cluster::connect(&args.cluster).await?;
     let terminal = std::io::stdout().is_terminal();
-    let colours = args.look.colours(terminal);
+    let colours = args.color.colours(terminal);
     if args.watch {
         let form = match args.output {
-            Output::Json => follow::Form::Json,
-            _ if terminal => follow::Form::Screen { colours },
-            _ => follow::Form::Lines,
+            Output::Json => watch::OutputForm::Json,
+            _ if terminal => watch::OutputForm::Screen { colours },
+            _ => watch::OutputForm::Lines,
         };
-        return follow::run(&cluster, &args.name, form, args.timeout).await;
+        return watch::run(&cluster, &args.name, form, args.timeout).await;
     }
     let set = cluster.set(&cluster.namespace, &args.name).await?;
-    let (world, _) = cluster.daemons(set).await?;
-    let report = status(&world)?;
+    let (snapshot, _) = cluster.daemons(set).await?;
+    let report = status(&snapshot)?;
     if args.output == Output::Json {
         return print_json(&report);
     }
-    print(&render_status(&report, world.now, colours))
+    print(&render_status(&report, snapshot.now, colours))
 }

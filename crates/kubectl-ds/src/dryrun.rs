@@ -10,28 +10,32 @@ use serde_json::Value;
 use crate::{
     explain::{needs_of, report},
     manifest::differences,
+    plan_preview::PlanPreview,
     report::{Change, Report},
-    survey::Survey,
-    world::World,
+    snapshot::Snapshot,
 };
 
-/// Explains a world whose DaemonSet is the one of a manifest, next to the live one.
+/// Explains a snapshot whose DaemonSet is that of a manifest, and compares it with the live one.
 ///
 /// # Errors
 /// When an object is no DaemonSet.
 pub fn dry_run(
-    world: &World,
+    snapshot: &Snapshot,
     live: Option<&Value>,
     only: Option<&str>,
 ) -> serde_json::Result<Report> {
-    let survey = Survey::take(world)?;
-    let mut report = report(world, &survey, only, true);
-    report.change = Some(change(world, &survey, live)?);
+    let preview = PlanPreview::compute(snapshot)?;
+    let mut report = report(snapshot, &preview, only, true);
+    report.change = Some(change(snapshot, &preview, live)?);
     Ok(report)
 }
 
-fn change(world: &World, survey: &Survey, live: Option<&Value>) -> serde_json::Result<Change> {
-    let new = fitting(world, &world.set);
+fn change(
+    snapshot: &Snapshot,
+    preview: &PlanPreview,
+    live: Option<&Value>,
+) -> serde_json::Result<Change> {
+    let new = fitting(snapshot, &snapshot.set);
     let Some(live) = live else {
         let gained = new.into_iter().collect();
         return Ok(Change {
@@ -39,45 +43,45 @@ fn change(world: &World, survey: &Survey, live: Option<&Value>) -> serde_json::R
             ..Change::default()
         });
     };
-    let old = fitting(world, live);
+    let old = fitting(snapshot, live);
     let before: pandaemon_planner::DaemonSetView = serde::Deserialize::deserialize(live)?;
     let minus = |a: &BTreeSet<Name>, b: &BTreeSet<Name>| a.difference(b).cloned().collect();
-    let at_once = match survey.view.strategy {
+    let at_once = match preview.view.strategy {
         Strategy::OnDelete => 0,
         Strategy::RollingUpdate { .. } => {
-            let rollout = &survey.rollout;
+            let rollout = &preview.rollout;
             rollout.limit_down.max(rollout.limit_surge).max(1)
         }
     };
     Ok(Change {
         exists: true,
-        template_changed: before.canonical != survey.view.canonical,
-        fields: differences("spec", &live["spec"], &world.set["spec"]),
+        template_changed: before.canonical != preview.view.canonical,
+        fields: differences("spec", &live["spec"], &snapshot.set["spec"]),
         gained: minus(&new, &old),
         lost: minus(&old, &new),
-        order: order(world, survey),
+        order: order(snapshot, preview),
         at_once,
     })
 }
 
-/// The outdated nodes in the order of their update.
-fn order(world: &World, survey: &Survey) -> Vec<Name> {
-    if survey.view.strategy != Strategy::OnDelete {
-        return survey.order.clone();
+/// The nodes with outdated pods, in the order of their update.
+fn order(snapshot: &Snapshot, preview: &PlanPreview) -> Vec<Name> {
+    if preview.view.strategy != Strategy::OnDelete {
+        return preview.order.clone();
     }
-    let outdated = world
-        .pods_of(&survey.view)
-        .filter(|pod| !survey.is_newest(&pod.view));
+    let outdated = snapshot
+        .pods_of(&preview.view)
+        .filter(|pod| !preview.is_newest(&pod.view));
     let nodes: BTreeSet<Name> = outdated
         .filter_map(|pod| pod.view.placed_on().cloned())
         .collect();
     nodes.into_iter().collect()
 }
 
-/// The nodes where a DaemonSet belongs.
-fn fitting(world: &World, set: &Value) -> BTreeSet<Name> {
+/// The nodes where the DaemonSet should run.
+fn fitting(snapshot: &Snapshot, set: &Value) -> BTreeSet<Name> {
     let needs = needs_of(set);
-    let fits = world
+    let fits = snapshot
         .nodes
         .iter()
         .filter(|node| daemon_fit(&needs, &node.view).should_run());

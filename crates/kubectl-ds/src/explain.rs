@@ -1,4 +1,4 @@
-//! From a world to a report. Pure.
+//! Builds the report from a snapshot. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,41 +7,46 @@ use pandaemon_types::Name;
 use serde_json::Value;
 
 use crate::{
-    failures::Failures,
-    judge::Bench,
+    event_failures::EventFailures,
+    explain_context::ExplainContext,
+    plan_preview::PlanPreview,
     report::{Newest, NodeReport, Report, Summary, Verdict},
-    survey::Survey,
-    world::{Daemon, World},
+    snapshot::{DaemonPod, Snapshot},
 };
 
 /// Explains where a DaemonSet runs, and why not elsewhere. `only` restricts the answer to one node.
 ///
 /// # Errors
 /// When the object is no DaemonSet.
-pub fn explain(world: &World, only: Option<&str>) -> serde_json::Result<Report> {
-    let survey = Survey::take(world)?;
-    Ok(report(world, &survey, only, false))
+pub fn explain(snapshot: &Snapshot, only: Option<&str>) -> serde_json::Result<Report> {
+    let preview = PlanPreview::compute(snapshot)?;
+    Ok(report(snapshot, &preview, only, false))
 }
 
-pub(crate) fn report(world: &World, survey: &Survey, only: Option<&str>, planned: bool) -> Report {
-    let view = &survey.view;
-    let numbers: BTreeMap<Name, i64> = world
+pub(crate) fn report(
+    snapshot: &Snapshot,
+    preview: &PlanPreview,
+    only: Option<&str>,
+    planned: bool,
+) -> Report {
+    let view = &preview.view;
+    let numbers: BTreeMap<Name, i64> = snapshot
         .revisions_of(view)
         .map(|revision| (revision.view.hash(), revision.view.revision))
         .collect();
-    let needs = needs_of(&world.set);
-    let failures = Failures::of(&world.events, world.now);
-    let bench = Bench {
-        world,
-        survey,
+    let needs = needs_of(&snapshot.set);
+    let failures = EventFailures::of(&snapshot.events, snapshot.now);
+    let context = ExplainContext {
+        snapshot,
+        preview,
         needs: &needs,
         failures: &failures,
         numbers: &numbers,
         planned,
     };
-    let mut nodes = judge_all(world, &bench, only);
+    let mut nodes = explain_nodes(snapshot, &context, only);
     nodes.sort_by(|a, b| (attention(a), &a.name).cmp(&(attention(b), &b.name)));
-    let hash = survey.rollout.current.as_deref();
+    let hash = preview.rollout.current.as_deref();
     let number = hash.and_then(|hash| numbers.get(hash)).copied();
     Report {
         kind: "DaemonSetExplanation",
@@ -54,39 +59,43 @@ pub(crate) fn report(world: &World, survey: &Survey, only: Option<&str>, planned
             revision: number,
         },
         summary: Summary::of(&nodes),
-        notes: notes(world, survey, &nodes),
+        notes: notes(snapshot, preview, &nodes),
         change: None,
         nodes,
     }
 }
 
-/// What the template asks of its node.
+/// What the pod template requires of a node.
 pub(crate) fn needs_of(set: &Value) -> PodNeeds {
     let spec = set.pointer("/spec/template/spec");
     PodNeeds::for_daemon(spec.unwrap_or(&Value::Null))
 }
 
-fn judge_all(world: &World, bench: &Bench<'_>, only: Option<&str>) -> Vec<NodeReport> {
-    let mut by_node: BTreeMap<&Name, Vec<&Daemon>> = BTreeMap::new();
-    for pod in world.pods_of(&bench.survey.view) {
+fn explain_nodes(
+    snapshot: &Snapshot,
+    context: &ExplainContext<'_>,
+    only: Option<&str>,
+) -> Vec<NodeReport> {
+    let mut by_node: BTreeMap<&Name, Vec<&DaemonPod>> = BTreeMap::new();
+    for pod in snapshot.pods_of(&context.preview.view) {
         if let Some(node) = pod.view.placed_on() {
             by_node.entry(node).or_default().push(pod);
         }
     }
     let wanted = |name: &str| only.is_none_or(|only| only == name);
-    let mut nodes = Vec::with_capacity(world.nodes.len());
-    for node in &world.nodes {
+    let mut nodes = Vec::with_capacity(snapshot.nodes.len());
+    for node in &snapshot.nodes {
         let pods = by_node.remove(&node.view.name).unwrap_or_default();
         if wanted(&node.view.name) {
-            nodes.push(bench.judge(node, &pods));
+            nodes.push(context.explain_node(node, &pods));
         }
     }
     let gone = by_node.iter().filter(|(name, _)| wanted(name));
-    nodes.extend(gone.map(|(name, pods)| bench.judge_gone(name, pods)));
+    nodes.extend(gone.map(|(name, pods)| context.explain_missing_node(name, pods)));
     nodes
 }
 
-/// What needs attention comes first.
+/// The sort key of the report: nodes that need attention come first.
 fn attention(node: &NodeReport) -> u8 {
     match node.verdict {
         Verdict::CannotRunYet => 0,
@@ -98,8 +107,8 @@ fn attention(node: &NodeReport) -> u8 {
     }
 }
 
-fn notes(world: &World, survey: &Survey, nodes: &[NodeReport]) -> Vec<String> {
-    let view = &survey.view;
+fn notes(snapshot: &Snapshot, preview: &PlanPreview, nodes: &[NodeReport]) -> Vec<String> {
+    let view = &preview.view;
     let mut notes = Vec::new();
     if view.deleting {
         notes.push("the DaemonSet is being deleted: no pods are created or replaced".to_owned());
@@ -113,14 +122,14 @@ fn notes(world: &World, survey: &Survey, nodes: &[NodeReport]) -> Vec<String> {
             "no controller has acted on generation {due} yet (it has seen {seen}): is one running?"
         ));
     }
-    let asks = nodes.iter().any(|node| node.asks_neighbours);
-    if world.neighbours.is_none() && asks {
+    let needed = nodes.iter().any(|node| node.needs_node_pods);
+    if snapshot.node_pods.is_none() && needed {
         notes.push(
             "pods of other namespaces cannot be read: resources and ports were not checked"
                 .to_owned(),
         );
     }
-    if world.nodes.is_empty() {
+    if snapshot.nodes.is_empty() {
         notes.push("the cluster has no nodes".to_owned());
     }
     notes

@@ -1,50 +1,50 @@
-//! "Why is it (not) here?": for every node, whether a DaemonSet runs there, will, must not or cannot yet,
-//! with every reason in one sentence. Also the state of its rollout.
+//! `kubectl ds explain` and `status`: for every node, whether a DaemonSet runs there, will, must not or
+//! cannot yet, with every reason in one sentence, and the state of its rollout.
 //!
-//! Works on any Kubernetes cluster and only reads. Pure part: a [`World`] of objects goes in, a [`Report`]
+//! Works on any Kubernetes cluster and only reads. Pure part: a [`Snapshot`] of objects goes in, a [`Report`]
 //! comes out ([`explain`], [`dry_run`], [`status`]). The planner decides what is due; its plan is never
-//! carried out. The shell ([`run_explain`], [`run_status`]) reads the world and prints the report, for
+//! executed. The shell ([`run_explain`], [`run_status`]) reads the snapshot and prints the report, for
 //! `kubectl ds` ([`Plugin`]) and for `pandaemon` alike.
 
-mod ailment;
 mod args;
 mod cluster;
 mod command;
 mod dryrun;
+mod error;
+mod event_failures;
 mod explain;
-mod failed;
-mod failures;
-mod follow;
-mod gather;
-mod judge;
+mod explain_context;
 pub mod manifest;
-mod misfit;
+mod node_placement;
+mod plan_preview;
+mod pod_health;
+mod read_cluster;
 mod reason;
 mod render;
 mod report;
+mod snapshot;
 mod status;
-mod survey;
-mod world;
+mod watch;
 
 pub use args::{ClusterArgs, ExplainArgs, Plugin, StatusArgs};
 pub use cluster::Cluster;
 pub use command::{explain_applied, explain_live, run_explain, run_status};
 pub use dryrun::dry_run;
+pub use error::CommandError;
 pub use explain::explain;
-pub use failed::Failed;
-pub use follow::follow_rollout;
 pub use reason::{Kind, Reason};
-pub use render::{Look, render};
+pub use render::{TableOptions, render};
 pub use report::{Change, Newest, NodeReport, PodReport, Report, Summary, Verdict};
-pub use status::{RevisionStatus, Slow, StatusReport, render_status, status};
-pub use world::{Daemon, Node, NotReady, Revision, World};
+pub use snapshot::{DaemonPod, Node, NotReady, Revision, Snapshot};
+pub use status::{RevisionStatus, SlowNode, StatusReport, render_status, status};
+pub use watch::follow_rollout;
 
 impl Plugin {
     /// Runs the command that was asked for.
     ///
     /// # Errors
-    /// With kubectl's words.
-    pub async fn run(self) -> Result<(), Failed> {
+    /// With kubectl's message and exit status.
+    pub async fn run(self) -> Result<(), CommandError> {
         match self.command {
             args::Command::Explain(args) => run_explain(args).await,
             args::Command::Status(args) => run_status(args).await,

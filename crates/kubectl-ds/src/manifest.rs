@@ -8,26 +8,26 @@ use pandaemon_machinery::{
 };
 use serde_json::{Value, json};
 
-/// Why a manifest is of no use; the texts are kubectl's.
+/// Why a manifest is rejected, with kubectl's messages.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// A document cannot be read.
     #[error("error: error parsing {file}: {why}")]
     Syntax {
-        /// Where it is from.
+        /// The file.
         file: String,
-        /// What is wrong.
+        /// What is wrong with it.
         why: String,
     },
-    /// The server would refuse it as not well-formed.
+    /// Decoding failed, as in an API server.
     #[error("Error from server (BadRequest): {0}")]
     BadRequest(Box<Status>),
-    /// The server would refuse what it says.
-    #[error("The DaemonSet \"{name}\" is invalid: {}", faults(.errors))]
+    /// Validation failed, as in an API server.
+    #[error("The DaemonSet \"{name}\" is invalid: {}", error_list(.errors))]
     Invalid {
         /// The DaemonSet.
         name: String,
-        /// What is wrong.
+        /// What is wrong with it.
         errors: Vec<FieldError>,
     },
     /// There is no DaemonSet in it.
@@ -36,14 +36,14 @@ pub enum ManifestError {
     /// There is no DaemonSet of that name in it.
     #[error("error: no DaemonSet \"{name}\" in {file}")]
     NoSuchName {
-        /// Where it was looked for.
+        /// The file.
         file: String,
         /// The name.
         name: String,
     },
 }
 
-fn faults(errors: &[FieldError]) -> String {
+fn error_list(errors: &[FieldError]) -> String {
     match errors {
         [one] => one.to_string(),
         many => many.iter().map(|error| format!("\n* {error}")).collect(),
@@ -57,7 +57,7 @@ fn kind() -> Option<&'static Kind> {
 /// The DaemonSets of a file with several documents, with defaults filled in. Other kinds are passed over.
 ///
 /// # Errors
-/// When a document cannot be read, or a DaemonSet is one that no server would take.
+/// When a document cannot be read, or a DaemonSet is invalid.
 pub fn read(file: &str, text: &str, namespace: &str) -> Result<Vec<Value>, ManifestError> {
     let Some(kind) = kind() else {
         return Ok(Vec::new());
@@ -65,7 +65,7 @@ pub fn read(file: &str, text: &str, namespace: &str) -> Result<Vec<Value>, Manif
     let mut sets = Vec::new();
     for document in documents(text) {
         for object in daemon_sets(file, document)? {
-            sets.push(accept(kind, object, namespace)?);
+            sets.push(decode_and_validate(kind, object, namespace)?);
         }
     }
     if sets.is_empty() {
@@ -95,7 +95,7 @@ fn documents(text: &str) -> Vec<&str> {
 }
 
 /// The DaemonSets of one document, as texts that are yet to be decoded; lists are looked into.
-fn daemon_sets(file: &str, document: &str) -> Result<Vec<Body>, ManifestError> {
+fn daemon_sets(file: &str, document: &str) -> Result<Vec<Document>, ManifestError> {
     let object: Value = serde_saphyr::from_str(document).map_err(|why| ManifestError::Syntax {
         file: file.to_owned(),
         why: why.to_string(),
@@ -103,25 +103,29 @@ fn daemon_sets(file: &str, document: &str) -> Result<Vec<Body>, ManifestError> {
     let is_set =
         |object: &Value| object["kind"] == "DaemonSet" && object["apiVersion"] == "apps/v1";
     if is_set(&object) {
-        return Ok(vec![Body::Text(document.to_owned())]);
+        return Ok(vec![Document::Text(document.to_owned())]);
     }
     let items = object.get("items").and_then(Value::as_array);
     let sets = items.into_iter().flatten().filter(|item| is_set(item));
-    Ok(sets.cloned().map(Body::Item).collect())
+    Ok(sets.cloned().map(Document::Item).collect())
 }
 
-enum Body {
-    /// A document: read anew, so that fields given twice are found.
+enum Document {
+    /// The text of a document: strict decoding finds fields given twice.
     Text(String),
     /// A member of a list.
     Item(Value),
 }
 
-fn accept(kind: &Kind, body: Body, namespace: &str) -> Result<Value, ManifestError> {
+fn decode_and_validate(
+    kind: &Kind,
+    document: Document,
+    namespace: &str,
+) -> Result<Value, ManifestError> {
     let mode = FieldValidation::Strict;
-    let decoded = match body {
-        Body::Text(text) => decode(kind, text.as_bytes(), Media::Yaml, mode),
-        Body::Item(item) => decode(kind, item.to_string().as_bytes(), Media::Json, mode),
+    let decoded = match document {
+        Document::Text(text) => decode(kind, text.as_bytes(), Media::Yaml, mode),
+        Document::Item(item) => decode(kind, item.to_string().as_bytes(), Media::Json, mode),
     };
     let mut object = decoded.map_err(ManifestError::BadRequest)?.value;
     if object["metadata"]["namespace"]
@@ -132,11 +136,11 @@ fn accept(kind: &Kind, body: Body, namespace: &str) -> Result<Value, ManifestErr
     }
     apply_defaults(kind, &mut object);
     let errors = validate_create(kind, &object);
-    refuse(&object, errors)?;
+    reject_invalid(&object, errors)?;
     Ok(object)
 }
 
-fn refuse(object: &Value, errors: Vec<FieldError>) -> Result<(), ManifestError> {
+fn reject_invalid(object: &Value, errors: Vec<FieldError>) -> Result<(), ManifestError> {
     if errors.is_empty() {
         return Ok(());
     }
@@ -148,7 +152,7 @@ fn refuse(object: &Value, errors: Vec<FieldError>) -> Result<(), ManifestError> 
 /// The object as it would be after an update of the live one.
 ///
 /// # Errors
-/// When the server would refuse the update, as for another selector.
+/// When validation rejects the update, as for another selector.
 pub fn updated(live: &Value, manifest: &Value) -> Result<Value, ManifestError> {
     let mut object = manifest.clone();
     for field in ["uid", "resourceVersion", "creationTimestamp", "generation"] {
@@ -158,7 +162,7 @@ pub fn updated(live: &Value, manifest: &Value) -> Result<Value, ManifestError> {
     }
     object["status"] = live["status"].clone();
     if let Some(kind) = kind() {
-        refuse(&object, validate_update(kind, "", live, &object))?;
+        reject_invalid(&object, validate_update(kind, "", live, &object))?;
     }
     if object["spec"] != live["spec"] {
         let generation = live["metadata"]["generation"].as_i64().unwrap_or(0) + 1;

@@ -1,19 +1,19 @@
-//! One sentence each: why a DaemonSet is, or is not, on a node.
+//! Reasons: why a DaemonSet is, or is not, on a node, in one sentence each.
 
 use serde::Serialize;
 
-/// What kind of reason it is. The names are part of the JSON output.
+/// The kinds of reasons. Their names are part of the JSON output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Kind {
-    /// The template asks for another node by name.
+    /// The template names another node.
     NodeName,
-    /// A label is not what `nodeSelector` demands.
+    /// The node does not match the node selector.
     NodeSelector,
     /// The required node affinity does not hold.
     NodeAffinity,
     /// A taint is not tolerated.
     Taint,
-    /// The node is gone.
+    /// The node does not exist.
     NoNode,
     /// A resource is short.
     Resource,
@@ -21,41 +21,41 @@ pub enum Kind {
     PodCount,
     /// A port of the node is taken.
     Port,
-    /// The scheduler has not found a place, in its own words.
+    /// The scheduler found no node, with its message.
     Unschedulable,
     /// The DaemonSet is being deleted.
     Deleting,
-    /// Nobody has made the pod yet.
+    /// The controller has not created the pod yet.
     NotCreated,
-    /// The pod could not be created, in the server's words.
+    /// Creating the pod failed, with the server's message.
     FailedCreate,
-    /// A pod is going, and the next comes after it.
+    /// A pod is being deleted; the next is created after it.
     Terminating,
     /// The pod is being started.
     Starting,
-    /// A container waits or has ended.
+    /// A container waits or ended.
     Container,
-    /// The pod has failed, or ended.
+    /// The pod failed or succeeded.
     PodEnded,
-    /// A failed pod is left alone for a while.
+    /// The controller waits before it deletes the next failed pod.
     BackOff,
     /// The pod is not ready, or not ready for long enough.
     NotReady,
-    /// The pod may stay although no new one would be started.
+    /// The pod may stay although no new one would be created.
     Keeps,
-    /// The pod must go.
+    /// The pod is to be deleted: it must not run on this node.
     Evicted,
-    /// The pod is one too many.
+    /// The node has more than one pod.
     Duplicate,
-    /// The pod is outdated and next in turn.
+    /// The pod is outdated and is replaced next.
     Replaced,
     /// The pod is outdated, and the budget is used up.
     Budget,
-    /// The pod is outdated, and as many nodes surge as may.
+    /// The pod is outdated, and the surge limit is reached.
     Surge,
     /// The pod is outdated, and its replacement is not available yet.
     Replacement,
-    /// The pod is outdated, and is replaced when somebody deletes it.
+    /// The pod is outdated, and is replaced once it is deleted (OnDelete).
     OnDelete,
     /// The pod is outdated, and its revision is not written yet.
     Outdated,
@@ -72,9 +72,9 @@ pub struct Reason {
     pub reason: Kind,
     /// The sentence.
     pub message: String,
-    /// The sentence without what differs from node to node: reasons with the same one are told together.
+    /// The message without what differs from node to node: nodes with the same key share a line.
     #[serde(skip)]
-    pub gist: String,
+    pub group_key: String,
 }
 
 impl Reason {
@@ -82,20 +82,20 @@ impl Reason {
         let message = message.into();
         Self {
             reason,
-            gist: message.clone(),
+            group_key: message.clone(),
             message,
         }
     }
 
-    /// The same, with the part that nodes have in common.
-    pub(crate) fn with_gist(mut self, gist: impl Into<String>) -> Self {
-        self.gist = gist.into();
+    /// The same reason with another group key.
+    pub(crate) fn with_group_key(mut self, group_key: impl Into<String>) -> Self {
+        self.group_key = group_key.into();
         self
     }
 }
 
-/// Names, at most `limit` of them, and how many more there are.
-pub(crate) fn listed<T: AsRef<str>>(names: &[T], limit: usize) -> String {
+/// Joins at most `limit` names and says how many more there are.
+pub(crate) fn join_limited<T: AsRef<str>>(names: &[T], limit: usize) -> String {
     let mut shown: Vec<String> = names
         .iter()
         .take(limit)

@@ -1,36 +1,36 @@
-//! The report for people: a summary line, notes, and a table.
+//! Prints a report: a summary line, notes, and a table.
 
 use std::collections::BTreeMap;
 
 use pandaemon_types::Timestamp;
 
 use crate::{
-    ailment::ago,
-    reason::{Reason, listed},
+    pod_health::ago,
+    reason::{Reason, join_limited},
     report::{Change, NodeReport, Report, Verdict},
 };
 
-/// With more nodes than this, those with the same reasons are told together.
+/// With more nodes than this, those with the same reasons share a line.
 const GROUPED_ABOVE: usize = 50;
 /// Nodes named as examples of a group.
 const EXAMPLES: usize = 3;
 /// Nodes named in lists.
 const NAMED: usize = 10;
 
-/// How to print.
+/// The form of the table.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Look {
-    /// With more columns.
+pub struct TableOptions {
+    /// More columns.
     pub wide: bool,
     /// Every node on a line of its own, however many there are.
     pub all: bool,
-    /// With colours.
+    /// Coloured verdicts.
     pub colours: bool,
 }
 
-/// Prints a report for people.
+/// Prints a report as text.
 #[must_use]
-pub fn render(report: &Report, now: Timestamp, look: Look) -> String {
+pub fn render(report: &Report, now: Timestamp, options: TableOptions) -> String {
     let mut out = format!("{}\n", summary(report));
     for note in &report.notes {
         out += &format!("note: {note}\n");
@@ -42,11 +42,11 @@ pub fn render(report: &Report, now: Timestamp, look: Look) -> String {
         return out;
     }
     out.push('\n');
-    let grouped = report.nodes.len() > GROUPED_ABOVE && !look.all && !look.wide;
+    let grouped = report.nodes.len() > GROUPED_ABOVE && !options.all && !options.wide;
     out += &if grouped {
-        groups(report, look)
+        groups(report, options)
     } else {
-        rows(report, now, look)
+        rows(report, now, options)
     };
     out
 }
@@ -69,7 +69,7 @@ fn summary(report: &Report) -> String {
     text
 }
 
-/// `12,345`.
+/// A number with thousands separators, as in `12,345`.
 fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -101,11 +101,11 @@ fn changes(report: &Report, change: &Change) -> String {
     }
     for (what, nodes) in [("gains", &change.gained), ("loses", &change.lost)] {
         if !nodes.is_empty() {
-            out += &format!("{what}: {}\n", listed(nodes, NAMED));
+            out += &format!("{what}: {}\n", join_limited(nodes, NAMED));
         }
     }
     if !change.order.is_empty() {
-        let order = listed(&change.order, NAMED);
+        let order = join_limited(&change.order, NAMED);
         out += &match change.at_once {
             0 => format!("to be replaced when somebody deletes them: {order}\n"),
             at_once => format!("order of the update, {at_once} at a time: {order}\n"),
@@ -114,19 +114,17 @@ fn changes(report: &Report, change: &Change) -> String {
     out
 }
 
-// === tables ===
-
-fn rows(report: &Report, now: Timestamp, look: Look) -> String {
+fn rows(report: &Report, now: Timestamp, options: TableOptions) -> String {
     let mut head = vec!["NODE", "VERDICT", "POD", "REVISION", "AGE"];
-    if look.wide {
+    if options.wide {
         head.extend(["PHASE", "READY", "RESTARTS", "HASH"]);
     }
     head.push("WHY");
     let mut table = vec![Row::plain(&head)];
     for node in &report.nodes {
-        row(node, now, look, &mut table);
+        row(node, now, options, &mut table);
     }
-    print(&table, look)
+    print(&table, options)
 }
 
 struct Row {
@@ -145,14 +143,14 @@ impl Row {
 }
 
 /// One line for a node, and one more for each further reason.
-fn row(node: &NodeReport, now: Timestamp, look: Look, table: &mut Vec<Row>) {
+fn row(node: &NodeReport, now: Timestamp, options: TableOptions, table: &mut Vec<Row>) {
     let mut cells = vec![node.name.to_string(), node.verdict.words().to_owned()];
     let none = || "<none>".to_owned();
     let pod = node.pods.first();
     cells.push(pod.map_or_else(none, |pod| pod.name.to_string()));
     cells.push(pod.map_or_else(String::new, revision));
     cells.push(pod.map_or_else(String::new, |pod| ago(pod.created, now)));
-    if look.wide {
+    if options.wide {
         let of =
             |text: &dyn Fn(&crate::report::PodReport) -> String| pod.map_or_else(String::new, text);
         cells.push(of(&|pod| pod.phase.to_owned()));
@@ -187,22 +185,24 @@ fn revision(pod: &crate::report::PodReport) -> String {
     }
 }
 
-fn groups(report: &Report, look: Look) -> String {
+fn groups(report: &Report, options: TableOptions) -> String {
     type Key<'a> = (usize, Verdict, Vec<&'a str>);
     let mut groups: BTreeMap<Key<'_>, Vec<&NodeReport>> = BTreeMap::new();
     let mut order: BTreeMap<(Verdict, Vec<&str>), usize> = BTreeMap::new();
     for node in &report.nodes {
         let all = || node.reasons.iter().chain(&node.remarks);
-        let gists: Vec<&str> = all().map(|reason| &*reason.gist).collect();
+        let group_keys: Vec<&str> = all().map(|reason| &*reason.group_key).collect();
         let next = order.len();
-        let place = *order.entry((node.verdict, gists.clone())).or_insert(next);
+        let place = *order
+            .entry((node.verdict, group_keys.clone()))
+            .or_insert(next);
         groups
-            .entry((place, node.verdict, gists))
+            .entry((place, node.verdict, group_keys))
             .or_default()
             .push(node);
     }
     let mut table = vec![Row::plain(&["VERDICT", "NODES", "WHY", "EXAMPLES"])];
-    for ((_, verdict, gists), nodes) in &groups {
+    for ((_, verdict, group_keys), nodes) in &groups {
         let names: Vec<&str> = nodes.iter().map(|node| &*node.name).collect();
         let shown = names.get(..EXAMPLES.min(names.len())).unwrap_or_default();
         let dots = if names.len() > EXAMPLES { ", ..." } else { "" };
@@ -210,17 +210,17 @@ fn groups(report: &Report, look: Look) -> String {
             cells: vec![
                 verdict.words().to_owned(),
                 thousands(nodes.len()),
-                why(gists, nodes),
+                why(group_keys, nodes),
                 format!("{}{dots}", shown.join(", ")),
             ],
             verdict: Some(*verdict),
         });
     }
-    print(&table, look) + "\n--all shows every node\n"
+    print(&table, options) + "\n--all shows every node\n"
 }
 
-/// The whole sentences if all nodes of a group have the same, else what they have in common.
-fn why(gists: &[&str], nodes: &[&NodeReport]) -> String {
+/// The messages if all nodes of a group have the same, else the group keys.
+fn why(group_keys: &[&str], nodes: &[&NodeReport]) -> String {
     let sentences = |node: &NodeReport| -> Vec<String> {
         let all = node.reasons.iter().chain(&node.remarks);
         all.map(|reason: &Reason| reason.message.clone()).collect()
@@ -232,12 +232,12 @@ fn why(gists: &[&str], nodes: &[&NodeReport]) -> String {
     if nodes.iter().all(|node| sentences(node) == first) {
         first.join("; ")
     } else {
-        gists.join("; ")
+        group_keys.join("; ")
     }
 }
 
 /// Lines up the columns as kubectl does: three spaces between them.
-fn print(table: &[Row], look: Look) -> String {
+fn print(table: &[Row], options: TableOptions) -> String {
     let columns = table.iter().map(|row| row.cells.len()).max().unwrap_or(0);
     let width = |column: usize| {
         let lengths = table.iter().filter_map(|row| row.cells.get(column));
@@ -252,7 +252,7 @@ fn print(table: &[Row], look: Look) -> String {
             let padded = format!("{cell:gap$}");
             let is_verdict = row.verdict.is_some_and(|verdict| *cell == verdict.words());
             line += &match row.verdict {
-                Some(verdict) if is_verdict && look.colours => paint(verdict, &padded),
+                Some(verdict) if is_verdict && options.colours => coloured(verdict, &padded),
                 _ => padded,
             };
         }
@@ -262,7 +262,7 @@ fn print(table: &[Row], look: Look) -> String {
     out
 }
 
-fn paint(verdict: Verdict, text: &str) -> String {
+fn coloured(verdict: Verdict, text: &str) -> String {
     let code = match verdict {
         Verdict::Runs => 32,
         Verdict::WillRun => 36,

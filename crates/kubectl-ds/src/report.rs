@@ -1,4 +1,4 @@
-//! The answer: one entry for each node, and sums. Its JSON form is documented in `docs/design/explain.md`.
+//! The report: one entry for each node, and sums. Its JSON form is documented in `docs/design/explain.md`.
 
 use pandaemon_types::{Name, Timestamp};
 use serde::{Serialize, Serializer};
@@ -9,18 +9,18 @@ use crate::reason::Reason;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Verdict {
-    /// It should be there, and something is in the way.
+    /// It should run there, but something prevents it.
     CannotRunYet,
-    /// It will be there without anybody's help.
+    /// It will run there without a change to the cluster.
     WillRun,
-    /// It is there.
+    /// It runs there.
     Runs,
-    /// It should not be there.
+    /// It should not run there.
     MustNotRun,
 }
 
 impl Verdict {
-    /// The words of the table.
+    /// The verdict as the table shows it.
     #[must_use]
     pub const fn words(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl Verdict {
 pub struct PodReport {
     /// Its name.
     pub name: Name,
-    /// Its identity.
+    /// Its uid.
     #[serde(serialize_with = "displayed")]
     pub uid: pandaemon_types::Uid,
     /// Its phase, or `Terminating`.
@@ -55,9 +55,9 @@ pub struct PodReport {
     pub revision: Option<i64>,
     /// Whether that is the newest revision.
     pub newest: bool,
-    /// When it was made.
+    /// Its creation timestamp.
     pub created: Timestamp,
-    /// How often its containers were started again.
+    /// The sum of its containers' restart counts.
     pub restarts: i64,
 }
 
@@ -74,43 +74,43 @@ fn displayed<S: Serializer>(
 pub struct NodeReport {
     /// Its name.
     pub name: Name,
-    /// Whether the DaemonSet is there.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Whether all is as it should be: an available pod of the newest revision, or none where none belongs.
+    /// Whether nothing is left to do: one available pod of the newest revision, or none where none belongs.
     pub settled: bool,
     /// Its pods, the one that counts first.
     pub pods: Vec<PodReport>,
-    /// Why.
+    /// The reasons of the verdict.
     pub reasons: Vec<Reason>,
-    /// What else is to be known about the node.
+    /// Facts about the node that do not decide the verdict.
     pub remarks: Vec<Reason>,
-    /// Whether the answer depends on the other pods of the node.
+    /// Whether the verdict depends on the node's other pods.
     #[serde(skip)]
-    pub asks_neighbours: bool,
+    pub needs_node_pods: bool,
 }
 
-/// How many nodes have which verdict.
+/// The numbers of nodes by verdict.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// All.
+    /// All nodes.
     pub nodes: usize,
     /// Those where it runs.
     pub runs: usize,
-    /// Those where it will.
+    /// Those where it will run.
     pub will_run: usize,
     /// Those where it must not.
     pub must_not_run: usize,
-    /// Those where it should, but cannot.
+    /// Those where it should run, but cannot yet.
     pub cannot_run_yet: usize,
     /// Those whose pod is not of the newest revision.
     pub outdated: usize,
-    /// Those where all is as it should be.
+    /// Those that are settled.
     pub settled: usize,
 }
 
 impl Summary {
-    /// Counts.
+    /// Counts nodes by verdict.
     #[must_use]
     pub fn of(nodes: &[NodeReport]) -> Self {
         let count = |good: &dyn Fn(&NodeReport) -> bool| nodes.iter().filter(|n| good(n)).count();
@@ -144,23 +144,23 @@ pub struct Newest {
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
-    /// Whether there is a DaemonSet of that name.
+    /// Whether the DaemonSet exists.
     pub exists: bool,
     /// Whether pods would be replaced.
     pub template_changed: bool,
     /// The fields of `spec` that differ, with both values.
     pub fields: Vec<String>,
-    /// Nodes where it would run from then on.
+    /// Nodes where it would newly run.
     pub gained: Vec<Name>,
     /// Nodes where it would not run any more.
     pub lost: Vec<Name>,
     /// The nodes whose pods would be replaced, in order.
     pub order: Vec<Name>,
-    /// How many of them at once.
+    /// How many of them are replaced at once.
     pub at_once: usize,
 }
 
-/// The whole answer.
+/// The explanation of a DaemonSet on all nodes.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
@@ -172,13 +172,13 @@ pub struct Report {
     pub name: Name,
     /// Its generation.
     pub generation: i64,
-    /// The generation that its controller has seen.
+    /// The generation that its controller has acted on.
     pub observed_generation: i64,
     /// The newest revision.
     pub newest: Newest,
     /// The sums.
     pub summary: Summary,
-    /// What is to be known about the whole.
+    /// Sentences about the DaemonSet as a whole.
     pub notes: Vec<String>,
     /// Set for a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,16 +188,16 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether all is as it should be everywhere.
+    /// Whether every node is settled.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.summary.settled == self.summary.nodes
     }
 
-    /// The nodes about which the other pods on them have something to say.
+    /// The nodes whose verdict depends on their other pods.
     #[must_use]
-    pub fn open_questions(&self) -> Vec<Name> {
-        let open = self.nodes.iter().filter(|node| node.asks_neighbours);
-        open.map(|node| Name::clone(&node.name)).collect()
+    pub fn nodes_to_inspect(&self) -> Vec<Name> {
+        let nodes = self.nodes.iter().filter(|node| node.needs_node_pods);
+        nodes.map(|node| Name::clone(&node.name)).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! How a rollout stands: revisions, numbers, what it waits for, who is slow. Pure.
+//! The state of a rollout: revisions, counts, what it waits for, and the slowest nodes. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,18 +7,18 @@ use pandaemon_types::{Name, Timestamp};
 use serde::Serialize;
 
 use crate::{
-    ailment::{ago, diagnose},
+    plan_preview::PlanPreview,
+    pod_health::{ago, pod_health},
     reason::Reason,
-    survey::Survey,
-    world::{Daemon, World},
+    snapshot::{DaemonPod, Snapshot},
 };
 
-/// Slow nodes that are told.
-const SLOW: usize = 5;
-/// Cells of the bar.
+/// At most this many slow nodes are listed.
+const SLOW_NODES: usize = 5;
+/// Characters of the progress bar.
 const BAR: usize = 40;
 
-/// One revision.
+/// A revision of the DaemonSet, and the nodes that run it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionStatus {
@@ -32,27 +32,27 @@ pub struct RevisionStatus {
     pub nodes: usize,
     /// Nodes where it is ready.
     pub ready: usize,
-    /// When it was made.
+    /// Its creation timestamp.
     pub created: Option<Timestamp>,
-    /// What the person who made it said.
+    /// The annotation `kubernetes.io/change-cause`.
     pub change_cause: Option<String>,
 }
 
 /// A node whose pod is not ready.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Slow {
+pub struct SlowNode {
     /// The node.
     pub node: Name,
     /// Its pod.
     pub pod: Name,
-    /// Since when it is not ready.
+    /// The creation of its pod.
     pub since: Timestamp,
-    /// Why.
+    /// Why it is not ready.
     pub reasons: Vec<Reason>,
 }
 
-/// How a rollout stands.
+/// The state of a rollout.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusReport {
@@ -64,7 +64,7 @@ pub struct StatusReport {
     pub name: Name,
     /// Nodes that should run it.
     pub desired: usize,
-    /// Nodes that should and do.
+    /// Nodes that should run it and do.
     pub current: usize,
     /// Nodes whose pod has the newest template.
     pub updated: usize,
@@ -76,51 +76,54 @@ pub struct StatusReport {
     pub misscheduled: usize,
     /// Whether the rollout is done.
     pub done: bool,
-    /// What `kubectl rollout status` would say.
+    /// The message of `kubectl rollout status`.
     pub message: String,
-    /// What it waits for.
+    /// What the rollout waits for.
     pub waits_for: Vec<String>,
     /// The revisions that matter, newest first.
     pub revisions: Vec<RevisionStatus>,
     /// The nodes that keep it waiting, longest first.
-    pub slowest: Vec<Slow>,
+    pub slowest: Vec<SlowNode>,
 }
 
-/// How the rollout of a DaemonSet stands. Nodes need not be known.
+/// The state of a DaemonSet's rollout. The snapshot needs no nodes.
 ///
 /// # Errors
 /// When the object is no DaemonSet.
-pub fn status(world: &World) -> serde_json::Result<StatusReport> {
-    let survey = Survey::take(world)?;
-    let view = &survey.view;
-    let pods: Vec<&Daemon> = world.pods_of(view).collect();
-    let told = &view.status;
+pub fn status(snapshot: &Snapshot) -> serde_json::Result<StatusReport> {
+    let preview = PlanPreview::compute(snapshot)?;
+    let view = &preview.view;
+    let pods: Vec<&DaemonPod> = snapshot.pods_of(view).collect();
+    let counts = &view.status;
     let (done, message) = progress(view);
-    let slowest = slowest(world, &pods);
+    let slowest = slowest(snapshot, &pods);
     Ok(StatusReport {
         kind: "DaemonSetRollout",
         namespace: Name::clone(&view.key.namespace),
         name: Name::clone(&view.key.name),
-        desired: told.desired_number_scheduled,
-        current: told.current_number_scheduled,
-        updated: told.updated_number_scheduled,
-        ready: told.number_ready,
-        available: told.number_available,
-        misscheduled: told.number_misscheduled,
+        desired: counts.desired_number_scheduled,
+        current: counts.current_number_scheduled,
+        updated: counts.updated_number_scheduled,
+        ready: counts.number_ready,
+        available: counts.number_available,
+        misscheduled: counts.number_misscheduled,
         done,
         message,
         waits_for: waits_for(view, done, &slowest),
-        revisions: revisions(world, &survey, &pods),
-        slowest: slowest.into_iter().take(SLOW).collect(),
+        revisions: revisions(snapshot, &preview, &pods),
+        slowest: slowest.into_iter().take(SLOW_NODES).collect(),
     })
 }
 
-/// Whether all is done, and the sentence of `kubectl rollout status`.
+/// Whether the rollout is done, and the message of `kubectl rollout status`.
 fn progress(view: &DaemonSetView) -> (bool, String) {
-    let (name, told) = (&view.key.name, &view.status);
-    let (desired, updated) = (told.desired_number_scheduled, told.updated_number_scheduled);
-    let (available, rolling) = (told.number_available, view.strategy != Strategy::OnDelete);
-    if told.observed_generation < view.generation {
+    let (name, counts) = (&view.key.name, &view.status);
+    let (desired, updated) = (
+        counts.desired_number_scheduled,
+        counts.updated_number_scheduled,
+    );
+    let (available, rolling) = (counts.number_available, view.strategy != Strategy::OnDelete);
+    if counts.observed_generation < view.generation {
         let text = "Waiting for daemon set spec update to be observed...";
         return (false, text.to_owned());
     }
@@ -144,20 +147,20 @@ fn progress(view: &DaemonSetView) -> (bool, String) {
     )
 }
 
-fn waits_for(view: &DaemonSetView, done: bool, slowest: &[Slow]) -> Vec<String> {
-    let told = &view.status;
+fn waits_for(view: &DaemonSetView, done: bool, slowest: &[SlowNode]) -> Vec<String> {
+    let counts = &view.status;
     let mut waits = Vec::new();
     if view.deleting {
         waits.push("the DaemonSet is being deleted".to_owned());
     }
-    if told.observed_generation < view.generation {
-        let (due, seen) = (view.generation, told.observed_generation);
+    if counts.observed_generation < view.generation {
+        let (due, seen) = (view.generation, counts.observed_generation);
         waits.push(format!(
             "the controller to act on generation {due} (it has seen {seen})"
         ));
     }
-    let desired = told.desired_number_scheduled;
-    let missing = desired.saturating_sub(told.current_number_scheduled);
+    let desired = counts.desired_number_scheduled;
+    let missing = desired.saturating_sub(counts.current_number_scheduled);
     if missing > 0 {
         let name = &view.key.name;
         waits.push(format!(
@@ -165,7 +168,7 @@ fn waits_for(view: &DaemonSetView, done: bool, slowest: &[Slow]) -> Vec<String> 
             nodes(missing)
         ));
     }
-    let outdated = desired.saturating_sub(told.updated_number_scheduled + missing);
+    let outdated = desired.saturating_sub(counts.updated_number_scheduled + missing);
     match view.strategy {
         Strategy::OnDelete if outdated > 0 => waits.push(format!(
             "somebody to delete the outdated pods of {} (OnDelete)",
@@ -175,7 +178,7 @@ fn waits_for(view: &DaemonSetView, done: bool, slowest: &[Slow]) -> Vec<String> 
             max_unavailable,
             max_surge,
         } if outdated > 0 => {
-            let down = desired.saturating_sub(told.number_available);
+            let down = desired.saturating_sub(counts.number_available);
             let surge = max_surge.of_rounded_up(desired);
             let budget = match max_unavailable.of_rounded_up(desired) {
                 0 => format!("at most {surge} with two pods"),
@@ -188,11 +191,11 @@ fn waits_for(view: &DaemonSetView, done: bool, slowest: &[Slow]) -> Vec<String> 
     if !done && !slowest.is_empty() {
         waits.push(format!("the pods of {} to be ready", nodes(slowest.len())));
     }
-    let almost = told.number_ready.saturating_sub(told.number_available);
-    if almost > 0 && view.min_ready_seconds > 0 {
+    let not_yet_available = counts.number_ready.saturating_sub(counts.number_available);
+    if not_yet_available > 0 && view.min_ready_seconds > 0 {
         waits.push(format!(
             "{} to be ready for {} s (minReadySeconds)",
-            nodes(almost),
+            nodes(not_yet_available),
             view.min_ready_seconds
         ));
     }
@@ -200,18 +203,18 @@ fn waits_for(view: &DaemonSetView, done: bool, slowest: &[Slow]) -> Vec<String> 
 }
 
 fn nodes(count: usize) -> String {
-    crate::ailment::plural(i64::try_from(count).unwrap_or(i64::MAX), "node")
+    crate::pod_health::plural(i64::try_from(count).unwrap_or(i64::MAX), "node")
 }
 
 /// Pods that are not ready, those first that are not for the longest time.
-fn slowest(world: &World, pods: &[&Daemon]) -> Vec<Slow> {
+fn slowest(snapshot: &Snapshot, pods: &[&DaemonPod]) -> Vec<SlowNode> {
     let unready = pods
         .iter()
         .filter(|pod| !pod.view.ready && !pod.view.deleting);
-    let mut slow: Vec<Slow> = unready
+    let mut slow: Vec<SlowNode> = unready
         .filter_map(|pod| {
-            let (_, reasons) = diagnose(pod, world.now);
-            Some(Slow {
+            let (_, reasons) = pod_health(pod, snapshot.now);
+            Some(SlowNode {
                 node: Name::clone(pod.view.placed_on()?),
                 pod: Name::clone(&pod.view.name),
                 since: pod.view.created,
@@ -223,10 +226,14 @@ fn slowest(world: &World, pods: &[&Daemon]) -> Vec<Slow> {
     slow
 }
 
-fn revisions(world: &World, survey: &Survey, pods: &[&Daemon]) -> Vec<RevisionStatus> {
-    let current = survey.rollout.current.as_deref();
-    let known: BTreeMap<Name, _> = world
-        .revisions_of(&survey.view)
+fn revisions(
+    snapshot: &Snapshot,
+    preview: &PlanPreview,
+    pods: &[&DaemonPod],
+) -> Vec<RevisionStatus> {
+    let current = preview.rollout.current.as_deref();
+    let known: BTreeMap<Name, _> = snapshot
+        .revisions_of(&preview.view)
         .map(|revision| (revision.view.hash(), revision))
         .collect();
     let mut hashes: BTreeSet<&str> = pods.iter().filter_map(|pod| pod.hash()).collect();
@@ -255,9 +262,7 @@ fn revisions(world: &World, survey: &Survey, pods: &[&Daemon]) -> Vec<RevisionSt
     rows
 }
 
-// === for people ===
-
-/// Prints the state of a rollout.
+/// Prints the state of a rollout as text.
 #[must_use]
 pub fn render_status(report: &StatusReport, now: Timestamp, colours: bool) -> String {
     let StatusReport {

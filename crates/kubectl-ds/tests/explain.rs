@@ -1,4 +1,4 @@
-//! Tests of the pure part: worlds as text, and the answers that people see.
+//! Tests of the pure part: snapshots described in text, and the reports that are printed.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,7 +11,7 @@ mod cases;
 mod large;
 #[path = "explain/manifests.rs"]
 mod manifests;
+#[path = "explain/sketch.rs"]
+mod sketch;
 #[path = "explain/takeover.rs"]
 mod takeover;
-#[path = "explain/world.rs"]
-mod world;

@@ -115,14 +115,14 @@ impl Plane {
         self.untaint(name).await;
     }
 
-    /// Nobody else takes the first taint of a node away here.
+    /// Removes the not-ready taint: no node life cycle controller runs here.
     async fn untaint(&self, name: &str) {
         let none = json!({"spec": {"taints": null}});
         let path = format!("/api/v1/nodes/{name}");
         self.api.patch(&path, Patch::Merge, &none).await.unwrap();
     }
 
-    /// Marks all pods with a node ready, and ends those that are to go.
+    /// Marks all pods with a node ready, and removes those being deleted.
     async fn kubelet(&self) {
         let pods: Option<Value> = self.api.get(PODS).await.unwrap();
         for pod in pods.unwrap()["items"].as_array().unwrap() {
@@ -172,7 +172,7 @@ fn agent(image: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_runs_the_controller_and_the_verdict_is_right() {
+async fn without_a_controller_the_verdicts_are_right() {
     let plane = Plane::start("serviceaccount").await;
     for (name, disk) in [("a", "ssd"), ("b", "hdd"), ("c", "ssd")] {
         plane.node(name, disk).await;

@@ -1,18 +1,18 @@
 //! `pandaemon explain` and `pandaemon status`, which are also `kubectl ds`.
 
-use pandaemon_kubectl_ds::Failed;
+use pandaemon_kubectl_ds::CommandError;
 use pandaemon_runtime::Shutdown;
 
-/// What a shell reports of a command that Ctrl-C ended.
+/// The exit status of a command that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
-/// Runs until the answer is told or a signal stops it.
+/// Runs a command until it ends or a signal stops it.
 pub(crate) async fn run(
-    work: impl Future<Output = Result<(), Failed>>,
+    work: impl Future<Output = Result<(), CommandError>>,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let interrupted = || {
-        Err(Failed {
+        Err(CommandError {
             status: INTERRUPTED,
             message: String::new(),
         })

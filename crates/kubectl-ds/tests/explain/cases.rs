@@ -1,11 +1,11 @@
-//! Text cases: `tests/cases/*.txt`. A case is headed by `# what it shows`; its lines describe a world, and
-//! after `----` follows the answer.
+//! Text cases: `tests/cases/*.txt`. A case is headed by `# what it shows`; its lines describe a snapshot, and
+//! the expected output follows after `----`.
 //!
 //! With a file `tests/cases/.bless` present, the answers are written into the files instead of compared.
 
 use std::path::{Path, PathBuf};
 
-use crate::world::Sketch;
+use crate::sketch::Sketch;
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
@@ -17,7 +17,7 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-/// Answers one case; the same text with the answer as it is.
+/// Runs one case and returns its text with the actual output.
 fn check(case: &str) -> String {
     let mut sketch = Sketch::default();
     let mut lines = Vec::new();
@@ -27,11 +27,11 @@ fn check(case: &str) -> String {
         }
         lines.push(line);
     }
-    format!("{}\n----\n{}", lines.join("\n"), sketch.answer().trim_end())
+    format!("{}\n----\n{}", lines.join("\n"), sketch.output().trim_end())
 }
 
 #[test]
-fn worlds_are_explained_as_their_files_say() {
+fn the_text_cases_are_explained_as_recorded() {
     let mut faults = Vec::new();
     for path in files() {
         let before = std::fs::read_to_string(&path).unwrap();

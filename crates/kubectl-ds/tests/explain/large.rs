@@ -1,11 +1,11 @@
 //! Many nodes: groups instead of lines.
 
-use pandaemon_kubectl_ds::{Look, explain, render};
+use pandaemon_kubectl_ds::{TableOptions, explain, render};
 
-use crate::world::{Sketch, noon};
+use crate::sketch::{Sketch, noon};
 
 #[test]
-fn five_thousand_nodes_are_a_few_lines() {
+fn five_thousand_nodes_with_equal_reasons_share_lines() {
     let mut sketch = Sketch::default();
     sketch.line("set agent select=disk:ssd cpu=500m");
     for number in 0..5_000 {
@@ -22,8 +22,8 @@ fn five_thousand_nodes_are_a_few_lines() {
     for node in 0..2 {
         sketch.line(&format!("other n000{node} heavy{node} cpu=80{node}m"));
     }
-    let report = explain(&sketch.world(), None).unwrap();
-    let text = render(&report, noon(), Look::default());
+    let report = explain(&sketch.snapshot(), None).unwrap();
+    let text = render(&report, noon(), TableOptions::default());
     let expected = "\
 5,000 nodes: 4,990 run, 1 will run, 7 must not, 2 cannot yet
 

@@ -15,7 +15,7 @@ spec:
 ";
 
 #[test]
-fn daemon_sets_are_picked_and_get_their_defaults() {
+fn daemon_sets_are_found_and_defaulted() {
     let text = format!(
         "# all\n---\nkind: Service\napiVersion: v1\nmetadata: {{name: s}}\n---\n{AGENT}---\n"
     );
@@ -32,7 +32,7 @@ fn daemon_sets_are_picked_and_get_their_defaults() {
 }
 
 #[test]
-fn faults_are_told_in_kubernetes_words() {
+fn errors_have_kubernetes_messages() {
     let cases = [
         (
             AGENT.replace("{app: agent}}\n  t", "{app: other}}\n  t"),

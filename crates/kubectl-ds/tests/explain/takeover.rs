@@ -1,38 +1,38 @@
-//! Objects that another controller wrote: where its pods are and what it says of them is right.
+//! Objects written by another controller: its counts and the explanation agree.
 
 use std::path::Path;
 
-use pandaemon_kubectl_ds::{Verdict, World, explain, status};
+use pandaemon_kubectl_ds::{Snapshot, Verdict, explain, status};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::world::Sketch;
+use crate::sketch::Sketch;
 
 #[test]
-fn a_settled_world_is_settled() {
+fn a_finished_rollout_is_settled() {
     let mut sketch = Sketch::default();
     for line in [
-        "set agent select=disk:ssd told=1/1/1/1/1",
+        "set agent select=disk:ssd status=1/1/1/1/1",
         "node a disk=ssd",
         "node b",
         "pod a v1 ready",
     ] {
         sketch.line(line);
     }
-    let world = sketch.world();
-    let report = explain(&world, None).unwrap();
+    let snapshot = sketch.snapshot();
+    let report = explain(&snapshot, None).unwrap();
     assert!(report.is_settled(), "{report:?}");
     assert!(
-        report.open_questions().is_empty(),
+        report.nodes_to_inspect().is_empty(),
         "nothing more needs to be read"
     );
-    assert!(status(&world).unwrap().done);
+    assert!(status(&snapshot).unwrap().done);
     let verdicts: Vec<Verdict> = report.nodes.iter().map(|node| node.verdict).collect();
     assert_eq!(verdicts, [Verdict::Runs, Verdict::MustNotRun]);
 }
 
 #[test]
-fn the_json_form_has_the_fields_that_are_documented() {
+fn the_json_form_has_the_documented_fields() {
     let mut sketch = Sketch::default();
     for line in [
         "set agent",
@@ -42,7 +42,7 @@ fn the_json_form_has_the_fields_that_are_documented() {
     ] {
         sketch.line(line);
     }
-    let report = explain(&sketch.world(), None).unwrap();
+    let report = explain(&sketch.snapshot(), None).unwrap();
     let json: Value = serde_json::to_value(&report).unwrap();
     assert_eq!(json["kind"], "DaemonSetExplanation");
     assert_eq!(
@@ -81,23 +81,23 @@ fn recorded<T: DeserializeOwned>(file: &str) -> Option<Vec<T>> {
 
 /// The recordings are outside this repository; without them there is nothing to check.
 #[test]
-fn what_upstream_counts_is_what_is_told() {
+fn the_counts_of_upstreams_status_are_explained() {
     let Some(sets) = recorded::<Value>("daemonsets.json") else {
         return;
     };
     assert!(!sets.is_empty());
     for set in sets {
         let counts = set["status"].clone();
-        let world = World {
+        let snapshot = Snapshot {
             set,
             revisions: recorded("controllerrevisions.json").unwrap(),
             nodes: recorded("nodes.json").unwrap(),
             pods: recorded("pods.json").unwrap(),
-            neighbours: None,
+            node_pods: None,
             events: Vec::new(),
             now: "2030-01-01T00:00:00Z".parse().unwrap(),
         };
-        let report = explain(&world, None).unwrap();
+        let report = explain(&snapshot, None).unwrap();
         let name = &report.name;
         // One of them is being replaced: its pod is going.
         let here = report.summary.runs + report.summary.will_run;

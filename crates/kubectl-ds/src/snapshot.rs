@@ -1,4 +1,4 @@
-//! What is known of one DaemonSet and its surroundings: objects as they were read, nothing decided yet.
+//! A DaemonSet, and the objects that decide where it runs, as they were read from the API.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use pandaemon_types::{LabelSelector, Labels as _, Meta, Name, NodeView, PodView,
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// A DaemonSet and everything that decides where it runs.
+/// A DaemonSet and the objects that decide where it runs.
 #[derive(Debug)]
-pub struct World {
+pub struct Snapshot {
     /// The DaemonSet, as its object.
     pub set: Value,
     /// The ControllerRevisions of its namespace.
@@ -17,19 +17,19 @@ pub struct World {
     /// All nodes, or those that were asked about.
     pub nodes: Vec<Node>,
     /// The pods of its namespace that it owns or selects.
-    pub pods: Vec<Daemon>,
+    pub pods: Vec<DaemonPod>,
     /// All pods of the nodes where resources and ports matter; `None` if they could not be read.
-    pub neighbours: Option<BTreeMap<Name, Vec<PodView>>>,
+    pub node_pods: Option<BTreeMap<Name, Vec<PodView>>>,
     /// Events about the DaemonSet.
     pub events: Vec<Value>,
     /// The time of the answer.
     pub now: Timestamp,
 }
 
-/// A ControllerRevision with what people want to know of it.
+/// A ControllerRevision.
 #[derive(Debug, Clone)]
 pub struct Revision {
-    /// What planning looks at.
+    /// The fields that the planner reads.
     pub view: RevisionView,
     /// The annotation `kubernetes.io/change-cause`.
     pub change_cause: Option<String>,
@@ -47,10 +47,10 @@ impl<'de> Deserialize<'de> for Revision {
     }
 }
 
-/// A node with the words of its condition `Ready`.
+/// A node with its condition `Ready`.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// What placement looks at.
+    /// The fields that placement reads.
     pub view: NodeView,
     /// Why it is not ready; `None` if it is.
     pub not_ready: Option<NotReady>,
@@ -62,9 +62,9 @@ pub struct Node {
 pub struct NotReady {
     r#type: String,
     status: String,
-    /// One word.
+    /// The reason, in one word.
     pub reason: String,
-    /// Since when.
+    /// The time of the condition's last change.
     pub last_transition_time: Option<Timestamp>,
 }
 
@@ -88,16 +88,16 @@ impl<'de> Deserialize<'de> for Node {
     }
 }
 
-/// A pod that belongs to the DaemonSet, or may.
+/// A pod that the DaemonSet owns or selects.
 #[derive(Debug, Clone)]
-pub struct Daemon {
-    /// What planning looks at.
+pub struct DaemonPod {
+    /// The fields that the planner reads.
     pub view: PodView,
-    /// The whole object: its conditions and containers tell what it waits for.
+    /// The whole object; its conditions and container statuses are explained.
     pub object: Value,
 }
 
-impl<'de> Deserialize<'de> for Daemon {
+impl<'de> Deserialize<'de> for DaemonPod {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let object = Value::deserialize(deserializer)?;
         let view = PodView::deserialize(&object).map_err(serde::de::Error::custom)?;
@@ -105,14 +105,14 @@ impl<'de> Deserialize<'de> for Daemon {
     }
 }
 
-impl Daemon {
-    /// The hash of its revision.
+impl DaemonPod {
+    /// The hash of its revision, from its label.
     #[must_use]
     pub fn hash(&self) -> Option<&str> {
         self.view.labels.label(HASH_LABEL)
     }
 
-    /// Since when it is being deleted.
+    /// Its deletion timestamp: the end of the grace period.
     #[must_use]
     pub fn deleted_at(&self) -> Option<Timestamp> {
         let meta = self.object.get("metadata")?;
@@ -120,8 +120,8 @@ impl Daemon {
     }
 }
 
-impl World {
-    /// The view of the DaemonSet that planning looks at.
+impl Snapshot {
+    /// The fields of the DaemonSet that the planner reads.
     ///
     /// # Errors
     /// When the object is no DaemonSet.
@@ -146,7 +146,7 @@ impl World {
     pub(crate) fn pods_of<'a>(
         &'a self,
         set: &'a DaemonSetView,
-    ) -> impl Iterator<Item = &'a Daemon> {
+    ) -> impl Iterator<Item = &'a DaemonPod> {
         self.pods.iter().filter(|pod| {
             let view = &pod.view;
             selects(set.selector.as_ref(), &view.labels)

@@ -1,4 +1,4 @@
-//! Reads a world from a cluster: little at first, the pods of other owners only where they matter.
+//! Reads a snapshot from a cluster. Pods of other owners are read only for nodes whose verdict needs them.
 
 use std::collections::BTreeMap;
 
@@ -7,33 +7,33 @@ use serde_json::Value;
 
 use crate::{
     cluster::Cluster,
-    failed::Failed,
-    world::{Daemon, Node, Revision, World},
+    error::CommandError,
+    snapshot::{DaemonPod, Node, Revision, Snapshot},
 };
 
 /// With more nodes than this, the pods of the whole cluster are read instead of those of each node.
 const NODES_ONE_BY_ONE: usize = 20;
 
-/// The time.
+/// The current time.
 pub(crate) fn now() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_millisecond())
 }
 
-/// Where a namespace's DaemonSets are.
+/// The path of a namespace's DaemonSets.
 pub(crate) fn sets_path(namespace: &str) -> String {
     format!("/apis/apps/v1/namespaces/{namespace}/daemonsets")
 }
 
-/// Where a namespace's pods are.
+/// The path of a namespace's pods.
 pub(crate) fn pods_path(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/pods")
 }
 
 impl Cluster {
     /// Reads a DaemonSet.
-    pub(crate) async fn set(&self, namespace: &str, name: &str) -> Result<Value, Failed> {
+    pub(crate) async fn set(&self, namespace: &str, name: &str) -> Result<Value, CommandError> {
         let found = self.find_set(namespace, name).await?;
-        found.ok_or_else(|| Failed::not_found("daemonsets.apps", name))
+        found.ok_or_else(|| CommandError::not_found("daemonsets.apps", name))
     }
 
     /// Reads a DaemonSet that need not exist.
@@ -41,45 +41,49 @@ impl Cluster {
         &self,
         namespace: &str,
         name: &str,
-    ) -> Result<Option<Value>, Failed> {
+    ) -> Result<Option<Value>, CommandError> {
         self.get(&format!("{}/{name}", sets_path(namespace))).await
     }
 
-    /// Reads what surrounds a DaemonSet; `node` must exist.
-    pub(crate) async fn world(&self, set: Value, node: Option<&str>) -> Result<World, Failed> {
+    /// Reads nodes, revisions, pods and events for a DaemonSet; `node` must exist.
+    pub(crate) async fn snapshot(
+        &self,
+        set: Value,
+        node: Option<&str>,
+    ) -> Result<Snapshot, CommandError> {
         // All nodes, as the budget of an update depends on them.
         let nodes = self.list::<Node>("/api/v1/nodes", "", "").await?.0;
         if let Some(name) = node
             && !nodes.iter().any(|node| *node.view.name == *name)
         {
-            return Err(Failed::not_found("nodes", name));
+            return Err(CommandError::not_found("nodes", name));
         }
-        let (mut world, _) = self.daemons(set).await?;
-        world.nodes = nodes;
-        world.events = self.events(&world.set).await;
-        Ok(world)
+        let (mut snapshot, _) = self.daemons(set).await?;
+        snapshot.nodes = nodes;
+        snapshot.events = self.events(&snapshot.set).await;
+        Ok(snapshot)
     }
 
-    /// Reads revisions and pods of a DaemonSet; the version of the pods.
-    pub(crate) async fn daemons(&self, set: Value) -> Result<(World, String), Failed> {
+    /// Reads revisions and pods of a DaemonSet. Also returns the resource version of the pod list.
+    pub(crate) async fn daemons(&self, set: Value) -> Result<(Snapshot, String), CommandError> {
         let namespace = set["metadata"]["namespace"].as_str().unwrap_or_default();
         let labels = labels(&set);
         let revisions = format!("/apis/apps/v1/namespaces/{namespace}/controllerrevisions");
         let pods = pods_path(namespace);
         let (revisions, pods) = futures::try_join!(
             self.list::<Revision>(&revisions, &labels, ""),
-            self.list::<Daemon>(&pods, &labels, ""),
+            self.list::<DaemonPod>(&pods, &labels, ""),
         )?;
-        let world = World {
+        let snapshot = Snapshot {
             set,
             revisions: revisions.0,
             nodes: Vec::new(),
             pods: pods.0,
-            neighbours: Some(BTreeMap::new()),
+            node_pods: Some(BTreeMap::new()),
             events: Vec::new(),
             now: now(),
         };
-        Ok((world, pods.1))
+        Ok((snapshot, pods.1))
     }
 
     /// Events about the DaemonSet; none if they cannot be read.
@@ -95,8 +99,8 @@ impl Cluster {
         events.map(|(events, _)| events).unwrap_or_default()
     }
 
-    /// The pods of some nodes, whoever owns them; `None` if they may not be read.
-    pub(crate) async fn neighbours(
+    /// All pods of some nodes; `None` if reading them is forbidden or fails.
+    pub(crate) async fn node_pods(
         &self,
         nodes: &[Name],
         all: bool,
@@ -123,7 +127,7 @@ impl Cluster {
     }
 }
 
-/// The selector as a query; pods that it does not select are none of the DaemonSet's.
+/// The DaemonSet's selector as a label selector of the API's query syntax.
 pub(crate) fn labels(set: &Value) -> String {
     let selector = &set["spec"]["selector"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -156,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn selectors_become_queries() {
+    fn selectors_are_written_in_query_syntax() {
         let set = json!({"spec": {"selector": {
         "matchLabels": {"app": "a"},
         "matchExpressions": [

@@ -7,35 +7,35 @@ use pandaemon_planner::{Hold, Stance, Why};
 use pandaemon_types::{Name, Phase, PodView, Timestamp};
 
 use crate::{
-    ailment::{Health, ago, diagnose, plural, restarts},
-    failures::Failures,
-    misfit::{misfits, shortages, shown},
-    reason::{Kind, Reason, listed},
+    event_failures::EventFailures,
+    node_placement::{placement_reasons, shortages, shown},
+    plan_preview::PlanPreview,
+    pod_health::{Health, ago, plural, pod_health, restarts},
+    reason::{Kind, Reason, join_limited},
     report::{NodeReport, PodReport, Verdict},
-    survey::Survey,
-    world::{Daemon, Node, World},
+    snapshot::{DaemonPod, Node, Snapshot},
 };
 
-/// Nodes that use up a budget and are named.
+/// At most this many of the nodes that use up a budget are named.
 const NAMED: usize = 5;
 
-/// What all nodes have in common.
-pub(crate) struct Bench<'a> {
-    pub(crate) world: &'a World,
-    pub(crate) survey: &'a Survey,
+/// Inputs shared by all node explanations.
+pub(crate) struct ExplainContext<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) preview: &'a PlanPreview,
     pub(crate) needs: &'a PodNeeds,
-    pub(crate) failures: &'a Failures,
-    /// Numbers of revisions by hash.
+    pub(crate) failures: &'a EventFailures,
+    /// Revision numbers by hash.
     pub(crate) numbers: &'a BTreeMap<Name, i64>,
-    /// Whether this is a dry run.
+    /// Whether this is a dry run of a manifest.
     pub(crate) planned: bool,
 }
 
-/// A verdict in the making.
+/// The verdict and reasons of a node, before its pods and remarks are added.
 struct Draft {
     verdict: Verdict,
     reasons: Vec<Reason>,
-    asks_neighbours: bool,
+    needs_node_pods: bool,
 }
 
 impl Draft {
@@ -43,14 +43,14 @@ impl Draft {
         Self {
             verdict,
             reasons,
-            asks_neighbours: false,
+            needs_node_pods: false,
         }
     }
 }
 
-impl Bench<'_> {
-    /// Judges a node that exists.
-    pub(crate) fn judge(&self, node: &Node, pods: &[&Daemon]) -> NodeReport {
+impl ExplainContext<'_> {
+    /// Explains a node that exists.
+    pub(crate) fn explain_node(&self, node: &Node, pods: &[&DaemonPod]) -> NodeReport {
         let mut pods = pods.to_vec();
         pods.sort_by_key(|pod| {
             (
@@ -84,12 +84,12 @@ impl Bench<'_> {
             pods,
             reasons: draft.reasons,
             remarks: self.remarks(node),
-            asks_neighbours: draft.asks_neighbours,
+            needs_node_pods: draft.needs_node_pods,
         }
     }
 
-    /// Judges pods of a node that does not exist.
-    pub(crate) fn judge_gone(&self, node: &Name, pods: &[&Daemon]) -> NodeReport {
+    /// Explains pods of a node that does not exist.
+    pub(crate) fn explain_missing_node(&self, node: &Name, pods: &[&DaemonPod]) -> NodeReport {
         let text = "the node does not exist; its pods are removed by the pod garbage collector";
         NodeReport {
             name: Name::clone(node),
@@ -98,19 +98,19 @@ impl Bench<'_> {
             pods: pods.iter().map(|pod| self.pod(pod)).collect(),
             reasons: vec![Reason::new(Kind::NoNode, text)],
             remarks: Vec::new(),
-            asks_neighbours: false,
+            needs_node_pods: false,
         }
     }
 
-    /// Which pod of a node counts: one that stays, has not ended, and is new.
-    fn rank(&self, pod: &Daemon) -> u8 {
+    /// The sort key of a node's pods: those that stay, have not ended and are newest come first.
+    fn rank(&self, pod: &DaemonPod) -> u8 {
         let view = &pod.view;
         u8::from(view.deleting) * 4
             + u8::from(view.phase.is_terminal()) * 2
-            + u8::from(!self.survey.is_newest(view))
+            + u8::from(!self.preview.is_newest(view))
     }
 
-    fn pod(&self, pod: &Daemon) -> PodReport {
+    fn pod(&self, pod: &DaemonPod) -> PodReport {
         let view = &pod.view;
         PodReport {
             name: Name::clone(&view.name),
@@ -128,35 +128,33 @@ impl Bench<'_> {
             available: self.is_available(view),
             hash: pod.hash().map(str::to_owned),
             revision: pod.hash().and_then(|hash| self.numbers.get(hash)).copied(),
-            newest: self.survey.is_newest(view),
+            newest: self.preview.is_newest(view),
             created: view.created,
             restarts: restarts(pod),
         }
     }
 
     fn is_available(&self, pod: &PodView) -> bool {
-        let wait = self.survey.view.min_ready_seconds;
-        let long_enough = |since: Timestamp| since.plus_seconds(wait) < self.world.now;
+        let wait = self.preview.view.min_ready_seconds;
+        let long_enough = |since: Timestamp| since.plus_seconds(wait) < self.snapshot.now;
         pod.ready && !pod.deleting && (wait == 0 || pod.ready_since.is_some_and(long_enough))
     }
 
-    // === the cases ===
-
-    fn misplaced(&self, node: &Node, pods: &[&Daemon]) -> Draft {
-        let mut reasons = misfits(self.needs, &node.view);
+    fn misplaced(&self, node: &Node, pods: &[&DaemonPod]) -> Draft {
+        let mut reasons = placement_reasons(self.needs, &node.view);
         for pod in pods {
             reasons.push(if pod.view.deleting {
                 self.terminating(pod)
             } else {
                 let text = format!("pod {} is here and is to be deleted", pod.view.name);
-                Reason::new(Kind::Evicted, text).with_gist("its pod is to be deleted")
+                Reason::new(Kind::Evicted, text).with_group_key("its pod is to be deleted")
             });
         }
         Draft::new(Verdict::MustNotRun, reasons)
     }
 
-    fn kept(&self, node: &Node, pod: &Daemon) -> Draft {
-        let (health, mut reasons) = diagnose(pod, self.world.now);
+    fn kept(&self, node: &Node, pod: &DaemonPod) -> Draft {
+        let (health, mut reasons) = pod_health(pod, self.snapshot.now);
         let taints = node.view.taints.iter();
         let taints = taints.filter(|taint| !self.needs.tolerations.iter().any(|t| t.covers(taint)));
         let taints: Vec<String> = taints.map(shown).collect();
@@ -168,7 +166,7 @@ impl Bench<'_> {
         Draft::new(verdict(health), reasons)
     }
 
-    fn absent(&self, node: &Node, leaving: Option<&Daemon>) -> Draft {
+    fn absent(&self, node: &Node, leaving: Option<&DaemonPod>) -> Draft {
         if let Some(pod) = leaving {
             let mut reason = self.terminating(pod);
             reason.message += "; a new one comes after it";
@@ -178,9 +176,9 @@ impl Bench<'_> {
             return draft;
         }
         let mut draft = Draft::new(Verdict::CannotRunYet, self.shortages(node, None));
-        draft.asks_neighbours = true;
+        draft.needs_node_pods = true;
         if let Some(failed) = &self.failures.create {
-            let at = ago(failed.at, self.world.now);
+            let at = ago(failed.at, self.snapshot.now);
             let text = format!("creating a pod failed {at} ago: {}", failed.message);
             draft.reasons.push(Reason::new(Kind::FailedCreate, text));
         }
@@ -196,51 +194,49 @@ impl Bench<'_> {
         draft
     }
 
-    /// Why the controller makes no pods at all.
+    /// Why the controller creates no pods at all.
     fn idle(&self) -> Option<Draft> {
-        if self.survey.view.deleting {
+        if self.preview.view.deleting {
             let reason = Reason::new(Kind::Deleting, "the DaemonSet is being deleted");
             return Some(Draft::new(Verdict::MustNotRun, vec![reason]));
         }
-        self.survey.view.selects_all().then(|| {
+        self.preview.view.selects_all().then(|| {
             let text = "the selector selects all pods, so the controller does nothing";
             let reason = Reason::new(Kind::NotCreated, text);
             Draft::new(Verdict::CannotRunYet, vec![reason])
         })
     }
 
-    fn present(&self, node: &Node, pod: &Daemon, pods: &[&Daemon]) -> Draft {
-        let (health, reasons) = diagnose(pod, self.world.now);
+    fn present(&self, node: &Node, pod: &DaemonPod, pods: &[&DaemonPod]) -> Draft {
+        let (health, reasons) = pod_health(pod, self.snapshot.now);
         let mut draft = Draft::new(verdict(health), reasons);
         if pod.view.node.is_none() && !pod.view.phase.is_terminal() {
-            draft.asks_neighbours = true;
-            // What is found here says more than the scheduler, which speaks of all nodes at once.
+            draft.needs_node_pods = true;
+            // These reasons are about this node; the scheduler's message sums up all nodes.
             draft.reasons.splice(0..0, self.shortages(node, Some(pod)));
         }
         if pod.view.phase.is_terminal() {
             draft.reasons.extend(self.back_off(node));
         }
         if health == Health::Runs && pod.view.ready && !self.is_available(&pod.view) {
-            draft.reasons.extend(self.almost(pod));
+            draft.reasons.extend(self.not_yet_available(pod));
         }
         draft.reasons.extend(self.outdated(node, pod));
         for other in pods.iter().skip(1) {
-            draft.reasons.push(self.beside(other));
+            draft.reasons.push(self.extra_pod(other));
         }
         draft
     }
 
-    // === sentences ===
-
-    fn terminating(&self, pod: &Daemon) -> Reason {
+    fn terminating(&self, pod: &DaemonPod) -> Reason {
         let since = pod.deleted_at().map(|at| self.due(at)).unwrap_or_default();
         let text = format!("pod {} is being deleted{since}", pod.view.name);
-        Reason::new(Kind::Terminating, text).with_gist("its pod is being deleted")
+        Reason::new(Kind::Terminating, text).with_group_key("its pod is being deleted")
     }
 
-    /// When a deletion is due: its time stamp is that of the end of the grace period.
+    /// Time until a deletion is due: `deletionTimestamp` is the end of the grace period.
     fn due(&self, at: Timestamp) -> String {
-        let now = self.world.now;
+        let now = self.snapshot.now;
         if now < at {
             format!(" (at most {} more)", ago(now, at))
         } else {
@@ -248,26 +244,26 @@ impl Bench<'_> {
         }
     }
 
-    /// What a pod lacks on the node, besides the pod itself.
-    fn shortages(&self, node: &Node, own: Option<&Daemon>) -> Vec<Reason> {
-        let Some(neighbours) = &self.world.neighbours else {
+    /// What a pod of the DaemonSet lacks on the node beside the node's other pods.
+    fn shortages(&self, node: &Node, own: Option<&DaemonPod>) -> Vec<Reason> {
+        let Some(node_pods) = &self.snapshot.node_pods else {
             return Vec::new();
         };
-        let others = neighbours.get(&node.view.name).into_iter().flatten();
+        let others = node_pods.get(&node.view.name).into_iter().flatten();
         let own = own.map(|pod| &pod.view.uid);
-        // Own pods that came after the DaemonSet's were read are the very ones that are missing here.
-        let set = &self.survey.view.uid;
-        let is_news = |pod: &PodView| {
+        // Pods of the DaemonSet that were created after its pods were read must not count against it.
+        let set = &self.preview.view.uid;
+        let is_newer = |pod: &PodView| {
             let owned = pod.owner.as_ref().is_some_and(|owner| owner.uid == *set);
             owned
                 && !self
-                    .world
+                    .snapshot
                     .pods
                     .iter()
                     .any(|known| known.view.uid == pod.uid)
         };
         let others: Vec<&PodView> = others
-            .filter(|pod| Some(&pod.uid) != own && !is_news(pod))
+            .filter(|pod| Some(&pod.uid) != own && !is_newer(pod))
             .collect();
         shortages(&self.needs.resources, &node.view, &others)
     }
@@ -275,28 +271,30 @@ impl Bench<'_> {
     fn back_off(&self, node: &Node) -> Option<Reason> {
         let (count, until) = self.failures.back_off(&node.view.name)?;
         let pods = plural(count.into(), "pod");
-        let text = if self.world.now < until {
+        let text = if self.snapshot.now < until {
             format!("back-off until about {until}: {pods} failed here")
         } else {
             format!("{pods} failed here; the next is due")
         };
-        Some(Reason::new(Kind::BackOff, text).with_gist("back-off after failed pods"))
+        Some(Reason::new(Kind::BackOff, text).with_group_key("back-off after failed pods"))
     }
 
-    fn almost(&self, pod: &Daemon) -> Option<Reason> {
-        let wait = self.survey.view.min_ready_seconds;
+    fn not_yet_available(&self, pod: &DaemonPod) -> Option<Reason> {
+        let wait = self.preview.view.min_ready_seconds;
         let at = pod.view.ready_since?.plus_seconds(wait);
         let text = format!("ready, and counts as available at {at} (minReadySeconds {wait})");
-        Some(Reason::new(Kind::NotReady, text).with_gist("ready for less than minReadySeconds"))
+        Some(
+            Reason::new(Kind::NotReady, text).with_group_key("ready for less than minReadySeconds"),
+        )
     }
 
-    /// A further pod of the node.
-    fn beside(&self, pod: &Daemon) -> Reason {
+    /// The reason about a pod beside the one that counts.
+    fn extra_pod(&self, pod: &DaemonPod) -> Reason {
         let name = &pod.view.name;
         if pod.view.deleting {
             return self.terminating(pod);
         }
-        let (kind, why) = match self.survey.ends.get(&pod.view.uid) {
+        let (kind, why) = match self.preview.deletions.get(&pod.view.uid) {
             Some(Why::Replaced) => (Kind::Replaced, "its replacement is here"),
             Some(Why::Failed) => (Kind::PodEnded, "it failed"),
             Some(Why::Succeeded) => (Kind::PodEnded, "it ended"),
@@ -304,20 +302,20 @@ impl Bench<'_> {
             None => {
                 let text = format!("pod {name} stays until its replacement is available");
                 return Reason::new(Kind::Replacement, text)
-                    .with_gist("the old pod stays until its replacement is available");
+                    .with_group_key("the old pod stays until its replacement is available");
             }
         };
         Reason::new(kind, format!("pod {name} is to be deleted: {why}"))
-            .with_gist(format!("a further pod is to be deleted: {why}"))
+            .with_group_key(format!("a further pod is to be deleted: {why}"))
     }
 
-    fn outdated(&self, node: &Node, pod: &Daemon) -> Option<Reason> {
-        let rollout = &self.survey.rollout;
-        if self.survey.is_newest(&pod.view) || pod.view.phase.is_terminal() {
+    fn outdated(&self, node: &Node, pod: &DaemonPod) -> Option<Reason> {
+        let rollout = &self.preview.rollout;
+        if self.preview.is_newest(&pod.view) || pod.view.phase.is_terminal() {
             return None;
         }
-        let old = self.name_revision(pod);
-        if let Some(why) = self.survey.ends.get(&pod.view.uid) {
+        let old = self.revision_text(pod);
+        if let Some(why) = self.preview.deletions.get(&pod.view.uid) {
             let why = match why {
                 Why::OutdatedDown => " (it is down anyway)",
                 _ => "",
@@ -325,7 +323,7 @@ impl Bench<'_> {
             let text = format!("{old}, to be replaced next{why}");
             return Some(Reason::new(Kind::Replaced, text));
         }
-        let stance = self.survey.stances.get(&node.view.name);
+        let stance = self.preview.stances.get(&node.view.name);
         let (kind, why) = match stance {
             Some(Stance::Holds(Hold::OnDelete)) => (
                 Kind::OnDelete,
@@ -346,7 +344,7 @@ impl Bench<'_> {
                 Kind::Replaced,
                 "its replacement is to be created next".to_owned(),
             ),
-            _ if self.survey.view.strategy == pandaemon_planner::Strategy::OnDelete => (
+            _ if self.preview.view.strategy == pandaemon_planner::Strategy::OnDelete => (
                 Kind::OnDelete,
                 "replaced when somebody deletes it (OnDelete)".to_owned(),
             ),
@@ -361,9 +359,9 @@ impl Bench<'_> {
         Some(Reason::new(kind, format!("{old}, {why}")))
     }
 
-    fn name_revision(&self, pod: &Daemon) -> String {
+    fn revision_text(&self, pod: &DaemonPod) -> String {
         let number = |hash: Option<&str>| hash.and_then(|hash| self.numbers.get(hash)).copied();
-        let newest = number(self.survey.rollout.current.as_deref());
+        let newest = number(self.preview.rollout.current.as_deref());
         match (number(pod.hash()), newest) {
             (Some(old), Some(new)) => format!("outdated (revision {old}, newest {new})"),
             (Some(old), None) => format!("outdated (revision {old})"),
@@ -375,12 +373,12 @@ impl Bench<'_> {
         let mut remarks = Vec::new();
         if let Some(condition) = &node.not_ready {
             let since = condition.last_transition_time;
-            let since = since.map(|at| format!(" since {}", ago(at, self.world.now)));
+            let since = since.map(|at| format!(" since {}", ago(at, self.snapshot.now)));
             let why = Some(&*condition.reason).filter(|reason| !reason.is_empty());
             let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
             let text = format!("node is not ready{}{why}", since.unwrap_or_default());
-            let gist = format!("node is not ready{why}");
-            remarks.push(Reason::new(Kind::NodeNotReady, text).with_gist(gist));
+            let group_key = format!("node is not ready{why}");
+            remarks.push(Reason::new(Kind::NodeNotReady, text).with_group_key(group_key));
         }
         if node.view.unschedulable {
             let text = "node is cordoned, which daemons ignore";
@@ -403,6 +401,6 @@ fn waits(what: &str, using: &[Name], limit: usize, state: &str) -> String {
     if count < limit {
         return format!("waits for its turn: {count} {state}, {limit} allowed");
     }
-    let names = listed(using, NAMED);
+    let names = join_limited(using, NAMED);
     format!("waits for the {what}: {count} {state}, {limit} allowed ({names})")
 }

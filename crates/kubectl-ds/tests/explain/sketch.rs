@@ -1,13 +1,15 @@
-//! Worlds as text: a few words for each object.
+//! Snapshots described in text: a few words for each object.
 
 use std::collections::BTreeMap;
 
-use pandaemon_kubectl_ds::{Look, World, dry_run, explain, render, render_status, status};
+use pandaemon_kubectl_ds::{
+    Snapshot, TableOptions, dry_run, explain, render, render_status, status,
+};
 use pandaemon_types::{PodView, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Objects, and what is asked about them.
+/// The objects of a snapshot, and the command to run.
 #[derive(Default)]
 pub(crate) struct Sketch {
     set: Value,
@@ -38,7 +40,7 @@ fn read<T: for<'de> Deserialize<'de>>(objects: &[Value]) -> Vec<T> {
 }
 
 impl Sketch {
-    /// Takes in one line.
+    /// Adds the object or option of one line.
     pub(crate) fn line(&mut self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let rest = words.get(1..).unwrap_or_default();
@@ -95,43 +97,43 @@ impl Sketch {
         }));
     }
 
-    pub(crate) fn world(&self) -> World {
-        let mut neighbours: BTreeMap<_, Vec<PodView>> = BTreeMap::new();
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut node_pods: BTreeMap<_, Vec<PodView>> = BTreeMap::new();
         for view in read::<PodView>(&[self.others.clone(), self.pods.clone()].concat()) {
             if let Some(node) = view.node.clone() {
-                neighbours.entry(node).or_default().push(view);
+                node_pods.entry(node).or_default().push(view);
             }
         }
-        World {
+        Snapshot {
             set: self.applied.clone().unwrap_or_else(|| self.set.clone()),
             revisions: read(&self.revisions),
             nodes: read(&self.nodes),
             pods: read(&self.pods),
-            neighbours: (!self.blind).then_some(neighbours),
+            node_pods: (!self.blind).then_some(node_pods),
             events: self.events.clone(),
             now: noon(),
         }
     }
 
-    /// What people see.
-    pub(crate) fn answer(&self) -> String {
-        let world = self.world();
+    /// The output of the command.
+    pub(crate) fn output(&self) -> String {
+        let snapshot = self.snapshot();
         if self.ask == "status" {
-            return render_status(&status(&world).unwrap(), world.now, false);
+            return render_status(&status(&snapshot).unwrap(), snapshot.now, false);
         }
         let report = match &self.applied {
-            Some(_) => dry_run(&world, Some(&self.set), self.only.as_deref()),
-            None => explain(&world, self.only.as_deref()),
+            Some(_) => dry_run(&snapshot, Some(&self.set), self.only.as_deref()),
+            None => explain(&snapshot, self.only.as_deref()),
         };
         let report = report.unwrap();
-        let look = Look {
+        let options = TableOptions {
             wide: self.ask == "wide",
             all: self.ask == "all",
             colours: self.ask == "colours",
         };
         match &*self.ask {
             "json" => serde_json::to_string_pretty(&report).unwrap(),
-            _ => render(&report, world.now, look),
+            _ => render(&report, snapshot.now, options),
         }
     }
 }
@@ -193,7 +195,7 @@ fn described(mut set: Value, words: &[&str]) -> Value {
             "unobserved" => set["status"]["observedGeneration"] = json!(0),
             "deleting" => set["metadata"]["deletionTimestamp"] = json!(ago(5)),
             // desired/current/updated/ready/available
-            "told" => {
+            "status" => {
                 let numbers: Vec<Value> = value.split('/').map(number).collect();
                 let generation = set["metadata"]["generation"].clone();
                 set["status"] = json!({
@@ -325,7 +327,7 @@ fn pod(words: &[&str]) -> Value {
     pod
 }
 
-/// `other NODE NAME words`: a pod that somebody else owns.
+/// `other NODE NAME words`: a pod of another owner.
 fn other(words: &[&str]) -> Value {
     let mut pod = json!({
         "metadata": {"name": words[1], "namespace": "kube-system", "uid": words[1]},

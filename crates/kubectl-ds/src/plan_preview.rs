@@ -1,7 +1,7 @@
-//! What the planner would do next, were it in charge: the rollout's budget and order, and which pods go.
+//! A preview of the planner's plan: the rollout's budget and order, and which pods would be deleted.
 //!
-//! Nothing is carried out. The one action that is answered is the creation of a revision, as without one
-//! the planner would not say more.
+//! No action is executed. The only action that gets a reply is the creation of a revision: without a
+//! revision the planner plans nothing else.
 
 use std::collections::BTreeMap;
 
@@ -12,79 +12,75 @@ use pandaemon_types::{Name, Owner, PodView, Uid};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::snapshot::Snapshot;
 
-/// Rounds of planning: one that makes a revision, and one that uses it.
+/// At most this many plans: one that creates a revision, and one that uses it.
 const ROUNDS: usize = 3;
 
-/// The planner's answers about a world.
+/// What the planner would do with a snapshot.
 #[derive(Debug)]
-pub(crate) struct Survey {
+pub(crate) struct PlanPreview {
     pub(crate) view: DaemonSetView,
     pub(crate) rollout: Rollout,
     pub(crate) stances: BTreeMap<Name, Stance>,
     /// Pods that would be deleted now.
-    pub(crate) ends: BTreeMap<Uid, Why>,
+    pub(crate) deletions: BTreeMap<Uid, Why>,
     /// The nodes whose outdated pods would be replaced, in order.
     pub(crate) order: Vec<Name>,
-    /// Whether the newest template has no revision in the cluster yet.
-    pub(crate) revision_is_due: bool,
 }
 
-impl Survey {
-    /// Asks the planner about a world.
+impl PlanPreview {
+    /// Feeds a planner with the snapshot and plans.
     ///
     /// # Errors
     /// When the object is no DaemonSet.
-    pub(crate) fn take(world: &World) -> serde_json::Result<Self> {
-        let view = world.view()?;
+    pub(crate) fn compute(snapshot: &Snapshot) -> serde_json::Result<Self> {
+        let view = snapshot.view()?;
         let mut planner = Planner::new(Options {
             verdicts: true,
             ..Options::default()
         });
-        feed(&mut planner, world, &view);
-        let mut survey = Self {
+        feed(&mut planner, snapshot, &view);
+        let mut preview = Self {
             rollout: Rollout::default(),
             stances: BTreeMap::new(),
-            ends: BTreeMap::new(),
+            deletions: BTreeMap::new(),
             order: Vec::new(),
-            revision_is_due: false,
             view,
         };
         for _ in 0..ROUNDS {
-            if !survey.round(&mut planner, world) {
+            if !preview.round(&mut planner, snapshot) {
                 break;
             }
         }
-        let key = &survey.view.key;
-        survey.rollout = planner.rollout(key).unwrap_or_default();
-        let verdicts = planner.explain(key, world.now).into_iter();
-        survey.stances = verdicts.map(|v| (v.node, v.stance)).collect();
-        survey.order.extend(survey.rollout.next.iter().cloned());
-        Ok(survey)
+        let key = &preview.view.key;
+        preview.rollout = planner.rollout(key).unwrap_or_default();
+        let verdicts = planner.explain(key, snapshot.now).into_iter();
+        preview.stances = verdicts.map(|v| (v.node, v.stance)).collect();
+        preview.order.extend(preview.rollout.next.iter().cloned());
+        Ok(preview)
     }
 
-    /// Plans once; whether another round will say more.
-    fn round(&mut self, planner: &mut Planner, world: &World) -> bool {
+    /// Plans once. Returns whether another plan will say more.
+    fn round(&mut self, planner: &mut Planner, snapshot: &Snapshot) -> bool {
         let mut again = false;
-        for action in planner.plan(world.now).actions {
+        for action in planner.plan(snapshot.now).actions {
             match action {
                 Action::DeletePod { node, pod, why, .. } => {
                     if matches!(why, Why::Outdated { .. } | Why::OutdatedDown) {
                         self.order.push(node);
                     }
-                    self.ends.insert(pod.uid, why);
+                    self.deletions.insert(pod.uid, why);
                 }
                 Action::CreateRevision { ref object, .. } => {
-                    self.revision_is_due = true;
                     if let Some(view) = stored(object) {
                         again = true;
-                        planner.observe(Event::Revision(Box::new(view)), world.now);
+                        planner.observe(Event::Revision(Box::new(view)), snapshot.now);
                         let outcome = Event::Outcome {
                             result: Ok(Reply::Done),
                             action: Box::new(action),
                         };
-                        planner.observe(outcome, world.now);
+                        planner.observe(outcome, snapshot.now);
                     }
                 }
                 _ => {}
@@ -99,9 +95,9 @@ impl Survey {
     }
 }
 
-fn feed(planner: &mut Planner, world: &World, view: &DaemonSetView) {
-    let now = world.now;
-    for revision in world.revisions_of(view) {
+fn feed(planner: &mut Planner, snapshot: &Snapshot, view: &DaemonSetView) {
+    let now = snapshot.now;
+    for revision in snapshot.revisions_of(view) {
         let owner = Owner {
             uid: view.uid.clone(),
             is_daemonset: true,
@@ -112,21 +108,21 @@ fn feed(planner: &mut Planner, world: &World, view: &DaemonSetView) {
         };
         planner.observe(Event::Revision(Box::new(revision)), now);
     }
-    // One that is being deleted is planned no more, and its revisions would not be known.
+    // The planner ignores a set that is being deleted, and with it its revisions.
     let set = DaemonSetView {
         deleting: false,
         ..view.clone()
     };
     planner.observe(Event::Set(Box::new(set)), now);
-    for node in &world.nodes {
+    for node in &snapshot.nodes {
         planner.observe(Event::Node(node.view.clone()), now);
     }
-    for pod in world.pods_of(view) {
+    for pod in snapshot.pods_of(view) {
         planner.observe(Event::Pod(Box::new(pod.view.clone())), now);
     }
 }
 
-/// A revision as the server would answer.
+/// The view of a revision as the server would return it.
 fn stored(object: &Value) -> Option<RevisionView> {
     let mut object = object.clone();
     let metadata = object.get_mut("metadata")?.as_object_mut()?;

@@ -1,32 +1,32 @@
-//! What events about the DaemonSet tell of its controller's troubles: pods that could not be created, and
-//! failed pods that are left alone for a while. The controller keeps neither in an object.
+//! Failures that the DaemonSet's events tell of: pods that could not be created, and back-offs after failed
+//! pods. The controller keeps neither in an object.
 
 use std::collections::BTreeMap;
 
 use pandaemon_types::Timestamp;
 use serde_json::Value;
 
-/// The longest pause after a failed pod, as upstream's controller has it.
+/// Longest back-off after failed pods in seconds, as in upstream's controller.
 const BACK_OFF_MAX: i64 = 15 * 60;
-/// How old the last failed creation may be to be told.
+/// Age in seconds above which a failed creation is not reported any more.
 const RECENT: i64 = 10 * 60;
 
-/// The last failed creation.
+/// The last failed creation of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FailedCreate {
     pub(crate) at: Timestamp,
     pub(crate) message: String,
 }
 
-/// What the events tell.
+/// The failures.
 #[derive(Debug, Default)]
-pub(crate) struct Failures {
+pub(crate) struct EventFailures {
     pub(crate) create: Option<FailedCreate>,
-    /// Failed pods by node: how many, and when the last was given up.
+    /// By node: the number of failed pods, and when the last one was deleted.
     failed: BTreeMap<String, (u32, Timestamp)>,
 }
 
-impl Failures {
+impl EventFailures {
     pub(crate) fn of(events: &[Value], now: Timestamp) -> Self {
         let mut failures = Self::default();
         let mut last_success = None;
@@ -67,8 +67,8 @@ impl Failures {
         entry.1 = entry.1.max(at);
     }
 
-    /// How many pods failed on a node lately, and until when the next failed one is left alone: a second
-    /// at first, doubled each time.
+    /// How many pods failed on a node lately, and the end of the back-off: 1 s after the first failure,
+    /// doubled with each further one.
     pub(crate) fn back_off(&self, node: &str) -> Option<(u32, Timestamp)> {
         let (count, at) = *self.failed.get(node)?;
         let seconds = 1_i64 << count.saturating_sub(1).min(10);

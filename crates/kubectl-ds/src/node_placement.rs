@@ -1,4 +1,4 @@
-//! Every reason for which a node is not one for a daemon, and everything that a new pod lacks there.
+//! All reasons for which a daemon does not fit a node, and what a new pod lacks there.
 
 use pandaemon_placement::{NodeSelectorTerm, NodeTest, PodNeeds, Usage};
 use pandaemon_types::{
@@ -7,13 +7,13 @@ use pandaemon_types::{
 
 use crate::reason::{Kind, Reason};
 
-/// Holders of a resource that are named.
+/// At most this many holders of a resource are named.
 const HOLDERS: usize = 3;
-/// Terms of an affinity that are told one by one.
+/// At most this many terms of an affinity are explained.
 const TERMS: usize = 3;
 
-/// Why the node is not one for the daemon: name, selector, affinity, taints.
-pub(crate) fn misfits(needs: &PodNeeds, node: &NodeView) -> Vec<Reason> {
+/// Why the daemon does not fit the node: name, selector, affinity, taints.
+pub(crate) fn placement_reasons(needs: &PodNeeds, node: &NodeView) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if let Some(wanted) = needs.node_name.as_ref().filter(|name| **name != node.name) {
         let text = format!("nodeName asks for node {wanted} only");
@@ -23,9 +23,9 @@ pub(crate) fn misfits(needs: &PodNeeds, node: &NodeView) -> Vec<Reason> {
         let actual = node.labels.label(key);
         if actual != Some(wanted) {
             let has = has_label(key, actual);
-            let gist = format!("node selector wants {key}={wanted}");
-            let reason = Reason::new(Kind::NodeSelector, format!("{gist}, node has {has}"));
-            reasons.push(reason.with_gist(gist));
+            let group_key = format!("node selector wants {key}={wanted}");
+            let reason = Reason::new(Kind::NodeSelector, format!("{group_key}, node has {has}"));
+            reasons.push(reason.with_group_key(group_key));
         }
     }
     if let Some(terms) = &needs.affinity
@@ -41,7 +41,7 @@ pub(crate) fn misfits(needs: &PodNeeds, node: &NodeView) -> Vec<Reason> {
     reasons
 }
 
-/// The sentence about a taint.
+/// The message about a taint that is not tolerated.
 pub(crate) fn untolerated(taint: &Taint) -> String {
     format!("does not tolerate taint {}", shown(taint))
 }
@@ -81,11 +81,11 @@ fn affinity(terms: &[NodeSelectorTerm], node: &NodeView) -> Reason {
         }
     };
     let wanted: Vec<String> = possible.iter().map(ToString::to_string).collect();
-    let gist = format!("node affinity wants {}", wanted.join(", or "));
-    Reason::new(Kind::NodeAffinity, text).with_gist(gist)
+    let group_key = format!("node affinity wants {}", wanted.join(", or "));
+    Reason::new(Kind::NodeAffinity, text).with_group_key(group_key)
 }
 
-/// What of a term fails, and what the node has instead.
+/// The failing tests of a term, and what the node has instead.
 fn failures(term: &NodeSelectorTerm, node: &NodeView) -> String {
     let failing: Vec<String> = term
         .failures(node)
@@ -108,8 +108,6 @@ fn wanted(test: &NodeTest) -> String {
         test.to_string()
     }
 }
-
-// === resources and ports ===
 
 /// What a further pod with these resource requests lacks on a node that runs these pods, and who holds it.
 pub(crate) fn shortages(
@@ -144,7 +142,7 @@ fn shortage(reason: &pandaemon_placement::Reason, pods: &[&PodView]) -> Reason {
                 "{name} is short by {short}: requests {requested}, {free} free{}",
                 holders(name, pods)
             );
-            Reason::new(Kind::Resource, text).with_gist(format!("{name} is short"))
+            Reason::new(Kind::Resource, text).with_group_key(format!("{name} is short"))
         }
         Why::NoSuchResource { name, requested } => {
             let text = format!("the node has no {name}, {requested} requested");
@@ -152,7 +150,7 @@ fn shortage(reason: &pandaemon_placement::Reason, pods: &[&PodView]) -> Reason {
         }
         Why::PodCount { limit } => {
             let text = format!("the node runs all of its {limit} pods");
-            Reason::new(Kind::PodCount, text).with_gist("the node runs all of its pods")
+            Reason::new(Kind::PodCount, text).with_group_key("the node runs all of its pods")
         }
         Why::Port { port, .. } => taken(port, pods),
         other => Reason::new(Kind::Unschedulable, other.to_string()),
@@ -173,7 +171,7 @@ fn holders(name: &str, pods: &[&PodView]) -> String {
         .iter()
         .map(|(amount, pod)| format!("{pod} {amount}"))
         .collect();
-    format!("; held by {}", crate::reason::listed(&told, HOLDERS))
+    format!("; held by {}", crate::reason::join_limited(&told, HOLDERS))
 }
 
 fn taken(port: &HostPort, pods: &[&PodView]) -> Reason {
@@ -181,16 +179,16 @@ fn taken(port: &HostPort, pods: &[&PodView]) -> Reason {
         "0.0.0.0" => String::new(),
         ip => format!("{ip}:"),
     };
-    let gist = format!(
+    let group_key = format!(
         "host port {address}{}/{} is taken",
         port.port, port.protocol
     );
     let conflicts = |pod: &&&PodView| pod.resources.ports.iter().any(|p| p.conflicts_with(port));
     let text = match pods.iter().find(conflicts) {
-        Some(pod) => format!("{gist} by {}", full_name(pod)),
-        None => gist.clone(),
+        Some(pod) => format!("{group_key} by {}", full_name(pod)),
+        None => group_key.clone(),
     };
-    Reason::new(Kind::Port, text).with_gist(gist)
+    Reason::new(Kind::Port, text).with_group_key(group_key)
 }
 
 fn full_name(pod: &PodView) -> String {

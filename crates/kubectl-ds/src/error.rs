@@ -1,21 +1,21 @@
-//! How a command ends when it does not end well: kubectl's words, and an exit status.
+//! The error of a command: a message as kubectl writes it, and an exit status.
 
 use kube::core::Status;
 
 use crate::manifest::ManifestError;
 
-/// A command that did not end well. Its text is complete: no prefix belongs before it.
+/// A command that failed. The message is printed as it is, without a prefix.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct Failed {
+pub struct CommandError {
     /// The exit status.
     pub status: u8,
-    /// What to print; empty if everything was said.
+    /// The message to print; empty if there is nothing to print.
     pub message: String,
 }
 
-impl Failed {
-    /// An error.
+impl CommandError {
+    /// An error with exit status 1.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self {
             status: 1,
@@ -23,7 +23,7 @@ impl Failed {
         }
     }
 
-    /// An answer that is not the one hoped for.
+    /// An exit status without a message.
     pub(crate) const fn with_status(status: u8) -> Self {
         Self {
             status,
@@ -31,7 +31,7 @@ impl Failed {
         }
     }
 
-    /// What kubectl says of an object that is not there.
+    /// kubectl's message about an object that does not exist.
     pub(crate) fn not_found(resource: &str, name: &str) -> Self {
         Self::new(format!(
             "Error from server (NotFound): {resource} \"{name}\" not found"
@@ -39,10 +39,10 @@ impl Failed {
     }
 }
 
-impl From<kube::Error> for Failed {
+impl From<kube::Error> for CommandError {
     fn from(error: kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) => Self::new(refusal(&status)),
+            kube::Error::Api(status) => Self::new(api_error(&status)),
             error => {
                 let mut text = format!("Unable to connect to the server: {error}");
                 let mut source = std::error::Error::source(&error);
@@ -59,7 +59,7 @@ impl From<kube::Error> for Failed {
     }
 }
 
-fn refusal(status: &Status) -> String {
+fn api_error(status: &Status) -> String {
     if status.code == 401 {
         return "error: You must be logged in to the server (Unauthorized)".to_owned();
     }
@@ -69,13 +69,13 @@ fn refusal(status: &Status) -> String {
     }
 }
 
-impl From<ManifestError> for Failed {
+impl From<ManifestError> for CommandError {
     fn from(error: ManifestError) -> Self {
         Self::new(error.to_string())
     }
 }
 
-impl From<serde_json::Error> for Failed {
+impl From<serde_json::Error> for CommandError {
     fn from(error: serde_json::Error) -> Self {
         Self::new(format!(
             "error: the server's answer cannot be read: {error}"
@@ -83,10 +83,10 @@ impl From<serde_json::Error> for Failed {
     }
 }
 
-impl From<std::io::Error> for Failed {
+impl From<std::io::Error> for CommandError {
     fn from(error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
-            // The reader has seen enough.
+            // The reader closed the pipe, as `head` does.
             return Self::with_status(0);
         }
         Self::new(format!("error: {error}"))

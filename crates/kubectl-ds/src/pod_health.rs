@@ -1,4 +1,4 @@
-//! What a pod waits for or suffers from, in the words of its own status.
+//! What a pod waits for, or why it fails, read from its status.
 
 use pandaemon_machinery::table::human_duration;
 use pandaemon_types::{Phase, Timestamp};
@@ -6,37 +6,37 @@ use serde_json::Value;
 
 use crate::{
     reason::{Kind, Reason},
-    world::Daemon,
+    snapshot::DaemonPod,
 };
 
-/// What containers wait for when all is well.
+/// Reasons of waiting containers that are part of a normal start.
 const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
-/// How a pod does.
+/// Whether a pod runs, starts, or is stuck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
     /// It runs, whether or not it is ready.
     Runs,
-    /// It is on its way.
+    /// It is starting normally.
     Starts,
-    /// Something is in its way.
+    /// It needs a change to go on.
     Stuck,
 }
 
-/// How a pod does, and why, where that needs a word.
-pub(crate) fn diagnose(pod: &Daemon, now: Timestamp) -> (Health, Vec<Reason>) {
+/// The health of a pod, and reasons where it does not simply run.
+pub(crate) fn pod_health(pod: &DaemonPod, now: Timestamp) -> (Health, Vec<Reason>) {
     let name = &pod.view.name;
     match pod.view.phase {
         Phase::Failed | Phase::Succeeded => (Health::Stuck, vec![ended(pod)]),
         _ if pod.view.node.is_none() => unscheduled(pod, now),
         phase => {
-            let mut reasons = troubles(pod, now);
+            let mut reasons = container_problems(pod, now);
             if !reasons.is_empty() {
                 return (Health::Stuck, reasons);
             }
             if phase == Phase::Pending {
                 let text = format!("pod {name} starts: {}", starting(pod, now));
-                let reason = Reason::new(Kind::Starting, text).with_gist("its pod starts");
+                let reason = Reason::new(Kind::Starting, text).with_group_key("its pod starts");
                 return (Health::Starts, vec![reason]);
             }
             if !pod.view.ready {
@@ -61,7 +61,7 @@ fn since(time: &str, now: Timestamp) -> Option<String> {
     time.parse().ok().map(|then| ago(then, now))
 }
 
-/// `: message`, or nothing.
+/// `: message`, or an empty string.
 fn colon(message: &str) -> String {
     let message = message.trim();
     if message.is_empty() {
@@ -71,7 +71,7 @@ fn colon(message: &str) -> String {
     }
 }
 
-fn ended(pod: &Daemon) -> Reason {
+fn ended(pod: &DaemonPod) -> Reason {
     let name = &pod.view.name;
     let status = pod.object.get("status").unwrap_or(&Value::Null);
     let (reason, message) = (text(status, "/reason"), text(status, "/message"));
@@ -86,37 +86,38 @@ fn ended(pod: &Daemon) -> Reason {
         (reason, _) => format!(": {reason}{}", colon(message)),
     };
     Reason::new(Kind::PodEnded, format!("pod {name} {word}{why}"))
-        .with_gist(format!("its pod {word}: {reason}"))
+        .with_group_key(format!("its pod {word}: {reason}"))
 }
 
-fn unscheduled(pod: &Daemon, now: Timestamp) -> (Health, Vec<Reason>) {
+fn unscheduled(pod: &DaemonPod, now: Timestamp) -> (Health, Vec<Reason>) {
     let name = &pod.view.name;
     let scheduled = condition(pod, "PodScheduled");
     let refused = scheduled.filter(|condition| text(condition, "/status") == "False");
     let Some(refused) = refused else {
         let age = ago(pod.view.created, now);
         let text = format!("pod {name} waits for the scheduler since {age}");
-        let reason = Reason::new(Kind::Starting, text).with_gist("its pod waits for the scheduler");
+        let reason =
+            Reason::new(Kind::Starting, text).with_group_key("its pod waits for the scheduler");
         return (Health::Starts, vec![reason]);
     };
     let (word, message) = (text(refused, "/reason"), text(refused, "/message"));
-    // What it says of preemption repeats the rest.
+    // The part about preemption repeats the rest.
     let message = message.split(" preemption: ").next().unwrap_or_default();
     let text = format!("pod {name} is not scheduled: {word}{}", colon(message));
     let reason = Reason::new(Kind::Unschedulable, text);
     (
         Health::Stuck,
-        vec![reason.with_gist("its pod is not scheduled")],
+        vec![reason.with_group_key("its pod is not scheduled")],
     )
 }
 
-fn condition<'a>(pod: &'a Daemon, kind: &str) -> Option<&'a Value> {
+fn condition<'a>(pod: &'a DaemonPod, kind: &str) -> Option<&'a Value> {
     let conditions = pod.object.pointer("/status/conditions")?.as_array()?;
     conditions.iter().find(|c| text(c, "/type") == kind)
 }
 
-/// Statuses of init containers, then of containers, with the word for them.
-fn containers(pod: &Daemon) -> impl Iterator<Item = (&'static str, &Value)> {
+/// Statuses of init containers, then of containers, with the word for their kind.
+fn containers(pod: &DaemonPod) -> impl Iterator<Item = (&'static str, &Value)> {
     let list = |field: &str| {
         let list = pod.object.pointer(field).and_then(Value::as_array);
         list.map(Vec::as_slice).unwrap_or_default()
@@ -127,7 +128,7 @@ fn containers(pod: &Daemon) -> impl Iterator<Item = (&'static str, &Value)> {
         .chain(main.map(|c| ("container", c)))
 }
 
-/// How a container ended last.
+/// How a container last ended; `None` if it completed.
 fn exit(container: &Value) -> Option<String> {
     let ended = container
         .pointer("/state/terminated")
@@ -140,23 +141,23 @@ fn exit(container: &Value) -> Option<String> {
     Some(format!("exit code {code} ({reason}){}", colon(message)))
 }
 
-/// Containers that wait for something that will not come by itself, or have ended.
-fn troubles(pod: &Daemon, now: Timestamp) -> Vec<Reason> {
+/// The containers that ended, or wait for a reason that is not part of a normal start.
+fn container_problems(pod: &DaemonPod, now: Timestamp) -> Vec<Reason> {
     containers(pod)
-        .filter_map(|(kind, container)| trouble(kind, container, now))
+        .filter_map(|(kind, container)| container_problem(kind, container, now))
         .collect()
 }
 
-fn trouble(kind: &str, container: &Value, now: Timestamp) -> Option<Reason> {
+fn container_problem(kind: &str, container: &Value, now: Timestamp) -> Option<Reason> {
     let name = text(container, "/name");
     let waiting = container.pointer("/state/waiting");
     let Some(waiting) = waiting else {
-        // An init container that ended well is done; one that ended badly is started again.
+        // An init container that exited with 0 is done; one that failed is restarted.
         let failed = container.pointer("/state/terminated/exitCode")?.as_i64()? != 0;
         let running = kind == "container" || failed;
         let what = exit(container).filter(|_| running)?;
         let reason = Reason::new(Kind::Container, format!("{kind} {name} ended: {what}"));
-        return Some(reason.with_gist(format!("{kind} {name} ended")));
+        return Some(reason.with_group_key(format!("{kind} {name} ended")));
     };
     let word = text(waiting, "/reason");
     if word.is_empty() || STARTING.contains(&word) {
@@ -182,8 +183,8 @@ fn trouble(kind: &str, container: &Value, now: Timestamp) -> Option<Reason> {
         colon(message),
         last.unwrap_or_default()
     );
-    let gist = format!("{kind} {name}: {word}");
-    Some(Reason::new(Kind::Container, text).with_gist(gist))
+    let group_key = format!("{kind} {name}: {word}");
+    Some(Reason::new(Kind::Container, text).with_group_key(group_key))
 }
 
 pub(crate) fn plural(count: i64, noun: &str) -> String {
@@ -191,7 +192,7 @@ pub(crate) fn plural(count: i64, noun: &str) -> String {
     format!("{count} {noun}{s}")
 }
 
-fn starting(pod: &Daemon, now: Timestamp) -> String {
+fn starting(pod: &DaemonPod, now: Timestamp) -> String {
     let waits = containers(pod).find_map(|(kind, container)| {
         let word = text(container, "/state/waiting/reason");
         let name = text(container, "/name");
@@ -205,7 +206,7 @@ fn starting(pod: &Daemon, now: Timestamp) -> String {
     format!("{waits}, created {age} ago")
 }
 
-fn unready(pod: &Daemon, now: Timestamp) -> Reason {
+fn unready(pod: &DaemonPod, now: Timestamp) -> Reason {
     let ready = condition(pod, "Ready").unwrap_or(&Value::Null);
     let for_how_long = since(text(ready, "/lastTransitionTime"), now)
         .map(|time| format!(" since {time}"))
@@ -235,18 +236,18 @@ fn unready(pod: &Daemon, now: Timestamp) -> Reason {
     };
     let name = &pod.view.name;
     let text = format!("pod {name} is not ready{for_how_long}{why}");
-    Reason::new(Kind::NotReady, text).with_gist(format!("its pod is not ready{why}"))
+    Reason::new(Kind::NotReady, text).with_group_key(format!("its pod is not ready{why}"))
 }
 
-fn has_probe(pod: &Daemon, container: &str, probe: &str) -> bool {
+fn has_probe(pod: &DaemonPod, container: &str, probe: &str) -> bool {
     let specs = pod.object.pointer("/spec/containers");
     let specs = specs.and_then(Value::as_array).into_iter().flatten();
     let mut named = specs.filter(|spec| text(spec, "/name") == container);
     named.any(|spec| spec.get(format!("{probe}Probe")).is_some())
 }
 
-/// How often its containers were started again.
-pub(crate) fn restarts(pod: &Daemon) -> i64 {
+/// The sum of its containers' restart counts.
+pub(crate) fn restarts(pod: &DaemonPod) -> i64 {
     containers(pod)
         .filter_map(|(_, container)| container.get("restartCount").and_then(Value::as_i64))
         .sum()
