@@ -1,12 +1,11 @@
-//! The DaemonSet loop: tells the pure planner what happens, and does what it says.
+//! The DaemonSet controller: passes events to the pure planner and carries out its actions.
 //!
-//! One task owns the planner. Feeds (one per kind) send it events, it plans, and each action becomes a
-//! task that sends its outcome back as an event. Nothing is decided here, and no action waits for
-//! another: a slow DaemonSet holds up only itself.
+//! One task owns the planner. A list-watch per kind sends it events. Each action runs as a task of its own
+//! and sends its outcome back as an event, so that no action waits for another.
 
 mod execute;
 mod feed;
-mod words;
+mod metric_labels;
 
 use std::{
     collections::BTreeSet,
@@ -28,28 +27,28 @@ use self::{
 use crate::telemetry::Telemetry;
 use pandaemon_client::events::{EventRecorder, EventType, ObjectReference};
 
-/// Batches of events that may wait for the planner.
+/// Capacity of the event channel, in batches.
 const PENDING: usize = 1_024;
-/// Batches that are taken in before the next plan.
+/// The largest number of further batches that are applied before the next plan.
 const BATCHES: usize = 512;
 
-/// What the loop works with.
+/// The parameters of the controller.
 #[derive(Clone)]
 pub struct Setup {
-    /// The cluster.
+    /// The client of the API server.
     pub client: Client,
     /// No other scheduler binds pods in this cluster, so that a pod which fits is created on its node at once.
     pub embedded: bool,
-    /// Lists are asked for as streams, where the server can.
+    /// Request lists as a watch (`sendInitialEvents`) where the server supports it.
     pub streamed: bool,
-    /// How long requests that are under way may take to end after a stop.
+    /// How long to wait for requests under way after a stop.
     pub drain: Duration,
-    /// What is counted.
+    /// The metrics.
     pub telemetry: Telemetry,
 }
 
 impl Setup {
-    /// For a control plane that is in this process.
+    /// The parameters for an API server in the same process.
     #[must_use]
     pub fn new(client: Client, embedded: bool) -> Self {
         Self {
@@ -62,17 +61,17 @@ impl Setup {
     }
 }
 
-/// Runs the loop until a stop is asked for. When this returns, none of its requests is under way.
+/// Runs the controller until `stop` is triggered. When this returns, none of its requests is under way.
 ///
 /// # Errors
-/// When the loop cannot go on.
+/// Never today; callers treat an error as the end of the process.
 pub async fn run(setup: Setup, stop: Shutdown) -> anyhow::Result<()> {
     let (sender, events) = mpsc::channel(PENDING);
     let client = setup.client.clone();
     let recorder = EventRecorder::start(client.clone(), "daemonset-controller", stop.clone());
     let planner = Planner::new(Options {
         bind: setup.embedded,
-        verdicts: false,
+        explain: false,
     });
     let (tasks, abort) = (TaskTracker::new(), Shutdown::default());
     let drain = setup.drain;
@@ -89,7 +88,7 @@ pub async fn run(setup: Setup, stop: Shutdown) -> anyhow::Result<()> {
     };
     stop.guard(shell.run(events)).await;
     tasks.close();
-    // Too late or not: nothing of it matters after this.
+    // Requests that exceed the drain time are aborted.
     let _drained = tokio::time::timeout(drain, tasks.wait()).await;
     abort.trigger();
     tasks.wait().await;
@@ -103,9 +102,9 @@ struct Shell {
     setup: Setup,
     sender: mpsc::Sender<Vec<Event>>,
     stop: Shutdown,
-    /// The kinds that were read as a whole.
+    /// The kinds whose first list is complete.
     listed: BTreeSet<Kind>,
-    /// The actions under way, and what ends them.
+    /// The tasks of the actions under way, and the signal that aborts them.
     tasks: TaskTracker,
     abort: Shutdown,
 }
@@ -128,7 +127,7 @@ impl Shell {
                 }
                 () = sleep_until(wake_at) => {}
             }
-            // Before everything is known, a plan would create what is there already.
+            // A plan before the lists are complete would create pods that exist already.
             if self.listed.contains(&Kind::Pods) {
                 let began = Instant::now();
                 let plan = self.planner.plan(now());
@@ -160,7 +159,8 @@ impl Shell {
                     Listed::Pods { .. } => Kind::Pods,
                     Listed::Revisions(_) => Kind::Revisions,
                 });
-                // Pods come last: finding the owner of each is cheaper than finding the pods of each.
+                // Pods are listed last: assigning a pod to a known set is cheaper than assigning all pods
+                // to a new set.
                 if first && self.listed.len() == 3 {
                     self.follow(Kind::Pods);
                 }
@@ -196,8 +196,8 @@ impl Shell {
         let (executor, sender) = (Arc::clone(&self.executor), self.sender.clone());
         let (abort, telemetry) = (self.abort.clone(), self.setup.telemetry.clone());
         let work = async move {
-            let word = words::action(&action);
-            if let Some(reason) = words::reason(&action) {
+            let word = metric_labels::action(&action);
+            if let Some(reason) = metric_labels::reason(&action) {
                 telemetry.deleting(reason);
             }
             let under_way = telemetry.under_way();
@@ -211,7 +211,7 @@ impl Shell {
                 action: Box::new(action),
                 result,
             };
-            // Without a receiver the loop has ended, and nobody wants to know.
+            // Without a receiver the controller has stopped.
             drop(sender.send(vec![outcome]).await);
         };
         let work = async move { abort.guard(work).await };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pandaemon_placement::{DaemonFit, PodNeeds, daemon_fit};
-use pandaemon_planner::{Hold, Stance, Why};
+use pandaemon_planner::{BlockedBy, DeleteReason, NodeStatus};
 use pandaemon_types::{Name, Phase, PodView, Timestamp};
 
 use crate::{
@@ -295,9 +295,9 @@ impl ExplainContext<'_> {
             return self.terminating(pod);
         }
         let (kind, why) = match self.preview.deletions.get(&pod.view.uid) {
-            Some(Why::Replaced) => (Kind::Replaced, "its replacement is here"),
-            Some(Why::Failed) => (Kind::PodEnded, "it failed"),
-            Some(Why::Succeeded) => (Kind::PodEnded, "it ended"),
+            Some(DeleteReason::Replaced) => (Kind::Replaced, "its replacement is here"),
+            Some(DeleteReason::Failed) => (Kind::PodEnded, "it failed"),
+            Some(DeleteReason::Succeeded) => (Kind::PodEnded, "it ended"),
             Some(_) => (Kind::Duplicate, "one pod a node is enough"),
             None => {
                 let text = format!("pod {name} stays until its replacement is available");
@@ -317,30 +317,30 @@ impl ExplainContext<'_> {
         let old = self.revision_text(pod);
         if let Some(why) = self.preview.deletions.get(&pod.view.uid) {
             let why = match why {
-                Why::OutdatedDown => " (it is down anyway)",
+                DeleteReason::OutdatedDown => " (it is down anyway)",
                 _ => "",
             };
             let text = format!("{old}, to be replaced next{why}");
             return Some(Reason::new(Kind::Replaced, text));
         }
-        let stance = self.preview.stances.get(&node.view.name);
-        let (kind, why) = match stance {
-            Some(Stance::Holds(Hold::OnDelete)) => (
+        let status = self.preview.node_statuses.get(&node.view.name);
+        let (kind, why) = match status {
+            Some(NodeStatus::Outdated(BlockedBy::OnDelete)) => (
                 Kind::OnDelete,
                 "replaced when somebody deletes it (OnDelete)".to_owned(),
             ),
-            Some(Stance::Holds(Hold::Surge { .. })) => {
+            Some(NodeStatus::Outdated(BlockedBy::Surge { .. })) => {
                 let limit = rollout.limit_surge;
                 (
                     Kind::Surge,
                     waits("surge", &rollout.surging, limit, "with two pods"),
                 )
             }
-            Some(Stance::Holds(Hold::Replacement)) => {
+            Some(NodeStatus::Outdated(BlockedBy::Replacement)) => {
                 let text = "stays until its replacement is available".to_owned();
                 (Kind::Replacement, text)
             }
-            Some(Stance::Creates) => (
+            Some(NodeStatus::Creates) => (
                 Kind::Replaced,
                 "its replacement is to be created next".to_owned(),
             ),

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use pandaemon_planner::{
-    Action, DaemonSetView, Event, Options, Planner, Reply, RevisionView, Rollout, Stance, Why,
+    Action, DaemonSetView, DeleteReason, Event, NodeStatus, Options, Planner, Reply, RevisionView,
+    Rollout,
 };
 use pandaemon_types::{Name, Owner, PodView, Uid};
 use serde::Deserialize as _;
@@ -22,9 +23,9 @@ const ROUNDS: usize = 3;
 pub(crate) struct PlanPreview {
     pub(crate) view: DaemonSetView,
     pub(crate) rollout: Rollout,
-    pub(crate) stances: BTreeMap<Name, Stance>,
+    pub(crate) node_statuses: BTreeMap<Name, NodeStatus>,
     /// Pods that would be deleted now.
-    pub(crate) deletions: BTreeMap<Uid, Why>,
+    pub(crate) deletions: BTreeMap<Uid, DeleteReason>,
     /// The nodes whose outdated pods would be replaced, in order.
     pub(crate) order: Vec<Name>,
 }
@@ -37,13 +38,13 @@ impl PlanPreview {
     pub(crate) fn compute(snapshot: &Snapshot) -> serde_json::Result<Self> {
         let view = snapshot.view()?;
         let mut planner = Planner::new(Options {
-            verdicts: true,
+            explain: true,
             ..Options::default()
         });
         feed(&mut planner, snapshot, &view);
         let mut preview = Self {
             rollout: Rollout::default(),
-            stances: BTreeMap::new(),
+            node_statuses: BTreeMap::new(),
             deletions: BTreeMap::new(),
             order: Vec::new(),
             view,
@@ -55,8 +56,8 @@ impl PlanPreview {
         }
         let key = &preview.view.key;
         preview.rollout = planner.rollout(key).unwrap_or_default();
-        let verdicts = planner.explain(key, snapshot.now).into_iter();
-        preview.stances = verdicts.map(|v| (v.node, v.stance)).collect();
+        let explanations = planner.explain(key, snapshot.now).into_iter();
+        preview.node_statuses = explanations.map(|v| (v.node, v.status)).collect();
         preview.order.extend(preview.rollout.next.iter().cloned());
         Ok(preview)
     }
@@ -66,11 +67,16 @@ impl PlanPreview {
         let mut again = false;
         for action in planner.plan(snapshot.now).actions {
             match action {
-                Action::DeletePod { node, pod, why, .. } => {
-                    if matches!(why, Why::Outdated { .. } | Why::OutdatedDown) {
+                Action::DeletePod {
+                    node, pod, reason, ..
+                } => {
+                    if matches!(
+                        reason,
+                        DeleteReason::Outdated { .. } | DeleteReason::OutdatedDown
+                    ) {
                         self.order.push(node);
                     }
-                    self.deletions.insert(pod.uid, why);
+                    self.deletions.insert(pod.uid, reason);
                 }
                 Action::CreateRevision { ref object, .. } => {
                     if let Some(view) = stored(object) {

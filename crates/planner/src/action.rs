@@ -1,4 +1,4 @@
-//! What a plan is made of: actions for the shell, and verdicts for people.
+//! Plans: the actions that the shell carries out.
 
 use std::{fmt, sync::Arc};
 
@@ -7,165 +7,167 @@ use pandaemon_types::{Name, Timestamp, Uid};
 use serde_json::Value;
 
 use crate::{
-    mould::Mould,
+    node_status::Explanation,
+    pod_template::PodTemplate,
     view::{SetKey, Status},
 };
 
-/// A pod, as far as a request needs to name it.
+/// The name and uid of a pod, for a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodRef {
-    /// Its name; its namespace is that of the set.
+    /// The name; the namespace is that of the set.
     pub name: Name,
-    /// Its identity: the request fails if the name belongs to another pod by now.
+    /// The uid, a precondition: the request fails if another pod has the name by then.
     pub uid: Uid,
 }
 
 /// The body of a patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Patch {
-    /// A merge patch.
+    /// A JSON merge patch.
     Merge(Value),
     /// A strategic merge patch.
     Strategic(Value),
 }
 
-/// Whether an event says that all is well.
+/// The type of a recorded event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// Nothing to worry about.
+    /// `Normal`.
     Normal,
-    /// Somebody may want to look.
+    /// `Warning`.
     Warning,
 }
 
-/// One thing for the shell to do. No choices are left in it; the shell reports what came of it, except
-/// for events.
+/// A request for the shell to carry out. The shell reports its outcome with
+/// [`Event::Outcome`](crate::Event::Outcome), except for [`Action::Event`].
 #[derive(Debug, Clone)]
 pub enum Action {
-    /// Create a pod for a node.
+    /// Create a pod on a node.
     CreatePod {
-        /// For which set.
+        /// The set.
         set: SetKey,
-        /// The set's identity.
+        /// The uid of the set.
         uid: Uid,
-        /// On which node.
+        /// The name of the node.
         node: Name,
-        /// Under which name: chosen here, so that a lost reply cannot make a second pod.
+        /// The name of the pod. The planner chooses it, so that repeating a request after a lost reply
+        /// cannot create a second pod.
         name: Name,
-        /// Whether the pod is bound to the node at once.
+        /// Whether the pod is created with `spec.nodeName`.
         bind: bool,
-        /// What the pod looks like.
-        mould: Arc<Mould>,
+        /// The pod to render for name and node.
+        template: Arc<PodTemplate>,
     },
     /// Delete a pod.
     DeletePod {
-        /// Whose pod.
+        /// The set that owns the pod.
         set: SetKey,
-        /// Where it is.
+        /// The name of its node.
         node: Name,
-        /// Which pod.
+        /// The pod.
         pod: PodRef,
-        /// Why.
-        why: Why,
+        /// Why it is deleted.
+        reason: DeleteReason,
     },
-    /// Change a pod: adopt it, release it or relabel it.
+    /// Adopt, release or relabel a pod.
     PatchPod {
-        /// Whose pod it is, was or becomes.
+        /// The set that owns, adopts or releases it.
         set: SetKey,
-        /// Which pod.
+        /// The pod.
         pod: PodRef,
-        /// What for.
+        /// The purpose of the patch.
         purpose: Purpose,
-        /// How.
+        /// The patch.
         patch: Patch,
     },
-    /// Create a revision.
+    /// Create a ControllerRevision.
     CreateRevision {
-        /// For which set.
+        /// The set.
         set: SetKey,
-        /// The whole object.
+        /// The object.
         object: Value,
     },
-    /// Number, label, adopt or release a revision.
+    /// Number, label, adopt or release a ControllerRevision.
     PatchRevision {
-        /// Whose revision.
+        /// The set that owns or adopts it.
         set: SetKey,
-        /// Which one.
+        /// The name of the revision.
         name: Name,
-        /// How.
+        /// The patch.
         patch: Patch,
     },
-    /// Delete a revision.
+    /// Delete a ControllerRevision.
     DeleteRevision {
-        /// Whose revision.
+        /// The set that owns or adopts it.
         set: SetKey,
-        /// Which one.
+        /// The name of the revision.
         name: Name,
-        /// Its identity.
+        /// The uid, a precondition.
         uid: Uid,
     },
     /// Write the status of a set.
     WriteStatus {
-        /// Which set.
+        /// The set.
         set: SetKey,
-        /// Its identity.
+        /// The uid, a precondition.
         uid: Uid,
-        /// What it should say.
+        /// The new status.
         status: Status,
     },
-    /// Tell people.
+    /// Record an event.
     Event {
-        /// About which set.
+        /// The set that it is about.
         set: SetKey,
-        /// Its identity.
+        /// The uid, a precondition.
         uid: Uid,
-        /// How bad it is.
+        /// Its type.
         severity: Severity,
-        /// One word.
+        /// The reason, in CamelCase.
         reason: &'static str,
-        /// One sentence.
+        /// The message.
         message: String,
     },
 }
 
-/// What a change of a pod is for.
+/// The purpose of a patch of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// It becomes the set's.
+    /// The set becomes its managing owner.
     Adopt,
-    /// It stops being the set's.
+    /// The set is removed from its owners.
     Release,
-    /// It gets the current hash.
+    /// It gets the hash label of the current revision.
     Relabel,
 }
 
 /// Why a pod is deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
-    /// It must not run on this node.
+pub enum DeleteReason {
+    /// It must not run on its node.
     Misplaced(Reason),
-    /// Its node does not exist, so it can never be started.
+    /// Its node does not exist, so it can never start.
     NoNode,
     /// It failed.
     Failed,
-    /// It ended, which a daemon never should.
+    /// It succeeded, although a daemon pod should not end.
     Succeeded,
-    /// Another one is older.
+    /// The set has an older pod on the node.
     Duplicate,
-    /// It is outdated and not available anyway: replacing it costs nothing.
+    /// It is outdated and not available, so that deleting it makes no more nodes unavailable.
     OutdatedDown,
-    /// It is outdated, and the budget allows one node more to be down.
+    /// It is outdated, and `maxUnavailable` allows one more node to be down.
     Outdated {
-        /// How many nodes are down with it.
+        /// How many nodes are down, this one included.
         down: usize,
         /// How many may be.
         limit: usize,
     },
-    /// Its replacement runs beside it already.
+    /// Its replacement runs on the same node.
     Replaced,
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for DeleteReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Misplaced(reason) => write!(f, "must not run here: {reason}"),
@@ -180,121 +182,13 @@ impl fmt::Display for Why {
     }
 }
 
-/// How a set stands to a node, in one word and one sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stance {
-    /// It runs here, with the newest template, and is available.
-    Runs,
-    /// It is here, with the newest template, but not available yet.
-    Starts,
-    /// A pod is being created.
-    Creates,
-    /// A pod is due, but must wait.
-    Waits(Wait),
-    /// It is here and should not be started here, but may stay.
-    Keeps(Reason),
-    /// It must not run here, and does not.
-    Skips(Reason),
-    /// A pod is being deleted.
-    Ends,
-    /// It is outdated and stays for now.
-    Holds(Hold),
-}
-
-/// What a due pod waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wait {
-    /// For its turn: only so many are created at once.
-    Turn,
-    /// For a while after a failed creation.
-    Until(Timestamp),
-    /// For the revision to be written.
-    Revision,
-    /// A failed pod is left alone for a while.
-    BackOff(Timestamp),
-}
-
-/// Why an outdated pod stays.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hold {
-    /// The budget is used up.
-    Budget {
-        /// How many nodes are down.
-        down: usize,
-        /// How many may be.
-        limit: usize,
-    },
-    /// As many nodes as allowed run two daemons.
-    Surge {
-        /// How many nodes surge.
-        surging: usize,
-        /// How many may.
-        limit: usize,
-    },
-    /// Its replacement is not available yet.
-    Replacement,
-    /// Nobody has deleted it.
-    OnDelete,
-}
-
-impl Stance {
-    /// The word.
-    #[must_use]
-    pub const fn word(&self) -> &'static str {
-        match self {
-            Self::Runs => "runs",
-            Self::Starts => "starts",
-            Self::Creates => "creates",
-            Self::Waits(_) => "waits",
-            Self::Keeps(_) => "keeps",
-            Self::Skips(_) => "skips",
-            Self::Ends => "ends",
-            Self::Holds(_) => "holds",
-        }
-    }
-}
-
-impl fmt::Display for Stance {
-    /// The sentence; empty where the word says it all.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Runs | Self::Creates | Self::Ends => Ok(()),
-            Self::Starts => f.write_str("not available yet"),
-            Self::Waits(Wait::Turn) => f.write_str("only so many are created at once"),
-            Self::Waits(Wait::Until(time)) => write!(f, "creation failed, again at {time}"),
-            Self::Waits(Wait::Revision) => f.write_str("for the revision to be written"),
-            Self::Waits(Wait::BackOff(time)) => write!(f, "failed pod stays until {time}"),
-            Self::Keeps(reason) | Self::Skips(reason) => write!(f, "{reason}"),
-            Self::Holds(Hold::Budget { down, limit }) => {
-                write!(f, "outdated, {down} of {limit} down")
-            }
-            Self::Holds(Hold::Surge { surging, limit }) => {
-                write!(f, "outdated, {surging} of {limit} surge")
-            }
-            Self::Holds(Hold::Replacement) => f.write_str("outdated, its replacement starts"),
-            Self::Holds(Hold::OnDelete) => f.write_str("outdated, replaced when deleted"),
-        }
-    }
-}
-
-/// How a set stands to a node that this plan looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// The set.
-    pub set: SetKey,
-    /// The node.
-    pub node: Name,
-    /// How they stand.
-    pub stance: Stance,
-}
-
-/// What to do next.
+/// The actions that are due, and when to plan again.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// What to do, in this order.
+    /// The actions, in the order in which they are to be started.
     pub actions: Vec<Action>,
-    /// When to plan again, if nothing happens before.
+    /// When to plan again if no event is observed before.
     pub wake_at: Option<Timestamp>,
-    /// What was decided for each node that was looked at.
-    pub verdicts: Vec<Verdict>,
+    /// The status of each assessed node; empty unless [`Options::explain`](crate::Options::explain).
+    pub explanations: Vec<Explanation>,
 }

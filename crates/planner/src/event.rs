@@ -1,4 +1,4 @@
-//! What the planner is told: changes of objects, and what came of its actions.
+//! Events that the planner observes: changes of objects, completed lists, and outcomes of its actions.
 
 use std::collections::BTreeSet;
 
@@ -9,48 +9,48 @@ use crate::{
     view::{DaemonSetView, RevisionView, SetKey},
 };
 
-/// Something that happened.
+/// An event for [`Planner::observe`](crate::Planner::observe).
 #[derive(Debug)]
 pub enum Event {
-    /// A DaemonSet appeared or changed.
+    /// A DaemonSet was created or changed.
     Set(Box<DaemonSetView>),
-    /// A DaemonSet is gone.
+    /// A DaemonSet was deleted.
     SetGone(SetKey),
-    /// A node appeared or changed.
+    /// A node was created or changed.
     Node(NodeView),
-    /// A node is gone.
+    /// A node was deleted.
     NodeGone(Name),
-    /// A pod appeared or changed.
+    /// A pod was created or changed.
     Pod(Box<PodView>),
-    /// A pod is gone.
+    /// A pod was deleted.
     PodGone {
-        /// Its identity.
+        /// Its uid.
         uid: Uid,
-        /// The version of its removal.
+        /// The resource version of the deletion.
         resource_version: u64,
     },
-    /// A revision appeared or changed.
+    /// A revision was created or changed.
     Revision(Box<RevisionView>),
-    /// A revision is gone.
+    /// A revision was deleted.
     RevisionGone {
         /// Its namespace.
         namespace: Name,
         /// Its name.
         name: Name,
     },
-    /// A whole collection was read; what is not in it is gone. Its members follow or came before as
-    /// events of their own.
+    /// A list is complete: known objects that it does not contain were deleted. Its objects are delivered
+    /// as events of their own before this one.
     Listed(Listed),
-    /// An action was carried out.
+    /// An action was carried out, or failed.
     Outcome {
         /// The action.
         action: Box<Action>,
-        /// What came of it.
+        /// The reply of the API server, or the failure.
         result: Result<Reply, Failure>,
     },
 }
 
-/// The members of a collection.
+/// The keys of all objects in a complete list.
 #[derive(Debug)]
 pub enum Listed {
     /// All DaemonSets.
@@ -59,50 +59,50 @@ pub enum Listed {
     Nodes(BTreeSet<Name>),
     /// All pods.
     Pods {
-        /// Their identities.
+        /// Their uids.
         uids: BTreeSet<Uid>,
-        /// The version of the list.
+        /// The resource version of the list.
         resource_version: u64,
     },
     /// All revisions, by namespace and name.
     Revisions(BTreeSet<(Name, Name)>),
 }
 
-/// What the API server answered.
+/// The reply of the API server to an action.
 #[derive(Debug)]
 pub enum Reply {
-    /// Nothing that matters.
+    /// Success, without an object.
     Done,
-    /// The pod as it is now. For a creation whose name was taken by the very pod that was asked for
-    /// (a lost reply), that pod.
+    /// The pod after the request. For a creation whose name was taken by a pod of the same set from an
+    /// earlier request, that pod.
     Pod(Box<PodView>),
-    /// The revision as it is now. For a creation whose name was taken, the revision that has it.
+    /// The revision after the request. For a creation whose name was taken, the revision with that name.
     Revision(Box<RevisionView>),
-    /// The set as it is now.
+    /// The set after the request.
     Set(Box<DaemonSetView>),
 }
 
-/// How an action failed.
+/// Why an action failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What kind of failure it was.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// The server's words.
+    /// The message of the API server or the client.
     pub message: String,
-    /// How long the server asks to wait, in milliseconds; zero if it does not.
+    /// The `Retry-After` of the reply in milliseconds; 0 without one.
     pub retry_after: i64,
 }
 
-/// The kinds of failure that matter.
+/// The kinds of failure that the planner distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// The object is not there (any more). For a creation: its name belongs to another's object, so none
-    /// was made under it.
+    /// The object does not exist. For a creation: its name belongs to an object of another owner, so
+    /// nothing was created.
     NotFound,
     /// The namespace is being deleted.
     NamespaceTerminating,
-    /// The server refused; nothing was done.
+    /// The server refused the request and changed nothing.
     Refused,
-    /// Nobody knows whether it was done.
+    /// No answer: the request may or may not have been carried out.
     Unclear,
 }

@@ -1,65 +1,74 @@
-//! Why a set is, or is not, on a node: the words for people, and the sums counted afresh.
+//! Explanations: the status of a set on each node, and the totals counted from scratch.
 
 use pandaemon_placement::DaemonFit;
 use pandaemon_types::{Name, NodeView, Phase, Timestamp};
 
 use crate::{
-    action::{Hold, Stance, Verdict, Wait},
-    cell::{Cell, Class, Mode, Placement, PodState, assess},
     index::{NodeId, Planner, PodId},
-    set::{Set, Tally},
+    node_state::{Mode, NodeState, Placement, PodState, UpdateStep, assess},
+    node_status::{BlockedBy, Explanation, NodeStatus, Wait},
+    set::{Set, Totals},
     view::SetKey,
 };
 
 impl Planner {
-    /// How a set stands to every node, in the order of their names.
+    /// The status of a set on every node, in the order of the node names.
     #[must_use]
-    pub fn explain(&self, key: &SetKey, now: Timestamp) -> Vec<Verdict> {
+    pub fn explain(&self, key: &SetKey, now: Timestamp) -> Vec<Explanation> {
         let Some(set) = self.sets.get(key) else {
             return Vec::new();
         };
-        let verdict = |(number, node): (NodeId, &NodeView)| {
-            let stance = self.stance(set, number, now)?;
-            Some(Verdict {
+        let explanation = |(id, node): (NodeId, &NodeView)| {
+            let status = self.node_status(set, id, now)?;
+            Some(Explanation {
                 set: key.clone(),
                 node: Name::clone(&node.name),
-                stance,
+                status,
             })
         };
-        self.roster.iter().filter_map(verdict).collect()
+        self.nodes.iter().filter_map(explanation).collect()
     }
 
-    /// How a set stands to a node; `None` if neither the node nor a pod on it exists.
-    pub(crate) fn stance(&self, set: &Set, node: NodeId, now: Timestamp) -> Option<Stance> {
+    /// The status of a set on a node; `None` if neither the node nor a pod on it exists.
+    pub(crate) fn node_status(
+        &self,
+        set: &Set,
+        node: NodeId,
+        now: Timestamp,
+    ) -> Option<NodeStatus> {
         let fit = self.placement(set, node);
-        let cell = set.cells.get(node);
+        let state = set.nodes.get(node);
         let reason = match fit {
             Some(DaemonFit::Keep(reason) | DaemonFit::No(reason)) => Some(reason),
             Some(DaemonFit::Run) | None => None,
         };
-        let Some(cell) = cell else {
-            return reason.map(Stance::Skips);
+        let Some(state) = state else {
+            return reason.map(NodeStatus::Skips);
         };
-        let pods: Vec<&PodState> = cell
+        let pods: Vec<&PodState> = state
             .pods
             .iter()
-            .filter_map(|number| self.pods.get(*number))
+            .filter_map(|id| self.pods.get(*id))
             .collect();
         let active: Vec<&PodState> = pods.iter().copied().filter(|pod| !pod.leaving()).collect();
-        if cell.creating.as_ref().is_some_and(|creating| creating.sent) {
-            return Some(Stance::Creates);
+        if state
+            .creating
+            .as_ref()
+            .is_some_and(|creating| creating.sent)
+        {
+            return Some(NodeStatus::Creates);
         }
         if active.is_empty() {
-            return self.stance_without_pod(set, cell, reason, pods.is_empty(), now);
+            return self.status_without_pod(set, state, reason, pods.is_empty(), now);
         }
-        if let Some(wait) = cell.back_off.as_deref().map(|wait| wait.until())
+        if let Some(wait) = state.back_off.as_deref().map(|wait| wait.until())
             && now < wait
             && active.iter().all(|pod| pod.phase == Phase::Failed)
         {
-            return Some(Stance::Waits(Wait::BackOff(wait)));
+            return Some(NodeStatus::Waits(Wait::BackOff(wait)));
         }
-        if let (Some(reason), Placement::Keep) = (&reason, cell.placement) {
-            return Some(Stance::Keeps(reason.clone()));
+        if let (Some(reason), Placement::Keep) = (&reason, state.placement) {
+            return Some(NodeStatus::Keeps(reason.clone()));
         }
         let facts = set.facts(now);
         let mut active = active;
@@ -71,70 +80,69 @@ impl Planner {
         {
             let available = facts.is_available(new);
             return Some(if available {
-                Stance::Runs
+                NodeStatus::Runs
             } else {
-                Stance::Starts
+                NodeStatus::Starts
             });
         }
-        Some(Stance::Holds(hold(set, &cell.class)))
+        Some(NodeStatus::Outdated(blocked_by(set, &state.step)))
     }
 
-    fn stance_without_pod(
+    fn status_without_pod(
         &self,
         set: &Set,
-        cell: &Cell,
+        state: &NodeState,
         reason: Option<pandaemon_placement::Reason>,
         empty: bool,
         now: Timestamp,
-    ) -> Option<Stance> {
-        if let Some(creating) = &cell.creating {
-            return Some(Stance::Waits(Wait::Until(creating.retry_at)));
+    ) -> Option<NodeStatus> {
+        if let Some(creating) = &state.creating {
+            return Some(NodeStatus::Waits(Wait::Until(creating.retry_at)));
         }
         if !empty {
-            return Some(Stance::Ends);
+            return Some(NodeStatus::Ends);
         }
         if let Some(reason) = reason {
-            return Some(Stance::Skips(reason));
+            return Some(NodeStatus::Skips(reason));
         }
-        if cell.placement == Placement::Gone {
+        if state.placement == Placement::NoNode {
             return None;
         }
-        let until = set.pace.retry_at.filter(|at| now < *at);
-        Some(Stance::Waits(match until {
+        let until = set.requests.retry_at.filter(|at| now < *at);
+        Some(NodeStatus::Waits(match until {
             _ if set.current.is_none() => Wait::Revision,
             Some(until) => Wait::Until(until),
             None => Wait::Turn,
         }))
     }
 
-    /// The pods of a cell.
-    pub(crate) fn pods_of(&self, cell: &Cell) -> Vec<(PodId, &PodState)> {
-        let numbers = cell.pods.iter();
+    /// The pods of a node state with their ids.
+    pub(crate) fn pods_of(&self, state: &NodeState) -> Vec<(PodId, &PodState)> {
+        let numbers = state.pods.iter();
         numbers
-            .filter_map(|number| Some((*number, self.pods.get(*number)?)))
+            .filter_map(|id| Some((*id, self.pods.get(*id)?)))
             .collect()
     }
 
-    /// The sums counted from scratch: what the incremental ones must equal.
-    pub(crate) fn recount(&self, set: &Set, now: Timestamp) -> Tally {
-        let mut tally = Tally::default();
-        for (node, cell) in set.cells.iter::<NodeId>() {
+    /// The totals counted from scratch: the incremental ones must be equal.
+    pub(crate) fn recount(&self, set: &Set, now: Timestamp) -> Totals {
+        let mut totals = Totals::default();
+        for (node, state) in set.nodes.iter::<NodeId>() {
             if set.touched.contains(&node) {
-                tally.add(cell.counts, cell.class);
+                totals.add(state.counts, state.step);
                 continue;
             }
-            let answer = assess(cell, &self.pods_of(cell), &set.facts(now));
-            tally.add(answer.counts, answer.class);
+            let answer = assess(state, &self.pods_of(state), &set.facts(now));
+            totals.add(answer.counts, answer.step);
         }
-        tally
+        totals
     }
 
-    /// Counts everything of every set from scratch and compares with the sums that were kept; the
-    /// names of the sets whose sums differ.
+    /// Compares the totals of every set with a recount. Returns the sets whose totals differ.
     #[must_use]
     pub fn miscounted(&self, now: Timestamp) -> Vec<SetKey> {
         let differs = |set: &Set| {
-            set.touched.is_empty() && !set.view.deleting && set.tally != self.recount(set, now)
+            set.touched.is_empty() && !set.view.deleting && set.totals != self.recount(set, now)
         };
         self.sets
             .iter()
@@ -144,17 +152,17 @@ impl Planner {
     }
 }
 
-fn hold(set: &Set, class: &Class) -> Hold {
-    let (down, surge) = set.limits();
+fn blocked_by(set: &Set, step: &UpdateStep) -> BlockedBy {
+    let (down, surge) = set.budgets();
     match set.mode() {
-        Mode::OnDelete => Hold::OnDelete,
-        Mode::Rolling => Hold::Budget {
-            down: set.tally.down,
+        Mode::OnDelete => BlockedBy::OnDelete,
+        Mode::Rolling => BlockedBy::Budget {
+            down: set.totals.down,
             limit: down,
         },
-        Mode::Surge if *class == Class::Surging => Hold::Replacement,
-        Mode::Surge => Hold::Surge {
-            surging: set.tally.surging,
+        Mode::Surge if *step == UpdateStep::Surging => BlockedBy::Replacement,
+        Mode::Surge => BlockedBy::Surge {
+            surging: set.totals.surging,
             limit: surge,
         },
     }

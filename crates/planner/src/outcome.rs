@@ -1,18 +1,19 @@
-//! What came of actions: replies are read as if the watch had told of them already, failures set the
-//! time of the next attempt.
+//! Outcomes of actions. An object in a reply is applied as if the watch had delivered it; a failure sets
+//! the time of the next attempt.
 
 use pandaemon_types::{Name, PodView, Timestamp, Uid};
 
 use crate::{
     action::{Action, PodRef, Purpose, Severity},
-    cell::{BackOff, Claim, Doomed, PodState},
     event::{Failure, FailureKind, Reply},
     index::{NodeId, Planner},
+    node_state::{BackOff, Deletion, Ownership, PodState},
     revision::fnv64,
     set::Set,
     view::{RevisionView, SetKey, Status},
 };
 
+/// Milliseconds before a failed request is repeated.
 const RETRY: i64 = 1000;
 
 impl Planner {
@@ -27,7 +28,7 @@ impl Planner {
                 set, node, name, ..
             } => {
                 self.touch(&set);
-                let node = self.roster.number(&node);
+                let node = self.nodes.id(&node);
                 match result {
                     Ok(reply) => self.created(&set, node, &name, reply, now),
                     Err(failure) => self.create_failed(&set, node, &name, &failure, now),
@@ -35,7 +36,7 @@ impl Planner {
             }
             Action::DeletePod { set, node, pod, .. } => {
                 self.touch(&set);
-                let node = self.roster.number(&node);
+                let node = self.nodes.id(&node);
                 self.deleted(&set, node, &pod, result, now);
             }
             Action::PatchPod {
@@ -52,13 +53,13 @@ impl Planner {
                 self.touch(&set);
                 let settled = match result {
                     Ok(Reply::Revision(view)) => {
-                        self.revision_told(*view);
+                        self.apply_revision_reply(*view);
                         true
                     }
                     Ok(_) => true,
                     Err(failure) => failure.kind == FailureKind::NotFound,
                 };
-                self.revised(&set, settled, now);
+                self.revision_request_done(&set, settled, now);
             }
             Action::DeleteRevision { set, name, .. } => {
                 self.touch(&set);
@@ -67,12 +68,12 @@ impl Planner {
                     Err(failure) => failure.kind == FailureKind::NotFound,
                 };
                 if settled {
-                    self.revision_gone(&(Name::clone(&set.namespace), name));
+                    self.remove_revision(&(Name::clone(&set.namespace), name));
                 }
-                self.revised(&set, settled, now);
+                self.revision_request_done(&set, settled, now);
             }
             Action::WriteStatus { set, uid, status } => {
-                // A set that is gone, or another one under its name, is not what the reply is about.
+                // The reply is about another set if the name was deleted or reused since.
                 if self.sets.get(&set).is_some_and(|set| set.view.uid == uid) {
                     self.touch(&set);
                     self.status_written(&set, status, result, now);
@@ -97,8 +98,8 @@ impl Planner {
 
     fn created(&mut self, key: &SetKey, node: NodeId, name: &Name, reply: Reply, now: Timestamp) {
         if let Some(set) = self.sets.get_mut(key) {
-            set.pace.succeeded();
-            note(
+            set.requests.succeeded();
+            record_event(
                 set,
                 Severity::Normal,
                 "SuccessfulCreate",
@@ -106,15 +107,16 @@ impl Planner {
             );
         }
         if let Reply::Pod(view) = reply {
-            self.told(*view, now);
+            self.apply_reply(*view, now);
         }
-        self.arrived(key, node, name);
+        self.creation_observed(key, node, name);
     }
 
-    /// A pod as a reply showed it: newer than what the watch has told, unless it is gone already.
-    fn told(&mut self, view: PodView, now: Timestamp) {
+    /// Applies a pod from a reply. It is newer than what the watch has delivered, unless the pod was deleted
+    /// since.
+    fn apply_reply(&mut self, view: PodView, now: Timestamp) {
         if self.pods.find(&view.uid).is_some() || !self.has_seen(view.resource_version) {
-            self.pod_changed(view, now);
+            self.apply_pod(view, now);
         }
     }
 
@@ -130,19 +132,19 @@ impl Planner {
             return;
         };
         let spread = fnv64([key.name.as_bytes(), key.namespace.as_bytes()]);
-        set.pace.failed(now, failure.retry_after, spread);
+        set.requests.failed(now, failure.retry_after, spread);
         match failure.kind {
             FailureKind::NamespaceTerminating => {
-                set.pace.retry_at = Some(now.plus_seconds(60));
+                set.requests.retry_at = Some(now.plus_seconds(60));
             }
             FailureKind::NotFound | FailureKind::Refused | FailureKind::Unclear => {
                 let message = format!("Error creating: {}", failure.message);
-                note(set, Severity::Warning, "FailedCreate", message);
+                record_event(set, Severity::Warning, "FailedCreate", message);
             }
         }
-        let retry_at = set.pace.retry_at.unwrap_or(now);
-        let creating = set.cells.get_mut(node).and_then(|cell| {
-            let creating = cell.creating.as_mut()?;
+        let retry_at = set.requests.retry_at.unwrap_or(now);
+        let creating = set.nodes.get_mut(node).and_then(|state| {
+            let creating = state.creating.as_mut()?;
             (creating.name == *name).then_some(creating)
         });
         let unclear = match failure.kind {
@@ -151,13 +153,13 @@ impl Planner {
             FailureKind::NotFound | FailureKind::NamespaceTerminating => false,
         };
         if !unclear {
-            self.arrived(key, node, name);
+            self.creation_observed(key, node, name);
             return;
         }
-        // The pod may exist. Asking again under the same name tells.
+        // The pod may exist. Repeating the request with the same name finds out.
         if let Some(creating) = creating {
             if creating.sent {
-                set.pace.creating = set.pace.creating.saturating_sub(1);
+                set.requests.creating = set.requests.creating.saturating_sub(1);
             }
             (creating.sent, creating.unclear) = (false, true);
             creating.retry_at = retry_at;
@@ -176,28 +178,28 @@ impl Planner {
         let PodRef { name, uid } = pod;
         let set = self.sets.get_mut(key);
         if let Some(set) = set {
-            set.pace.deleting = set.pace.deleting.saturating_sub(1);
+            set.requests.deleting = set.requests.deleting.saturating_sub(1);
             set.touch(node);
             match &result {
                 Ok(_) => {
                     let message = format!("Deleted pod: {name}");
-                    note(set, Severity::Normal, "SuccessfulDelete", message);
+                    record_event(set, Severity::Normal, "SuccessfulDelete", message);
                 }
                 Err(failure) if failure.kind == FailureKind::NotFound => {}
                 Err(failure) => {
                     let message = format!("Error deleting: {}", failure.message);
-                    note(set, Severity::Warning, "FailedDelete", message);
+                    record_event(set, Severity::Warning, "FailedDelete", message);
                 }
             }
         }
         match result {
-            Ok(Reply::Pod(view)) => self.told(*view, now),
-            Err(failure) if failure.kind == FailureKind::NotFound => self.pod_gone(uid),
+            Ok(Reply::Pod(view)) => self.apply_reply(*view, now),
+            Err(failure) if failure.kind == FailureKind::NotFound => self.remove_pod(uid),
             Ok(_) => {}
             Err(_) => {
                 let again = now.plus_millis(RETRY);
                 if let Some(pod) = self.pod_mut(uid) {
-                    pod.doomed = Doomed::Failed(again);
+                    pod.deletion = Deletion::Failed(again);
                 }
                 if let Some(set) = self.sets.get_mut(key) {
                     set.timers.insert((again, node));
@@ -219,18 +221,18 @@ impl Planner {
         }
         let failed = result.is_err();
         match result {
-            Ok(Reply::Pod(view)) => self.told(*view, now),
+            Ok(Reply::Pod(view)) => self.apply_reply(*view, now),
             Ok(_) => {}
-            Err(failure) if failure.kind == FailureKind::NotFound => self.pod_gone(uid),
+            Err(failure) if failure.kind == FailureKind::NotFound => self.remove_pod(uid),
             Err(_) => self.patch_failed(key, uid, purpose, now),
         }
-        // The pod may have changed meanwhile, so that something else is due now.
+        // The pod may have changed since the request, so that another patch is due.
         if let Some(number) = self.pods.find(uid)
             && let Some(pod) = self.pods.get(number)
             && match pod.set {
-                Some((_, Claim::Owned)) => false,
-                Some((_, Claim::Adopting { sent: true })) => !failed,
-                Some((_, Claim::Adopting { sent: false })) | None => true,
+                Some((_, Ownership::Owned)) => false,
+                Some((_, Ownership::Adopting { requested: true })) => !failed,
+                Some((_, Ownership::Adopting { requested: false })) | None => true,
             }
         {
             self.detach(number);
@@ -245,32 +247,32 @@ impl Planner {
         let again = Some(now.plus_millis(RETRY));
         match purpose {
             Purpose::Relabel => {
-                set.reckon = true;
+                set.revisions_dirty = true;
                 set.revise_after = again;
             }
             Purpose::Adopt | Purpose::Release => {
-                set.claims.insert(uid.clone());
-                set.claim_after = again;
+                set.ownership_due.insert(uid.clone());
+                set.ownership_retry_at = again;
             }
         }
     }
 
     // === revisions and status ===
 
-    fn revised(&mut self, key: &SetKey, settled: bool, now: Timestamp) {
+    fn revision_request_done(&mut self, key: &SetKey, settled: bool, now: Timestamp) {
         let Some(set) = self.sets.get_mut(key) else {
             return;
         };
         set.revising = set.revising.saturating_sub(1);
-        set.reckon = true;
+        set.revisions_dirty = true;
         set.revise_after = (!settled).then(|| now.plus_millis(RETRY));
     }
 
     fn revision_created(&mut self, key: &SetKey, result: Result<Reply, Failure>, now: Timestamp) {
         let settled = match result {
             Ok(Reply::Revision(view)) => {
-                self.collide(key, &view);
-                self.revision_told(*view);
+                self.count_collision(key, &view);
+                self.apply_revision_reply(*view);
                 true
             }
             Ok(_) => true,
@@ -279,16 +281,16 @@ impl Planner {
                     && failure.kind != FailureKind::NamespaceTerminating
                 {
                     let message = format!("Error creating: {}", failure.message);
-                    note(set, Severity::Warning, "FailedCreate", message);
+                    record_event(set, Severity::Warning, "FailedCreate", message);
                 }
                 false
             }
         };
-        self.revised(key, settled, now);
+        self.revision_request_done(key, settled, now);
     }
 
-    /// A revision with other data has the name: count the collision, so that the next hash differs.
-    fn collide(&mut self, key: &SetKey, view: &RevisionView) {
+    /// Counts a collision if a revision with other data has the name, so that the next hash differs.
+    fn count_collision(&mut self, key: &SetKey, view: &RevisionView) {
         let Some(set) = self.sets.get_mut(key) else {
             return;
         };
@@ -323,24 +325,29 @@ impl Planner {
             }
         }
         if let Ok(Reply::Set(view)) = result {
-            self.set_changed(*view);
+            self.apply_set(*view);
         }
     }
 
-    /// A failed pod was given up: the next one on this node gets longer.
+    /// Extends the back-off of a node after a failed pod.
     pub(crate) fn back_off(set: &mut Set, node: NodeId, now: Timestamp) {
         let generation = set.view.generation;
-        if let Some(cell) = set.cells.get_mut(node) {
-            let last = cell.back_off.as_deref().copied();
-            cell.back_off = Some(Box::new(BackOff::next(last, generation, now)));
+        if let Some(state) = set.nodes.get_mut(node) {
+            let last = state.back_off.as_deref().copied();
+            state.back_off = Some(Box::new(BackOff::next(last, generation, now)));
         }
     }
 }
 
-/// Files an event for the next plan.
-pub(crate) fn note(set: &mut Set, severity: Severity, reason: &'static str, message: String) {
+/// Records an event that the next plan returns.
+pub(crate) fn record_event(
+    set: &mut Set,
+    severity: Severity,
+    reason: &'static str,
+    message: String,
+) {
     let (key, uid) = (set.view.key.clone(), set.view.uid.clone());
-    set.notes.push(Action::Event {
+    set.pending_events.push(Action::Event {
         set: key,
         uid,
         severity,

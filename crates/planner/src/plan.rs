@@ -1,4 +1,4 @@
-//! Planning: from what the events touched to what must be done.
+//! Planning: assesses what events touched and returns the requests that are due.
 
 mod clock;
 mod ownership;
@@ -9,23 +9,24 @@ use std::{collections::BTreeSet, sync::Arc};
 use pandaemon_types::{Name, Timestamp};
 
 use crate::{
-    action::{Action, Plan, PodRef, Severity, Verdict, Why},
-    cell::{Creating, Doom, Doomed, assess},
+    action::{Action, DeleteReason, Plan, PodRef, Severity},
     index::{NodeId, Planner, PodId},
-    outcome::note,
+    node_state::{Creating, DeleteCause, Deletion, assess},
+    node_status::Explanation,
+    outcome::record_event,
     revision::{five_letters, fnv64},
     set::Set,
     view::SetKey,
 };
 
-/// Debug builds recount the sums of sets with no more nodes than this at every plan.
-const RECOUNTED: usize = 256;
+/// Debug builds compare the totals of sets with at most this many nodes with a recount in every plan.
+const RECOUNT_MAX_NODES: usize = 256;
 
 impl Planner {
-    /// Says what to do now.
+    /// Returns the requests that are due now.
     pub fn plan(&mut self, now: Timestamp) -> Plan {
         let mut plan = Plan::default();
-        self.mind_clock(now);
+        self.handle_clock_step(now);
         while let Some((at, key)) = self.wakes.first().cloned() {
             if now < at {
                 break;
@@ -61,7 +62,7 @@ impl Planner {
     }
 
     fn plan_set(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
-        plan.actions.append(&mut set.notes);
+        plan.actions.append(&mut set.pending_events);
         if set.view.deleting {
             return;
         }
@@ -69,15 +70,15 @@ impl Planner {
             warn_of_selector(set, plan);
             return;
         }
-        self.plan_claims(set, now, plan);
+        self.plan_ownership(set, now, plan);
         self.plan_revisions(set, now, plan);
         while let Some((at, node)) = set.timers.first().copied() {
             if now < at {
                 break;
             }
             set.timers.pop_first();
-            if let Some(cell) = set.cells.get_mut(node) {
-                cell.wake = None;
+            if let Some(state) = set.nodes.get_mut(node) {
+                state.wake = None;
             }
             set.touched.insert(node);
         }
@@ -88,20 +89,20 @@ impl Planner {
             self.plan_rollout(set, now, plan);
         }
         plan_status(set, now, plan);
-        plan.actions.append(&mut set.notes);
-        if self.options.verdicts {
+        plan.actions.append(&mut set.pending_events);
+        if self.options.explain {
             for (node, number) in touched {
-                let stance = self.stance(set, number, now);
+                let status = self.node_status(set, number, now);
                 let set = set.view.key.clone();
-                plan.verdicts
-                    .extend(stance.map(|stance| Verdict { set, node, stance }));
+                plan.explanations
+                    .extend(status.map(|status| Explanation { set, node, status }));
             }
         }
-        if cfg!(debug_assertions) && set.cells.len() <= RECOUNTED {
+        if cfg!(debug_assertions) && set.nodes.len() <= RECOUNT_MAX_NODES {
             debug_assert_eq!(
-                set.tally,
+                set.totals,
                 self.recount(set, now),
-                "sums of {}",
+                "totals of {}",
                 set.view.key
             );
         }
@@ -109,15 +110,15 @@ impl Planner {
 
     // === nodes ===
 
-    /// Nodes with their names, in the order of these.
+    /// Node ids with their names, in the order of the names.
     fn by_name(&self, nodes: BTreeSet<NodeId>) -> Vec<(Name, NodeId)> {
-        let named = nodes.into_iter().map(|node| (self.roster.name(node), node));
+        let named = nodes.into_iter().map(|node| (self.nodes.name(node), node));
         let mut named: Vec<_> = named.collect();
         named.sort_unstable();
         named
     }
 
-    /// Looks at nodes again and deletes what must go whatever the budget says.
+    /// Assesses nodes again and deletes the pods that have to go regardless of the update budget.
     fn plan_nodes(
         &mut self,
         set: &mut Set,
@@ -127,101 +128,118 @@ impl Planner {
     ) {
         for (name, node) in touched {
             let node = *node;
-            self.forgive(set, node, now);
+            self.retry_failed_deletes(set, node, now);
             let deletes = self.refresh(set, node, now);
-            let ends = !deletes.is_empty();
-            for (pod, doom) in deletes {
-                if !set.pace.may_delete() {
+            let has_deletes = !deletes.is_empty();
+            for (pod, cause) in deletes {
+                if !set.requests.may_delete() {
                     set.touch(node);
                     break;
                 }
-                self.tell_doom(set, node, pod, doom, now);
-                let why = doom.why(|| self.misplaced(set, node));
-                self.delete(set, node, pod, why, plan);
+                self.record_delete(set, node, pod, cause, now);
+                let reason = cause.reason(|| self.misplaced(set, node));
+                self.delete(set, node, pod, reason, plan);
             }
-            if ends {
+            if has_deletes {
                 self.refresh(set, node, now);
             }
-            self.ask_again(set, name, node, now, plan);
+            self.retry_creation(set, name, node, now, plan);
         }
     }
 
-    /// Pods whose deletion failed a while ago may be deleted again.
-    fn forgive(&mut self, set: &Set, node: NodeId, now: Timestamp) {
-        let pods = set.cells.get(node).map(|cell| cell.pods.as_slice());
+    /// Allows failed deletions to be requested again after their back-off.
+    fn retry_failed_deletes(&mut self, set: &Set, node: NodeId, now: Timestamp) {
+        let pods = set.nodes.get(node).map(|state| state.pods.as_slice());
         for number in pods.unwrap_or_default() {
             if let Some(pod) = self.pods.get_mut(*number)
-                && matches!(pod.doomed, Doomed::Failed(until) if until <= now)
+                && matches!(pod.deletion, Deletion::Failed(until) if until <= now)
             {
-                pod.doomed = Doomed::No;
+                pod.deletion = Deletion::NotRequested;
             }
         }
     }
 
-    /// Files a node under what it is now; returns the pods that must go.
-    fn refresh(&self, set: &mut Set, node: NodeId, now: Timestamp) -> Vec<(PodId, Doom)> {
-        let Some(cell) = set.cells.get(node) else {
+    /// Assesses a node; returns the pods to delete.
+    fn refresh(&self, set: &mut Set, node: NodeId, now: Timestamp) -> Vec<(PodId, DeleteCause)> {
+        let Some(state) = set.nodes.get(node) else {
             return Vec::new();
         };
-        let mut answer = assess(cell, &self.pods_of(cell), &set.facts(now));
-        if let Some(creating) = cell
+        let mut assessment = assess(state, &self.pods_of(state), &set.facts(now));
+        if let Some(creating) = state
             .creating
             .as_ref()
             .filter(|creating| !creating.sent && now < creating.retry_at)
         {
-            answer.wake = crate::cell::earliest(answer.wake, Some(creating.retry_at));
+            assessment.wake = crate::node_state::earliest(assessment.wake, Some(creating.retry_at));
         }
-        let wake = answer.wake.filter(|at| now < *at);
-        set.file(node, &self.roster, &answer, wake);
-        answer.deletes
+        let wake = assessment.wake.filter(|at| now < *at);
+        set.set_assessment(node, &self.nodes, &assessment, wake);
+        assessment.deletes
     }
 
-    fn tell_doom(&self, set: &mut Set, node: NodeId, pod: PodId, doom: Doom, now: Timestamp) {
+    fn record_delete(
+        &self,
+        set: &mut Set,
+        node: NodeId,
+        pod: PodId,
+        cause: DeleteCause,
+        now: Timestamp,
+    ) {
         let Some(pod) = self.pods.get(pod) else {
             return;
         };
         let name = || format!("{}/{}", pod.namespace, pod.name);
-        match doom {
-            Doom::Failed => {
+        match cause {
+            DeleteCause::Failed => {
                 Self::back_off(set, node, now);
-                let (name, node) = (name(), self.roster.name(node));
+                let (name, node) = (name(), self.nodes.name(node));
                 let message =
                     format!("Found failed daemon pod {name} on node {node}, will try to kill it");
-                note(set, Severity::Warning, "FailedDaemonPod", message);
+                record_event(set, Severity::Warning, "FailedDaemonPod", message);
             }
-            Doom::Succeeded => {
-                let (name, node) = (name(), self.roster.name(node));
+            DeleteCause::Succeeded => {
+                let (name, node) = (name(), self.nodes.name(node));
                 let message = format!(
                     "Found succeeded daemon pod {name} on node {node}, will try to delete it"
                 );
-                note(set, Severity::Normal, "SucceededDaemonPod", message);
+                record_event(set, Severity::Normal, "SucceededDaemonPod", message);
             }
-            Doom::Misplaced | Doom::NoNode | Doom::Duplicate | Doom::Replaced => {}
+            DeleteCause::Misplaced
+            | DeleteCause::NoNode
+            | DeleteCause::Duplicate
+            | DeleteCause::Replaced => {}
         }
     }
 
-    fn delete(&mut self, set: &mut Set, node: NodeId, pod: PodId, why: Why, plan: &mut Plan) {
+    fn delete(
+        &mut self,
+        set: &mut Set,
+        node: NodeId,
+        pod: PodId,
+        reason: DeleteReason,
+        plan: &mut Plan,
+    ) {
         let Some(pod) = self.pods.get_mut(pod).filter(|pod| !pod.leaving()) else {
             return;
         };
-        pod.doomed = Doomed::Sent;
-        set.pace.deleting += 1;
+        pod.deletion = Deletion::Requested;
+        set.requests.deleting += 1;
         plan.actions.push(Action::DeletePod {
             set: set.view.key.clone(),
-            node: self.roster.name(node),
+            node: self.nodes.name(node),
             pod: PodRef {
                 name: Name::clone(&pod.name),
                 uid: pod.uid.clone(),
             },
-            why,
+            reason,
         });
     }
 
     // === creations ===
 
     fn plan_creations(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
-        while set.pace.may_create(now) {
-            let Some((_, node)) = set.classes.missing.first_key_value() else {
+        while set.requests.may_create(now) {
+            let Some((_, node)) = set.queues.missing.first_key_value() else {
                 break;
             };
             self.create(set, *node, now, plan);
@@ -229,28 +247,28 @@ impl Planner {
     }
 
     pub(crate) fn create(&mut self, set: &mut Set, node: NodeId, now: Timestamp, plan: &mut Plan) {
-        let Some(mould) = set
+        let Some(template) = set
             .current
             .as_ref()
-            .map(|current| Arc::clone(&current.mould))
+            .map(|current| Arc::clone(&current.template))
         else {
             return;
         };
         set.serial += 1;
-        let place = self.roster.name(node);
+        let node_name = self.nodes.name(node);
         let seed = fnv64([
             set.uid.as_bytes(),
-            place.as_bytes(),
+            node_name.as_bytes(),
             &now.0.to_le_bytes(),
             &set.serial.to_le_bytes(),
         ]);
-        let name: Name = format!("{}{}", mould.name_prefix(), five_letters(seed)).into();
+        let name: Name = format!("{}{}", template.name_prefix(), five_letters(seed)).into();
         let bind = self.options.bind && self.has_room(set, node);
         let reserved = bind.then(|| Arc::clone(&set.needs.resources));
-        if let Some(load) = self.roster.load_mut(node).filter(|_| bind) {
-            load.add(&set.needs.resources);
+        if let Some(usage) = self.nodes.usage_mut(node).filter(|_| bind) {
+            usage.add(&set.needs.resources);
         }
-        if let Some(cell) = set.cells.get_mut(node) {
+        if let Some(state) = set.nodes.get_mut(node) {
             let name = Name::clone(&name);
             let creating = Creating {
                 name,
@@ -259,64 +277,71 @@ impl Planner {
                 reserved,
                 retry_at: now,
             };
-            cell.creating = Some(Box::new(creating));
+            state.creating = Some(Box::new(creating));
         }
-        set.pace.creating += 1;
+        set.requests.creating += 1;
         self.refresh(set, node, now);
         plan.actions.push(Action::CreatePod {
             set: set.view.key.clone(),
             uid: set.view.uid.clone(),
-            node: place,
+            node: node_name,
             name,
             bind,
-            mould,
+            template,
         });
     }
 
-    /// Whether a further pod of the set can start on the node now.
+    /// Whether one more pod of the set can start on the node now.
     fn has_room(&self, set: &Set, node: NodeId) -> bool {
-        let (view, load) = (self.roster.node(node), self.roster.load(node));
-        view.zip(load)
-            .is_some_and(|(view, load)| load.has_room(view, &set.needs.resources))
+        let (view, usage) = (self.nodes.node(node), self.nodes.usage(node));
+        view.zip(usage)
+            .is_some_and(|(view, usage)| usage.has_room(view, &set.needs.resources))
     }
 
-    /// Asks again for a pod whose creation nobody answered, under the same name.
-    fn ask_again(&self, set: &mut Set, name: &Name, node: NodeId, now: Timestamp, plan: &mut Plan) {
+    /// Repeats a creation that got no assessment, under the same name.
+    fn retry_creation(
+        &self,
+        set: &mut Set,
+        name: &Name,
+        node: NodeId,
+        now: Timestamp,
+        plan: &mut Plan,
+    ) {
         let Some(current) = set.current.as_ref() else {
             return;
         };
         let creating = set
-            .cells
+            .nodes
             .get_mut(node)
-            .and_then(|cell| cell.creating.as_mut());
+            .and_then(|state| state.creating.as_mut());
         let Some(creating) = creating.filter(|c| !c.sent && c.retry_at <= now) else {
             return;
         };
         creating.sent = true;
-        set.pace.creating += 1;
-        let mould = Arc::clone(&current.mould);
+        set.requests.creating += 1;
+        let template = Arc::clone(&current.template);
         plan.actions.push(Action::CreatePod {
             set: set.view.key.clone(),
             uid: set.view.uid.clone(),
             node: Name::clone(name),
             name: Name::clone(&creating.name),
             bind: creating.reserved.is_some(),
-            mould,
+            template,
         });
     }
 }
 
 fn warn_of_selector(set: &mut Set, plan: &mut Plan) {
-    if set.warned == Some(set.view.generation) {
+    if set.warned_generation == Some(set.view.generation) {
         return;
     }
-    set.warned = Some(set.view.generation);
+    set.warned_generation = Some(set.view.generation);
     let message = "This daemon set is selecting all pods. A non-empty selector is required.";
-    note(set, Severity::Warning, "SelectingAll", message.to_owned());
-    plan.actions.append(&mut set.notes);
+    record_event(set, Severity::Warning, "SelectingAll", message.to_owned());
+    plan.actions.append(&mut set.pending_events);
 }
 
-/// Writes the status when it says something else than the object does.
+/// Writes the status if it differs from the last known one.
 fn plan_status(set: &mut Set, now: Timestamp, plan: &mut Plan) {
     let may = set.writing.is_none() && set.write_after.is_none_or(|at| at <= now);
     let status = set.status();

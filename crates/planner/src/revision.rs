@@ -1,8 +1,8 @@
-//! ControllerRevisions: what is written, how equality is decided, and which one is current.
+//! ControllerRevisions: their content, their comparison with the template, and which one is current.
 //!
-//! A live pod belongs to the revision whose hash label it carries, and a revision belongs to a template
-//! whose data it holds. No hash is ever recomputed to decide either, so taking over the objects of
-//! another controller restarts nothing.
+//! A pod belongs to the revision whose hash its label carries, and a revision to the template that equals
+//! its data. Neither is decided by computing a hash, so that taking over the objects of another controller
+//! restarts no pod.
 
 use std::fmt::Write as _;
 
@@ -14,14 +14,14 @@ use crate::{
     view::{DaemonSetView, RevisionView},
 };
 
-/// The label that names a pod's revision.
+/// The label of pods and revisions that carries the hash: `apps.ControllerRevisionHashLabelKey`.
 pub const HASH_LABEL: &str = "controller-revision-hash";
-/// The label that old API versions used for it.
+/// The label that API versions before `apps/v1` used for the same purpose.
 pub const GENERATION_LABEL: &str = "pod-template-generation";
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// The text in which templates are compared: keys in order, without the marks that only the stored
-/// patch has and the empty time stamp that upstream writes.
+/// The canonical text in which templates are compared: sorted keys, without the `$patch` directive and the
+/// empty `creationTimestamp` of stored templates.
 pub(crate) fn canonical_template(template: &Value) -> String {
     let mut text = String::new();
     write_canonical(template, &mut text);
@@ -33,7 +33,7 @@ fn write_canonical(value: &Value, out: &mut String) {
         Value::Object(map) => {
             let mut fields: Vec<_> = map
                 .iter()
-                .filter(|(key, value)| !is_mark(key, value))
+                .filter(|(key, value)| !is_stored_only(key, value))
                 .collect();
             fields.sort_by(|a, b| a.0.cmp(b.0));
             out.push('{');
@@ -60,11 +60,11 @@ fn write_canonical(value: &Value, out: &mut String) {
     }
 }
 
-fn is_mark(key: &str, value: &Value) -> bool {
+fn is_stored_only(key: &str, value: &Value) -> bool {
     key == "$patch" || (key == "creationTimestamp" && value.is_null())
 }
 
-/// A short text without vowels for a number, as upstream's `rand.SafeEncodeString`.
+/// Encodes the decimal digits of a number without vowels, as upstream's `rand.SafeEncodeString`.
 pub(crate) fn safe_text(number: u32) -> String {
     let letter = |byte: u8| {
         char::from(
@@ -77,7 +77,7 @@ pub(crate) fn safe_text(number: u32) -> String {
     number.to_string().bytes().map(letter).collect()
 }
 
-/// Five letters for a pod's name.
+/// Five characters of upstream's safe alphabet for the suffix of a pod name.
 pub(crate) fn five_letters(mut seed: u64) -> String {
     let mut letters = String::with_capacity(5);
     for _ in 0..5 {
@@ -88,7 +88,7 @@ pub(crate) fn five_letters(mut seed: u64) -> String {
     letters
 }
 
-/// FNV-1a over the parts.
+/// The 64-bit FNV-1a hash of the concatenated parts.
 pub(crate) fn fnv64<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in parts.into_iter().flatten() {
@@ -105,7 +105,7 @@ fn fnv32(parts: [&[u8]; 2]) -> u32 {
     hash
 }
 
-/// The name of the revision that would be written for the set now.
+/// The name that a new revision of the set's template gets.
 pub(crate) fn new_name(set: &DaemonSetView) -> Name {
     format!("{}-{}", set.key.name, new_hash(set)).into()
 }
@@ -120,7 +120,7 @@ fn new_hash(set: &DaemonSetView) -> String {
     safe_text(fnv32([set.canonical.as_bytes(), salt.as_bytes()]))
 }
 
-/// The reference that makes an object the set's.
+/// The owner reference that makes the set the managing owner of an object.
 pub(crate) fn owner_reference(set: &DaemonSetView) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "DaemonSet", "name": &*set.key.name,
@@ -157,7 +157,7 @@ pub(crate) fn new_revision(set: &DaemonSetView, number: i64) -> Value {
 }
 
 impl RevisionView {
-    /// The hash that its pods carry.
+    /// The hash that its pods carry in their label.
     #[must_use]
     pub fn hash(&self) -> Name {
         self.labels
@@ -166,16 +166,16 @@ impl RevisionView {
     }
 }
 
-/// The JSON text of a new revision, byte for byte as upstream writes it: keys in order, and the signs
-/// that Go escapes escaped. Upstream compares the data of revisions by bytes; with others, handing a
-/// cluster back would restart every pod whose template holds a `&`, `<` or `>`.
+/// The JSON text of a new revision, byte for byte as upstream writes it: sorted keys, and Go's escapes.
+/// Upstream compares the data of revisions by bytes. With other escapes, handing a cluster back would
+/// restart every pod whose template contains `&`, `<` or `>`.
 #[must_use]
 pub fn revision_text(object: &Value) -> String {
     let plain = object.to_string();
     let mut text = String::with_capacity(plain.len());
     for sign in plain.chars() {
         match sign {
-            // Outside of strings JSON has none of these.
+            // These occur only within strings of JSON.
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
                 let _infallible = write!(text, "\\u{:04x}", u32::from(sign));
             }
@@ -185,27 +185,27 @@ pub fn revision_text(object: &Value) -> String {
     text
 }
 
-/// What the revisions of a set say and need.
+/// The result of [`reconcile_revisions`].
 #[derive(Debug, Default)]
-pub(crate) struct Reckoning {
-    /// The hash of the newest template; `None` until its revision exists.
+pub(crate) struct RevisionPlan {
+    /// The hash of the current template; `None` until its revision exists.
     pub(crate) current: Option<Name>,
-    /// What must be done to the revisions.
+    /// Requests for revisions.
     pub(crate) actions: Vec<Action>,
-    /// Hashes of duplicates: their pods must carry the current hash before the duplicates go.
-    pub(crate) renamed: Vec<Name>,
+    /// Hashes of duplicates of the current revision. Their pods are relabelled before they are deleted.
+    pub(crate) duplicate_hashes: Vec<Name>,
 }
 
-/// Decides which revision is current, and which must be made, numbered, labelled or deleted.
-/// `live` tells whether pods carry a hash; `namesake` is a revision of somebody else that has the name
-/// which a new one would get.
-pub(crate) fn reckon<'a>(
+/// Decides which revision is current, and which are created, numbered, labelled or deleted. `live` returns
+/// whether pods carry a hash. `conflicting_revision` is a revision that the set does not own, with the name
+/// that a new one would get.
+pub(crate) fn reconcile_revisions<'a>(
     set: &DaemonSetView,
     revisions: impl Iterator<Item = &'a RevisionView>,
-    namesake: Option<&RevisionView>,
+    conflicting_revision: Option<&RevisionView>,
     live: impl Fn(&str) -> bool,
-) -> Reckoning {
-    let mut out = Reckoning::default();
+) -> RevisionPlan {
+    let mut out = RevisionPlan::default();
     let (mut same, mut old) = (Vec::new(), Vec::new());
     for revision in revisions.filter(|revision| !revision.deleting) {
         if revision.labels.label(HASH_LABEL).is_none() {
@@ -226,10 +226,10 @@ pub(crate) fn reckon<'a>(
     same.sort_by_key(|revision| (revision.revision, Name::clone(&revision.name)));
     let number = old.last().map_or(0, |revision| revision.revision) + 1;
     match same.pop() {
-        // Left over from a set of the same name that was deleted: it says the same, so that its hash
-        // will do until it is gone and can be written anew.
-        None if namesake.is_some_and(|other| other.canonical == set.canonical) => {
-            out.current = namesake.map(RevisionView::hash);
+        // Left from a deleted set of the same name, with the same data: its hash is used until the garbage
+        // collector deletes it and the revision can be created.
+        None if conflicting_revision.is_some_and(|other| other.canonical == set.canonical) => {
+            out.current = conflicting_revision.map(RevisionView::hash);
         }
         None => {
             let object = new_revision(set, number);
@@ -245,7 +245,7 @@ pub(crate) fn reckon<'a>(
                     .push(patch(set, current, json!({"revision": number})));
             }
             for duplicate in same {
-                out.renamed.push(duplicate.hash());
+                out.duplicate_hashes.push(duplicate.hash());
                 if !live(&duplicate.hash()) {
                     out.actions.push(delete(set, duplicate));
                 }
@@ -256,7 +256,7 @@ pub(crate) fn reckon<'a>(
     out
 }
 
-/// Deletes the oldest revisions beyond the history limit; those that pods carry stay.
+/// Deletes the oldest revisions beyond the history limit, except those that pods still carry.
 fn trim(
     set: &DaemonSetView,
     old: &[&RevisionView],
@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stored_template_equals_the_live_one() {
+    fn a_stored_template_compares_equal_to_the_live_one() {
         let live = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"x": [1, null]}});
         let stored = json!({"$patch": "replace", "spec": {"x": [1, null]},
             "metadata": {"creationTimestamp": null, "labels": {"a": "b"}}});
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn revisions_are_written_as_go_writes_them() {
+    fn revisions_are_written_with_gos_escapes() {
         let object = json!({"b": "a && b > c < d\u{2028}", "a": ["\"\\\n\u{1}\u{8}"]});
         let text = r#"{"a":["\"\\\n\u0001\b"],"b":"a \u0026\u0026 b \u003e c \u003c d\u2028"}"#;
         assert_eq!(revision_text(&object), text);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_are_short_texts_without_vowels() {
+    fn hashes_and_name_suffixes_use_the_safe_alphabet() {
         assert_eq!(safe_text(1_234_567_890), "56789bcdf4");
         assert!(
             five_letters(u64::MAX)

@@ -1,37 +1,37 @@
-//! How a rolling update stands: whose absence uses the budget up, and who is next.
+//! The state of a rolling update: which nodes use the budget, and which are next.
 
 use pandaemon_types::{Labels as _, Name, PodView};
 
 use crate::{
-    cell::Class,
     index::{NodeId, Planner},
+    node_state::UpdateStep,
     revision::{GENERATION_LABEL, HASH_LABEL},
     view::SetKey,
 };
 
-/// How the rolling update of a set stands after a plan. For people: it is counted when asked for.
+/// The state of a set's rolling update after a plan. Computed on request, for explanations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rollout {
-    /// The hash of the newest template, once its revision exists.
+    /// The hash of the current template, once its revision exists.
     pub current: Option<Name>,
     /// Hashes of revisions with the same template.
     pub aliases: Vec<Name>,
     /// The template generation of old API versions.
     pub template_generation: Option<i64>,
-    /// How many nodes may be down.
+    /// `maxUnavailable` as a number of nodes.
     pub limit_down: usize,
-    /// How many nodes may surge.
+    /// `maxSurge` as a number of nodes.
     pub limit_surge: usize,
     /// The nodes that count as down.
     pub down: Vec<Name>,
-    /// The nodes that run two daemons.
+    /// The nodes that run an old and a new pod.
     pub surging: Vec<Name>,
     /// The nodes whose outdated pods are replaced next, in order.
     pub next: Vec<Name>,
 }
 
 impl Rollout {
-    /// Whether a pod has the newest template.
+    /// Whether a pod has the current template.
     #[must_use]
     pub fn is_updated(&self, pod: &PodView) -> bool {
         let hash = pod.labels.label(HASH_LABEL);
@@ -44,22 +44,22 @@ impl Rollout {
 }
 
 impl Planner {
-    /// How the rolling update of a set stands.
+    /// The state of a set's rolling update; `None` if the set is not known.
     #[must_use]
     pub fn rollout(&self, key: &SetKey) -> Option<Rollout> {
         let set = self.sets.get(key)?;
-        let named = |good: &dyn Fn(&crate::cell::Cell) -> bool| -> Vec<Name> {
-            let cells = set.cells.iter::<NodeId>().filter(|(_, cell)| good(cell));
-            let mut names: Vec<Name> = cells.map(|(node, _)| self.roster.name(node)).collect();
+        let named = |good: &dyn Fn(&crate::node_state::NodeState) -> bool| -> Vec<Name> {
+            let states = set.nodes.iter::<NodeId>().filter(|(_, state)| good(state));
+            let mut names: Vec<Name> = states.map(|(node, _)| self.nodes.name(node)).collect();
             names.sort_unstable();
             names
         };
-        let (limit_down, limit_surge) = set.limits();
-        let classes = &set.classes;
-        let next = classes.replace.keys().chain(classes.candidates.keys());
+        let (limit_down, limit_surge) = set.budgets();
+        let queues = &set.queues;
+        let next = queues.replace.keys().chain(queues.candidates.keys());
         let next = next
-            .chain(classes.surge_now.keys())
-            .chain(classes.surge_candidates.keys());
+            .chain(queues.surge_now.keys())
+            .chain(queues.surge_candidates.keys());
         Some(Rollout {
             current: set.current.as_ref().map(|c| Name::clone(&c.hash)),
             aliases: set
@@ -70,8 +70,8 @@ impl Planner {
             template_generation: set.view.template_generation,
             limit_down,
             limit_surge,
-            down: named(&|cell| cell.counts.down),
-            surging: named(&|cell| cell.class == Class::Surging),
+            down: named(&|state| state.counts.down),
+            surging: named(&|state| state.step == UpdateStep::Surging),
             next: next.cloned().collect(),
         })
     }

@@ -1,4 +1,4 @@
-//! One DaemonSet in the index: its nodes, the sums over them, and what is under way.
+//! The state of one DaemonSet: its nodes, the totals over them, and its requests under way.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,18 +10,18 @@ use pandaemon_types::{Name, Timestamp, Uid};
 
 use crate::{
     action::Action,
-    cell::{Assessment, Cell, Class, Counts, Facts, Mode},
-    index::{NodeId, Numbered, Roster},
-    mould::Mould,
+    index::{IdMap, NodeId, NodeTable},
+    node_state::{Assessment, Counts, Mode, NodeState, SetFacts, UpdateStep},
+    pod_template::PodTemplate,
     view::{DaemonSetView, RevisionView, SetKey, Status, Strategy},
 };
 
 /// How many creations (and how many deletions) of one set may be under way at once.
-pub(crate) const BURST: usize = 250;
+pub(crate) const MAX_IN_FLIGHT: usize = 250;
 
-/// The sums over all nodes.
+/// The totals over all nodes of a set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct Totals {
     pub(crate) desired: usize,
     pub(crate) current: usize,
     pub(crate) misscheduled: usize,
@@ -33,20 +33,20 @@ pub(crate) struct Tally {
     pub(crate) surging: usize,
 }
 
-impl Tally {
-    pub(crate) fn add(&mut self, counts: Counts, class: Class) {
-        for (sum, flag) in self.fields(counts, class) {
+impl Totals {
+    pub(crate) fn add(&mut self, counts: Counts, step: UpdateStep) {
+        for (sum, flag) in self.fields(counts, step) {
             *sum += usize::from(flag);
         }
     }
 
-    fn subtract(&mut self, counts: Counts, class: Class) {
-        for (sum, flag) in self.fields(counts, class) {
+    fn subtract(&mut self, counts: Counts, step: UpdateStep) {
+        for (sum, flag) in self.fields(counts, step) {
             *sum -= usize::from(flag);
         }
     }
 
-    fn fields(&mut self, counts: Counts, class: Class) -> [(&mut usize, bool); 9] {
+    fn fields(&mut self, counts: Counts, step: UpdateStep) -> [(&mut usize, bool); 9] {
         [
             (&mut self.desired, counts.desired),
             (&mut self.current, counts.current),
@@ -56,49 +56,49 @@ impl Tally {
             (&mut self.updated, counts.updated),
             (&mut self.down, counts.down),
             (&mut self.serves, counts.serves),
-            (&mut self.surging, class == Class::Surging),
+            (&mut self.surging, step == UpdateStep::Surging),
         ]
     }
 }
 
-/// Nodes by what a rolling update can do with them.
+/// The nodes of a set by their [`UpdateStep`], in the order of their names.
 #[derive(Debug, Default)]
-pub(crate) struct Classes {
+pub(crate) struct StepQueues {
     pub(crate) missing: BTreeMap<Name, NodeId>,
     pub(crate) replace: BTreeMap<Name, NodeId>,
     pub(crate) candidates: BTreeMap<Name, NodeId>,
     pub(crate) surge_now: BTreeMap<Name, NodeId>,
     pub(crate) surge_candidates: BTreeMap<Name, NodeId>,
     pub(crate) retire: BTreeMap<Name, NodeId>,
-    pub(crate) sunset: BTreeMap<Name, NodeId>,
+    pub(crate) retire_misplaced: BTreeMap<Name, NodeId>,
 }
 
-impl Classes {
-    fn of(&mut self, class: Class) -> Option<&mut BTreeMap<Name, NodeId>> {
-        Some(match class {
-            Class::None | Class::Surging => return None,
-            Class::Replace(_) => &mut self.replace,
-            Class::Candidate(_) => &mut self.candidates,
-            Class::SurgeNow => &mut self.surge_now,
-            Class::SurgeCandidate => &mut self.surge_candidates,
-            Class::Retire(_) => &mut self.retire,
-            Class::Sunset(_) => &mut self.sunset,
+impl StepQueues {
+    fn of(&mut self, step: UpdateStep) -> Option<&mut BTreeMap<Name, NodeId>> {
+        Some(match step {
+            UpdateStep::None | UpdateStep::Surging => return None,
+            UpdateStep::Replace(_) => &mut self.replace,
+            UpdateStep::Candidate(_) => &mut self.candidates,
+            UpdateStep::SurgeNow => &mut self.surge_now,
+            UpdateStep::SurgeCandidate => &mut self.surge_candidates,
+            UpdateStep::Retire(_) => &mut self.retire,
+            UpdateStep::RetireMisplaced(_) => &mut self.retire_misplaced,
         })
     }
 }
 
-/// Requests that are under way, and how fast further ones may follow.
+/// The requests of a set that are under way, and the slow-start window of its creations.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct RequestWindow {
     pub(crate) creating: usize,
     pub(crate) deleting: usize,
-    /// How many creations may be under way: one at first, one more for each that succeeds.
+    /// How many creations may be under way: 1 at first, one more for each success.
     pub(crate) window: usize,
     pub(crate) failures: u32,
     pub(crate) retry_at: Option<Timestamp>,
 }
 
-impl Default for Pace {
+impl Default for RequestWindow {
     fn default() -> Self {
         Self {
             creating: 0,
@@ -110,23 +110,23 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
+impl RequestWindow {
     pub(crate) fn may_create(&self, now: Timestamp) -> bool {
         self.creating < self.window && self.retry_at.is_none_or(|at| at <= now)
     }
 
     pub(crate) fn may_delete(&self) -> bool {
-        self.deleting < BURST
+        self.deleting < MAX_IN_FLIGHT
     }
 
     pub(crate) fn succeeded(&mut self) {
-        self.window = (self.window + 1).min(BURST);
+        self.window = (self.window + 1).min(MAX_IN_FLIGHT);
         self.failures = 0;
         self.retry_at = None;
     }
 
-    /// One creation failed: start slowly again, after a pause that doubles up to a minute. `spread`
-    /// keeps sets that failed together from coming back together.
+    /// A creation failed: the window starts at 1 again after a back-off that doubles up to a minute.
+    /// `spread` adds jitter, so that sets that failed together do not retry together.
     pub(crate) fn failed(&mut self, now: Timestamp, at_least: i64, spread: u64) {
         self.window = 1;
         if self.retry_at.is_some_and(|at| now < at) {
@@ -139,57 +139,57 @@ impl Pace {
     }
 }
 
-/// The newest template, once its revision exists.
+/// The current template, once its revision exists.
 #[derive(Debug, Clone)]
 pub(crate) struct Current {
     pub(crate) hash: Name,
-    /// Hashes of revisions with the same template: their pods are as good as new.
+    /// Hashes of duplicate revisions with the same template: their pods count as updated.
     pub(crate) aliases: Vec<Name>,
-    pub(crate) mould: Arc<Mould>,
+    pub(crate) template: Arc<PodTemplate>,
 }
 
-/// One DaemonSet in the index.
+/// The state of one DaemonSet.
 #[derive(Debug)]
 pub(crate) struct Set {
-    /// Its name, shared by all its pods.
+    /// The namespace and name, shared by all its pods.
     pub(crate) key: Arc<SetKey>,
-    /// Its identity in writing.
+    /// The uid as text.
     pub(crate) uid: Box<str>,
-    /// Its turn among the sets: critical ones first.
+    /// The planning order among sets; see [`DaemonSetView::rank`].
     pub(crate) rank: u8,
     pub(crate) view: DaemonSetView,
     pub(crate) needs: Arc<PodNeeds>,
     pub(crate) revisions: BTreeMap<Name, RevisionView>,
     pub(crate) current: Option<Current>,
-    pub(crate) cells: Numbered<Cell>,
-    pub(crate) tally: Tally,
-    pub(crate) classes: Classes,
-    pub(crate) pace: Pace,
-    /// Nodes to look at.
+    pub(crate) nodes: IdMap<NodeState>,
+    pub(crate) totals: Totals,
+    pub(crate) queues: StepQueues,
+    pub(crate) requests: RequestWindow,
+    /// Nodes to assess with the next plan.
     pub(crate) touched: BTreeSet<NodeId>,
     pub(crate) timers: BTreeSet<(Timestamp, NodeId)>,
-    /// Live pods by hash label.
+    /// The number of pods by `controller-revision-hash`.
     pub(crate) hashes: BTreeMap<Name, usize>,
-    /// Whether the revisions must be looked at.
-    pub(crate) reckon: bool,
-    /// Whether the collision count must be written before a revision can be made.
+    /// Whether the revisions have to be reconciled.
+    pub(crate) revisions_dirty: bool,
+    /// Whether the collision count has to be written before a revision is created.
     pub(crate) collided: bool,
-    /// Requests about revisions that are under way.
+    /// Requests for revisions that are under way.
     pub(crate) revising: usize,
     pub(crate) revise_after: Option<Timestamp>,
-    /// Pods whose ownership must be looked at.
-    pub(crate) claims: BTreeSet<Uid>,
-    pub(crate) claim_after: Option<Timestamp>,
-    /// The status that is being written.
+    /// Pods to adopt or release.
+    pub(crate) ownership_due: BTreeSet<Uid>,
+    pub(crate) ownership_retry_at: Option<Timestamp>,
+    /// The status of the write under way.
     pub(crate) writing: Option<Status>,
     pub(crate) write_after: Option<Timestamp>,
-    /// Events to hand out with the next plan.
-    pub(crate) notes: Vec<Action>,
-    /// The generation that was warned about.
-    pub(crate) warned: Option<i64>,
-    /// Counts creations, so that no two pods get the same name.
+    /// Events to return with the next plan.
+    pub(crate) pending_events: Vec<Action>,
+    /// The generation for which the warning about its selector was recorded.
+    pub(crate) warned_generation: Option<i64>,
+    /// Counts creations: part of the seed of pod names.
     pub(crate) serial: u64,
-    /// When the planner is to wake for it.
+    /// The time under which the set is in the planner's wake list.
     pub(crate) wake: Option<Timestamp>,
 }
 
@@ -204,30 +204,30 @@ impl Set {
             view,
             revisions: BTreeMap::new(),
             current: None,
-            cells: Numbered::default(),
-            tally: Tally::default(),
-            classes: Classes::default(),
-            pace: Pace::default(),
+            nodes: IdMap::default(),
+            totals: Totals::default(),
+            queues: StepQueues::default(),
+            requests: RequestWindow::default(),
             touched: BTreeSet::new(),
             timers: BTreeSet::new(),
             hashes: BTreeMap::new(),
-            reckon: true,
+            revisions_dirty: true,
             collided: false,
             revising: 0,
             revise_after: None,
-            claims: BTreeSet::new(),
-            claim_after: None,
+            ownership_due: BTreeSet::new(),
+            ownership_retry_at: None,
             writing: None,
             write_after: None,
-            notes: Vec::new(),
-            warned: None,
+            pending_events: Vec::new(),
+            warned_generation: None,
             serial: 0,
             wake: None,
         }
     }
 
-    /// Own revisions whose labels do not match any more.
-    pub(crate) fn foreign_revisions(&self) -> impl Iterator<Item = &RevisionView> {
+    /// Revisions that the set owns but does not select.
+    pub(crate) fn mismatched_revisions(&self) -> impl Iterator<Item = &RevisionView> {
         let matches = |revision: &RevisionView| {
             let selector = self.view.selector.as_ref();
             selector.is_none_or(|selector| selector.matches(&revision.labels))
@@ -247,8 +247,8 @@ impl Set {
         }
     }
 
-    /// How many nodes may be down, and how many may surge.
-    pub(crate) fn limits(&self) -> (usize, usize) {
+    /// `maxUnavailable` and `maxSurge` as numbers of nodes.
+    pub(crate) fn budgets(&self) -> (usize, usize) {
         let Strategy::RollingUpdate {
             max_unavailable,
             max_surge,
@@ -256,7 +256,7 @@ impl Set {
         else {
             return (0, 0);
         };
-        let desired = self.tally.desired;
+        let desired = self.totals.desired;
         let surge = max_surge.of_rounded_up(desired);
         match max_unavailable.of_rounded_up(desired) {
             0 if surge == 0 && desired > 0 => (1, 0),
@@ -264,8 +264,8 @@ impl Set {
         }
     }
 
-    pub(crate) fn facts(&self, now: Timestamp) -> Facts<'_> {
-        Facts {
+    pub(crate) fn facts(&self, now: Timestamp) -> SetFacts<'_> {
+        SetFacts {
             hash: self.current.as_ref().map(|current| &*current.hash),
             aliases: self
                 .current
@@ -279,60 +279,60 @@ impl Set {
         }
     }
 
-    /// Looks at a node again with the next plan.
+    /// Assesses a node again with the next plan.
     pub(crate) fn touch(&mut self, node: NodeId) {
         self.touched.insert(node);
     }
 
-    /// Looks at every node again.
+    /// Assesses every node again with the next plan.
     pub(crate) fn touch_all(&mut self) {
         self.touched
-            .extend(self.cells.iter::<NodeId>().map(|(node, _)| node));
+            .extend(self.nodes.iter::<NodeId>().map(|(node, _)| node));
     }
 
-    /// Files a node under its new answer.
-    pub(crate) fn file(
+    /// Replaces the assessment of a node and moves it between totals, queues and timers.
+    pub(crate) fn set_assessment(
         &mut self,
         node: NodeId,
-        roster: &Roster,
+        nodes: &NodeTable,
         answer: &Assessment,
         wake: Option<Timestamp>,
     ) {
-        let Some(cell) = self.cells.get_mut(node) else {
+        let Some(state) = self.nodes.get_mut(node) else {
             return;
         };
-        let (counts, class) = (answer.counts, answer.class);
-        self.tally.subtract(cell.counts, cell.class);
-        self.tally.add(counts, class);
-        if cell.class != class || cell.counts.missing != counts.missing {
-            let name = roster.name(node);
-            if let Some(filed) = self.classes.of(cell.class) {
-                filed.remove(&name);
+        let (counts, step) = (answer.counts, answer.step);
+        self.totals.subtract(state.counts, state.step);
+        self.totals.add(counts, step);
+        if state.step != step || state.counts.missing != counts.missing {
+            let name = nodes.name(node);
+            if let Some(queue) = self.queues.of(state.step) {
+                queue.remove(&name);
             }
-            if let Some(file) = self.classes.of(class) {
-                file.insert(Name::clone(&name), node);
+            if let Some(queue) = self.queues.of(step) {
+                queue.insert(Name::clone(&name), node);
             }
             if counts.missing {
-                self.classes.missing.insert(name, node);
-            } else if cell.counts.missing {
-                self.classes.missing.remove(&name);
+                self.queues.missing.insert(name, node);
+            } else if state.counts.missing {
+                self.queues.missing.remove(&name);
             }
         }
-        if cell.wake != wake {
-            if let Some(old) = cell.wake {
+        if state.wake != wake {
+            if let Some(old) = state.wake {
                 self.timers.remove(&(old, node));
             }
             self.timers.extend(wake.map(|new| (new, node)));
         }
-        (cell.counts, cell.class, cell.wake) = (counts, class, wake);
-        if cell.is_idle() {
-            self.cells.take(node);
+        (state.counts, state.step, state.wake) = (counts, step, wake);
+        if state.is_idle() {
+            self.nodes.take(node);
         }
     }
 
-    /// What the status should say.
+    /// The status that the set should have.
     pub(crate) fn status(&self) -> Status {
-        let Tally {
+        let Totals {
             desired,
             current,
             misscheduled,
@@ -340,7 +340,7 @@ impl Set {
             available,
             updated,
             ..
-        } = self.tally;
+        } = self.totals;
         Status {
             current_number_scheduled: current,
             desired_number_scheduled: desired,
@@ -354,36 +354,38 @@ impl Set {
         }
     }
 
-    /// When the set must be planned again, if nothing happens.
+    /// When the set has to be planned again without an event.
     pub(crate) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         if self.view.deleting {
             return None;
         }
         let timer = self.timers.iter().map(|(at, _)| *at).find(|at| now < *at);
-        let due = !self.classes.missing.is_empty()
-            || !self.classes.surge_now.is_empty()
-            || !self.classes.surge_candidates.is_empty();
-        let retry = self.pace.retry_at.filter(|at| due && now < *at);
-        let revise = self.revise_after.filter(|at| self.reckon && now < *at);
+        let due = !self.queues.missing.is_empty()
+            || !self.queues.surge_now.is_empty()
+            || !self.queues.surge_candidates.is_empty();
+        let retry = self.requests.retry_at.filter(|at| due && now < *at);
+        let revise = self
+            .revise_after
+            .filter(|at| self.revisions_dirty && now < *at);
         let write = self.write_after.filter(|at| now < *at);
-        let claim = self.claim_after.filter(|at| now < *at);
-        [timer, retry, revise, write, claim]
+        let ownership = self.ownership_retry_at.filter(|at| now < *at);
+        [timer, retry, revise, write, ownership]
             .into_iter()
             .flatten()
             .min()
     }
 
-    /// Counts a live pod's hash; a revision may be deleted when its last pod is gone.
-    pub(crate) fn count_hash(&mut self, hash: Option<&Name>, came: bool) {
+    /// Counts a pod's hash. When the last pod of a hash is gone, its revision may be deleted.
+    pub(crate) fn count_hash(&mut self, hash: Option<&Name>, added: bool) {
         let Some(hash) = hash else { return };
         match self.hashes.get_mut(hash) {
-            Some(count) if came => *count += 1,
+            Some(count) if added => *count += 1,
             Some(count) if *count > 1 => *count -= 1,
             Some(_) => {
                 self.hashes.remove(hash);
-                self.reckon = true;
+                self.revisions_dirty = true;
             }
-            None if came => {
+            None if added => {
                 self.hashes.insert(Name::clone(hash), 1);
             }
             None => {}

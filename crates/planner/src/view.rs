@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::revision::canonical_template;
 
-/// The name of a DaemonSet: what everything about it is filed under.
+/// The namespace and name of a DaemonSet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SetKey {
-    /// Its namespace.
+    /// The namespace.
     pub namespace: Name,
-    /// Its name.
+    /// The name.
     pub name: Name,
 }
 
@@ -26,76 +26,76 @@ impl std::fmt::Display for SetKey {
 /// How pods are replaced when the template changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Strategy {
-    /// Whenever somebody deletes the old ones.
+    /// When old pods are deleted by somebody else.
     OnDelete,
-    /// Node by node.
+    /// The planner replaces them node by node.
     RollingUpdate {
-        /// How many nodes may be without an available daemon.
+        /// How many nodes may be without an available pod.
         max_unavailable: IntOrPercent,
-        /// How many nodes may run an old and a new daemon at once.
+        /// How many nodes may run an old and a new pod at once.
         max_surge: IntOrPercent,
     },
 }
 
-/// The status, as far as this controller writes it.
+/// The status fields that the controller writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Status {
-    /// Nodes that run at least one daemon and should.
+    /// Nodes that should run a pod and do.
     pub current_number_scheduled: usize,
-    /// Nodes that should run a daemon.
+    /// Nodes that should run a pod.
     pub desired_number_scheduled: usize,
-    /// Nodes that run a daemon and should not.
+    /// Nodes that run a pod and should not.
     pub number_misscheduled: usize,
-    /// Nodes whose daemon is ready.
+    /// Nodes whose pod is ready.
     pub number_ready: usize,
-    /// Nodes whose daemon is ready for long enough.
+    /// Nodes whose pod has been ready for `minReadySeconds`.
     pub number_available: usize,
-    /// Nodes that should run an available daemon and do not.
+    /// Nodes that should run a pod and have no available one.
     pub number_unavailable: usize,
-    /// Nodes whose daemon has the newest template.
+    /// Nodes whose pod has the current template.
     pub updated_number_scheduled: usize,
-    /// The generation that this status is about.
+    /// The generation that the controller has processed.
     pub observed_generation: i64,
-    /// How often the name of a revision was taken.
+    /// How often the name of a new revision was taken by other data.
     pub collision_count: Option<u32>,
 }
 
-/// A DaemonSet.
+/// The fields of a DaemonSet that planning needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DaemonSetView {
-    /// Its name.
+    /// The namespace and name.
     pub key: SetKey,
-    /// Its identity.
+    /// The uid.
     pub uid: Uid,
-    /// Its version.
+    /// The resource version.
     pub resource_version: u64,
-    /// Its generation.
+    /// The generation.
     pub generation: i64,
-    /// Whether it is being deleted.
+    /// Whether it has a deletion timestamp.
     pub deleting: bool,
-    /// Its annotations; a new revision gets them.
+    /// The annotations, which a new revision gets, too.
     pub annotations: BTreeMap<String, String>,
-    /// Which pods are its own; `None` if the selector cannot be read.
+    /// The label selector of its pods; `None` if it cannot be read.
     pub selector: Option<LabelSelector>,
     /// The pod template.
     pub template: Arc<Value>,
-    /// The template in the form that revisions are compared in.
+    /// The template as canonical text.
     pub canonical: Arc<str>,
-    /// How pods are replaced.
+    /// The update strategy.
     pub strategy: Strategy,
-    /// How long a daemon must be ready to count as available.
+    /// How long a pod must be ready to count as available, in seconds.
     pub min_ready_seconds: i64,
-    /// How many old revisions are kept.
+    /// `revisionHistoryLimit`: how many old revisions are kept.
     pub history_limit: usize,
-    /// The template generation of old API versions, an annotation today.
+    /// The template generation of old API versions, which is an annotation in `apps/v1`.
     pub template_generation: Option<i64>,
-    /// The status as last seen.
+    /// The status as last observed.
     pub status: Status,
 }
 
 impl DaemonSetView {
-    /// Whether the selector selects every pod: such a set does nothing but warn.
+    /// Whether the selector selects every pod. Such a set is not planned, as upstream.
     #[must_use]
     pub fn selects_all(&self) -> bool {
         self.selector
@@ -103,8 +103,8 @@ impl DaemonSetView {
             .is_some_and(LabelSelector::is_everything)
     }
 
-    /// Critical ones are planned first: 0 for those that a node needs, 1 for those that the cluster
-    /// needs, 2 for the others.
+    /// The planning order among sets: 0 for `system-node-critical`, 1 for `system-cluster-critical`, 2 for
+    /// all others.
     #[must_use]
     pub fn rank(&self) -> u8 {
         match self
@@ -118,7 +118,7 @@ impl DaemonSetView {
         }
     }
 
-    /// A label of the template.
+    /// The labels of the template.
     pub(crate) fn template_labels(&self) -> BTreeMap<String, String> {
         let labels = self.template.pointer("/metadata/labels").cloned();
         labels
@@ -127,28 +127,28 @@ impl DaemonSetView {
     }
 }
 
-/// A ControllerRevision.
+/// The fields of a ControllerRevision that planning needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevisionView {
-    /// Its namespace.
+    /// The namespace.
     pub namespace: Name,
-    /// Its name.
+    /// The name.
     pub name: Name,
-    /// Its identity.
+    /// The uid.
     pub uid: Uid,
-    /// Its version.
+    /// The resource version.
     pub resource_version: u64,
-    /// Its managing owner.
+    /// The managing owner.
     pub owner: Option<Owner>,
-    /// Its labels; one names its hash.
+    /// The labels; [`HASH_LABEL`](crate::HASH_LABEL) carries its hash.
     pub labels: LabelSet,
-    /// Whether it is being deleted.
+    /// Whether it has a deletion timestamp.
     pub deleting: bool,
-    /// Its number.
+    /// The revision number.
     pub revision: i64,
-    /// The template it holds, in the form that is compared.
+    /// The template in its data, as canonical text.
     pub canonical: Arc<str>,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
 }
 

@@ -1,4 +1,4 @@
-//! Carries out one action, and says what came of it. Decides nothing.
+//! Carries out one action and returns its outcome.
 
 use http::{Method, Request, header};
 use kube::{Client, core::Status as ApiStatus};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 const JSON: &str = "application/json";
 
-/// Sends requests.
+/// Sends the requests of actions.
 pub(super) struct Executor {
     client: Client,
 }
@@ -71,7 +71,7 @@ fn set_path(set: &SetKey) -> String {
     )
 }
 
-/// Carries out an action.
+/// Carries out an action and returns the reply or the failure for the planner.
 pub(super) async fn execute(api: &Executor, action: &Action) -> Result<Reply, Failure> {
     let result = match action {
         Action::CreatePod {
@@ -80,9 +80,9 @@ pub(super) async fn execute(api: &Executor, action: &Action) -> Result<Reply, Fa
             node,
             name,
             bind,
-            mould,
+            template,
         } => {
-            let body = mould.fill(name, node, *bind);
+            let body = template.render(name, node, *bind);
             return create_pod(api, set, uid, name, body).await;
         }
         Action::DeletePod { set, pod, .. } => {
@@ -133,8 +133,8 @@ pub(super) async fn execute(api: &Executor, action: &Action) -> Result<Reply, Fa
     result.map_err(|error| failure(&error))
 }
 
-/// Creates a pod. If its name is taken by a pod of this set, an earlier request of ours went through
-/// and its reply was lost.
+/// Creates a pod. If its name is taken by a pod of the same set, an earlier request succeeded and its reply
+/// was lost.
 async fn create_pod(
     api: &Executor,
     set: &SetKey,
@@ -151,7 +151,7 @@ async fn create_pod(
             if pod.owner.as_ref().is_some_and(|owner| owner.uid == *uid) {
                 Ok(Reply::Pod(Box::new(pod)))
             } else {
-                // Not refused for now: whatever became of earlier requests, there is no pod of ours.
+                // Whatever became of earlier requests, the set has no pod of this name.
                 Err(Failure {
                     kind: FailureKind::NotFound,
                     message: error.to_string(),
@@ -184,7 +184,7 @@ async fn create_revision(api: &Executor, set: &SetKey, object: &Value) -> Result
     }
 }
 
-/// Deletes this very object. One of its name with another identity means that it is gone.
+/// Deletes the object with this uid. A conflict means that another object has its name, so that it is gone.
 async fn delete(api: &Executor, path: &str, uid: &Uid) -> Result<Reply, Failure> {
     let options = json!({
         "kind": "DeleteOptions", "apiVersion": "v1",

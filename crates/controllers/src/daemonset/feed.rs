@@ -1,7 +1,7 @@
-//! List and watch of one kind as planner events.
+//! List-watch of one kind, converted to planner events.
 //!
-//! The planner gets the pages of a list as they come, and must know the version of the list: a pod that
-//! a reply told of may be newer.
+//! The pages of a list are passed on as they arrive. The end of a list carries its resource version, as a
+//! pod from a reply may be newer than the list.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use pandaemon_types::{Name, PodView, VersionedNode};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-/// What is followed.
+/// The kinds that the planner observes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Sets,
@@ -23,7 +23,7 @@ pub(super) enum Kind {
 
 type Sender = mpsc::Sender<Vec<Event>>;
 
-/// Sends the events of a kind, until nobody wants them.
+/// Sends the events of a kind until the receiver is dropped.
 pub(super) async fn follow(client: Client, kind: Kind, streamed: bool, sender: Sender) {
     let source = |path: &str| ListWatch {
         streamed,
@@ -49,9 +49,9 @@ pub(super) async fn follow(client: Client, kind: Kind, streamed: bool, sender: S
     }
 }
 
-/// An object that was read into a projection, with its version.
+/// A read model of an object that the planner observes.
 trait Projection: DeserializeOwned + Clone + Send + 'static {
-    /// What a list's members are filed under.
+    /// The key of an object within its kind.
     type Key: Ord + Send;
     fn key(&self) -> Self::Key;
     fn version(&self) -> u64;
@@ -166,10 +166,10 @@ impl Projection for PodView {
     }
 }
 
-/// Turns what a list and a watch tell into events.
+/// Converts list-watch events into planner events.
 struct Feed<T: Projection> {
     sender: Sender,
-    /// What the list that is being read holds.
+    /// The keys of the list that is being read.
     keys: BTreeSet<T::Key>,
 }
 

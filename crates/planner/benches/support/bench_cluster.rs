@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use pandaemon_planner::{
-    Action, DaemonSetView, Event, Mould, Options, Planner, Reply, RevisionView,
+    Action, DaemonSetView, Event, Options, Planner, PodTemplate, Reply, RevisionView,
 };
 use pandaemon_types::{Name, NodeView, Phase, PodView, Timestamp, Uid};
 use serde::Deserialize as _;
@@ -72,8 +72,8 @@ pub(crate) struct BenchCluster {
     pub(crate) planner: Planner,
     pub(crate) version: u64,
     pub(crate) events: VecDeque<Event>,
-    /// A pod as the server decodes it, and the mould it was made from.
-    pub(crate) sample: Option<(Arc<Mould>, PodView)>,
+    /// A pod as the server decodes it, and the template it was made from.
+    pub(crate) sample: Option<(Arc<PodTemplate>, PodView)>,
     /// The pods in the order of their creation.
     pub(crate) pods: Vec<PodView>,
     pub(crate) last: Vec<Action>,
@@ -85,7 +85,7 @@ impl BenchCluster {
     pub(crate) fn new(nodes: usize) -> Self {
         let mut planner = Planner::new(Options {
             bind: true,
-            verdicts: false,
+            explain: false,
         });
         let nodes = (0..nodes).map(|number| Event::Node(node(number, "ssd")));
         nodes.for_each(|node| planner.observe(node, NOW));
@@ -148,10 +148,10 @@ impl BenchCluster {
                 node,
                 name,
                 bind,
-                mould,
+                template,
                 ..
             } => {
-                let pod = self.pod(mould, name, node, *bind);
+                let pod = self.pod(template, name, node, *bind);
                 let mut ready = pod.clone();
                 ready.resource_version = self.version + 1;
                 self.version += 1;
@@ -185,14 +185,21 @@ impl BenchCluster {
     }
 
     /// The pod as the server returns it.
-    fn pod(&mut self, mould: &Arc<Mould>, name: &Name, node: &Name, bind: bool) -> PodView {
+    fn pod(
+        &mut self,
+        template: &Arc<PodTemplate>,
+        name: &Name,
+        node: &Name,
+        bind: bool,
+    ) -> PodView {
         let mut pod = match &self.sample {
-            Some((of, sample)) if Arc::ptr_eq(of, mould) && !self.decode => sample.clone(),
+            Some((of, sample)) if Arc::ptr_eq(of, template) && !self.decode => sample.clone(),
             _ => {
-                let mut pod: Value = serde_json::from_str(&mould.fill(name, node, bind)).unwrap();
+                let mut pod: Value =
+                    serde_json::from_str(&template.render(name, node, bind)).unwrap();
                 pod["metadata"]["creationTimestamp"] = json!(NOW.to_string());
                 let view: PodView = serde_json::from_str(&pod.to_string()).unwrap();
-                self.sample = Some((Arc::clone(mould), view.clone()));
+                self.sample = Some((Arc::clone(template), view.clone()));
                 view
             }
         };

@@ -1,58 +1,59 @@
-//! Pods in the index: which set and node they belong to, and what they take from their node.
+//! Pod events: which set and node a pod belongs to, and what it takes from the node.
 
 use std::sync::Arc;
 
 use pandaemon_placement::daemon_fit;
 use pandaemon_types::{Name, PodView, Timestamp, Uid};
 
-use super::{NodeId, Planner, PodId, is_old_news};
+use super::{NodeId, Planner, PodId, is_stale};
 use crate::{
-    cell::{Cell, Claim, Doomed, Placement, PodState},
+    node_state::{Deletion, NodeState, Ownership, Placement, PodState},
     set::Set,
     view::SetKey,
 };
 
 impl Planner {
-    pub(crate) fn pod_changed(&mut self, mut view: PodView, now: Timestamp) {
-        let number = self.pods.find(&view.uid);
-        let old = number.and_then(|number| self.pods.get(number));
-        if old.is_some_and(|old| is_old_news(view.resource_version, old.resource_version)) {
+    pub(crate) fn apply_pod(&mut self, mut view: PodView, now: Timestamp) {
+        let id = self.pods.find(&view.uid);
+        let old = id.and_then(|id| self.pods.get(id));
+        if old.is_some_and(|old| is_stale(view.resource_version, old.resource_version)) {
             return;
         }
-        // A node whose clock is ahead must not delay availability by more than the set asks for.
+        // A time in the future, from a node whose clock is ahead, counts as now. Otherwise the pod would
+        // become available later than `minReadySeconds` after this event.
         if view.ready_since.is_some_and(|since| now < since) {
             let known = old.filter(|old| old.ready).and_then(|old| old.ready_since);
             view.ready_since = Some(known.filter(|since| *since <= now).unwrap_or(now));
         }
-        match number {
-            Some(number) => self.pod_updated(number, view),
-            None if self.is_of_interest(&view) => self.pod_came(view),
+        match id {
+            Some(id) => self.update_pod(id, view),
+            None if self.is_of_interest(&view) => self.add_pod(view),
             None => {}
         }
     }
 
-    fn pod_came(&mut self, view: PodView) {
+    fn add_pod(&mut self, view: PodView) {
         let place = view.node.as_ref().or(view.target.as_ref());
         let state = PodState {
-            place: place.map(|name| self.roster.number(name)),
+            place: place.map(|name| self.nodes.id(name)),
             namespace: self.interner.name(&view.namespace),
             labels: self.interner.labels_of(&view.labels, &view.name),
             resources: self.interner.pod_resources(&view.resources),
             owner: view.owner.as_ref().map(|owner| self.interner.owner(owner)),
-            ..project(view)
+            ..state_of(view)
         };
         let account = state.bound && !state.phase.is_terminal();
-        let number = self.pods.add(state);
-        self.account(number, account);
-        self.attach(number);
+        let id = self.pods.add(state);
+        self.count_on_node(id, account);
+        self.attach(id);
     }
 
-    fn pod_updated(&mut self, number: PodId, view: PodView) {
-        let Some(mut state) = self.project_again(number, view) else {
+    fn update_pod(&mut self, id: PodId, view: PodView) {
+        let Some(mut state) = self.updated_state(id, view) else {
             return;
         };
         let account = state.bound && !state.phase.is_terminal();
-        let Some(old) = self.pods.get_mut(number) else {
+        let Some(old) = self.pods.get_mut(id) else {
             return;
         };
         let moved = old.place != state.place
@@ -60,42 +61,45 @@ impl Planner {
             || old.owner != state.owner
             || (state.owner.is_none() && old.deleting != state.deleting);
         let recount = account != old.counted || old.place != state.place;
-        (state.doomed, state.patching) = (old.doomed, old.patching);
+        (state.deletion, state.patching) = (old.deletion, old.patching);
         if !moved {
             (state.set, state.counted) = (old.set.take(), old.counted);
             if recount {
-                self.account(number, false);
+                self.count_on_node(id, false);
                 state.counted = false;
             }
-            self.swap(number, state);
+            self.swap(id, state);
             if recount {
-                self.account(number, account);
+                self.count_on_node(id, account);
             }
-            self.look_again(number);
+            self.touch_pod(id);
             return;
         }
-        self.detach(number);
-        self.account(number, false);
-        // A request to adopt it stays known until the pod has an owner.
-        if let Some(old) = self.pods.get_mut(number) {
+        self.detach(id);
+        self.count_on_node(id, false);
+        // An adoption that was requested stays recorded until the pod has an owner.
+        if let Some(old) = self.pods.get_mut(id) {
             let set = old.set.take();
-            let asked = |claim: &Claim| matches!(claim, Claim::Adopting { sent: true });
-            state.set = set.filter(|(_, claim)| asked(claim) && state.owner.is_none());
+            let is_requested = |ownership: &Ownership| {
+                matches!(ownership, Ownership::Adopting { requested: true })
+            };
+            state.set =
+                set.filter(|(_, ownership)| is_requested(ownership) && state.owner.is_none());
         }
-        self.swap(number, state);
-        self.account(number, account);
-        self.attach(number);
+        self.swap(id, state);
+        self.count_on_node(id, account);
+        self.attach(id);
     }
 
-    fn swap(&mut self, number: PodId, state: PodState) {
-        if let Some(pod) = self.pods.get_mut(number) {
+    fn swap(&mut self, id: PodId, state: PodState) {
+        if let Some(pod) = self.pods.get_mut(id) {
             *pod = state;
         }
     }
 
-    /// The pod is where and whose it was, and may be in another state.
-    fn look_again(&mut self, number: PodId) {
-        let Some(pod) = self.pods.get(number) else {
+    /// The pod changed, but neither its set nor its node: assess the node again.
+    fn touch_pod(&mut self, id: PodId) {
+        let Some(pod) = self.pods.get(id) else {
             return;
         };
         let (Some((key, _)), Some(node)) = (&pod.set, pod.place) else {
@@ -104,19 +108,19 @@ impl Planner {
         let key = Arc::clone(key);
         if let Some(set) = self.sets.get_mut(&*key) {
             set.touch(node);
-            self.mark(&key);
+            self.mark_dirty(&key);
         }
     }
 
-    /// What is kept of a pod that is known: most of it is as it was, and shared already.
-    fn project_again(&mut self, number: PodId, view: PodView) -> Option<PodState> {
-        let old = self.pods.get(number)?;
+    /// The new state of a known pod. Values that did not change stay shared with the old state.
+    fn updated_state(&mut self, id: PodId, view: PodView) -> Option<PodState> {
+        let old = self.pods.get(id)?;
         let place = view.node.as_ref().or(view.target.as_ref());
         let known = old
             .place
-            .filter(|known| place.is_some_and(|name| self.roster.name_of(*known) == Some(&**name)));
+            .filter(|known| place.is_some_and(|name| self.nodes.name_of(*known) == Some(&**name)));
         let place = match (known, place) {
-            (None, Some(name)) => Some(self.roster.number(name)),
+            (None, Some(name)) => Some(self.nodes.id(name)),
             (known, _) => known,
         };
         let labels = if old.labels == view.labels {
@@ -141,142 +145,141 @@ impl Planner {
             labels,
             resources,
             owner,
-            ..project(view)
+            ..state_of(view)
         })
     }
 
-    /// Pods that others manage matter only where their resources are counted.
+    /// Pods of other owners are kept only with `bind`, where their resources count.
     fn is_of_interest(&self, view: &PodView) -> bool {
         self.options.bind || view.owner.as_ref().is_none_or(|owner| owner.is_daemonset)
     }
 
-    pub(crate) fn pod_gone(&mut self, uid: &Uid) {
-        let Some(number) = self.pods.find(uid) else {
+    pub(crate) fn remove_pod(&mut self, uid: &Uid) {
+        let Some(id) = self.pods.find(uid) else {
             return;
         };
-        self.detach(number);
-        self.account(number, false);
-        self.pods.remove(number);
-        self.litter();
+        self.detach(id);
+        self.count_on_node(id, false);
+        self.pods.remove(id);
+        self.maybe_sweep();
     }
 
-    /// Whether the watch has told of everything up to a version: a pod of that version which is not
-    /// known has come and gone.
+    /// Whether the watch has delivered this version. An unknown pod of such a version was deleted already.
     pub(crate) fn has_seen(&self, resource_version: u64) -> bool {
         resource_version <= self.pods_seen
     }
 
-    /// Counts the pod's resources on its node, or stops counting them.
-    fn account(&mut self, number: PodId, wanted: bool) {
-        let pod = self.pods.get_mut(number).filter(|_| self.options.bind);
+    /// Starts or stops counting the pod's resources on its node.
+    fn count_on_node(&mut self, id: PodId, wanted: bool) {
+        let pod = self.pods.get_mut(id).filter(|_| self.options.bind);
         let Some(pod) = pod.filter(|pod| pod.counted != wanted) else {
             return;
         };
-        let load = pod.place.and_then(|place| self.roster.load_mut(place));
-        let Some(load) = load else { return };
+        let usage = pod.place.and_then(|place| self.nodes.usage_mut(place));
+        let Some(usage) = usage else { return };
         if wanted {
-            load.add(&pod.resources);
+            usage.add(&pod.resources);
         } else {
-            load.remove(&pod.resources);
+            usage.remove(&pod.resources);
         }
         pod.counted = wanted;
     }
 
-    /// Takes a pod out of its set.
-    pub(crate) fn detach(&mut self, number: PodId) {
-        let Some(pod) = self.pods.get_mut(number) else {
+    /// Removes a pod from its set.
+    pub(crate) fn detach(&mut self, id: PodId) {
+        let Some(pod) = self.pods.get_mut(id) else {
             return;
         };
-        let Some((key, claim)) = pod.set.clone() else {
+        let Some((key, ownership)) = pod.set.clone() else {
             return;
         };
-        if !matches!(claim, Claim::Adopting { sent: true }) {
+        if !matches!(ownership, Ownership::Adopting { requested: true }) {
             pod.set = None;
         }
         let Some(set) = self.sets.get_mut(&*key) else {
             return;
         };
-        set.claims.remove(&pod.uid);
+        set.ownership_due.remove(&pod.uid);
         let Some(node) = pod.place else {
             return;
         };
-        if let Some(cell) = set.cells.get_mut(node)
-            && let Some(position) = cell.pods.iter().position(|known| *known == number)
+        if let Some(state) = set.nodes.get_mut(node)
+            && let Some(position) = state.pods.iter().position(|known| *known == id)
         {
-            cell.pods.swap_remove(position);
+            state.pods.swap_remove(position);
             set.count_hash(pod.hash(), false);
             set.touch(node);
-            self.mark(&key);
+            self.mark_dirty(&key);
         }
     }
 
-    /// Puts a pod into the set it belongs to.
-    pub(crate) fn attach(&mut self, number: PodId) {
-        let Some(pod) = self.pods.get(number) else {
+    /// Adds a pod to the set that owns or selects it.
+    pub(crate) fn attach(&mut self, id: PodId) {
+        let Some(pod) = self.pods.get(id) else {
             return;
         };
-        let Some((key, claim)) = self.claim(pod) else {
-            if let Some(pod) = self.pods.get_mut(number) {
+        let Some((key, ownership)) = self.owning_set(pod) else {
+            if let Some(pod) = self.pods.get_mut(id) {
                 pod.set = None;
             }
-            self.file_for_release(number);
+            self.queue_release(id);
             return;
         };
-        let Some(pod) = self.pods.get_mut(number) else {
+        let Some(pod) = self.pods.get_mut(id) else {
             return;
         };
-        pod.set = Some((Arc::clone(&key), claim));
+        pod.set = Some((Arc::clone(&key), ownership));
         let Some(set) = self.sets.get_mut(&*key) else {
             return;
         };
-        // Also when an attempt has failed, and the pod changed before the next.
-        if matches!(claim, Claim::Adopting { .. }) && !pod.patching {
-            set.claims.insert(pod.uid.clone());
+        // Also for a pod that changed between a failed adoption and the next attempt.
+        if matches!(ownership, Ownership::Adopting { .. }) && !pod.patching {
+            set.ownership_due.insert(pod.uid.clone());
         }
         if let Some(node) = pod.place {
-            if set.cells.get(node).is_none() {
-                let fit = self.roster.node(node);
+            if set.nodes.get(node).is_none() {
+                let fit = self.nodes.node(node);
                 let fit = fit.map(|node| Placement::from(&daemon_fit(&set.needs, node)));
-                set.cells
-                    .put(node, Cell::new(fit.unwrap_or(Placement::Gone)));
+                set.nodes
+                    .put(node, NodeState::new(fit.unwrap_or(Placement::NoNode)));
             }
-            if let Some(cell) = set.cells.get_mut(node) {
-                cell.pods.reserve_exact(1);
-                cell.pods.push(number);
+            if let Some(state) = set.nodes.get_mut(node) {
+                state.pods.reserve_exact(1);
+                state.pods.push(id);
             }
             set.count_hash(pod.hash(), true);
             set.touch(node);
             let name = Name::clone(&pod.name);
-            self.arrived(&key, node, &name);
+            self.creation_observed(&key, node, &name);
         }
-        self.mark(&key);
+        self.mark_dirty(&key);
     }
 
-    /// The pod that was asked for is here: the request is settled.
-    pub(crate) fn arrived(&mut self, key: &SetKey, node: NodeId, name: &str) {
+    /// A pod that was requested exists: the creation on this node is no longer pending.
+    pub(crate) fn creation_observed(&mut self, key: &SetKey, node: NodeId, name: &str) {
         let Some(set) = self.sets.get_mut(key) else {
             return;
         };
-        let Some(cell) = set.cells.get_mut(node) else {
+        let Some(state) = set.nodes.get_mut(node) else {
             return;
         };
-        let Some(creating) = cell.creating.take_if(|creating| &*creating.name == name) else {
+        let Some(creating) = state.creating.take_if(|creating| &*creating.name == name) else {
             return;
         };
         if creating.sent {
-            set.pace.creating = set.pace.creating.saturating_sub(1);
+            set.requests.creating = set.requests.creating.saturating_sub(1);
         }
         set.touch(node);
         if let Some(resources) = creating.reserved
-            && let Some(load) = self.roster.load_mut(node)
+            && let Some(usage) = self.nodes.usage_mut(node)
         {
-            load.remove(&resources);
+            usage.remove(&resources);
         }
     }
 
-    /// A pod that names a set as its owner but does not match its selector is to be released.
-    fn file_for_release(&mut self, number: PodId) {
-        let Some(pod) = self.pods.get(number) else {
+    /// Queues the release of a pod whose owner is a set that does not select it.
+    fn queue_release(&mut self, id: PodId) {
+        let Some(pod) = self.pods.get(id) else {
             return;
         };
         let owner = pod.owner.as_ref();
@@ -284,13 +287,13 @@ impl Planner {
             return;
         };
         if let Some(set) = self.sets.get_mut(&key) {
-            set.claims.insert(pod.uid.clone());
-            self.mark(&key);
+            set.ownership_due.insert(pod.uid.clone());
+            self.mark_dirty(&key);
         }
     }
 
-    /// The set that a pod belongs to.
-    fn claim(&self, pod: &PodState) -> Option<(Arc<SetKey>, Claim)> {
+    /// The set that a pod belongs to: its owner, or the first set that may adopt it.
+    fn owning_set(&self, pod: &PodState) -> Option<(Arc<SetKey>, Ownership)> {
         let selected = |set: &Set| {
             set.view
                 .selector
@@ -300,15 +303,15 @@ impl Planner {
         if let Some(owner) = &pod.owner {
             let key = self.by_uid.get(&owner.uid)?;
             let set = self.sets.get(key)?;
-            return selected(set).then(|| (Arc::clone(&set.key), Claim::Owned));
+            return selected(set).then(|| (Arc::clone(&set.key), Ownership::Owned));
         }
         if pod.deleting {
             return None;
         }
-        if let Some((key, claim @ Claim::Adopting { sent: true })) = &pod.set
+        if let Some((key, ownership @ Ownership::Adopting { requested: true })) = &pod.set
             && self.sets.get(&**key).is_some_and(selected)
         {
-            return Some((Arc::clone(key), *claim));
+            return Some((Arc::clone(key), *ownership));
         }
         let first = SetKey {
             namespace: Name::clone(&pod.namespace),
@@ -318,12 +321,17 @@ impl Planner {
             .range(first..)
             .take_while(|(key, _)| key.namespace == pod.namespace)
             .find(|(_, set)| !set.view.deleting && !set.view.selects_all() && selected(set))
-            .map(|(_, set)| (Arc::clone(&set.key), Claim::Adopting { sent: false }))
+            .map(|(_, set)| {
+                (
+                    Arc::clone(&set.key),
+                    Ownership::Adopting { requested: false },
+                )
+            })
     }
 }
 
-/// What is kept of a pod, before anything is shared.
-fn project(view: PodView) -> PodState {
+/// The state of a pod, before values are interned.
+fn state_of(view: PodView) -> PodState {
     PodState {
         uid: view.uid,
         namespace: view.namespace,
@@ -342,6 +350,6 @@ fn project(view: PodView) -> PodState {
         patching: false,
         counted: false,
         set: None,
-        doomed: Doomed::No,
+        deletion: Deletion::NotRequested,
     }
 }

@@ -1,38 +1,39 @@
-//! Revisions in the index: which set they belong to, or may come to.
+//! ControllerRevision events: which set a revision belongs to, or may be adopted by.
 
 use pandaemon_types::Name;
 
-use super::{Planner, is_old_news};
+use super::{Planner, is_stale};
 use crate::{revision::new_name, set::Set, view::RevisionView};
 
 impl Planner {
-    /// A revision as a reply showed it: newer than what the watch has told, unless it is gone already.
-    pub(crate) fn revision_told(&mut self, view: RevisionView) {
+    /// Applies a revision from a reply. It is newer than what the watch has delivered, unless the revision
+    /// was deleted since.
+    pub(crate) fn apply_revision_reply(&mut self, view: RevisionView) {
         let key = (Name::clone(&view.namespace), Name::clone(&view.name));
         let known = self
             .revisions
             .get(&key)
             .is_some_and(|old| old.uid == view.uid);
         if known || self.revisions_seen < view.resource_version {
-            self.revision_changed(view);
+            self.apply_revision(view);
         }
     }
 
-    pub(crate) fn revision_changed(&mut self, view: RevisionView) {
+    pub(crate) fn apply_revision(&mut self, view: RevisionView) {
         let key = (Name::clone(&view.namespace), Name::clone(&view.name));
         if let Some(old) = self.revisions.get(&key) {
-            if old.uid == view.uid && is_old_news(view.resource_version, old.resource_version) {
+            if old.uid == view.uid && is_stale(view.resource_version, old.resource_version) {
                 return;
             }
-            self.revision_gone(&key);
+            self.remove_revision(&key);
         }
         if let Some(owner) = &view.owner
             && let Some(set_key) = self.by_uid.get(&owner.uid).cloned()
             && let Some(set) = self.sets.get_mut(&set_key)
         {
             set.revisions.insert(Name::clone(&view.name), view.clone());
-            set.reckon = true;
-            self.mark(&set_key);
+            set.revisions_dirty = true;
+            self.mark_dirty(&set_key);
         }
         if view.owner.is_none() {
             self.orphan_revision(&view);
@@ -40,7 +41,7 @@ impl Planner {
         self.revisions.insert(key, view);
     }
 
-    /// A revision without an owner concerns the sets that might adopt it.
+    /// Marks the sets that may adopt a revision without an owner.
     fn orphan_revision(&mut self, view: &RevisionView) {
         for (key, set) in &mut self.sets {
             let selected = |set: &Set| {
@@ -50,13 +51,13 @@ impl Planner {
                     .is_some_and(|selector| selector.matches(&view.labels))
             };
             if key.namespace == view.namespace && selected(set) {
-                set.reckon = true;
+                set.revisions_dirty = true;
                 self.dirty.insert(key.clone());
             }
         }
     }
 
-    pub(crate) fn revision_gone(&mut self, key: &(Name, Name)) {
+    pub(crate) fn remove_revision(&mut self, key: &(Name, Name)) {
         let Some(old) = self.revisions.remove(key) else {
             return;
         };
@@ -68,32 +69,32 @@ impl Planner {
             && let Some(set) = self.sets.get_mut(&set_key)
         {
             set.revisions.remove(&key.1);
-            set.reckon = true;
-            self.mark(&set_key);
+            set.revisions_dirty = true;
+            self.mark_dirty(&set_key);
             return;
         }
-        // A set may have made do with this one, as it had the name of its own.
+        // A set may have used this revision as its current one, as both have the same name and data.
         let of_namespace = self
             .sets
             .iter_mut()
             .filter(|(set_key, _)| set_key.namespace == key.0);
         for (set_key, set) in of_namespace {
             if set.current.as_ref().is_some_and(|c| c.hash == old.hash()) {
-                set.reckon = true;
+                set.revisions_dirty = true;
                 self.dirty.insert(set_key.clone());
             }
         }
     }
 
-    /// The revision of somebody else that has the name which a new one of the set would get.
-    pub(crate) fn namesake(&self, set: &Set) -> Option<&RevisionView> {
+    /// A revision that the set does not own, with the name that its new revision would get.
+    pub(crate) fn conflicting_revision(&self, set: &Set) -> Option<&RevisionView> {
         let key = (Name::clone(&set.view.key.namespace), new_name(&set.view));
         self.revisions
             .get(&key)
             .filter(|revision| !set.revisions.contains_key(&revision.name))
     }
 
-    /// Revisions without an owner that a set selects.
+    /// Revisions without an owner that the set selects, and so will adopt.
     pub(crate) fn orphan_revisions(&self, set: &Set) -> Vec<&RevisionView> {
         let Some(selector) = &set.view.selector else {
             return Vec::new();

@@ -1,13 +1,13 @@
-//! A clock that is set back: what was to come after a while still comes after that while.
+//! Clock steps: when the clock is set back, pending back-offs keep their remaining time.
 
 use pandaemon_types::Timestamp;
 
-use crate::{cell::Doomed, index::Planner, set::Set};
+use crate::{index::Planner, node_state::Deletion, set::Set};
 
 impl Planner {
-    /// Takes note of the time. If the clock was set back, pauses that had begun are moved along, and
-    /// everything that depends on the time is looked at again.
-    pub(super) fn mind_clock(&mut self, now: Timestamp) {
+    /// Records the time of a plan. If the clock was set back, shifts all timers by the same amount and
+    /// assesses every node again.
+    pub(super) fn handle_clock_step(&mut self, now: Timestamp) {
         let back = self.clock.millis_since(now);
         self.clock = now;
         if back <= 0 {
@@ -15,25 +15,25 @@ impl Planner {
         }
         self.wakes.clear();
         for (key, set) in &mut self.sets {
-            rewind(set, back);
+            shift_timers(set, back);
             self.dirty.insert(key.clone());
         }
         for pod in self.pods.values_mut() {
-            if let Doomed::Failed(until) = &mut pod.doomed {
+            if let Deletion::Failed(until) = &mut pod.deletion {
                 *until = until.plus_millis(-back);
             }
-            // What lies in the future counts as the moment it was heard of.
+            // A time in the future counts as now, as for new events.
             pod.ready_since = pod.ready_since.map(|since| since.min(now));
         }
     }
 }
 
-fn rewind(set: &mut Set, back: i64) {
+fn shift_timers(set: &mut Set, back: i64) {
     let pauses = [
-        &mut set.pace.retry_at,
+        &mut set.requests.retry_at,
         &mut set.revise_after,
         &mut set.write_after,
-        &mut set.claim_after,
+        &mut set.ownership_retry_at,
     ];
     for at in pauses.into_iter().flatten() {
         *at = at.plus_millis(-back);
@@ -43,12 +43,12 @@ fn rewind(set: &mut Set, back: i64) {
     set.timers = timers
         .map(|(at, node)| (at.plus_millis(-back), node))
         .collect();
-    for cell in set.cells.values_mut() {
-        cell.wake = cell.wake.map(|at| at.plus_millis(-back));
-        if let Some(creating) = &mut cell.creating {
+    for state in set.nodes.values_mut() {
+        state.wake = state.wake.map(|at| at.plus_millis(-back));
+        if let Some(creating) = &mut state.creating {
             creating.retry_at = creating.retry_at.plus_millis(-back);
         }
-        if let Some(back_off) = &mut cell.back_off {
+        if let Some(back_off) = &mut state.back_off {
             back_off.since = back_off.since.plus_millis(-back);
         }
     }

@@ -1,4 +1,4 @@
-//! Who owns what: pods are adopted and released, revisions made, numbered and deleted.
+//! Ownership: adopts and releases pods, and adopts, releases, creates, numbers and deletes revisions.
 
 use std::sync::Arc;
 
@@ -7,22 +7,22 @@ use serde_json::json;
 
 use crate::{
     action::{Action, Patch, Plan, PodRef, Purpose},
-    cell::Claim,
     index::{NodeId, Planner},
-    mould::Mould,
-    revision::{HASH_LABEL, owner_reference, reckon},
+    node_state::Ownership,
+    pod_template::PodTemplate,
+    revision::{HASH_LABEL, owner_reference, reconcile_revisions},
     set::{Current, Set},
 };
 
 impl Planner {
-    pub(super) fn plan_claims(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
-        if set.claim_after.is_some_and(|at| now < at) {
+    pub(super) fn plan_ownership(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        if set.ownership_retry_at.is_some_and(|at| now < at) {
             return;
         }
-        set.claim_after = None;
-        for uid in std::mem::take(&mut set.claims) {
-            let number = self.pods.find(&uid);
-            let Some(pod) = number.and_then(|number| self.pods.get_mut(number)) else {
+        set.ownership_retry_at = None;
+        for uid in std::mem::take(&mut set.ownership_due) {
+            let id = self.pods.find(&uid);
+            let Some(pod) = id.and_then(|id| self.pods.get_mut(id)) else {
                 continue;
             };
             let reference = PodRef {
@@ -30,11 +30,11 @@ impl Planner {
                 uid: uid.clone(),
             };
             let (purpose, owners) = match &mut pod.set {
-                Some((_, Claim::Adopting { sent })) => {
-                    *sent = true;
+                Some((_, Ownership::Adopting { requested })) => {
+                    *requested = true;
                     (Purpose::Adopt, json!([owner_reference(&set.view)]))
                 }
-                Some((_, Claim::Owned)) => continue,
+                Some((_, Ownership::Owned)) => continue,
                 None if pod.patching => continue,
                 None => {
                     let gone = json!({"$patch": "delete", "uid": set.view.uid.to_string()});
@@ -57,11 +57,11 @@ impl Planner {
     // === revisions ===
 
     pub(super) fn plan_revisions(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
-        if !set.reckon || set.revising > 0 || set.revise_after.is_some_and(|at| now < at) {
+        if !set.revisions_dirty || set.revising > 0 || set.revise_after.is_some_and(|at| now < at) {
             return;
         }
         if set.collided {
-            // The count is written with the next status, and the next hash takes it in.
+            // The count is written with this status, and the next hash includes it.
             set.collided = false;
             let (key, uid) = (set.view.key.clone(), set.view.uid.clone());
             let status = set.view.status.clone();
@@ -72,56 +72,61 @@ impl Planner {
                 status,
             });
         }
-        set.reckon = false;
+        set.revisions_dirty = false;
         set.revise_after = None;
-        let claimed = self.claim_revisions(set, plan);
-        if claimed > 0 {
-            set.revising += claimed;
+        let patched = self.adopt_and_release_revisions(set, plan);
+        if patched > 0 {
+            set.revising += patched;
             return;
         }
         let hashes = &set.hashes;
         let live = |hash: &str| hashes.contains_key(hash);
-        let namesake = self.namesake(set);
-        let reckoning = reckon(&set.view, set.revisions.values(), namesake, live);
-        set.revising += reckoning.actions.len();
-        plan.actions.extend(reckoning.actions);
-        for hash in &reckoning.renamed {
-            self.relabel(set, hash, reckoning.current.as_ref(), plan);
+        let conflicting_revision = self.conflicting_revision(set);
+        let revision_plan = reconcile_revisions(
+            &set.view,
+            set.revisions.values(),
+            conflicting_revision,
+            live,
+        );
+        set.revising += revision_plan.actions.len();
+        plan.actions.extend(revision_plan.actions);
+        for hash in &revision_plan.duplicate_hashes {
+            self.relabel(set, hash, revision_plan.current.as_ref(), plan);
         }
         let known = set
             .current
             .as_ref()
             .map(|current| (&current.hash, &current.aliases));
         if known
-            == reckoning
+            == revision_plan
                 .current
                 .as_ref()
-                .map(|hash| (hash, &reckoning.renamed))
+                .map(|hash| (hash, &revision_plan.duplicate_hashes))
         {
             return;
         }
-        let aliases = reckoning.renamed;
-        // Nobody knows yet whether the new template is accepted.
-        set.pace.window = 1;
-        set.current = reckoning.current.map(|hash| {
-            let mould = Arc::new(Mould::new(&set.view, &hash));
+        let aliases = revision_plan.duplicate_hashes;
+        // The API server may refuse pods of the new template, so creations start slowly again.
+        set.requests.window = 1;
+        set.current = revision_plan.current.map(|hash| {
+            let template = Arc::new(PodTemplate::new(&set.view, &hash));
             Current {
                 hash,
                 aliases,
-                mould,
+                template,
             }
         });
         set.touch_all();
     }
 
-    /// Adopts revisions that match and have no owner, and releases own ones that do not match; how
-    /// many.
-    fn claim_revisions(&self, set: &Set, plan: &mut Plan) -> usize {
+    /// Adopts revisions without an owner that the set selects, and releases its own that it does not
+    /// select. Returns the id of patches.
+    fn adopt_and_release_revisions(&self, set: &Set, plan: &mut Plan) -> usize {
         let ours = owner_reference(&set.view);
         let gone = json!({"$patch": "delete", "uid": set.view.uid.to_string()});
         let adopted = self.orphan_revisions(set).into_iter();
         let adopted = adopted.map(|revision| (revision, &ours));
-        let released = set.foreign_revisions().map(|revision| (revision, &gone));
+        let released = set.mismatched_revisions().map(|revision| (revision, &gone));
         let before = plan.actions.len();
         for (revision, owner) in adopted.chain(released) {
             let metadata = json!({"uid": revision.uid.to_string(), "ownerReferences": [owner]});
@@ -134,12 +139,12 @@ impl Planner {
         plan.actions.len() - before
     }
 
-    /// Gives the pods of a duplicate revision the hash of the one that stays.
+    /// Relabels the pods of a duplicate revision with the hash of the current one.
     fn relabel(&mut self, set: &Set, from: &str, to: Option<&Name>, plan: &mut Plan) {
         let Some(to) = to else { return };
-        let cells = set.cells.iter::<NodeId>();
-        for number in cells.flat_map(|(_, cell)| &cell.pods) {
-            let Some(pod) = self.pods.get_mut(*number) else {
+        let states = set.nodes.iter::<NodeId>();
+        for id in states.flat_map(|(_, state)| &state.pods) {
+            let Some(pod) = self.pods.get_mut(*id) else {
                 continue;
             };
             if pod.patching || pod.hash().map(|hash| &**hash) != Some(from) {

@@ -1,13 +1,13 @@
-//! The rolling update: which old pods go and which new ones come, within the limits.
+//! The rolling update: deletes old pods and creates new ones within `maxUnavailable` and `maxSurge`.
 
 use std::collections::BTreeMap;
 
 use pandaemon_types::{Name, Timestamp};
 
 use crate::{
-    action::{Plan, Why},
-    cell::{Class, Mode},
+    action::{DeleteReason, Plan},
     index::{NodeId, Planner},
+    node_state::{Mode, UpdateStep},
     set::Set,
 };
 
@@ -15,92 +15,96 @@ impl Planner {
     pub(super) fn plan_rollout(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
         match set.mode() {
             Mode::OnDelete => {}
-            Mode::Rolling => self.roll(set, now, plan),
-            Mode::Surge => self.surge(set, now, plan),
+            Mode::Rolling => self.plan_rolling(set, now, plan),
+            Mode::Surge => self.plan_surge(set, now, plan),
         }
     }
 
-    /// Without surge: first what is down anyway, then as many more as the budget allows.
-    fn roll(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
-        while let Some(node) = first(&set.classes.replace) {
-            if !self.end_old(set, node, Why::OutdatedDown, now, plan) {
+    /// Without surge: first the nodes that are down anyway, then as many as `maxUnavailable` allows.
+    fn plan_rolling(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        while let Some(node) = first(&set.queues.replace) {
+            if !self.delete_old(set, node, DeleteReason::OutdatedDown, now, plan) {
                 return;
             }
         }
-        let (limit, _) = set.limits();
-        while set.tally.down < limit {
-            let Some(node) = first(&set.classes.candidates) else {
+        let (limit, _) = set.budgets();
+        while set.totals.down < limit {
+            let Some(node) = first(&set.queues.candidates) else {
                 break;
             };
-            let why = Why::Outdated {
-                down: set.tally.down + 1,
+            let reason = DeleteReason::Outdated {
+                down: set.totals.down + 1,
                 limit,
             };
-            if !self.end_old(set, node, why, now, plan) {
+            if !self.delete_old(set, node, reason, now, plan) {
                 return;
             }
         }
     }
 
-    /// With surge: old pods go when their replacement serves; new ones come as the limit allows.
-    fn surge(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
-        while let Some(node) = first(&set.classes.retire) {
-            let why = match self.misplaced(set, node) {
-                Some(reason) => Why::Misplaced(reason),
-                None if self.roster.node(node).is_some() => Why::Replaced,
-                None => Why::NoNode,
+    /// With surge: deletes old pods whose replacement is available, and creates new ones as `maxSurge`
+    /// allows.
+    fn plan_surge(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        while let Some(node) = first(&set.queues.retire) {
+            let reason = match self.misplaced(set, node) {
+                Some(reason) => DeleteReason::Misplaced(reason),
+                None if self.nodes.node(node).is_some() => DeleteReason::Replaced,
+                None => DeleteReason::NoNode,
             };
-            if !self.end_old(set, node, why, now, plan) {
+            if !self.delete_old(set, node, reason, now, plan) {
                 break;
             }
         }
-        while set.tally.desired < set.tally.serves {
-            let Some(node) = first(&set.classes.sunset) else {
+        while set.totals.desired < set.totals.serves {
+            let Some(node) = first(&set.queues.retire_misplaced) else {
                 break;
             };
-            let why = self
+            let reason = self
                 .misplaced(set, node)
-                .map_or(Why::NoNode, Why::Misplaced);
-            if !self.end_old(set, node, why, now, plan) {
+                .map_or(DeleteReason::NoNode, DeleteReason::Misplaced);
+            if !self.delete_old(set, node, reason, now, plan) {
                 break;
             }
         }
-        while let Some(node) = first(&set.classes.surge_now) {
-            if !set.pace.may_create(now) {
+        while let Some(node) = first(&set.queues.surge_now) {
+            if !set.requests.may_create(now) {
                 return;
             }
             self.create(set, node, now, plan);
         }
-        let (_, limit) = set.limits();
-        while set.tally.surging < limit && set.pace.may_create(now) {
-            let Some(node) = first(&set.classes.surge_candidates) else {
+        let (_, limit) = set.budgets();
+        while set.totals.surging < limit && set.requests.may_create(now) {
+            let Some(node) = first(&set.queues.surge_candidates) else {
                 break;
             };
             self.create(set, node, now, plan);
         }
     }
 
-    /// Deletes the old pod of a node; false if no more deletions may be under way.
-    fn end_old(
+    /// Deletes the old pod of a node. Returns false if no more deletions may be under way.
+    fn delete_old(
         &mut self,
         set: &mut Set,
         node: NodeId,
-        why: Why,
+        reason: DeleteReason,
         now: Timestamp,
         plan: &mut Plan,
     ) -> bool {
-        if !set.pace.may_delete() {
+        if !set.requests.may_delete() {
             return false;
         }
-        let pod = set.cells.get(node).and_then(|cell| match cell.class {
-            Class::Replace(number)
-            | Class::Candidate(number)
-            | Class::Retire(number)
-            | Class::Sunset(number) => Some(number),
-            Class::None | Class::Surging | Class::SurgeNow | Class::SurgeCandidate => None,
+        let pod = set.nodes.get(node).and_then(|state| match state.step {
+            UpdateStep::Replace(id)
+            | UpdateStep::Candidate(id)
+            | UpdateStep::Retire(id)
+            | UpdateStep::RetireMisplaced(id) => Some(id),
+            UpdateStep::None
+            | UpdateStep::Surging
+            | UpdateStep::SurgeNow
+            | UpdateStep::SurgeCandidate => None,
         });
         let Some(pod) = pod else { return false };
-        self.delete(set, node, pod, why, plan);
+        self.delete(set, node, pod, reason, plan);
         self.refresh(set, node, now);
         true
     }

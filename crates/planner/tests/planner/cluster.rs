@@ -172,10 +172,11 @@ impl Cluster {
                 node,
                 name,
                 bind,
-                mould,
+                template,
                 ..
             } => {
-                let mut pod: Value = serde_json::from_str(&mould.fill(name, node, *bind)).unwrap();
+                let mut pod: Value =
+                    serde_json::from_str(&template.render(name, node, *bind)).unwrap();
                 if let Some(taken) = self.pods.get(&**name) {
                     return Ok(Reply::Pod(Box::new(PodView::deserialize(taken).unwrap())));
                 }

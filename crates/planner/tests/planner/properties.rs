@@ -8,7 +8,8 @@ use std::{
 };
 
 use pandaemon_planner::{
-    Action, DaemonSetView, Event, Failure, FailureKind, Options, Planner, RevisionView, SetKey, Why,
+    Action, DaemonSetView, DeleteReason, Event, Failure, FailureKind, Options, Planner,
+    RevisionView, SetKey,
 };
 use pandaemon_types::{NodeView, PodView};
 use proptest::prelude::*;
@@ -35,7 +36,7 @@ impl FaultyCluster {
     fn new(surge: bool, bind: bool) -> Self {
         let mut cluster = Cluster::new(Options {
             bind,
-            verdicts: false,
+            explain: false,
         });
         for name in SETS {
             let limits = json!({"maxSurge": i32::from(surge), "maxUnavailable": i32::from(!surge)});
@@ -267,13 +268,13 @@ fn new_planner(cluster: &Cluster, options: Options) -> Planner {
     planner
 }
 
-fn deletions(actions: &[Action]) -> Vec<(String, String, Why)> {
+fn deletions(actions: &[Action]) -> Vec<(String, String, DeleteReason)> {
     let mut found: Vec<_> = actions
         .iter()
         .filter_map(|action| match action {
-            Action::DeletePod { node, pod, why, .. } => {
-                Some((node.to_string(), pod.name.to_string(), why.clone()))
-            }
+            Action::DeletePod {
+                node, pod, reason, ..
+            } => Some((node.to_string(), pod.name.to_string(), reason.clone())),
             _ => None,
         })
         .collect();
@@ -293,7 +294,7 @@ proptest! {
         let mut faulty = FaultyCluster::new(surge, bind);
         steps.into_iter().for_each(|step| faulty.step(step));
         faulty.converge();
-        let options = Options { bind, verdicts: false };
+        let options = Options { bind, explain: false };
         let mut other = new_planner(&faulty.cluster, options);
         let plan = other.plan(faulty.cluster.now);
         prop_assert!(plan.actions.is_empty(), "a new planner would do {:#?}", plan.actions);

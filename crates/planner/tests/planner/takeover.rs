@@ -23,7 +23,7 @@ fn an_upstream_cluster_is_taken_over_without_a_restart() {
     };
     let mut planner = Planner::new(Options {
         bind: true,
-        verdicts: true,
+        explain: true,
     });
     let now: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
     let events = sets.into_iter().map(|set| Event::Set(Box::new(set)));
@@ -35,19 +35,19 @@ fn an_upstream_cluster_is_taken_over_without_a_restart() {
     events.for_each(|event| planner.observe(event, now));
     let plan = planner.plan(now);
     let due: Vec<String> = plan.actions.iter().map(show).collect();
-    let verdicts: Vec<String> = plan
-        .verdicts
+    let explanations: Vec<String> = plan
+        .explanations
         .iter()
-        .map(|v| format!("{} {} {} {}", v.set.name, v.stance.word(), v.node, v.stance))
+        .map(|v| format!("{} {} {} {}", v.set.name, v.status.word(), v.node, v.status))
         .collect();
-    assert!(verdicts.len() > 20, "{verdicts:#?}");
-    assert_eq!(due, Vec::<String>::new(), "{verdicts:#?}");
+    assert!(explanations.len() > 20, "{explanations:#?}");
+    assert_eq!(due, Vec::<String>::new(), "{explanations:#?}");
 }
 
 fn show(action: &Action) -> String {
     match action {
         Action::CreatePod { set, node, .. } => format!("create {} {node}", set.name),
-        Action::DeletePod { pod, why, .. } => format!("delete {} {why}", pod.name),
+        Action::DeletePod { pod, reason, .. } => format!("delete {} {reason}", pod.name),
         Action::WriteStatus { set, status, .. } => format!("status {} {status:?}", set.name),
         other => format!("{other:?}"),
     }

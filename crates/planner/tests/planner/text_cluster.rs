@@ -14,7 +14,7 @@ pub(crate) struct TextCluster {
     show_status: bool,
     show_events: bool,
     show_objects: bool,
-    show_verdicts: bool,
+    show_nodes: bool,
 }
 
 impl TextCluster {
@@ -22,13 +22,13 @@ impl TextCluster {
         Self {
             cluster: Cluster::new(Options {
                 bind,
-                verdicts: true,
+                explain: true,
             }),
             plan: Plan::default(),
             show_status: false,
             show_events: false,
             show_objects: false,
-            show_verdicts: true,
+            show_nodes: true,
         }
     }
 
@@ -42,7 +42,7 @@ impl TextCluster {
                 self.show_status |= words.contains(&"status");
                 self.show_events |= words.contains(&"events");
                 self.show_objects |= words.contains(&"objects");
-                self.show_verdicts &= !words.contains(&"no-verdicts");
+                self.show_nodes &= !words.contains(&"no-nodes");
             }
             "wait" => self.cluster.now = self.cluster.now.plus_seconds(words[0].parse().unwrap()),
             "set" => self.set(&words),
@@ -357,11 +357,15 @@ impl TextCluster {
             .iter()
             .filter_map(|action| self.show(action))
             .collect();
-        if self.show_verdicts {
-            for verdict in &self.plan.verdicts {
-                let (word, node, why) = (verdict.stance.word(), &verdict.node, &verdict.stance);
-                let set = other_than_agent(&verdict.set);
-                lines.push(format!("{word} {node}{set} {why}").trim_end().to_owned());
+        if self.show_nodes {
+            for explanation in &self.plan.explanations {
+                let (word, node, reason) = (
+                    explanation.status.word(),
+                    &explanation.node,
+                    &explanation.status,
+                );
+                let set = other_than_agent(&explanation.set);
+                lines.push(format!("{word} {node}{set} {reason}").trim_end().to_owned());
             }
         }
         if let Some(at) = self.plan.wake_at {
@@ -376,10 +380,10 @@ impl TextCluster {
                 node,
                 name,
                 bind,
-                mould,
+                template,
                 ..
             } if self.show_objects => {
-                let pod: Value = serde_json::from_str(&mould.fill(name, node, *bind)).unwrap();
+                let pod: Value = serde_json::from_str(&template.render(name, node, *bind)).unwrap();
                 format!(
                     "create {node}\n{}",
                     serde_json::to_string_pretty(&pod).unwrap()
@@ -398,7 +402,9 @@ impl TextCluster {
                 let set = other_than_agent(set);
                 format!("create {node}{set}{}", if *bind { " bound" } else { "" })
             }
-            Action::DeletePod { node, pod, why, .. } => format!("delete {node} {} {why}", pod.name),
+            Action::DeletePod {
+                node, pod, reason, ..
+            } => format!("delete {node} {} {reason}", pod.name),
             Action::PatchPod { pod, purpose, .. } => {
                 format!("{purpose:?} {}", pod.name).to_lowercase()
             }

@@ -520,10 +520,10 @@ impl Api {
                 node,
                 name,
                 bind,
-                mould,
+                template,
                 ..
             } => {
-                let view = self.create_pod(&mould.fill(name, node, *bind), epoch)?;
+                let view = self.create_pod(&template.render(name, node, *bind), epoch)?;
                 Ok(Reply::Pod(Box::new(view)))
             }
             Action::DeletePod { set, pod, .. } => {

@@ -112,7 +112,7 @@ impl World {
         self.record(|| format!("controller {epoch} starts"));
         let options = Options {
             bind: self.script.bind,
-            verdicts: false,
+            explain: false,
         };
         let mut controller = Controller {
             epoch,
@@ -641,7 +641,9 @@ fn describe_action(action: &Action) -> String {
         Action::CreatePod {
             node, name, bind, ..
         } => format!("create {name} on {node} bind={bind}"),
-        Action::DeletePod { pod, node, why, .. } => format!("delete {} on {node}: {why}", pod.name),
+        Action::DeletePod {
+            pod, node, reason, ..
+        } => format!("delete {} on {node}: {reason}", pod.name),
         Action::PatchPod { pod, purpose, .. } => format!("{purpose:?} {}", pod.name),
         Action::CreateRevision { object, .. } => {
             format!(

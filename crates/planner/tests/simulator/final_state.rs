@@ -210,7 +210,7 @@ fn check_revisions(api: &Api, set: &DaemonSetView) -> Result<(), Violation> {
 fn newcomer(world: &mut World, now: Timestamp) -> Result<(), Violation> {
     let options = Options {
         bind: world.script.bind,
-        verdicts: false,
+        explain: false,
     };
     let mut other = Planner::new(options);
     for kind in 0..4 {

@@ -1,7 +1,9 @@
 //! Faulty behaviours between the planner and the simulated API. The simulator must see each of them:
 //! what it would not see in a mutant, it would not see in the planner.
 
-use pandaemon_planner::{Action, Event, FailureKind, Listed, PodRef, Reply, Strategy, Why};
+use pandaemon_planner::{
+    Action, DeleteReason, Event, FailureKind, Listed, PodRef, Reply, Strategy,
+};
 use pandaemon_types::{IntOrPercent, Timestamp};
 
 /// What is broken.
@@ -136,7 +138,7 @@ impl Mutant {
                 Action::DeletePod {
                     set,
                     node,
-                    why: Why::Outdated { .. } | Why::Replaced,
+                    reason: DeleteReason::Outdated { .. } | DeleteReason::Replaced,
                     ..
                 },
             ) => {
@@ -146,7 +148,7 @@ impl Mutant {
                         set,
                         node,
                         pod,
-                        why: Why::Duplicate,
+                        reason: DeleteReason::Duplicate,
                     };
                     return vec![(action, sent), (more.clone(), more)];
                 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pandaemon_placement::{DaemonFit, PodNeeds, daemon_fit};
 use pandaemon_planner::{
-    Action, DaemonSetView, Event, Failure, FailureKind, HASH_LABEL, Listed, Reply, RevisionView,
-    SetKey, Strategy, Why,
+    Action, DaemonSetView, DeleteReason, Event, Failure, FailureKind, HASH_LABEL, Listed, Reply,
+    RevisionView, SetKey, Strategy,
 };
 use pandaemon_types::{Labels as _, Name, NodeView, Phase, PodView, Timestamp, Uid};
 
@@ -334,10 +334,10 @@ impl Oracle {
                     set,
                     node,
                     pod,
-                    why,
+                    reason,
                 } => {
-                    self.delete(set, node, &pod.uid, why, tags)?;
-                    if matches!(why, Why::Outdated { .. }) {
+                    self.delete(set, node, &pod.uid, reason, tags)?;
+                    if matches!(reason, DeleteReason::Outdated { .. }) {
                         rolled.insert(set.clone());
                     }
                     if let Some(pod) = self.pods.get_mut(&pod.uid) {
@@ -440,7 +440,7 @@ impl Oracle {
         key: &SetKey,
         node: &Name,
         uid: &Uid,
-        why: &Why,
+        reason: &DeleteReason,
         tags: &BTreeMap<Uid, String>,
     ) -> Result<(), Violation> {
         let (Some(set), Some(pod)) = (self.sets.get(key), self.pods.get(uid)) else {
@@ -458,7 +458,7 @@ impl Oracle {
         ensure!(
             owned,
             "delete: not its own",
-            "deletes {name} ({why}), which is not owned by {key}"
+            "deletes {name} ({reason}), which is not owned by {key}"
         );
         ensure!(
             !pod.view.deleting,
@@ -473,25 +473,27 @@ impl Oracle {
         let updated = is_updated(set, &pod.view, tags);
         let available = self.is_available(set, &pod.view);
         let fit = self.fit(set, node);
-        let legal = match why {
-            Why::Misplaced(_) => match fit {
+        let legal = match reason {
+            DeleteReason::Misplaced(_) => match fit {
                 Some(DaemonFit::No(_)) => true,
                 Some(DaemonFit::Keep(_)) => is_surge(&set.view) && !updated,
                 Some(DaemonFit::Run) | None => false,
             },
             // A bound pod of a node that is gone goes only when it would be replaced anyway.
-            Why::NoNode => {
+            DeleteReason::NoNode => {
                 fit.is_none() && (pod.view.node.is_none() || (!updated && is_surge(&set.view)))
             }
-            Why::Failed => pod.view.phase == Phase::Failed,
-            Why::Succeeded => pod.view.phase == Phase::Succeeded,
-            Why::Duplicate if is_surge(&set.view) => others
+            DeleteReason::Failed => pod.view.phase == Phase::Failed,
+            DeleteReason::Succeeded => pod.view.phase == Phase::Succeeded,
+            DeleteReason::Duplicate if is_surge(&set.view) => others
                 .iter()
                 .any(|other| is_updated(set, &other.view, tags) == updated),
-            Why::Duplicate => !others.is_empty(),
-            Why::OutdatedDown => !updated && (!pod.view.ready || set.view.min_ready_seconds > 0),
-            Why::Outdated { .. } => !updated && is_rolling(&set.view),
-            Why::Replaced => {
+            DeleteReason::Duplicate => !others.is_empty(),
+            DeleteReason::OutdatedDown => {
+                !updated && (!pod.view.ready || set.view.min_ready_seconds > 0)
+            }
+            DeleteReason::Outdated { .. } => !updated && is_rolling(&set.view),
+            DeleteReason::Replaced => {
                 let new = others
                     .iter()
                     .find(|other| is_updated(set, &other.view, tags));
@@ -505,7 +507,7 @@ impl Oracle {
         ensure!(
             legal,
             "delete: may stay",
-            "deletes {name} on {node} because `{why}`: fit {fit:?}, updated {updated}, available {available}, {} others, phase {:?}",
+            "deletes {name} on {node} because `{reason}`: fit {fit:?}, updated {updated}, available {available}, {} others, phase {:?}",
             others.len(),
             pod.view.phase
         );

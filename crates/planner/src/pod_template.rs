@@ -1,4 +1,4 @@
-//! The pod that a DaemonSet makes, prepared once and filled in for each node.
+//! The pod object of a DaemonSet: built once per revision, and rendered for each node.
 
 use pandaemon_placement::daemon_tolerations;
 use pandaemon_types::Effect;
@@ -9,83 +9,83 @@ use crate::{
     view::DaemonSetView,
 };
 
-/// Stand-ins for what differs between nodes. The control character keeps them apart from any text of
-/// a template that a person could have written.
+/// Placeholders for the values that differ between nodes. The control character cannot occur in a valid
+/// template.
 const NAME: &str = "\u{1}pandaemon-name";
 const NODE: &str = "\u{1}pandaemon-node";
 
-/// A pod with two holes: its name and its node.
+/// The JSON text of a pod with placeholders for its name and its node.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Mould {
+pub struct PodTemplate {
     prefix: String,
-    bound: Vec<Piece>,
-    floating: Vec<Piece>,
+    bound: Vec<Part>,
+    floating: Vec<Part>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Piece {
+enum Part {
     Text(String),
     Name,
     Node,
 }
 
-impl Mould {
-    /// Prepares the pod of a set at a revision.
+impl PodTemplate {
+    /// Builds the pod of a set at a revision, as upstream's `CreatePodTemplate`.
     #[must_use]
     pub fn new(set: &DaemonSetView, hash: &str) -> Self {
-        let mut pod = pod(set, hash);
-        let floating = cut(&pod.to_string());
+        let mut pod = pod_object(set, hash);
+        let floating = split(&pod.to_string());
         if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
             spec.insert("nodeName".to_owned(), json!(NODE));
         }
         let prefix = format!("{}-", set.key.name);
         Self {
             prefix,
-            bound: cut(&pod.to_string()),
+            bound: split(&pod.to_string()),
             floating,
         }
     }
 
-    /// What the name of a pod starts with; five letters follow.
+    /// The prefix of pod names, at most 58 bytes; five characters follow.
     #[must_use]
     pub fn name_prefix(&self) -> &str {
         self.prefix.get(..58).unwrap_or(&self.prefix)
     }
 
-    /// The JSON text of the pod for a node.
+    /// The JSON text of the pod for a node; with `bind`, `spec.nodeName` is set.
     #[must_use]
-    pub fn fill(&self, name: &str, node: &str, bind: bool) -> String {
-        let pieces = if bind { &self.bound } else { &self.floating };
+    pub fn render(&self, name: &str, node: &str, bind: bool) -> String {
+        let parts = if bind { &self.bound } else { &self.floating };
         let mut text = String::with_capacity(1024);
-        for piece in pieces {
-            match piece {
-                Piece::Text(part) => text.push_str(part),
-                Piece::Name => text.push_str(&Value::from(name).to_string()),
-                Piece::Node => text.push_str(&Value::from(node).to_string()),
+        for part in parts {
+            match part {
+                Part::Text(part) => text.push_str(part),
+                Part::Name => text.push_str(&Value::from(name).to_string()),
+                Part::Node => text.push_str(&Value::from(node).to_string()),
             }
         }
         text
     }
 }
 
-fn cut(text: &str) -> Vec<Piece> {
+fn split(text: &str) -> Vec<Part> {
     let (name, node) = (Value::from(NAME).to_string(), Value::from(NODE).to_string());
-    let mut pieces = Vec::new();
+    let mut parts = Vec::new();
     for (position, part) in text.split(&name).enumerate() {
         if position > 0 {
-            pieces.push(Piece::Name);
+            parts.push(Part::Name);
         }
         for (position, part) in part.split(&node).enumerate() {
             if position > 0 {
-                pieces.push(Piece::Node);
+                parts.push(Part::Node);
             }
-            pieces.push(Piece::Text(part.to_owned()));
+            parts.push(Part::Text(part.to_owned()));
         }
     }
-    pieces
+    parts
 }
 
-fn pod(set: &DaemonSetView, hash: &str) -> Value {
+fn pod_object(set: &DaemonSetView, hash: &str) -> Value {
     let mut labels = set.template_labels();
     if let Some(generation) = set.template_generation {
         labels.insert(GENERATION_LABEL.to_owned(), generation.to_string());
@@ -113,11 +113,12 @@ fn pod(set: &DaemonSetView, hash: &str) -> Value {
         .and_then(Value::as_object)
         .cloned()
         .unwrap_or_default();
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pin(tolerate(spec))})
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pin_to_node(add_tolerations(spec))})
 }
 
-/// Adds the tolerations of daemons, or takes the place of equal ones without a time limit.
-fn tolerate(mut spec: Map<String, Value>) -> Map<String, Value> {
+/// Adds the automatic tolerations. One that is there already loses its `tolerationSeconds`, as with
+/// upstream's `AddOrUpdateDaemonPodTolerations`.
+fn add_tolerations(mut spec: Map<String, Value>) -> Map<String, Value> {
     let host_network = spec.get("hostNetwork").and_then(Value::as_bool) == Some(true);
     let list = spec.get("tolerations").and_then(Value::as_array).cloned();
     let mut list = list.unwrap_or_default();
@@ -147,9 +148,9 @@ fn tolerate(mut spec: Map<String, Value>) -> Map<String, Value> {
     spec
 }
 
-/// Pins the pod to its node by the node's name, in place of the template's required node affinity:
-/// that one was checked already.
-fn pin(mut spec: Map<String, Value>) -> Map<String, Value> {
+/// Replaces the required node affinity by one on the node's name, as upstream's
+/// `ReplaceDaemonSetPodNodeNameNodeAffinity`: the planner has checked the template's affinity.
+fn pin_to_node(mut spec: Map<String, Value>) -> Map<String, Value> {
     let by_name = json!({"key": "metadata.name", "operator": "In", "values": [NODE]});
     let required = json!({"nodeSelectorTerms": [{"matchFields": [by_name]}]});
     let object = |from: Option<Value>| match from {

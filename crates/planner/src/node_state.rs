@@ -1,7 +1,7 @@
-//! One node as one DaemonSet sees it: what runs there, what it counts for, and what is due.
+//! The state of one DaemonSet on one node: its pods, pending requests, and the last assessment.
 //!
-//! [`assess`] is the heart: a function of the node's pods alone. Everything about the whole set
-//! (budgets, limits) is decided from the sums of these answers.
+//! [`assess`] is a function of the pods of one node. Budgets and limits of the whole set are decided from
+//! the totals of the assessments.
 
 use std::sync::Arc;
 
@@ -13,36 +13,36 @@ mod assess;
 pub(crate) use self::assess::{assess, earliest};
 
 use crate::{
-    action::Why,
+    action::DeleteReason,
     index::{NodeId, PodId},
     revision::{GENERATION_LABEL, HASH_LABEL},
     view::SetKey,
 };
 
-/// How a pod came to belong to a set.
+/// How a pod belongs to a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// It names the set as its owner.
+pub(crate) enum Ownership {
+    /// The set is its managing owner.
     Owned,
-    /// It matches the selector and has no owner; a request to adopt it is due, or under way.
+    /// It matches the selector and has no owner: an adoption is due or was requested.
     Adopting {
-        /// Whether the request was handed out.
-        sent: bool,
+        /// Whether the adoption was requested.
+        requested: bool,
     },
 }
 
-/// Whether a pod's deletion was handed out.
+/// Whether the planner requested the deletion of a pod.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Doomed {
+pub(crate) enum Deletion {
     #[default]
-    No,
-    /// It was.
-    Sent,
-    /// It was, and failed: the pod is left alone for a while.
+    NotRequested,
+    /// A request is under way, or succeeded and the watch has not shown it.
+    Requested,
+    /// The request failed. It is not repeated before this time.
     Failed(Timestamp),
 }
 
-/// A pod in the index: what of [`PodView`] matters here, with everything shared that can be.
+/// A known pod: the fields of [`PodView`](pandaemon_types::PodView) that planning needs, interned.
 #[derive(Debug, Clone)]
 pub(crate) struct PodState {
     pub(crate) uid: Uid,
@@ -54,39 +54,40 @@ pub(crate) struct PodState {
     pub(crate) resource_version: u64,
     pub(crate) created: Timestamp,
     pub(crate) ready_since: Option<Timestamp>,
-    /// The node it is bound to, or meant for.
+    /// The node it is bound or pinned to.
     pub(crate) place: Option<NodeId>,
     pub(crate) bound: bool,
     pub(crate) phase: Phase,
     pub(crate) ready: bool,
     pub(crate) deleting: bool,
-    /// Whether a release or relabelling was handed out.
+    /// Whether a patch of the pod is under way.
     pub(crate) patching: bool,
     /// Whether its resources are counted on its node.
     pub(crate) counted: bool,
-    /// The set it belongs to.
-    pub(crate) set: Option<(Arc<SetKey>, Claim)>,
-    /// Whether a deletion was handed out.
-    pub(crate) doomed: Doomed,
+    /// The set it belongs to, and how.
+    pub(crate) set: Option<(Arc<SetKey>, Ownership)>,
+    /// Whether its deletion was requested.
+    pub(crate) deletion: Deletion,
 }
 
 impl PodState {
-    /// Whether it is on its way out, as far as is known or was asked for.
+    /// Whether it is being deleted, or its deletion was requested.
     pub(crate) fn leaving(&self) -> bool {
-        self.deleting || self.doomed != Doomed::No
+        self.deleting || self.deletion != Deletion::NotRequested
     }
 
-    /// Whether it names the set as its owner; if not, its adoption may be refused yet.
+    /// Whether the set owns it. The adoption of any other pod may still be refused.
     pub(crate) const fn is_owned(&self) -> bool {
-        !matches!(self.set, Some((_, Claim::Adopting { .. })))
+        !matches!(self.set, Some((_, Ownership::Adopting { .. })))
     }
 
-    /// Whether its deletion was asked for and has not been seen to begin.
-    fn unsettled(&self) -> bool {
-        self.doomed != Doomed::No && !self.deleting
+    /// Whether its deletion was requested and the API server has not confirmed it.
+    fn deletion_unconfirmed(&self) -> bool {
+        self.deletion != Deletion::NotRequested && !self.deleting
     }
 
-    /// Whether it still takes its node's place: not if it ended and is being deleted.
+    /// Whether it keeps another pod from being created on the node: a pod that ended and is being deleted
+    /// does not.
     fn present(&self) -> bool {
         !(self.deleting && self.phase.is_terminal())
     }
@@ -95,20 +96,20 @@ impl PodState {
         (!self.bound, self.created, &self.name)
     }
 
-    /// The hash of its revision.
+    /// The value of its `controller-revision-hash` label.
     pub(crate) fn hash(&self) -> Option<&Name> {
         self.labels.name(HASH_LABEL)
     }
 }
 
-/// Whether a set wants to run on a node.
+/// Whether a set should run on a node: [`DaemonFit`] without its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placement {
     Run,
     Keep,
     No,
-    /// The node does not exist.
-    Gone,
+    /// There is no such node.
+    NoNode,
 }
 
 impl From<&DaemonFit> for Placement {
@@ -121,22 +122,22 @@ impl From<&DaemonFit> for Placement {
     }
 }
 
-/// A pod that was asked for and has not been seen.
+/// A pod whose creation was requested and which was not observed yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Creating {
     pub(crate) name: Name,
-    /// Whether the request is under way; if not, its fate is unknown and it is asked again.
+    /// Whether a request is under way. If not, the last one got no answer and is repeated.
     pub(crate) sent: bool,
-    /// Whether an earlier request was never answered: a refusal of a later one does not say that there
-    /// is no pod.
+    /// Whether an earlier request got no answer: the pod may exist although a later one was refused.
     pub(crate) unclear: bool,
-    /// What is on the node's account for it.
+    /// The resources that are counted on the node for it.
     pub(crate) reserved: Option<Arc<PodResources>>,
-    /// When to ask again.
+    /// When to repeat the request.
     pub(crate) retry_at: Timestamp,
 }
 
-/// How long failed pods of one node are left alone: one second at first, doubled each time.
+/// The back-off before a failed pod of a node is deleted: 1 s at first, doubled each time, at most 15
+/// minutes. Upstream keys it by node and generation, too (`failedPodsBackoff`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BackOff {
     pub(crate) generation: i64,
@@ -147,7 +148,7 @@ pub(crate) struct BackOff {
 const BACK_OFF_MAX: i64 = 15 * 60;
 
 impl BackOff {
-    /// The back-off after one more failed pod was deleted.
+    /// The back-off after one more failed pod was deleted. It starts over after twice the maximum.
     pub(crate) fn next(last: Option<Self>, generation: i64, now: Timestamp) -> Self {
         let fresh = Self {
             generation,
@@ -173,19 +174,19 @@ impl BackOff {
     }
 }
 
-/// What is kept per node and set.
+/// The state of one set on one node.
 #[derive(Debug, Clone)]
-pub(crate) struct Cell {
+pub(crate) struct NodeState {
     pub(crate) placement: Placement,
     pub(crate) pods: Vec<PodId>,
     pub(crate) creating: Option<Box<Creating>>,
     pub(crate) back_off: Option<Box<BackOff>>,
     pub(crate) counts: Counts,
-    pub(crate) class: Class,
+    pub(crate) step: UpdateStep,
     pub(crate) wake: Option<Timestamp>,
 }
 
-impl Cell {
+impl NodeState {
     pub(crate) fn new(placement: Placement) -> Self {
         Self {
             placement,
@@ -193,20 +194,20 @@ impl Cell {
             creating: None,
             back_off: None,
             counts: Counts::default(),
-            class: Class::None,
+            step: UpdateStep::None,
             wake: None,
         }
     }
 
-    /// Whether nothing needs to be remembered.
+    /// Whether the state holds nothing and can be dropped.
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.placement, Placement::No | Placement::Gone)
+        matches!(self.placement, Placement::No | Placement::NoNode)
             && self.pods.is_empty()
             && self.creating.is_none()
     }
 }
 
-/// What a node adds to the sums of its set.
+/// What a node adds to the totals of its set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) desired: bool,
@@ -215,37 +216,37 @@ pub(crate) struct Counts {
     pub(crate) ready: bool,
     pub(crate) available: bool,
     pub(crate) updated: bool,
-    /// A pod is due.
+    /// A pod has to be created.
     pub(crate) missing: bool,
-    /// It counts against the budget of a rolling update without surge.
+    /// It counts against `maxUnavailable`; only without surge.
     pub(crate) down: bool,
-    /// Its old or, failing that, new pod is available (only counted with surge).
+    /// Its old pod (or its new one, if there is no old) is available; only with surge.
     pub(crate) serves: bool,
 }
 
-/// What a rolling update can do with a node.
+/// The next step of a rolling update on a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// Nothing.
+pub(crate) enum UpdateStep {
+    /// None.
     #[default]
     None,
-    /// Delete the old pod at once: it is down anyway.
+    /// Delete the old pod at once: it is not available anyway.
     Replace(PodId),
-    /// Delete the old pod if the budget allows.
+    /// Delete the old pod if `maxUnavailable` allows.
     Candidate(PodId),
-    /// With surge: two pods, the new one not available yet.
+    /// With surge: old and new pod run, and the new one is not available yet.
     Surging,
-    /// With surge: start the new pod at once, the old one is down.
+    /// With surge: create the new pod at once, the old one is not available.
     SurgeNow,
-    /// With surge: start the new pod if the limit allows.
+    /// With surge: create the new pod if `maxSurge` allows.
     SurgeCandidate,
-    /// With surge: delete the old pod, the new one is available or the old one down.
+    /// With surge: delete the old pod, as the new one is available or the old one is not.
     Retire(PodId),
-    /// With surge: delete the old pod once enough others serve; it should not be here.
-    Sunset(PodId),
+    /// With surge: delete the misplaced old pod once enough other nodes have an available pod.
+    RetireMisplaced(PodId),
 }
 
-/// How a set replaces its pods.
+/// How a set replaces outdated pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     OnDelete,
@@ -253,9 +254,9 @@ pub(crate) enum Mode {
     Surge,
 }
 
-/// What [`assess`] needs to know of the set.
+/// The fields of the set that [`assess`] depends on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct SetFacts<'a> {
     pub(crate) hash: Option<&'a str>,
     pub(crate) aliases: &'a [Name],
     pub(crate) template_generation: Option<i64>,
@@ -265,8 +266,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) now: Timestamp,
 }
 
-impl Facts<'_> {
-    /// Whether the pod has the newest template.
+impl SetFacts<'_> {
+    /// Whether the pod has the current template.
     pub(crate) fn is_updated(&self, pod: &PodState) -> bool {
         let hash = pod.hash();
         let generation = || pod.labels.label(GENERATION_LABEL)?.parse().ok();
@@ -275,7 +276,7 @@ impl Facts<'_> {
             || (self.template_generation.is_some() && generation() == self.template_generation)
     }
 
-    /// When the pod counts as available, if it stays ready.
+    /// When the pod becomes available if it stays ready; `None` if it is not ready.
     pub(crate) fn available_at(&self, pod: &PodState) -> Option<Timestamp> {
         if !pod.ready {
             None
@@ -292,20 +293,20 @@ impl Facts<'_> {
     }
 }
 
-/// What a node counts for and needs.
+/// The result of [`assess`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Assessment {
     pub(crate) counts: Counts,
-    pub(crate) class: Class,
-    /// Pods to delete, whatever the budget says.
-    pub(crate) deletes: Vec<(PodId, Doom)>,
-    /// When time alone changes the answer.
+    pub(crate) step: UpdateStep,
+    /// Pods to delete regardless of the update budget.
+    pub(crate) deletes: Vec<(PodId, DeleteCause)>,
+    /// When the result changes without an event.
     pub(crate) wake: Option<Timestamp>,
 }
 
-/// Why a pod must go, before the reason is put into words.
+/// Why a pod is deleted; [`DeleteReason`] adds the details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Doom {
+pub(crate) enum DeleteCause {
     Misplaced,
     NoNode,
     Failed,
@@ -314,15 +315,15 @@ pub(crate) enum Doom {
     Replaced,
 }
 
-impl Doom {
-    pub(crate) fn why(self, misplaced: impl FnOnce() -> Option<Reason>) -> Why {
+impl DeleteCause {
+    pub(crate) fn reason(self, misplaced: impl FnOnce() -> Option<Reason>) -> DeleteReason {
         match self {
-            Self::Misplaced => misplaced().map_or(Why::NoNode, Why::Misplaced),
-            Self::NoNode => Why::NoNode,
-            Self::Failed => Why::Failed,
-            Self::Succeeded => Why::Succeeded,
-            Self::Duplicate => Why::Duplicate,
-            Self::Replaced => Why::Replaced,
+            Self::Misplaced => misplaced().map_or(DeleteReason::NoNode, DeleteReason::Misplaced),
+            Self::NoNode => DeleteReason::NoNode,
+            Self::Failed => DeleteReason::Failed,
+            Self::Succeeded => DeleteReason::Succeeded,
+            Self::Duplicate => DeleteReason::Duplicate,
+            Self::Replaced => DeleteReason::Replaced,
         }
     }
 }

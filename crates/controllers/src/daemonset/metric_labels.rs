@@ -1,6 +1,6 @@
-//! What actions are called in metrics.
+//! Label values of metrics about actions.
 
-use pandaemon_planner::{Action, Purpose, Why};
+use pandaemon_planner::{Action, DeleteReason, Purpose};
 
 pub(super) const fn action(action: &Action) -> &'static str {
     match action {
@@ -19,19 +19,19 @@ pub(super) const fn action(action: &Action) -> &'static str {
     }
 }
 
-/// Why a pod is deleted, in one word.
+/// The value of the metric label `reason` of deletions.
 pub(super) const fn reason(action: &Action) -> Option<&'static str> {
-    let Action::DeletePod { why, .. } = action else {
+    let Action::DeletePod { reason, .. } = action else {
         return None;
     };
-    Some(match why {
-        Why::Misplaced(_) => "misplaced",
-        Why::NoNode => "no_node",
-        Why::Failed => "failed",
-        Why::Succeeded => "succeeded",
-        Why::Duplicate => "duplicate",
-        Why::OutdatedDown => "outdated_down",
-        Why::Outdated { .. } => "outdated",
-        Why::Replaced => "replaced",
+    Some(match reason {
+        DeleteReason::Misplaced(_) => "misplaced",
+        DeleteReason::NoNode => "no_node",
+        DeleteReason::Failed => "failed",
+        DeleteReason::Succeeded => "succeeded",
+        DeleteReason::Duplicate => "duplicate",
+        DeleteReason::OutdatedDown => "outdated_down",
+        DeleteReason::Outdated { .. } => "outdated",
+        DeleteReason::Replaced => "replaced",
     })
 }
