@@ -1,5 +1,5 @@
-//! Records Events as client-go's EventRecorder does: a repeated event raises `count` of the first, and each object has
-//! a budget.
+//! Records Events as client-go's EventRecorder does: a repeated event raises `count` of the first, and each reason
+//! of an object has a budget.
 //!
 //! ```ignore
 //! let events = EventRecorder::start(client, "daemonset-controller", stop);   // cheap to clone
@@ -30,7 +30,9 @@ use crate::{
 const PENDING: usize = 1_000;
 /// Events that may count up; older ones are written anew. Upstream remembers 4,096.
 const REMEMBERED: usize = 4_096;
-/// Each object may have this many events at once, and one more every five minutes, as upstream.
+/// Events of one object and reason that may be written at once; one more every [`REFILL`]. Upstream
+/// (`EventSourceObjectSpamFilter`) has one such budget for all reasons of an object: there, the creations of
+/// a roll-out drop the failures that follow.
 const BURST: u32 = 25;
 const REFILL: Duration = Duration::from_secs(300);
 
@@ -242,13 +244,13 @@ enum Decision {
 /// What must be equal for an event to count as a repetition.
 type EventKey = (ObjectReference, EventType, &'static str, String);
 
-/// Decides whether an event is new, a repetition, or over the budget of its object. Reads no clock.
+/// Decides whether an event is new, a repetition, or over the budget of its object and reason. Reads no clock.
 /// Upstream: `EventCorrelator` in `k8s.io/client-go/tools/record`.
 #[derive(Debug, Default)]
 struct EventCorrelator {
     seen: BTreeMap<EventKey, (String, Timestamp, u32)>,
     order: VecDeque<EventKey>,
-    budgets: BTreeMap<ObjectReference, (u32, Instant)>,
+    budgets: BTreeMap<(ObjectReference, &'static str), (u32, Instant)>,
 }
 
 fn event_key(pending: &PendingEvent) -> EventKey {
@@ -267,7 +269,7 @@ fn event_key(pending: &PendingEvent) -> EventKey {
 impl EventCorrelator {
     fn correlate(&mut self, pending: &PendingEvent, now: Instant) -> Decision {
         let key = event_key(pending);
-        if !self.spend(key.0.clone(), now) {
+        if !self.spend((key.0.clone(), pending.reason), now) {
             return Decision::Drop;
         }
         match self.seen.get_mut(&key) {
@@ -283,16 +285,16 @@ impl EventCorrelator {
         }
     }
 
-    fn spend(&mut self, object: ObjectReference, now: Instant) -> bool {
+    fn spend(&mut self, budget: (ObjectReference, &'static str), now: Instant) -> bool {
         if self.budgets.len() > REMEMBERED {
             self.budgets
                 .retain(|_, (left, since)| now - *since < REFILL && *left < BURST / 2);
         }
         if self.budgets.len() > REMEMBERED {
-            // Every object is over its budget: forget the budgets rather than grow without bound.
+            // All budgets are used up: forget the budgets rather than grow without bound.
             self.budgets.clear();
         }
-        let (left, since) = self.budgets.entry(object).or_insert((BURST, now));
+        let (left, since) = self.budgets.entry(budget).or_insert((BURST, now));
         let refills = u32::try_from((now - *since).as_secs() / REFILL.as_secs()).unwrap_or(BURST);
         if refills > 0 {
             *left = left.saturating_add(refills).min(BURST);
@@ -332,6 +334,26 @@ mod tests {
             message: message.to_owned(),
             at: Timestamp::UNIX_EPOCH,
         }
+    }
+
+    #[test]
+    fn each_reason_of_an_object_has_its_own_budget() {
+        let (mut correlator, start) = (EventCorrelator::default(), Instant::now());
+        let of = |reason, message: &str| PendingEvent {
+            reason,
+            ..pending(message)
+        };
+        for pod in 0..=BURST {
+            let created = of("SuccessfulCreate", &format!("Created pod: agent-{pod}"));
+            let expected = if pod < BURST {
+                Decision::New
+            } else {
+                Decision::Drop
+            };
+            assert_eq!(correlator.correlate(&created, start), expected, "{pod}");
+        }
+        let failed = of("FailedDaemonPod", "Found failed daemon pod");
+        assert_eq!(correlator.correlate(&failed, start), Decision::New);
     }
 
     #[test]
