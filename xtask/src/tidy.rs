@@ -76,7 +76,7 @@ const LEFT: &[&str] = &[
     "crates/kubectl-ds/src/command.rs",
     "crates/machinery/src/apply/path.rs",
     "crates/planner/src/action.rs",
-    "crates/planner/src/cell/assess.rs",
+    "crates/planner/src/index/tables.rs",
     "crates/server/src/api.rs",
     "crates/server/src/auth.rs",
     "crates/server/src/body.rs",
