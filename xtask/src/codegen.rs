@@ -1,19 +1,21 @@
-//! `codegen`: turns the published schema and the catalogue of kinds into the field tables and the OpenAPI documents
-//! that the crate `machinery` embeds.
+//! `codegen`: generates the field tables and the OpenAPI documents of the crate `machinery` from the published
+//! schema of Kubernetes (`crates/machinery/schema`) and from the kinds in `machinery/src/scheme.rs`.
+//!
+//! All input is in the tree: `codegen` and `codegen --check` need no network.
 
 mod definitions;
 mod openapi;
 mod presence;
 mod tables;
 
-/// The catalogue itself, not the crate around it: the generator must run also when the generated code is stale.
+/// The file with the kinds alone: the generator must also run when the generated code does not compile.
 #[expect(
     dead_code,
     unreachable_pub,
     reason = "the generator reads a part of the module that it includes"
 )]
-#[path = "../../crates/machinery/src/catalogue.rs"]
-mod catalogue;
+#[path = "../../crates/machinery/src/scheme.rs"]
+mod scheme;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -29,7 +31,7 @@ const OPENAPI_HEADER: &str =
 pub(super) static DOCUMENTS: &[(&str, &[u8])] = &[
 ";
 
-/// Types that answers and request options need beside the kinds.
+/// Types of responses and request options that no kind refers to.
 const META_TYPES: &[&str] = &[
     "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
     "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector",
@@ -37,7 +39,11 @@ const META_TYPES: &[&str] = &[
     "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent",
 ];
 
-/// Writes every generated file, or with `check` fails if one is not what would be written.
+/// Writes every generated file. With `check` nothing is written.
+///
+/// # Errors
+/// With `check`, if a file differs from what would be written; otherwise if the input cannot be read or a file
+/// cannot be written.
 pub(crate) fn run(check: bool) -> Result<()> {
     let crate_dir = machinery_dir();
     for (path, content) in render(&crate_dir)? {
@@ -54,22 +60,23 @@ pub(crate) fn run(check: bool) -> Result<()> {
     Ok(())
 }
 
-/// The generated files: path in the crate, content.
+/// Generated files: path in the crate, content.
 type Files = Vec<(String, Vec<u8>)>;
 
 fn render(crate_dir: &Path) -> Result<Files> {
     let definitions = definitions::read(&crate_dir.join("schema/definitions.json.gz"))?;
-    let wire = serde_json::from_slice(&std::fs::read(crate_dir.join("schema/wire.json"))?)?;
-    let tables = tables::render(&definitions, &wire, &roots())?;
+    let numbers =
+        serde_json::from_slice(&std::fs::read(crate_dir.join("schema/field_numbers.json"))?)?;
+    let tables = tables::render(&definitions, &numbers, &roots())?;
     let mut files = vec![("src/schema/generated.rs".to_owned(), tables.into_bytes())];
     render_openapi(&definitions, &mut files)?;
     Ok(files)
 }
 
-/// The OpenAPI documents and the list of them.
+/// Adds the OpenAPI documents and the file that lists them.
 fn render_openapi(definitions: &definitions::Definitions, files: &mut Files) -> Result<()> {
     let mut index = OPENAPI_HEADER.to_owned();
-    for (group, version) in catalogue::group_versions() {
+    for (group, version) in scheme::group_versions() {
         let place = openapi::place(group, version);
         let file = format!("schema/openapi/{}.json.gz", place.replace('/', "_"));
         writeln!(index, "    ({place:?}, include_bytes!(\"../../{file}\")),")?;
@@ -98,7 +105,7 @@ fn gzip(document: &[u8]) -> Result<Vec<u8>> {
 
 /// The type names from which everything served can be reached.
 fn roots() -> Vec<&'static str> {
-    let kinds = catalogue::kinds().iter().chain(catalogue::body_kinds());
+    let kinds = scheme::kinds().iter().chain(scheme::body_kinds());
     kinds
         .map(|kind| kind.type_name)
         .chain(META_TYPES.iter().copied())

@@ -1,9 +1,10 @@
 //! DaemonSets from a manifest, checked as an API server checks them. Pure.
 
 use pandaemon_machinery::{
-    Kind, Status, catalogue,
-    decode::{FieldValidation, Media, decode},
+    Kind, Status,
+    decode::{FieldValidation, MediaType, decode},
     defaults::apply_defaults,
+    scheme,
     validation::{FieldError, validate_create, validate_update},
 };
 use serde_json::{Value, json};
@@ -51,7 +52,7 @@ fn error_list(errors: &[FieldError]) -> String {
 }
 
 fn kind() -> Option<&'static Kind> {
-    catalogue::find("apps", "v1", "daemonsets")
+    scheme::find_resource("apps", "v1", "daemonsets")
 }
 
 /// The DaemonSets of a file with several documents, with defaults filled in. Other kinds are passed over.
@@ -124,8 +125,8 @@ fn decode_and_validate(
 ) -> Result<Value, ManifestError> {
     let mode = FieldValidation::Strict;
     let decoded = match document {
-        Document::Text(text) => decode(kind, text.as_bytes(), Media::Yaml, mode),
-        Document::Item(item) => decode(kind, item.to_string().as_bytes(), Media::Json, mode),
+        Document::Text(text) => decode(kind, text.as_bytes(), MediaType::Yaml, mode),
+        Document::Item(item) => decode(kind, item.to_string().as_bytes(), MediaType::Json, mode),
     };
     let mut object = decoded.map_err(ManifestError::BadRequest)?.value;
     if object["metadata"]["namespace"]

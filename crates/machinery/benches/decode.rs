@@ -1,9 +1,9 @@
-//! How long a body takes from bytes to a checked value.
+//! Time to decode a body.
 
 use divan::{Bencher, black_box};
 use pandaemon_machinery::{
-    catalogue,
-    decode::{FieldValidation, Media, decode},
+    decode::{FieldValidation, MediaType, decode},
+    scheme,
 };
 use serde_json::{Value, json};
 
@@ -35,13 +35,13 @@ fn template() -> Value {
 #[divan::bench]
 fn pod(bencher: Bencher<'_, '_>) {
     let body = template().to_string();
-    let kind = catalogue::find("", "v1", "pods");
+    let kind = scheme::find_resource("", "v1", "pods");
     bencher.bench(|| {
         kind.map(|kind| {
             decode(
                 kind,
                 black_box(body.as_bytes()),
-                Media::Json,
+                MediaType::Json,
                 FieldValidation::Strict,
             )
         })
@@ -52,13 +52,13 @@ fn pod(bencher: Bencher<'_, '_>) {
 fn daemon_set(bencher: Bencher<'_, '_>) {
     let spec = json!({"selector": {"matchLabels": {"app": "agent"}}, "template": template()});
     let body = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"}, "spec": spec}).to_string();
-    let kind = catalogue::find("apps", "v1", "daemonsets");
+    let kind = scheme::find_resource("apps", "v1", "daemonsets");
     bencher.bench(|| {
         kind.map(|kind| {
             decode(
                 kind,
                 black_box(body.as_bytes()),
-                Media::Json,
+                MediaType::Json,
                 FieldValidation::Strict,
             )
         })

@@ -1,11 +1,11 @@
-//! How long patches, applies and the tracking of owners take on objects as they come by every day.
+//! Time of patches, applies and `managedFields` updates on typical objects.
 
 use divan::{Bencher, black_box};
 use pandaemon_machinery::{
     Kind,
-    apply::{Manager, apply, track_update},
-    catalogue,
+    managed_fields::{FieldManager, apply, track_update},
     patch::strategic_merge_patch,
+    scheme,
 };
 use serde_json::{Value, json};
 
@@ -13,12 +13,12 @@ fn main() {
     divan::main();
 }
 
-const KUBECTL: Manager<'static> = Manager {
+const KUBECTL: FieldManager<'static> = FieldManager {
     name: "kubectl",
     subresource: "",
     now: "2026-01-01T00:00:00Z",
 };
-const KUBELET: Manager<'static> = Manager {
+const KUBELET: FieldManager<'static> = FieldManager {
     name: "kubelet",
     subresource: "status",
     now: "2026-01-01T00:00:00Z",
@@ -29,7 +29,7 @@ fn daemonsets() -> &'static Kind {
 }
 
 fn kind(group: &str, plural: &str) -> &'static Kind {
-    catalogue::find(group, "v1", plural).unwrap_or(&catalogue::kinds()[0])
+    scheme::find_resource(group, "v1", plural).unwrap_or(&scheme::kinds()[0])
 }
 
 fn container(name: &str, image: &str) -> Value {
@@ -164,7 +164,7 @@ fn track_next_status_of_a_pod(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench]
-fn track_nothing(bencher: Bencher<'_, '_>) {
+fn track_update_without_a_change(bencher: Bencher<'_, '_>) {
     let old = with_status(&pod(), "True");
     bencher.with_inputs(|| old.clone()).bench_values(|mut new| {
         track_update(kind("", "pods"), Some(black_box(&old)), &mut new, KUBELET);

@@ -1,15 +1,16 @@
-//! Reads request bodies: JSON, YAML or protobuf into a checked value.
+//! Decodes request bodies (JSON, YAML or protobuf) and checks them against the field tables.
 //!
-//! Three steps: the body becomes a tree (`tree`, `protobuf`), its `apiVersion` and `kind` are compared with what
-//! the path asks for (`identity`), and the tree is brought into the form that upstream's round trip through its Go
-//! types would give it (`shape`): unknown fields, nulls and empty optional values gone, quantities and times canonical.
+//! The body is parsed (`parse`, `protobuf`), its `apiVersion` and `kind` are compared with those of the
+//! resource (`type_meta`), and the value is normalized (`normalize`) as a round trip through upstream's Go
+//! types would: unknown fields, nulls and empty optional values are dropped, quantities and times become
+//! canonical.
 
-mod go;
-mod identity;
+mod go_errors;
+mod normalize;
+mod parse;
 mod path;
 mod protobuf;
-mod shape;
-mod tree;
+mod type_meta;
 
 use serde_json::Value;
 
@@ -18,18 +19,18 @@ use crate::{Kind, Status, schema, status::Result};
 /// The query parameter `fieldValidation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FieldValidation {
-    /// Drop unknown fields without a word.
+    /// Drop unknown and duplicate fields without a warning.
     Ignore,
-    /// Drop them with a warning (the default).
+    /// Drop them and return a warning for each (the default).
     #[default]
     Warn,
-    /// Refuse them.
+    /// Refuse the request.
     Strict,
 }
 
-/// The media type of a body.
+/// The media type of a request body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Media {
+pub enum MediaType {
     /// `application/json`
     Json,
     /// `application/yaml`
@@ -38,22 +39,30 @@ pub enum Media {
     Protobuf,
 }
 
-/// A decoded body: `apiVersion` and `kind` are set, unknown fields dropped, nulls removed, quantities canonical.
+/// A decoded object: `apiVersion` and `kind` are set, unknown fields and nulls dropped, quantities and times
+/// canonical.
 #[derive(Debug)]
 pub struct Decoded {
     /// The object.
     pub value: Value,
-    /// Texts for `Warning: 299` headers, such as `unknown field "spec.x"`.
+    /// Texts for `Warning: 299` headers, such as `unknown field "spec.x"`; empty except with
+    /// [`FieldValidation::Warn`].
     pub warnings: Vec<String>,
 }
 
-/// Decodes the body of a write to `kind`.
+/// Decodes the body of a write to a resource of this kind.
 ///
 /// # Errors
-/// 400 with upstream's text for bad syntax, wrong types, wrong kind, and (strict) unknown or duplicate fields.
-pub fn decode(kind: &Kind, body: &[u8], media: Media, mode: FieldValidation) -> Result<Decoded> {
+/// 400 with upstream's text for bad syntax, wrong types, another kind, and with `Strict` for unknown or
+/// duplicate fields.
+pub fn decode(
+    kind: &Kind,
+    body: &[u8],
+    media: MediaType,
+    mode: FieldValidation,
+) -> Result<Decoded> {
     let unrecognized = |why: String| {
-        let summary = go::summarize(body);
+        let summary = go_errors::summarize(body);
         let text = format!(
             "the object provided is unrecognized (must be of type {}): {why} ({summary})",
             kind.kind
@@ -61,42 +70,45 @@ pub fn decode(kind: &Kind, body: &[u8], media: Media, mode: FieldValidation) -> 
         Status::bad_request(text)
     };
     let parsed = match media {
-        Media::Json => tree::from_json(body).map_err(|why| unrecognized(go::no_kind(&why)))?,
-        Media::Yaml => tree::from_yaml(body).map_err(unrecognized)?,
-        Media::Protobuf => protobuf::read(kind, body).map_err(unrecognized)?,
+        MediaType::Json => {
+            parse::from_json(body).map_err(|why| unrecognized(go_errors::no_kind(&why)))?
+        }
+        MediaType::Yaml => parse::from_yaml(body).map_err(unrecognized)?,
+        MediaType::Protobuf => protobuf::read(kind, body).map_err(unrecognized)?,
     };
     let mut value = parsed.value;
-    let found = identity::resolve(kind, &mut value).map_err(unrecognized)?;
-    let refuse = |why: &str| unhandled(kind, &found, why);
-    finish(kind, &found, value, parsed.duplicates, mode, refuse)
+    let found = type_meta::resolve(kind, &mut value).map_err(unrecognized)?;
+    let to_status = |why: &str| cannot_be_handled(kind, &found, why);
+    finish(kind, &found, value, parsed.duplicates, mode, to_status)
 }
 
-/// Checks an object that was not read from a body as [`decode`] checks one that was.
+/// Checks and normalizes a value that is not a request body, such as the result of an apply, as [`decode`]
+/// does.
 ///
 /// # Errors
 /// As [`decode`].
-pub fn check(kind: &Kind, mut value: Value, mode: FieldValidation) -> Result<Decoded> {
-    let found = identity::resolve(kind, &mut value).map_err(Status::bad_request)?;
-    let refuse = |why: &str| unhandled(kind, &found, why);
-    finish(kind, &found, value, Vec::new(), mode, refuse)
+pub fn decode_value(kind: &Kind, mut value: Value, mode: FieldValidation) -> Result<Decoded> {
+    let found = type_meta::resolve(kind, &mut value).map_err(Status::bad_request)?;
+    let to_status = |why: &str| cannot_be_handled(kind, &found, why);
+    finish(kind, &found, value, Vec::new(), mode, to_status)
 }
 
-/// Checks an object made by a patch. `refuse` makes the answer of what stands against it
-/// (see [`crate::patch::refusal`]).
+/// Checks and normalizes the result of a patch. `to_status` turns the text of an error into a response
+/// (see [`crate::patch::invalid`]).
 ///
 /// # Errors
-/// 400 for a wrong kind, else what `refuse` makes.
-pub fn check_patched(
+/// 400 for another kind, otherwise what `to_status` returns.
+pub fn decode_patched(
     kind: &Kind,
     mut value: Value,
     mode: FieldValidation,
-    refuse: impl Fn(&str) -> Box<Status>,
+    to_status: impl Fn(&str) -> Box<Status>,
 ) -> Result<Decoded> {
-    let found = identity::resolve(kind, &mut value).map_err(Status::bad_request)?;
-    finish(kind, &found, value, Vec::new(), mode, refuse)
+    let found = type_meta::resolve(kind, &mut value).map_err(Status::bad_request)?;
+    finish(kind, &found, value, Vec::new(), mode, to_status)
 }
 
-fn unhandled(kind: &Kind, found: &identity::Identity, why: &str) -> Box<Status> {
+fn cannot_be_handled(kind: &Kind, found: &type_meta::TypeMeta, why: &str) -> Box<Status> {
     Status::bad_request(format!(
         "{} in version \"{}\" cannot be handled as a {}: {why}",
         found.kind, found.version, kind.kind
@@ -105,23 +117,23 @@ fn unhandled(kind: &Kind, found: &identity::Identity, why: &str) -> Box<Status> 
 
 fn finish(
     kind: &Kind,
-    found: &identity::Identity,
+    found: &type_meta::TypeMeta,
     mut value: Value,
     duplicates: Vec<String>,
     mode: FieldValidation,
-    refuse: impl Fn(&str) -> Box<Status>,
+    to_status: impl Fn(&str) -> Box<Status>,
 ) -> Result<Decoded> {
     found
         .accept(kind)
-        .map_err(|why| unhandled(kind, found, &why))?;
+        .map_err(|why| cannot_be_handled(kind, found, &why))?;
     let table = schema::find(found.type_name())
         .ok_or_else(|| Status::internal(format!("{} has no field table", kind.kind)))?;
-    let unknown = shape::normalize(table, &mut value).map_err(|why| refuse(&why))?;
+    let unknown = normalize::normalize(table, &mut value).map_err(|why| to_status(&why))?;
     found.matches_version(kind).map_err(Status::bad_request)?;
     let mut warnings = duplicates;
     warnings.extend(unknown);
     match mode {
-        FieldValidation::Strict if !warnings.is_empty() => Err(refuse(&format!(
+        FieldValidation::Strict if !warnings.is_empty() => Err(to_status(&format!(
             "strict decoding error: {}",
             warnings.join(", ")
         ))),

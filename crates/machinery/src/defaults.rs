@@ -1,24 +1,24 @@
-//! Defaulting, as `k8s.io/kubernetes/pkg/apis/*/v1/defaults.go`.
+//! Defaulting (`SetDefaults_*` in `k8s.io/kubernetes/pkg/apis/*/v1/defaults.go`).
 //!
-//! Decoding has dropped empty values already, as a round trip through Go's structs would; here required
-//! numbers get their zero, and each kind its defaults. Everything is idempotent.
+//! Objects come from [`crate::decode`], which drops empty optional values. Required numbers and booleans get
+//! their zero value, then each kind gets its defaults. Defaulting twice changes nothing the second time.
 
 mod container;
 mod pod;
-mod required;
 mod resources;
 mod service;
 mod simple;
 mod volume;
+mod zero_values;
 
 use serde_json::{Map, Value};
 
 use crate::{Kind, schema};
 
-/// Fills in every default of the kind.
+/// Sets every default of the kind that the object does not set.
 pub fn apply_defaults(kind: &Kind, object: &mut Value) {
     if let Some(table) = schema::find(kind.type_name) {
-        required::fill(table, object);
+        zero_values::fill(table, object);
     }
     match (kind.group, kind.kind) {
         ("", "Pod") => pod::pod(object),
@@ -37,7 +37,7 @@ pub fn apply_defaults(kind: &Kind, object: &mut Value) {
     }
 }
 
-/// Sets a field that is not there.
+/// Sets a field that is absent or null.
 fn set(object: &mut Value, name: &str, value: impl Into<Value>) {
     if let Some(fields) = object.as_object_mut()
         && fields.get(name).is_none_or(Value::is_null)
@@ -46,7 +46,7 @@ fn set(object: &mut Value, name: &str, value: impl Into<Value>) {
     }
 }
 
-/// Sets a field that is not there or an empty string.
+/// Sets a field that is no string or an empty one.
 fn set_text(object: &mut Value, name: &str, value: &str) {
     if object
         .get(name)
@@ -57,21 +57,21 @@ fn set_text(object: &mut Value, name: &str, value: &str) {
     }
 }
 
-/// Sets a field whatever it was.
+/// Sets a field, whatever its value was.
 fn put(object: &mut Value, name: &str, value: impl Into<Value>) {
     if let Some(fields) = object.as_object_mut() {
         fields.insert(name.to_owned(), value.into());
     }
 }
 
-/// Sets a number that is not there or zero: these are no pointers upstream.
+/// Sets a field that is no number or zero, for Go fields that are no pointers.
 fn set_number(object: &mut Value, name: &str, value: i64) {
     if object.get(name).and_then(Value::as_i64).unwrap_or_default() == 0 {
         put(object, name, value);
     }
 }
 
-/// The object in a field, made if it is not there.
+/// The object in a field; an absent one is added.
 fn child<'a>(object: &'a mut Value, name: &str) -> &'a mut Value {
     if !object.is_object() {
         *object = Value::Object(Map::new());
@@ -80,7 +80,7 @@ fn child<'a>(object: &'a mut Value, name: &str) -> &'a mut Value {
     &mut object[name]
 }
 
-/// The items of a list, none if there is no list.
+/// The items of the list in a field, or none.
 fn items<'a>(object: &'a mut Value, name: &str) -> impl Iterator<Item = &'a mut Value> {
     object
         .get_mut(name)

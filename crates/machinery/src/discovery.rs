@@ -1,15 +1,14 @@
-//! Discovery: `/api`, `/apis` (plain and aggregated), `/apis/GROUP`, `/apis/GROUP/VERSION`.
-//!
-//! All of it is read off the catalogue, in its order.
+//! Discovery documents: `/api`, `/apis` (each also as aggregated discovery), `/apis/GROUP`, `/api/v1` and
+//! `/apis/GROUP/VERSION`. Groups and resources are those of the [`scheme`], in its order.
 
 use serde_json::{Map, Value, json};
 
 use crate::{
     Kind, Scope,
-    catalogue::{self, Subresource},
+    scheme::{self, Subresource},
 };
 
-/// `/api`: `APIVersions`.
+/// The response to `/api`: `APIVersions`. `server_address` is the `HOST:PORT` that clients use.
 #[must_use]
 pub fn api_versions(server_address: &str) -> Value {
     json!({
@@ -19,14 +18,14 @@ pub fn api_versions(server_address: &str) -> Value {
     })
 }
 
-/// `/apis`: `APIGroupList`.
+/// The response to `/apis`: `APIGroupList`.
 #[must_use]
 pub fn api_groups() -> Value {
     let groups: Vec<Value> = groups().into_iter().map(group_entry).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
-/// `/apis/GROUP`: `APIGroup`.
+/// The response to `/apis/GROUP`: `APIGroup`; `None` for a group that is not served.
 #[must_use]
 pub fn api_group(group: &str) -> Option<Value> {
     let group = groups().into_iter().find(|known| *known == group)?;
@@ -36,7 +35,8 @@ pub fn api_group(group: &str) -> Option<Value> {
     Some(entry)
 }
 
-/// `/api/v1`, `/apis/GROUP/VERSION`: `APIResourceList`.
+/// The response to `/api/v1` (empty `group`) or `/apis/GROUP/VERSION`: `APIResourceList`; `None` for a
+/// version that is not served.
 #[must_use]
 pub fn resource_list(group: &str, version: &str) -> Option<Value> {
     let mut resources = Vec::new();
@@ -55,7 +55,8 @@ pub fn resource_list(group: &str, version: &str) -> Option<Value> {
     })
 }
 
-/// `APIGroupDiscoveryList` (`apidiscovery.k8s.io/v2` or `v2beta1`) of `/api` (core) or `/apis`.
+/// The aggregated discovery of `/api` (`core`) or `/apis`: `APIGroupDiscoveryList` of
+/// `apidiscovery.k8s.io/VERSION`, which is `v2` or `v2beta1`.
 #[must_use]
 pub fn aggregated(core: bool, version: &str) -> Value {
     let groups = if core { vec![""] } else { groups() };
@@ -68,9 +69,9 @@ pub fn aggregated(core: bool, version: &str) -> Value {
     })
 }
 
-/// The named groups, in order.
+/// The groups except the core group, in order.
 fn groups() -> Vec<&'static str> {
-    let mut groups: Vec<&str> = catalogue::group_versions()
+    let mut groups: Vec<&str> = scheme::group_versions()
         .into_iter()
         .map(|(group, _)| group)
         .collect();
@@ -80,7 +81,7 @@ fn groups() -> Vec<&'static str> {
 }
 
 fn versions(group: &str) -> Vec<&'static str> {
-    catalogue::group_versions()
+    scheme::group_versions()
         .into_iter()
         .filter(|(of, _)| *of == group)
         .map(|(_, version)| version)
@@ -88,7 +89,7 @@ fn versions(group: &str) -> Vec<&'static str> {
 }
 
 fn kinds_of(group: &str, version: &str) -> impl Iterator<Item = &'static Kind> {
-    catalogue::kinds()
+    scheme::kinds()
         .iter()
         .filter(move |kind| kind.group == group && kind.version == version)
 }
@@ -146,11 +147,12 @@ fn subresource(kind: &Kind, sub: &Subresource) -> Value {
     entry
 }
 
-/// The first eight bytes of SHA-256 over group, version and kind, as upstream makes it.
+/// The first eight bytes of the SHA-256 of group, version and kind in Base64 (upstream's
+/// `StorageVersionHash`).
 fn storage_version_hash(kind: &Kind) -> String {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use sha2::{Digest as _, Sha256};
-    // Both kinds of events are stored in the core form.
+    // Events of both groups are stored in the form of `v1`.
     let group = if kind.storage == "events" {
         ""
     } else {
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_resource_list_of_apps() {
+    fn resource_list_of_apps_has_daemonsets() {
         let list = resource_list("apps", "v1").unwrap();
         assert_eq!(list["groupVersion"], "apps/v1");
         assert_eq!(
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn subresources_of_other_groups_name_them() {
+    fn subresource_with_a_body_of_another_group_names_the_group() {
         let list = resource_list("", "v1").unwrap();
         assert!(list.get("apiVersion").is_none());
         let eviction = entry(&list["resources"], "pods/eviction");
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn groups() {
+    fn group_list_has_named_groups_only() {
         let list = api_groups();
         let names: Vec<&str> = list["groups"]
             .as_array()
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn aggregated_documents() {
+    fn aggregated_discovery_of_core_and_named_groups() {
         let core = aggregated(true, "v2");
         assert_eq!(core["apiVersion"], "apidiscovery.k8s.io/v2");
         assert_eq!(core["items"].as_array().unwrap().len(), 1);

@@ -1,27 +1,28 @@
-//! API machinery: what a Kubernetes API server knows about its kinds, as pure functions.
+//! API machinery: what a Kubernetes API server does with objects, as pure functions.
 //!
-//! A request body becomes a [`serde_json::Value`] that has been checked against the field tables of
-//! [`schema`] (strict decoding), gets its defaults ([`defaults`]), is validated ([`validation`]) and
-//! patched ([`patch`], [`apply`]); answers become Tables ([`table`]), discovery documents
-//! ([`discovery`]), OpenAPI documents ([`openapi`]) or errors ([`status`]).
+//! A request body is decoded into a [`serde_json::Value`] and checked against the field tables of
+//! [`schema`] ([`decode`]), or made from the stored object by a patch ([`patch`], [`managed_fields`]). It
+//! gets its defaults ([`defaults`]), is prepared for storage ([`strategy`]) and validated
+//! ([`validation`]). Responses are objects, Tables ([`table`]), discovery documents ([`discovery`]),
+//! OpenAPI documents ([`openapi`]) or errors ([`status`]). The [`scheme`] lists the kinds that are served.
 //!
-//! This crate knows no tokio, socket, clock or log: time is always an argument.
+//! Nothing here does IO, logs or reads a clock: time is always an argument.
 
-mod access;
-pub mod apply;
-pub mod catalogue;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;
-pub mod events;
+pub mod event_conversion;
+mod json_fields;
+pub mod managed_fields;
 pub mod openapi;
 pub mod patch;
 pub mod schema;
-pub mod selectable;
+pub mod scheme;
+pub mod selectable_fields;
 pub mod status;
 pub mod strategy;
 pub mod table;
 pub mod validation;
 
-pub use catalogue::{Kind, Scope};
+pub use scheme::{Kind, Scope};
 pub use status::Status;

@@ -1,7 +1,6 @@
-//! OpenAPI documents, generated (`cargo run -p xtask -- codegen`) and embedded compressed: version 3 with a document
-//! for each group version, and version 2 in one document for clients that ask for it.
-//!
-//! They are served as they are; only a client that takes no gzip makes the server unpack one.
+//! OpenAPI documents: version 3 with one document for each group version, and version 2 with one document for
+//! all. They are generated (`cargo run -p xtask -- codegen`) and embedded with gzip compression, and served
+//! as they are to clients that accept gzip.
 
 #[rustfmt::skip]
 mod generated;
@@ -16,11 +15,13 @@ use flate2::read::GzDecoder;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// A document with what HTTP needs of it.
+/// One document of version 3.
 #[derive(Debug)]
 struct Document {
+    /// Path below `/openapi/v3/`, such as `apis/apps/v1`.
     path: &'static str,
     gzip: &'static [u8],
+    /// SHA-256 of `gzip` in upper-case hexadecimal, for `ETag` and the query parameter `hash`.
     hash: String,
 }
 
@@ -35,7 +36,7 @@ static DOCUMENTS: LazyLock<Vec<Document>> = LazyLock::new(|| {
         .collect()
 });
 
-/// `/openapi/v3`: the index.
+/// The response to `/openapi/v3`: the URL of each document with its hash.
 #[must_use]
 pub fn index() -> Value {
     let entry = |document: &Document| {
@@ -46,17 +47,18 @@ pub fn index() -> Value {
     json!({"paths": paths})
 }
 
-/// The document of `apis/apps/v1` or `api/v1`, gzipped, with its hash.
+/// The gzipped document of a group version (`apis/apps/v1` or `api/v1`) and its hash; `None` for a group
+/// version that is not served.
 #[must_use]
 pub fn document_gzip(path: &str) -> Option<(Cow<'static, [u8]>, String)> {
     let document = DOCUMENTS.iter().find(|document| document.path == path)?;
     Some((Cow::Borrowed(document.gzip), document.hash.clone()))
 }
 
-/// The media type of the protobuf form of `/openapi/v2`.
+/// The media type of `/openapi/v2` as protobuf.
 pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
-/// `/openapi/v2`, gzipped, with its hash: as protobuf, the form that kubectl asks for, or as JSON.
+/// The gzipped document of `/openapi/v2` and its hash: as protobuf, as kubectl requests it, or as JSON.
 #[must_use]
 pub fn v2_gzip(protobuf: bool) -> (&'static [u8], String) {
     const PROTOBUF: &[u8] = include_bytes!("../schema/openapi/v2.pb.gz");
@@ -65,11 +67,11 @@ pub fn v2_gzip(protobuf: bool) -> (&'static [u8], String) {
     (gzip, hash(gzip))
 }
 
-/// Unpacks a document, for a client that takes no gzip.
+/// Decompresses a document, for a client that does not accept gzip.
 ///
 /// # Errors
-/// When the bytes are no gzip.
-pub fn unpack(gzip: &[u8]) -> io::Result<Vec<u8>> {
+/// If the bytes are no gzip.
+pub fn gunzip(gzip: &[u8]) -> io::Result<Vec<u8>> {
     let mut document = Vec::new();
     GzDecoder::new(gzip).read_to_end(&mut document)?;
     Ok(document)
@@ -85,11 +87,11 @@ fn hash(gzip: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue;
+    use crate::scheme;
 
     fn document(path: &str) -> Value {
         let (gzip, _) = document_gzip(path).unwrap();
-        serde_json::from_slice(&unpack(&gzip).unwrap()).unwrap()
+        serde_json::from_slice(&gunzip(&gzip).unwrap()).unwrap()
     }
 
     fn place(group: &str, version: &str) -> String {
@@ -101,11 +103,11 @@ mod tests {
     }
 
     #[test]
-    fn the_index_covers_every_group_version() {
+    fn index_lists_every_group_version() {
         let index = index();
         let paths = index["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), catalogue::group_versions().len());
-        for (group, version) in catalogue::group_versions() {
+        assert_eq!(paths.len(), scheme::group_versions().len());
+        for (group, version) in scheme::group_versions() {
             let place = place(group, version);
             let url = paths[&place]["serverRelativeURL"].as_str().unwrap();
             assert!(
@@ -116,8 +118,8 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_its_schema_and_takes_field_validation() {
-        for kind in catalogue::kinds() {
+    fn every_kind_has_a_schema_and_every_patch_takes_field_validation() {
+        for kind in scheme::kinds() {
             let document = document(&place(kind.group, kind.version));
             let schema = &document["components"]["schemas"][kind.type_name];
             let identity =
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn references_lead_somewhere() {
+    fn every_reference_resolves() {
         fn check(value: &Value, schemas: &Map<String, Value>) {
             match value {
                 Value::Object(map) => {
@@ -160,7 +162,7 @@ mod tests {
                 _ => {}
             }
         }
-        for (group, version) in catalogue::group_versions() {
+        for (group, version) in scheme::group_versions() {
             let document = document(&place(group, version));
             check(
                 &document,
@@ -170,12 +172,12 @@ mod tests {
     }
 
     #[test]
-    fn version_two_is_there_in_both_forms() {
-        let json: Value = serde_json::from_slice(&unpack(v2_gzip(false).0).unwrap()).unwrap();
+    fn version_2_is_served_as_json_and_protobuf() {
+        let json: Value = serde_json::from_slice(&gunzip(v2_gzip(false).0).unwrap()).unwrap();
         let spec = &json["definitions"]["io.k8s.api.apps.v1.DaemonSetSpec"];
         assert_eq!(spec["required"], json!(["selector", "template"]));
         assert_eq!(spec["properties"]["minReadySeconds"]["format"], "int32");
-        let protobuf = unpack(v2_gzip(true).0).unwrap();
+        let protobuf = gunzip(v2_gzip(true).0).unwrap();
         assert!(protobuf.starts_with(b"\x0a\x032.0"));
     }
 }

@@ -1,15 +1,15 @@
-//! The field tables: every type that a served kind reaches, generated from the published schema of
-//! Kubernetes 1.33 (`cargo xtask codegen`).
+//! The field tables: every type that a served kind reaches, generated from the published OpenAPI schema of
+//! Kubernetes 1.33 (`cargo run -p xtask -- codegen`).
 //!
-//! One table has many readers: strict decoding, the patches and server-side apply.
+//! Decoding, defaulting, strategic merge patch and server-side apply read the same tables.
 
 #[rustfmt::skip]
 mod generated;
 
-/// What a value of a field is.
+/// The type of a JSON value.
 #[derive(Debug, Clone, Copy)]
 pub enum Shape {
-    /// A string.
+    /// Any string.
     String,
     /// `true` or `false`.
     Bool,
@@ -19,76 +19,77 @@ pub enum Shape {
     Int64,
     /// Any number.
     Float,
-    /// Base64 in JSON.
+    /// A string in standard Base64.
     Bytes,
-    /// `resource.Quantity`.
+    /// `resource.Quantity`: a string such as `100m`, or a number.
     Quantity,
-    /// `intstr.IntOrString`.
+    /// `intstr.IntOrString`: a string, or a whole number of 32 bits.
     IntOrString,
-    /// RFC 3339, seconds.
+    /// `metav1.Time`: RFC 3339 with whole seconds.
     Time,
-    /// RFC 3339, microseconds.
+    /// `metav1.MicroTime`: RFC 3339 with microseconds.
     MicroTime,
-    /// Anything (`RawExtension`, `FieldsV1`, JSON).
+    /// Any JSON value (`RawExtension`, `FieldsV1`, `JSON`).
     Any,
-    /// An object of a known type.
+    /// An object with the fields of this type.
     Object(&'static Type),
-    /// A list.
+    /// A list of such values.
     List(&'static Self),
-    /// A map from string.
+    /// An object with any keys and such values.
     Map(&'static Self),
 }
 
 /// How server-side apply treats a list or map (`x-kubernetes-list-type`, `x-kubernetes-map-type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topology {
-    /// Lists: owned as a whole. Maps and structs: merged field by field (the default of each).
+    /// Not given: a list is atomic, a map or struct is merged field by field.
     Default,
-    /// Owned as a whole.
+    /// Replaced and owned as a whole.
     Atomic,
     /// A list of distinct scalars.
     Set,
-    /// A list of objects, told apart by these keys.
+    /// A list of objects that are identified by these key fields.
     Map(&'static [&'static str]),
 }
 
-/// One field of a type.
+/// One field of a struct type.
 #[derive(Debug)]
 pub struct Field {
-    /// JSON name.
+    /// Name in JSON.
     pub name: &'static str,
-    /// What it holds.
+    /// Type of its values.
     pub shape: Shape,
-    /// Whether the schema requires it.
+    /// Whether the schema lists it as required.
     pub required: bool,
-    /// `x-kubernetes-list-type` / `x-kubernetes-map-type` on the field (or atomic on its type).
+    /// `x-kubernetes-list-type` or `x-kubernetes-map-type` of the field, or else of its type.
     pub topology: Topology,
-    /// `x-kubernetes-patch-strategy` contains `merge`.
+    /// Whether `x-kubernetes-patch-strategy` contains `merge`.
     pub patch_merge: bool,
-    /// `x-kubernetes-patch-strategy` contains `retainKeys`.
+    /// Whether `x-kubernetes-patch-strategy` contains `retainKeys`.
     pub patch_retain_keys: bool,
     /// `x-kubernetes-patch-merge-key`, empty for none.
     pub patch_merge_key: &'static str,
-    /// Whether an empty value (`""`, `0`, `false`, `[]`, `{}`) is not written, as upstream's Go types say (`omitempty`
-    /// on a field that is no pointer).
+    /// Whether an empty value (`""`, `0`, `false`, `[]`, `{}`) is left out of the JSON: the Go field has
+    /// `omitempty` and is no pointer.
     pub omit_empty: bool,
-    /// Field number in protobuf, 0 for none. A field of an embedded struct has the number of that struct in the high byte.
-    pub wire: u16,
-    /// Default of the field as a string, where server-side apply needs it for a list-map key (`TCP`).
+    /// Field number in protobuf, 0 for none. A field of an embedded struct has the number of that struct in
+    /// the high byte.
+    pub number: u16,
+    /// Default of the field if server-side apply needs it for a key of a list (`TCP`).
     pub default: Option<&'static str>,
 }
 
 /// A struct type.
 #[derive(Debug)]
 pub struct Type {
-    /// Such as `io.k8s.api.core.v1.PodSpec`.
+    /// Full name, such as `io.k8s.api.core.v1.PodSpec`.
     pub name: &'static str,
-    /// Fields sorted by name.
+    /// Its fields, sorted by name.
     pub fields: &'static [Field],
 }
 
 impl Type {
-    /// The field of that JSON name.
+    /// The field of that name in JSON.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         let fields: &'static [Field] = self.fields;
@@ -98,14 +99,14 @@ impl Type {
             .map(|at| &fields[at])
     }
 
-    /// The Go type name: the last segment.
+    /// The name of the Go type: the last segment of the full name.
     #[must_use]
     pub fn short_name(&self) -> &'static str {
         self.name.rsplit('.').next().unwrap_or(self.name)
     }
 }
 
-/// Finds a type by its full name, such as `io.k8s.api.apps.v1.DaemonSet`.
+/// The type of that full name, such as `io.k8s.api.apps.v1.DaemonSet`.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Type> {
     let types = generated::TYPES;
@@ -124,10 +125,10 @@ pub fn types() -> &'static [&'static Type] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue;
+    use crate::scheme;
 
     #[test]
-    fn tables_are_sorted() {
+    fn types_and_fields_are_sorted_by_name() {
         assert!(types().is_sorted_by(|a, b| a.name < b.name));
         for table in types() {
             assert!(
@@ -139,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_a_table_with_its_names() {
-        for kind in catalogue::kinds().iter().chain(catalogue::body_kinds()) {
+    fn every_kind_has_a_type_of_its_name_with_api_version_and_kind() {
+        for kind in scheme::kinds().iter().chain(scheme::body_kinds()) {
             let table =
                 find(kind.type_name).unwrap_or_else(|| panic!("{} has no table", kind.type_name));
             assert_eq!(table.short_name(), kind.kind);
@@ -153,10 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn verbs_and_selectable_fields_are_sorted() {
-        for kind in catalogue::kinds() {
+    fn verbs_subresources_and_selectable_fields_are_sorted() {
+        for kind in scheme::kinds() {
             assert!(
-                kind.verbs.is_sorted() && kind.selectable.is_sorted(),
+                kind.verbs.is_sorted() && kind.selectable_fields.is_sorted(),
                 "{}",
                 kind.kind
             );
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn extensions_of_the_schema_arrive_in_the_table() {
+    fn field_tables_hold_the_extensions_of_the_schema() {
         let spec = find("io.k8s.api.core.v1.PodSpec").unwrap();
         let containers = spec.field("containers").unwrap();
         assert_eq!(containers.topology, Topology::Map(&["name"]));

@@ -1,26 +1,25 @@
-//! `Status`: the one error (and deletion answer) of the Kubernetes API, with upstream's texts.
-//!
-//! Texts follow `k8s.io/apimachinery/pkg/api/errors`.
+//! `metav1.Status`: every error of the API, and the response to a deletion. The constructors and their texts
+//! are those of `k8s.io/apimachinery/pkg/api/errors`.
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::Kind;
+use crate::scheme::Kind;
 
-/// One entry of `details.causes`.
+/// One entry of `details.causes` (`metav1.StatusCause`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Cause {
     /// Machine-readable kind of the cause, such as `FieldValueRequired`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// What to show a person.
+    /// Explanation for a person.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// The path of the field that caused it.
+    /// Path of the field at fault, such as `spec.containers[0].image`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub field: String,
 }
 
-/// `StatusDetails`: what the error is about.
+/// `metav1.StatusDetails`: the object at fault, and the causes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Details {
@@ -33,10 +32,10 @@ pub struct Details {
     /// Resource (plural) or kind, as upstream fills it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kind: String,
-    /// Unique id of the object.
+    /// UID of the object.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
-    /// Every cause that was found.
+    /// One cause for each fault that was found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
     /// Seconds after which a client should try again.
@@ -52,7 +51,7 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
-/// `meta.k8s.io/v1 Status`.
+/// A response of kind `Status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
@@ -60,18 +59,18 @@ pub struct Status {
     pub kind: String,
     /// Always `v1`.
     pub api_version: String,
-    /// Always empty here, but upstream writes it.
+    /// Always empty; upstream writes it too.
     #[serde(default)]
     pub metadata: serde_json::Map<String, serde_json::Value>,
     /// `Success` or `Failure`.
     pub status: String,
-    /// What happened, for a person.
+    /// Explanation for a person.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// What happened, for a machine (`NotFound`, `Invalid`, ...).
+    /// Reason for a program (`NotFound`, `Invalid`, ...; upstream's `StatusReason`).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// What it happened to.
+    /// The object at fault, and the causes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<Details>>,
     /// HTTP status code.
@@ -79,11 +78,11 @@ pub struct Status {
     pub code: u16,
 }
 
-/// Result of everything in this crate that can refuse a request.
+/// The result of a function that can refuse a request.
 pub type Result<T, E = Box<Status>> = std::result::Result<T, E>;
 
 impl Status {
-    /// A failure with code, reason and message.
+    /// A failure with this HTTP status code, reason and message, and without details.
     #[must_use]
     pub fn failure(code: u16, reason: &str, message: impl Into<String>) -> Box<Self> {
         Box::new(Self {
@@ -98,7 +97,7 @@ impl Status {
         })
     }
 
-    /// A success, such as the answer to a completed DELETE.
+    /// A success with code 200, such as the response to a completed DELETE.
     #[must_use]
     pub fn success(details: Option<Details>) -> Box<Self> {
         let mut status = Self::failure(200, "", "");
@@ -107,14 +106,15 @@ impl Status {
         status
     }
 
-    /// Adds details.
+    /// The same status with these details.
     #[must_use]
     pub fn with_details(mut self: Box<Self>, details: Details) -> Box<Self> {
         self.details = Some(Box::new(details));
         self
     }
 
-    fn about(kind: &Kind, name: &str) -> Details {
+    /// Details that name an object.
+    fn details_of(kind: &Kind, name: &str) -> Details {
         Details {
             name: name.into(),
             group: kind.group.into(),
@@ -127,12 +127,12 @@ impl Status {
     #[must_use]
     pub fn not_found(kind: &Kind, name: &str) -> Box<Self> {
         let text = format!("{} \"{name}\" not found", kind.qualified_resource());
-        Self::failure(404, "NotFound", text).with_details(Self::about(kind, name))
+        Self::failure(404, "NotFound", text).with_details(Self::details_of(kind, name))
     }
 
-    /// 404 for a path that nothing serves.
+    /// 404 for a path that is not served.
     #[must_use]
-    pub fn no_such_path() -> Box<Self> {
+    pub fn path_not_found() -> Box<Self> {
         Self::failure(
             404,
             "NotFound",
@@ -145,7 +145,7 @@ impl Status {
     #[must_use]
     pub fn already_exists(kind: &Kind, name: &str) -> Box<Self> {
         let text = format!("{} \"{name}\" already exists", kind.qualified_resource());
-        Self::failure(409, "AlreadyExists", text).with_details(Self::about(kind, name))
+        Self::failure(409, "AlreadyExists", text).with_details(Self::details_of(kind, name))
     }
 
     /// 409 `Operation cannot be fulfilled on daemonsets.apps "x": WHY`.
@@ -153,12 +153,12 @@ impl Status {
     pub fn conflict(kind: &Kind, name: &str, why: &str) -> Box<Self> {
         let resource = kind.qualified_resource();
         let text = format!("Operation cannot be fulfilled on {resource} \"{name}\": {why}");
-        Self::failure(409, "Conflict", text).with_details(Self::about(kind, name))
+        Self::failure(409, "Conflict", text).with_details(Self::details_of(kind, name))
     }
 
-    /// 409 of a stale `resourceVersion`.
+    /// 409 for a write with a stale `resourceVersion` (upstream's `OptimisticLockErrorMsg`).
     #[must_use]
-    pub fn stale(kind: &Kind, name: &str) -> Box<Self> {
+    pub fn modified_since_read(kind: &Kind, name: &str) -> Box<Self> {
         Self::conflict(
             kind,
             name,
@@ -166,7 +166,7 @@ impl Status {
         )
     }
 
-    /// 400.
+    /// 400 `BadRequest` with this message.
     #[must_use]
     pub fn bad_request(message: impl Into<String>) -> Box<Self> {
         Self::failure(400, "BadRequest", message)
@@ -181,10 +181,10 @@ impl Status {
         } else {
             format!("{resource} \"{name}\" is forbidden: {why}")
         };
-        Self::failure(403, "Forbidden", text).with_details(Self::about(kind, name))
+        Self::failure(403, "Forbidden", text).with_details(Self::details_of(kind, name))
     }
 
-    /// 405.
+    /// 405 for a method that the resource does not support.
     #[must_use]
     pub fn method_not_allowed() -> Box<Self> {
         Self::failure(
@@ -195,19 +195,19 @@ impl Status {
         .with_details(Details::default())
     }
 
-    /// 410: a resource version that is no longer kept.
+    /// 410 for a resource version or continue token that is too old (upstream's `NewResourceExpired`).
     #[must_use]
     pub fn expired(message: impl Into<String>) -> Box<Self> {
         Self::failure(410, "Expired", message)
     }
 
-    /// 413.
+    /// 413 for a request body or patch that is too large.
     #[must_use]
     pub fn too_large(message: impl Into<String>) -> Box<Self> {
         Self::failure(413, "RequestEntityTooLarge", message)
     }
 
-    /// 500.
+    /// 500 `Internal error occurred: MESSAGE`.
     #[must_use]
     pub fn internal(message: impl std::fmt::Display) -> Box<Self> {
         Self::failure(
@@ -217,10 +217,10 @@ impl Status {
         )
     }
 
-    /// 422 from field errors: `DaemonSet.apps "x" is invalid: [a, b]`.
+    /// 422 `DaemonSet.apps "x" is invalid: [a, b]`, with a cause for each error.
     #[must_use]
     pub fn invalid(kind: &Kind, name: &str, errors: &[crate::validation::FieldError]) -> Box<Self> {
-        // A fault that two rules found is told once, but stays a cause of its own.
+        // The message names an error once, the causes as often as it was found.
         let mut texts: Vec<String> = Vec::new();
         for text in errors.iter().map(ToString::to_string) {
             if !texts.contains(&text) {

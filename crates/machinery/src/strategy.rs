@@ -1,4 +1,5 @@
-//! What a write may touch: the create and update strategies of `k8s.io/kubernetes/pkg/registry`.
+//! Create and update strategies: which fields a write may change, and which the server sets
+//! (`PrepareForCreate` and `PrepareForUpdate` in `k8s.io/kubernetes/pkg/registry`).
 
 mod daemon_set;
 mod qos;
@@ -7,11 +8,11 @@ mod service;
 use serde_json::{Value, json};
 
 use crate::Kind;
-use crate::access::{Access, Edit};
+use crate::json_fields::{ReadFields, WriteFields};
 
 pub use qos::qos_class;
 
-/// Metadata that only the server sets.
+/// Metadata that clients cannot set in a create.
 const SERVER_METADATA: [&str; 6] = [
     "uid",
     "creationTimestamp",
@@ -21,11 +22,12 @@ const SERVER_METADATA: [&str; 6] = [
     "generation",
 ];
 
-/// Clears what a client may not set at creation (status, generation := 1, ...).
+/// Prepares a new object: removes what the client cannot set, such as the status, and sets generation,
+/// phase and QoS class (upstream's `PrepareForCreate`).
 pub fn prepare_create(kind: &Kind, object: &mut Value) {
     let metadata = object.member("metadata");
     for name in SERVER_METADATA {
-        metadata.cut(name);
+        metadata.remove_field(name);
     }
     if kind.has_generation {
         metadata.put("generation", 1);
@@ -49,12 +51,13 @@ pub fn prepare_create(kind: &Kind, object: &mut Value) {
     }
 }
 
-/// Carries over what this write may not change (status for a plain update, everything but status for
-/// `/status`), immutable metadata, and counts the generation.
+/// Prepares a changed object: takes from `old` what this write cannot change (the status in a write to the
+/// object, all else in a write to `/status`, immutable metadata), and increments the generation if the spec
+/// changed (upstream's `PrepareForUpdate`). `subresource` is empty for the object itself.
 pub fn prepare_update(kind: &Kind, subresource: &str, old: &Value, new: &mut Value) {
     prepare_metadata(&old["metadata"], new);
     match subresource {
-        "" => prepare_plain(kind, old, new),
+        "" => prepare_object(kind, old, new),
         "status" => prepare_status(kind, old, new),
         "finalize" => {
             let finalizers = new["spec"]["finalizers"].take();
@@ -66,23 +69,23 @@ pub fn prepare_update(kind: &Kind, subresource: &str, old: &Value, new: &mut Val
             keep(old, new, &["spec", "status"]);
             new.member("spec").put("ephemeralContainers", containers);
         }
-        // The server itself makes this one: the node, and the condition that tells of it.
+        // The server makes this change: it sets the node and the condition `PodScheduled`.
         "binding" => {}
         _ => keep(old, new, &["status"]),
     }
 }
 
-/// Clients need not send what they cannot change.
+/// Takes metadata from the old object that clients cannot change and need not send.
 fn prepare_metadata(old: &Value, new: &mut Value) {
     let metadata = new.member("metadata");
-    metadata.cut("selfLink");
+    metadata.remove_field("selfLink");
     for name in ["generation", "creationTimestamp"] {
         metadata.put(name, old[name].clone());
     }
     if metadata.text("uid").is_empty() {
         metadata.put("uid", old["uid"].clone());
     }
-    // An object never gets rid of its deletion.
+    // A deletion cannot be taken back.
     if old.has("deletionTimestamp") {
         metadata.put("deletionTimestamp", old["deletionTimestamp"].clone());
         if !metadata.has("deletionGracePeriodSeconds") {
@@ -94,7 +97,7 @@ fn prepare_metadata(old: &Value, new: &mut Value) {
     }
 }
 
-fn prepare_plain(kind: &Kind, old: &Value, new: &mut Value) {
+fn prepare_object(kind: &Kind, old: &Value, new: &mut Value) {
     if kind.subresource("status").is_some() {
         keep(old, new, &["status"]);
     }
@@ -114,10 +117,10 @@ fn prepare_plain(kind: &Kind, old: &Value, new: &mut Value) {
     }
 }
 
-/// Whether what the generation counts has changed.
+/// Whether the fields have changed whose changes the generation counts.
 fn is_changed(kind: &Kind, old: &Value, new: &Value) -> bool {
     match kind.kind {
-        // There is no status to leave out.
+        // This kind has neither spec nor status.
         "EndpointSlice" => ["addressType", "endpoints", "ports"]
             .iter()
             .any(|name| old[name] != new[name]),
@@ -127,7 +130,7 @@ fn is_changed(kind: &Kind, old: &Value, new: &Value) -> bool {
 }
 
 fn prepare_status(kind: &Kind, old: &Value, new: &mut Value) {
-    keep_but(old, new, &["metadata", "status"]);
+    keep_all_but(old, new, &["metadata", "status"]);
     if (kind.group, kind.kind) == ("", "Pod") {
         let owners = old["metadata"]["ownerReferences"].clone();
         new.member("metadata").put("ownerReferences", owners);
@@ -141,9 +144,9 @@ fn prepare_status(kind: &Kind, old: &Value, new: &mut Value) {
     }
 }
 
-/// Takes all top-level fields but these from the old object. What is equal already stays where it is: a copy of a
-/// pod's spec costs more than the rest of a write to its status.
-fn keep_but(old: &Value, new: &mut Value, names: &[&str]) {
+/// Takes all top-level fields but `names` from the old object. Equal fields are not copied: copying the spec
+/// of a pod costs more than the rest of a write to its status.
+fn keep_all_but(old: &Value, new: &mut Value, names: &[&str]) {
     let (Some(old), Some(fields)) = (old.as_object(), new.as_object_mut()) else {
         return;
     };
@@ -155,7 +158,7 @@ fn keep_but(old: &Value, new: &mut Value, names: &[&str]) {
     }
 }
 
-/// Takes top-level fields from the old object.
+/// Takes these top-level fields from the old object.
 fn keep(old: &Value, new: &mut Value, names: &[&str]) {
     for name in names {
         if new.field(name) != old.field(name) {

@@ -1,7 +1,7 @@
-//! `meta.k8s.io/v1 Table`: what `kubectl get` prints.
+//! Table printers: the `meta.k8s.io/v1 Table` that `kubectl get` shows (upstream's `TableConvertor`).
 //!
-//! Columns and cells follow `k8s.io/kubernetes/pkg/printers/internalversion`; the client only lays
-//! out what it gets, so the words and the ages are decided here.
+//! Columns and cells are those of `k8s.io/kubernetes/pkg/printers/internalversion`. The client only aligns the
+//! cells, so texts and ages are made here.
 
 mod age;
 mod columns;
@@ -15,30 +15,31 @@ mod workload;
 use serde_json::{Value, json};
 
 use crate::Kind;
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
 pub use age::human_duration;
 use columns::Column;
 
-/// The query parameter `includeObject`.
+/// The query parameter `includeObject`: what a row holds beside its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IncludeObject {
-    /// No object in the row.
+    /// No object.
     None,
-    /// `PartialObjectMetadata` (the default).
+    /// The metadata as `PartialObjectMetadata` (the default).
     #[default]
     Metadata,
     /// The whole object.
     Object,
 }
 
-/// What a printer knows besides the object: the time, for ages.
+/// The time of the request, for ages.
 #[derive(Debug, Clone, Copy)]
 struct Clock {
+    /// Seconds since 1970-01-01T00:00:00Z.
     now_seconds: i64,
 }
 
-/// How one kind is printed.
+/// The columns of a kind, and the function that makes the cells of a row.
 struct Printer {
     columns: &'static [Column],
     cells: fn(&Value, Clock) -> Vec<Value>,
@@ -65,7 +66,7 @@ fn printer(kind: &Kind) -> Printer {
     Printer { columns, cells }
 }
 
-/// Column definitions of a kind.
+/// The `columnDefinitions` of a kind.
 #[must_use]
 pub fn columns(kind: &Kind) -> Value {
     printer(kind)
@@ -75,7 +76,8 @@ pub fn columns(kind: &Kind) -> Value {
         .collect()
 }
 
-/// One row (`cells` and `object`); `now_seconds` is Unix time, for ages.
+/// One entry of `rows`, with `cells`, `object` and for a finished pod `conditions`. `now_seconds` is the time
+/// of the request in seconds since 1970, for ages.
 #[must_use]
 pub fn row(kind: &Kind, object: &Value, include: IncludeObject, now_seconds: i64) -> Value {
     let cells = (printer(kind).cells)(object, Clock { now_seconds });
@@ -100,18 +102,18 @@ fn included(object: &Value, include: IncludeObject) -> Value {
     }
 }
 
-/// The first cell of nearly every row.
+/// The cell with the name of the object.
 fn name(object: &Value) -> Value {
     object["metadata"]["name"].clone()
 }
 
 impl Clock {
-    /// How long ago an RFC 3339 time was; `<unknown>` for none.
+    /// How long ago an RFC 3339 time was, such as `5m10s`; `<unknown>` if it is no time.
     fn since(self, time: &str) -> String {
         age::since(time, self.now_seconds)
     }
 
-    /// The Age cell.
+    /// The cell with the age of the object.
     fn age(self, object: &Value) -> Value {
         self.since(object["metadata"].text("creationTimestamp"))
             .into()
@@ -127,7 +129,7 @@ fn or_none(text: &str) -> String {
     }
 }
 
-/// `a=1,b=2`, or `<none>`, as upstream's `labels.FormatLabels`.
+/// Labels as `a=1,b=2`, or `<none>` (upstream's `labels.FormatLabels`).
 fn format_labels(labels: &Value) -> String {
     let pairs: Vec<String> = labels
         .as_object()

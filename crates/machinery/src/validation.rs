@@ -1,15 +1,15 @@
-//! Validation, with upstream's texts (`k8s.io/apimachinery/pkg/util/validation/field`).
+//! Validation of objects (`k8s.io/kubernetes/pkg/apis/*/validation`).
 //!
-//! The rules follow `k8s.io/kubernetes/pkg/apis/*/validation` rule by rule and in the same order, for
-//! people read the texts and scripts match them. Values are shown as Go prints them.
+//! Rules, their order and their texts are upstream's, because scripts match the texts. Values in texts are
+//! printed as Go prints them.
 
 mod affinity;
 mod container;
 mod daemon_set;
 mod env;
+mod error_list;
 mod event;
-mod faults;
-mod golang;
+mod go_format;
 mod meta;
 mod mount;
 mod names;
@@ -34,11 +34,11 @@ use serde_json::Value;
 
 use crate::Kind;
 
-pub(crate) use golang::quote;
+pub(crate) use go_format::quote;
 
-use faults::{Faults, Path};
+use error_list::{ErrorList, Path};
 
-/// What is wrong with a field.
+/// The type of a validation error (upstream's `field.ErrorType`), with the value as Go prints it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ErrorType {
     /// `Required value`
@@ -61,22 +61,32 @@ pub enum ErrorType {
     Internal,
 }
 
-/// One fault of one field.
+/// A validation error (upstream's `field.Error`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// `spec.template.spec.containers[0].image`
+    /// The path of the field, such as `spec.template.spec.containers[0].image`.
     pub field: String,
-    /// What is wrong.
-    pub what: ErrorType,
-    /// The explanation after the value; may be empty.
+    /// The type of the error, with the value at fault.
+    pub error_type: ErrorType,
+    /// The text after the value; may be empty.
     pub detail: String,
 }
 
 impl FieldError {
-    /// `FieldValueInvalid` and so on.
+    /// An error of the field at this path.
+    #[must_use]
+    pub fn new(field: impl Into<String>, error_type: ErrorType, detail: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            error_type,
+            detail: detail.into(),
+        }
+    }
+
+    /// The reason in `details.causes` of a `Status`, such as `FieldValueInvalid`.
     #[must_use]
     pub fn reason(&self) -> &'static str {
-        match self.what {
+        match self.error_type {
             ErrorType::Required => "FieldValueRequired",
             ErrorType::Invalid(_) => "FieldValueInvalid",
             ErrorType::NotSupported(_) => "FieldValueNotSupported",
@@ -89,10 +99,10 @@ impl FieldError {
         }
     }
 
-    /// The text without the field, as `details.causes[].message` has it.
+    /// The message in `details.causes` of a `Status`: the text without the field.
     #[must_use]
     pub fn detail_text(&self) -> String {
-        let what = match &self.what {
+        let text = match &self.error_type {
             ErrorType::Required => "Required value".to_owned(),
             ErrorType::Invalid(value) => format!("Invalid value: {value}"),
             ErrorType::NotSupported(value) => format!("Unsupported value: {value}"),
@@ -104,9 +114,9 @@ impl FieldError {
             ErrorType::Internal => "Internal error".to_owned(),
         };
         if self.detail.is_empty() {
-            what
+            text
         } else {
-            format!("{what}: {}", self.detail)
+            format!("{text}: {}", self.detail)
         }
     }
 }
@@ -117,44 +127,45 @@ impl std::fmt::Display for FieldError {
     }
 }
 
-/// Validates a new object (defaults already filled in).
+/// Validates a new object, after defaulting (upstream's strategy `Validate`).
 #[must_use]
 pub fn validate_create(kind: &Kind, object: &Value) -> Vec<FieldError> {
-    let mut faults = Faults::default();
+    let mut errors = ErrorList::default();
     let group_kind = (kind.group, kind.kind);
     if !matches!(group_kind, ("" | "events.k8s.io", "Event")) {
-        meta::validate(kind, object, &mut faults);
+        meta::validate(kind, object, &mut errors);
     }
     match group_kind {
-        ("", "Pod") => pod::create(object, &mut faults),
-        ("apps", "DaemonSet") => daemon_set::validate(object, &mut faults),
-        ("" | "events.k8s.io", "Event") => event::create(kind, object, &mut faults),
-        ("", "Service") => service::validate(object, &mut faults),
-        _ => content(kind, object, &mut faults),
+        ("", "Pod") => pod::create(object, &mut errors),
+        ("apps", "DaemonSet") => daemon_set::validate(object, &mut errors),
+        ("" | "events.k8s.io", "Event") => event::create(kind, object, &mut errors),
+        ("", "Service") => service::validate(object, &mut errors),
+        _ => content(kind, object, &mut errors),
     }
-    if faults.is_empty() {
-        meta::validate_common(kind, object, &mut faults);
+    if errors.is_empty() {
+        meta::validate_common(kind, object, &mut errors);
     }
-    faults.into_vec()
+    errors.into_vec()
 }
 
-/// The rules that hold for new and changed objects alike, of the kinds with no others.
-fn content(kind: &Kind, object: &Value, faults: &mut Faults) {
+/// Validates kinds whose rules are the same for new and changed objects.
+fn content(kind: &Kind, object: &Value, errors: &mut ErrorList) {
     match (kind.group, kind.kind) {
-        ("", "Namespace") => simple::namespace(object, faults),
-        ("", "ConfigMap") => simple::config_map(object, faults),
-        ("", "Secret") => simple::secret(object, faults),
-        ("", "Node") => node::validate(object, faults),
-        ("", "Endpoints") => network::endpoints(object, faults),
-        ("apps", "ControllerRevision") => simple::revision(object, faults),
-        ("coordination.k8s.io", "Lease") => simple::lease(object, faults),
-        ("discovery.k8s.io", "EndpointSlice") => network::endpoint_slice(object, faults),
-        ("scheduling.k8s.io", "PriorityClass") => priority_class::validate(object, faults),
+        ("", "Namespace") => simple::namespace(object, errors),
+        ("", "ConfigMap") => simple::config_map(object, errors),
+        ("", "Secret") => simple::secret(object, errors),
+        ("", "Node") => node::validate(object, errors),
+        ("", "Endpoints") => network::endpoints(object, errors),
+        ("apps", "ControllerRevision") => simple::revision(object, errors),
+        ("coordination.k8s.io", "Lease") => simple::lease(object, errors),
+        ("discovery.k8s.io", "EndpointSlice") => network::endpoint_slice(object, errors),
+        ("scheduling.k8s.io", "PriorityClass") => priority_class::validate(object, errors),
         _ => {}
     }
 }
 
-/// Validates a change; `subresource` is empty for the object itself.
+/// Validates a changed object, after defaulting (upstream's strategy `ValidateUpdate`). `subresource` is empty
+/// for the object itself.
 #[must_use]
 pub fn validate_update(
     kind: &Kind,
@@ -162,79 +173,79 @@ pub fn validate_update(
     old: &Value,
     new: &Value,
 ) -> Vec<FieldError> {
-    let mut faults = Faults::default();
+    let mut errors = ErrorList::default();
     // Upstream validates the metadata for every kind, and most kinds do it again.
-    meta::validate_common(kind, new, &mut faults);
-    meta::validate_update(old, new, &mut faults);
+    meta::validate_common(kind, new, &mut errors);
+    meta::validate_update(old, new, &mut errors);
     if subresource == "status" {
-        status_update(kind, old, new, &mut faults);
-        return faults.into_vec();
+        status_update(kind, old, new, &mut errors);
+        return errors.into_vec();
     }
     match (kind.group, kind.kind) {
-        ("", "Pod") => pod_update::validate(kind, subresource, old, new, &mut faults),
-        ("apps", "DaemonSet") => daemon_set::update(kind, old, new, &mut faults),
-        ("" | "events.k8s.io", "Event") => event::update(kind, old, new, &mut faults),
+        ("", "Pod") => pod_update::validate(kind, subresource, old, new, &mut errors),
+        ("apps", "DaemonSet") => daemon_set::update(kind, old, new, &mut errors),
+        ("" | "events.k8s.io", "Event") => event::update(kind, old, new, &mut errors),
         ("", "Service") => {
-            meta::validate_update(old, new, &mut faults);
-            service_update::validate(old, new, &mut faults);
-            meta::validate(kind, new, &mut faults);
-            service::validate(new, &mut faults);
+            meta::validate_update(old, new, &mut errors);
+            service_update::validate(old, new, &mut errors);
+            meta::validate(kind, new, &mut errors);
+            service::validate(new, &mut errors);
         }
         ("", "Namespace") => {
-            meta::validate(kind, new, &mut faults);
-            simple::namespace(new, &mut faults);
-            meta::validate_update(old, new, &mut faults);
+            meta::validate(kind, new, &mut errors);
+            simple::namespace(new, &mut errors);
+            meta::validate_update(old, new, &mut errors);
         }
         ("", "Node") => {
-            meta::validate(kind, new, &mut faults);
-            node::validate(new, &mut faults);
-            meta::validate_update(old, new, &mut faults);
-            node::update(old, new, &mut faults);
+            meta::validate(kind, new, &mut errors);
+            node::validate(new, &mut errors);
+            meta::validate_update(old, new, &mut errors);
+            node::update(old, new, &mut errors);
         }
         ("scheduling.k8s.io", "PriorityClass") => {
-            meta::validate_update(old, new, &mut faults);
-            priority_class::update(old, new, &mut faults);
+            meta::validate_update(old, new, &mut errors);
+            priority_class::update(old, new, &mut errors);
         }
         ("coordination.k8s.io", "Lease") => {
-            meta::validate_update(old, new, &mut faults);
-            simple::lease(new, &mut faults);
+            meta::validate_update(old, new, &mut errors);
+            simple::lease(new, &mut errors);
         }
         _ => {
-            meta::validate_update(old, new, &mut faults);
-            simple::immutable(kind, old, new, &mut faults);
-            meta::validate(kind, new, &mut faults);
-            content(kind, new, &mut faults);
+            meta::validate_update(old, new, &mut errors);
+            simple::immutable(kind, old, new, &mut errors);
+            meta::validate(kind, new, &mut errors);
+            content(kind, new, &mut errors);
         }
     }
-    faults.into_vec()
+    errors.into_vec()
 }
 
-fn status_update(kind: &Kind, old: &Value, new: &Value, faults: &mut Faults) {
-    meta::validate_update(old, new, faults);
+fn status_update(kind: &Kind, old: &Value, new: &Value, errors: &mut ErrorList) {
+    meta::validate_update(old, new, errors);
     match (kind.group, kind.kind) {
-        ("", "Pod") => pod_status::update(old, new, faults),
-        ("apps", "DaemonSet") => daemon_set::status(old, new, faults),
-        ("", "Service") => service_update::status(new, faults),
-        ("", "Node") => node::update(old, new, faults),
-        ("", "Namespace") => simple::namespace_status(new, faults),
+        ("", "Pod") => pod_status::update(old, new, errors),
+        ("apps", "DaemonSet") => daemon_set::status(old, new, errors),
+        ("", "Service") => service_update::status(new, errors),
+        ("", "Node") => node::update(old, new, errors),
+        ("", "Namespace") => simple::namespace_status(new, errors),
         _ => {}
     }
 }
 
-/// Validates the body of `pods/NAME/binding`.
+/// Validates the body of a request to `pods/NAME/binding` (upstream's `ValidatePodBinding`).
 #[must_use]
 pub fn validate_binding(binding: &Value) -> Vec<FieldError> {
-    use crate::access::Access;
-    let mut faults = Faults::default();
+    use crate::json_fields::ReadFields;
+    let mut errors = ErrorList::default();
     let target = Path::root("target");
     let kind = binding["target"].text("kind");
     if !matches!(kind, "" | "Node") {
-        faults.not_supported(&target.child("kind"), kind, &["Node", "<empty>"]);
+        errors.not_supported(&target.child("kind"), kind, &["Node", "<empty>"]);
     }
     if binding["target"].text("name").is_empty() {
-        faults.required(&target.child("name"), "");
+        errors.required(&target.child("name"), "");
     }
-    faults.into_vec()
+    errors.into_vec()
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Faults by text cases: a body in YAML, a line, and what validation says about it.
+//! Validation errors of the cases in `tests/cases/validation/*.txt`.
 //!
-//! `tests/cases/validation/*.txt`; a case starts with `=== TITLE` and one of
-//! `pod` (a pod spec follows), `daemonset` (the pod spec of its template follows),
-//! `create GROUP/VERSION PLURAL` (a whole object), `update GROUP/VERSION PLURAL [SUBRESOURCE]` (a whole
-//! object, `>>>`, a merge patch). After `---` come the faults, none for a valid object.
+//! A case starts with `=== TITLE` and a command: `pod` (a pod spec in YAML follows), `daemonset` (the pod spec
+//! of its template follows), `create GROUP/VERSION PLURAL` (an object follows), or
+//! `update GROUP/VERSION PLURAL [SUBRESOURCE]` (an object, `>>>` and a merge patch follow). After `---` come
+//! the errors, none for a valid object.
 #![expect(clippy::disallowed_methods, reason = "cases are read from files")]
 #![expect(
     clippy::expect_used,
@@ -14,15 +14,15 @@
 use std::fs;
 use std::path::Path;
 
-use pandaemon_machinery::decode::{FieldValidation, Media};
+use pandaemon_machinery::decode::{FieldValidation, MediaType};
 use pandaemon_machinery::validation::{FieldError, validate_create, validate_update};
-use pandaemon_machinery::{Kind, catalogue, decode, defaults, patch, strategy, table};
+use pandaemon_machinery::{Kind, decode, defaults, patch, scheme, strategy, table};
 use serde_json::{Value, json};
 
 struct Case {
     title: String,
     input: String,
-    faults: Vec<String>,
+    errors: Vec<String>,
 }
 
 fn cases() -> Vec<Case> {
@@ -35,11 +35,11 @@ fn cases() -> Vec<Case> {
         let text = fs::read_to_string(&file).expect("a case file");
         for case in text.split("=== ").skip(1) {
             let (title, rest) = case.split_once('\n').expect("a title");
-            let (input, faults) = rest.split_once("---\n").expect("the faults");
+            let (input, errors) = rest.split_once("---\n").expect("the errors");
             cases.push(Case {
                 title: title.to_owned(),
                 input: input.to_owned(),
-                faults: faults
+                errors: errors
                     .lines()
                     .filter(|l| !l.is_empty())
                     .map(str::to_owned)
@@ -51,14 +51,14 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
-fn faults_are_those_of_upstream() {
+fn cases_have_the_expected_validation_errors() {
     let cases = cases();
     assert!(cases.len() > 50, "only {} cases", cases.len());
     let mut failed = Vec::new();
     for case in cases {
         let got: Vec<String> = run(&case.input).iter().map(ToString::to_string).collect();
-        if got != case.faults {
-            let (expected, got) = (case.faults.join("\n  "), got.join("\n  "));
+        if got != case.errors {
+            let (expected, got) = (case.errors.join("\n  "), got.join("\n  "));
             failed.push(format!(
                 "=== {}\nexpected\n  {expected}\ngot\n  {got}",
                 case.title
@@ -68,9 +68,9 @@ fn faults_are_those_of_upstream() {
     assert!(failed.is_empty(), "\n{}\n", failed.join("\n"));
 }
 
-/// Whatever a client leaves out, empties or gets wrong: no rule may fall over, and defaults are stable.
+/// Replaces each value of each case by others: nothing panics, and defaulting twice changes nothing.
 #[test]
-fn no_hole_in_an_object_breaks_a_rule() {
+fn objects_with_odd_values_are_defaulted_validated_and_printed() {
     let mut runs = 0;
     for case in cases() {
         let (command, body) = case.input.split_once('\n').expect("a command");
@@ -81,7 +81,7 @@ fn no_hole_in_an_object_breaks_a_rule() {
         let mut pointers = Vec::new();
         collect_pointers(&object, String::new(), &mut pointers);
         for pointer in pointers {
-            for hole in [
+            for odd in [
                 json!(null),
                 json!({}),
                 json!([]),
@@ -90,19 +90,24 @@ fn no_hole_in_an_object_breaks_a_rule() {
                 json!(-1),
                 json!("x"),
             ] {
-                let mut broken = object.clone();
-                *broken.pointer_mut(&pointer).expect("a place") = hole;
-                runs += usize::from(survives(kind, &broken, &pointer));
+                let mut changed_object = object.clone();
+                *changed_object.pointer_mut(&pointer).expect("a place") = odd;
+                runs += usize::from(run_all(kind, &changed_object, &pointer));
             }
         }
     }
     assert!(runs > 2000, "only {runs} bodies could be decoded");
 }
 
-/// Whether the body can be decoded; then everything that reads it must cope with it.
-fn survives(kind: &'static Kind, object: &Value, pointer: &str) -> bool {
+/// Decodes, defaults, prepares, validates and prints an object. False if it cannot be decoded.
+fn run_all(kind: &'static Kind, object: &Value, pointer: &str) -> bool {
     let body = object.to_string();
-    let decoded = decode::decode(kind, body.as_bytes(), Media::Json, FieldValidation::Ignore);
+    let decoded = decode::decode(
+        kind,
+        body.as_bytes(),
+        MediaType::Json,
+        FieldValidation::Ignore,
+    );
     let Ok(decoded) = decoded else { return false };
     let mut new = decoded.value;
     defaults::apply_defaults(kind, &mut new);
@@ -170,8 +175,8 @@ fn run(input: &str) -> Vec<FieldError> {
         ["create", version, plural] => create(version, plural, &yaml(body)).1,
         ["update", version, plural, rest @ ..] => {
             let (old, change) = body.split_once(">>>\n").expect("a change");
-            let (old, faults) = create(version, plural, &yaml(old));
-            assert!(faults.is_empty(), "the old object is invalid: {faults:?}");
+            let (old, errors) = create(version, plural, &yaml(old));
+            assert!(errors.is_empty(), "the old object is invalid: {errors:?}");
             let subresource = rest.first().copied().unwrap_or_default();
             update(kind(version, plural), subresource, &old, &yaml(change))
         }
@@ -185,37 +190,42 @@ fn yaml(text: &str) -> Value {
 
 fn kind(version: &str, plural: &str) -> &'static Kind {
     let (group, version) = version.split_once('/').unwrap_or(("", version));
-    catalogue::find(group, version, plural).expect("a served kind")
+    scheme::find_resource(group, version, plural).expect("a served kind")
 }
 
 fn create(version: &str, plural: &str, body: &Value) -> (Value, Vec<FieldError>) {
     let kind = kind(version, plural);
     let body = body.to_string();
-    let decoded = decode::decode(kind, body.as_bytes(), Media::Json, FieldValidation::Strict);
+    let decoded = decode::decode(
+        kind,
+        body.as_bytes(),
+        MediaType::Json,
+        FieldValidation::Strict,
+    );
     let mut object = decoded.expect("a decodable body").value;
     if kind.is_namespaced() {
         object["metadata"]["namespace"] = "ns".into();
     }
     defaults::apply_defaults(kind, &mut object);
     strategy::prepare_create(kind, &mut object);
-    let faults = validate_create(kind, &object);
-    (object, faults)
+    let errors = validate_create(kind, &object);
+    (object, errors)
 }
 
 fn update(kind: &Kind, subresource: &str, old: &Value, change: &Value) -> Vec<FieldError> {
     let new = patch::merge_patch(old, change.to_string().as_bytes()).expect("a patch");
-    let mut new = decode::check(kind, new, FieldValidation::Strict)
+    let mut new = decode::decode_value(kind, new, FieldValidation::Strict)
         .expect("an object")
         .value;
     defaults::apply_defaults(kind, &mut new);
     strategy::prepare_update(kind, subresource, old, &mut new);
-    let mut faults = validate_update(kind, subresource, old, &new);
-    // Faults of metadata are found by several rules; the Status tells them once.
+    let mut errors = validate_update(kind, subresource, old, &new);
+    // Several rules find the same errors of metadata; the message of a Status names each once.
     let mut seen = Vec::new();
-    faults.retain(|fault| {
-        let first = !seen.contains(fault);
-        seen.push(fault.clone());
+    errors.retain(|error| {
+        let first = !seen.contains(error);
+        seen.push(error.clone());
         first
     });
-    faults
+    errors
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use divan::{AllocProfiler, Bencher};
 use http::Request;
 use kube::client::Body;
-use pandaemon_machinery::catalogue;
+use pandaemon_machinery::scheme;
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_server::{
     Config,
@@ -30,7 +30,7 @@ fn main() {
 }
 
 fn watch_node(cache: &Cache, node: &str) -> Started {
-    let kind = catalogue::find("", "v1", "pods").expect("pods are served");
+    let kind = scheme::find_resource("", "v1", "pods").expect("pods are served");
     let filter = Filter {
         kind,
         namespace: None,

@@ -5,7 +5,7 @@ mod node;
 mod pod;
 mod service;
 
-use pandaemon_machinery::{Kind, Status, catalogue, status::Result};
+use pandaemon_machinery::{Kind, Status, scheme, status::Result};
 use serde_json::Value;
 
 use crate::registry::{Call, Registry};
@@ -73,5 +73,5 @@ pub(crate) fn admit_delete(call: &Call, old: &Value) -> Result<()> {
 
 /// A kind of the catalogue, for looking things up.
 fn kind(group: &str, plural: &str) -> Result<&'static Kind> {
-    catalogue::find(group, "v1", plural).ok_or_else(Status::no_such_path)
+    scheme::find_resource(group, "v1", plural).ok_or_else(Status::path_not_found)
 }

@@ -185,7 +185,7 @@ impl Label {
             };
         };
         let served =
-            pandaemon_machinery::catalogue::find(&path.group, &path.version, &path.resource);
+            pandaemon_machinery::scheme::find_resource(&path.group, &path.version, &path.resource);
         let mut resource = served
             .map(|kind| kind.plural.to_owned())
             .unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Objects that every cluster has from the start.
 
 use jiff::Timestamp;
-use pandaemon_machinery::{Status, catalogue, decode::Decoded, status::Result};
+use pandaemon_machinery::{Status, decode::Decoded, scheme, status::Result};
 use serde_json::{Value, json};
 
 use crate::{
@@ -60,7 +60,7 @@ pub(crate) async fn ensure(registry: &Registry) -> Result<()> {
         let api_version = object["apiVersion"].as_str().unwrap_or_default();
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let kind = object["kind"].as_str().unwrap_or_default();
-        let kind = catalogue::find_kind(group, version, kind).ok_or_else(Status::no_such_path)?;
+        let kind = scheme::find_kind(group, version, kind).ok_or_else(Status::path_not_found)?;
         let metadata = |field: &str| {
             object["metadata"][field]
                 .as_str()
@@ -100,7 +100,7 @@ const EVENT_LIFE_SECONDS: i64 = 3600;
 /// # Errors
 /// What the store says.
 pub(crate) async fn expire_events(registry: &Registry, now: Timestamp) -> Result<usize> {
-    let Some(kind) = catalogue::find("", "v1", "events") else {
+    let Some(kind) = scheme::find_resource("", "v1", "events") else {
         return Ok(0);
     };
     let mut removed = 0;

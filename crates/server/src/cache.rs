@@ -18,7 +18,7 @@ use std::{
     },
 };
 
-use pandaemon_machinery::{Kind, catalogue};
+use pandaemon_machinery::{Kind, scheme};
 use pandaemon_store::{Entry, Event as StoreEvent, Revision, Snapshot};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -60,7 +60,7 @@ impl Cache {
     /// A cache of everything in the snapshot. Its history starts there.
     #[must_use]
     pub fn new(snapshot: &Snapshot) -> Self {
-        let stored = catalogue::kinds()
+        let stored = scheme::kinds()
             .iter()
             .filter(|kind| kind.verbs.contains(&"list"));
         let mut kinds: BTreeMap<&'static str, KindCache> = BTreeMap::new();

@@ -3,7 +3,7 @@
 //! Objects are stored in the form of the kind that owns the storage name; the other form is made when
 //! it is asked for. Follows `k8s.io/kubernetes/pkg/apis/events/v1/conversion.go`.
 
-use pandaemon_machinery::{Kind, catalogue};
+use pandaemon_machinery::{Kind, scheme};
 use serde_json::{Map, Value};
 
 use crate::object::Object;
@@ -23,7 +23,7 @@ const EVENT_FIELDS: [(&str, &str); 8] = [
 /// The kind in whose form objects of this kind are stored.
 #[must_use]
 pub(crate) fn stored_kind(kind: &'static Kind) -> &'static Kind {
-    catalogue::kinds()
+    scheme::kinds()
         .iter()
         .find(|other| other.storage == kind.storage)
         .unwrap_or(kind)
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn one_kind_alone_shares_objects() {
-        for kind in catalogue::kinds() {
+        for kind in scheme::kinds() {
             let stored = stored_kind(kind);
             let is_own = (stored.group, stored.version) == (kind.group, kind.version);
             assert_eq!(is_native(kind), is_own, "{}", kind.plural);
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn an_event_has_two_forms() {
-        let Some(kind) = catalogue::find("events.k8s.io", "v1", "events") else {
+        let Some(kind) = scheme::find_resource("events.k8s.io", "v1", "events") else {
             panic!("events.k8s.io is served");
         };
         let original = json!({

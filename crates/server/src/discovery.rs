@@ -1,7 +1,7 @@
 //! Discovery and OpenAPI over HTTP.
 
 use http::{HeaderValue, Response, header};
-use pandaemon_machinery::{Status, catalogue, discovery, openapi, status::Result};
+use pandaemon_machinery::{Status, discovery, openapi, scheme, status::Result};
 use serde_json::{Value, json};
 
 use crate::{
@@ -111,7 +111,7 @@ fn packed_document(
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         response
     } else {
-        let text = openapi::unpack(packed).map_err(Status::internal)?;
+        let text = openapi::gunzip(packed).map_err(Status::internal)?;
         api::with_type(200, content_type, Body::full(text))
     };
     let headers = response.headers_mut();
@@ -137,7 +137,7 @@ fn accepts_gzip(incoming: &Incoming) -> bool {
 #[must_use]
 pub(crate) fn root() -> Value {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
-    for (group, version) in catalogue::group_versions() {
+    for (group, version) in scheme::group_versions() {
         if !group.is_empty() {
             paths.push(format!("/apis/{group}"));
             paths.push(format!("/apis/{group}/{version}"));

@@ -2,8 +2,9 @@
 
 use http::{Method, Response, request::Parts};
 use pandaemon_machinery::{
-    Kind, Status, catalogue,
+    Kind, Status,
     decode::Decoded,
+    scheme,
     status::{Details, Result},
 };
 use serde::Deserialize;
@@ -92,7 +93,7 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 fn kind(plural: &str) -> Result<&'static Kind> {
-    catalogue::find("", "v1", plural).ok_or_else(Status::no_such_path)
+    scheme::find_resource("", "v1", plural).ok_or_else(Status::path_not_found)
 }
 
 /// The first machine with a name keeps it as long as the Node is there.

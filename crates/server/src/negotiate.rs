@@ -5,7 +5,7 @@
 use http::{HeaderMap, header};
 use pandaemon_machinery::{
     Status,
-    decode::Media,
+    decode::MediaType,
     status::{Details, Result},
 };
 
@@ -187,12 +187,12 @@ pub fn aggregated_discovery(headers: &HeaderMap) -> Option<&'static str> {
 ///
 /// # Errors
 /// 415 for a type that cannot be read.
-pub fn body_media(headers: &HeaderMap) -> Result<Media> {
+pub fn body_media(headers: &HeaderMap) -> Result<MediaType> {
     let text = content_type(headers);
     match text {
-        "" | "application/json" => Ok(Media::Json),
-        "application/yaml" => Ok(Media::Yaml),
-        "application/vnd.kubernetes.protobuf" => Ok(Media::Protobuf),
+        "" | "application/json" => Ok(MediaType::Json),
+        "application/yaml" => Ok(MediaType::Yaml),
+        "application/vnd.kubernetes.protobuf" => Ok(MediaType::Protobuf),
         other => Err(unsupported(
             other,
             "application/json, application/yaml, application/vnd.kubernetes.protobuf",

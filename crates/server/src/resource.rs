@@ -6,8 +6,9 @@ use std::time::Duration;
 use http::Response;
 use jiff::Timestamp;
 use pandaemon_machinery::{
-    Kind, Status, catalogue,
-    decode::{self, Media},
+    Kind, Status,
+    decode::{self, MediaType},
+    scheme,
     status::Result,
     table::IncludeObject,
 };
@@ -53,20 +54,20 @@ pub(crate) async fn answer(
     path: &ResourcePath,
     verb: Option<Verb>,
 ) -> Result<Response<Body>> {
-    let Some(kind) = catalogue::find(&path.group, &path.version, &path.resource) else {
-        let known = catalogue::kinds()
+    let Some(kind) = scheme::find_resource(&path.group, &path.version, &path.resource) else {
+        let known = scheme::kinds()
             .iter()
             .any(|kind| kind.group == path.group && kind.version == path.version);
         if is_list_of_definitions(path, verb) {
             return no_definitions(api, &incoming);
         }
         return match known {
-            true => Err(Status::no_such_path()),
+            true => Err(Status::path_not_found()),
             false => Ok(api::text(404, "404 page not found\n")),
         };
     };
     if !kind.is_namespaced() && path.namespace.is_some() {
-        return Err(Status::no_such_path());
+        return Err(Status::path_not_found());
     }
     let verb = verb.ok_or_else(Status::method_not_allowed)?;
     check_verb(kind, path, verb)?;
@@ -122,7 +123,7 @@ fn check_verb(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<()> {
         None => kind.verbs,
         Some(name) => {
             kind.subresource(name)
-                .ok_or_else(Status::no_such_path)?
+                .ok_or_else(Status::path_not_found)?
                 .verbs
         }
     };
@@ -136,7 +137,7 @@ fn check_verb(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<()> {
         return Err(if is_review || path.name.is_none() {
             Status::method_not_allowed()
         } else {
-            Status::no_such_path()
+            Status::path_not_found()
         });
     }
     Ok(())
@@ -262,7 +263,7 @@ impl Asked<'_> {
         let (registry, body) = (&self.api.registry, &self.incoming.body);
         // Pods come by the thousand, and are all alike.
         let is_pod = self.kind.storage == "pods"
-            && negotiate::body_media(self.incoming.headers())? == Media::Json
+            && negotiate::body_media(self.incoming.headers())? == MediaType::Json
             && !call.options.dry_run;
         let guard = is_pod.then(|| registry.guard());
         if let Some(guard) = guard
@@ -313,11 +314,11 @@ impl Asked<'_> {
             return DeleteOptions::parse(&self.incoming.query, None);
         }
         let media = negotiate::body_media(self.incoming.headers())?;
-        let value = match (media, catalogue::find_kind("", "v1", "DeleteOptions")) {
-            (Media::Protobuf, Some(kind)) => {
+        let value = match (media, scheme::find_kind("", "v1", "DeleteOptions")) {
+            (MediaType::Protobuf, Some(kind)) => {
                 decode::decode(kind, body, media, decode::FieldValidation::Ignore)?.value
             }
-            (Media::Yaml, _) => serde_saphyr::from_slice(body)
+            (MediaType::Yaml, _) => serde_saphyr::from_slice(body)
                 .map_err(|e| Status::bad_request(format!("error decoding DeleteOptions: {e}")))?,
             _ => serde_json::from_slice::<Value>(body)
                 .map_err(|e| Status::bad_request(format!("error decoding DeleteOptions: {e}")))?,

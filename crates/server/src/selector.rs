@@ -1,6 +1,6 @@
 //! Label and field selectors as they come in a query, for objects of a kind.
 
-use pandaemon_machinery::{Kind, Status, selectable, status::Result};
+use pandaemon_machinery::{Kind, Status, selectable_fields, status::Result};
 use pandaemon_types::{FieldSelector, LabelSelector};
 use serde_json::Value;
 
@@ -26,11 +26,11 @@ pub(crate) fn fields(kind: &Kind, text: &str) -> Result<FieldSelector> {
 
 fn check_supported(kind: &Kind, name: &str) -> Result<()> {
     let always = name == "metadata.name" || name == "metadata.namespace";
-    if always || selectable::field_value(kind, &Value::Null, name).is_some() {
+    if always || selectable_fields::field_value(kind, &Value::Null, name).is_some() {
         return Ok(());
     }
     // Kinds with selectable fields of their own use another text than those without.
-    let text = if kind.selectable.is_empty() {
+    let text = if kind.selectable_fields.is_empty() {
         format!(
             "{name:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
         )

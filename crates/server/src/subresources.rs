@@ -27,7 +27,7 @@ pub(crate) async fn answer(asked: Asked<'_>) -> Result<Response<Body>> {
         ("nodes", "proxy") => streams::node(asked).await,
         ("namespaces", "finalize") => finalize::answer(&asked).await,
         ("serviceaccounts", "token") => token::answer(&asked),
-        _ => Err(Status::no_such_path()),
+        _ => Err(Status::path_not_found()),
     }
 }
 

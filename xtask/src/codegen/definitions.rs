@@ -1,4 +1,4 @@
-//! The published definitions: reading them and following their references.
+//! The published definitions of the OpenAPI schema, and the references between them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -8,10 +8,13 @@ use anyhow::{Context as _, Result};
 use flate2::read::GzDecoder;
 use serde_json::Value;
 
-/// The definitions by their full names.
+/// Definitions by full name, such as `io.k8s.api.core.v1.Pod`.
 pub(crate) type Definitions = BTreeMap<String, Value>;
 
-/// Reads the gzipped file `{"definitions": {...}}`.
+/// Reads a gzipped JSON file `{"definitions": {...}}`.
+///
+/// # Errors
+/// If the file cannot be read, or is not of this form.
 pub(crate) fn read(path: &Path) -> Result<Definitions> {
     let file = std::fs::File::open(path).with_context(|| format!("open {}", path.display()))?;
     let mut text = String::new();
@@ -22,7 +25,10 @@ pub(crate) fn read(path: &Path) -> Result<Definitions> {
     serde_json::from_value(document["definitions"].take()).context("read definitions")
 }
 
-/// All names that the roots reach, themselves included.
+/// The full names of all definitions that the roots refer to, directly or not, and of the roots.
+///
+/// # Errors
+/// If a definition is missing.
 pub(crate) fn closure<'a>(
     definitions: &'a Definitions,
     roots: &[&str],

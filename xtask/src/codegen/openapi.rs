@@ -1,4 +1,4 @@
-//! Renders the OpenAPI documents: one of version 3 for each group version, and one of version 2 for old clients.
+//! Renders the OpenAPI documents: version 3 for each group version, version 2 for all together.
 
 mod operations;
 mod parameters;
@@ -11,11 +11,11 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::{
-    catalogue::{self, Kind},
     definitions::Definitions,
+    scheme::{self, Kind},
 };
 
-/// Which OpenAPI version is written; both have the same content in another arrangement.
+/// The version of a document. Both have the same content in different structures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
     /// Swagger 2.0: one document.
@@ -25,7 +25,7 @@ pub(crate) enum Version {
 }
 
 impl Version {
-    /// Where schemas are found in a document.
+    /// A reference to a schema of the document.
     fn reference(self, name: &str) -> Value {
         let place = if self == Self::V2 {
             "definitions"
@@ -47,7 +47,7 @@ pub(crate) fn place(group: &str, version: &str) -> String {
 
 /// The OpenAPI v3 document of a group version.
 pub(crate) fn v3(definitions: &Definitions, group: &str, version: &str) -> Result<Value> {
-    let kinds: Vec<&Kind> = catalogue::kinds()
+    let kinds: Vec<&Kind> = scheme::kinds()
         .iter()
         .filter(|k| k.group == group && k.version == version)
         .collect();
@@ -60,9 +60,9 @@ pub(crate) fn v3(definitions: &Definitions, group: &str, version: &str) -> Resul
     }))
 }
 
-/// The OpenAPI v2 document of everything.
+/// The OpenAPI v2 document of all group versions.
 pub(crate) fn v2(definitions: &Definitions) -> Result<Value> {
-    let kinds: Vec<&Kind> = catalogue::kinds().iter().collect();
+    let kinds: Vec<&Kind> = scheme::kinds().iter().collect();
     Ok(json!({
         "swagger": "2.0",
         "info": info(),

@@ -1,7 +1,7 @@
-//! Which fields vanish when they are empty.
+//! Which fields are left out of the JSON when they are empty (`omitempty`).
 //!
-//! The published schema does not tell a pointer from a plain value, but the API does: `hostNetwork: false` is not
-//! stored, `privileged: false` is. The lists here name the optional scalars that upstream's Go types hold by pointer.
+//! The published schema does not say which Go fields are pointers, but the API shows it: `hostNetwork: false`
+//! is not stored, `privileged: false` is. The lists here name the optional scalars that are pointers in Go.
 
 use serde_json::Value;
 
@@ -163,7 +163,7 @@ const POINTERS_OF: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Whether an empty value of this field is left out of what is stored.
+/// Whether an empty value of this field is left out of the JSON.
 pub(crate) fn omit_empty(
     definitions: &Definitions,
     owner: &str,

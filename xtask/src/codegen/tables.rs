@@ -22,7 +22,7 @@ const F: Field = Field {
     patch_retain_keys: false,
     patch_merge_key: \"\",
     omit_empty: false,
-    wire: 0,
+    number: 0,
     default: None,
 };
 ";
@@ -44,7 +44,7 @@ const SHAPES: &[&str] = &[
     "Time",
 ];
 
-/// Types whose JSON form is not that of their definition.
+/// Types whose JSON form differs from their definition: full name, shape.
 const SPECIAL: &[(&str, &str)] = &[
     ("io.k8s.apimachinery.pkg.api.resource.Quantity", "Quantity"),
     (
@@ -60,14 +60,15 @@ const SPECIAL: &[(&str, &str)] = &[
     ("io.k8s.apimachinery.pkg.runtime.RawExtension", "Any"),
 ];
 
-/// Defaults of the upstream schema that server-side apply reads, which the published definitions leave out.
+/// Defaults of key fields (type, field, default) that server-side apply needs and the published definitions
+/// leave out.
 const DEFAULTS: &[(&str, &str, &str)] = &[
     ("io.k8s.api.core.v1.ContainerPort", "protocol", "TCP"),
     ("io.k8s.api.core.v1.ServicePort", "protocol", "TCP"),
     ("io.k8s.api.core.v1.LocalObjectReference", "name", ""),
 ];
 
-/// The default of a field.
+/// The default of a key field, if it has one.
 pub(crate) fn default_of(owner: &str, field: &str) -> Option<&'static str> {
     let found = DEFAULTS
         .iter()
@@ -75,13 +76,14 @@ pub(crate) fn default_of(owner: &str, field: &str) -> Option<&'static str> {
     Some(found.2)
 }
 
-/// The text of the module.
-pub(crate) fn render(definitions: &Definitions, wire: &Value, roots: &[&str]) -> Result<String> {
+/// The text of `machinery/src/schema/generated.rs`. `numbers` are the protobuf field numbers by type and
+/// field, `roots` the types that everything served can be reached from.
+pub(crate) fn render(definitions: &Definitions, numbers: &Value, roots: &[&str]) -> Result<String> {
     let mut text = String::new();
     let mut index = String::new();
     for name in closure(definitions, roots)? {
         if special(definitions, name).is_none() {
-            render_type(definitions, wire, name, &mut text)?;
+            render_type(definitions, numbers, name, &mut text)?;
             writeln!(index, "    &{},", identifier(name))?;
         }
     }
@@ -98,7 +100,7 @@ pub(crate) fn render(definitions: &Definitions, wire: &Value, roots: &[&str]) ->
 
 fn render_type(
     definitions: &Definitions,
-    wire: &Value,
+    numbers: &Value,
     name: &str,
     text: &mut String,
 ) -> Result<()> {
@@ -114,7 +116,7 @@ fn render_type(
         .and_then(Value::as_object)
         .unwrap_or(&empty);
     for (field, schema) in properties {
-        let line = render_field(definitions, wire, name, field, schema)
+        let line = render_field(definitions, numbers, name, field, schema)
             .with_context(|| format!("{name} {field}"))?;
         writeln!(text, "    {line},")?;
     }
@@ -124,7 +126,7 @@ fn render_type(
 
 fn render_field(
     definitions: &Definitions,
-    wire: &Value,
+    numbers: &Value,
     owner: &str,
     field: &str,
     schema: &Value,
@@ -156,8 +158,8 @@ fn render_field(
     if presence::omit_empty(definitions, owner, field, schema) {
         line.push_str(", omit_empty: true");
     }
-    if let Some(number) = wire[owner][field].as_u64() {
-        write!(line, ", wire: {number}")?;
+    if let Some(number) = numbers[owner][field].as_u64() {
+        write!(line, ", number: {number}")?;
     }
     if let Some(default) = default_of(owner, field) {
         write!(line, ", default: Some({default:?})")?;
@@ -166,7 +168,7 @@ fn render_field(
     Ok(line)
 }
 
-/// The `Topology` of a field, `None` for the default.
+/// The `Topology` of a field; `None` for `Topology::Default`.
 fn topology(definitions: &Definitions, schema: &Value) -> Option<String> {
     let of_type =
         reference(schema).and_then(|name| definitions[name]["x-kubernetes-map-type"].as_str());
@@ -209,7 +211,7 @@ fn shape(definitions: &Definitions, schema: &Value) -> Result<String> {
     })
 }
 
-/// The shape of a type that is no struct.
+/// The shape of a type that is no struct; `None` for a struct.
 fn special(definitions: &Definitions, name: &str) -> Option<String> {
     if let Some((_, shape)) = SPECIAL.iter().find(|(special, _)| *special == name) {
         return Some((*shape).to_owned());

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, path::PathBuf};
 use clap::Parser;
 use pandaemon_controllers::standalone::ControllerArgs;
 use pandaemon_machinery::{
-    catalogue::find_kind,
-    decode::{FieldValidation, Media, decode},
+    decode::{FieldValidation, MediaType, decode},
+    scheme::find_kind,
 };
 use pandaemon_runtime::logs::LogArgs;
 use serde_json::Value;
@@ -52,7 +52,7 @@ fn every_field_is_known() {
             let decoded = decode(
                 known,
                 text(&file).as_bytes(),
-                Media::Yaml,
+                MediaType::Yaml,
                 FieldValidation::Strict,
             );
             if let Err(status) = decoded {
@@ -90,7 +90,12 @@ fn the_pod_is_one() {
     template["kind"] = "Pod".into();
     let pod = find_kind("", "v1", "Pod").unwrap();
     let body = template.to_string();
-    if let Err(status) = decode(pod, body.as_bytes(), Media::Json, FieldValidation::Strict) {
+    if let Err(status) = decode(
+        pod,
+        body.as_bytes(),
+        MediaType::Json,
+        FieldValidation::Strict,
+    ) {
         panic!("{status:?}");
     }
     let spec = &template["spec"];

@@ -1,29 +1,29 @@
-//! Where in an object a reader stands: a chain of borrowed steps, so that walking costs no allocation.
+//! The path from the root of an object to a value, as a chain of borrowed steps: a walk allocates nothing.
 
 use std::fmt;
 
-/// One step down from the parent.
+/// One step of a path.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step<'a> {
-    /// Into a field of a struct.
+    /// A field of a struct.
     Field(&'a str),
-    /// Into a value of a map.
+    /// A key of a map.
     Key(&'a str),
-    /// Into an item of a list.
+    /// The index of a list item, from 0.
     Index(usize),
 }
 
-/// A position; `None` is the root.
+/// A path that is not empty.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Path<'a> {
-    /// The enclosing position.
+    /// The path of the enclosing value; `None` for the root.
     pub(super) parent: Option<&'a Self>,
-    /// The step from there.
+    /// The last step.
     pub(super) step: Step<'a>,
 }
 
 impl Path<'_> {
-    /// The fields only, as Go names a position in type errors: `spec.template.spec.containers.image`.
+    /// The fields without keys and indices, as in Go's type errors: `spec.template.spec.containers.image`.
     pub(super) fn fields(&self) -> String {
         let mut names = Vec::new();
         let mut at = Some(self);
@@ -38,7 +38,7 @@ impl Path<'_> {
     }
 }
 
-/// All steps, as strict decoding names a position: `spec.containers[0].image`.
+/// All steps, as in errors of strict decoding: `spec.containers[0].image`.
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(parent) = self.parent {

@@ -1,7 +1,8 @@
-//! The Kubernetes protobuf envelope and the messages in it, read by the field numbers of the field tables.
+//! Decodes Kubernetes protobuf bodies: the envelope (`runtime.Unknown`), and the message in it by the field
+//! numbers of the field tables.
 //!
-//! kubectl sends some bodies as protobuf whatever the server offers (`auth can-i`, `debug`), so the API has to read them.
-//! Nothing is ever written as protobuf.
+//! kubectl sends some bodies as protobuf whatever the server offers (`auth can-i`, `debug`). Objects are never
+//! written as protobuf.
 
 mod wire;
 
@@ -9,36 +10,40 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use self::wire::{Payload, Reader, Wrong};
-use super::tree::{self, Parsed};
+use self::wire::{Payload, Reader, WireError};
+use super::parse::{self, Parsed};
 use crate::{
-    Kind, catalogue,
+    Kind,
     schema::{self, Field, Shape, Type},
+    scheme,
 };
 
 /// The first bytes of every protobuf body.
 const MAGIC: &[u8] = b"k8s\0";
-/// Messages nest at most so deep.
-const DEPTH: usize = 64;
+/// Most levels of nested messages.
+const MAX_DEPTH: usize = 64;
 
-/// Reads a body: the envelope names the kind of the message in it.
+/// Decodes a body. The envelope names the kind of the message; without a name it is `expected`.
+///
+/// # Errors
+/// Upstream's text for malformed bytes.
 pub(super) fn read(expected: &Kind, body: &[u8]) -> Result<Parsed, String> {
     let unknown = body.strip_prefix(MAGIC).ok_or(
         "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]",
     )?;
     let envelope = Envelope::read(unknown).map_err(|wrong| wrong.to_string())?;
     if envelope.content_type == "application/json" {
-        return tree::from_json(envelope.raw);
+        return parse::from_json(envelope.raw);
     }
     let (group, version) = envelope
         .api_version
         .split_once('/')
         .unwrap_or(("", &envelope.api_version));
-    let known = catalogue::find_kind(group, version, &envelope.kind);
+    let known = scheme::find_kind(group, version, &envelope.kind);
     let type_name = known.map_or(expected.type_name, |kind| kind.type_name);
     let table = schema::find(type_name).ok_or_else(|| format!("{type_name} has no field table"))?;
     let mut map = Map::new();
-    message(table, 0, envelope.raw, &mut map, DEPTH).map_err(|wrong| wrong.to_string())?;
+    message(table, 0, envelope.raw, &mut map, MAX_DEPTH).map_err(|wrong| wrong.to_string())?;
     if !envelope.api_version.is_empty() {
         map.insert("apiVersion".into(), envelope.api_version.into());
         map.insert("kind".into(), envelope.kind.into());
@@ -49,7 +54,7 @@ pub(super) fn read(expected: &Kind, body: &[u8]) -> Result<Parsed, String> {
     })
 }
 
-/// `runtime.Unknown`.
+/// The fields of `runtime.Unknown`.
 #[derive(Default)]
 struct Envelope<'a> {
     api_version: String,
@@ -59,7 +64,7 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    fn read(bytes: &'a [u8]) -> Result<Self, Wrong> {
+    fn read(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut envelope = Self::default();
         let mut reader = Reader::new(bytes);
         while let Some((number, payload)) = reader.next()? {
@@ -83,37 +88,43 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Reads a message of type `table` into `map`. `embedded` is the number of the embedded message that the bytes are, or 0.
+/// Decodes a message of type `table` into `map`. `embedded` is the field number of the embedded message that
+/// `bytes` hold, 0 for the message itself. `depth` is how many levels may follow.
 fn message(
     table: &'static Type,
     embedded: u16,
     bytes: &[u8],
     map: &mut Map<String, Value>,
     depth: usize,
-) -> Result<(), Wrong> {
-    let depth = depth.checked_sub(1).ok_or(Wrong::Deep)?;
+) -> Result<(), WireError> {
+    let depth = depth.checked_sub(1).ok_or(WireError::Deep)?;
     let mut reader = Reader::new(bytes);
     while let Some((number, payload)) = reader.next()? {
         let Ok(number) = u8::try_from(number) else {
             continue;
         };
-        let wire = embedded * 256 + u16::from(number);
-        if let Some(field) = table.fields.iter().find(|field| field.wire == wire) {
+        let number = embedded * 256 + u16::from(number);
+        if let Some(field) = table.fields.iter().find(|field| field.number == number) {
             add(field, payload, map, depth)?;
-        } else if embedded == 0 && table.fields.iter().any(|field| field.wire / 256 == wire) {
-            message(table, wire, payload.bytes()?, map, depth)?;
+        } else if embedded == 0
+            && table
+                .fields
+                .iter()
+                .any(|field| field.number / 256 == number)
+        {
+            message(table, number, payload.bytes()?, map, depth)?;
         }
     }
     Ok(())
 }
 
-/// Adds one occurrence of a field: repeated fields and maps come in several.
+/// Adds one occurrence of a field; every item of a list or map is one.
 fn add(
     field: &Field,
     payload: Payload<'_>,
     map: &mut Map<String, Value>,
     depth: usize,
-) -> Result<(), Wrong> {
+) -> Result<(), WireError> {
     match field.shape {
         Shape::List(item) => {
             let list = map
@@ -140,8 +151,8 @@ fn add(
     Ok(())
 }
 
-/// An entry of a map: a message of key and value.
-fn entry(shape: Shape, payload: Payload<'_>, depth: usize) -> Result<(String, Value), Wrong> {
+/// Decodes an entry of a map: a message with the key as field 1 and the value as field 2.
+fn entry(shape: Shape, payload: Payload<'_>, depth: usize) -> Result<(String, Value), WireError> {
     let mut key = String::new();
     let mut read = Value::Null;
     let mut reader = Reader::new(payload.bytes()?);
@@ -155,7 +166,7 @@ fn entry(shape: Shape, payload: Payload<'_>, depth: usize) -> Result<(String, Va
     Ok((key, read))
 }
 
-fn value(shape: Shape, payload: Payload<'_>, depth: usize) -> Result<Value, Wrong> {
+fn value(shape: Shape, payload: Payload<'_>, depth: usize) -> Result<Value, WireError> {
     Ok(match shape {
         Shape::String => payload.text()?.into(),
         Shape::Bool => (payload.integer()? != 0).into(),
@@ -168,7 +179,7 @@ fn value(shape: Shape, payload: Payload<'_>, depth: usize) -> Result<Value, Wron
         Shape::IntOrString => int_or_string(payload.bytes()?)?,
         Shape::Time | Shape::MicroTime => time(payload.bytes()?)?,
         Shape::Any => match member(payload.bytes()?, 1)? {
-            Some(raw) => serde_json::from_slice(raw.bytes()?).map_err(|_| Wrong::Json)?,
+            Some(raw) => serde_json::from_slice(raw.bytes()?).map_err(|_| WireError::Json)?,
             None => Value::Null,
         },
         Shape::Object(table) => {
@@ -188,7 +199,7 @@ fn value(shape: Shape, payload: Payload<'_>, depth: usize) -> Result<Value, Wron
     })
 }
 
-fn int_or_string(bytes: &[u8]) -> Result<Value, Wrong> {
+fn int_or_string(bytes: &[u8]) -> Result<Value, WireError> {
     let is_text = member(bytes, 1)?.map_or(Ok(0), |p| p.integer())? != 0;
     let number = if is_text { 3 } else { 2 };
     match member(bytes, number)? {
@@ -199,19 +210,19 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, Wrong> {
     }
 }
 
-/// An empty message is Go's zero time, which stands for none.
-fn time(bytes: &[u8]) -> Result<Value, Wrong> {
+/// Decodes `metav1.Time` or `MicroTime`; an empty message is the zero time, which is null in JSON.
+fn time(bytes: &[u8]) -> Result<Value, WireError> {
     if bytes.is_empty() {
         return Ok(Value::Null);
     }
     let part = |number| member(bytes, number)?.map_or(Ok(0), |p| p.integer());
-    let nanos = i32::try_from(part(2)?).map_err(|_| Wrong::Time)?;
-    let time = Timestamp::new(part(1)?, nanos).map_err(|_| Wrong::Time)?;
+    let nanos = i32::try_from(part(2)?).map_err(|_| WireError::Time)?;
+    let time = Timestamp::new(part(1)?, nanos).map_err(|_| WireError::Time)?;
     Ok(time.to_string().into())
 }
 
-/// The last field of that number.
-fn member(bytes: &[u8], wanted: u64) -> Result<Option<Payload<'_>>, Wrong> {
+/// The last occurrence of the field with this number.
+fn member(bytes: &[u8], wanted: u64) -> Result<Option<Payload<'_>>, WireError> {
     let mut reader = Reader::new(bytes);
     let mut found = None;
     while let Some((number, payload)) = reader.next()? {

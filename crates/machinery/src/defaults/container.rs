@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::{child, existing, items, resources, set, set_number, set_text};
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
-/// The defaults that a container has wherever it stands.
+/// Sets the defaults of a container, in a pod or a pod template.
 pub(super) fn container(container: &mut Value) {
     let policy = pull_policy(container.text("image"));
     set_text(container, "imagePullPolicy", policy);
@@ -34,7 +34,7 @@ pub(super) fn container(container: &mut Value) {
     }
 }
 
-/// References into the pod: `fieldRef` names a version, `resourceFieldRef` a divisor.
+/// Sets the defaults of a `fieldRef` (`apiVersion`) and of a `resourceFieldRef` (`divisor`).
 pub(super) fn field_source(source: &mut Value) {
     if let Some(field) = existing(source, "fieldRef") {
         set_text(field, "apiVersion", "v1");
@@ -62,7 +62,8 @@ fn http_get(handler: &mut Value) {
     }
 }
 
-/// An image without a tag, or with the tag `latest`, is always pulled.
+/// The default `imagePullPolicy`: `Always` for an image without tag and digest or with the tag `latest`,
+/// otherwise `IfNotPresent`.
 pub(super) fn pull_policy(image: &str) -> &'static str {
     let (name, digest) = match image.split_once('@') {
         Some((name, _)) => (name, true),

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{child, container, existing, items, put, resources, set, set_text, volume};
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
 const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 
-/// A pod: what templates get, and what only pods get.
+/// Sets the defaults of a pod: those of a pod template, and those of pods alone.
 pub(super) fn pod(object: &mut Value) {
     let spec = child(object, "spec");
     pod_spec(spec);
@@ -21,7 +21,7 @@ pub(super) fn pod(object: &mut Value) {
     status(child(object, "status"));
 }
 
-/// The spec of a pod or of a template.
+/// Sets the defaults of the spec of a pod or pod template.
 pub(super) fn pod_spec(spec: &mut Value) {
     set_text(spec, "dnsPolicy", "ClusterFirst");
     set_text(spec, "restartPolicy", "Always");
@@ -41,7 +41,7 @@ pub(super) fn pod_spec(spec: &mut Value) {
     }
 }
 
-/// The deprecated field always repeats the one in use.
+/// Gives `serviceAccount`, which is deprecated, the value of `serviceAccountName`.
 fn service_account(spec: &mut Value) {
     let name = match spec.text("serviceAccountName") {
         "" => spec.text("serviceAccount"),
@@ -54,6 +54,7 @@ fn service_account(spec: &mut Value) {
     }
 }
 
+/// Sets the request of each resource that has only a limit.
 fn requests_from_limits(container: &mut Value) {
     let requirements = child(container, "resources");
     let Some(limits) = requirements.entries("limits").cloned() else {
@@ -65,7 +66,7 @@ fn requests_from_limits(container: &mut Value) {
     }
 }
 
-/// On the host's network a container port is the host's.
+/// With `hostNetwork`, sets `hostPort` to `containerPort`.
 fn host_ports(spec: &mut Value) {
     for list in ["containers", "initContainers"] {
         for container in items(spec, list) {
@@ -77,7 +78,7 @@ fn host_ports(spec: &mut Value) {
     }
 }
 
-/// `podIP` and the first of `podIPs` say the same.
+/// Makes `podIP` and the first of `podIPs` equal, and fills in the required fields of container statuses.
 fn status(status: &mut Value) {
     let ip = status.text("podIP").to_owned();
     let first = status

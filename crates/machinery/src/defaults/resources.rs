@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::existing;
 
-/// Amounts finer than a thousandth are rounded up.
+/// Rounds the amounts of a `ResourceList` up to thousandths.
 pub(super) fn round(list: &mut Value) {
     for (_, amount) in list.as_object_mut().into_iter().flatten() {
         if let Ok(quantity) = Quantity::from_json(amount) {
@@ -14,7 +14,7 @@ pub(super) fn round(list: &mut Value) {
     }
 }
 
-/// The lists of a `ResourceRequirements`.
+/// Rounds the limits and requests of `ResourceRequirements`.
 pub(super) fn requirements(requirements: &mut Value) {
     for name in ["limits", "requests"] {
         if let Some(list) = existing(requirements, name) {

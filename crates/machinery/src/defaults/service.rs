@@ -1,11 +1,12 @@
-//! Defaults of services and their endpoints.
+//! Defaults of `Service`, `Endpoints` and `EndpointSlice`.
 
 use serde_json::{Value, json};
 
 use super::{child, items, put, set, set_text};
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
-/// A client is kept at one endpoint for three hours.
+/// How long `sessionAffinity: ClientIP` keeps a client at one endpoint: three hours (upstream's
+/// `DefaultClientIPServiceAffinitySeconds`).
 const AFFINITY_SECONDS: i64 = 10_800;
 
 pub(super) fn service(object: &mut Value) {

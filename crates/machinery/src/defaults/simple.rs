@@ -5,12 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::{child, existing, pod, put, resources, set, set_text};
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
-/// Revisions that a `DaemonSet` keeps to go back to.
+/// Old revisions that a `DaemonSet` keeps for a rollback.
 const REVISIONS: i64 = 10;
 
-/// The label that repeats the name of a namespace, for selectors.
+/// The label with the name of a namespace, for namespace selectors.
 const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 
 pub(super) fn daemon_set(object: &mut Value) {
@@ -93,7 +93,7 @@ pub(super) fn node(object: &mut Value) {
     }
 }
 
-/// `stringData` is only for writing: it ends up in `data`.
+/// Moves `stringData`, which is write-only, into `data`.
 pub(super) fn secret(object: &mut Value) {
     let plain = object
         .as_object_mut()

@@ -1,4 +1,4 @@
-//! Defaults that are easy to get wrong.
+//! Defaults with special cases.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::container::pull_policy;
 use super::{pod, simple};
 
 #[test]
-fn the_tag_decides_how_to_pull() {
+fn image_pull_policy_depends_on_tag_and_digest() {
     let cases = [
         ("nginx", "Always"),
         ("nginx:latest", "Always"),
@@ -24,7 +24,7 @@ fn the_tag_decides_how_to_pull() {
 }
 
 #[test]
-fn host_ports_are_set_on_pods_only() {
+fn host_network_sets_host_ports_of_pods_but_not_of_templates() {
     let spec = json!({"hostNetwork": true, "containers": [{"name": "c", "image": "i:1", "ports": [{"containerPort": 80}]}]});
     let mut object = json!({"spec": spec});
     pod::pod(&mut object);
@@ -36,7 +36,7 @@ fn host_ports_are_set_on_pods_only() {
 }
 
 #[test]
-fn string_data_wins_over_data() {
+fn string_data_replaces_data() {
     let mut object = json!({"data": {"a": "b2xk"}, "stringData": {"a": "hello"}});
     simple::secret(&mut object);
     assert_eq!(object, json!({"data": {"a": "aGVsbG8="}, "type": "Opaque"}));

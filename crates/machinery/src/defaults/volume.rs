@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use super::container::{field_source, pull_policy};
 use super::{child, existing, items, set, set_text};
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
-/// `0644`
+/// Permission bits of files in `secret`, `configMap`, `downwardAPI` and `projected` volumes.
 const FILE_MODE: i64 = 0o644;
 
-/// One volume; without any source it is an empty directory.
+/// Sets the defaults of a volume; one without a source becomes an `emptyDir`.
 pub(super) fn volume(volume: &mut Value) {
     let sources = volume.as_object().into_iter().flatten();
     if !sources

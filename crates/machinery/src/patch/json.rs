@@ -1,19 +1,21 @@
-//! RFC 6902 by the `json-patch` crate, with the limits of an API server around it.
+//! JSON patch (RFC 6902) with the crate `json-patch` and upstream's limits.
 
 use json_patch::{PatchOperation, jsonptr::Pointer};
 use serde_json::Value;
 
-use super::{syntax, unprocessable};
+use super::{invalid::unprocessable, parse};
 use crate::status::{Result, Status};
 
-/// Upstream's limit.
+/// Most operations in a patch (upstream's `maxJSONPatchOperations`).
 const MAX_OPERATIONS: usize = 10_000;
-/// How many bytes all `copy` operations of a patch may copy together (upstream's limit).
+/// Most bytes that the `copy` operations of a patch may copy together (upstream's
+/// `AccumulatedCopySizeLimit`).
 const MAX_COPIED: usize = 3 * 1024 * 1024;
-/// How deep an operation may nest values. JSON text is limited to 128 when it is read; moves could nest
-/// without an end, and whoever walks such a value recursively would run out of stack.
+/// Most levels of nesting in the patched object. The JSON parser accepts 128 levels. Moves could nest without
+/// a limit, and code that walks such a value recursively would overflow the stack.
 const MAX_DEPTH: usize = 160;
 
+/// Applies a patch to `current`.
 pub(super) fn apply(current: &Value, patch: &[u8]) -> Result<Value> {
     let operations = read(patch)?;
     let mut target = Target {
@@ -30,13 +32,13 @@ pub(super) fn apply(current: &Value, patch: &[u8]) -> Result<Value> {
 
 fn read(patch: &[u8]) -> Result<Vec<Value>> {
     let bad = |text: String| Status::bad_request(format!("error decoding patch: {text}"));
-    let operations = match syntax::value(patch).map_err(bad)? {
+    let operations = match parse::value(patch).map_err(bad)? {
         Value::Array(operations) => operations,
         Value::Null => Vec::new(),
         other => {
             return Err(bad(format!(
                 "json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp",
-                syntax::json_kind(&other)
+                parse::json_kind(&other)
             )));
         }
     };
@@ -49,23 +51,24 @@ fn read(patch: &[u8]) -> Result<Vec<Value>> {
     Ok(operations)
 }
 
-/// An operation without a value has the value null.
+/// Parses an operation. One without `value` has the value null.
 fn parse(mut operation: Value) -> Option<PatchOperation> {
     let fields = operation.as_object_mut()?;
     fields.entry("value").or_insert(Value::Null);
     serde_json::from_value(operation).ok()
 }
 
-/// The object under work.
+/// The object that is patched.
 struct Target {
     object: Value,
-    /// It is not deeper than this.
+    /// An upper bound of the levels of nesting in `object`.
     bound: usize,
-    /// Bytes that were copied so far.
+    /// Bytes that `copy` operations have copied so far.
     copied: usize,
 }
 
 impl Target {
+    /// Applies one operation; `None` if it does not fit the object or exceeds a limit.
     fn step(&mut self, operation: &PatchOperation) -> Option<()> {
         if let PatchOperation::Test(test) = operation
             && test.value.is_null()
@@ -99,7 +102,7 @@ impl Target {
     }
 }
 
-/// Upstream lets `test` with null pass where a member is absent.
+/// Whether the path names an absent member of an object, for which upstream lets a `test` for null pass.
 fn is_absent_member(object: &Value, path: &Pointer) -> bool {
     let Some((parent, last)) = path.split_back() else {
         return false;
@@ -108,6 +111,7 @@ fn is_absent_member(object: &Value, path: &Pointer) -> bool {
     parent.is_some_and(|parent| !parent.contains_key(last.decoded().as_ref()))
 }
 
+/// The levels of nesting in a value: 0 for a scalar.
 fn depth(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),

@@ -1,35 +1,40 @@
-//! Strategic merge patch: a merge patch that knows the merge keys of lists, and directives.
+//! Strategic merge patch (upstream's `apimachinery/pkg/util/strategicpatch`):
 //!
-//! - maps merge key by key, `null` deletes; `$patch: replace` or `delete` in a map, `$retainKeys: [..]`
-//! - lists with the strategy `merge` merge by merge key (or by value), other lists are replaced;
-//!   `$patch: delete` in an item deletes it, an item `$patch: replace` replaces the list
-//! - `$setElementOrder/x` orders the list `x`, `$deleteFromPrimitiveList/x` deletes values from it
+//! - A map merges key by key, and `null` deletes a key. `$patch: replace` replaces the map, `$patch: delete`
+//!   clears it, `$retainKeys: [..]` clears all other keys.
+//! - A list with the patch strategy `merge` merges by merge key, or scalars by value; other lists are
+//!   replaced. `$patch: delete` in an item deletes it, an item `$patch: replace` replaces the list.
+//! - `$setElementOrder/x` orders the list `x`, `$deleteFromPrimitiveList/x` deletes values from it.
 
 use serde_json::{Map, Value};
 
-use super::{
-    order::{self, Index},
-    unprocessable,
-};
+use super::list_order::{self, Index};
 use crate::{
     schema::Shape,
     status::{Result, Status},
 };
 
+mod check;
+mod directives;
 mod errors;
+mod strategy;
 
-use errors::{go_list, go_type, internal, no_merge_key, unknown_directive};
-
-const DIRECTIVE: &str = "$patch";
-const RETAIN_KEYS: &str = "$retainKeys";
-const DELETE_PRIMITIVES: &str = "$deleteFromPrimitiveList";
-const SET_ORDER: &str = "$setElementOrder";
+use check::{are_maps, check_order, list_of, require_keys};
+use directives::{
+    DELETE_PRIMITIVES, PATCH, RETAIN_KEYS, SET_ORDER, clean, clean_map, is_list_directive,
+    without_directives,
+};
+use errors::{internal, no_merge_key, unknown_directive};
+use strategy::{Strategy, of_field};
 
 type Object = Map<String, Value>;
 
-/// Merges `patch` into `original`, which has the shape `shape`.
+/// Merges `patch` into `original`, an object of this shape.
+///
+/// # Errors
+/// As [`crate::patch::strategic_merge_patch`].
 pub(super) fn merge(original: &mut Object, mut patch: Object, shape: Shape) -> Result<()> {
-    if let Some(directive) = patch.get(DIRECTIVE).cloned() {
+    if let Some(directive) = patch.get(PATCH).cloned() {
         return replace_or_delete(original, patch, &directive);
     }
     retain_keys(original, &mut patch)?;
@@ -53,7 +58,7 @@ pub(super) fn merge(original: &mut Object, mut patch: Object, shape: Shape) -> R
 fn replace_or_delete(original: &mut Object, mut patch: Object, directive: &Value) -> Result<()> {
     match directive.as_str() {
         Some("replace") => {
-            patch.remove(DIRECTIVE);
+            patch.remove(PATCH);
             clean_map(&mut patch);
             *original = patch;
         }
@@ -70,10 +75,10 @@ fn merge_field(original: &mut Object, key: String, value: Value, shape: Shape) -
     }
     match (original.get_mut(&key), value) {
         (Some(Value::Object(old)), Value::Object(new)) => {
-            merge(old, new, lookup(shape, &key)?.shape)
+            merge(old, new, of_field(shape, &key)?.shape)
         }
         (Some(Value::Array(old)), Value::Array(new)) => {
-            let field = lookup(shape, &key)?;
+            let field = of_field(shape, &key)?;
             *old = merge_lists(std::mem::take(old), new, &field, false)?;
             Ok(())
         }
@@ -88,7 +93,7 @@ fn merge_field(original: &mut Object, key: String, value: Value, shape: Shape) -
     }
 }
 
-/// `$retainKeys` clears every key that it does not name.
+/// Clears every key that `$retainKeys` does not name.
 fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<()> {
     let Some(keys) = patch.remove(RETAIN_KEYS) else {
         return Ok(());
@@ -96,10 +101,9 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<()> {
     let bad = || Status::bad_request("invalid patch format of retainKeys");
     let keys = keys.as_array().ok_or_else(bad)?;
     let named = |key: &str| keys.iter().any(|k| k == key);
-    let is_directive = |key: &str| key.starts_with(DELETE_PRIMITIVES) || key.starts_with(SET_ORDER);
     if patch
         .iter()
-        .any(|(key, value)| !value.is_null() && !is_directive(key) && !named(key))
+        .any(|(key, value)| !value.is_null() && !is_list_directive(key) && !named(key))
     {
         return Err(bad());
     }
@@ -107,7 +111,7 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<()> {
     Ok(())
 }
 
-/// Merges every list that has a `$setElementOrder`, and takes both out of the patch.
+/// Merges and orders every list with a `$setElementOrder`, and removes both from the patch.
 fn ordered_lists(original: &mut Object, patch: &mut Object, shape: Shape) -> Result<()> {
     let keys: Vec<String> = patch
         .keys()
@@ -132,7 +136,7 @@ fn ordered_lists(original: &mut Object, patch: &mut Object, shape: Shape) -> Res
             None | Some(Value::Null) => None,
             Some(list) => Some(list_of(list.clone())?),
         };
-        let field = lookup(shape, key)?;
+        let field = of_field(shape, key)?;
         check_order(
             patched.as_deref().unwrap_or_default(),
             &wanted,
@@ -151,48 +155,30 @@ fn ordered_lists(original: &mut Object, patch: &mut Object, shape: Shape) -> Res
         };
         require_keys(&merged, field.merge_key)?;
         let wanted = Index::of(&wanted, field.merge_key);
-        let merged = order::arrange(merged, field.merge_key, &wanted, &live_order);
+        let merged = list_order::arrange(merged, field.merge_key, &wanted, &live_order);
         original.insert(key.to_owned(), Value::Array(merged));
     }
     Ok(())
 }
 
-/// The items of the patch must be in the order that `$setElementOrder` gives.
-fn check_order(patched: &[Value], wanted: &[Value], merge_key: &str) -> Result<()> {
-    if patched.is_empty() || wanted.is_empty() {
-        return Ok(());
-    }
-    require_keys(wanted, merge_key)?;
-    let mut rest = wanted.iter();
-    for item in patched.iter().filter(|item| item.get(DIRECTIVE).is_none()) {
-        let id = order::identity(item, merge_key).ok_or_else(|| no_merge_key(item, merge_key))?;
-        if !rest.any(|other| order::identity(other, merge_key) == Some(id)) {
-            return Err(internal(format!(
-                "The order in patch list:\n{}\n doesn't match {SET_ORDER} list:\n{}\n",
-                go_list(patched),
-                go_list(wanted)
-            )));
-        }
-    }
-    Ok(())
-}
-
+/// Applies `$deleteFromPrimitiveList`.
 fn delete_primitives(original: &mut Object, key: &str, value: Value, shape: Shape) -> Result<()> {
     if value.is_null() {
         original.remove(key);
         return Ok(());
     }
     if let (Some(Value::Array(old)), Value::Array(gone)) = (original.get_mut(key), value) {
-        let field = lookup(shape, key)?;
+        let field = of_field(shape, key)?;
         *old = merge_lists(std::mem::take(old), gone, &field, true)?;
     }
     Ok(())
 }
 
+/// Merges two lists, or with `deletes` deletes the values of `patch` from `live`.
 fn merge_lists(
     live: Vec<Value>,
     patch: Vec<Value>,
-    field: &Merge,
+    field: &Strategy,
     deletes: bool,
 ) -> Result<Vec<Value>> {
     if !field.merge {
@@ -202,7 +188,7 @@ fn merge_lists(
             without_directives(patch)
         });
     }
-    let Some(is_map) = element_kind(&live, &patch)? else {
+    let Some(is_map) = are_maps(&live, &patch)? else {
         return Ok(live);
     };
     if !is_map {
@@ -218,7 +204,7 @@ fn merge_lists(
     let patch_order = Index::of(&patch, field.merge_key);
     let merged = merge_items(live, patch, field)?;
     require_keys(&merged, field.merge_key)?;
-    Ok(order::arrange(
+    Ok(list_order::arrange(
         merged,
         field.merge_key,
         &patch_order,
@@ -238,10 +224,10 @@ fn merge_scalars(live: Vec<Value>, patch: Vec<Value>, deletes: bool) -> Vec<Valu
     let firsts = Index::of(&all, "");
     let mut at = 0..all.len();
     all.retain(|item| firsts.find(item) == at.next());
-    order::arrange(all, "", &patch_order, &live_order)
+    list_order::arrange(all, "", &patch_order, &live_order)
 }
 
-/// Does what `$patch` in list items asks for: returns the live items that are left and the items to merge.
+/// Applies the directives in list items. Returns the remaining live items, and the items to merge into them.
 fn item_directives(
     mut live: Vec<Value>,
     patch: Vec<Value>,
@@ -251,7 +237,7 @@ fn item_directives(
     let mut gone = Index::default();
     let mut replaces = false;
     for item in patch {
-        let Some(directive) = item.get(DIRECTIVE) else {
+        let Some(directive) = item.get(PATCH) else {
             items.push(item);
             continue;
         };
@@ -279,7 +265,7 @@ fn item_directives(
     })
 }
 
-fn merge_items(mut live: Vec<Value>, patch: Vec<Value>, field: &Merge) -> Result<Vec<Value>> {
+fn merge_items(mut live: Vec<Value>, patch: Vec<Value>, field: &Strategy) -> Result<Vec<Value>> {
     let element = match field.shape {
         Shape::List(element) => *element,
         _ => Shape::Any,
@@ -303,104 +289,4 @@ fn merge_items(mut live: Vec<Value>, patch: Vec<Value>, field: &Merge) -> Result
         }
     }
     Ok(live)
-}
-
-/// What the field tables say about merging a field.
-struct Merge {
-    shape: Shape,
-    merge: bool,
-    merge_key: &'static str,
-}
-
-fn lookup(shape: Shape, key: &str) -> Result<Merge> {
-    let plain = |shape| Merge {
-        shape,
-        merge: false,
-        merge_key: "",
-    };
-    match shape {
-        Shape::Object(struct_type) => match struct_type.field(key) {
-            Some(field) => Ok(Merge {
-                shape: field.shape,
-                merge: field.patch_merge,
-                merge_key: field.patch_merge_key,
-            }),
-            None => Err(internal(format!(
-                "unable to find api field in struct {} for the json field {key:?}",
-                struct_type.short_name()
-            ))),
-        },
-        Shape::Map(value) => Ok(plain(*value)),
-        _ => Ok(plain(Shape::Any)),
-    }
-}
-
-/// Whether the items of both lists are maps. They must be of one type; `None` without any items.
-fn element_kind(live: &[Value], patch: &[Value]) -> Result<Option<bool>> {
-    let Some(first) = live.iter().chain(patch).next() else {
-        return Ok(None);
-    };
-    if first.is_array() {
-        return Err(unprocessable());
-    }
-    let kind = go_type(first);
-    if live.iter().chain(patch).any(|item| go_type(item) != kind) {
-        let lists = format!("[{} {}]", go_list(live), go_list(patch));
-        return Err(internal(format!(
-            "list element types are not identical: {lists}"
-        )));
-    }
-    Ok(Some(first.is_object()))
-}
-
-fn require_keys(items: &[Value], merge_key: &str) -> Result<()> {
-    if merge_key.is_empty() {
-        return Ok(());
-    }
-    items.iter().try_for_each(|item| match item {
-        Value::Object(fields) if fields.contains_key(merge_key) => Ok(()),
-        Value::Object(_) => Err(no_merge_key(item, merge_key)),
-        other => Err(internal(format!(
-            "expected a map[string]interface {{}}, but received a {}",
-            go_type(other)
-        ))),
-    })
-}
-
-fn list_of(value: Value) -> Result<Vec<Value>> {
-    match value {
-        Value::Array(items) => Ok(items),
-        other => Err(internal(format!(
-            "expected a []interface {{}}, but received a {}",
-            go_type(&other)
-        ))),
-    }
-}
-
-/// Takes nulls and directives out of a value that is new to the object. False if it is a directive itself.
-fn clean(value: &mut Value) -> bool {
-    match value {
-        Value::Object(fields) => {
-            if fields.contains_key(DIRECTIVE) {
-                return false;
-            }
-            clean_map(fields);
-        }
-        Value::Array(items) => items.retain_mut(clean),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-    true
-}
-
-fn clean_map(fields: &mut Object) {
-    fields.retain(|key, value| {
-        let directive =
-            key == RETAIN_KEYS || key.starts_with(SET_ORDER) || key.starts_with(DELETE_PRIMITIVES);
-        !directive && !value.is_null() && clean(value)
-    });
-}
-
-fn without_directives(mut items: Vec<Value>) -> Vec<Value> {
-    items.retain_mut(clean);
-    items
 }

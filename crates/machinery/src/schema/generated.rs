@@ -12,1655 +12,1655 @@ const F: Field = Field {
     patch_retain_keys: false,
     patch_merge_key: "",
     omit_empty: false,
-    wire: 0,
+    number: 0,
     default: None,
 };
 
 static APPS_V1_CONTROLLERREVISION: Type = Type { name: "io.k8s.api.apps.v1.ControllerRevision", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
-    Field { name: "data", shape: Any, wire: 2, ..F },
+    Field { name: "data", shape: Any, number: 2, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "revision", shape: Int64, required: true, wire: 3, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "revision", shape: Int64, required: true, number: 3, ..F },
 ] };
 
 static APPS_V1_DAEMONSET: Type = Type { name: "io.k8s.api.apps.v1.DaemonSet", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "spec", shape: Object(&APPS_V1_DAEMONSETSPEC), wire: 2, ..F },
-    Field { name: "status", shape: Object(&APPS_V1_DAEMONSETSTATUS), wire: 3, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&APPS_V1_DAEMONSETSPEC), number: 2, ..F },
+    Field { name: "status", shape: Object(&APPS_V1_DAEMONSETSTATUS), number: 3, ..F },
 ] };
 
 static APPS_V1_DAEMONSETCONDITION: Type = Type { name: "io.k8s.api.apps.v1.DaemonSetCondition", fields: &[
-    Field { name: "lastTransitionTime", shape: Time, wire: 3, ..F },
-    Field { name: "message", shape: String, omit_empty: true, wire: 5, ..F },
-    Field { name: "reason", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "status", shape: String, required: true, wire: 2, ..F },
-    Field { name: "type", shape: String, required: true, wire: 1, ..F },
+    Field { name: "lastTransitionTime", shape: Time, number: 3, ..F },
+    Field { name: "message", shape: String, omit_empty: true, number: 5, ..F },
+    Field { name: "reason", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "status", shape: String, required: true, number: 2, ..F },
+    Field { name: "type", shape: String, required: true, number: 1, ..F },
 ] };
 
 static APPS_V1_DAEMONSETSPEC: Type = Type { name: "io.k8s.api.apps.v1.DaemonSetSpec", fields: &[
-    Field { name: "minReadySeconds", shape: Int32, omit_empty: true, wire: 4, ..F },
-    Field { name: "revisionHistoryLimit", shape: Int32, wire: 6, ..F },
-    Field { name: "selector", shape: Object(&META_V1_LABELSELECTOR), required: true, topology: Topology::Atomic, wire: 1, ..F },
-    Field { name: "template", shape: Object(&CORE_V1_PODTEMPLATESPEC), required: true, wire: 2, ..F },
-    Field { name: "updateStrategy", shape: Object(&APPS_V1_DAEMONSETUPDATESTRATEGY), wire: 3, ..F },
+    Field { name: "minReadySeconds", shape: Int32, omit_empty: true, number: 4, ..F },
+    Field { name: "revisionHistoryLimit", shape: Int32, number: 6, ..F },
+    Field { name: "selector", shape: Object(&META_V1_LABELSELECTOR), required: true, topology: Topology::Atomic, number: 1, ..F },
+    Field { name: "template", shape: Object(&CORE_V1_PODTEMPLATESPEC), required: true, number: 2, ..F },
+    Field { name: "updateStrategy", shape: Object(&APPS_V1_DAEMONSETUPDATESTRATEGY), number: 3, ..F },
 ] };
 
 static APPS_V1_DAEMONSETSTATUS: Type = Type { name: "io.k8s.api.apps.v1.DaemonSetStatus", fields: &[
-    Field { name: "collisionCount", shape: Int32, wire: 9, ..F },
-    Field { name: "conditions", shape: List(&Object(&APPS_V1_DAEMONSETCONDITION)), topology: Topology::Map(&["type"]), patch_merge: true, patch_merge_key: "type", omit_empty: true, wire: 10, ..F },
-    Field { name: "currentNumberScheduled", shape: Int32, required: true, wire: 1, ..F },
-    Field { name: "desiredNumberScheduled", shape: Int32, required: true, wire: 3, ..F },
-    Field { name: "numberAvailable", shape: Int32, omit_empty: true, wire: 7, ..F },
-    Field { name: "numberMisscheduled", shape: Int32, required: true, wire: 2, ..F },
-    Field { name: "numberReady", shape: Int32, required: true, wire: 4, ..F },
-    Field { name: "numberUnavailable", shape: Int32, omit_empty: true, wire: 8, ..F },
-    Field { name: "observedGeneration", shape: Int64, omit_empty: true, wire: 5, ..F },
-    Field { name: "updatedNumberScheduled", shape: Int32, omit_empty: true, wire: 6, ..F },
+    Field { name: "collisionCount", shape: Int32, number: 9, ..F },
+    Field { name: "conditions", shape: List(&Object(&APPS_V1_DAEMONSETCONDITION)), topology: Topology::Map(&["type"]), patch_merge: true, patch_merge_key: "type", omit_empty: true, number: 10, ..F },
+    Field { name: "currentNumberScheduled", shape: Int32, required: true, number: 1, ..F },
+    Field { name: "desiredNumberScheduled", shape: Int32, required: true, number: 3, ..F },
+    Field { name: "numberAvailable", shape: Int32, omit_empty: true, number: 7, ..F },
+    Field { name: "numberMisscheduled", shape: Int32, required: true, number: 2, ..F },
+    Field { name: "numberReady", shape: Int32, required: true, number: 4, ..F },
+    Field { name: "numberUnavailable", shape: Int32, omit_empty: true, number: 8, ..F },
+    Field { name: "observedGeneration", shape: Int64, omit_empty: true, number: 5, ..F },
+    Field { name: "updatedNumberScheduled", shape: Int32, omit_empty: true, number: 6, ..F },
 ] };
 
 static APPS_V1_DAEMONSETUPDATESTRATEGY: Type = Type { name: "io.k8s.api.apps.v1.DaemonSetUpdateStrategy", fields: &[
-    Field { name: "rollingUpdate", shape: Object(&APPS_V1_ROLLINGUPDATEDAEMONSET), wire: 2, ..F },
-    Field { name: "type", shape: String, omit_empty: true, wire: 1, ..F },
+    Field { name: "rollingUpdate", shape: Object(&APPS_V1_ROLLINGUPDATEDAEMONSET), number: 2, ..F },
+    Field { name: "type", shape: String, omit_empty: true, number: 1, ..F },
 ] };
 
 static APPS_V1_ROLLINGUPDATEDAEMONSET: Type = Type { name: "io.k8s.api.apps.v1.RollingUpdateDaemonSet", fields: &[
-    Field { name: "maxSurge", shape: IntOrString, wire: 2, ..F },
-    Field { name: "maxUnavailable", shape: IntOrString, wire: 1, ..F },
+    Field { name: "maxSurge", shape: IntOrString, number: 2, ..F },
+    Field { name: "maxUnavailable", shape: IntOrString, number: 1, ..F },
 ] };
 
 static AUTHENTICATION_V1_BOUNDOBJECTREFERENCE: Type = Type { name: "io.k8s.api.authentication.v1.BoundObjectReference", fields: &[
-    Field { name: "apiVersion", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "kind", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "name", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "uid", shape: String, omit_empty: true, wire: 4, ..F },
+    Field { name: "apiVersion", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "uid", shape: String, omit_empty: true, number: 4, ..F },
 ] };
 
 static AUTHENTICATION_V1_SELFSUBJECTREVIEW: Type = Type { name: "io.k8s.api.authentication.v1.SelfSubjectReview", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "status", shape: Object(&AUTHENTICATION_V1_SELFSUBJECTREVIEWSTATUS), wire: 2, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "status", shape: Object(&AUTHENTICATION_V1_SELFSUBJECTREVIEWSTATUS), number: 2, ..F },
 ] };
 
 static AUTHENTICATION_V1_SELFSUBJECTREVIEWSTATUS: Type = Type { name: "io.k8s.api.authentication.v1.SelfSubjectReviewStatus", fields: &[
-    Field { name: "userInfo", shape: Object(&AUTHENTICATION_V1_USERINFO), wire: 1, ..F },
+    Field { name: "userInfo", shape: Object(&AUTHENTICATION_V1_USERINFO), number: 1, ..F },
 ] };
 
 static AUTHENTICATION_V1_TOKENREQUEST: Type = Type { name: "io.k8s.api.authentication.v1.TokenRequest", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "spec", shape: Object(&AUTHENTICATION_V1_TOKENREQUESTSPEC), required: true, wire: 2, ..F },
-    Field { name: "status", shape: Object(&AUTHENTICATION_V1_TOKENREQUESTSTATUS), wire: 3, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&AUTHENTICATION_V1_TOKENREQUESTSPEC), required: true, number: 2, ..F },
+    Field { name: "status", shape: Object(&AUTHENTICATION_V1_TOKENREQUESTSTATUS), number: 3, ..F },
 ] };
 
 static AUTHENTICATION_V1_TOKENREQUESTSPEC: Type = Type { name: "io.k8s.api.authentication.v1.TokenRequestSpec", fields: &[
-    Field { name: "audiences", shape: List(&String), required: true, topology: Topology::Atomic, wire: 1, ..F },
-    Field { name: "boundObjectRef", shape: Object(&AUTHENTICATION_V1_BOUNDOBJECTREFERENCE), wire: 3, ..F },
-    Field { name: "expirationSeconds", shape: Int64, wire: 4, ..F },
+    Field { name: "audiences", shape: List(&String), required: true, topology: Topology::Atomic, number: 1, ..F },
+    Field { name: "boundObjectRef", shape: Object(&AUTHENTICATION_V1_BOUNDOBJECTREFERENCE), number: 3, ..F },
+    Field { name: "expirationSeconds", shape: Int64, number: 4, ..F },
 ] };
 
 static AUTHENTICATION_V1_TOKENREQUESTSTATUS: Type = Type { name: "io.k8s.api.authentication.v1.TokenRequestStatus", fields: &[
-    Field { name: "expirationTimestamp", shape: Time, required: true, wire: 2, ..F },
-    Field { name: "token", shape: String, required: true, wire: 1, ..F },
+    Field { name: "expirationTimestamp", shape: Time, required: true, number: 2, ..F },
+    Field { name: "token", shape: String, required: true, number: 1, ..F },
 ] };
 
 static AUTHENTICATION_V1_TOKENREVIEW: Type = Type { name: "io.k8s.api.authentication.v1.TokenReview", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "spec", shape: Object(&AUTHENTICATION_V1_TOKENREVIEWSPEC), required: true, wire: 2, ..F },
-    Field { name: "status", shape: Object(&AUTHENTICATION_V1_TOKENREVIEWSTATUS), wire: 3, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&AUTHENTICATION_V1_TOKENREVIEWSPEC), required: true, number: 2, ..F },
+    Field { name: "status", shape: Object(&AUTHENTICATION_V1_TOKENREVIEWSTATUS), number: 3, ..F },
 ] };
 
 static AUTHENTICATION_V1_TOKENREVIEWSPEC: Type = Type { name: "io.k8s.api.authentication.v1.TokenReviewSpec", fields: &[
-    Field { name: "audiences", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "token", shape: String, omit_empty: true, wire: 1, ..F },
+    Field { name: "audiences", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "token", shape: String, omit_empty: true, number: 1, ..F },
 ] };
 
 static AUTHENTICATION_V1_TOKENREVIEWSTATUS: Type = Type { name: "io.k8s.api.authentication.v1.TokenReviewStatus", fields: &[
-    Field { name: "audiences", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 4, ..F },
-    Field { name: "authenticated", shape: Bool, omit_empty: true, wire: 1, ..F },
-    Field { name: "error", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "user", shape: Object(&AUTHENTICATION_V1_USERINFO), wire: 2, ..F },
+    Field { name: "audiences", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 4, ..F },
+    Field { name: "authenticated", shape: Bool, omit_empty: true, number: 1, ..F },
+    Field { name: "error", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "user", shape: Object(&AUTHENTICATION_V1_USERINFO), number: 2, ..F },
 ] };
 
 static AUTHENTICATION_V1_USERINFO: Type = Type { name: "io.k8s.api.authentication.v1.UserInfo", fields: &[
-    Field { name: "extra", shape: Map(&List(&String)), omit_empty: true, wire: 4, ..F },
-    Field { name: "groups", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 3, ..F },
-    Field { name: "uid", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "username", shape: String, omit_empty: true, wire: 1, ..F },
+    Field { name: "extra", shape: Map(&List(&String)), omit_empty: true, number: 4, ..F },
+    Field { name: "groups", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 3, ..F },
+    Field { name: "uid", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "username", shape: String, omit_empty: true, number: 1, ..F },
 ] };
 
 static AUTHORIZATION_V1_FIELDSELECTORATTRIBUTES: Type = Type { name: "io.k8s.api.authorization.v1.FieldSelectorAttributes", fields: &[
-    Field { name: "rawSelector", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "requirements", shape: List(&Object(&META_V1_FIELDSELECTORREQUIREMENT)), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
+    Field { name: "rawSelector", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "requirements", shape: List(&Object(&META_V1_FIELDSELECTORREQUIREMENT)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
 ] };
 
 static AUTHORIZATION_V1_LABELSELECTORATTRIBUTES: Type = Type { name: "io.k8s.api.authorization.v1.LabelSelectorAttributes", fields: &[
-    Field { name: "rawSelector", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "requirements", shape: List(&Object(&META_V1_LABELSELECTORREQUIREMENT)), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
+    Field { name: "rawSelector", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "requirements", shape: List(&Object(&META_V1_LABELSELECTORREQUIREMENT)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
 ] };
 
 static AUTHORIZATION_V1_LOCALSUBJECTACCESSREVIEW: Type = Type { name: "io.k8s.api.authorization.v1.LocalSubjectAccessReview", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "spec", shape: Object(&AUTHORIZATION_V1_SUBJECTACCESSREVIEWSPEC), required: true, wire: 2, ..F },
-    Field { name: "status", shape: Object(&AUTHORIZATION_V1_SUBJECTACCESSREVIEWSTATUS), wire: 3, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&AUTHORIZATION_V1_SUBJECTACCESSREVIEWSPEC), required: true, number: 2, ..F },
+    Field { name: "status", shape: Object(&AUTHORIZATION_V1_SUBJECTACCESSREVIEWSTATUS), number: 3, ..F },
 ] };
 
 static AUTHORIZATION_V1_NONRESOURCEATTRIBUTES: Type = Type { name: "io.k8s.api.authorization.v1.NonResourceAttributes", fields: &[
-    Field { name: "path", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "verb", shape: String, omit_empty: true, wire: 2, ..F },
+    Field { name: "path", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "verb", shape: String, omit_empty: true, number: 2, ..F },
 ] };
 
 static AUTHORIZATION_V1_NONRESOURCERULE: Type = Type { name: "io.k8s.api.authorization.v1.NonResourceRule", fields: &[
-    Field { name: "nonResourceURLs", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "verbs", shape: List(&String), required: true, topology: Topology::Atomic, wire: 1, ..F },
+    Field { name: "nonResourceURLs", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "verbs", shape: List(&String), required: true, topology: Topology::Atomic, number: 1, ..F },
 ] };
 
 static AUTHORIZATION_V1_RESOURCEATTRIBUTES: Type = Type { name: "io.k8s.api.authorization.v1.ResourceAttributes", fields: &[
-    Field { name: "fieldSelector", shape: Object(&AUTHORIZATION_V1_FIELDSELECTORATTRIBUTES), wire: 8, ..F },
-    Field { name: "group", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "labelSelector", shape: Object(&AUTHORIZATION_V1_LABELSELECTORATTRIBUTES), wire: 9, ..F },
-    Field { name: "name", shape: String, omit_empty: true, wire: 7, ..F },
-    Field { name: "namespace", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "resource", shape: String, omit_empty: true, wire: 5, ..F },
-    Field { name: "subresource", shape: String, omit_empty: true, wire: 6, ..F },
-    Field { name: "verb", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "version", shape: String, omit_empty: true, wire: 4, ..F },
+    Field { name: "fieldSelector", shape: Object(&AUTHORIZATION_V1_FIELDSELECTORATTRIBUTES), number: 8, ..F },
+    Field { name: "group", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "labelSelector", shape: Object(&AUTHORIZATION_V1_LABELSELECTORATTRIBUTES), number: 9, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 7, ..F },
+    Field { name: "namespace", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "resource", shape: String, omit_empty: true, number: 5, ..F },
+    Field { name: "subresource", shape: String, omit_empty: true, number: 6, ..F },
+    Field { name: "verb", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "version", shape: String, omit_empty: true, number: 4, ..F },
 ] };
 
 static AUTHORIZATION_V1_RESOURCERULE: Type = Type { name: "io.k8s.api.authorization.v1.ResourceRule", fields: &[
-    Field { name: "apiGroups", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "resourceNames", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 4, ..F },
-    Field { name: "resources", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 3, ..F },
-    Field { name: "verbs", shape: List(&String), required: true, topology: Topology::Atomic, wire: 1, ..F },
+    Field { name: "apiGroups", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "resourceNames", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 4, ..F },
+    Field { name: "resources", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 3, ..F },
+    Field { name: "verbs", shape: List(&String), required: true, topology: Topology::Atomic, number: 1, ..F },
 ] };
 
 static AUTHORIZATION_V1_SELFSUBJECTACCESSREVIEW: Type = Type { name: "io.k8s.api.authorization.v1.SelfSubjectAccessReview", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "spec", shape: Object(&AUTHORIZATION_V1_SELFSUBJECTACCESSREVIEWSPEC), required: true, wire: 2, ..F },
-    Field { name: "status", shape: Object(&AUTHORIZATION_V1_SUBJECTACCESSREVIEWSTATUS), wire: 3, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&AUTHORIZATION_V1_SELFSUBJECTACCESSREVIEWSPEC), required: true, number: 2, ..F },
+    Field { name: "status", shape: Object(&AUTHORIZATION_V1_SUBJECTACCESSREVIEWSTATUS), number: 3, ..F },
 ] };
 
 static AUTHORIZATION_V1_SELFSUBJECTACCESSREVIEWSPEC: Type = Type { name: "io.k8s.api.authorization.v1.SelfSubjectAccessReviewSpec", fields: &[
-    Field { name: "nonResourceAttributes", shape: Object(&AUTHORIZATION_V1_NONRESOURCEATTRIBUTES), wire: 2, ..F },
-    Field { name: "resourceAttributes", shape: Object(&AUTHORIZATION_V1_RESOURCEATTRIBUTES), wire: 1, ..F },
+    Field { name: "nonResourceAttributes", shape: Object(&AUTHORIZATION_V1_NONRESOURCEATTRIBUTES), number: 2, ..F },
+    Field { name: "resourceAttributes", shape: Object(&AUTHORIZATION_V1_RESOURCEATTRIBUTES), number: 1, ..F },
 ] };
 
 static AUTHORIZATION_V1_SELFSUBJECTRULESREVIEW: Type = Type { name: "io.k8s.api.authorization.v1.SelfSubjectRulesReview", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "spec", shape: Object(&AUTHORIZATION_V1_SELFSUBJECTRULESREVIEWSPEC), required: true, wire: 2, ..F },
-    Field { name: "status", shape: Object(&AUTHORIZATION_V1_SUBJECTRULESREVIEWSTATUS), wire: 3, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&AUTHORIZATION_V1_SELFSUBJECTRULESREVIEWSPEC), required: true, number: 2, ..F },
+    Field { name: "status", shape: Object(&AUTHORIZATION_V1_SUBJECTRULESREVIEWSTATUS), number: 3, ..F },
 ] };
 
 static AUTHORIZATION_V1_SELFSUBJECTRULESREVIEWSPEC: Type = Type { name: "io.k8s.api.authorization.v1.SelfSubjectRulesReviewSpec", fields: &[
-    Field { name: "namespace", shape: String, omit_empty: true, wire: 1, ..F },
+    Field { name: "namespace", shape: String, omit_empty: true, number: 1, ..F },
 ] };
 
 static AUTHORIZATION_V1_SUBJECTACCESSREVIEW: Type = Type { name: "io.k8s.api.authorization.v1.SubjectAccessReview", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "spec", shape: Object(&AUTHORIZATION_V1_SUBJECTACCESSREVIEWSPEC), required: true, wire: 2, ..F },
-    Field { name: "status", shape: Object(&AUTHORIZATION_V1_SUBJECTACCESSREVIEWSTATUS), wire: 3, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&AUTHORIZATION_V1_SUBJECTACCESSREVIEWSPEC), required: true, number: 2, ..F },
+    Field { name: "status", shape: Object(&AUTHORIZATION_V1_SUBJECTACCESSREVIEWSTATUS), number: 3, ..F },
 ] };
 
 static AUTHORIZATION_V1_SUBJECTACCESSREVIEWSPEC: Type = Type { name: "io.k8s.api.authorization.v1.SubjectAccessReviewSpec", fields: &[
-    Field { name: "extra", shape: Map(&List(&String)), omit_empty: true, wire: 5, ..F },
-    Field { name: "groups", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 4, ..F },
-    Field { name: "nonResourceAttributes", shape: Object(&AUTHORIZATION_V1_NONRESOURCEATTRIBUTES), wire: 2, ..F },
-    Field { name: "resourceAttributes", shape: Object(&AUTHORIZATION_V1_RESOURCEATTRIBUTES), wire: 1, ..F },
-    Field { name: "uid", shape: String, omit_empty: true, wire: 6, ..F },
-    Field { name: "user", shape: String, omit_empty: true, wire: 3, ..F },
+    Field { name: "extra", shape: Map(&List(&String)), omit_empty: true, number: 5, ..F },
+    Field { name: "groups", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 4, ..F },
+    Field { name: "nonResourceAttributes", shape: Object(&AUTHORIZATION_V1_NONRESOURCEATTRIBUTES), number: 2, ..F },
+    Field { name: "resourceAttributes", shape: Object(&AUTHORIZATION_V1_RESOURCEATTRIBUTES), number: 1, ..F },
+    Field { name: "uid", shape: String, omit_empty: true, number: 6, ..F },
+    Field { name: "user", shape: String, omit_empty: true, number: 3, ..F },
 ] };
 
 static AUTHORIZATION_V1_SUBJECTACCESSREVIEWSTATUS: Type = Type { name: "io.k8s.api.authorization.v1.SubjectAccessReviewStatus", fields: &[
-    Field { name: "allowed", shape: Bool, required: true, wire: 1, ..F },
-    Field { name: "denied", shape: Bool, omit_empty: true, wire: 4, ..F },
-    Field { name: "evaluationError", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "reason", shape: String, omit_empty: true, wire: 2, ..F },
+    Field { name: "allowed", shape: Bool, required: true, number: 1, ..F },
+    Field { name: "denied", shape: Bool, omit_empty: true, number: 4, ..F },
+    Field { name: "evaluationError", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "reason", shape: String, omit_empty: true, number: 2, ..F },
 ] };
 
 static AUTHORIZATION_V1_SUBJECTRULESREVIEWSTATUS: Type = Type { name: "io.k8s.api.authorization.v1.SubjectRulesReviewStatus", fields: &[
-    Field { name: "evaluationError", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "incomplete", shape: Bool, required: true, wire: 3, ..F },
-    Field { name: "nonResourceRules", shape: List(&Object(&AUTHORIZATION_V1_NONRESOURCERULE)), required: true, topology: Topology::Atomic, wire: 2, ..F },
-    Field { name: "resourceRules", shape: List(&Object(&AUTHORIZATION_V1_RESOURCERULE)), required: true, topology: Topology::Atomic, wire: 1, ..F },
+    Field { name: "evaluationError", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "incomplete", shape: Bool, required: true, number: 3, ..F },
+    Field { name: "nonResourceRules", shape: List(&Object(&AUTHORIZATION_V1_NONRESOURCERULE)), required: true, topology: Topology::Atomic, number: 2, ..F },
+    Field { name: "resourceRules", shape: List(&Object(&AUTHORIZATION_V1_RESOURCERULE)), required: true, topology: Topology::Atomic, number: 1, ..F },
 ] };
 
 static COORDINATION_V1_LEASE: Type = Type { name: "io.k8s.api.coordination.v1.Lease", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "spec", shape: Object(&COORDINATION_V1_LEASESPEC), wire: 2, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&COORDINATION_V1_LEASESPEC), number: 2, ..F },
 ] };
 
 static COORDINATION_V1_LEASESPEC: Type = Type { name: "io.k8s.api.coordination.v1.LeaseSpec", fields: &[
-    Field { name: "acquireTime", shape: MicroTime, wire: 3, ..F },
-    Field { name: "holderIdentity", shape: String, wire: 1, ..F },
-    Field { name: "leaseDurationSeconds", shape: Int32, wire: 2, ..F },
-    Field { name: "leaseTransitions", shape: Int32, wire: 5, ..F },
-    Field { name: "preferredHolder", shape: String, wire: 7, ..F },
-    Field { name: "renewTime", shape: MicroTime, wire: 4, ..F },
-    Field { name: "strategy", shape: String, wire: 6, ..F },
+    Field { name: "acquireTime", shape: MicroTime, number: 3, ..F },
+    Field { name: "holderIdentity", shape: String, number: 1, ..F },
+    Field { name: "leaseDurationSeconds", shape: Int32, number: 2, ..F },
+    Field { name: "leaseTransitions", shape: Int32, number: 5, ..F },
+    Field { name: "preferredHolder", shape: String, number: 7, ..F },
+    Field { name: "renewTime", shape: MicroTime, number: 4, ..F },
+    Field { name: "strategy", shape: String, number: 6, ..F },
 ] };
 
 static CORE_V1_AWSELASTICBLOCKSTOREVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.AWSElasticBlockStoreVolumeSource", fields: &[
-    Field { name: "fsType", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "partition", shape: Int32, omit_empty: true, wire: 3, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 4, ..F },
-    Field { name: "volumeID", shape: String, required: true, wire: 1, ..F },
+    Field { name: "fsType", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "partition", shape: Int32, omit_empty: true, number: 3, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 4, ..F },
+    Field { name: "volumeID", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_AFFINITY: Type = Type { name: "io.k8s.api.core.v1.Affinity", fields: &[
-    Field { name: "nodeAffinity", shape: Object(&CORE_V1_NODEAFFINITY), wire: 1, ..F },
-    Field { name: "podAffinity", shape: Object(&CORE_V1_PODAFFINITY), wire: 2, ..F },
-    Field { name: "podAntiAffinity", shape: Object(&CORE_V1_PODANTIAFFINITY), wire: 3, ..F },
+    Field { name: "nodeAffinity", shape: Object(&CORE_V1_NODEAFFINITY), number: 1, ..F },
+    Field { name: "podAffinity", shape: Object(&CORE_V1_PODAFFINITY), number: 2, ..F },
+    Field { name: "podAntiAffinity", shape: Object(&CORE_V1_PODANTIAFFINITY), number: 3, ..F },
 ] };
 
 static CORE_V1_APPARMORPROFILE: Type = Type { name: "io.k8s.api.core.v1.AppArmorProfile", fields: &[
-    Field { name: "localhostProfile", shape: String, wire: 2, ..F },
-    Field { name: "type", shape: String, required: true, wire: 1, ..F },
+    Field { name: "localhostProfile", shape: String, number: 2, ..F },
+    Field { name: "type", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_ATTACHEDVOLUME: Type = Type { name: "io.k8s.api.core.v1.AttachedVolume", fields: &[
-    Field { name: "devicePath", shape: String, required: true, wire: 2, ..F },
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
+    Field { name: "devicePath", shape: String, required: true, number: 2, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_AZUREDISKVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.AzureDiskVolumeSource", fields: &[
-    Field { name: "cachingMode", shape: String, wire: 3, ..F },
-    Field { name: "diskName", shape: String, required: true, wire: 1, ..F },
-    Field { name: "diskURI", shape: String, required: true, wire: 2, ..F },
-    Field { name: "fsType", shape: String, wire: 4, ..F },
-    Field { name: "kind", shape: String, omit_empty: true, wire: 6, ..F },
-    Field { name: "readOnly", shape: Bool, wire: 5, ..F },
+    Field { name: "cachingMode", shape: String, number: 3, ..F },
+    Field { name: "diskName", shape: String, required: true, number: 1, ..F },
+    Field { name: "diskURI", shape: String, required: true, number: 2, ..F },
+    Field { name: "fsType", shape: String, number: 4, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, number: 6, ..F },
+    Field { name: "readOnly", shape: Bool, number: 5, ..F },
 ] };
 
 static CORE_V1_AZUREFILEVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.AzureFileVolumeSource", fields: &[
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 3, ..F },
-    Field { name: "secretName", shape: String, required: true, wire: 1, ..F },
-    Field { name: "shareName", shape: String, required: true, wire: 2, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 3, ..F },
+    Field { name: "secretName", shape: String, required: true, number: 1, ..F },
+    Field { name: "shareName", shape: String, required: true, number: 2, ..F },
 ] };
 
 static CORE_V1_BINDING: Type = Type { name: "io.k8s.api.core.v1.Binding", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "target", shape: Object(&CORE_V1_OBJECTREFERENCE), required: true, topology: Topology::Atomic, wire: 2, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "target", shape: Object(&CORE_V1_OBJECTREFERENCE), required: true, topology: Topology::Atomic, number: 2, ..F },
 ] };
 
 static CORE_V1_CSIVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.CSIVolumeSource", fields: &[
-    Field { name: "driver", shape: String, required: true, wire: 1, ..F },
-    Field { name: "fsType", shape: String, wire: 3, ..F },
-    Field { name: "nodePublishSecretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), topology: Topology::Atomic, wire: 5, ..F },
-    Field { name: "readOnly", shape: Bool, wire: 2, ..F },
-    Field { name: "volumeAttributes", shape: Map(&String), omit_empty: true, wire: 4, ..F },
+    Field { name: "driver", shape: String, required: true, number: 1, ..F },
+    Field { name: "fsType", shape: String, number: 3, ..F },
+    Field { name: "nodePublishSecretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), topology: Topology::Atomic, number: 5, ..F },
+    Field { name: "readOnly", shape: Bool, number: 2, ..F },
+    Field { name: "volumeAttributes", shape: Map(&String), omit_empty: true, number: 4, ..F },
 ] };
 
 static CORE_V1_CAPABILITIES: Type = Type { name: "io.k8s.api.core.v1.Capabilities", fields: &[
-    Field { name: "add", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
-    Field { name: "drop", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
+    Field { name: "add", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
+    Field { name: "drop", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_CEPHFSVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.CephFSVolumeSource", fields: &[
-    Field { name: "monitors", shape: List(&String), required: true, topology: Topology::Atomic, wire: 1, ..F },
-    Field { name: "path", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 6, ..F },
-    Field { name: "secretFile", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "secretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), topology: Topology::Atomic, wire: 5, ..F },
-    Field { name: "user", shape: String, omit_empty: true, wire: 3, ..F },
+    Field { name: "monitors", shape: List(&String), required: true, topology: Topology::Atomic, number: 1, ..F },
+    Field { name: "path", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 6, ..F },
+    Field { name: "secretFile", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "secretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), topology: Topology::Atomic, number: 5, ..F },
+    Field { name: "user", shape: String, omit_empty: true, number: 3, ..F },
 ] };
 
 static CORE_V1_CINDERVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.CinderVolumeSource", fields: &[
-    Field { name: "fsType", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 3, ..F },
-    Field { name: "secretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), topology: Topology::Atomic, wire: 4, ..F },
-    Field { name: "volumeID", shape: String, required: true, wire: 1, ..F },
+    Field { name: "fsType", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 3, ..F },
+    Field { name: "secretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), topology: Topology::Atomic, number: 4, ..F },
+    Field { name: "volumeID", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_CLIENTIPCONFIG: Type = Type { name: "io.k8s.api.core.v1.ClientIPConfig", fields: &[
-    Field { name: "timeoutSeconds", shape: Int32, wire: 1, ..F },
+    Field { name: "timeoutSeconds", shape: Int32, number: 1, ..F },
 ] };
 
 static CORE_V1_CLUSTERTRUSTBUNDLEPROJECTION: Type = Type { name: "io.k8s.api.core.v1.ClusterTrustBundleProjection", fields: &[
-    Field { name: "labelSelector", shape: Object(&META_V1_LABELSELECTOR), topology: Topology::Atomic, wire: 3, ..F },
-    Field { name: "name", shape: String, wire: 1, ..F },
-    Field { name: "optional", shape: Bool, wire: 5, ..F },
-    Field { name: "path", shape: String, required: true, wire: 4, ..F },
-    Field { name: "signerName", shape: String, wire: 2, ..F },
+    Field { name: "labelSelector", shape: Object(&META_V1_LABELSELECTOR), topology: Topology::Atomic, number: 3, ..F },
+    Field { name: "name", shape: String, number: 1, ..F },
+    Field { name: "optional", shape: Bool, number: 5, ..F },
+    Field { name: "path", shape: String, required: true, number: 4, ..F },
+    Field { name: "signerName", shape: String, number: 2, ..F },
 ] };
 
 static CORE_V1_CONFIGMAP: Type = Type { name: "io.k8s.api.core.v1.ConfigMap", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
-    Field { name: "binaryData", shape: Map(&Bytes), omit_empty: true, wire: 3, ..F },
-    Field { name: "data", shape: Map(&String), omit_empty: true, wire: 2, ..F },
-    Field { name: "immutable", shape: Bool, wire: 4, ..F },
+    Field { name: "binaryData", shape: Map(&Bytes), omit_empty: true, number: 3, ..F },
+    Field { name: "data", shape: Map(&String), omit_empty: true, number: 2, ..F },
+    Field { name: "immutable", shape: Bool, number: 4, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
 ] };
 
 static CORE_V1_CONFIGMAPENVSOURCE: Type = Type { name: "io.k8s.api.core.v1.ConfigMapEnvSource", fields: &[
-    Field { name: "name", shape: String, omit_empty: true, wire: 257, ..F },
-    Field { name: "optional", shape: Bool, wire: 2, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 257, ..F },
+    Field { name: "optional", shape: Bool, number: 2, ..F },
 ] };
 
 static CORE_V1_CONFIGMAPKEYSELECTOR: Type = Type { name: "io.k8s.api.core.v1.ConfigMapKeySelector", fields: &[
-    Field { name: "key", shape: String, required: true, wire: 2, ..F },
-    Field { name: "name", shape: String, omit_empty: true, wire: 257, ..F },
-    Field { name: "optional", shape: Bool, wire: 3, ..F },
+    Field { name: "key", shape: String, required: true, number: 2, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 257, ..F },
+    Field { name: "optional", shape: Bool, number: 3, ..F },
 ] };
 
 static CORE_V1_CONFIGMAPNODECONFIGSOURCE: Type = Type { name: "io.k8s.api.core.v1.ConfigMapNodeConfigSource", fields: &[
-    Field { name: "kubeletConfigKey", shape: String, required: true, wire: 5, ..F },
-    Field { name: "name", shape: String, required: true, wire: 2, ..F },
-    Field { name: "namespace", shape: String, required: true, wire: 1, ..F },
-    Field { name: "resourceVersion", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "uid", shape: String, omit_empty: true, wire: 3, ..F },
+    Field { name: "kubeletConfigKey", shape: String, required: true, number: 5, ..F },
+    Field { name: "name", shape: String, required: true, number: 2, ..F },
+    Field { name: "namespace", shape: String, required: true, number: 1, ..F },
+    Field { name: "resourceVersion", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "uid", shape: String, omit_empty: true, number: 3, ..F },
 ] };
 
 static CORE_V1_CONFIGMAPPROJECTION: Type = Type { name: "io.k8s.api.core.v1.ConfigMapProjection", fields: &[
-    Field { name: "items", shape: List(&Object(&CORE_V1_KEYTOPATH)), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "name", shape: String, omit_empty: true, wire: 257, ..F },
-    Field { name: "optional", shape: Bool, wire: 4, ..F },
+    Field { name: "items", shape: List(&Object(&CORE_V1_KEYTOPATH)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 257, ..F },
+    Field { name: "optional", shape: Bool, number: 4, ..F },
 ] };
 
 static CORE_V1_CONFIGMAPVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.ConfigMapVolumeSource", fields: &[
-    Field { name: "defaultMode", shape: Int32, wire: 3, ..F },
-    Field { name: "items", shape: List(&Object(&CORE_V1_KEYTOPATH)), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "name", shape: String, omit_empty: true, wire: 257, ..F },
-    Field { name: "optional", shape: Bool, wire: 4, ..F },
+    Field { name: "defaultMode", shape: Int32, number: 3, ..F },
+    Field { name: "items", shape: List(&Object(&CORE_V1_KEYTOPATH)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 257, ..F },
+    Field { name: "optional", shape: Bool, number: 4, ..F },
 ] };
 
 static CORE_V1_CONTAINER: Type = Type { name: "io.k8s.api.core.v1.Container", fields: &[
-    Field { name: "args", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 4, ..F },
-    Field { name: "command", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 3, ..F },
-    Field { name: "env", shape: List(&Object(&CORE_V1_ENVVAR)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, wire: 7, ..F },
-    Field { name: "envFrom", shape: List(&Object(&CORE_V1_ENVFROMSOURCE)), topology: Topology::Atomic, omit_empty: true, wire: 19, ..F },
-    Field { name: "image", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "imagePullPolicy", shape: String, omit_empty: true, wire: 14, ..F },
-    Field { name: "lifecycle", shape: Object(&CORE_V1_LIFECYCLE), wire: 12, ..F },
-    Field { name: "livenessProbe", shape: Object(&CORE_V1_PROBE), wire: 10, ..F },
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
-    Field { name: "ports", shape: List(&Object(&CORE_V1_CONTAINERPORT)), topology: Topology::Map(&["containerPort","protocol"]), patch_merge: true, patch_merge_key: "containerPort", omit_empty: true, wire: 6, ..F },
-    Field { name: "readinessProbe", shape: Object(&CORE_V1_PROBE), wire: 11, ..F },
-    Field { name: "resizePolicy", shape: List(&Object(&CORE_V1_CONTAINERRESIZEPOLICY)), topology: Topology::Atomic, omit_empty: true, wire: 23, ..F },
-    Field { name: "resources", shape: Object(&CORE_V1_RESOURCEREQUIREMENTS), wire: 8, ..F },
-    Field { name: "restartPolicy", shape: String, wire: 24, ..F },
-    Field { name: "securityContext", shape: Object(&CORE_V1_SECURITYCONTEXT), wire: 15, ..F },
-    Field { name: "startupProbe", shape: Object(&CORE_V1_PROBE), wire: 22, ..F },
-    Field { name: "stdin", shape: Bool, omit_empty: true, wire: 16, ..F },
-    Field { name: "stdinOnce", shape: Bool, omit_empty: true, wire: 17, ..F },
-    Field { name: "terminationMessagePath", shape: String, omit_empty: true, wire: 13, ..F },
-    Field { name: "terminationMessagePolicy", shape: String, omit_empty: true, wire: 20, ..F },
-    Field { name: "tty", shape: Bool, omit_empty: true, wire: 18, ..F },
-    Field { name: "volumeDevices", shape: List(&Object(&CORE_V1_VOLUMEDEVICE)), topology: Topology::Map(&["devicePath"]), patch_merge: true, patch_merge_key: "devicePath", omit_empty: true, wire: 21, ..F },
-    Field { name: "volumeMounts", shape: List(&Object(&CORE_V1_VOLUMEMOUNT)), topology: Topology::Map(&["mountPath"]), patch_merge: true, patch_merge_key: "mountPath", omit_empty: true, wire: 9, ..F },
-    Field { name: "workingDir", shape: String, omit_empty: true, wire: 5, ..F },
+    Field { name: "args", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 4, ..F },
+    Field { name: "command", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 3, ..F },
+    Field { name: "env", shape: List(&Object(&CORE_V1_ENVVAR)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, number: 7, ..F },
+    Field { name: "envFrom", shape: List(&Object(&CORE_V1_ENVFROMSOURCE)), topology: Topology::Atomic, omit_empty: true, number: 19, ..F },
+    Field { name: "image", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "imagePullPolicy", shape: String, omit_empty: true, number: 14, ..F },
+    Field { name: "lifecycle", shape: Object(&CORE_V1_LIFECYCLE), number: 12, ..F },
+    Field { name: "livenessProbe", shape: Object(&CORE_V1_PROBE), number: 10, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
+    Field { name: "ports", shape: List(&Object(&CORE_V1_CONTAINERPORT)), topology: Topology::Map(&["containerPort","protocol"]), patch_merge: true, patch_merge_key: "containerPort", omit_empty: true, number: 6, ..F },
+    Field { name: "readinessProbe", shape: Object(&CORE_V1_PROBE), number: 11, ..F },
+    Field { name: "resizePolicy", shape: List(&Object(&CORE_V1_CONTAINERRESIZEPOLICY)), topology: Topology::Atomic, omit_empty: true, number: 23, ..F },
+    Field { name: "resources", shape: Object(&CORE_V1_RESOURCEREQUIREMENTS), number: 8, ..F },
+    Field { name: "restartPolicy", shape: String, number: 24, ..F },
+    Field { name: "securityContext", shape: Object(&CORE_V1_SECURITYCONTEXT), number: 15, ..F },
+    Field { name: "startupProbe", shape: Object(&CORE_V1_PROBE), number: 22, ..F },
+    Field { name: "stdin", shape: Bool, omit_empty: true, number: 16, ..F },
+    Field { name: "stdinOnce", shape: Bool, omit_empty: true, number: 17, ..F },
+    Field { name: "terminationMessagePath", shape: String, omit_empty: true, number: 13, ..F },
+    Field { name: "terminationMessagePolicy", shape: String, omit_empty: true, number: 20, ..F },
+    Field { name: "tty", shape: Bool, omit_empty: true, number: 18, ..F },
+    Field { name: "volumeDevices", shape: List(&Object(&CORE_V1_VOLUMEDEVICE)), topology: Topology::Map(&["devicePath"]), patch_merge: true, patch_merge_key: "devicePath", omit_empty: true, number: 21, ..F },
+    Field { name: "volumeMounts", shape: List(&Object(&CORE_V1_VOLUMEMOUNT)), topology: Topology::Map(&["mountPath"]), patch_merge: true, patch_merge_key: "mountPath", omit_empty: true, number: 9, ..F },
+    Field { name: "workingDir", shape: String, omit_empty: true, number: 5, ..F },
 ] };
 
 static CORE_V1_CONTAINERIMAGE: Type = Type { name: "io.k8s.api.core.v1.ContainerImage", fields: &[
-    Field { name: "names", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
-    Field { name: "sizeBytes", shape: Int64, omit_empty: true, wire: 2, ..F },
+    Field { name: "names", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
+    Field { name: "sizeBytes", shape: Int64, omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_CONTAINERPORT: Type = Type { name: "io.k8s.api.core.v1.ContainerPort", fields: &[
-    Field { name: "containerPort", shape: Int32, required: true, wire: 3, ..F },
-    Field { name: "hostIP", shape: String, omit_empty: true, wire: 5, ..F },
-    Field { name: "hostPort", shape: Int32, omit_empty: true, wire: 2, ..F },
-    Field { name: "name", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "protocol", shape: String, omit_empty: true, wire: 4, default: Some("TCP"), ..F },
+    Field { name: "containerPort", shape: Int32, required: true, number: 3, ..F },
+    Field { name: "hostIP", shape: String, omit_empty: true, number: 5, ..F },
+    Field { name: "hostPort", shape: Int32, omit_empty: true, number: 2, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "protocol", shape: String, omit_empty: true, number: 4, default: Some("TCP"), ..F },
 ] };
 
 static CORE_V1_CONTAINERRESIZEPOLICY: Type = Type { name: "io.k8s.api.core.v1.ContainerResizePolicy", fields: &[
-    Field { name: "resourceName", shape: String, required: true, wire: 1, ..F },
-    Field { name: "restartPolicy", shape: String, required: true, wire: 2, ..F },
+    Field { name: "resourceName", shape: String, required: true, number: 1, ..F },
+    Field { name: "restartPolicy", shape: String, required: true, number: 2, ..F },
 ] };
 
 static CORE_V1_CONTAINERSTATE: Type = Type { name: "io.k8s.api.core.v1.ContainerState", fields: &[
-    Field { name: "running", shape: Object(&CORE_V1_CONTAINERSTATERUNNING), wire: 2, ..F },
-    Field { name: "terminated", shape: Object(&CORE_V1_CONTAINERSTATETERMINATED), wire: 3, ..F },
-    Field { name: "waiting", shape: Object(&CORE_V1_CONTAINERSTATEWAITING), wire: 1, ..F },
+    Field { name: "running", shape: Object(&CORE_V1_CONTAINERSTATERUNNING), number: 2, ..F },
+    Field { name: "terminated", shape: Object(&CORE_V1_CONTAINERSTATETERMINATED), number: 3, ..F },
+    Field { name: "waiting", shape: Object(&CORE_V1_CONTAINERSTATEWAITING), number: 1, ..F },
 ] };
 
 static CORE_V1_CONTAINERSTATERUNNING: Type = Type { name: "io.k8s.api.core.v1.ContainerStateRunning", fields: &[
-    Field { name: "startedAt", shape: Time, wire: 1, ..F },
+    Field { name: "startedAt", shape: Time, number: 1, ..F },
 ] };
 
 static CORE_V1_CONTAINERSTATETERMINATED: Type = Type { name: "io.k8s.api.core.v1.ContainerStateTerminated", fields: &[
-    Field { name: "containerID", shape: String, omit_empty: true, wire: 7, ..F },
-    Field { name: "exitCode", shape: Int32, required: true, wire: 1, ..F },
-    Field { name: "finishedAt", shape: Time, wire: 6, ..F },
-    Field { name: "message", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "reason", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "signal", shape: Int32, omit_empty: true, wire: 2, ..F },
-    Field { name: "startedAt", shape: Time, wire: 5, ..F },
+    Field { name: "containerID", shape: String, omit_empty: true, number: 7, ..F },
+    Field { name: "exitCode", shape: Int32, required: true, number: 1, ..F },
+    Field { name: "finishedAt", shape: Time, number: 6, ..F },
+    Field { name: "message", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "reason", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "signal", shape: Int32, omit_empty: true, number: 2, ..F },
+    Field { name: "startedAt", shape: Time, number: 5, ..F },
 ] };
 
 static CORE_V1_CONTAINERSTATEWAITING: Type = Type { name: "io.k8s.api.core.v1.ContainerStateWaiting", fields: &[
-    Field { name: "message", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "reason", shape: String, omit_empty: true, wire: 1, ..F },
+    Field { name: "message", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "reason", shape: String, omit_empty: true, number: 1, ..F },
 ] };
 
 static CORE_V1_CONTAINERSTATUS: Type = Type { name: "io.k8s.api.core.v1.ContainerStatus", fields: &[
-    Field { name: "allocatedResources", shape: Map(&Quantity), omit_empty: true, wire: 10, ..F },
-    Field { name: "allocatedResourcesStatus", shape: List(&Object(&CORE_V1_RESOURCESTATUS)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, wire: 14, ..F },
-    Field { name: "containerID", shape: String, omit_empty: true, wire: 8, ..F },
-    Field { name: "image", shape: String, required: true, wire: 6, ..F },
-    Field { name: "imageID", shape: String, required: true, wire: 7, ..F },
-    Field { name: "lastState", shape: Object(&CORE_V1_CONTAINERSTATE), wire: 3, ..F },
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
-    Field { name: "ready", shape: Bool, required: true, wire: 4, ..F },
-    Field { name: "resources", shape: Object(&CORE_V1_RESOURCEREQUIREMENTS), wire: 11, ..F },
-    Field { name: "restartCount", shape: Int32, required: true, wire: 5, ..F },
-    Field { name: "started", shape: Bool, wire: 9, ..F },
-    Field { name: "state", shape: Object(&CORE_V1_CONTAINERSTATE), wire: 2, ..F },
-    Field { name: "stopSignal", shape: String, wire: 15, ..F },
-    Field { name: "user", shape: Object(&CORE_V1_CONTAINERUSER), wire: 13, ..F },
-    Field { name: "volumeMounts", shape: List(&Object(&CORE_V1_VOLUMEMOUNTSTATUS)), topology: Topology::Map(&["mountPath"]), patch_merge: true, patch_merge_key: "mountPath", omit_empty: true, wire: 12, ..F },
+    Field { name: "allocatedResources", shape: Map(&Quantity), omit_empty: true, number: 10, ..F },
+    Field { name: "allocatedResourcesStatus", shape: List(&Object(&CORE_V1_RESOURCESTATUS)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, number: 14, ..F },
+    Field { name: "containerID", shape: String, omit_empty: true, number: 8, ..F },
+    Field { name: "image", shape: String, required: true, number: 6, ..F },
+    Field { name: "imageID", shape: String, required: true, number: 7, ..F },
+    Field { name: "lastState", shape: Object(&CORE_V1_CONTAINERSTATE), number: 3, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
+    Field { name: "ready", shape: Bool, required: true, number: 4, ..F },
+    Field { name: "resources", shape: Object(&CORE_V1_RESOURCEREQUIREMENTS), number: 11, ..F },
+    Field { name: "restartCount", shape: Int32, required: true, number: 5, ..F },
+    Field { name: "started", shape: Bool, number: 9, ..F },
+    Field { name: "state", shape: Object(&CORE_V1_CONTAINERSTATE), number: 2, ..F },
+    Field { name: "stopSignal", shape: String, number: 15, ..F },
+    Field { name: "user", shape: Object(&CORE_V1_CONTAINERUSER), number: 13, ..F },
+    Field { name: "volumeMounts", shape: List(&Object(&CORE_V1_VOLUMEMOUNTSTATUS)), topology: Topology::Map(&["mountPath"]), patch_merge: true, patch_merge_key: "mountPath", omit_empty: true, number: 12, ..F },
 ] };
 
 static CORE_V1_CONTAINERUSER: Type = Type { name: "io.k8s.api.core.v1.ContainerUser", fields: &[
-    Field { name: "linux", shape: Object(&CORE_V1_LINUXCONTAINERUSER), wire: 1, ..F },
+    Field { name: "linux", shape: Object(&CORE_V1_LINUXCONTAINERUSER), number: 1, ..F },
 ] };
 
 static CORE_V1_DAEMONENDPOINT: Type = Type { name: "io.k8s.api.core.v1.DaemonEndpoint", fields: &[
-    Field { name: "Port", shape: Int32, required: true, wire: 1, ..F },
+    Field { name: "Port", shape: Int32, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_DOWNWARDAPIPROJECTION: Type = Type { name: "io.k8s.api.core.v1.DownwardAPIProjection", fields: &[
-    Field { name: "items", shape: List(&Object(&CORE_V1_DOWNWARDAPIVOLUMEFILE)), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
+    Field { name: "items", shape: List(&Object(&CORE_V1_DOWNWARDAPIVOLUMEFILE)), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
 ] };
 
 static CORE_V1_DOWNWARDAPIVOLUMEFILE: Type = Type { name: "io.k8s.api.core.v1.DownwardAPIVolumeFile", fields: &[
-    Field { name: "fieldRef", shape: Object(&CORE_V1_OBJECTFIELDSELECTOR), topology: Topology::Atomic, wire: 2, ..F },
-    Field { name: "mode", shape: Int32, wire: 4, ..F },
-    Field { name: "path", shape: String, required: true, wire: 1, ..F },
-    Field { name: "resourceFieldRef", shape: Object(&CORE_V1_RESOURCEFIELDSELECTOR), topology: Topology::Atomic, wire: 3, ..F },
+    Field { name: "fieldRef", shape: Object(&CORE_V1_OBJECTFIELDSELECTOR), topology: Topology::Atomic, number: 2, ..F },
+    Field { name: "mode", shape: Int32, number: 4, ..F },
+    Field { name: "path", shape: String, required: true, number: 1, ..F },
+    Field { name: "resourceFieldRef", shape: Object(&CORE_V1_RESOURCEFIELDSELECTOR), topology: Topology::Atomic, number: 3, ..F },
 ] };
 
 static CORE_V1_DOWNWARDAPIVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.DownwardAPIVolumeSource", fields: &[
-    Field { name: "defaultMode", shape: Int32, wire: 2, ..F },
-    Field { name: "items", shape: List(&Object(&CORE_V1_DOWNWARDAPIVOLUMEFILE)), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
+    Field { name: "defaultMode", shape: Int32, number: 2, ..F },
+    Field { name: "items", shape: List(&Object(&CORE_V1_DOWNWARDAPIVOLUMEFILE)), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
 ] };
 
 static CORE_V1_EMPTYDIRVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.EmptyDirVolumeSource", fields: &[
-    Field { name: "medium", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "sizeLimit", shape: Quantity, wire: 2, ..F },
+    Field { name: "medium", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "sizeLimit", shape: Quantity, number: 2, ..F },
 ] };
 
 static CORE_V1_ENDPOINTADDRESS: Type = Type { name: "io.k8s.api.core.v1.EndpointAddress", fields: &[
-    Field { name: "hostname", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "ip", shape: String, required: true, wire: 1, ..F },
-    Field { name: "nodeName", shape: String, wire: 4, ..F },
-    Field { name: "targetRef", shape: Object(&CORE_V1_OBJECTREFERENCE), topology: Topology::Atomic, wire: 2, ..F },
+    Field { name: "hostname", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "ip", shape: String, required: true, number: 1, ..F },
+    Field { name: "nodeName", shape: String, number: 4, ..F },
+    Field { name: "targetRef", shape: Object(&CORE_V1_OBJECTREFERENCE), topology: Topology::Atomic, number: 2, ..F },
 ] };
 
 static CORE_V1_ENDPOINTPORT: Type = Type { name: "io.k8s.api.core.v1.EndpointPort", fields: &[
-    Field { name: "appProtocol", shape: String, wire: 4, ..F },
-    Field { name: "name", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "port", shape: Int32, required: true, wire: 2, ..F },
-    Field { name: "protocol", shape: String, omit_empty: true, wire: 3, ..F },
+    Field { name: "appProtocol", shape: String, number: 4, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "port", shape: Int32, required: true, number: 2, ..F },
+    Field { name: "protocol", shape: String, omit_empty: true, number: 3, ..F },
 ] };
 
 static CORE_V1_ENDPOINTSUBSET: Type = Type { name: "io.k8s.api.core.v1.EndpointSubset", fields: &[
-    Field { name: "addresses", shape: List(&Object(&CORE_V1_ENDPOINTADDRESS)), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
-    Field { name: "notReadyAddresses", shape: List(&Object(&CORE_V1_ENDPOINTADDRESS)), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "ports", shape: List(&Object(&CORE_V1_ENDPOINTPORT)), topology: Topology::Atomic, omit_empty: true, wire: 3, ..F },
+    Field { name: "addresses", shape: List(&Object(&CORE_V1_ENDPOINTADDRESS)), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
+    Field { name: "notReadyAddresses", shape: List(&Object(&CORE_V1_ENDPOINTADDRESS)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "ports", shape: List(&Object(&CORE_V1_ENDPOINTPORT)), topology: Topology::Atomic, omit_empty: true, number: 3, ..F },
 ] };
 
 static CORE_V1_ENDPOINTS: Type = Type { name: "io.k8s.api.core.v1.Endpoints", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "subsets", shape: List(&Object(&CORE_V1_ENDPOINTSUBSET)), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "subsets", shape: List(&Object(&CORE_V1_ENDPOINTSUBSET)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_ENVFROMSOURCE: Type = Type { name: "io.k8s.api.core.v1.EnvFromSource", fields: &[
-    Field { name: "configMapRef", shape: Object(&CORE_V1_CONFIGMAPENVSOURCE), wire: 2, ..F },
-    Field { name: "prefix", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "secretRef", shape: Object(&CORE_V1_SECRETENVSOURCE), wire: 3, ..F },
+    Field { name: "configMapRef", shape: Object(&CORE_V1_CONFIGMAPENVSOURCE), number: 2, ..F },
+    Field { name: "prefix", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "secretRef", shape: Object(&CORE_V1_SECRETENVSOURCE), number: 3, ..F },
 ] };
 
 static CORE_V1_ENVVAR: Type = Type { name: "io.k8s.api.core.v1.EnvVar", fields: &[
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
-    Field { name: "value", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "valueFrom", shape: Object(&CORE_V1_ENVVARSOURCE), wire: 3, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
+    Field { name: "value", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "valueFrom", shape: Object(&CORE_V1_ENVVARSOURCE), number: 3, ..F },
 ] };
 
 static CORE_V1_ENVVARSOURCE: Type = Type { name: "io.k8s.api.core.v1.EnvVarSource", fields: &[
-    Field { name: "configMapKeyRef", shape: Object(&CORE_V1_CONFIGMAPKEYSELECTOR), topology: Topology::Atomic, wire: 3, ..F },
-    Field { name: "fieldRef", shape: Object(&CORE_V1_OBJECTFIELDSELECTOR), topology: Topology::Atomic, wire: 1, ..F },
-    Field { name: "resourceFieldRef", shape: Object(&CORE_V1_RESOURCEFIELDSELECTOR), topology: Topology::Atomic, wire: 2, ..F },
-    Field { name: "secretKeyRef", shape: Object(&CORE_V1_SECRETKEYSELECTOR), topology: Topology::Atomic, wire: 4, ..F },
+    Field { name: "configMapKeyRef", shape: Object(&CORE_V1_CONFIGMAPKEYSELECTOR), topology: Topology::Atomic, number: 3, ..F },
+    Field { name: "fieldRef", shape: Object(&CORE_V1_OBJECTFIELDSELECTOR), topology: Topology::Atomic, number: 1, ..F },
+    Field { name: "resourceFieldRef", shape: Object(&CORE_V1_RESOURCEFIELDSELECTOR), topology: Topology::Atomic, number: 2, ..F },
+    Field { name: "secretKeyRef", shape: Object(&CORE_V1_SECRETKEYSELECTOR), topology: Topology::Atomic, number: 4, ..F },
 ] };
 
 static CORE_V1_EPHEMERALCONTAINER: Type = Type { name: "io.k8s.api.core.v1.EphemeralContainer", fields: &[
-    Field { name: "args", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 260, ..F },
-    Field { name: "command", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 259, ..F },
-    Field { name: "env", shape: List(&Object(&CORE_V1_ENVVAR)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, wire: 263, ..F },
-    Field { name: "envFrom", shape: List(&Object(&CORE_V1_ENVFROMSOURCE)), topology: Topology::Atomic, omit_empty: true, wire: 275, ..F },
-    Field { name: "image", shape: String, omit_empty: true, wire: 258, ..F },
-    Field { name: "imagePullPolicy", shape: String, omit_empty: true, wire: 270, ..F },
-    Field { name: "lifecycle", shape: Object(&CORE_V1_LIFECYCLE), wire: 268, ..F },
-    Field { name: "livenessProbe", shape: Object(&CORE_V1_PROBE), wire: 266, ..F },
-    Field { name: "name", shape: String, required: true, wire: 257, ..F },
-    Field { name: "ports", shape: List(&Object(&CORE_V1_CONTAINERPORT)), topology: Topology::Map(&["containerPort","protocol"]), patch_merge: true, patch_merge_key: "containerPort", omit_empty: true, wire: 262, ..F },
-    Field { name: "readinessProbe", shape: Object(&CORE_V1_PROBE), wire: 267, ..F },
-    Field { name: "resizePolicy", shape: List(&Object(&CORE_V1_CONTAINERRESIZEPOLICY)), topology: Topology::Atomic, omit_empty: true, wire: 279, ..F },
-    Field { name: "resources", shape: Object(&CORE_V1_RESOURCEREQUIREMENTS), wire: 264, ..F },
-    Field { name: "restartPolicy", shape: String, wire: 280, ..F },
-    Field { name: "securityContext", shape: Object(&CORE_V1_SECURITYCONTEXT), wire: 271, ..F },
-    Field { name: "startupProbe", shape: Object(&CORE_V1_PROBE), wire: 278, ..F },
-    Field { name: "stdin", shape: Bool, omit_empty: true, wire: 272, ..F },
-    Field { name: "stdinOnce", shape: Bool, omit_empty: true, wire: 273, ..F },
-    Field { name: "targetContainerName", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "terminationMessagePath", shape: String, omit_empty: true, wire: 269, ..F },
-    Field { name: "terminationMessagePolicy", shape: String, omit_empty: true, wire: 276, ..F },
-    Field { name: "tty", shape: Bool, omit_empty: true, wire: 274, ..F },
-    Field { name: "volumeDevices", shape: List(&Object(&CORE_V1_VOLUMEDEVICE)), topology: Topology::Map(&["devicePath"]), patch_merge: true, patch_merge_key: "devicePath", omit_empty: true, wire: 277, ..F },
-    Field { name: "volumeMounts", shape: List(&Object(&CORE_V1_VOLUMEMOUNT)), topology: Topology::Map(&["mountPath"]), patch_merge: true, patch_merge_key: "mountPath", omit_empty: true, wire: 265, ..F },
-    Field { name: "workingDir", shape: String, omit_empty: true, wire: 261, ..F },
+    Field { name: "args", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 260, ..F },
+    Field { name: "command", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 259, ..F },
+    Field { name: "env", shape: List(&Object(&CORE_V1_ENVVAR)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, number: 263, ..F },
+    Field { name: "envFrom", shape: List(&Object(&CORE_V1_ENVFROMSOURCE)), topology: Topology::Atomic, omit_empty: true, number: 275, ..F },
+    Field { name: "image", shape: String, omit_empty: true, number: 258, ..F },
+    Field { name: "imagePullPolicy", shape: String, omit_empty: true, number: 270, ..F },
+    Field { name: "lifecycle", shape: Object(&CORE_V1_LIFECYCLE), number: 268, ..F },
+    Field { name: "livenessProbe", shape: Object(&CORE_V1_PROBE), number: 266, ..F },
+    Field { name: "name", shape: String, required: true, number: 257, ..F },
+    Field { name: "ports", shape: List(&Object(&CORE_V1_CONTAINERPORT)), topology: Topology::Map(&["containerPort","protocol"]), patch_merge: true, patch_merge_key: "containerPort", omit_empty: true, number: 262, ..F },
+    Field { name: "readinessProbe", shape: Object(&CORE_V1_PROBE), number: 267, ..F },
+    Field { name: "resizePolicy", shape: List(&Object(&CORE_V1_CONTAINERRESIZEPOLICY)), topology: Topology::Atomic, omit_empty: true, number: 279, ..F },
+    Field { name: "resources", shape: Object(&CORE_V1_RESOURCEREQUIREMENTS), number: 264, ..F },
+    Field { name: "restartPolicy", shape: String, number: 280, ..F },
+    Field { name: "securityContext", shape: Object(&CORE_V1_SECURITYCONTEXT), number: 271, ..F },
+    Field { name: "startupProbe", shape: Object(&CORE_V1_PROBE), number: 278, ..F },
+    Field { name: "stdin", shape: Bool, omit_empty: true, number: 272, ..F },
+    Field { name: "stdinOnce", shape: Bool, omit_empty: true, number: 273, ..F },
+    Field { name: "targetContainerName", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "terminationMessagePath", shape: String, omit_empty: true, number: 269, ..F },
+    Field { name: "terminationMessagePolicy", shape: String, omit_empty: true, number: 276, ..F },
+    Field { name: "tty", shape: Bool, omit_empty: true, number: 274, ..F },
+    Field { name: "volumeDevices", shape: List(&Object(&CORE_V1_VOLUMEDEVICE)), topology: Topology::Map(&["devicePath"]), patch_merge: true, patch_merge_key: "devicePath", omit_empty: true, number: 277, ..F },
+    Field { name: "volumeMounts", shape: List(&Object(&CORE_V1_VOLUMEMOUNT)), topology: Topology::Map(&["mountPath"]), patch_merge: true, patch_merge_key: "mountPath", omit_empty: true, number: 265, ..F },
+    Field { name: "workingDir", shape: String, omit_empty: true, number: 261, ..F },
 ] };
 
 static CORE_V1_EPHEMERALVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.EphemeralVolumeSource", fields: &[
-    Field { name: "volumeClaimTemplate", shape: Object(&CORE_V1_PERSISTENTVOLUMECLAIMTEMPLATE), wire: 1, ..F },
+    Field { name: "volumeClaimTemplate", shape: Object(&CORE_V1_PERSISTENTVOLUMECLAIMTEMPLATE), number: 1, ..F },
 ] };
 
 static CORE_V1_EVENT: Type = Type { name: "io.k8s.api.core.v1.Event", fields: &[
-    Field { name: "action", shape: String, omit_empty: true, wire: 12, ..F },
+    Field { name: "action", shape: String, omit_empty: true, number: 12, ..F },
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
-    Field { name: "count", shape: Int32, omit_empty: true, wire: 8, ..F },
-    Field { name: "eventTime", shape: MicroTime, wire: 10, ..F },
-    Field { name: "firstTimestamp", shape: Time, wire: 6, ..F },
-    Field { name: "involvedObject", shape: Object(&CORE_V1_OBJECTREFERENCE), required: true, topology: Topology::Atomic, wire: 2, ..F },
+    Field { name: "count", shape: Int32, omit_empty: true, number: 8, ..F },
+    Field { name: "eventTime", shape: MicroTime, number: 10, ..F },
+    Field { name: "firstTimestamp", shape: Time, number: 6, ..F },
+    Field { name: "involvedObject", shape: Object(&CORE_V1_OBJECTREFERENCE), required: true, topology: Topology::Atomic, number: 2, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "lastTimestamp", shape: Time, wire: 7, ..F },
-    Field { name: "message", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), required: true, wire: 1, ..F },
-    Field { name: "reason", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "related", shape: Object(&CORE_V1_OBJECTREFERENCE), topology: Topology::Atomic, wire: 13, ..F },
-    Field { name: "reportingComponent", shape: String, wire: 14, ..F },
-    Field { name: "reportingInstance", shape: String, wire: 15, ..F },
-    Field { name: "series", shape: Object(&CORE_V1_EVENTSERIES), wire: 11, ..F },
-    Field { name: "source", shape: Object(&CORE_V1_EVENTSOURCE), wire: 5, ..F },
-    Field { name: "type", shape: String, omit_empty: true, wire: 9, ..F },
+    Field { name: "lastTimestamp", shape: Time, number: 7, ..F },
+    Field { name: "message", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), required: true, number: 1, ..F },
+    Field { name: "reason", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "related", shape: Object(&CORE_V1_OBJECTREFERENCE), topology: Topology::Atomic, number: 13, ..F },
+    Field { name: "reportingComponent", shape: String, number: 14, ..F },
+    Field { name: "reportingInstance", shape: String, number: 15, ..F },
+    Field { name: "series", shape: Object(&CORE_V1_EVENTSERIES), number: 11, ..F },
+    Field { name: "source", shape: Object(&CORE_V1_EVENTSOURCE), number: 5, ..F },
+    Field { name: "type", shape: String, omit_empty: true, number: 9, ..F },
 ] };
 
 static CORE_V1_EVENTSERIES: Type = Type { name: "io.k8s.api.core.v1.EventSeries", fields: &[
-    Field { name: "count", shape: Int32, omit_empty: true, wire: 1, ..F },
-    Field { name: "lastObservedTime", shape: MicroTime, wire: 2, ..F },
+    Field { name: "count", shape: Int32, omit_empty: true, number: 1, ..F },
+    Field { name: "lastObservedTime", shape: MicroTime, number: 2, ..F },
 ] };
 
 static CORE_V1_EVENTSOURCE: Type = Type { name: "io.k8s.api.core.v1.EventSource", fields: &[
-    Field { name: "component", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "host", shape: String, omit_empty: true, wire: 2, ..F },
+    Field { name: "component", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "host", shape: String, omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_EXECACTION: Type = Type { name: "io.k8s.api.core.v1.ExecAction", fields: &[
-    Field { name: "command", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
+    Field { name: "command", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
 ] };
 
 static CORE_V1_FCVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.FCVolumeSource", fields: &[
-    Field { name: "fsType", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "lun", shape: Int32, wire: 2, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 4, ..F },
-    Field { name: "targetWWNs", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
-    Field { name: "wwids", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 5, ..F },
+    Field { name: "fsType", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "lun", shape: Int32, number: 2, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 4, ..F },
+    Field { name: "targetWWNs", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
+    Field { name: "wwids", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 5, ..F },
 ] };
 
 static CORE_V1_FLEXVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.FlexVolumeSource", fields: &[
-    Field { name: "driver", shape: String, required: true, wire: 1, ..F },
-    Field { name: "fsType", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "options", shape: Map(&String), omit_empty: true, wire: 5, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 4, ..F },
-    Field { name: "secretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), topology: Topology::Atomic, wire: 3, ..F },
+    Field { name: "driver", shape: String, required: true, number: 1, ..F },
+    Field { name: "fsType", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "options", shape: Map(&String), omit_empty: true, number: 5, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 4, ..F },
+    Field { name: "secretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), topology: Topology::Atomic, number: 3, ..F },
 ] };
 
 static CORE_V1_FLOCKERVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.FlockerVolumeSource", fields: &[
-    Field { name: "datasetName", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "datasetUUID", shape: String, omit_empty: true, wire: 2, ..F },
+    Field { name: "datasetName", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "datasetUUID", shape: String, omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_GCEPERSISTENTDISKVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.GCEPersistentDiskVolumeSource", fields: &[
-    Field { name: "fsType", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "partition", shape: Int32, omit_empty: true, wire: 3, ..F },
-    Field { name: "pdName", shape: String, required: true, wire: 1, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 4, ..F },
+    Field { name: "fsType", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "partition", shape: Int32, omit_empty: true, number: 3, ..F },
+    Field { name: "pdName", shape: String, required: true, number: 1, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 4, ..F },
 ] };
 
 static CORE_V1_GRPCACTION: Type = Type { name: "io.k8s.api.core.v1.GRPCAction", fields: &[
-    Field { name: "port", shape: Int32, required: true, wire: 1, ..F },
-    Field { name: "service", shape: String, wire: 2, ..F },
+    Field { name: "port", shape: Int32, required: true, number: 1, ..F },
+    Field { name: "service", shape: String, number: 2, ..F },
 ] };
 
 static CORE_V1_GITREPOVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.GitRepoVolumeSource", fields: &[
-    Field { name: "directory", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "repository", shape: String, required: true, wire: 1, ..F },
-    Field { name: "revision", shape: String, omit_empty: true, wire: 2, ..F },
+    Field { name: "directory", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "repository", shape: String, required: true, number: 1, ..F },
+    Field { name: "revision", shape: String, omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_GLUSTERFSVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.GlusterfsVolumeSource", fields: &[
-    Field { name: "endpoints", shape: String, required: true, wire: 1, ..F },
-    Field { name: "path", shape: String, required: true, wire: 2, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 3, ..F },
+    Field { name: "endpoints", shape: String, required: true, number: 1, ..F },
+    Field { name: "path", shape: String, required: true, number: 2, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 3, ..F },
 ] };
 
 static CORE_V1_HTTPGETACTION: Type = Type { name: "io.k8s.api.core.v1.HTTPGetAction", fields: &[
-    Field { name: "host", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "httpHeaders", shape: List(&Object(&CORE_V1_HTTPHEADER)), topology: Topology::Atomic, omit_empty: true, wire: 5, ..F },
-    Field { name: "path", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "port", shape: IntOrString, required: true, wire: 2, ..F },
-    Field { name: "scheme", shape: String, omit_empty: true, wire: 4, ..F },
+    Field { name: "host", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "httpHeaders", shape: List(&Object(&CORE_V1_HTTPHEADER)), topology: Topology::Atomic, omit_empty: true, number: 5, ..F },
+    Field { name: "path", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "port", shape: IntOrString, required: true, number: 2, ..F },
+    Field { name: "scheme", shape: String, omit_empty: true, number: 4, ..F },
 ] };
 
 static CORE_V1_HTTPHEADER: Type = Type { name: "io.k8s.api.core.v1.HTTPHeader", fields: &[
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
-    Field { name: "value", shape: String, required: true, wire: 2, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
+    Field { name: "value", shape: String, required: true, number: 2, ..F },
 ] };
 
 static CORE_V1_HOSTALIAS: Type = Type { name: "io.k8s.api.core.v1.HostAlias", fields: &[
-    Field { name: "hostnames", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "ip", shape: String, required: true, wire: 1, ..F },
+    Field { name: "hostnames", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "ip", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_HOSTIP: Type = Type { name: "io.k8s.api.core.v1.HostIP", fields: &[
-    Field { name: "ip", shape: String, required: true, wire: 1, ..F },
+    Field { name: "ip", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_HOSTPATHVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.HostPathVolumeSource", fields: &[
-    Field { name: "path", shape: String, required: true, wire: 1, ..F },
-    Field { name: "type", shape: String, wire: 2, ..F },
+    Field { name: "path", shape: String, required: true, number: 1, ..F },
+    Field { name: "type", shape: String, number: 2, ..F },
 ] };
 
 static CORE_V1_ISCSIVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.ISCSIVolumeSource", fields: &[
-    Field { name: "chapAuthDiscovery", shape: Bool, omit_empty: true, wire: 8, ..F },
-    Field { name: "chapAuthSession", shape: Bool, omit_empty: true, wire: 11, ..F },
-    Field { name: "fsType", shape: String, omit_empty: true, wire: 5, ..F },
-    Field { name: "initiatorName", shape: String, wire: 12, ..F },
-    Field { name: "iqn", shape: String, required: true, wire: 2, ..F },
-    Field { name: "iscsiInterface", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "lun", shape: Int32, required: true, wire: 3, ..F },
-    Field { name: "portals", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 7, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 6, ..F },
-    Field { name: "secretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), topology: Topology::Atomic, wire: 10, ..F },
-    Field { name: "targetPortal", shape: String, required: true, wire: 1, ..F },
+    Field { name: "chapAuthDiscovery", shape: Bool, omit_empty: true, number: 8, ..F },
+    Field { name: "chapAuthSession", shape: Bool, omit_empty: true, number: 11, ..F },
+    Field { name: "fsType", shape: String, omit_empty: true, number: 5, ..F },
+    Field { name: "initiatorName", shape: String, number: 12, ..F },
+    Field { name: "iqn", shape: String, required: true, number: 2, ..F },
+    Field { name: "iscsiInterface", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "lun", shape: Int32, required: true, number: 3, ..F },
+    Field { name: "portals", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 7, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 6, ..F },
+    Field { name: "secretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), topology: Topology::Atomic, number: 10, ..F },
+    Field { name: "targetPortal", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_IMAGEVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.ImageVolumeSource", fields: &[
-    Field { name: "pullPolicy", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "reference", shape: String, omit_empty: true, wire: 1, ..F },
+    Field { name: "pullPolicy", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "reference", shape: String, omit_empty: true, number: 1, ..F },
 ] };
 
 static CORE_V1_KEYTOPATH: Type = Type { name: "io.k8s.api.core.v1.KeyToPath", fields: &[
-    Field { name: "key", shape: String, required: true, wire: 1, ..F },
-    Field { name: "mode", shape: Int32, wire: 3, ..F },
-    Field { name: "path", shape: String, required: true, wire: 2, ..F },
+    Field { name: "key", shape: String, required: true, number: 1, ..F },
+    Field { name: "mode", shape: Int32, number: 3, ..F },
+    Field { name: "path", shape: String, required: true, number: 2, ..F },
 ] };
 
 static CORE_V1_LIFECYCLE: Type = Type { name: "io.k8s.api.core.v1.Lifecycle", fields: &[
-    Field { name: "postStart", shape: Object(&CORE_V1_LIFECYCLEHANDLER), wire: 1, ..F },
-    Field { name: "preStop", shape: Object(&CORE_V1_LIFECYCLEHANDLER), wire: 2, ..F },
-    Field { name: "stopSignal", shape: String, wire: 3, ..F },
+    Field { name: "postStart", shape: Object(&CORE_V1_LIFECYCLEHANDLER), number: 1, ..F },
+    Field { name: "preStop", shape: Object(&CORE_V1_LIFECYCLEHANDLER), number: 2, ..F },
+    Field { name: "stopSignal", shape: String, number: 3, ..F },
 ] };
 
 static CORE_V1_LIFECYCLEHANDLER: Type = Type { name: "io.k8s.api.core.v1.LifecycleHandler", fields: &[
-    Field { name: "exec", shape: Object(&CORE_V1_EXECACTION), wire: 1, ..F },
-    Field { name: "httpGet", shape: Object(&CORE_V1_HTTPGETACTION), wire: 2, ..F },
-    Field { name: "sleep", shape: Object(&CORE_V1_SLEEPACTION), wire: 4, ..F },
-    Field { name: "tcpSocket", shape: Object(&CORE_V1_TCPSOCKETACTION), wire: 3, ..F },
+    Field { name: "exec", shape: Object(&CORE_V1_EXECACTION), number: 1, ..F },
+    Field { name: "httpGet", shape: Object(&CORE_V1_HTTPGETACTION), number: 2, ..F },
+    Field { name: "sleep", shape: Object(&CORE_V1_SLEEPACTION), number: 4, ..F },
+    Field { name: "tcpSocket", shape: Object(&CORE_V1_TCPSOCKETACTION), number: 3, ..F },
 ] };
 
 static CORE_V1_LINUXCONTAINERUSER: Type = Type { name: "io.k8s.api.core.v1.LinuxContainerUser", fields: &[
-    Field { name: "gid", shape: Int64, required: true, wire: 2, ..F },
-    Field { name: "supplementalGroups", shape: List(&Int64), topology: Topology::Atomic, omit_empty: true, wire: 3, ..F },
-    Field { name: "uid", shape: Int64, required: true, wire: 1, ..F },
+    Field { name: "gid", shape: Int64, required: true, number: 2, ..F },
+    Field { name: "supplementalGroups", shape: List(&Int64), topology: Topology::Atomic, omit_empty: true, number: 3, ..F },
+    Field { name: "uid", shape: Int64, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_LOADBALANCERINGRESS: Type = Type { name: "io.k8s.api.core.v1.LoadBalancerIngress", fields: &[
-    Field { name: "hostname", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "ip", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "ipMode", shape: String, wire: 3, ..F },
-    Field { name: "ports", shape: List(&Object(&CORE_V1_PORTSTATUS)), topology: Topology::Atomic, omit_empty: true, wire: 4, ..F },
+    Field { name: "hostname", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "ip", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "ipMode", shape: String, number: 3, ..F },
+    Field { name: "ports", shape: List(&Object(&CORE_V1_PORTSTATUS)), topology: Topology::Atomic, omit_empty: true, number: 4, ..F },
 ] };
 
 static CORE_V1_LOADBALANCERSTATUS: Type = Type { name: "io.k8s.api.core.v1.LoadBalancerStatus", fields: &[
-    Field { name: "ingress", shape: List(&Object(&CORE_V1_LOADBALANCERINGRESS)), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
+    Field { name: "ingress", shape: List(&Object(&CORE_V1_LOADBALANCERINGRESS)), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
 ] };
 
 static CORE_V1_LOCALOBJECTREFERENCE: Type = Type { name: "io.k8s.api.core.v1.LocalObjectReference", fields: &[
-    Field { name: "name", shape: String, omit_empty: true, wire: 1, default: Some(""), ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 1, default: Some(""), ..F },
 ] };
 
 static CORE_V1_NFSVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.NFSVolumeSource", fields: &[
-    Field { name: "path", shape: String, required: true, wire: 2, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 3, ..F },
-    Field { name: "server", shape: String, required: true, wire: 1, ..F },
+    Field { name: "path", shape: String, required: true, number: 2, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 3, ..F },
+    Field { name: "server", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_NAMESPACE: Type = Type { name: "io.k8s.api.core.v1.Namespace", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "spec", shape: Object(&CORE_V1_NAMESPACESPEC), wire: 2, ..F },
-    Field { name: "status", shape: Object(&CORE_V1_NAMESPACESTATUS), wire: 3, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&CORE_V1_NAMESPACESPEC), number: 2, ..F },
+    Field { name: "status", shape: Object(&CORE_V1_NAMESPACESTATUS), number: 3, ..F },
 ] };
 
 static CORE_V1_NAMESPACECONDITION: Type = Type { name: "io.k8s.api.core.v1.NamespaceCondition", fields: &[
-    Field { name: "lastTransitionTime", shape: Time, wire: 4, ..F },
-    Field { name: "message", shape: String, omit_empty: true, wire: 6, ..F },
-    Field { name: "reason", shape: String, omit_empty: true, wire: 5, ..F },
-    Field { name: "status", shape: String, required: true, wire: 2, ..F },
-    Field { name: "type", shape: String, required: true, wire: 1, ..F },
+    Field { name: "lastTransitionTime", shape: Time, number: 4, ..F },
+    Field { name: "message", shape: String, omit_empty: true, number: 6, ..F },
+    Field { name: "reason", shape: String, omit_empty: true, number: 5, ..F },
+    Field { name: "status", shape: String, required: true, number: 2, ..F },
+    Field { name: "type", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_NAMESPACESPEC: Type = Type { name: "io.k8s.api.core.v1.NamespaceSpec", fields: &[
-    Field { name: "finalizers", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
+    Field { name: "finalizers", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
 ] };
 
 static CORE_V1_NAMESPACESTATUS: Type = Type { name: "io.k8s.api.core.v1.NamespaceStatus", fields: &[
-    Field { name: "conditions", shape: List(&Object(&CORE_V1_NAMESPACECONDITION)), topology: Topology::Map(&["type"]), patch_merge: true, patch_merge_key: "type", omit_empty: true, wire: 2, ..F },
-    Field { name: "phase", shape: String, omit_empty: true, wire: 1, ..F },
+    Field { name: "conditions", shape: List(&Object(&CORE_V1_NAMESPACECONDITION)), topology: Topology::Map(&["type"]), patch_merge: true, patch_merge_key: "type", omit_empty: true, number: 2, ..F },
+    Field { name: "phase", shape: String, omit_empty: true, number: 1, ..F },
 ] };
 
 static CORE_V1_NODE: Type = Type { name: "io.k8s.api.core.v1.Node", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "spec", shape: Object(&CORE_V1_NODESPEC), wire: 2, ..F },
-    Field { name: "status", shape: Object(&CORE_V1_NODESTATUS), wire: 3, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&CORE_V1_NODESPEC), number: 2, ..F },
+    Field { name: "status", shape: Object(&CORE_V1_NODESTATUS), number: 3, ..F },
 ] };
 
 static CORE_V1_NODEADDRESS: Type = Type { name: "io.k8s.api.core.v1.NodeAddress", fields: &[
-    Field { name: "address", shape: String, required: true, wire: 2, ..F },
-    Field { name: "type", shape: String, required: true, wire: 1, ..F },
+    Field { name: "address", shape: String, required: true, number: 2, ..F },
+    Field { name: "type", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_NODEAFFINITY: Type = Type { name: "io.k8s.api.core.v1.NodeAffinity", fields: &[
-    Field { name: "preferredDuringSchedulingIgnoredDuringExecution", shape: List(&Object(&CORE_V1_PREFERREDSCHEDULINGTERM)), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "requiredDuringSchedulingIgnoredDuringExecution", shape: Object(&CORE_V1_NODESELECTOR), topology: Topology::Atomic, wire: 1, ..F },
+    Field { name: "preferredDuringSchedulingIgnoredDuringExecution", shape: List(&Object(&CORE_V1_PREFERREDSCHEDULINGTERM)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "requiredDuringSchedulingIgnoredDuringExecution", shape: Object(&CORE_V1_NODESELECTOR), topology: Topology::Atomic, number: 1, ..F },
 ] };
 
 static CORE_V1_NODECONDITION: Type = Type { name: "io.k8s.api.core.v1.NodeCondition", fields: &[
-    Field { name: "lastHeartbeatTime", shape: Time, wire: 3, ..F },
-    Field { name: "lastTransitionTime", shape: Time, wire: 4, ..F },
-    Field { name: "message", shape: String, omit_empty: true, wire: 6, ..F },
-    Field { name: "reason", shape: String, omit_empty: true, wire: 5, ..F },
-    Field { name: "status", shape: String, required: true, wire: 2, ..F },
-    Field { name: "type", shape: String, required: true, wire: 1, ..F },
+    Field { name: "lastHeartbeatTime", shape: Time, number: 3, ..F },
+    Field { name: "lastTransitionTime", shape: Time, number: 4, ..F },
+    Field { name: "message", shape: String, omit_empty: true, number: 6, ..F },
+    Field { name: "reason", shape: String, omit_empty: true, number: 5, ..F },
+    Field { name: "status", shape: String, required: true, number: 2, ..F },
+    Field { name: "type", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_NODECONFIGSOURCE: Type = Type { name: "io.k8s.api.core.v1.NodeConfigSource", fields: &[
-    Field { name: "configMap", shape: Object(&CORE_V1_CONFIGMAPNODECONFIGSOURCE), wire: 2, ..F },
+    Field { name: "configMap", shape: Object(&CORE_V1_CONFIGMAPNODECONFIGSOURCE), number: 2, ..F },
 ] };
 
 static CORE_V1_NODECONFIGSTATUS: Type = Type { name: "io.k8s.api.core.v1.NodeConfigStatus", fields: &[
-    Field { name: "active", shape: Object(&CORE_V1_NODECONFIGSOURCE), wire: 2, ..F },
-    Field { name: "assigned", shape: Object(&CORE_V1_NODECONFIGSOURCE), wire: 1, ..F },
-    Field { name: "error", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "lastKnownGood", shape: Object(&CORE_V1_NODECONFIGSOURCE), wire: 3, ..F },
+    Field { name: "active", shape: Object(&CORE_V1_NODECONFIGSOURCE), number: 2, ..F },
+    Field { name: "assigned", shape: Object(&CORE_V1_NODECONFIGSOURCE), number: 1, ..F },
+    Field { name: "error", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "lastKnownGood", shape: Object(&CORE_V1_NODECONFIGSOURCE), number: 3, ..F },
 ] };
 
 static CORE_V1_NODEDAEMONENDPOINTS: Type = Type { name: "io.k8s.api.core.v1.NodeDaemonEndpoints", fields: &[
-    Field { name: "kubeletEndpoint", shape: Object(&CORE_V1_DAEMONENDPOINT), wire: 1, ..F },
+    Field { name: "kubeletEndpoint", shape: Object(&CORE_V1_DAEMONENDPOINT), number: 1, ..F },
 ] };
 
 static CORE_V1_NODEFEATURES: Type = Type { name: "io.k8s.api.core.v1.NodeFeatures", fields: &[
-    Field { name: "supplementalGroupsPolicy", shape: Bool, wire: 1, ..F },
+    Field { name: "supplementalGroupsPolicy", shape: Bool, number: 1, ..F },
 ] };
 
 static CORE_V1_NODERUNTIMEHANDLER: Type = Type { name: "io.k8s.api.core.v1.NodeRuntimeHandler", fields: &[
-    Field { name: "features", shape: Object(&CORE_V1_NODERUNTIMEHANDLERFEATURES), wire: 2, ..F },
-    Field { name: "name", shape: String, wire: 1, ..F },
+    Field { name: "features", shape: Object(&CORE_V1_NODERUNTIMEHANDLERFEATURES), number: 2, ..F },
+    Field { name: "name", shape: String, number: 1, ..F },
 ] };
 
 static CORE_V1_NODERUNTIMEHANDLERFEATURES: Type = Type { name: "io.k8s.api.core.v1.NodeRuntimeHandlerFeatures", fields: &[
-    Field { name: "recursiveReadOnlyMounts", shape: Bool, wire: 1, ..F },
-    Field { name: "userNamespaces", shape: Bool, wire: 2, ..F },
+    Field { name: "recursiveReadOnlyMounts", shape: Bool, number: 1, ..F },
+    Field { name: "userNamespaces", shape: Bool, number: 2, ..F },
 ] };
 
 static CORE_V1_NODESELECTOR: Type = Type { name: "io.k8s.api.core.v1.NodeSelector", fields: &[
-    Field { name: "nodeSelectorTerms", shape: List(&Object(&CORE_V1_NODESELECTORTERM)), required: true, topology: Topology::Atomic, wire: 1, ..F },
+    Field { name: "nodeSelectorTerms", shape: List(&Object(&CORE_V1_NODESELECTORTERM)), required: true, topology: Topology::Atomic, number: 1, ..F },
 ] };
 
 static CORE_V1_NODESELECTORREQUIREMENT: Type = Type { name: "io.k8s.api.core.v1.NodeSelectorRequirement", fields: &[
-    Field { name: "key", shape: String, required: true, wire: 1, ..F },
-    Field { name: "operator", shape: String, required: true, wire: 2, ..F },
-    Field { name: "values", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 3, ..F },
+    Field { name: "key", shape: String, required: true, number: 1, ..F },
+    Field { name: "operator", shape: String, required: true, number: 2, ..F },
+    Field { name: "values", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 3, ..F },
 ] };
 
 static CORE_V1_NODESELECTORTERM: Type = Type { name: "io.k8s.api.core.v1.NodeSelectorTerm", fields: &[
-    Field { name: "matchExpressions", shape: List(&Object(&CORE_V1_NODESELECTORREQUIREMENT)), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
-    Field { name: "matchFields", shape: List(&Object(&CORE_V1_NODESELECTORREQUIREMENT)), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
+    Field { name: "matchExpressions", shape: List(&Object(&CORE_V1_NODESELECTORREQUIREMENT)), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
+    Field { name: "matchFields", shape: List(&Object(&CORE_V1_NODESELECTORREQUIREMENT)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_NODESPEC: Type = Type { name: "io.k8s.api.core.v1.NodeSpec", fields: &[
-    Field { name: "configSource", shape: Object(&CORE_V1_NODECONFIGSOURCE), wire: 6, ..F },
-    Field { name: "externalID", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "podCIDR", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "podCIDRs", shape: List(&String), topology: Topology::Set, patch_merge: true, omit_empty: true, wire: 7, ..F },
-    Field { name: "providerID", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "taints", shape: List(&Object(&CORE_V1_TAINT)), topology: Topology::Atomic, omit_empty: true, wire: 5, ..F },
-    Field { name: "unschedulable", shape: Bool, omit_empty: true, wire: 4, ..F },
+    Field { name: "configSource", shape: Object(&CORE_V1_NODECONFIGSOURCE), number: 6, ..F },
+    Field { name: "externalID", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "podCIDR", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "podCIDRs", shape: List(&String), topology: Topology::Set, patch_merge: true, omit_empty: true, number: 7, ..F },
+    Field { name: "providerID", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "taints", shape: List(&Object(&CORE_V1_TAINT)), topology: Topology::Atomic, omit_empty: true, number: 5, ..F },
+    Field { name: "unschedulable", shape: Bool, omit_empty: true, number: 4, ..F },
 ] };
 
 static CORE_V1_NODESTATUS: Type = Type { name: "io.k8s.api.core.v1.NodeStatus", fields: &[
-    Field { name: "addresses", shape: List(&Object(&CORE_V1_NODEADDRESS)), topology: Topology::Map(&["type"]), patch_merge: true, patch_merge_key: "type", omit_empty: true, wire: 5, ..F },
-    Field { name: "allocatable", shape: Map(&Quantity), omit_empty: true, wire: 2, ..F },
-    Field { name: "capacity", shape: Map(&Quantity), omit_empty: true, wire: 1, ..F },
-    Field { name: "conditions", shape: List(&Object(&CORE_V1_NODECONDITION)), topology: Topology::Map(&["type"]), patch_merge: true, patch_merge_key: "type", omit_empty: true, wire: 4, ..F },
-    Field { name: "config", shape: Object(&CORE_V1_NODECONFIGSTATUS), wire: 11, ..F },
-    Field { name: "daemonEndpoints", shape: Object(&CORE_V1_NODEDAEMONENDPOINTS), wire: 6, ..F },
-    Field { name: "features", shape: Object(&CORE_V1_NODEFEATURES), wire: 13, ..F },
-    Field { name: "images", shape: List(&Object(&CORE_V1_CONTAINERIMAGE)), topology: Topology::Atomic, omit_empty: true, wire: 8, ..F },
-    Field { name: "nodeInfo", shape: Object(&CORE_V1_NODESYSTEMINFO), wire: 7, ..F },
-    Field { name: "phase", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "runtimeHandlers", shape: List(&Object(&CORE_V1_NODERUNTIMEHANDLER)), topology: Topology::Atomic, omit_empty: true, wire: 12, ..F },
-    Field { name: "volumesAttached", shape: List(&Object(&CORE_V1_ATTACHEDVOLUME)), topology: Topology::Atomic, omit_empty: true, wire: 10, ..F },
-    Field { name: "volumesInUse", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 9, ..F },
+    Field { name: "addresses", shape: List(&Object(&CORE_V1_NODEADDRESS)), topology: Topology::Map(&["type"]), patch_merge: true, patch_merge_key: "type", omit_empty: true, number: 5, ..F },
+    Field { name: "allocatable", shape: Map(&Quantity), omit_empty: true, number: 2, ..F },
+    Field { name: "capacity", shape: Map(&Quantity), omit_empty: true, number: 1, ..F },
+    Field { name: "conditions", shape: List(&Object(&CORE_V1_NODECONDITION)), topology: Topology::Map(&["type"]), patch_merge: true, patch_merge_key: "type", omit_empty: true, number: 4, ..F },
+    Field { name: "config", shape: Object(&CORE_V1_NODECONFIGSTATUS), number: 11, ..F },
+    Field { name: "daemonEndpoints", shape: Object(&CORE_V1_NODEDAEMONENDPOINTS), number: 6, ..F },
+    Field { name: "features", shape: Object(&CORE_V1_NODEFEATURES), number: 13, ..F },
+    Field { name: "images", shape: List(&Object(&CORE_V1_CONTAINERIMAGE)), topology: Topology::Atomic, omit_empty: true, number: 8, ..F },
+    Field { name: "nodeInfo", shape: Object(&CORE_V1_NODESYSTEMINFO), number: 7, ..F },
+    Field { name: "phase", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "runtimeHandlers", shape: List(&Object(&CORE_V1_NODERUNTIMEHANDLER)), topology: Topology::Atomic, omit_empty: true, number: 12, ..F },
+    Field { name: "volumesAttached", shape: List(&Object(&CORE_V1_ATTACHEDVOLUME)), topology: Topology::Atomic, omit_empty: true, number: 10, ..F },
+    Field { name: "volumesInUse", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 9, ..F },
 ] };
 
 static CORE_V1_NODESWAPSTATUS: Type = Type { name: "io.k8s.api.core.v1.NodeSwapStatus", fields: &[
-    Field { name: "capacity", shape: Int64, wire: 1, ..F },
+    Field { name: "capacity", shape: Int64, number: 1, ..F },
 ] };
 
 static CORE_V1_NODESYSTEMINFO: Type = Type { name: "io.k8s.api.core.v1.NodeSystemInfo", fields: &[
-    Field { name: "architecture", shape: String, required: true, wire: 10, ..F },
-    Field { name: "bootID", shape: String, required: true, wire: 3, ..F },
-    Field { name: "containerRuntimeVersion", shape: String, required: true, wire: 6, ..F },
-    Field { name: "kernelVersion", shape: String, required: true, wire: 4, ..F },
-    Field { name: "kubeProxyVersion", shape: String, required: true, wire: 8, ..F },
-    Field { name: "kubeletVersion", shape: String, required: true, wire: 7, ..F },
-    Field { name: "machineID", shape: String, required: true, wire: 1, ..F },
-    Field { name: "operatingSystem", shape: String, required: true, wire: 9, ..F },
-    Field { name: "osImage", shape: String, required: true, wire: 5, ..F },
-    Field { name: "swap", shape: Object(&CORE_V1_NODESWAPSTATUS), wire: 11, ..F },
-    Field { name: "systemUUID", shape: String, required: true, wire: 2, ..F },
+    Field { name: "architecture", shape: String, required: true, number: 10, ..F },
+    Field { name: "bootID", shape: String, required: true, number: 3, ..F },
+    Field { name: "containerRuntimeVersion", shape: String, required: true, number: 6, ..F },
+    Field { name: "kernelVersion", shape: String, required: true, number: 4, ..F },
+    Field { name: "kubeProxyVersion", shape: String, required: true, number: 8, ..F },
+    Field { name: "kubeletVersion", shape: String, required: true, number: 7, ..F },
+    Field { name: "machineID", shape: String, required: true, number: 1, ..F },
+    Field { name: "operatingSystem", shape: String, required: true, number: 9, ..F },
+    Field { name: "osImage", shape: String, required: true, number: 5, ..F },
+    Field { name: "swap", shape: Object(&CORE_V1_NODESWAPSTATUS), number: 11, ..F },
+    Field { name: "systemUUID", shape: String, required: true, number: 2, ..F },
 ] };
 
 static CORE_V1_OBJECTFIELDSELECTOR: Type = Type { name: "io.k8s.api.core.v1.ObjectFieldSelector", fields: &[
-    Field { name: "apiVersion", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "fieldPath", shape: String, required: true, wire: 2, ..F },
+    Field { name: "apiVersion", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "fieldPath", shape: String, required: true, number: 2, ..F },
 ] };
 
 static CORE_V1_OBJECTREFERENCE: Type = Type { name: "io.k8s.api.core.v1.ObjectReference", fields: &[
-    Field { name: "apiVersion", shape: String, omit_empty: true, wire: 5, ..F },
-    Field { name: "fieldPath", shape: String, omit_empty: true, wire: 7, ..F },
-    Field { name: "kind", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "name", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "namespace", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "resourceVersion", shape: String, omit_empty: true, wire: 6, ..F },
-    Field { name: "uid", shape: String, omit_empty: true, wire: 4, ..F },
+    Field { name: "apiVersion", shape: String, omit_empty: true, number: 5, ..F },
+    Field { name: "fieldPath", shape: String, omit_empty: true, number: 7, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "namespace", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "resourceVersion", shape: String, omit_empty: true, number: 6, ..F },
+    Field { name: "uid", shape: String, omit_empty: true, number: 4, ..F },
 ] };
 
 static CORE_V1_PERSISTENTVOLUMECLAIMSPEC: Type = Type { name: "io.k8s.api.core.v1.PersistentVolumeClaimSpec", fields: &[
-    Field { name: "accessModes", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
-    Field { name: "dataSource", shape: Object(&CORE_V1_TYPEDLOCALOBJECTREFERENCE), topology: Topology::Atomic, wire: 7, ..F },
-    Field { name: "dataSourceRef", shape: Object(&CORE_V1_TYPEDOBJECTREFERENCE), wire: 8, ..F },
-    Field { name: "resources", shape: Object(&CORE_V1_VOLUMERESOURCEREQUIREMENTS), wire: 2, ..F },
-    Field { name: "selector", shape: Object(&META_V1_LABELSELECTOR), topology: Topology::Atomic, wire: 4, ..F },
-    Field { name: "storageClassName", shape: String, wire: 5, ..F },
-    Field { name: "volumeAttributesClassName", shape: String, wire: 9, ..F },
-    Field { name: "volumeMode", shape: String, wire: 6, ..F },
-    Field { name: "volumeName", shape: String, omit_empty: true, wire: 3, ..F },
+    Field { name: "accessModes", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
+    Field { name: "dataSource", shape: Object(&CORE_V1_TYPEDLOCALOBJECTREFERENCE), topology: Topology::Atomic, number: 7, ..F },
+    Field { name: "dataSourceRef", shape: Object(&CORE_V1_TYPEDOBJECTREFERENCE), number: 8, ..F },
+    Field { name: "resources", shape: Object(&CORE_V1_VOLUMERESOURCEREQUIREMENTS), number: 2, ..F },
+    Field { name: "selector", shape: Object(&META_V1_LABELSELECTOR), topology: Topology::Atomic, number: 4, ..F },
+    Field { name: "storageClassName", shape: String, number: 5, ..F },
+    Field { name: "volumeAttributesClassName", shape: String, number: 9, ..F },
+    Field { name: "volumeMode", shape: String, number: 6, ..F },
+    Field { name: "volumeName", shape: String, omit_empty: true, number: 3, ..F },
 ] };
 
 static CORE_V1_PERSISTENTVOLUMECLAIMTEMPLATE: Type = Type { name: "io.k8s.api.core.v1.PersistentVolumeClaimTemplate", fields: &[
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "spec", shape: Object(&CORE_V1_PERSISTENTVOLUMECLAIMSPEC), required: true, wire: 2, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&CORE_V1_PERSISTENTVOLUMECLAIMSPEC), required: true, number: 2, ..F },
 ] };
 
 static CORE_V1_PERSISTENTVOLUMECLAIMVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.PersistentVolumeClaimVolumeSource", fields: &[
-    Field { name: "claimName", shape: String, required: true, wire: 1, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 2, ..F },
+    Field { name: "claimName", shape: String, required: true, number: 1, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_PHOTONPERSISTENTDISKVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.PhotonPersistentDiskVolumeSource", fields: &[
-    Field { name: "fsType", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "pdID", shape: String, required: true, wire: 1, ..F },
+    Field { name: "fsType", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "pdID", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_POD: Type = Type { name: "io.k8s.api.core.v1.Pod", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "spec", shape: Object(&CORE_V1_PODSPEC), wire: 2, ..F },
-    Field { name: "status", shape: Object(&CORE_V1_PODSTATUS), wire: 3, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&CORE_V1_PODSPEC), number: 2, ..F },
+    Field { name: "status", shape: Object(&CORE_V1_PODSTATUS), number: 3, ..F },
 ] };
 
 static CORE_V1_PODAFFINITY: Type = Type { name: "io.k8s.api.core.v1.PodAffinity", fields: &[
-    Field { name: "preferredDuringSchedulingIgnoredDuringExecution", shape: List(&Object(&CORE_V1_WEIGHTEDPODAFFINITYTERM)), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "requiredDuringSchedulingIgnoredDuringExecution", shape: List(&Object(&CORE_V1_PODAFFINITYTERM)), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
+    Field { name: "preferredDuringSchedulingIgnoredDuringExecution", shape: List(&Object(&CORE_V1_WEIGHTEDPODAFFINITYTERM)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "requiredDuringSchedulingIgnoredDuringExecution", shape: List(&Object(&CORE_V1_PODAFFINITYTERM)), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
 ] };
 
 static CORE_V1_PODAFFINITYTERM: Type = Type { name: "io.k8s.api.core.v1.PodAffinityTerm", fields: &[
-    Field { name: "labelSelector", shape: Object(&META_V1_LABELSELECTOR), topology: Topology::Atomic, wire: 1, ..F },
-    Field { name: "matchLabelKeys", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 5, ..F },
-    Field { name: "mismatchLabelKeys", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 6, ..F },
-    Field { name: "namespaceSelector", shape: Object(&META_V1_LABELSELECTOR), topology: Topology::Atomic, wire: 4, ..F },
-    Field { name: "namespaces", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "topologyKey", shape: String, required: true, wire: 3, ..F },
+    Field { name: "labelSelector", shape: Object(&META_V1_LABELSELECTOR), topology: Topology::Atomic, number: 1, ..F },
+    Field { name: "matchLabelKeys", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 5, ..F },
+    Field { name: "mismatchLabelKeys", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 6, ..F },
+    Field { name: "namespaceSelector", shape: Object(&META_V1_LABELSELECTOR), topology: Topology::Atomic, number: 4, ..F },
+    Field { name: "namespaces", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "topologyKey", shape: String, required: true, number: 3, ..F },
 ] };
 
 static CORE_V1_PODANTIAFFINITY: Type = Type { name: "io.k8s.api.core.v1.PodAntiAffinity", fields: &[
-    Field { name: "preferredDuringSchedulingIgnoredDuringExecution", shape: List(&Object(&CORE_V1_WEIGHTEDPODAFFINITYTERM)), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "requiredDuringSchedulingIgnoredDuringExecution", shape: List(&Object(&CORE_V1_PODAFFINITYTERM)), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
+    Field { name: "preferredDuringSchedulingIgnoredDuringExecution", shape: List(&Object(&CORE_V1_WEIGHTEDPODAFFINITYTERM)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "requiredDuringSchedulingIgnoredDuringExecution", shape: List(&Object(&CORE_V1_PODAFFINITYTERM)), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
 ] };
 
 static CORE_V1_PODCONDITION: Type = Type { name: "io.k8s.api.core.v1.PodCondition", fields: &[
-    Field { name: "lastProbeTime", shape: Time, wire: 3, ..F },
-    Field { name: "lastTransitionTime", shape: Time, wire: 4, ..F },
-    Field { name: "message", shape: String, omit_empty: true, wire: 6, ..F },
-    Field { name: "observedGeneration", shape: Int64, omit_empty: true, wire: 7, ..F },
-    Field { name: "reason", shape: String, omit_empty: true, wire: 5, ..F },
-    Field { name: "status", shape: String, required: true, wire: 2, ..F },
-    Field { name: "type", shape: String, required: true, wire: 1, ..F },
+    Field { name: "lastProbeTime", shape: Time, number: 3, ..F },
+    Field { name: "lastTransitionTime", shape: Time, number: 4, ..F },
+    Field { name: "message", shape: String, omit_empty: true, number: 6, ..F },
+    Field { name: "observedGeneration", shape: Int64, omit_empty: true, number: 7, ..F },
+    Field { name: "reason", shape: String, omit_empty: true, number: 5, ..F },
+    Field { name: "status", shape: String, required: true, number: 2, ..F },
+    Field { name: "type", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_PODDNSCONFIG: Type = Type { name: "io.k8s.api.core.v1.PodDNSConfig", fields: &[
-    Field { name: "nameservers", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
-    Field { name: "options", shape: List(&Object(&CORE_V1_PODDNSCONFIGOPTION)), topology: Topology::Atomic, omit_empty: true, wire: 3, ..F },
-    Field { name: "searches", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
+    Field { name: "nameservers", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
+    Field { name: "options", shape: List(&Object(&CORE_V1_PODDNSCONFIGOPTION)), topology: Topology::Atomic, omit_empty: true, number: 3, ..F },
+    Field { name: "searches", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_PODDNSCONFIGOPTION: Type = Type { name: "io.k8s.api.core.v1.PodDNSConfigOption", fields: &[
-    Field { name: "name", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "value", shape: String, wire: 2, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "value", shape: String, number: 2, ..F },
 ] };
 
 static CORE_V1_PODIP: Type = Type { name: "io.k8s.api.core.v1.PodIP", fields: &[
-    Field { name: "ip", shape: String, required: true, wire: 1, ..F },
+    Field { name: "ip", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_PODOS: Type = Type { name: "io.k8s.api.core.v1.PodOS", fields: &[
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_PODREADINESSGATE: Type = Type { name: "io.k8s.api.core.v1.PodReadinessGate", fields: &[
-    Field { name: "conditionType", shape: String, required: true, wire: 1, ..F },
+    Field { name: "conditionType", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_PODRESOURCECLAIM: Type = Type { name: "io.k8s.api.core.v1.PodResourceClaim", fields: &[
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
-    Field { name: "resourceClaimName", shape: String, wire: 3, ..F },
-    Field { name: "resourceClaimTemplateName", shape: String, wire: 4, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
+    Field { name: "resourceClaimName", shape: String, number: 3, ..F },
+    Field { name: "resourceClaimTemplateName", shape: String, number: 4, ..F },
 ] };
 
 static CORE_V1_PODRESOURCECLAIMSTATUS: Type = Type { name: "io.k8s.api.core.v1.PodResourceClaimStatus", fields: &[
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
-    Field { name: "resourceClaimName", shape: String, wire: 2, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
+    Field { name: "resourceClaimName", shape: String, number: 2, ..F },
 ] };
 
 static CORE_V1_PODSCHEDULINGGATE: Type = Type { name: "io.k8s.api.core.v1.PodSchedulingGate", fields: &[
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_PODSECURITYCONTEXT: Type = Type { name: "io.k8s.api.core.v1.PodSecurityContext", fields: &[
-    Field { name: "appArmorProfile", shape: Object(&CORE_V1_APPARMORPROFILE), wire: 11, ..F },
-    Field { name: "fsGroup", shape: Int64, wire: 5, ..F },
-    Field { name: "fsGroupChangePolicy", shape: String, wire: 9, ..F },
-    Field { name: "runAsGroup", shape: Int64, wire: 6, ..F },
-    Field { name: "runAsNonRoot", shape: Bool, wire: 3, ..F },
-    Field { name: "runAsUser", shape: Int64, wire: 2, ..F },
-    Field { name: "seLinuxChangePolicy", shape: String, wire: 13, ..F },
-    Field { name: "seLinuxOptions", shape: Object(&CORE_V1_SELINUXOPTIONS), wire: 1, ..F },
-    Field { name: "seccompProfile", shape: Object(&CORE_V1_SECCOMPPROFILE), wire: 10, ..F },
-    Field { name: "supplementalGroups", shape: List(&Int64), topology: Topology::Atomic, omit_empty: true, wire: 4, ..F },
-    Field { name: "supplementalGroupsPolicy", shape: String, wire: 12, ..F },
-    Field { name: "sysctls", shape: List(&Object(&CORE_V1_SYSCTL)), topology: Topology::Atomic, omit_empty: true, wire: 7, ..F },
-    Field { name: "windowsOptions", shape: Object(&CORE_V1_WINDOWSSECURITYCONTEXTOPTIONS), wire: 8, ..F },
+    Field { name: "appArmorProfile", shape: Object(&CORE_V1_APPARMORPROFILE), number: 11, ..F },
+    Field { name: "fsGroup", shape: Int64, number: 5, ..F },
+    Field { name: "fsGroupChangePolicy", shape: String, number: 9, ..F },
+    Field { name: "runAsGroup", shape: Int64, number: 6, ..F },
+    Field { name: "runAsNonRoot", shape: Bool, number: 3, ..F },
+    Field { name: "runAsUser", shape: Int64, number: 2, ..F },
+    Field { name: "seLinuxChangePolicy", shape: String, number: 13, ..F },
+    Field { name: "seLinuxOptions", shape: Object(&CORE_V1_SELINUXOPTIONS), number: 1, ..F },
+    Field { name: "seccompProfile", shape: Object(&CORE_V1_SECCOMPPROFILE), number: 10, ..F },
+    Field { name: "supplementalGroups", shape: List(&Int64), topology: Topology::Atomic, omit_empty: true, number: 4, ..F },
+    Field { name: "supplementalGroupsPolicy", shape: String, number: 12, ..F },
+    Field { name: "sysctls", shape: List(&Object(&CORE_V1_SYSCTL)), topology: Topology::Atomic, omit_empty: true, number: 7, ..F },
+    Field { name: "windowsOptions", shape: Object(&CORE_V1_WINDOWSSECURITYCONTEXTOPTIONS), number: 8, ..F },
 ] };
 
 static CORE_V1_PODSPEC: Type = Type { name: "io.k8s.api.core.v1.PodSpec", fields: &[
-    Field { name: "activeDeadlineSeconds", shape: Int64, wire: 5, ..F },
-    Field { name: "affinity", shape: Object(&CORE_V1_AFFINITY), wire: 18, ..F },
-    Field { name: "automountServiceAccountToken", shape: Bool, wire: 21, ..F },
-    Field { name: "containers", shape: List(&Object(&CORE_V1_CONTAINER)), required: true, topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", wire: 2, ..F },
-    Field { name: "dnsConfig", shape: Object(&CORE_V1_PODDNSCONFIG), wire: 26, ..F },
-    Field { name: "dnsPolicy", shape: String, omit_empty: true, wire: 6, ..F },
-    Field { name: "enableServiceLinks", shape: Bool, wire: 30, ..F },
-    Field { name: "ephemeralContainers", shape: List(&Object(&CORE_V1_EPHEMERALCONTAINER)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, wire: 34, ..F },
-    Field { name: "hostAliases", shape: List(&Object(&CORE_V1_HOSTALIAS)), topology: Topology::Map(&["ip"]), patch_merge: true, patch_merge_key: "ip", omit_empty: true, wire: 23, ..F },
-    Field { name: "hostIPC", shape: Bool, omit_empty: true, wire: 13, ..F },
-    Field { name: "hostNetwork", shape: Bool, omit_empty: true, wire: 11, ..F },
-    Field { name: "hostPID", shape: Bool, omit_empty: true, wire: 12, ..F },
-    Field { name: "hostUsers", shape: Bool, wire: 37, ..F },
-    Field { name: "hostname", shape: String, omit_empty: true, wire: 16, ..F },
-    Field { name: "imagePullSecrets", shape: List(&Object(&CORE_V1_LOCALOBJECTREFERENCE)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, wire: 15, ..F },
-    Field { name: "initContainers", shape: List(&Object(&CORE_V1_CONTAINER)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, wire: 20, ..F },
-    Field { name: "nodeName", shape: String, omit_empty: true, wire: 10, ..F },
-    Field { name: "nodeSelector", shape: Map(&String), topology: Topology::Atomic, omit_empty: true, wire: 7, ..F },
-    Field { name: "os", shape: Object(&CORE_V1_PODOS), wire: 36, ..F },
-    Field { name: "overhead", shape: Map(&Quantity), omit_empty: true, wire: 32, ..F },
-    Field { name: "preemptionPolicy", shape: String, wire: 31, ..F },
-    Field { name: "priority", shape: Int32, wire: 25, ..F },
-    Field { name: "priorityClassName", shape: String, omit_empty: true, wire: 24, ..F },
-    Field { name: "readinessGates", shape: List(&Object(&CORE_V1_PODREADINESSGATE)), topology: Topology::Atomic, omit_empty: true, wire: 28, ..F },
-    Field { name: "resourceClaims", shape: List(&Object(&CORE_V1_PODRESOURCECLAIM)), topology: Topology::Map(&["name"]), patch_merge: true, patch_retain_keys: true, patch_merge_key: "name", omit_empty: true, wire: 39, ..F },
-    Field { name: "resources", shape: Object(&CORE_V1_RESOURCEREQUIREMENTS), wire: 40, ..F },
-    Field { name: "restartPolicy", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "runtimeClassName", shape: String, wire: 29, ..F },
-    Field { name: "schedulerName", shape: String, omit_empty: true, wire: 19, ..F },
-    Field { name: "schedulingGates", shape: List(&Object(&CORE_V1_PODSCHEDULINGGATE)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, wire: 38, ..F },
-    Field { name: "securityContext", shape: Object(&CORE_V1_PODSECURITYCONTEXT), wire: 14, ..F },
-    Field { name: "serviceAccount", shape: String, omit_empty: true, wire: 9, ..F },
-    Field { name: "serviceAccountName", shape: String, omit_empty: true, wire: 8, ..F },
-    Field { name: "setHostnameAsFQDN", shape: Bool, wire: 35, ..F },
-    Field { name: "shareProcessNamespace", shape: Bool, wire: 27, ..F },
-    Field { name: "subdomain", shape: String, omit_empty: true, wire: 17, ..F },
-    Field { name: "terminationGracePeriodSeconds", shape: Int64, wire: 4, ..F },
-    Field { name: "tolerations", shape: List(&Object(&CORE_V1_TOLERATION)), topology: Topology::Atomic, omit_empty: true, wire: 22, ..F },
-    Field { name: "topologySpreadConstraints", shape: List(&Object(&CORE_V1_TOPOLOGYSPREADCONSTRAINT)), topology: Topology::Map(&["topologyKey","whenUnsatisfiable"]), patch_merge: true, patch_merge_key: "topologyKey", omit_empty: true, wire: 33, ..F },
-    Field { name: "volumes", shape: List(&Object(&CORE_V1_VOLUME)), topology: Topology::Map(&["name"]), patch_merge: true, patch_retain_keys: true, patch_merge_key: "name", omit_empty: true, wire: 1, ..F },
+    Field { name: "activeDeadlineSeconds", shape: Int64, number: 5, ..F },
+    Field { name: "affinity", shape: Object(&CORE_V1_AFFINITY), number: 18, ..F },
+    Field { name: "automountServiceAccountToken", shape: Bool, number: 21, ..F },
+    Field { name: "containers", shape: List(&Object(&CORE_V1_CONTAINER)), required: true, topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", number: 2, ..F },
+    Field { name: "dnsConfig", shape: Object(&CORE_V1_PODDNSCONFIG), number: 26, ..F },
+    Field { name: "dnsPolicy", shape: String, omit_empty: true, number: 6, ..F },
+    Field { name: "enableServiceLinks", shape: Bool, number: 30, ..F },
+    Field { name: "ephemeralContainers", shape: List(&Object(&CORE_V1_EPHEMERALCONTAINER)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, number: 34, ..F },
+    Field { name: "hostAliases", shape: List(&Object(&CORE_V1_HOSTALIAS)), topology: Topology::Map(&["ip"]), patch_merge: true, patch_merge_key: "ip", omit_empty: true, number: 23, ..F },
+    Field { name: "hostIPC", shape: Bool, omit_empty: true, number: 13, ..F },
+    Field { name: "hostNetwork", shape: Bool, omit_empty: true, number: 11, ..F },
+    Field { name: "hostPID", shape: Bool, omit_empty: true, number: 12, ..F },
+    Field { name: "hostUsers", shape: Bool, number: 37, ..F },
+    Field { name: "hostname", shape: String, omit_empty: true, number: 16, ..F },
+    Field { name: "imagePullSecrets", shape: List(&Object(&CORE_V1_LOCALOBJECTREFERENCE)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, number: 15, ..F },
+    Field { name: "initContainers", shape: List(&Object(&CORE_V1_CONTAINER)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, number: 20, ..F },
+    Field { name: "nodeName", shape: String, omit_empty: true, number: 10, ..F },
+    Field { name: "nodeSelector", shape: Map(&String), topology: Topology::Atomic, omit_empty: true, number: 7, ..F },
+    Field { name: "os", shape: Object(&CORE_V1_PODOS), number: 36, ..F },
+    Field { name: "overhead", shape: Map(&Quantity), omit_empty: true, number: 32, ..F },
+    Field { name: "preemptionPolicy", shape: String, number: 31, ..F },
+    Field { name: "priority", shape: Int32, number: 25, ..F },
+    Field { name: "priorityClassName", shape: String, omit_empty: true, number: 24, ..F },
+    Field { name: "readinessGates", shape: List(&Object(&CORE_V1_PODREADINESSGATE)), topology: Topology::Atomic, omit_empty: true, number: 28, ..F },
+    Field { name: "resourceClaims", shape: List(&Object(&CORE_V1_PODRESOURCECLAIM)), topology: Topology::Map(&["name"]), patch_merge: true, patch_retain_keys: true, patch_merge_key: "name", omit_empty: true, number: 39, ..F },
+    Field { name: "resources", shape: Object(&CORE_V1_RESOURCEREQUIREMENTS), number: 40, ..F },
+    Field { name: "restartPolicy", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "runtimeClassName", shape: String, number: 29, ..F },
+    Field { name: "schedulerName", shape: String, omit_empty: true, number: 19, ..F },
+    Field { name: "schedulingGates", shape: List(&Object(&CORE_V1_PODSCHEDULINGGATE)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, number: 38, ..F },
+    Field { name: "securityContext", shape: Object(&CORE_V1_PODSECURITYCONTEXT), number: 14, ..F },
+    Field { name: "serviceAccount", shape: String, omit_empty: true, number: 9, ..F },
+    Field { name: "serviceAccountName", shape: String, omit_empty: true, number: 8, ..F },
+    Field { name: "setHostnameAsFQDN", shape: Bool, number: 35, ..F },
+    Field { name: "shareProcessNamespace", shape: Bool, number: 27, ..F },
+    Field { name: "subdomain", shape: String, omit_empty: true, number: 17, ..F },
+    Field { name: "terminationGracePeriodSeconds", shape: Int64, number: 4, ..F },
+    Field { name: "tolerations", shape: List(&Object(&CORE_V1_TOLERATION)), topology: Topology::Atomic, omit_empty: true, number: 22, ..F },
+    Field { name: "topologySpreadConstraints", shape: List(&Object(&CORE_V1_TOPOLOGYSPREADCONSTRAINT)), topology: Topology::Map(&["topologyKey","whenUnsatisfiable"]), patch_merge: true, patch_merge_key: "topologyKey", omit_empty: true, number: 33, ..F },
+    Field { name: "volumes", shape: List(&Object(&CORE_V1_VOLUME)), topology: Topology::Map(&["name"]), patch_merge: true, patch_retain_keys: true, patch_merge_key: "name", omit_empty: true, number: 1, ..F },
 ] };
 
 static CORE_V1_PODSTATUS: Type = Type { name: "io.k8s.api.core.v1.PodStatus", fields: &[
-    Field { name: "conditions", shape: List(&Object(&CORE_V1_PODCONDITION)), topology: Topology::Map(&["type"]), patch_merge: true, patch_merge_key: "type", omit_empty: true, wire: 2, ..F },
-    Field { name: "containerStatuses", shape: List(&Object(&CORE_V1_CONTAINERSTATUS)), topology: Topology::Atomic, omit_empty: true, wire: 8, ..F },
-    Field { name: "ephemeralContainerStatuses", shape: List(&Object(&CORE_V1_CONTAINERSTATUS)), topology: Topology::Atomic, omit_empty: true, wire: 13, ..F },
-    Field { name: "hostIP", shape: String, omit_empty: true, wire: 5, ..F },
-    Field { name: "hostIPs", shape: List(&Object(&CORE_V1_HOSTIP)), topology: Topology::Atomic, patch_merge: true, patch_merge_key: "ip", omit_empty: true, wire: 16, ..F },
-    Field { name: "initContainerStatuses", shape: List(&Object(&CORE_V1_CONTAINERSTATUS)), topology: Topology::Atomic, omit_empty: true, wire: 10, ..F },
-    Field { name: "message", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "nominatedNodeName", shape: String, omit_empty: true, wire: 11, ..F },
-    Field { name: "observedGeneration", shape: Int64, omit_empty: true, wire: 17, ..F },
-    Field { name: "phase", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "podIP", shape: String, omit_empty: true, wire: 6, ..F },
-    Field { name: "podIPs", shape: List(&Object(&CORE_V1_PODIP)), topology: Topology::Map(&["ip"]), patch_merge: true, patch_merge_key: "ip", omit_empty: true, wire: 12, ..F },
-    Field { name: "qosClass", shape: String, omit_empty: true, wire: 9, ..F },
-    Field { name: "reason", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "resize", shape: String, omit_empty: true, wire: 14, ..F },
-    Field { name: "resourceClaimStatuses", shape: List(&Object(&CORE_V1_PODRESOURCECLAIMSTATUS)), topology: Topology::Map(&["name"]), patch_merge: true, patch_retain_keys: true, patch_merge_key: "name", omit_empty: true, wire: 15, ..F },
-    Field { name: "startTime", shape: Time, wire: 7, ..F },
+    Field { name: "conditions", shape: List(&Object(&CORE_V1_PODCONDITION)), topology: Topology::Map(&["type"]), patch_merge: true, patch_merge_key: "type", omit_empty: true, number: 2, ..F },
+    Field { name: "containerStatuses", shape: List(&Object(&CORE_V1_CONTAINERSTATUS)), topology: Topology::Atomic, omit_empty: true, number: 8, ..F },
+    Field { name: "ephemeralContainerStatuses", shape: List(&Object(&CORE_V1_CONTAINERSTATUS)), topology: Topology::Atomic, omit_empty: true, number: 13, ..F },
+    Field { name: "hostIP", shape: String, omit_empty: true, number: 5, ..F },
+    Field { name: "hostIPs", shape: List(&Object(&CORE_V1_HOSTIP)), topology: Topology::Atomic, patch_merge: true, patch_merge_key: "ip", omit_empty: true, number: 16, ..F },
+    Field { name: "initContainerStatuses", shape: List(&Object(&CORE_V1_CONTAINERSTATUS)), topology: Topology::Atomic, omit_empty: true, number: 10, ..F },
+    Field { name: "message", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "nominatedNodeName", shape: String, omit_empty: true, number: 11, ..F },
+    Field { name: "observedGeneration", shape: Int64, omit_empty: true, number: 17, ..F },
+    Field { name: "phase", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "podIP", shape: String, omit_empty: true, number: 6, ..F },
+    Field { name: "podIPs", shape: List(&Object(&CORE_V1_PODIP)), topology: Topology::Map(&["ip"]), patch_merge: true, patch_merge_key: "ip", omit_empty: true, number: 12, ..F },
+    Field { name: "qosClass", shape: String, omit_empty: true, number: 9, ..F },
+    Field { name: "reason", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "resize", shape: String, omit_empty: true, number: 14, ..F },
+    Field { name: "resourceClaimStatuses", shape: List(&Object(&CORE_V1_PODRESOURCECLAIMSTATUS)), topology: Topology::Map(&["name"]), patch_merge: true, patch_retain_keys: true, patch_merge_key: "name", omit_empty: true, number: 15, ..F },
+    Field { name: "startTime", shape: Time, number: 7, ..F },
 ] };
 
 static CORE_V1_PODTEMPLATESPEC: Type = Type { name: "io.k8s.api.core.v1.PodTemplateSpec", fields: &[
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "spec", shape: Object(&CORE_V1_PODSPEC), wire: 2, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&CORE_V1_PODSPEC), number: 2, ..F },
 ] };
 
 static CORE_V1_PORTSTATUS: Type = Type { name: "io.k8s.api.core.v1.PortStatus", fields: &[
-    Field { name: "error", shape: String, wire: 3, ..F },
-    Field { name: "port", shape: Int32, required: true, wire: 1, ..F },
-    Field { name: "protocol", shape: String, required: true, wire: 2, ..F },
+    Field { name: "error", shape: String, number: 3, ..F },
+    Field { name: "port", shape: Int32, required: true, number: 1, ..F },
+    Field { name: "protocol", shape: String, required: true, number: 2, ..F },
 ] };
 
 static CORE_V1_PORTWORXVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.PortworxVolumeSource", fields: &[
-    Field { name: "fsType", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 3, ..F },
-    Field { name: "volumeID", shape: String, required: true, wire: 1, ..F },
+    Field { name: "fsType", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 3, ..F },
+    Field { name: "volumeID", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_PREFERREDSCHEDULINGTERM: Type = Type { name: "io.k8s.api.core.v1.PreferredSchedulingTerm", fields: &[
-    Field { name: "preference", shape: Object(&CORE_V1_NODESELECTORTERM), required: true, topology: Topology::Atomic, wire: 2, ..F },
-    Field { name: "weight", shape: Int32, required: true, wire: 1, ..F },
+    Field { name: "preference", shape: Object(&CORE_V1_NODESELECTORTERM), required: true, topology: Topology::Atomic, number: 2, ..F },
+    Field { name: "weight", shape: Int32, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_PROBE: Type = Type { name: "io.k8s.api.core.v1.Probe", fields: &[
-    Field { name: "exec", shape: Object(&CORE_V1_EXECACTION), wire: 257, ..F },
-    Field { name: "failureThreshold", shape: Int32, omit_empty: true, wire: 6, ..F },
-    Field { name: "grpc", shape: Object(&CORE_V1_GRPCACTION), wire: 260, ..F },
-    Field { name: "httpGet", shape: Object(&CORE_V1_HTTPGETACTION), wire: 258, ..F },
-    Field { name: "initialDelaySeconds", shape: Int32, omit_empty: true, wire: 2, ..F },
-    Field { name: "periodSeconds", shape: Int32, omit_empty: true, wire: 4, ..F },
-    Field { name: "successThreshold", shape: Int32, omit_empty: true, wire: 5, ..F },
-    Field { name: "tcpSocket", shape: Object(&CORE_V1_TCPSOCKETACTION), wire: 259, ..F },
-    Field { name: "terminationGracePeriodSeconds", shape: Int64, wire: 7, ..F },
-    Field { name: "timeoutSeconds", shape: Int32, omit_empty: true, wire: 3, ..F },
+    Field { name: "exec", shape: Object(&CORE_V1_EXECACTION), number: 257, ..F },
+    Field { name: "failureThreshold", shape: Int32, omit_empty: true, number: 6, ..F },
+    Field { name: "grpc", shape: Object(&CORE_V1_GRPCACTION), number: 260, ..F },
+    Field { name: "httpGet", shape: Object(&CORE_V1_HTTPGETACTION), number: 258, ..F },
+    Field { name: "initialDelaySeconds", shape: Int32, omit_empty: true, number: 2, ..F },
+    Field { name: "periodSeconds", shape: Int32, omit_empty: true, number: 4, ..F },
+    Field { name: "successThreshold", shape: Int32, omit_empty: true, number: 5, ..F },
+    Field { name: "tcpSocket", shape: Object(&CORE_V1_TCPSOCKETACTION), number: 259, ..F },
+    Field { name: "terminationGracePeriodSeconds", shape: Int64, number: 7, ..F },
+    Field { name: "timeoutSeconds", shape: Int32, omit_empty: true, number: 3, ..F },
 ] };
 
 static CORE_V1_PROJECTEDVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.ProjectedVolumeSource", fields: &[
-    Field { name: "defaultMode", shape: Int32, wire: 2, ..F },
-    Field { name: "sources", shape: List(&Object(&CORE_V1_VOLUMEPROJECTION)), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
+    Field { name: "defaultMode", shape: Int32, number: 2, ..F },
+    Field { name: "sources", shape: List(&Object(&CORE_V1_VOLUMEPROJECTION)), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
 ] };
 
 static CORE_V1_QUOBYTEVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.QuobyteVolumeSource", fields: &[
-    Field { name: "group", shape: String, omit_empty: true, wire: 5, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 3, ..F },
-    Field { name: "registry", shape: String, required: true, wire: 1, ..F },
-    Field { name: "tenant", shape: String, omit_empty: true, wire: 6, ..F },
-    Field { name: "user", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "volume", shape: String, required: true, wire: 2, ..F },
+    Field { name: "group", shape: String, omit_empty: true, number: 5, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 3, ..F },
+    Field { name: "registry", shape: String, required: true, number: 1, ..F },
+    Field { name: "tenant", shape: String, omit_empty: true, number: 6, ..F },
+    Field { name: "user", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "volume", shape: String, required: true, number: 2, ..F },
 ] };
 
 static CORE_V1_RBDVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.RBDVolumeSource", fields: &[
-    Field { name: "fsType", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "image", shape: String, required: true, wire: 2, ..F },
-    Field { name: "keyring", shape: String, omit_empty: true, wire: 6, ..F },
-    Field { name: "monitors", shape: List(&String), required: true, topology: Topology::Atomic, wire: 1, ..F },
-    Field { name: "pool", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 8, ..F },
-    Field { name: "secretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), topology: Topology::Atomic, wire: 7, ..F },
-    Field { name: "user", shape: String, omit_empty: true, wire: 5, ..F },
+    Field { name: "fsType", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "image", shape: String, required: true, number: 2, ..F },
+    Field { name: "keyring", shape: String, omit_empty: true, number: 6, ..F },
+    Field { name: "monitors", shape: List(&String), required: true, topology: Topology::Atomic, number: 1, ..F },
+    Field { name: "pool", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 8, ..F },
+    Field { name: "secretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), topology: Topology::Atomic, number: 7, ..F },
+    Field { name: "user", shape: String, omit_empty: true, number: 5, ..F },
 ] };
 
 static CORE_V1_RESOURCECLAIM: Type = Type { name: "io.k8s.api.core.v1.ResourceClaim", fields: &[
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
-    Field { name: "request", shape: String, omit_empty: true, wire: 2, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
+    Field { name: "request", shape: String, omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_RESOURCEFIELDSELECTOR: Type = Type { name: "io.k8s.api.core.v1.ResourceFieldSelector", fields: &[
-    Field { name: "containerName", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "divisor", shape: Quantity, wire: 3, ..F },
-    Field { name: "resource", shape: String, required: true, wire: 2, ..F },
+    Field { name: "containerName", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "divisor", shape: Quantity, number: 3, ..F },
+    Field { name: "resource", shape: String, required: true, number: 2, ..F },
 ] };
 
 static CORE_V1_RESOURCEHEALTH: Type = Type { name: "io.k8s.api.core.v1.ResourceHealth", fields: &[
-    Field { name: "health", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "resourceID", shape: String, required: true, wire: 1, ..F },
+    Field { name: "health", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "resourceID", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_RESOURCEREQUIREMENTS: Type = Type { name: "io.k8s.api.core.v1.ResourceRequirements", fields: &[
-    Field { name: "claims", shape: List(&Object(&CORE_V1_RESOURCECLAIM)), topology: Topology::Map(&["name"]), omit_empty: true, wire: 3, ..F },
-    Field { name: "limits", shape: Map(&Quantity), omit_empty: true, wire: 1, ..F },
-    Field { name: "requests", shape: Map(&Quantity), omit_empty: true, wire: 2, ..F },
+    Field { name: "claims", shape: List(&Object(&CORE_V1_RESOURCECLAIM)), topology: Topology::Map(&["name"]), omit_empty: true, number: 3, ..F },
+    Field { name: "limits", shape: Map(&Quantity), omit_empty: true, number: 1, ..F },
+    Field { name: "requests", shape: Map(&Quantity), omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_RESOURCESTATUS: Type = Type { name: "io.k8s.api.core.v1.ResourceStatus", fields: &[
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
-    Field { name: "resources", shape: List(&Object(&CORE_V1_RESOURCEHEALTH)), topology: Topology::Map(&["resourceID"]), omit_empty: true, wire: 2, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
+    Field { name: "resources", shape: List(&Object(&CORE_V1_RESOURCEHEALTH)), topology: Topology::Map(&["resourceID"]), omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_SELINUXOPTIONS: Type = Type { name: "io.k8s.api.core.v1.SELinuxOptions", fields: &[
-    Field { name: "level", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "role", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "type", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "user", shape: String, omit_empty: true, wire: 1, ..F },
+    Field { name: "level", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "role", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "type", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "user", shape: String, omit_empty: true, number: 1, ..F },
 ] };
 
 static CORE_V1_SCALEIOVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.ScaleIOVolumeSource", fields: &[
-    Field { name: "fsType", shape: String, omit_empty: true, wire: 9, ..F },
-    Field { name: "gateway", shape: String, required: true, wire: 1, ..F },
-    Field { name: "protectionDomain", shape: String, omit_empty: true, wire: 5, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 10, ..F },
-    Field { name: "secretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), required: true, topology: Topology::Atomic, wire: 3, ..F },
-    Field { name: "sslEnabled", shape: Bool, omit_empty: true, wire: 4, ..F },
-    Field { name: "storageMode", shape: String, omit_empty: true, wire: 7, ..F },
-    Field { name: "storagePool", shape: String, omit_empty: true, wire: 6, ..F },
-    Field { name: "system", shape: String, required: true, wire: 2, ..F },
-    Field { name: "volumeName", shape: String, omit_empty: true, wire: 8, ..F },
+    Field { name: "fsType", shape: String, omit_empty: true, number: 9, ..F },
+    Field { name: "gateway", shape: String, required: true, number: 1, ..F },
+    Field { name: "protectionDomain", shape: String, omit_empty: true, number: 5, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 10, ..F },
+    Field { name: "secretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), required: true, topology: Topology::Atomic, number: 3, ..F },
+    Field { name: "sslEnabled", shape: Bool, omit_empty: true, number: 4, ..F },
+    Field { name: "storageMode", shape: String, omit_empty: true, number: 7, ..F },
+    Field { name: "storagePool", shape: String, omit_empty: true, number: 6, ..F },
+    Field { name: "system", shape: String, required: true, number: 2, ..F },
+    Field { name: "volumeName", shape: String, omit_empty: true, number: 8, ..F },
 ] };
 
 static CORE_V1_SECCOMPPROFILE: Type = Type { name: "io.k8s.api.core.v1.SeccompProfile", fields: &[
-    Field { name: "localhostProfile", shape: String, wire: 2, ..F },
-    Field { name: "type", shape: String, required: true, wire: 1, ..F },
+    Field { name: "localhostProfile", shape: String, number: 2, ..F },
+    Field { name: "type", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_SECRET: Type = Type { name: "io.k8s.api.core.v1.Secret", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
-    Field { name: "data", shape: Map(&Bytes), omit_empty: true, wire: 2, ..F },
-    Field { name: "immutable", shape: Bool, wire: 5, ..F },
+    Field { name: "data", shape: Map(&Bytes), omit_empty: true, number: 2, ..F },
+    Field { name: "immutable", shape: Bool, number: 5, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "stringData", shape: Map(&String), omit_empty: true, wire: 4, ..F },
-    Field { name: "type", shape: String, omit_empty: true, wire: 3, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "stringData", shape: Map(&String), omit_empty: true, number: 4, ..F },
+    Field { name: "type", shape: String, omit_empty: true, number: 3, ..F },
 ] };
 
 static CORE_V1_SECRETENVSOURCE: Type = Type { name: "io.k8s.api.core.v1.SecretEnvSource", fields: &[
-    Field { name: "name", shape: String, omit_empty: true, wire: 257, ..F },
-    Field { name: "optional", shape: Bool, wire: 2, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 257, ..F },
+    Field { name: "optional", shape: Bool, number: 2, ..F },
 ] };
 
 static CORE_V1_SECRETKEYSELECTOR: Type = Type { name: "io.k8s.api.core.v1.SecretKeySelector", fields: &[
-    Field { name: "key", shape: String, required: true, wire: 2, ..F },
-    Field { name: "name", shape: String, omit_empty: true, wire: 257, ..F },
-    Field { name: "optional", shape: Bool, wire: 3, ..F },
+    Field { name: "key", shape: String, required: true, number: 2, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 257, ..F },
+    Field { name: "optional", shape: Bool, number: 3, ..F },
 ] };
 
 static CORE_V1_SECRETPROJECTION: Type = Type { name: "io.k8s.api.core.v1.SecretProjection", fields: &[
-    Field { name: "items", shape: List(&Object(&CORE_V1_KEYTOPATH)), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "name", shape: String, omit_empty: true, wire: 257, ..F },
-    Field { name: "optional", shape: Bool, wire: 4, ..F },
+    Field { name: "items", shape: List(&Object(&CORE_V1_KEYTOPATH)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 257, ..F },
+    Field { name: "optional", shape: Bool, number: 4, ..F },
 ] };
 
 static CORE_V1_SECRETVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.SecretVolumeSource", fields: &[
-    Field { name: "defaultMode", shape: Int32, wire: 3, ..F },
-    Field { name: "items", shape: List(&Object(&CORE_V1_KEYTOPATH)), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "optional", shape: Bool, wire: 4, ..F },
-    Field { name: "secretName", shape: String, omit_empty: true, wire: 1, ..F },
+    Field { name: "defaultMode", shape: Int32, number: 3, ..F },
+    Field { name: "items", shape: List(&Object(&CORE_V1_KEYTOPATH)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "optional", shape: Bool, number: 4, ..F },
+    Field { name: "secretName", shape: String, omit_empty: true, number: 1, ..F },
 ] };
 
 static CORE_V1_SECURITYCONTEXT: Type = Type { name: "io.k8s.api.core.v1.SecurityContext", fields: &[
-    Field { name: "allowPrivilegeEscalation", shape: Bool, wire: 7, ..F },
-    Field { name: "appArmorProfile", shape: Object(&CORE_V1_APPARMORPROFILE), wire: 12, ..F },
-    Field { name: "capabilities", shape: Object(&CORE_V1_CAPABILITIES), wire: 1, ..F },
-    Field { name: "privileged", shape: Bool, wire: 2, ..F },
-    Field { name: "procMount", shape: String, wire: 9, ..F },
-    Field { name: "readOnlyRootFilesystem", shape: Bool, wire: 6, ..F },
-    Field { name: "runAsGroup", shape: Int64, wire: 8, ..F },
-    Field { name: "runAsNonRoot", shape: Bool, wire: 5, ..F },
-    Field { name: "runAsUser", shape: Int64, wire: 4, ..F },
-    Field { name: "seLinuxOptions", shape: Object(&CORE_V1_SELINUXOPTIONS), wire: 3, ..F },
-    Field { name: "seccompProfile", shape: Object(&CORE_V1_SECCOMPPROFILE), wire: 11, ..F },
-    Field { name: "windowsOptions", shape: Object(&CORE_V1_WINDOWSSECURITYCONTEXTOPTIONS), wire: 10, ..F },
+    Field { name: "allowPrivilegeEscalation", shape: Bool, number: 7, ..F },
+    Field { name: "appArmorProfile", shape: Object(&CORE_V1_APPARMORPROFILE), number: 12, ..F },
+    Field { name: "capabilities", shape: Object(&CORE_V1_CAPABILITIES), number: 1, ..F },
+    Field { name: "privileged", shape: Bool, number: 2, ..F },
+    Field { name: "procMount", shape: String, number: 9, ..F },
+    Field { name: "readOnlyRootFilesystem", shape: Bool, number: 6, ..F },
+    Field { name: "runAsGroup", shape: Int64, number: 8, ..F },
+    Field { name: "runAsNonRoot", shape: Bool, number: 5, ..F },
+    Field { name: "runAsUser", shape: Int64, number: 4, ..F },
+    Field { name: "seLinuxOptions", shape: Object(&CORE_V1_SELINUXOPTIONS), number: 3, ..F },
+    Field { name: "seccompProfile", shape: Object(&CORE_V1_SECCOMPPROFILE), number: 11, ..F },
+    Field { name: "windowsOptions", shape: Object(&CORE_V1_WINDOWSSECURITYCONTEXTOPTIONS), number: 10, ..F },
 ] };
 
 static CORE_V1_SERVICE: Type = Type { name: "io.k8s.api.core.v1.Service", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "spec", shape: Object(&CORE_V1_SERVICESPEC), wire: 2, ..F },
-    Field { name: "status", shape: Object(&CORE_V1_SERVICESTATUS), wire: 3, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&CORE_V1_SERVICESPEC), number: 2, ..F },
+    Field { name: "status", shape: Object(&CORE_V1_SERVICESTATUS), number: 3, ..F },
 ] };
 
 static CORE_V1_SERVICEACCOUNT: Type = Type { name: "io.k8s.api.core.v1.ServiceAccount", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
-    Field { name: "automountServiceAccountToken", shape: Bool, wire: 4, ..F },
-    Field { name: "imagePullSecrets", shape: List(&Object(&CORE_V1_LOCALOBJECTREFERENCE)), topology: Topology::Atomic, omit_empty: true, wire: 3, ..F },
+    Field { name: "automountServiceAccountToken", shape: Bool, number: 4, ..F },
+    Field { name: "imagePullSecrets", shape: List(&Object(&CORE_V1_LOCALOBJECTREFERENCE)), topology: Topology::Atomic, omit_empty: true, number: 3, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "secrets", shape: List(&Object(&CORE_V1_OBJECTREFERENCE)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, wire: 2, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "secrets", shape: List(&Object(&CORE_V1_OBJECTREFERENCE)), topology: Topology::Map(&["name"]), patch_merge: true, patch_merge_key: "name", omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_SERVICEACCOUNTTOKENPROJECTION: Type = Type { name: "io.k8s.api.core.v1.ServiceAccountTokenProjection", fields: &[
-    Field { name: "audience", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "expirationSeconds", shape: Int64, wire: 2, ..F },
-    Field { name: "path", shape: String, required: true, wire: 3, ..F },
+    Field { name: "audience", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "expirationSeconds", shape: Int64, number: 2, ..F },
+    Field { name: "path", shape: String, required: true, number: 3, ..F },
 ] };
 
 static CORE_V1_SERVICEPORT: Type = Type { name: "io.k8s.api.core.v1.ServicePort", fields: &[
-    Field { name: "appProtocol", shape: String, wire: 6, ..F },
-    Field { name: "name", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "nodePort", shape: Int32, omit_empty: true, wire: 5, ..F },
-    Field { name: "port", shape: Int32, required: true, wire: 3, ..F },
-    Field { name: "protocol", shape: String, omit_empty: true, wire: 2, default: Some("TCP"), ..F },
-    Field { name: "targetPort", shape: IntOrString, wire: 4, ..F },
+    Field { name: "appProtocol", shape: String, number: 6, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "nodePort", shape: Int32, omit_empty: true, number: 5, ..F },
+    Field { name: "port", shape: Int32, required: true, number: 3, ..F },
+    Field { name: "protocol", shape: String, omit_empty: true, number: 2, default: Some("TCP"), ..F },
+    Field { name: "targetPort", shape: IntOrString, number: 4, ..F },
 ] };
 
 static CORE_V1_SERVICESPEC: Type = Type { name: "io.k8s.api.core.v1.ServiceSpec", fields: &[
-    Field { name: "allocateLoadBalancerNodePorts", shape: Bool, wire: 20, ..F },
-    Field { name: "clusterIP", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "clusterIPs", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 18, ..F },
-    Field { name: "externalIPs", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 5, ..F },
-    Field { name: "externalName", shape: String, omit_empty: true, wire: 10, ..F },
-    Field { name: "externalTrafficPolicy", shape: String, omit_empty: true, wire: 11, ..F },
-    Field { name: "healthCheckNodePort", shape: Int32, omit_empty: true, wire: 12, ..F },
-    Field { name: "internalTrafficPolicy", shape: String, wire: 22, ..F },
-    Field { name: "ipFamilies", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 19, ..F },
-    Field { name: "ipFamilyPolicy", shape: String, wire: 17, ..F },
-    Field { name: "loadBalancerClass", shape: String, wire: 21, ..F },
-    Field { name: "loadBalancerIP", shape: String, omit_empty: true, wire: 8, ..F },
-    Field { name: "loadBalancerSourceRanges", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 9, ..F },
-    Field { name: "ports", shape: List(&Object(&CORE_V1_SERVICEPORT)), topology: Topology::Map(&["port","protocol"]), patch_merge: true, patch_merge_key: "port", omit_empty: true, wire: 1, ..F },
-    Field { name: "publishNotReadyAddresses", shape: Bool, omit_empty: true, wire: 13, ..F },
-    Field { name: "selector", shape: Map(&String), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "sessionAffinity", shape: String, omit_empty: true, wire: 7, ..F },
-    Field { name: "sessionAffinityConfig", shape: Object(&CORE_V1_SESSIONAFFINITYCONFIG), wire: 14, ..F },
-    Field { name: "trafficDistribution", shape: String, wire: 23, ..F },
-    Field { name: "type", shape: String, omit_empty: true, wire: 4, ..F },
+    Field { name: "allocateLoadBalancerNodePorts", shape: Bool, number: 20, ..F },
+    Field { name: "clusterIP", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "clusterIPs", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 18, ..F },
+    Field { name: "externalIPs", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 5, ..F },
+    Field { name: "externalName", shape: String, omit_empty: true, number: 10, ..F },
+    Field { name: "externalTrafficPolicy", shape: String, omit_empty: true, number: 11, ..F },
+    Field { name: "healthCheckNodePort", shape: Int32, omit_empty: true, number: 12, ..F },
+    Field { name: "internalTrafficPolicy", shape: String, number: 22, ..F },
+    Field { name: "ipFamilies", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 19, ..F },
+    Field { name: "ipFamilyPolicy", shape: String, number: 17, ..F },
+    Field { name: "loadBalancerClass", shape: String, number: 21, ..F },
+    Field { name: "loadBalancerIP", shape: String, omit_empty: true, number: 8, ..F },
+    Field { name: "loadBalancerSourceRanges", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 9, ..F },
+    Field { name: "ports", shape: List(&Object(&CORE_V1_SERVICEPORT)), topology: Topology::Map(&["port","protocol"]), patch_merge: true, patch_merge_key: "port", omit_empty: true, number: 1, ..F },
+    Field { name: "publishNotReadyAddresses", shape: Bool, omit_empty: true, number: 13, ..F },
+    Field { name: "selector", shape: Map(&String), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "sessionAffinity", shape: String, omit_empty: true, number: 7, ..F },
+    Field { name: "sessionAffinityConfig", shape: Object(&CORE_V1_SESSIONAFFINITYCONFIG), number: 14, ..F },
+    Field { name: "trafficDistribution", shape: String, number: 23, ..F },
+    Field { name: "type", shape: String, omit_empty: true, number: 4, ..F },
 ] };
 
 static CORE_V1_SERVICESTATUS: Type = Type { name: "io.k8s.api.core.v1.ServiceStatus", fields: &[
-    Field { name: "conditions", shape: List(&Object(&META_V1_CONDITION)), topology: Topology::Map(&["type"]), patch_merge: true, patch_merge_key: "type", omit_empty: true, wire: 2, ..F },
-    Field { name: "loadBalancer", shape: Object(&CORE_V1_LOADBALANCERSTATUS), wire: 1, ..F },
+    Field { name: "conditions", shape: List(&Object(&META_V1_CONDITION)), topology: Topology::Map(&["type"]), patch_merge: true, patch_merge_key: "type", omit_empty: true, number: 2, ..F },
+    Field { name: "loadBalancer", shape: Object(&CORE_V1_LOADBALANCERSTATUS), number: 1, ..F },
 ] };
 
 static CORE_V1_SESSIONAFFINITYCONFIG: Type = Type { name: "io.k8s.api.core.v1.SessionAffinityConfig", fields: &[
-    Field { name: "clientIP", shape: Object(&CORE_V1_CLIENTIPCONFIG), wire: 1, ..F },
+    Field { name: "clientIP", shape: Object(&CORE_V1_CLIENTIPCONFIG), number: 1, ..F },
 ] };
 
 static CORE_V1_SLEEPACTION: Type = Type { name: "io.k8s.api.core.v1.SleepAction", fields: &[
-    Field { name: "seconds", shape: Int64, required: true, wire: 1, ..F },
+    Field { name: "seconds", shape: Int64, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_STORAGEOSVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.StorageOSVolumeSource", fields: &[
-    Field { name: "fsType", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 4, ..F },
-    Field { name: "secretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), topology: Topology::Atomic, wire: 5, ..F },
-    Field { name: "volumeName", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "volumeNamespace", shape: String, omit_empty: true, wire: 2, ..F },
+    Field { name: "fsType", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 4, ..F },
+    Field { name: "secretRef", shape: Object(&CORE_V1_LOCALOBJECTREFERENCE), topology: Topology::Atomic, number: 5, ..F },
+    Field { name: "volumeName", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "volumeNamespace", shape: String, omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_SYSCTL: Type = Type { name: "io.k8s.api.core.v1.Sysctl", fields: &[
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
-    Field { name: "value", shape: String, required: true, wire: 2, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
+    Field { name: "value", shape: String, required: true, number: 2, ..F },
 ] };
 
 static CORE_V1_TCPSOCKETACTION: Type = Type { name: "io.k8s.api.core.v1.TCPSocketAction", fields: &[
-    Field { name: "host", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "port", shape: IntOrString, required: true, wire: 1, ..F },
+    Field { name: "host", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "port", shape: IntOrString, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_TAINT: Type = Type { name: "io.k8s.api.core.v1.Taint", fields: &[
-    Field { name: "effect", shape: String, required: true, wire: 3, ..F },
-    Field { name: "key", shape: String, required: true, wire: 1, ..F },
-    Field { name: "timeAdded", shape: Time, wire: 4, ..F },
-    Field { name: "value", shape: String, omit_empty: true, wire: 2, ..F },
+    Field { name: "effect", shape: String, required: true, number: 3, ..F },
+    Field { name: "key", shape: String, required: true, number: 1, ..F },
+    Field { name: "timeAdded", shape: Time, number: 4, ..F },
+    Field { name: "value", shape: String, omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_TOLERATION: Type = Type { name: "io.k8s.api.core.v1.Toleration", fields: &[
-    Field { name: "effect", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "key", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "operator", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "tolerationSeconds", shape: Int64, wire: 5, ..F },
-    Field { name: "value", shape: String, omit_empty: true, wire: 3, ..F },
+    Field { name: "effect", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "key", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "operator", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "tolerationSeconds", shape: Int64, number: 5, ..F },
+    Field { name: "value", shape: String, omit_empty: true, number: 3, ..F },
 ] };
 
 static CORE_V1_TOPOLOGYSPREADCONSTRAINT: Type = Type { name: "io.k8s.api.core.v1.TopologySpreadConstraint", fields: &[
-    Field { name: "labelSelector", shape: Object(&META_V1_LABELSELECTOR), topology: Topology::Atomic, wire: 4, ..F },
-    Field { name: "matchLabelKeys", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 8, ..F },
-    Field { name: "maxSkew", shape: Int32, required: true, wire: 1, ..F },
-    Field { name: "minDomains", shape: Int32, wire: 5, ..F },
-    Field { name: "nodeAffinityPolicy", shape: String, wire: 6, ..F },
-    Field { name: "nodeTaintsPolicy", shape: String, wire: 7, ..F },
-    Field { name: "topologyKey", shape: String, required: true, wire: 2, ..F },
-    Field { name: "whenUnsatisfiable", shape: String, required: true, wire: 3, ..F },
+    Field { name: "labelSelector", shape: Object(&META_V1_LABELSELECTOR), topology: Topology::Atomic, number: 4, ..F },
+    Field { name: "matchLabelKeys", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 8, ..F },
+    Field { name: "maxSkew", shape: Int32, required: true, number: 1, ..F },
+    Field { name: "minDomains", shape: Int32, number: 5, ..F },
+    Field { name: "nodeAffinityPolicy", shape: String, number: 6, ..F },
+    Field { name: "nodeTaintsPolicy", shape: String, number: 7, ..F },
+    Field { name: "topologyKey", shape: String, required: true, number: 2, ..F },
+    Field { name: "whenUnsatisfiable", shape: String, required: true, number: 3, ..F },
 ] };
 
 static CORE_V1_TYPEDLOCALOBJECTREFERENCE: Type = Type { name: "io.k8s.api.core.v1.TypedLocalObjectReference", fields: &[
-    Field { name: "apiGroup", shape: String, wire: 1, ..F },
-    Field { name: "kind", shape: String, required: true, wire: 2, ..F },
-    Field { name: "name", shape: String, required: true, wire: 3, ..F },
+    Field { name: "apiGroup", shape: String, number: 1, ..F },
+    Field { name: "kind", shape: String, required: true, number: 2, ..F },
+    Field { name: "name", shape: String, required: true, number: 3, ..F },
 ] };
 
 static CORE_V1_TYPEDOBJECTREFERENCE: Type = Type { name: "io.k8s.api.core.v1.TypedObjectReference", fields: &[
-    Field { name: "apiGroup", shape: String, wire: 1, ..F },
-    Field { name: "kind", shape: String, required: true, wire: 2, ..F },
-    Field { name: "name", shape: String, required: true, wire: 3, ..F },
-    Field { name: "namespace", shape: String, wire: 4, ..F },
+    Field { name: "apiGroup", shape: String, number: 1, ..F },
+    Field { name: "kind", shape: String, required: true, number: 2, ..F },
+    Field { name: "name", shape: String, required: true, number: 3, ..F },
+    Field { name: "namespace", shape: String, number: 4, ..F },
 ] };
 
 static CORE_V1_VOLUME: Type = Type { name: "io.k8s.api.core.v1.Volume", fields: &[
-    Field { name: "awsElasticBlockStore", shape: Object(&CORE_V1_AWSELASTICBLOCKSTOREVOLUMESOURCE), wire: 516, ..F },
-    Field { name: "azureDisk", shape: Object(&CORE_V1_AZUREDISKVOLUMESOURCE), wire: 534, ..F },
-    Field { name: "azureFile", shape: Object(&CORE_V1_AZUREFILEVOLUMESOURCE), wire: 530, ..F },
-    Field { name: "cephfs", shape: Object(&CORE_V1_CEPHFSVOLUMESOURCE), wire: 526, ..F },
-    Field { name: "cinder", shape: Object(&CORE_V1_CINDERVOLUMESOURCE), wire: 525, ..F },
-    Field { name: "configMap", shape: Object(&CORE_V1_CONFIGMAPVOLUMESOURCE), wire: 531, ..F },
-    Field { name: "csi", shape: Object(&CORE_V1_CSIVOLUMESOURCE), wire: 540, ..F },
-    Field { name: "downwardAPI", shape: Object(&CORE_V1_DOWNWARDAPIVOLUMESOURCE), wire: 528, ..F },
-    Field { name: "emptyDir", shape: Object(&CORE_V1_EMPTYDIRVOLUMESOURCE), wire: 514, ..F },
-    Field { name: "ephemeral", shape: Object(&CORE_V1_EPHEMERALVOLUMESOURCE), wire: 541, ..F },
-    Field { name: "fc", shape: Object(&CORE_V1_FCVOLUMESOURCE), wire: 529, ..F },
-    Field { name: "flexVolume", shape: Object(&CORE_V1_FLEXVOLUMESOURCE), wire: 524, ..F },
-    Field { name: "flocker", shape: Object(&CORE_V1_FLOCKERVOLUMESOURCE), wire: 527, ..F },
-    Field { name: "gcePersistentDisk", shape: Object(&CORE_V1_GCEPERSISTENTDISKVOLUMESOURCE), wire: 515, ..F },
-    Field { name: "gitRepo", shape: Object(&CORE_V1_GITREPOVOLUMESOURCE), wire: 517, ..F },
-    Field { name: "glusterfs", shape: Object(&CORE_V1_GLUSTERFSVOLUMESOURCE), wire: 521, ..F },
-    Field { name: "hostPath", shape: Object(&CORE_V1_HOSTPATHVOLUMESOURCE), wire: 513, ..F },
-    Field { name: "image", shape: Object(&CORE_V1_IMAGEVOLUMESOURCE), wire: 542, ..F },
-    Field { name: "iscsi", shape: Object(&CORE_V1_ISCSIVOLUMESOURCE), wire: 520, ..F },
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
-    Field { name: "nfs", shape: Object(&CORE_V1_NFSVOLUMESOURCE), wire: 519, ..F },
-    Field { name: "persistentVolumeClaim", shape: Object(&CORE_V1_PERSISTENTVOLUMECLAIMVOLUMESOURCE), wire: 522, ..F },
-    Field { name: "photonPersistentDisk", shape: Object(&CORE_V1_PHOTONPERSISTENTDISKVOLUMESOURCE), wire: 535, ..F },
-    Field { name: "portworxVolume", shape: Object(&CORE_V1_PORTWORXVOLUMESOURCE), wire: 536, ..F },
-    Field { name: "projected", shape: Object(&CORE_V1_PROJECTEDVOLUMESOURCE), wire: 538, ..F },
-    Field { name: "quobyte", shape: Object(&CORE_V1_QUOBYTEVOLUMESOURCE), wire: 533, ..F },
-    Field { name: "rbd", shape: Object(&CORE_V1_RBDVOLUMESOURCE), wire: 523, ..F },
-    Field { name: "scaleIO", shape: Object(&CORE_V1_SCALEIOVOLUMESOURCE), wire: 537, ..F },
-    Field { name: "secret", shape: Object(&CORE_V1_SECRETVOLUMESOURCE), wire: 518, ..F },
-    Field { name: "storageos", shape: Object(&CORE_V1_STORAGEOSVOLUMESOURCE), wire: 539, ..F },
-    Field { name: "vsphereVolume", shape: Object(&CORE_V1_VSPHEREVIRTUALDISKVOLUMESOURCE), wire: 532, ..F },
+    Field { name: "awsElasticBlockStore", shape: Object(&CORE_V1_AWSELASTICBLOCKSTOREVOLUMESOURCE), number: 516, ..F },
+    Field { name: "azureDisk", shape: Object(&CORE_V1_AZUREDISKVOLUMESOURCE), number: 534, ..F },
+    Field { name: "azureFile", shape: Object(&CORE_V1_AZUREFILEVOLUMESOURCE), number: 530, ..F },
+    Field { name: "cephfs", shape: Object(&CORE_V1_CEPHFSVOLUMESOURCE), number: 526, ..F },
+    Field { name: "cinder", shape: Object(&CORE_V1_CINDERVOLUMESOURCE), number: 525, ..F },
+    Field { name: "configMap", shape: Object(&CORE_V1_CONFIGMAPVOLUMESOURCE), number: 531, ..F },
+    Field { name: "csi", shape: Object(&CORE_V1_CSIVOLUMESOURCE), number: 540, ..F },
+    Field { name: "downwardAPI", shape: Object(&CORE_V1_DOWNWARDAPIVOLUMESOURCE), number: 528, ..F },
+    Field { name: "emptyDir", shape: Object(&CORE_V1_EMPTYDIRVOLUMESOURCE), number: 514, ..F },
+    Field { name: "ephemeral", shape: Object(&CORE_V1_EPHEMERALVOLUMESOURCE), number: 541, ..F },
+    Field { name: "fc", shape: Object(&CORE_V1_FCVOLUMESOURCE), number: 529, ..F },
+    Field { name: "flexVolume", shape: Object(&CORE_V1_FLEXVOLUMESOURCE), number: 524, ..F },
+    Field { name: "flocker", shape: Object(&CORE_V1_FLOCKERVOLUMESOURCE), number: 527, ..F },
+    Field { name: "gcePersistentDisk", shape: Object(&CORE_V1_GCEPERSISTENTDISKVOLUMESOURCE), number: 515, ..F },
+    Field { name: "gitRepo", shape: Object(&CORE_V1_GITREPOVOLUMESOURCE), number: 517, ..F },
+    Field { name: "glusterfs", shape: Object(&CORE_V1_GLUSTERFSVOLUMESOURCE), number: 521, ..F },
+    Field { name: "hostPath", shape: Object(&CORE_V1_HOSTPATHVOLUMESOURCE), number: 513, ..F },
+    Field { name: "image", shape: Object(&CORE_V1_IMAGEVOLUMESOURCE), number: 542, ..F },
+    Field { name: "iscsi", shape: Object(&CORE_V1_ISCSIVOLUMESOURCE), number: 520, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
+    Field { name: "nfs", shape: Object(&CORE_V1_NFSVOLUMESOURCE), number: 519, ..F },
+    Field { name: "persistentVolumeClaim", shape: Object(&CORE_V1_PERSISTENTVOLUMECLAIMVOLUMESOURCE), number: 522, ..F },
+    Field { name: "photonPersistentDisk", shape: Object(&CORE_V1_PHOTONPERSISTENTDISKVOLUMESOURCE), number: 535, ..F },
+    Field { name: "portworxVolume", shape: Object(&CORE_V1_PORTWORXVOLUMESOURCE), number: 536, ..F },
+    Field { name: "projected", shape: Object(&CORE_V1_PROJECTEDVOLUMESOURCE), number: 538, ..F },
+    Field { name: "quobyte", shape: Object(&CORE_V1_QUOBYTEVOLUMESOURCE), number: 533, ..F },
+    Field { name: "rbd", shape: Object(&CORE_V1_RBDVOLUMESOURCE), number: 523, ..F },
+    Field { name: "scaleIO", shape: Object(&CORE_V1_SCALEIOVOLUMESOURCE), number: 537, ..F },
+    Field { name: "secret", shape: Object(&CORE_V1_SECRETVOLUMESOURCE), number: 518, ..F },
+    Field { name: "storageos", shape: Object(&CORE_V1_STORAGEOSVOLUMESOURCE), number: 539, ..F },
+    Field { name: "vsphereVolume", shape: Object(&CORE_V1_VSPHEREVIRTUALDISKVOLUMESOURCE), number: 532, ..F },
 ] };
 
 static CORE_V1_VOLUMEDEVICE: Type = Type { name: "io.k8s.api.core.v1.VolumeDevice", fields: &[
-    Field { name: "devicePath", shape: String, required: true, wire: 2, ..F },
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
+    Field { name: "devicePath", shape: String, required: true, number: 2, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_VOLUMEMOUNT: Type = Type { name: "io.k8s.api.core.v1.VolumeMount", fields: &[
-    Field { name: "mountPath", shape: String, required: true, wire: 3, ..F },
-    Field { name: "mountPropagation", shape: String, wire: 5, ..F },
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 2, ..F },
-    Field { name: "recursiveReadOnly", shape: String, wire: 7, ..F },
-    Field { name: "subPath", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "subPathExpr", shape: String, omit_empty: true, wire: 6, ..F },
+    Field { name: "mountPath", shape: String, required: true, number: 3, ..F },
+    Field { name: "mountPropagation", shape: String, number: 5, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 2, ..F },
+    Field { name: "recursiveReadOnly", shape: String, number: 7, ..F },
+    Field { name: "subPath", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "subPathExpr", shape: String, omit_empty: true, number: 6, ..F },
 ] };
 
 static CORE_V1_VOLUMEMOUNTSTATUS: Type = Type { name: "io.k8s.api.core.v1.VolumeMountStatus", fields: &[
-    Field { name: "mountPath", shape: String, required: true, wire: 2, ..F },
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
-    Field { name: "readOnly", shape: Bool, omit_empty: true, wire: 3, ..F },
-    Field { name: "recursiveReadOnly", shape: String, wire: 4, ..F },
+    Field { name: "mountPath", shape: String, required: true, number: 2, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
+    Field { name: "readOnly", shape: Bool, omit_empty: true, number: 3, ..F },
+    Field { name: "recursiveReadOnly", shape: String, number: 4, ..F },
 ] };
 
 static CORE_V1_VOLUMEPROJECTION: Type = Type { name: "io.k8s.api.core.v1.VolumeProjection", fields: &[
-    Field { name: "clusterTrustBundle", shape: Object(&CORE_V1_CLUSTERTRUSTBUNDLEPROJECTION), wire: 5, ..F },
-    Field { name: "configMap", shape: Object(&CORE_V1_CONFIGMAPPROJECTION), wire: 3, ..F },
-    Field { name: "downwardAPI", shape: Object(&CORE_V1_DOWNWARDAPIPROJECTION), wire: 2, ..F },
-    Field { name: "secret", shape: Object(&CORE_V1_SECRETPROJECTION), wire: 1, ..F },
-    Field { name: "serviceAccountToken", shape: Object(&CORE_V1_SERVICEACCOUNTTOKENPROJECTION), wire: 4, ..F },
+    Field { name: "clusterTrustBundle", shape: Object(&CORE_V1_CLUSTERTRUSTBUNDLEPROJECTION), number: 5, ..F },
+    Field { name: "configMap", shape: Object(&CORE_V1_CONFIGMAPPROJECTION), number: 3, ..F },
+    Field { name: "downwardAPI", shape: Object(&CORE_V1_DOWNWARDAPIPROJECTION), number: 2, ..F },
+    Field { name: "secret", shape: Object(&CORE_V1_SECRETPROJECTION), number: 1, ..F },
+    Field { name: "serviceAccountToken", shape: Object(&CORE_V1_SERVICEACCOUNTTOKENPROJECTION), number: 4, ..F },
 ] };
 
 static CORE_V1_VOLUMERESOURCEREQUIREMENTS: Type = Type { name: "io.k8s.api.core.v1.VolumeResourceRequirements", fields: &[
-    Field { name: "limits", shape: Map(&Quantity), omit_empty: true, wire: 1, ..F },
-    Field { name: "requests", shape: Map(&Quantity), omit_empty: true, wire: 2, ..F },
+    Field { name: "limits", shape: Map(&Quantity), omit_empty: true, number: 1, ..F },
+    Field { name: "requests", shape: Map(&Quantity), omit_empty: true, number: 2, ..F },
 ] };
 
 static CORE_V1_VSPHEREVIRTUALDISKVOLUMESOURCE: Type = Type { name: "io.k8s.api.core.v1.VsphereVirtualDiskVolumeSource", fields: &[
-    Field { name: "fsType", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "storagePolicyID", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "storagePolicyName", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "volumePath", shape: String, required: true, wire: 1, ..F },
+    Field { name: "fsType", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "storagePolicyID", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "storagePolicyName", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "volumePath", shape: String, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_WEIGHTEDPODAFFINITYTERM: Type = Type { name: "io.k8s.api.core.v1.WeightedPodAffinityTerm", fields: &[
-    Field { name: "podAffinityTerm", shape: Object(&CORE_V1_PODAFFINITYTERM), required: true, wire: 2, ..F },
-    Field { name: "weight", shape: Int32, required: true, wire: 1, ..F },
+    Field { name: "podAffinityTerm", shape: Object(&CORE_V1_PODAFFINITYTERM), required: true, number: 2, ..F },
+    Field { name: "weight", shape: Int32, required: true, number: 1, ..F },
 ] };
 
 static CORE_V1_WINDOWSSECURITYCONTEXTOPTIONS: Type = Type { name: "io.k8s.api.core.v1.WindowsSecurityContextOptions", fields: &[
-    Field { name: "gmsaCredentialSpec", shape: String, wire: 2, ..F },
-    Field { name: "gmsaCredentialSpecName", shape: String, wire: 1, ..F },
-    Field { name: "hostProcess", shape: Bool, wire: 4, ..F },
-    Field { name: "runAsUserName", shape: String, wire: 3, ..F },
+    Field { name: "gmsaCredentialSpec", shape: String, number: 2, ..F },
+    Field { name: "gmsaCredentialSpecName", shape: String, number: 1, ..F },
+    Field { name: "hostProcess", shape: Bool, number: 4, ..F },
+    Field { name: "runAsUserName", shape: String, number: 3, ..F },
 ] };
 
 static DISCOVERY_V1_ENDPOINT: Type = Type { name: "io.k8s.api.discovery.v1.Endpoint", fields: &[
-    Field { name: "addresses", shape: List(&String), required: true, topology: Topology::Set, wire: 1, ..F },
-    Field { name: "conditions", shape: Object(&DISCOVERY_V1_ENDPOINTCONDITIONS), wire: 2, ..F },
-    Field { name: "deprecatedTopology", shape: Map(&String), omit_empty: true, wire: 5, ..F },
-    Field { name: "hints", shape: Object(&DISCOVERY_V1_ENDPOINTHINTS), wire: 8, ..F },
-    Field { name: "hostname", shape: String, wire: 3, ..F },
-    Field { name: "nodeName", shape: String, wire: 6, ..F },
-    Field { name: "targetRef", shape: Object(&CORE_V1_OBJECTREFERENCE), topology: Topology::Atomic, wire: 4, ..F },
-    Field { name: "zone", shape: String, wire: 7, ..F },
+    Field { name: "addresses", shape: List(&String), required: true, topology: Topology::Set, number: 1, ..F },
+    Field { name: "conditions", shape: Object(&DISCOVERY_V1_ENDPOINTCONDITIONS), number: 2, ..F },
+    Field { name: "deprecatedTopology", shape: Map(&String), omit_empty: true, number: 5, ..F },
+    Field { name: "hints", shape: Object(&DISCOVERY_V1_ENDPOINTHINTS), number: 8, ..F },
+    Field { name: "hostname", shape: String, number: 3, ..F },
+    Field { name: "nodeName", shape: String, number: 6, ..F },
+    Field { name: "targetRef", shape: Object(&CORE_V1_OBJECTREFERENCE), topology: Topology::Atomic, number: 4, ..F },
+    Field { name: "zone", shape: String, number: 7, ..F },
 ] };
 
 static DISCOVERY_V1_ENDPOINTCONDITIONS: Type = Type { name: "io.k8s.api.discovery.v1.EndpointConditions", fields: &[
-    Field { name: "ready", shape: Bool, wire: 1, ..F },
-    Field { name: "serving", shape: Bool, wire: 2, ..F },
-    Field { name: "terminating", shape: Bool, wire: 3, ..F },
+    Field { name: "ready", shape: Bool, number: 1, ..F },
+    Field { name: "serving", shape: Bool, number: 2, ..F },
+    Field { name: "terminating", shape: Bool, number: 3, ..F },
 ] };
 
 static DISCOVERY_V1_ENDPOINTHINTS: Type = Type { name: "io.k8s.api.discovery.v1.EndpointHints", fields: &[
-    Field { name: "forNodes", shape: List(&Object(&DISCOVERY_V1_FORNODE)), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "forZones", shape: List(&Object(&DISCOVERY_V1_FORZONE)), topology: Topology::Atomic, omit_empty: true, wire: 1, ..F },
+    Field { name: "forNodes", shape: List(&Object(&DISCOVERY_V1_FORNODE)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "forZones", shape: List(&Object(&DISCOVERY_V1_FORZONE)), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
 ] };
 
 static DISCOVERY_V1_ENDPOINTPORT: Type = Type { name: "io.k8s.api.discovery.v1.EndpointPort", fields: &[
-    Field { name: "appProtocol", shape: String, wire: 4, ..F },
-    Field { name: "name", shape: String, wire: 1, ..F },
-    Field { name: "port", shape: Int32, wire: 3, ..F },
-    Field { name: "protocol", shape: String, wire: 2, ..F },
+    Field { name: "appProtocol", shape: String, number: 4, ..F },
+    Field { name: "name", shape: String, number: 1, ..F },
+    Field { name: "port", shape: Int32, number: 3, ..F },
+    Field { name: "protocol", shape: String, number: 2, ..F },
 ] };
 
 static DISCOVERY_V1_ENDPOINTSLICE: Type = Type { name: "io.k8s.api.discovery.v1.EndpointSlice", fields: &[
-    Field { name: "addressType", shape: String, required: true, wire: 4, ..F },
+    Field { name: "addressType", shape: String, required: true, number: 4, ..F },
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
-    Field { name: "endpoints", shape: List(&Object(&DISCOVERY_V1_ENDPOINT)), required: true, topology: Topology::Atomic, wire: 2, ..F },
+    Field { name: "endpoints", shape: List(&Object(&DISCOVERY_V1_ENDPOINT)), required: true, topology: Topology::Atomic, number: 2, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "ports", shape: List(&Object(&DISCOVERY_V1_ENDPOINTPORT)), topology: Topology::Atomic, omit_empty: true, wire: 3, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "ports", shape: List(&Object(&DISCOVERY_V1_ENDPOINTPORT)), topology: Topology::Atomic, omit_empty: true, number: 3, ..F },
 ] };
 
 static DISCOVERY_V1_FORNODE: Type = Type { name: "io.k8s.api.discovery.v1.ForNode", fields: &[
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
 ] };
 
 static DISCOVERY_V1_FORZONE: Type = Type { name: "io.k8s.api.discovery.v1.ForZone", fields: &[
-    Field { name: "name", shape: String, required: true, wire: 1, ..F },
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
 ] };
 
 static EVENTS_V1_EVENT: Type = Type { name: "io.k8s.api.events.v1.Event", fields: &[
-    Field { name: "action", shape: String, omit_empty: true, wire: 6, ..F },
+    Field { name: "action", shape: String, omit_empty: true, number: 6, ..F },
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
-    Field { name: "deprecatedCount", shape: Int32, omit_empty: true, wire: 15, ..F },
-    Field { name: "deprecatedFirstTimestamp", shape: Time, wire: 13, ..F },
-    Field { name: "deprecatedLastTimestamp", shape: Time, wire: 14, ..F },
-    Field { name: "deprecatedSource", shape: Object(&CORE_V1_EVENTSOURCE), wire: 12, ..F },
-    Field { name: "eventTime", shape: MicroTime, required: true, wire: 2, ..F },
+    Field { name: "deprecatedCount", shape: Int32, omit_empty: true, number: 15, ..F },
+    Field { name: "deprecatedFirstTimestamp", shape: Time, number: 13, ..F },
+    Field { name: "deprecatedLastTimestamp", shape: Time, number: 14, ..F },
+    Field { name: "deprecatedSource", shape: Object(&CORE_V1_EVENTSOURCE), number: 12, ..F },
+    Field { name: "eventTime", shape: MicroTime, required: true, number: 2, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "note", shape: String, omit_empty: true, wire: 10, ..F },
-    Field { name: "reason", shape: String, omit_empty: true, wire: 7, ..F },
-    Field { name: "regarding", shape: Object(&CORE_V1_OBJECTREFERENCE), topology: Topology::Atomic, wire: 8, ..F },
-    Field { name: "related", shape: Object(&CORE_V1_OBJECTREFERENCE), topology: Topology::Atomic, wire: 9, ..F },
-    Field { name: "reportingController", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "reportingInstance", shape: String, omit_empty: true, wire: 5, ..F },
-    Field { name: "series", shape: Object(&EVENTS_V1_EVENTSERIES), wire: 3, ..F },
-    Field { name: "type", shape: String, omit_empty: true, wire: 11, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "note", shape: String, omit_empty: true, number: 10, ..F },
+    Field { name: "reason", shape: String, omit_empty: true, number: 7, ..F },
+    Field { name: "regarding", shape: Object(&CORE_V1_OBJECTREFERENCE), topology: Topology::Atomic, number: 8, ..F },
+    Field { name: "related", shape: Object(&CORE_V1_OBJECTREFERENCE), topology: Topology::Atomic, number: 9, ..F },
+    Field { name: "reportingController", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "reportingInstance", shape: String, omit_empty: true, number: 5, ..F },
+    Field { name: "series", shape: Object(&EVENTS_V1_EVENTSERIES), number: 3, ..F },
+    Field { name: "type", shape: String, omit_empty: true, number: 11, ..F },
 ] };
 
 static EVENTS_V1_EVENTSERIES: Type = Type { name: "io.k8s.api.events.v1.EventSeries", fields: &[
-    Field { name: "count", shape: Int32, required: true, wire: 1, ..F },
-    Field { name: "lastObservedTime", shape: MicroTime, required: true, wire: 2, ..F },
+    Field { name: "count", shape: Int32, required: true, number: 1, ..F },
+    Field { name: "lastObservedTime", shape: MicroTime, required: true, number: 2, ..F },
 ] };
 
 static POLICY_V1_EVICTION: Type = Type { name: "io.k8s.api.policy.v1.Eviction", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
-    Field { name: "deleteOptions", shape: Object(&META_V1_DELETEOPTIONS), wire: 2, ..F },
+    Field { name: "deleteOptions", shape: Object(&META_V1_DELETEOPTIONS), number: 2, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
 ] };
 
 static SCHEDULING_V1_PRIORITYCLASS: Type = Type { name: "io.k8s.api.scheduling.v1.PriorityClass", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
-    Field { name: "description", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "globalDefault", shape: Bool, omit_empty: true, wire: 3, ..F },
+    Field { name: "description", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "globalDefault", shape: Bool, omit_empty: true, number: 3, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), wire: 1, ..F },
-    Field { name: "preemptionPolicy", shape: String, wire: 5, ..F },
-    Field { name: "value", shape: Int32, required: true, wire: 2, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "preemptionPolicy", shape: String, number: 5, ..F },
+    Field { name: "value", shape: Int32, required: true, number: 2, ..F },
 ] };
 
 static META_V1_CONDITION: Type = Type { name: "io.k8s.apimachinery.pkg.apis.meta.v1.Condition", fields: &[
-    Field { name: "lastTransitionTime", shape: Time, required: true, wire: 4, ..F },
-    Field { name: "message", shape: String, required: true, wire: 6, ..F },
-    Field { name: "observedGeneration", shape: Int64, omit_empty: true, wire: 3, ..F },
-    Field { name: "reason", shape: String, required: true, wire: 5, ..F },
-    Field { name: "status", shape: String, required: true, wire: 2, ..F },
-    Field { name: "type", shape: String, required: true, wire: 1, ..F },
+    Field { name: "lastTransitionTime", shape: Time, required: true, number: 4, ..F },
+    Field { name: "message", shape: String, required: true, number: 6, ..F },
+    Field { name: "observedGeneration", shape: Int64, omit_empty: true, number: 3, ..F },
+    Field { name: "reason", shape: String, required: true, number: 5, ..F },
+    Field { name: "status", shape: String, required: true, number: 2, ..F },
+    Field { name: "type", shape: String, required: true, number: 1, ..F },
 ] };
 
 static META_V1_DELETEOPTIONS: Type = Type { name: "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
-    Field { name: "dryRun", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 5, ..F },
-    Field { name: "gracePeriodSeconds", shape: Int64, wire: 1, ..F },
-    Field { name: "ignoreStoreReadErrorWithClusterBreakingPotential", shape: Bool, wire: 6, ..F },
+    Field { name: "dryRun", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 5, ..F },
+    Field { name: "gracePeriodSeconds", shape: Int64, number: 1, ..F },
+    Field { name: "ignoreStoreReadErrorWithClusterBreakingPotential", shape: Bool, number: 6, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "orphanDependents", shape: Bool, wire: 3, ..F },
-    Field { name: "preconditions", shape: Object(&META_V1_PRECONDITIONS), wire: 2, ..F },
-    Field { name: "propagationPolicy", shape: String, wire: 4, ..F },
+    Field { name: "orphanDependents", shape: Bool, number: 3, ..F },
+    Field { name: "preconditions", shape: Object(&META_V1_PRECONDITIONS), number: 2, ..F },
+    Field { name: "propagationPolicy", shape: String, number: 4, ..F },
 ] };
 
 static META_V1_FIELDSELECTORREQUIREMENT: Type = Type { name: "io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement", fields: &[
-    Field { name: "key", shape: String, required: true, wire: 1, ..F },
-    Field { name: "operator", shape: String, required: true, wire: 2, ..F },
-    Field { name: "values", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 3, ..F },
+    Field { name: "key", shape: String, required: true, number: 1, ..F },
+    Field { name: "operator", shape: String, required: true, number: 2, ..F },
+    Field { name: "values", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 3, ..F },
 ] };
 
 static META_V1_LABELSELECTOR: Type = Type { name: "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", fields: &[
-    Field { name: "matchExpressions", shape: List(&Object(&META_V1_LABELSELECTORREQUIREMENT)), topology: Topology::Atomic, omit_empty: true, wire: 2, ..F },
-    Field { name: "matchLabels", shape: Map(&String), omit_empty: true, wire: 1, ..F },
+    Field { name: "matchExpressions", shape: List(&Object(&META_V1_LABELSELECTORREQUIREMENT)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "matchLabels", shape: Map(&String), omit_empty: true, number: 1, ..F },
 ] };
 
 static META_V1_LABELSELECTORREQUIREMENT: Type = Type { name: "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement", fields: &[
-    Field { name: "key", shape: String, required: true, wire: 1, ..F },
-    Field { name: "operator", shape: String, required: true, wire: 2, ..F },
-    Field { name: "values", shape: List(&String), topology: Topology::Atomic, omit_empty: true, wire: 3, ..F },
+    Field { name: "key", shape: String, required: true, number: 1, ..F },
+    Field { name: "operator", shape: String, required: true, number: 2, ..F },
+    Field { name: "values", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 3, ..F },
 ] };
 
 static META_V1_LISTMETA: Type = Type { name: "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta", fields: &[
-    Field { name: "continue", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "remainingItemCount", shape: Int64, wire: 4, ..F },
-    Field { name: "resourceVersion", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "selfLink", shape: String, omit_empty: true, wire: 1, ..F },
+    Field { name: "continue", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "remainingItemCount", shape: Int64, number: 4, ..F },
+    Field { name: "resourceVersion", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "selfLink", shape: String, omit_empty: true, number: 1, ..F },
 ] };
 
 static META_V1_MANAGEDFIELDSENTRY: Type = Type { name: "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry", fields: &[
-    Field { name: "apiVersion", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "fieldsType", shape: String, omit_empty: true, wire: 6, ..F },
-    Field { name: "fieldsV1", shape: Any, wire: 7, ..F },
-    Field { name: "manager", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "operation", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "subresource", shape: String, omit_empty: true, wire: 8, ..F },
-    Field { name: "time", shape: Time, wire: 4, ..F },
+    Field { name: "apiVersion", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "fieldsType", shape: String, omit_empty: true, number: 6, ..F },
+    Field { name: "fieldsV1", shape: Any, number: 7, ..F },
+    Field { name: "manager", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "operation", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "subresource", shape: String, omit_empty: true, number: 8, ..F },
+    Field { name: "time", shape: Time, number: 4, ..F },
 ] };
 
 static META_V1_OBJECTMETA: Type = Type { name: "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", fields: &[
-    Field { name: "annotations", shape: Map(&String), omit_empty: true, wire: 12, ..F },
-    Field { name: "creationTimestamp", shape: Time, wire: 8, ..F },
-    Field { name: "deletionGracePeriodSeconds", shape: Int64, wire: 10, ..F },
-    Field { name: "deletionTimestamp", shape: Time, wire: 9, ..F },
-    Field { name: "finalizers", shape: List(&String), topology: Topology::Set, patch_merge: true, omit_empty: true, wire: 14, ..F },
-    Field { name: "generateName", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "generation", shape: Int64, omit_empty: true, wire: 7, ..F },
-    Field { name: "labels", shape: Map(&String), omit_empty: true, wire: 11, ..F },
-    Field { name: "managedFields", shape: List(&Object(&META_V1_MANAGEDFIELDSENTRY)), topology: Topology::Atomic, omit_empty: true, wire: 17, ..F },
-    Field { name: "name", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "namespace", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "ownerReferences", shape: List(&Object(&META_V1_OWNERREFERENCE)), topology: Topology::Map(&["uid"]), patch_merge: true, patch_merge_key: "uid", omit_empty: true, wire: 13, ..F },
-    Field { name: "resourceVersion", shape: String, omit_empty: true, wire: 6, ..F },
-    Field { name: "selfLink", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "uid", shape: String, omit_empty: true, wire: 5, ..F },
+    Field { name: "annotations", shape: Map(&String), omit_empty: true, number: 12, ..F },
+    Field { name: "creationTimestamp", shape: Time, number: 8, ..F },
+    Field { name: "deletionGracePeriodSeconds", shape: Int64, number: 10, ..F },
+    Field { name: "deletionTimestamp", shape: Time, number: 9, ..F },
+    Field { name: "finalizers", shape: List(&String), topology: Topology::Set, patch_merge: true, omit_empty: true, number: 14, ..F },
+    Field { name: "generateName", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "generation", shape: Int64, omit_empty: true, number: 7, ..F },
+    Field { name: "labels", shape: Map(&String), omit_empty: true, number: 11, ..F },
+    Field { name: "managedFields", shape: List(&Object(&META_V1_MANAGEDFIELDSENTRY)), topology: Topology::Atomic, omit_empty: true, number: 17, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "namespace", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "ownerReferences", shape: List(&Object(&META_V1_OWNERREFERENCE)), topology: Topology::Map(&["uid"]), patch_merge: true, patch_merge_key: "uid", omit_empty: true, number: 13, ..F },
+    Field { name: "resourceVersion", shape: String, omit_empty: true, number: 6, ..F },
+    Field { name: "selfLink", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "uid", shape: String, omit_empty: true, number: 5, ..F },
 ] };
 
 static META_V1_OWNERREFERENCE: Type = Type { name: "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", fields: &[
-    Field { name: "apiVersion", shape: String, required: true, wire: 5, ..F },
-    Field { name: "blockOwnerDeletion", shape: Bool, wire: 7, ..F },
-    Field { name: "controller", shape: Bool, wire: 6, ..F },
-    Field { name: "kind", shape: String, required: true, wire: 1, ..F },
-    Field { name: "name", shape: String, required: true, wire: 3, ..F },
-    Field { name: "uid", shape: String, required: true, wire: 4, ..F },
+    Field { name: "apiVersion", shape: String, required: true, number: 5, ..F },
+    Field { name: "blockOwnerDeletion", shape: Bool, number: 7, ..F },
+    Field { name: "controller", shape: Bool, number: 6, ..F },
+    Field { name: "kind", shape: String, required: true, number: 1, ..F },
+    Field { name: "name", shape: String, required: true, number: 3, ..F },
+    Field { name: "uid", shape: String, required: true, number: 4, ..F },
 ] };
 
 static META_V1_PRECONDITIONS: Type = Type { name: "io.k8s.apimachinery.pkg.apis.meta.v1.Preconditions", fields: &[
-    Field { name: "resourceVersion", shape: String, wire: 2, ..F },
-    Field { name: "uid", shape: String, wire: 1, ..F },
+    Field { name: "resourceVersion", shape: String, number: 2, ..F },
+    Field { name: "uid", shape: String, number: 1, ..F },
 ] };
 
 static META_V1_STATUS: Type = Type { name: "io.k8s.apimachinery.pkg.apis.meta.v1.Status", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
-    Field { name: "code", shape: Int32, omit_empty: true, wire: 6, ..F },
-    Field { name: "details", shape: Object(&META_V1_STATUSDETAILS), topology: Topology::Atomic, wire: 5, ..F },
+    Field { name: "code", shape: Int32, omit_empty: true, number: 6, ..F },
+    Field { name: "details", shape: Object(&META_V1_STATUSDETAILS), topology: Topology::Atomic, number: 5, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
-    Field { name: "message", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "metadata", shape: Object(&META_V1_LISTMETA), wire: 1, ..F },
-    Field { name: "reason", shape: String, omit_empty: true, wire: 4, ..F },
-    Field { name: "status", shape: String, omit_empty: true, wire: 2, ..F },
+    Field { name: "message", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_LISTMETA), number: 1, ..F },
+    Field { name: "reason", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "status", shape: String, omit_empty: true, number: 2, ..F },
 ] };
 
 static META_V1_STATUSCAUSE: Type = Type { name: "io.k8s.apimachinery.pkg.apis.meta.v1.StatusCause", fields: &[
-    Field { name: "field", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "message", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "reason", shape: String, omit_empty: true, wire: 1, ..F },
+    Field { name: "field", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "message", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "reason", shape: String, omit_empty: true, number: 1, ..F },
 ] };
 
 static META_V1_STATUSDETAILS: Type = Type { name: "io.k8s.apimachinery.pkg.apis.meta.v1.StatusDetails", fields: &[
-    Field { name: "causes", shape: List(&Object(&META_V1_STATUSCAUSE)), topology: Topology::Atomic, omit_empty: true, wire: 4, ..F },
-    Field { name: "group", shape: String, omit_empty: true, wire: 2, ..F },
-    Field { name: "kind", shape: String, omit_empty: true, wire: 3, ..F },
-    Field { name: "name", shape: String, omit_empty: true, wire: 1, ..F },
-    Field { name: "retryAfterSeconds", shape: Int32, omit_empty: true, wire: 5, ..F },
-    Field { name: "uid", shape: String, omit_empty: true, wire: 6, ..F },
+    Field { name: "causes", shape: List(&Object(&META_V1_STATUSCAUSE)), topology: Topology::Atomic, omit_empty: true, number: 4, ..F },
+    Field { name: "group", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "retryAfterSeconds", shape: Int32, omit_empty: true, number: 5, ..F },
+    Field { name: "uid", shape: String, omit_empty: true, number: 6, ..F },
 ] };
 
 static META_V1_WATCHEVENT: Type = Type { name: "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent", fields: &[
-    Field { name: "object", shape: Any, required: true, wire: 2, ..F },
-    Field { name: "type", shape: String, required: true, wire: 1, ..F },
+    Field { name: "object", shape: Any, required: true, number: 2, ..F },
+    Field { name: "type", shape: String, required: true, number: 1, ..F },
 ] };
 
 /// Every type, sorted by name.

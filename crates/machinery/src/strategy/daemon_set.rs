@@ -1,12 +1,13 @@
-//! `DaemonSet`: the status belongs to the controller, and the template has a generation of its own,
-//! kept in an annotation since `apps/v1` has no field for it.
+//! Strategy of `DaemonSet`. The generation of the template is kept in an annotation, because `apps/v1` has no
+//! field for it.
 
 use serde_json::{Value, json};
 
-use crate::access::{Access, Edit};
+use crate::json_fields::{ReadFields, WriteFields};
 
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
+/// Clears the status and sets the generation of the template.
 pub(super) fn create(object: &mut Value) {
     object["status"] = json!({
         "currentNumberScheduled": 0,
@@ -18,12 +19,14 @@ pub(super) fn create(object: &mut Value) {
     set_template_generation(object, generation);
 }
 
+/// Increments the generation of the template if the template changed.
 pub(super) fn update(old: &Value, new: &mut Value) {
     let changed = old["spec"]["template"] != new["spec"]["template"];
     let generation = template_generation(old) + i64::from(changed);
     set_template_generation(new, generation);
 }
 
+/// Takes the generation of the template from the old object.
 pub(super) fn keep_template_generation(old: &Value, new: &mut Value) {
     set_template_generation(new, template_generation(old));
 }

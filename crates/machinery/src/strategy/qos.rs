@@ -1,15 +1,15 @@
-//! The quality-of-service class of a pod, as `pkg/apis/core/helper/qos`.
+//! The quality-of-service class of a pod (`ComputePodQOS` in `pkg/apis/core/v1/helper/qos`).
 
 use std::collections::BTreeMap;
 
 use pandaemon_types::Quantity;
 use serde_json::Value;
 
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
 const COMPUTE: [&str; 2] = ["cpu", "memory"];
 
-/// `Guaranteed`, `Burstable` or `BestEffort`, from the spec of the pod.
+/// The QoS class of a pod with this spec: `Guaranteed`, `Burstable` or `BestEffort`.
 #[must_use]
 pub fn qos_class(spec: &Value) -> &'static str {
     let (mut requests, mut limits) = (BTreeMap::new(), BTreeMap::new());
@@ -32,7 +32,7 @@ pub fn qos_class(spec: &Value) -> &'static str {
     }
 }
 
-/// Adds the amounts above zero of CPU and memory and says how many there were.
+/// Adds the positive amounts of CPU and memory to `sums`, in thousandths, and returns how many there were.
 fn add(list: &Value, sums: &mut BTreeMap<&'static str, i128>) -> usize {
     let mut found = 0;
     for name in COMPUTE {

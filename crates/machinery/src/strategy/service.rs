@@ -1,10 +1,11 @@
-//! `Service`: addresses and node ports that were given out stay with the service.
+//! Strategy of `Service`: allocated addresses and node ports are kept (`patchAllocatedValues` and
+//! `dropTypeDependentFields` in upstream's `pkg/registry/core/service`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::access::{Access, Edit};
+use crate::json_fields::{ReadFields, WriteFields};
 
 const ADDRESS_FIELDS: [&str; 4] = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"];
 
@@ -46,7 +47,7 @@ pub(super) fn update(old: &Value, new: &mut Value) {
     }
 }
 
-/// A client that knows only `clusterIP` changes `clusterIPs` with it.
+/// Changes `clusterIPs` with `clusterIP` if the client changed only the latter.
 fn normalize_addresses(old: &Value, spec: &mut Value) {
     let (before, now) = (
         old.text("clusterIP").to_owned(),
@@ -56,7 +57,7 @@ fn normalize_addresses(old: &Value, spec: &mut Value) {
         return;
     }
     if now.is_empty() {
-        spec.cut("clusterIPs");
+        spec.remove_field("clusterIPs");
     } else {
         spec["clusterIPs"] = json!([now]);
     }
@@ -70,7 +71,7 @@ fn keep_addresses(old: &Value, spec: &mut Value) {
     }
 }
 
-/// A port without a node port gets back the one that its name had.
+/// Gives each port without a node port the one that the old port of that name had.
 fn keep_node_ports(old: &Value, spec: &mut Value) {
     let known: BTreeMap<&str, i64> = old
         .items("ports")
@@ -116,5 +117,5 @@ fn same(old: &Value, new: &Value, names: &[&str]) -> bool {
 }
 
 fn remove(object: &mut Value, names: &[&str]) {
-    names.iter().for_each(|name| object.cut(name));
+    names.iter().for_each(|name| object.remove_field(name));
 }

@@ -1,12 +1,12 @@
-//! What survives a write.
+//! Fields that a write changes, and fields that it keeps.
 
 use serde_json::json;
 
 use super::{daemon_set, prepare_update, qos_class, service};
-use crate::catalogue;
+use crate::scheme;
 
 #[test]
-fn the_template_counts_for_itself() {
+fn template_generation_counts_changes_of_the_template_only() {
     let mut old = json!({"metadata": {}, "spec": {"template": {"a": 1}}});
     daemon_set::create(&mut old);
     let annotation = "/metadata/annotations/deprecated.daemonset.template.generation";
@@ -20,7 +20,7 @@ fn the_template_counts_for_itself() {
 }
 
 #[test]
-fn a_service_keeps_what_it_was_given() {
+fn service_update_keeps_allocated_addresses_and_node_ports() {
     let old = json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"],
         "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "externalTrafficPolicy": "Cluster",
         "ports": [{"port": 80, "nodePort": 30000}]}});
@@ -36,7 +36,7 @@ fn a_service_keeps_what_it_was_given() {
 }
 
 #[test]
-fn quality_of_service_follows_requests_and_limits() {
+fn qos_class_depends_on_requests_and_limits() {
     let full = json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1Gi"}});
     let spec = |resources: &[serde_json::Value]| {
         let containers: Vec<_> = resources.iter().map(|r| json!({"resources": r})).collect();
@@ -55,22 +55,22 @@ fn quality_of_service_follows_requests_and_limits() {
 }
 
 #[test]
-fn each_door_changes_its_own_part() {
-    let kind = catalogue::find("", "v1", "pods").expect("pods are served");
+fn write_to_a_subresource_changes_only_its_part() {
+    let kind = scheme::find_resource("", "v1", "pods").expect("pods are served");
     let old = json!({"metadata": {"name": "p", "uid": "u"}, "spec": {"a": 1}, "status": {"phase": "Pending"}});
     let wanted =
         json!({"metadata": {"name": "p"}, "spec": {"a": 2}, "status": {"phase": "Running"}});
-    for (door, spec, phase) in [
+    for (subresource, spec, phase) in [
         ("", 2, "Pending"),
         ("status", 1, "Running"),
         ("binding", 2, "Running"),
     ] {
         let mut new = wanted.clone();
-        prepare_update(kind, door, &old, &mut new);
+        prepare_update(kind, subresource, &old, &mut new);
         assert_eq!(
             (&new["spec"]["a"], &new["status"]["phase"]),
             (&json!(spec), &json!(phase)),
-            "{door}"
+            "{subresource}"
         );
         assert_eq!(new["metadata"]["uid"], "u");
     }

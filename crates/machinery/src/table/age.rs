@@ -1,12 +1,12 @@
-//! Ages as people read them: `5m10s`, `3d4h`, as upstream's `duration.HumanDuration`.
+//! Durations such as `5m10s` and `3d4h` (upstream's `duration.HumanDuration`).
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 
-/// A duration in the units that matter at its size.
+/// A duration as text, with one or two units depending on its length; `<invalid>` below minus one second.
 #[must_use]
 pub fn human_duration(seconds: i64) -> String {
-    // Clocks of two machines may differ a little: one second into the future is still "now".
+    // One second in the future counts as now, because clocks of two machines differ.
     if seconds < -1 {
         return "<invalid>".to_owned();
     }
@@ -48,7 +48,7 @@ fn pair(large: i64, large_unit: &str, small: i64, small_unit: &str) -> String {
     }
 }
 
-/// How long before `now_seconds` the RFC 3339 `time` was.
+/// How long before `now_seconds` the RFC 3339 `time` was; `<unknown>` if it is no time.
 pub(super) fn since(time: &str, now_seconds: i64) -> String {
     match seconds_of(time) {
         Some(then) => human_duration(now_seconds - then),
@@ -56,7 +56,7 @@ pub(super) fn since(time: &str, now_seconds: i64) -> String {
     }
 }
 
-/// Unix seconds of an RFC 3339 time.
+/// The seconds from 1970 to an RFC 3339 time; `None` if it is no time.
 pub(super) fn seconds_of(time: &str) -> Option<i64> {
     time.parse::<jiff::Timestamp>()
         .ok()

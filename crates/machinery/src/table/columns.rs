@@ -1,4 +1,4 @@
-//! Column definitions of each kind: names, types, priorities and the descriptions of the API documents.
+//! Column definitions of each kind. The descriptions are those of the API documentation.
 
 mod other;
 mod workload;
@@ -8,19 +8,19 @@ use serde_json::{Value, json};
 pub(super) use other::*;
 pub(super) use workload::*;
 
-/// One column.
+/// One column definition (`metav1.TableColumnDefinition`).
 #[derive(Debug)]
 pub(super) struct Column {
     name: &'static str,
     kind: &'static str,
     format: &'static str,
     description: &'static str,
-    /// 0 is always printed, 1 only with `-o wide`.
+    /// 0 for a column that is always printed, 1 for one of `-o wide`.
     priority: u8,
 }
 
 impl Column {
-    /// As the Table carries it.
+    /// The JSON form.
     pub(super) fn definition(&self) -> Value {
         json!({
             "name": self.name,

@@ -1,9 +1,9 @@
-//! Rows of events, of either group: both versions name the same things differently.
+//! Rows of `Event`, in the form of `v1` or of `events.k8s.io/v1`.
 
 use serde_json::Value;
 
 use super::Clock;
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
 pub(super) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
     let seen = Seen::of(object, clock);
@@ -24,6 +24,7 @@ pub(super) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
     ]
 }
 
+/// The first of two fields that is not empty: both groups name the same value differently.
 fn either<'a>(object: &'a Value, one: &str, other: &str) -> &'a str {
     let text = object.text(one);
     if text.is_empty() {
@@ -33,6 +34,7 @@ fn either<'a>(object: &'a Value, one: &str, other: &str) -> &'a str {
     }
 }
 
+/// When and how often an event happened.
 struct Seen {
     first: String,
     last: String,
@@ -56,7 +58,7 @@ impl Seen {
                 last: clock.since(series.text("lastObservedTime")),
                 count: series.int("count"),
             },
-            // An event of the newer API that happened once has no count.
+            // An event of `events.k8s.io/v1` that happened once has no count.
             None => Self {
                 first,
                 last,
@@ -66,7 +68,7 @@ impl Seen {
     }
 }
 
-/// `pod/fluentd-x`
+/// The cell Object, such as `pod/fluentd-x`.
 fn target(about: &Value) -> String {
     let kind = about.text("kind").to_lowercase();
     match about.text("name") {
@@ -75,7 +77,7 @@ fn target(about: &Value) -> String {
     }
 }
 
-/// `component, host`
+/// The cell Source: `component, host`.
 fn source(object: &Value) -> String {
     let source = object
         .field("source")

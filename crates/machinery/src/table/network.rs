@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{Clock, format_labels, name, or_none};
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
-/// So many endpoints are written out; the rest is a number.
-const SHOWN: usize = 3;
+/// Most endpoints in a cell; the others are counted.
+const MAX_SHOWN: usize = 3;
 
 pub(super) fn service(object: &Value, clock: Clock) -> Vec<Value> {
     let spec = &object["spec"];
@@ -115,11 +115,11 @@ fn host_port(ip: &str, port: i64) -> String {
 fn first_few(all: &[String]) -> String {
     let shown = all
         .iter()
-        .take(SHOWN)
+        .take(MAX_SHOWN)
         .map(String::as_str)
         .collect::<Vec<_>>()
         .join(",");
-    match all.len().saturating_sub(SHOWN) {
+    match all.len().saturating_sub(MAX_SHOWN) {
         0 => shown,
         more => format!("{shown} + {more} more..."),
     }

@@ -1,11 +1,11 @@
-//! Rows of nodes.
+//! Rows of `Node`.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::{Clock, name, or_none};
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
 const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
 const ROLE_LABEL: &str = "kubernetes.io/role";
@@ -27,7 +27,7 @@ pub(super) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
     ]
 }
 
-/// `Ready,SchedulingDisabled`
+/// The cell Status, such as `Ready,SchedulingDisabled`.
 fn readiness(object: &Value) -> String {
     let conditions = object["status"].items("conditions");
     let mut words = vec![

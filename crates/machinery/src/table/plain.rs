@@ -1,9 +1,9 @@
-//! Rows of the kinds with little to say.
+//! Rows of kinds with few columns.
 
 use serde_json::{Value, json};
 
 use super::{Clock, name};
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
 pub(super) fn namespace(object: &Value, clock: Clock) -> Vec<Value> {
     vec![
@@ -54,7 +54,7 @@ pub(super) fn priority_class(object: &Value, clock: Clock) -> Vec<Value> {
     ]
 }
 
-/// Kinds without a printer of their own: the client turns the date into an age.
+/// Kinds without a printer of their own. The second cell is a date, which the client shows as an age.
 pub(super) fn other(object: &Value, _clock: Clock) -> Vec<Value> {
     vec![
         name(object),

@@ -1,9 +1,9 @@
-//! Rows of pods: the one STATUS word that sums up phase, conditions and containers.
+//! Rows of `Pod`. The cell Status sums up phase, conditions and containers in one word.
 
 use serde_json::{Value, json};
 
 use super::{Clock, age, name, or_none};
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
 pub(super) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
     let (spec, status) = (&object["spec"], &object["status"]);
@@ -25,7 +25,7 @@ pub(super) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
     ]
 }
 
-/// The row says when a pod is over, so that a watching client may drop it.
+/// The `conditions` of the row of a finished pod, by which `kubectl get -w` can drop the row.
 pub(super) fn row_conditions(object: &Value) -> Option<Value> {
     let (reason, message) = match object["status"].text("phase") {
         "Succeeded" => ("Succeeded", "The pod has completed successfully."),
@@ -35,6 +35,7 @@ pub(super) fn row_conditions(object: &Value) -> Option<Value> {
     Some(json!([{ "type": "Completed", "status": "True", "reason": reason, "message": message }]))
 }
 
+/// The cell Readiness Gates: how many of them are true.
 fn gates(spec: &Value, status: &Value) -> String {
     let gates = spec.items("readinessGates");
     if gates.is_empty() {
@@ -55,7 +56,7 @@ fn condition<'a>(status: &'a Value, kind: &str) -> &'a str {
         .map_or("", |c| c.text("status"))
 }
 
-/// Restarts of some containers, and when the last one was.
+/// The restarts of some containers, and the time of the last one in seconds since 1970.
 #[derive(Debug, Default)]
 struct Restarts {
     count: i64,
@@ -69,7 +70,7 @@ impl Restarts {
         self.last = self.last.max(age::seconds_of(finished));
     }
 
-    /// `12 (44m ago)`
+    /// The cell Restarts, such as `12 (44m ago)`.
     fn text(&self, clock: Clock) -> String {
         match self.last {
             Some(then) if self.count != 0 => {
@@ -81,6 +82,7 @@ impl Restarts {
     }
 }
 
+/// The cells Status, Ready and Restarts.
 #[derive(Debug)]
 struct Summary {
     reason: String,
@@ -112,7 +114,8 @@ impl Summary {
         summary
     }
 
-    /// Stops at the first init container that is not through, and says whether there is one.
+    /// Sums up the init containers, up to the first one that has neither finished nor started as a sidecar.
+    /// Returns whether there is such a one, and the restarts of sidecars.
     fn init_containers(&mut self, spec: &Value, status: &Value) -> (bool, Restarts) {
         let init = spec.items("initContainers");
         let mut sidecar_restarts = Restarts::default();

@@ -1,4 +1,4 @@
-//! Rows as `kubectl get` shows them.
+//! Cells of rows.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ fn texts(cells: &[Value]) -> Vec<String> {
 }
 
 #[test]
-fn durations_shrink_to_what_matters() {
+fn durations_have_one_or_two_units() {
     let cases = [
         (-2, "<invalid>"),
         (-1, "0s"),
@@ -53,7 +53,7 @@ fn status_of(status: &Value, deleted: bool) -> Vec<String> {
 }
 
 #[test]
-fn a_pod_is_summed_up_in_one_word() {
+fn pod_status_cell() {
     let running = |name: &str| json!({"name": name, "ready": true, "state": {"running": {}}});
     let done = json!({"name": "i", "state": {"terminated": {"exitCode": 0}}});
     let sidecar = json!({"name": "side", "ready": true, "started": true, "state": {"running": {}}});
@@ -115,7 +115,7 @@ fn a_pod_is_summed_up_in_one_word() {
 }
 
 #[test]
-fn a_cordoned_node_says_so() {
+fn node_status_cell_shows_a_cordoned_node() {
     let object = json!({
         "metadata": {"name": "n", "labels": {"node-role.kubernetes.io/worker": "",
             "node-role.kubernetes.io/control-plane": "", "kubernetes.io/role": "edge"}},
@@ -140,7 +140,7 @@ fn a_cordoned_node_says_so() {
 }
 
 #[test]
-fn selectors_are_sorted_by_key() {
+fn selector_cell_is_sorted_by_key() {
     let object = json!({
         "metadata": {"name": "ds"},
         "spec": {
@@ -156,7 +156,7 @@ fn selectors_are_sorted_by_key() {
 }
 
 #[test]
-fn both_event_groups_print_alike() {
+fn events_of_both_groups_have_equal_rows() {
     let old = json!({"metadata": {"name": "e"}, "type": "Normal", "reason": "R", "message": " m ", "count": 3,
         "involvedObject": {"kind": "Pod", "name": "p"}, "source": {"component": "c", "host": "h"},
         "firstTimestamp": "2025-12-31T23:00:00Z", "lastTimestamp": "2025-12-31T23:50:00Z"});
@@ -171,7 +171,7 @@ fn both_event_groups_print_alike() {
 }
 
 #[test]
-fn a_long_list_of_endpoints_is_cut() {
+fn endpoints_cell_counts_endpoints_beyond_the_third() {
     let ips: Vec<Value> = (1..=5)
         .map(|n| json!({"ip": format!("10.0.0.{n}")}))
         .collect();

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Clock, format_labels, name, or_none};
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
 pub(super) fn daemon_set(object: &Value, clock: Clock) -> Vec<Value> {
     let (spec, status) = (&object["spec"], &object["status"]);
@@ -41,7 +41,7 @@ fn joined(pod: &Value, field: &str) -> String {
     texts.join(",")
 }
 
-/// `daemonset.apps/fluentd`: the owner that manages the object.
+/// The cell Controller, such as `daemonset.apps/fluentd`.
 fn controller(object: &Value) -> String {
     let owners = object["metadata"].items("ownerReferences");
     let Some(owner) = owners.iter().find(|o| o.flag("controller")) else {
@@ -55,7 +55,7 @@ fn controller(object: &Value) -> String {
     }
 }
 
-/// `app=a,tier in (x,y)`, or `<none>`.
+/// A label selector as `app=a,tier in (x,y)`, or `<none>` (upstream's `metav1.FormatLabelSelector`).
 fn format_selector(selector: &Value) -> String {
     let mut parts: Vec<(String, String)> = Vec::new();
     for (key, value) in selector.entries("matchLabels").into_iter().flatten() {

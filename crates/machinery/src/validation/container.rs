@@ -1,64 +1,69 @@
-//! Containers of every sort.
+//! Containers, init containers and ephemeral containers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::faults::{Faults, Path};
+use super::error_list::{ErrorList, Path};
 use super::{env, mount, names, probe, resources, security};
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
 pub(super) const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 
 const ONLY_SIDECARS: &str = "may not be set for init containers without restartPolicy=Always";
 
-/// What the rules of a container need to know about its pod.
+/// The values of a pod that the rules of its containers depend on.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
-    /// Valid volumes by name.
+    /// The valid volumes of the pod, by name.
     pub(super) volumes: &'a BTreeMap<&'a str, &'a Value>,
-    /// `spec.resourceClaims`.
+    /// `spec.resourceClaims` of the pod.
     pub(super) claims: &'a [Value],
-    /// Grace period of the pod.
+    /// `terminationGracePeriodSeconds` of the pod.
     pub(super) grace: Option<i64>,
-    /// Restart policy of the pod.
+    /// `restartPolicy` of the pod.
     pub(super) restart_policy: &'a str,
-    /// Whether the pod shares the user namespace of the host.
+    /// Whether the pod runs in the user namespace of the host.
     pub(super) host_users: bool,
 }
 
-/// `spec.containers`.
-pub(super) fn containers(spec: &Path<'_>, pod: &Value, context: &Context<'_>, faults: &mut Faults) {
+/// Validates `spec.containers` (upstream's `validateContainers`).
+pub(super) fn containers(
+    spec: &Path<'_>,
+    pod: &Value,
+    context: &Context<'_>,
+    errors: &mut ErrorList,
+) {
     let list = spec.child("containers");
     let all = pod.items("containers");
     if all.is_empty() {
-        faults.required(&list, "");
+        errors.required(&list, "");
         return;
     }
     let mut seen = BTreeSet::new();
     for (at, container) in all.iter().enumerate() {
         let path = list.index(at);
-        common(&path, container, context, faults);
+        common(&path, container, context, errors);
         if !seen.insert(container.text("name")) {
-            faults.duplicate(&path.child("name"), container.text("name"));
+            errors.duplicate(&path.child("name"), container.text("name"));
         }
-        hooks_and_probes(&path, container, context, faults);
+        hooks_and_probes(&path, container, context, errors);
         if container.has("restartPolicy") {
-            faults.forbidden(
+            errors.forbidden(
                 &path.child("restartPolicy"),
                 "may not be set for non-init containers",
             );
         }
     }
-    host_port_conflicts(&list, all, faults);
+    host_port_conflicts(&list, all, errors);
 }
 
-/// `spec.initContainers`.
+/// Validates `spec.initContainers` (upstream's `validateInitContainers`).
 pub(super) fn init_containers(
     spec: &Path<'_>,
     pod: &Value,
     context: &Context<'_>,
-    faults: &mut Faults,
+    errors: &mut ErrorList,
 ) {
     let list = spec.child("initContainers");
     let mut seen: BTreeSet<&str> = pod
@@ -68,21 +73,21 @@ pub(super) fn init_containers(
         .collect();
     for (at, container) in pod.items("initContainers").iter().enumerate() {
         let path = list.index(at);
-        common(&path, container, context, faults);
+        common(&path, container, context, errors);
         let policy = container.field("restartPolicy").and_then(Value::as_str);
         if let Some(policy) = policy {
-            faults.one_of(&path.child("restartPolicy"), policy, &["Always"]);
+            errors.one_of(&path.child("restartPolicy"), policy, &["Always"]);
         }
         let name = container.text("name");
         if seen.contains(name) {
-            faults.duplicate(&path.child("name"), name);
+            errors.duplicate(&path.child("name"), name);
         } else if !name.is_empty() {
             seen.insert(name);
         }
-        // Init containers run one after the other: only a port of its own can be in the way.
-        host_port_conflicts(&list, std::slice::from_ref(container), faults);
+        // Init containers run one after the other, so only ports of the same one can conflict.
+        host_port_conflicts(&list, std::slice::from_ref(container), errors);
         if policy == Some("Always") {
-            hooks_and_probes(&path, container, context, faults);
+            hooks_and_probes(&path, container, context, errors);
             continue;
         }
         for field in [
@@ -92,18 +97,18 @@ pub(super) fn init_containers(
             "startupProbe",
         ] {
             if container.has(field) {
-                faults.forbidden(&path.child(field), ONLY_SIDECARS);
+                errors.forbidden(&path.child(field), ONLY_SIDECARS);
             }
         }
     }
 }
 
-/// `spec.ephemeralContainers`, which come into a pod later.
+/// Validates `spec.ephemeralContainers` (upstream's `validateEphemeralContainers`).
 pub(super) fn ephemeral_containers(
     spec: &Path<'_>,
     pod: &Value,
     context: &Context<'_>,
-    faults: &mut Faults,
+    errors: &mut ErrorList,
 ) {
     let list = spec.child("ephemeralContainers");
     let others: BTreeSet<&str> = ["containers", "initContainers"]
@@ -114,13 +119,13 @@ pub(super) fn ephemeral_containers(
     let mut seen = others.clone();
     for (at, container) in pod.items("ephemeralContainers").iter().enumerate() {
         let path = list.index(at);
-        common(&path, container, context, faults);
+        common(&path, container, context, errors);
         if !seen.insert(container.text("name")) {
-            faults.duplicate(&path.child("name"), container.text("name"));
+            errors.duplicate(&path.child("name"), container.text("name"));
         }
         let target = container.text("targetContainerName");
         if !target.is_empty() && !others.contains(target) {
-            faults.not_found(&path.child("targetContainerName"), target);
+            errors.not_found(&path.child("targetContainerName"), target);
         }
         let why = "cannot be set for an Ephemeral Container";
         let fields = [
@@ -134,49 +139,49 @@ pub(super) fn ephemeral_containers(
         ];
         for field in fields {
             if container.has(field) {
-                faults.forbidden(&path.child(field), why);
+                errors.forbidden(&path.child(field), why);
             }
         }
         if container["resources"]
             .as_object()
             .is_some_and(|fields| !fields.is_empty())
         {
-            faults.forbidden(&path.child("resources"), why);
+            errors.forbidden(&path.child("resources"), why);
         }
     }
 }
 
-fn common(path: &Path<'_>, container: &Value, context: &Context<'_>, faults: &mut Faults) {
+fn common(path: &Path<'_>, container: &Value, context: &Context<'_>, errors: &mut ErrorList) {
     let name = container.text("name");
     if name.is_empty() {
-        faults.required(&path.child("name"), "");
+        errors.required(&path.child("name"), "");
     } else {
-        names::check_label(&path.child("name"), name, faults);
+        names::check_label(&path.child("name"), name, errors);
     }
     if container.text("image").is_empty() {
-        faults.required(&path.child("image"), "");
+        errors.required(&path.child("image"), "");
     }
-    faults.required_one_of(
+    errors.required_one_of(
         &path.child("terminationMessagePolicy"),
         container.text("terminationMessagePolicy"),
         &["File", "FallbackToLogsOnError"],
     );
-    ports(&path.child("ports"), container.items("ports"), faults);
-    env::variables(&path.child("env"), container.items("env"), faults);
-    env::sources(&path.child("envFrom"), container.items("envFrom"), faults);
+    ports(&path.child("ports"), container.items("ports"), errors);
+    env::variables(&path.child("env"), container.items("env"), errors);
+    env::sources(&path.child("envFrom"), container.items("envFrom"), errors);
     mount::mounts(
         &path.child("volumeMounts"),
         container,
         context.volumes,
-        faults,
+        errors,
     );
     mount::devices(
         &path.child("volumeDevices"),
         container,
         context.volumes,
-        faults,
+        errors,
     );
-    faults.required_one_of(
+    errors.required_one_of(
         &path.child("imagePullPolicy"),
         container.text("imagePullPolicy"),
         &["Always", "IfNotPresent", "Never"],
@@ -186,19 +191,19 @@ fn common(path: &Path<'_>, container: &Value, context: &Context<'_>, faults: &mu
         &path.child("resources"),
         requirements,
         context.claims,
-        faults,
+        errors,
     );
     resize_policy(
         &path.child("resizePolicy"),
         container,
         context.restart_policy,
-        faults,
+        errors,
     );
     security::container(
         &path.child("securityContext"),
         &container["securityContext"],
         context.host_users,
-        faults,
+        errors,
     );
 }
 
@@ -206,10 +211,10 @@ fn hooks_and_probes(
     path: &Path<'_>,
     container: &Value,
     context: &Context<'_>,
-    faults: &mut Faults,
+    errors: &mut ErrorList,
 ) {
     if let Some(lifecycle) = container.field("lifecycle") {
-        probe::lifecycle(&path.child("lifecycle"), lifecycle, context.grace, faults);
+        probe::lifecycle(&path.child("lifecycle"), lifecycle, context.grace, errors);
     }
     for (field, kind) in [
         ("livenessProbe", probe::ProbeKind::Liveness),
@@ -217,12 +222,12 @@ fn hooks_and_probes(
         ("startupProbe", probe::ProbeKind::Startup),
     ] {
         if let Some(value) = container.field(field) {
-            probe::probe(&path.child(field), value, kind, faults);
+            probe::probe(&path.child(field), value, kind, errors);
         }
     }
 }
 
-fn ports(path: &Path<'_>, ports: &[Value], faults: &mut Faults) {
+fn ports(path: &Path<'_>, ports: &[Value], errors: &mut ErrorList) {
     let mut seen = BTreeSet::new();
     for (at, port) in ports.iter().enumerate() {
         let path = path.index(at);
@@ -230,23 +235,23 @@ fn ports(path: &Path<'_>, ports: &[Value], faults: &mut Faults) {
         if !name.is_empty() {
             let texts = names::port_name(name);
             if texts.is_empty() && !seen.insert(name) {
-                faults.duplicate(&path.child("name"), name);
+                errors.duplicate(&path.child("name"), name);
             }
-            faults.invalid_all(&path.child("name"), name, &texts);
+            errors.invalid_all(&path.child("name"), name, &texts);
         }
         match port.int("containerPort") {
-            0 => faults.required(&path.child("containerPort"), ""),
-            number => names::check_port(&path.child("containerPort"), number, faults),
+            0 => errors.required(&path.child("containerPort"), ""),
+            number => names::check_port(&path.child("containerPort"), number, errors),
         }
         let host = port.int("hostPort");
         if host != 0 {
-            names::check_port(&path.child("hostPort"), host, faults);
+            names::check_port(&path.child("hostPort"), host, errors);
         }
-        faults.required_one_of(&path.child("protocol"), port.text("protocol"), &PROTOCOLS);
+        errors.required_one_of(&path.child("protocol"), port.text("protocol"), &PROTOCOLS);
     }
 }
 
-fn host_port_conflicts(path: &Path<'_>, containers: &[Value], faults: &mut Faults) {
+fn host_port_conflicts(path: &Path<'_>, containers: &[Value], errors: &mut ErrorList) {
     let mut seen = BTreeSet::new();
     for (at, container) in containers.iter().enumerate() {
         for (port_at, port) in container.items("ports").iter().enumerate() {
@@ -258,26 +263,26 @@ fn host_port_conflicts(path: &Path<'_>, containers: &[Value], faults: &mut Fault
             if seen.contains(&key) {
                 let container_path = path.index(at);
                 let ports = container_path.child("ports");
-                faults.duplicate(&ports.index(port_at).child("hostPort"), &key);
+                errors.duplicate(&ports.index(port_at).child("hostPort"), &key);
             }
             seen.insert(key);
         }
     }
 }
 
-fn resize_policy(path: &Path<'_>, container: &Value, pod_policy: &str, faults: &mut Faults) {
+fn resize_policy(path: &Path<'_>, container: &Value, pod_policy: &str, errors: &mut ErrorList) {
     let mut seen = BTreeSet::new();
     for (at, policy) in container.items("resizePolicy").iter().enumerate() {
         let resource = policy.text("resourceName");
         if !seen.insert(resource) {
-            faults.duplicate(&path.index(at), resource);
+            errors.duplicate(&path.index(at), resource);
         }
-        faults.required_one_of(path, resource, &["cpu", "memory"]);
+        errors.required_one_of(path, resource, &["cpu", "memory"]);
         let restart = policy.text("restartPolicy");
-        faults.required_one_of(path, restart, &["NotRequired", "RestartContainer"]);
+        errors.required_one_of(path, restart, &["NotRequired", "RestartContainer"]);
         if pod_policy == "Never" && restart != "NotRequired" {
             let why = "must be 'NotRequired' when `restartPolicy` is 'Never'";
-            faults.invalid(path, restart, why);
+            errors.invalid(path, restart, why);
         }
     }
 }

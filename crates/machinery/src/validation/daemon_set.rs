@@ -1,65 +1,66 @@
-//! `DaemonSet`, as `pkg/apis/apps/validation`.
+//! `DaemonSet` (upstream's `pkg/apis/apps/validation`).
 
 use pandaemon_types::LabelSelector;
 use serde_json::Value;
 
-use super::faults::{Faults, Path, Shown};
-use super::{golang, meta, names, pod, selector};
+use super::error_list::{ErrorList, GoValue, Path};
+use super::{go_format, meta, names, pod, selector};
 use crate::Kind;
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
 const SPEC: Path<'static> = Path::root("spec");
 
-/// The spec of a new object; the metadata has been validated.
-pub(super) fn validate(object: &Value, faults: &mut Faults) {
-    spec(&object["spec"], faults);
+/// Validates the spec of a new DaemonSet; the metadata is validated already.
+pub(super) fn validate(object: &Value, errors: &mut ErrorList) {
+    spec(&object["spec"], errors);
 }
 
-/// The whole of a changed object: upstream validates it as a new one and as a change.
-pub(super) fn update(kind: &Kind, old: &Value, new: &Value, faults: &mut Faults) {
-    meta::validate(kind, new, faults);
-    spec(&new["spec"], faults);
-    meta::validate_update(old, new, faults);
-    spec(&new["spec"], faults);
+/// Validates a changed DaemonSet. Upstream validates it as a new object and as a change, so an error can occur
+/// twice.
+pub(super) fn update(kind: &Kind, old: &Value, new: &Value, errors: &mut ErrorList) {
+    meta::validate(kind, new, errors);
+    spec(&new["spec"], errors);
+    meta::validate_update(old, new, errors);
+    spec(&new["spec"], errors);
     let (before, after) = (&old["spec"]["selector"], &new["spec"]["selector"]);
     if before != after {
-        let shown = Shown::go(golang::label_selector(after));
-        faults.invalid(&SPEC.child("selector"), shown, "field is immutable");
+        let shown = GoValue::formatted(go_format::label_selector(after));
+        errors.invalid(&SPEC.child("selector"), shown, "field is immutable");
     }
 }
 
-fn spec(spec: &Value, faults: &mut Faults) {
+fn spec(spec: &Value, errors: &mut ErrorList) {
     let selector_path = SPEC.child("selector");
-    selector::label_selector(&selector_path, &spec["selector"], faults);
+    selector::label_selector(&selector_path, &spec["selector"], errors);
     let template = &spec["template"];
     let labels = &template["metadata"]["labels"];
     let matches = LabelSelector::from_json(&spec["selector"]);
     if matches.is_ok_and(|selector| !is_selected(&selector, labels)) {
         let template_path = SPEC.child("template");
         let metadata = template_path.child("metadata");
-        let shown = Shown::go(golang::string_map(labels));
+        let shown = GoValue::formatted(go_format::string_map(labels));
         let why = "`selector` does not match template `labels`";
-        faults.invalid(&metadata.child("labels"), shown, why);
+        errors.invalid(&metadata.child("labels"), shown, why);
     }
     if spec.has("selector") && is_empty(&spec["selector"]) {
-        let shown = Shown::go(golang::label_selector(&spec["selector"]));
-        faults.invalid(
+        let shown = GoValue::formatted(go_format::label_selector(&spec["selector"]));
+        errors.invalid(
             &selector_path,
             shown,
             "empty selector is invalid for daemonset",
         );
     }
     let template_path = SPEC.child("template");
-    pod::template(&template_path, template, faults);
-    template_rules(&template_path.child("spec"), &template["spec"], faults);
-    faults.non_negative(&SPEC.child("minReadySeconds"), spec.int("minReadySeconds"));
+    pod::template(&template_path, template, errors);
+    template_rules(&template_path.child("spec"), &template["spec"], errors);
+    errors.non_negative(&SPEC.child("minReadySeconds"), spec.int("minReadySeconds"));
     update_strategy(
         &SPEC.child("updateStrategy"),
         &spec["updateStrategy"],
-        faults,
+        errors,
     );
     if let Some(limit) = spec.field("revisionHistoryLimit").and_then(Value::as_i64) {
-        faults.non_negative(&SPEC.child("revisionHistoryLimit"), limit);
+        errors.non_negative(&SPEC.child("revisionHistoryLimit"), limit);
     }
 }
 
@@ -75,39 +76,39 @@ fn is_empty(selector: &Value) -> bool {
         && selector.items("matchExpressions").is_empty()
 }
 
-/// A daemon runs for ever.
-fn template_rules(path: &Path<'_>, spec: &Value, faults: &mut Faults) {
+/// Validates the rules that hold only for pod templates of a DaemonSet.
+fn template_rules(path: &Path<'_>, spec: &Value, errors: &mut ErrorList) {
     let policy = spec.text("restartPolicy");
     if policy != "Always" {
-        faults.not_supported(&path.child("restartPolicy"), policy, &["Always"]);
+        errors.not_supported(&path.child("restartPolicy"), policy, &["Always"]);
     }
     if spec.has("activeDeadlineSeconds") {
-        faults.forbidden(
+        errors.forbidden(
             &path.child("activeDeadlineSeconds"),
             "activeDeadlineSeconds in DaemonSet is not Supported",
         );
     }
 }
 
-fn update_strategy(path: &Path<'_>, strategy: &Value, faults: &mut Faults) {
+fn update_strategy(path: &Path<'_>, strategy: &Value, errors: &mut ErrorList) {
     match strategy.text("type") {
         "OnDelete" => {}
         "RollingUpdate" => match strategy.field("rollingUpdate") {
-            None => faults.required(&path.child("rollingUpdate"), ""),
-            Some(rolling) => rolling_update(&path.child("rollingUpdate"), rolling, faults),
+            None => errors.required(&path.child("rollingUpdate"), ""),
+            Some(rolling) => rolling_update(&path.child("rollingUpdate"), rolling, errors),
         },
-        _ => faults.not_supported(
+        _ => errors.not_supported(
             path,
-            Shown::go(golang::update_strategy(strategy)),
+            GoValue::formatted(go_format::update_strategy(strategy)),
             &["RollingUpdate", "OnDelete"],
         ),
     }
 }
 
-fn rolling_update(path: &Path<'_>, rolling: &Value, faults: &mut Faults) {
+fn rolling_update(path: &Path<'_>, rolling: &Value, errors: &mut ErrorList) {
     let numbers = ["maxUnavailable", "maxSurge"];
     for name in numbers {
-        positive_int_or_percent(&path.child(name), &rolling[name], faults);
+        positive_int_or_percent(&path.child(name), &rolling[name], errors);
     }
     for name in numbers {
         let over = rolling[name]
@@ -115,31 +116,35 @@ fn rolling_update(path: &Path<'_>, rolling: &Value, faults: &mut Faults) {
             .and_then(percent)
             .is_some_and(|percent| percent > 100);
         if over {
-            let shown = Shown::go(golang::int_or_string(&rolling[name]));
-            faults.invalid(&path.child(name), shown, "must not be greater than 100%");
+            let shown = GoValue::formatted(go_format::int_or_string(&rolling[name]));
+            errors.invalid(&path.child(name), shown, "must not be greater than 100%");
         }
     }
     let [unavailable, surge] = numbers.map(|name| amount(&rolling[name]) != 0);
     if unavailable && surge {
-        let shown = Shown::go(golang::int_or_string(&rolling["maxSurge"]));
+        let shown = GoValue::formatted(go_format::int_or_string(&rolling["maxSurge"]));
         let why = "may not be set when maxUnavailable is non-zero";
-        faults.invalid(&path.child("maxSurge"), shown, why);
+        errors.invalid(&path.child("maxSurge"), shown, why);
     } else if !unavailable && !surge {
-        faults.required(
+        errors.required(
             &path.child("maxUnavailable"),
             "cannot be 0 when maxSurge is 0",
         );
     }
 }
 
-fn positive_int_or_percent(path: &Path<'_>, value: &Value, faults: &mut Faults) {
+fn positive_int_or_percent(path: &Path<'_>, value: &Value, errors: &mut ErrorList) {
     match value {
         Value::String(text) => {
             if let Some(why) = names::percent(text) {
-                faults.invalid(path, Shown::go(golang::int_or_string(value)), why);
+                errors.invalid(
+                    path,
+                    GoValue::formatted(go_format::int_or_string(value)),
+                    why,
+                );
             }
         }
-        number => faults.non_negative(path, number.as_i64().unwrap_or_default()),
+        number => errors.non_negative(path, number.as_i64().unwrap_or_default()),
     }
 }
 
@@ -150,7 +155,7 @@ fn percent(text: &str) -> Option<i64> {
     text.strip_suffix('%')?.parse().ok()
 }
 
-/// The number in front of the percent sign, the number itself, or 0.
+/// The number of an `IntOrString`, without the percent sign; 0 if there is none.
 fn amount(value: &Value) -> i64 {
     match value {
         Value::String(text) => percent(text)
@@ -160,8 +165,8 @@ fn amount(value: &Value) -> i64 {
     }
 }
 
-/// A write to `/status`.
-pub(super) fn status(old: &Value, new: &Value, faults: &mut Faults) {
+/// Validates a write to `/status` (upstream's `ValidateDaemonSetStatusUpdate`).
+pub(super) fn status(old: &Value, new: &Value, errors: &mut ErrorList) {
     let root = Path::root("status");
     let (old, new) = (&old["status"], &new["status"]);
     let counters = [
@@ -175,13 +180,13 @@ pub(super) fn status(old: &Value, new: &Value, faults: &mut Faults) {
         "numberUnavailable",
     ];
     for counter in counters {
-        faults.non_negative(&root.child(counter), new.int(counter));
+        errors.non_negative(&root.child(counter), new.int(counter));
     }
     let path = root.child("collisionCount");
     if let Some(count) = new.field("collisionCount").and_then(Value::as_i64) {
-        faults.non_negative(&path, count);
+        errors.non_negative(&path, count);
     }
     if old.has("collisionCount") && new.int("collisionCount") < old.int("collisionCount") {
-        faults.invalid(&path, new.int("collisionCount"), "cannot be decremented");
+        errors.invalid(&path, new.int("collisionCount"), "cannot be decremented");
     }
 }

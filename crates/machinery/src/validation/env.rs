@@ -1,11 +1,11 @@
-//! Environment variables and where their values come from.
+//! Environment variables and their sources.
 
 use pandaemon_types::Quantity;
 use serde_json::Value;
 
-use super::faults::{Faults, Path};
+use super::error_list::{ErrorList, Path};
 use super::names;
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
 const ENV_FIELDS: [&str; 9] = [
     "metadata.name",
@@ -28,7 +28,7 @@ const RESOURCE_FIELDS: [&str; 6] = [
     "requests.memory",
 ];
 
-/// Fields that some reference or other may name.
+/// Fields of a pod that a `fieldRef` may name, in a volume or an environment variable.
 const KNOWN_FIELDS: [&str; 14] = [
     "metadata.annotations",
     "metadata.labels",
@@ -46,46 +46,46 @@ const KNOWN_FIELDS: [&str; 14] = [
     "status.podIPs",
 ];
 
-/// `env`.
-pub(super) fn variables(path: &Path<'_>, variables: &[Value], faults: &mut Faults) {
+/// Validates `env` (upstream's `ValidateEnv`).
+pub(super) fn variables(path: &Path<'_>, variables: &[Value], errors: &mut ErrorList) {
     for (at, variable) in variables.iter().enumerate() {
         let path = path.index(at);
         let name = variable.text("name");
         if name.is_empty() {
-            faults.required(&path.child("name"), "");
+            errors.required(&path.child("name"), "");
         } else {
-            faults.invalid_all(&path.child("name"), name, &names::env_name(name));
+            errors.invalid_all(&path.child("name"), name, &names::env_name(name));
         }
         if let Some(source) = variable.field("valueFrom") {
-            value_from(&path.child("valueFrom"), variable, source, faults);
+            value_from(&path.child("valueFrom"), variable, source, errors);
         }
     }
 }
 
-fn value_from(path: &Path<'_>, variable: &Value, source: &Value, faults: &mut Faults) {
+fn value_from(path: &Path<'_>, variable: &Value, source: &Value, errors: &mut ErrorList) {
     let mut sources = 0;
     if let Some(field) = source.field("fieldRef") {
         sources += 1;
-        field_reference(&path.child("fieldRef"), field, &ENV_FIELDS, faults);
+        field_reference(&path.child("fieldRef"), field, &ENV_FIELDS, errors);
     }
     if let Some(field) = source.field("resourceFieldRef") {
         sources += 1;
-        resource_reference(&path.child("resourceFieldRef"), field, false, faults);
+        resource_reference(&path.child("resourceFieldRef"), field, false, errors);
     }
     for name in ["configMapKeyRef", "secretKeyRef"] {
         if let Some(key) = source.field(name) {
             sources += 1;
-            key_reference(&path.child(name), key, faults);
+            key_reference(&path.child(name), key, errors);
         }
     }
     if sources == 0 {
         let why = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or \
                    `secretKeyRef`";
-        faults.invalid(path, "", why);
+        errors.invalid(path, "", why);
     } else if !variable.text("value").is_empty() {
-        faults.invalid(path, "", "may not be specified when `value` is not empty");
+        errors.invalid(path, "", "may not be specified when `value` is not empty");
     } else if sources > 1 {
-        faults.invalid(
+        errors.invalid(
             path,
             "",
             "may not have more than one field specified at a time",
@@ -93,26 +93,27 @@ fn value_from(path: &Path<'_>, variable: &Value, source: &Value, faults: &mut Fa
     }
 }
 
-fn key_reference(path: &Path<'_>, reference: &Value, faults: &mut Faults) {
-    names::check_subdomain(&path.child("name"), reference.text("name"), faults);
+fn key_reference(path: &Path<'_>, reference: &Value, errors: &mut ErrorList) {
+    names::check_subdomain(&path.child("name"), reference.text("name"), errors);
     let key = reference.text("key");
     if key.is_empty() {
-        faults.required(&path.child("key"), "");
+        errors.required(&path.child("key"), "");
     } else {
-        faults.invalid_all(&path.child("key"), key, &names::config_key(key));
+        errors.invalid_all(&path.child("key"), key, &names::config_key(key));
     }
 }
 
-/// A reference to a field of the pod, such as `metadata.labels['app']`.
+/// Validates a `fieldRef`, such as to `metadata.labels['app']`; `supported` are the fields without a
+/// subscript that it may name.
 pub(super) fn field_reference(
     path: &Path<'_>,
     reference: &Value,
     supported: &[&str],
-    faults: &mut Faults,
+    errors: &mut ErrorList,
 ) {
     for field in ["apiVersion", "fieldPath"] {
         if reference.text(field).is_empty() {
-            faults.required(&path.child(field), "");
+            errors.required(&path.child(field), "");
             return;
         }
     }
@@ -126,53 +127,53 @@ pub(super) fn field_reference(
     };
     if let Some(why) = why {
         let why = format!("error converting fieldPath: {why}");
-        faults.invalid(&path.child("fieldPath"), field, &why);
+        errors.invalid(&path.child("fieldPath"), field, &why);
         return;
     }
     match subscript(field) {
         Some(("metadata.annotations", key)) => {
-            names::check_qualified(path, &key.to_lowercase(), faults);
+            names::check_qualified(path, &key.to_lowercase(), errors);
         }
-        Some((_, key)) => names::check_qualified(path, key, faults),
+        Some((_, key)) => names::check_qualified(path, key, errors),
         None => {
             let field = if field == "spec.host" {
                 "spec.nodeName"
             } else {
                 field
             };
-            faults.one_of(&path.child("fieldPath"), field, supported);
+            errors.one_of(&path.child("fieldPath"), field, supported);
         }
     }
 }
 
-/// `metadata.labels['app']` in its two parts.
+/// The two parts of `metadata.labels['app']`; `None` for a field without a subscript.
 fn subscript(field: &str) -> Option<(&str, &str)> {
     let (name, key) = field.strip_suffix("']")?.split_once("['")?;
     (!name.is_empty()).then_some((name, key))
 }
 
-/// A reference to a limit or request of a container.
+/// Validates a `resourceFieldRef` to a limit or request of a container.
 pub(super) fn resource_reference(
     path: &Path<'_>,
     reference: &Value,
     needs_container: bool,
-    faults: &mut Faults,
+    errors: &mut ErrorList,
 ) {
     let resource = reference.text("resource");
     let huge = ["limits.hugepages-", "requests.hugepages-"]
         .iter()
         .any(|p| resource.starts_with(p));
     if needs_container && reference.text("containerName").is_empty() {
-        faults.required(&path.child("containerName"), "");
+        errors.required(&path.child("containerName"), "");
     } else if resource.is_empty() {
-        faults.required(&path.child("resource"), "");
+        errors.required(&path.child("resource"), "");
     } else if !huge {
-        faults.one_of(&path.child("resource"), resource, &RESOURCE_FIELDS);
+        errors.one_of(&path.child("resource"), resource, &RESOURCE_FIELDS);
     }
-    divisor(path, reference, resource, faults);
+    divisor(path, reference, resource, errors);
 }
 
-fn divisor(path: &Path<'_>, reference: &Value, resource: &str, faults: &mut Faults) {
+fn divisor(path: &Path<'_>, reference: &Value, resource: &str, errors: &mut ErrorList) {
     let Ok(divisor) = Quantity::from_json(&reference["divisor"]) else {
         return;
     };
@@ -207,17 +208,17 @@ fn divisor(path: &Path<'_>, reference: &Value, resource: &str, faults: &mut Faul
         }
     };
     if !good {
-        faults.invalid(&path.child("divisor"), resource, &why);
+        errors.invalid(&path.child("divisor"), resource, &why);
     }
 }
 
-/// `envFrom`.
-pub(super) fn sources(path: &Path<'_>, sources: &[Value], faults: &mut Faults) {
+/// Validates `envFrom` (upstream's `ValidateEnvFrom`).
+pub(super) fn sources(path: &Path<'_>, sources: &[Value], errors: &mut ErrorList) {
     for (at, source) in sources.iter().enumerate() {
         let item = path.index(at);
         let prefix = source.text("prefix");
         if !prefix.is_empty() {
-            faults.invalid_all(&item.child("prefix"), prefix, &names::env_name(prefix));
+            errors.invalid_all(&item.child("prefix"), prefix, &names::env_name(prefix));
         }
         let mut found = 0;
         for field in ["configMapRef", "secretRef"] {
@@ -227,18 +228,18 @@ pub(super) fn sources(path: &Path<'_>, sources: &[Value], faults: &mut Faults) {
             found += 1;
             let path = item.child(field);
             match reference.text("name") {
-                "" => faults.required(&path.child("name"), ""),
-                name => names::check_subdomain(&path.child("name"), name, faults),
+                "" => errors.required(&path.child("name"), ""),
+                name => names::check_subdomain(&path.child("name"), name, errors),
             }
         }
         if found == 0 {
-            faults.invalid(
+            errors.invalid(
                 path,
                 "",
                 "must specify one of: `configMapRef` or `secretRef`",
             );
         } else if found > 1 {
-            faults.invalid(
+            errors.invalid(
                 path,
                 "",
                 "may not have more than one field specified at a time",

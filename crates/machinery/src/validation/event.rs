@@ -1,27 +1,27 @@
-//! Events, of either group: the newer one is strict.
+//! Events of `v1` and of `events.k8s.io/v1` (upstream's `pkg/apis/core/validation/events.go`).
 
 use serde_json::Value;
 
-use super::faults::{Faults, Path, Shown};
+use super::error_list::{ErrorList, GoValue, Path};
 use super::{meta, names};
 use crate::Kind;
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
-/// A new event.
-pub(super) fn create(kind: &Kind, object: &Value, faults: &mut Faults) {
-    legacy(object, faults);
+/// Validates a new event; those of `v1` have few rules.
+pub(super) fn create(kind: &Kind, object: &Value, errors: &mut ErrorList) {
+    legacy(object, errors);
     if kind.group.is_empty() {
         return;
     }
-    meta::validate_strictly(kind, object, faults);
-    series(object, faults);
+    meta::validate_strictly(kind, object, errors);
+    series(object, errors);
     if !object.has("eventTime") {
-        faults.required(&Path::root("eventTime"), "");
+        errors.required(&Path::root("eventTime"), "");
     }
     let event_type = object.text("type");
     if !matches!(event_type, "Normal" | "Warning") {
         let why = format!("has invalid value: {event_type}");
-        faults.invalid(&Path::root("type"), "", &why);
+        errors.invalid(&Path::root("type"), "", &why);
     }
     let source = &object["deprecatedSource"];
     let old = [
@@ -34,19 +34,19 @@ pub(super) fn create(kind: &Kind, object: &Value, faults: &mut Faults) {
         ),
     ];
     for (field, _) in old.into_iter().filter(|(_, set)| *set) {
-        faults.invalid(&Path::root(field), "", "needs to be unset");
+        errors.invalid(&Path::root(field), "", "needs to be unset");
     }
 }
 
-/// A changed event: in the newer group only the series may change.
-pub(super) fn update(kind: &Kind, old: &Value, new: &Value, faults: &mut Faults) {
-    legacy(new, faults);
+/// Validates a changed event; in `events.k8s.io/v1` only the series may change.
+pub(super) fn update(kind: &Kind, old: &Value, new: &Value, errors: &mut ErrorList) {
+    legacy(new, errors);
     if kind.group.is_empty() {
         return;
     }
-    meta::validate_update(old, new, faults);
+    meta::validate_update(old, new, errors);
     if old["series"] != new["series"] {
-        series(new, faults);
+        series(new, errors);
     }
     let fields = [
         ("regarding", "involvedObject"),
@@ -67,23 +67,23 @@ pub(super) fn update(kind: &Kind, old: &Value, new: &Value, faults: &mut Faults)
         if old.field(field) != new.field(field) {
             let value = match new.field(field) {
                 Some(Value::String(text)) => text.into(),
-                Some(other) => Shown::go(other.to_string()),
-                None => Shown::go("null"),
+                Some(other) => GoValue::formatted(other.to_string()),
+                None => GoValue::formatted("null"),
             };
-            faults.invalid(&Path::root(shown), value, "field is immutable");
+            errors.invalid(&Path::root(shown), value, "field is immutable");
         }
     }
 }
 
-fn series(object: &Value, faults: &mut Faults) {
+fn series(object: &Value, errors: &mut ErrorList) {
     let Some(series) = object.field("series") else {
         return;
     };
     if series.int("count") < 2 {
-        faults.invalid(&Path::root("series.count"), "", "should be at least 2");
+        errors.invalid(&Path::root("series.count"), "", "should be at least 2");
     }
     if !series.has("lastObservedTime") {
-        faults.required(&Path::root("series.lastObservedTime"), "");
+        errors.required(&Path::root("series.lastObservedTime"), "");
     }
 }
 
@@ -94,8 +94,8 @@ fn either<'a>(object: &'a Value, one: &str, other: &str) -> &'a str {
     }
 }
 
-/// The rules that hold for all events.
-fn legacy(object: &Value, faults: &mut Faults) {
+/// Validates the rules for events of both groups.
+fn legacy(object: &Value, errors: &mut ErrorList) {
     let namespace = object["metadata"].text("namespace");
     let about = object
         .field("involvedObject")
@@ -110,34 +110,34 @@ fn legacy(object: &Value, faults: &mut Faults) {
     if mismatch {
         let path = Path::root("involvedObject");
         let why = "does not match event.namespace";
-        faults.invalid(&path.child("namespace"), about_namespace, why);
+        errors.invalid(&path.child("namespace"), about_namespace, why);
     }
     if timed {
-        timed_event(object, faults);
+        timed_event(object, errors);
     }
-    names::check_subdomain(&Path::root("namespace"), namespace, faults);
+    names::check_subdomain(&Path::root("namespace"), namespace, errors);
 }
 
-fn timed_event(object: &Value, faults: &mut Faults) {
+fn timed_event(object: &Value, errors: &mut ErrorList) {
     let controller = either(object, "reportingComponent", "reportingController");
     let path = Path::root("reportingController");
     if controller.is_empty() {
-        faults.required(&path, "");
+        errors.required(&path, "");
     }
-    names::check_qualified(&path, controller, faults);
+    names::check_qualified(&path, controller, errors);
     for (field, limit) in [("reportingInstance", 128), ("action", 128), ("reason", 128)] {
         let text = object.text(field);
         if text.is_empty() {
-            faults.required(&Path::root(field), "");
+            errors.required(&Path::root(field), "");
         }
-        too_long(field, text, limit, faults);
+        too_long(field, text, limit, errors);
     }
-    too_long("message", either(object, "message", "note"), 1024, faults);
+    too_long("message", either(object, "message", "note"), 1024, errors);
 }
 
-fn too_long(field: &str, text: &str, limit: usize, faults: &mut Faults) {
+fn too_long(field: &str, text: &str, limit: usize, errors: &mut ErrorList) {
     if text.len() > limit {
         let why = format!("can have at most {limit} characters");
-        faults.invalid(&Path::root(field), "", &why);
+        errors.invalid(&Path::root(field), "", &why);
     }
 }

@@ -1,50 +1,50 @@
-//! `ObjectMeta`, as `k8s.io/apimachinery/pkg/api/validation/objectmeta.go`.
+//! `ObjectMeta` (upstream's `k8s.io/apimachinery/pkg/api/validation/objectmeta.go`).
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::faults::{Faults, Path, Shown};
-use super::{golang, names};
+use super::error_list::{ErrorList, GoValue, Path};
+use super::{go_format, names};
 use crate::Kind;
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
-/// 256 KiB for all annotations together.
-const ANNOTATION_BYTES: usize = 256 * 1024;
+/// Most bytes in keys and values of all annotations (upstream's `TotalAnnotationSizeLimitB`).
+const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
 
 const ROOT: Path<'static> = Path::root("metadata");
 
 type NameRule = fn(&str) -> Vec<String>;
 
-/// The metadata by the rules of the kind.
-pub(super) fn validate(kind: &Kind, object: &Value, faults: &mut Faults) {
+/// Validates the metadata by the rules of the kind (upstream's `ValidateObjectMeta`).
+pub(super) fn validate(kind: &Kind, object: &Value, errors: &mut ErrorList) {
     let rule: NameRule = match (kind.group, kind.kind) {
         ("", "Service") => names::label_1035,
         ("", "Namespace") => names::label,
         _ => names::subdomain,
     };
-    with_rule(kind, object, rule, faults);
+    with_rule(kind, object, rule, errors);
     for (at, finalizer) in object["metadata"].items("finalizers").iter().enumerate() {
         let finalizer = finalizer.as_str().unwrap_or_default();
-        check_standard_finalizer(&ROOT.child("finalizers").index(at), finalizer, faults);
+        check_standard_finalizer(&ROOT.child("finalizers").index(at), finalizer, errors);
     }
 }
 
-/// The metadata by the rules of every kind, as the registry checks it after the kind.
-pub(super) fn validate_common(kind: &Kind, object: &Value, faults: &mut Faults) {
-    with_rule(kind, object, names::path_segment, faults);
+/// Validates the metadata by the rules of every kind, as upstream's registry does after those of the kind.
+pub(super) fn validate_common(kind: &Kind, object: &Value, errors: &mut ErrorList) {
+    with_rule(kind, object, names::path_segment, errors);
 }
 
-/// The metadata of a kind that names objects as DNS subdomains.
-pub(super) fn validate_strictly(kind: &Kind, object: &Value, faults: &mut Faults) {
-    with_rule(kind, object, names::subdomain, faults);
+/// Validates the metadata of events of `events.k8s.io`, whose names are DNS subdomains.
+pub(super) fn validate_strictly(kind: &Kind, object: &Value, errors: &mut ErrorList) {
+    with_rule(kind, object, names::subdomain, errors);
 }
 
-fn with_rule(kind: &Kind, object: &Value, rule: NameRule, faults: &mut Faults) {
+fn with_rule(kind: &Kind, object: &Value, rule: NameRule, errors: &mut ErrorList) {
     let metadata = &object["metadata"];
     let prefix = metadata.text("generateName");
     if !prefix.is_empty() {
-        faults.invalid_all(
+        errors.invalid_all(
             &ROOT.child("generateName"),
             prefix,
             &rule(&mask_dash(prefix)),
@@ -52,33 +52,33 @@ fn with_rule(kind: &Kind, object: &Value, rule: NameRule, faults: &mut Faults) {
     }
     let name = metadata.text("name");
     if name.is_empty() {
-        faults.required(&ROOT.child("name"), "name or generateName is required");
+        errors.required(&ROOT.child("name"), "name or generateName is required");
     } else {
-        faults.invalid_all(&ROOT.child("name"), name, &rule(name));
+        errors.invalid_all(&ROOT.child("name"), name, &rule(name));
     }
     let namespace = metadata.text("namespace");
     if !kind.is_namespaced() {
         if !namespace.is_empty() {
-            faults.forbidden(&ROOT.child("namespace"), "not allowed on this type");
+            errors.forbidden(&ROOT.child("namespace"), "not allowed on this type");
         }
     } else if namespace.is_empty() {
-        faults.required(&ROOT.child("namespace"), "");
+        errors.required(&ROOT.child("namespace"), "");
     } else {
-        names::check_label(&ROOT.child("namespace"), namespace, faults);
+        names::check_label(&ROOT.child("namespace"), namespace, errors);
     }
-    faults.non_negative(&ROOT.child("generation"), metadata.int("generation"));
-    labels(&ROOT.child("labels"), &metadata["labels"], faults);
-    annotations(&ROOT.child("annotations"), &metadata["annotations"], faults);
+    errors.non_negative(&ROOT.child("generation"), metadata.int("generation"));
+    labels(&ROOT.child("labels"), &metadata["labels"], errors);
+    annotations(&ROOT.child("annotations"), &metadata["annotations"], errors);
     owners(
         &ROOT.child("ownerReferences"),
         metadata.items("ownerReferences"),
-        faults,
+        errors,
     );
-    finalizers(&ROOT.child("finalizers"), metadata, faults);
-    managed_fields(&ROOT.child("managedFields"), metadata, faults);
+    finalizers(&ROOT.child("finalizers"), metadata, errors);
+    managed_fields(&ROOT.child("managedFields"), metadata, errors);
 }
 
-/// A prefix may end with a dash: something will follow.
+/// The prefix with a dash at its end replaced by `a`, because a suffix follows (upstream's `maskTrailingDash`).
 fn mask_dash(prefix: &str) -> String {
     match prefix.strip_suffix('-') {
         Some(rest) if rest.len() > 1 && rest.is_char_boundary(rest.len() - 1) => {
@@ -89,31 +89,33 @@ fn mask_dash(prefix: &str) -> String {
     }
 }
 
-pub(super) fn labels(path: &Path<'_>, labels: &Value, faults: &mut Faults) {
+/// Validates labels (upstream's `ValidateLabels`).
+pub(super) fn labels(path: &Path<'_>, labels: &Value, errors: &mut ErrorList) {
     for (key, value) in labels.as_object().into_iter().flatten() {
-        names::check_qualified(path, key, faults);
+        names::check_qualified(path, key, errors);
         let value = value.as_str().unwrap_or_default();
-        faults.invalid_all(path, value, &names::label_value(value));
+        errors.invalid_all(path, value, &names::label_value(value));
     }
 }
 
-pub(super) fn annotations(path: &Path<'_>, annotations: &Value, faults: &mut Faults) {
+/// Validates annotations (upstream's `ValidateAnnotations`).
+pub(super) fn annotations(path: &Path<'_>, annotations: &Value, errors: &mut ErrorList) {
     let mut size = 0;
     for (key, value) in annotations.as_object().into_iter().flatten() {
-        faults.invalid_all(path, key, &names::qualified(&key.to_lowercase()));
+        errors.invalid_all(path, key, &names::qualified(&key.to_lowercase()));
         size += key.len() + value.as_str().unwrap_or_default().len();
     }
-    if size > ANNOTATION_BYTES {
-        faults.too_long(path, ANNOTATION_BYTES);
+    if size > MAX_ANNOTATION_BYTES {
+        errors.too_long(path, MAX_ANNOTATION_BYTES);
     }
 }
 
-fn owners(path: &Path<'_>, owners: &[Value], faults: &mut Faults) {
+fn owners(path: &Path<'_>, owners: &[Value], errors: &mut ErrorList) {
     let mut controller: Option<String> = None;
     for owner in owners {
         let version = owner.text("apiVersion");
         if version.rsplit('/').next().unwrap_or_default().is_empty() {
-            faults.invalid(
+            errors.invalid(
                 &path.child("apiVersion"),
                 version,
                 "version must not be empty",
@@ -125,12 +127,12 @@ fn owners(path: &Path<'_>, owners: &[Value], faults: &mut Faults) {
             ("uid", "uid must not be empty"),
         ] {
             if owner.text(field).is_empty() {
-                faults.invalid(&path.child(field), "", why);
+                errors.invalid(&path.child(field), "", why);
             }
         }
         if (version, owner.text("kind")) == ("v1", "Event") {
-            let shown = Shown::go(golang::owner_reference(owner));
-            faults.invalid(
+            let shown = GoValue::formatted(go_format::owner_reference(owner));
+            errors.invalid(
                 path,
                 shown,
                 "/v1, Kind=Event is disallowed from being an owner",
@@ -143,30 +145,31 @@ fn owners(path: &Path<'_>, owners: &[Value], faults: &mut Faults) {
         match &controller {
             None => controller = Some(current),
             Some(first) => {
-                let all: Vec<String> = owners.iter().map(golang::owner_reference).collect();
-                let shown = Shown::go(format!("[]v1.OwnerReference{{{}}}", all.join(", ")));
+                let all: Vec<String> = owners.iter().map(go_format::owner_reference).collect();
+                let shown =
+                    GoValue::formatted(format!("[]v1.OwnerReference{{{}}}", all.join(", ")));
                 let why = format!(
                     "Only one reference can have Controller set to true. Found \"true\" in \
                      references for {first} and {current}"
                 );
-                faults.invalid(path, shown, &why);
+                errors.invalid(path, shown, &why);
             }
         }
     }
 }
 
-fn finalizers(path: &Path<'_>, metadata: &Value, faults: &mut Faults) {
+fn finalizers(path: &Path<'_>, metadata: &Value, errors: &mut ErrorList) {
     let all: Vec<&str> = metadata
         .items("finalizers")
         .iter()
         .filter_map(Value::as_str)
         .collect();
     for finalizer in &all {
-        names::check_qualified(path, finalizer, faults);
+        names::check_qualified(path, finalizer, errors);
     }
     if all.contains(&"orphan") && all.contains(&"foregroundDeletion") {
-        let shown = Shown::go(golang::strings(&metadata["finalizers"]));
-        faults.invalid(
+        let shown = GoValue::formatted(go_format::strings(&metadata["finalizers"]));
+        errors.invalid(
             path,
             shown,
             "finalizer orphan and foregroundDeletion cannot be both set",
@@ -174,12 +177,12 @@ fn finalizers(path: &Path<'_>, metadata: &Value, faults: &mut Faults) {
     }
 }
 
-fn managed_fields(path: &Path<'_>, metadata: &Value, faults: &mut Faults) {
+fn managed_fields(path: &Path<'_>, metadata: &Value, errors: &mut ErrorList) {
     for (at, entry) in metadata.items("managedFields").iter().enumerate() {
         let path = path.index(at);
         let operation = entry.text("operation");
         if !matches!(operation, "Apply" | "Update") {
-            faults.invalid(
+            errors.invalid(
                 &path.child("operation"),
                 operation,
                 "must be `Apply` or `Update`",
@@ -187,34 +190,34 @@ fn managed_fields(path: &Path<'_>, metadata: &Value, faults: &mut Faults) {
         }
         if !matches!(entry.text("fieldsType"), "" | "FieldsV1") {
             let shown = entry.text("fieldsType");
-            faults.invalid(&path.child("fieldsType"), shown, "must be `FieldsV1`");
+            errors.invalid(&path.child("fieldsType"), shown, "must be `FieldsV1`");
         }
         for (field, limit) in [("manager", 128), ("subresource", 256)] {
             if entry.text(field).len() > limit {
-                faults.too_long(&path.child(field), limit);
+                errors.too_long(&path.child(field), limit);
             }
         }
     }
 }
 
-/// A finalizer is qualified by a domain or one of the old ones.
-pub(super) fn check_standard_finalizer(path: &Path<'_>, finalizer: &str, faults: &mut Faults) {
+/// Validates that a finalizer is qualified by a domain or a standard one.
+pub(super) fn check_standard_finalizer(path: &Path<'_>, finalizer: &str, errors: &mut ErrorList) {
     let known = matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion");
     if !finalizer.contains('/') && !known {
         let why = "name is neither a standard finalizer name nor is it fully qualified";
-        faults.invalid(path, finalizer, why);
+        errors.invalid(path, finalizer, why);
     }
 }
 
-/// What may not change in metadata, and that what changed is valid.
-pub(super) fn validate_update(old: &Value, new: &Value, faults: &mut Faults) {
+/// Validates changed metadata (upstream's `ValidateObjectMetaUpdate`).
+pub(super) fn validate_update(old: &Value, new: &Value, errors: &mut ErrorList) {
     let (old, new) = (&old["metadata"], &new["metadata"]);
     if old.has("deletionTimestamp") {
-        no_new_finalizers(old, new, faults);
+        no_new_finalizers(old, new, errors);
     }
     if new.int("generation") < old.int("generation") {
         let path = ROOT.child("generation");
-        faults.invalid(&path, new.int("generation"), "must not be decremented");
+        errors.invalid(&path, new.int("generation"), "must not be decremented");
     }
     for field in [
         "name",
@@ -225,11 +228,11 @@ pub(super) fn validate_update(old: &Value, new: &Value, faults: &mut Faults) {
     ] {
         if old.text(field) != new.text(field) {
             let shown = match new.text(field) {
-                "" if field.ends_with("Timestamp") => Shown::go("null"),
-                time if field.ends_with("Timestamp") => Shown::go(time),
+                "" if field.ends_with("Timestamp") => GoValue::formatted("null"),
+                time if field.ends_with("Timestamp") => GoValue::formatted(time),
                 text => text.into(),
             };
-            faults.invalid(&ROOT.child(field), shown, "field is immutable");
+            errors.invalid(&ROOT.child(field), shown, "field is immutable");
         }
     }
     let field = "deletionGracePeriodSeconds";
@@ -237,25 +240,29 @@ pub(super) fn validate_update(old: &Value, new: &Value, faults: &mut Faults) {
         let shown = new
             .field(field)
             .map_or_else(|| "null".to_owned(), Value::to_string);
-        faults.invalid(&ROOT.child(field), Shown::go(shown), "field is immutable");
+        errors.invalid(
+            &ROOT.child(field),
+            GoValue::formatted(shown),
+            "field is immutable",
+        );
     }
-    labels(&ROOT.child("labels"), &new["labels"], faults);
-    annotations(&ROOT.child("annotations"), &new["annotations"], faults);
+    labels(&ROOT.child("labels"), &new["labels"], errors);
+    annotations(&ROOT.child("annotations"), &new["annotations"], errors);
     owners(
         &ROOT.child("ownerReferences"),
         new.items("ownerReferences"),
-        faults,
+        errors,
     );
 }
 
-fn no_new_finalizers(old: &Value, new: &Value, faults: &mut Faults) {
+fn no_new_finalizers(old: &Value, new: &Value, errors: &mut ErrorList) {
     let set = |metadata: &Value| -> BTreeSet<String> {
         let items = metadata.items("finalizers").iter();
         items.filter_map(Value::as_str).map(str::to_owned).collect()
     };
     let extra: Vec<String> = set(new)
         .difference(&set(old))
-        .map(|f| golang::quote(f))
+        .map(|f| go_format::quote(f))
         .collect();
     if !extra.is_empty() {
         let why = format!(
@@ -263,6 +270,6 @@ fn no_new_finalizers(old: &Value, new: &Value, faults: &mut Faults) {
              []string{{{}}}",
             extra.join(", ")
         );
-        faults.forbidden(&ROOT.child("finalizers"), &why);
+        errors.forbidden(&ROOT.child("finalizers"), &why);
     }
 }

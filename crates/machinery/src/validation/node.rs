@@ -1,36 +1,36 @@
-//! Nodes.
+//! `Node`.
 
 use serde_json::Value;
 
-use super::faults::{Faults, Path, Shown};
-use super::{affinity, golang, names, resources};
-use crate::access::Access;
+use super::error_list::{ErrorList, GoValue, Path};
+use super::{affinity, go_format, names, resources};
+use crate::json_fields::ReadFields;
 
 const SPEC: Path<'static> = Path::root("spec");
 
-/// The rules of every node; the metadata has been validated.
-pub(super) fn validate(object: &Value, faults: &mut Faults) {
+/// Validates a node; the metadata is validated already.
+pub(super) fn validate(object: &Value, errors: &mut ErrorList) {
     let metadata = Path::root("metadata");
     affinity::taints(
         &metadata.child("taints"),
         object["spec"].items("taints"),
-        faults,
+        errors,
     );
-    amounts(&object["status"], faults);
-    pod_cidrs(&object["spec"], faults);
+    amounts(&object["status"], errors);
+    pod_cidrs(&object["spec"], errors);
 }
 
-fn amounts(status: &Value, faults: &mut Faults) {
+fn amounts(status: &Value, errors: &mut ErrorList) {
     let root = Path::root("status");
     for list in ["capacity", "allocatable"] {
         let path = root.child(list);
         for (name, amount) in status.entries(list).into_iter().flatten() {
-            resources::value(&path.child(name), name, amount, faults);
+            resources::value(&path.child(name), name, amount, errors);
         }
     }
 }
 
-fn pod_cidrs(spec: &Value, faults: &mut Faults) {
+fn pod_cidrs(spec: &Value, errors: &mut ErrorList) {
     let path = SPEC.child("podCIDRs");
     let all: Vec<&str> = spec
         .items("podCIDRs")
@@ -38,14 +38,14 @@ fn pod_cidrs(spec: &Value, faults: &mut Faults) {
         .filter_map(Value::as_str)
         .collect();
     for (at, cidr) in all.iter().enumerate() {
-        names::check_cidr(&path.index(at), cidr, faults);
+        names::check_cidr(&path.index(at), cidr, errors);
     }
     if all.len() < 2 {
         return;
     }
     if all.len() > 2 || all.iter().filter(|cidr| cidr.contains(':')).count() != 1 {
-        let shown = Shown::go(golang::strings(&spec["podCIDRs"]));
-        faults.invalid(
+        let shown = GoValue::formatted(go_format::strings(&spec["podCIDRs"]));
+        errors.invalid(
             &path,
             shown,
             "may specify no more than one CIDR for each IP family",
@@ -53,43 +53,43 @@ fn pod_cidrs(spec: &Value, faults: &mut Faults) {
     }
     for (at, cidr) in all.iter().enumerate() {
         if all[..at].contains(cidr) {
-            faults.duplicate(&path.index(at), *cidr);
+            errors.duplicate(&path.index(at), *cidr);
         }
     }
 }
 
-/// What may not change; also the rules of a write to `/status`.
-pub(super) fn update(old: &Value, new: &Value, faults: &mut Faults) {
-    amounts(&new["status"], faults);
-    addresses(new["status"].items("addresses"), faults);
+/// Validates a changed node, also in a write to `/status` (upstream's `ValidateNodeUpdate`).
+pub(super) fn update(old: &Value, new: &Value, errors: &mut ErrorList) {
+    amounts(&new["status"], errors);
+    addresses(new["status"].items("addresses"), errors);
     let (before, after) = (&old["spec"], &new["spec"]);
     if !before.items("podCIDRs").is_empty() && before["podCIDRs"] != after["podCIDRs"] {
         let why = "node updates may not change podCIDR except from \"\" to valid";
-        faults.forbidden(&SPEC.child("podCIDRs"), why);
+        errors.forbidden(&SPEC.child("podCIDRs"), why);
     }
     let provider = before.text("providerID");
     if !provider.is_empty() && provider != after.text("providerID") {
         let why = "node updates may not change providerID except from \"\" to valid";
-        faults.forbidden(&SPEC.child("providerID"), why);
+        errors.forbidden(&SPEC.child("providerID"), why);
     }
     let metadata = Path::root("metadata");
-    affinity::taints(&metadata.child("taints"), after.items("taints"), faults);
+    affinity::taints(&metadata.child("taints"), after.items("taints"), errors);
     if before.text("externalID") != after.text("externalID") {
-        faults.forbidden(&SPEC.child("externalID"), "may not be updated");
+        errors.forbidden(&SPEC.child("externalID"), "may not be updated");
     }
 }
 
-fn addresses(addresses: &[Value], faults: &mut Faults) {
+fn addresses(addresses: &[Value], errors: &mut ErrorList) {
     let root = Path::root("status");
     let list = root.child("addresses");
     for (at, address) in addresses.iter().enumerate() {
         if addresses[..at].contains(address) {
             let shown = format!(
                 "core.NodeAddress{{Type:{}, Address:{}}}",
-                golang::quote(address.text("type")),
-                golang::quote(address.text("address"))
+                go_format::quote(address.text("type")),
+                go_format::quote(address.text("address"))
             );
-            faults.duplicate(&list.index(at), Shown::go(shown));
+            errors.duplicate(&list.index(at), GoValue::formatted(shown));
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Rules of pods that name their operating system.
+//! `os` of a pod, and the fields that an operating system does not have (upstream's `validateOS`).
 
 use serde_json::Value;
 
-use super::faults::{Faults, Path};
-use crate::access::Access;
+use super::error_list::{ErrorList, Path};
+use crate::json_fields::ReadFields;
 
 const LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
-/// Fields of the security context that only Linux has: of a pod, and of a container.
+/// Fields of the security context of a pod that only Linux has.
 const LINUX_OF_POD: [&str; 11] = [
     "appArmorProfile",
     "seLinuxOptions",
@@ -21,6 +21,7 @@ const LINUX_OF_POD: [&str; 11] = [
     "supplementalGroupsPolicy",
     "seLinuxChangePolicy",
 ];
+/// Fields of the security context of a container that only Linux has.
 const LINUX_OF_CONTAINER: [&str; 10] = [
     "appArmorProfile",
     "seLinuxOptions",
@@ -33,59 +34,59 @@ const LINUX_OF_CONTAINER: [&str; 10] = [
     "runAsUser",
     "runAsGroup",
 ];
-/// Fields of the pod that only Linux has.
+/// Fields of the spec of a pod that only Linux has.
 const LINUX_OF_SPEC: [&str; 4] = ["hostUsers", "hostPID", "hostIPC", "shareProcessNamespace"];
 
-/// `os`, and what does not go with it.
-pub(super) fn os(path: &Path<'_>, pod: &Value, faults: &mut Faults) {
+/// Validates `os` and the fields that must not be set for it.
+pub(super) fn os(path: &Path<'_>, pod: &Value, errors: &mut ErrorList) {
     let Some(os) = pod.field("os") else { return };
     let os_path = path.child("os");
     match os.text("name") {
-        "" => faults.required(&os_path.child("name"), "cannot be empty"),
-        "linux" => linux(path, pod, faults),
-        "windows" => windows(path, pod, faults),
-        name => faults.not_supported(&os_path, name, &["linux", "windows"]),
+        "" => errors.required(&os_path.child("name"), "cannot be empty"),
+        "linux" => linux(path, pod, errors),
+        "windows" => windows(path, pod, errors),
+        name => errors.not_supported(&os_path, name, &["linux", "windows"]),
     }
 }
 
-fn linux(path: &Path<'_>, pod: &Value, faults: &mut Faults) {
+fn linux(path: &Path<'_>, pod: &Value, errors: &mut ErrorList) {
     let why = "windows options cannot be set for a linux pod";
     forbid(
         &path.child("securityContext"),
         &pod["securityContext"],
         &["windowsOptions"],
         why,
-        faults,
+        errors,
     );
-    of_containers(path, pod, &["windowsOptions"], why, faults);
+    of_containers(path, pod, &["windowsOptions"], why, errors);
 }
 
-fn windows(path: &Path<'_>, pod: &Value, faults: &mut Faults) {
+fn windows(path: &Path<'_>, pod: &Value, errors: &mut ErrorList) {
     let why = "cannot be set for a windows pod";
     forbid(
         &path.child("securityContext"),
         &pod["securityContext"],
         &LINUX_OF_POD,
         why,
-        faults,
+        errors,
     );
-    forbid(path, pod, &LINUX_OF_SPEC, why, faults);
-    of_containers(path, pod, &LINUX_OF_CONTAINER, why, faults);
+    forbid(path, pod, &LINUX_OF_SPEC, why, errors);
+    of_containers(path, pod, &LINUX_OF_CONTAINER, why, errors);
 }
 
-fn of_containers(path: &Path<'_>, pod: &Value, fields: &[&str], why: &str, faults: &mut Faults) {
+fn of_containers(path: &Path<'_>, pod: &Value, fields: &[&str], why: &str, errors: &mut ErrorList) {
     for list in LISTS {
         let list_path = path.child(list);
         for (at, container) in pod.items(list).iter().enumerate() {
             let item = list_path.index(at);
             let context = item.child("securityContext");
-            forbid(&context, &container["securityContext"], fields, why, faults);
+            forbid(&context, &container["securityContext"], fields, why, errors);
         }
     }
 }
 
-fn forbid(path: &Path<'_>, object: &Value, fields: &[&str], why: &str, faults: &mut Faults) {
+fn forbid(path: &Path<'_>, object: &Value, fields: &[&str], why: &str, errors: &mut ErrorList) {
     for field in fields.iter().filter(|field| object.has(field)) {
-        faults.forbidden(&path.child(field), why);
+        errors.forbidden(&path.child(field), why);
     }
 }

@@ -1,39 +1,40 @@
-//! Writes to the status of a pod.
+//! Writes to `/status` of a pod.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::faults::{Faults, Path, Shown};
+use super::error_list::{ErrorList, GoValue, Path};
 use super::names;
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
 const STATUS: Path<'static> = Path::root("status");
 
-pub(super) fn update(old: &Value, new: &Value, faults: &mut Faults) {
-    conditions(new["status"].items("conditions"), faults);
+/// Validates a changed status (upstream's `ValidatePodStatusUpdate`).
+pub(super) fn update(old: &Value, new: &Value, errors: &mut ErrorList) {
+    conditions(new["status"].items("conditions"), errors);
     if old["spec"].text("nodeName") != new["spec"].text("nodeName") {
-        faults.forbidden(&STATUS.child("nodeName"), "may not be changed directly");
+        errors.forbidden(&STATUS.child("nodeName"), "may not be changed directly");
     }
     let (before, after) = (&old["status"], &new["status"]);
     let nominated = after.text("nominatedNodeName");
     if nominated != before.text("nominatedNodeName") && !nominated.is_empty() {
-        names::check_subdomain(&STATUS.child("nominatedNodeName"), nominated, faults);
+        names::check_subdomain(&STATUS.child("nominatedNodeName"), nominated, errors);
     }
     let class = after.text("qosClass");
     if class != before.text("qosClass") {
-        faults.invalid(&STATUS.child("qosClass"), class, "field is immutable");
+        errors.invalid(&STATUS.child("qosClass"), class, "field is immutable");
     }
     let policy = old["spec"].text("restartPolicy");
     let sidecars = sidecars(&old["spec"]);
-    transitions("containerStatuses", before, after, policy, &[], faults);
+    transitions("containerStatuses", before, after, policy, &[], errors);
     transitions(
         "initContainerStatuses",
         before,
         after,
         policy,
         &sidecars,
-        faults,
+        errors,
     );
     transitions(
         "ephemeralContainerStatuses",
@@ -41,19 +42,19 @@ pub(super) fn update(old: &Value, new: &Value, faults: &mut Faults) {
         after,
         "Never",
         &[],
-        faults,
+        errors,
     );
-    pod_ips(after, faults);
-    host_ips(after, faults);
+    pod_ips(after, errors);
+    host_ips(after, errors);
 }
 
-fn conditions(conditions: &[Value], faults: &mut Faults) {
+fn conditions(conditions: &[Value], errors: &mut ErrorList) {
     let metadata = Path::root("metadata");
     let list = metadata.child("conditions");
     for (at, condition) in conditions.iter().enumerate() {
         let kind = condition.text("type");
         if !matches!(kind, "PodScheduled" | "Ready" | "Initialized") {
-            names::check_qualified(&list.index(at).child("Type"), kind, faults);
+            names::check_qualified(&list.index(at).child("Type"), kind, errors);
         }
     }
 }
@@ -65,14 +66,15 @@ fn sidecars(spec: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// A container that is done for good does not come back.
+/// Refuses states of containers that terminated for good and do not say so any more (upstream's
+/// `ValidateContainerStateTransition`).
 fn transitions(
     list: &str,
     old: &Value,
     new: &Value,
     policy: &str,
     exempt: &[&str],
-    faults: &mut Faults,
+    errors: &mut ErrorList,
 ) {
     if policy == "Always" {
         return;
@@ -93,39 +95,39 @@ fn transitions(
             .find(|status| status.text("name") == name);
         if after.is_some_and(|status| !status["state"].has("terminated")) {
             let why = "may not be transitioned to non-terminated state";
-            faults.forbidden(&path.index(at).child("state"), why);
+            errors.forbidden(&path.index(at).child("state"), why);
         }
     }
 }
 
-fn pod_ips(status: &Value, faults: &mut Faults) {
+fn pod_ips(status: &Value, errors: &mut ErrorList) {
     ips(
         &STATUS.child("podIPs"),
         status.items("podIPs"),
         "core.PodIP",
-        faults,
+        errors,
     );
 }
 
-fn host_ips(status: &Value, faults: &mut Faults) {
+fn host_ips(status: &Value, errors: &mut ErrorList) {
     let path = STATUS.child("hostIPs");
     let list = status.items("hostIPs");
     let Some(first) = list.first() else { return };
     if first.text("ip") != status.text("hostIP") {
         let item = path.index(0);
-        faults.invalid(
+        errors.invalid(
             &item.child("ip"),
             first.text("ip"),
             "must be equal to `hostIP`",
         );
     }
-    ips(&path, list, "core.HostIP", faults);
+    ips(&path, list, "core.HostIP", errors);
 }
 
-/// One address of each family.
-fn ips(path: &Path<'_>, list: &[Value], kind: &str, faults: &mut Faults) {
+/// Validates a list of at most one address of each IP family.
+fn ips(path: &Path<'_>, list: &[Value], kind: &str, errors: &mut ErrorList) {
     for (at, ip) in list.iter().enumerate() {
-        names::check_ip(&path.index(at), ip.text("ip"), faults);
+        names::check_ip(&path.index(at), ip.text("ip"), errors);
     }
     if list.len() < 2 {
         return;
@@ -134,8 +136,8 @@ fn ips(path: &Path<'_>, list: &[Value], kind: &str, faults: &mut Faults) {
     let sixes = list.iter().filter(|ip| ip.text("ip").contains(':')).count();
     if list.len() > 2 || sixes != 1 {
         let all: Vec<String> = list.iter().map(shown).collect();
-        let all = Shown::go(format!("[]{kind}{{{}}}", all.join(", ")));
-        faults.invalid(
+        let all = GoValue::formatted(format!("[]{kind}{{{}}}", all.join(", ")));
+        errors.invalid(
             path,
             all,
             "may specify no more than one IP for each IP family",
@@ -144,7 +146,7 @@ fn ips(path: &Path<'_>, list: &[Value], kind: &str, faults: &mut Faults) {
     let mut seen = BTreeSet::new();
     for (at, ip) in list.iter().enumerate() {
         if !seen.insert(ip.text("ip")) {
-            faults.duplicate(&path.index(at), Shown::go(shown(ip)));
+            errors.duplicate(&path.index(at), GoValue::formatted(shown(ip)));
         }
     }
 }

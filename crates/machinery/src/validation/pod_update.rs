@@ -1,75 +1,76 @@
-//! What may change in a pod: images, the deadline, further tolerations.
+//! Updates of pods (upstream's `ValidatePodUpdate`): images, the deadline and additional tolerations may
+//! change.
 
 use serde_json::Value;
 
-use super::faults::{Faults, Path, Shown};
+use super::error_list::{ErrorList, GoValue, Path};
 use super::{affinity, meta, names, pod};
 use crate::Kind;
-use crate::access::{Access, Edit};
+use crate::json_fields::{ReadFields, WriteFields};
 
 const SPEC: Path<'static> = Path::root("spec");
 
-/// A plain update, or one of a subresource that changes the spec.
+/// Validates an update of a pod, or a write to a subresource that changes the spec.
 pub(super) fn validate(
     kind: &Kind,
     subresource: &str,
     old: &Value,
     new: &Value,
-    faults: &mut Faults,
+    errors: &mut ErrorList,
 ) {
-    meta::validate_update(old, new, faults);
-    meta::validate(kind, new, faults);
-    pod::metadata_and_spec(new, faults);
-    annotations(old, new, faults);
+    meta::validate_update(old, new, errors);
+    meta::validate(kind, new, errors);
+    pod::metadata_and_spec(new, errors);
+    annotations(old, new, errors);
     match subresource {
-        "" => spec(&old["spec"], &new["spec"], faults),
-        "ephemeralcontainers" => ephemeral(&old["spec"], &new["spec"], faults),
+        "" => spec(&old["spec"], &new["spec"], errors),
+        "ephemeralcontainers" => ephemeral(&old["spec"], &new["spec"], errors),
         _ => {}
     }
 }
 
-fn annotations(old: &Value, new: &Value, faults: &mut Faults) {
+fn annotations(old: &Value, new: &Value, errors: &mut ErrorList) {
     let metadata = Path::root("metadata");
     let path = metadata.child("annotations");
     let mirror = "kubernetes.io/config.mirror";
     let of = |object: &Value| object["metadata"]["annotations"].field(mirror).cloned();
     match (of(old), of(new)) {
         (old, new) if old == new => {}
-        (None, _) => faults.forbidden(&path.key(mirror), "may not add mirror pod annotation"),
-        _ => faults.forbidden(
+        (None, _) => errors.forbidden(&path.key(mirror), "may not add mirror pod annotation"),
+        _ => errors.forbidden(
             &path.key(mirror),
             "may not remove or update mirror pod annotation",
         ),
     }
 }
 
-fn spec(old: &Value, new: &Value, faults: &mut Faults) {
+fn spec(old: &Value, new: &Value, errors: &mut ErrorList) {
     for list in ["containers", "initContainers"] {
         let path = SPEC.child(list);
         if old.items(list).len() != new.items(list).len() {
-            faults.forbidden(&path, "pod updates may not add or remove containers");
+            errors.forbidden(&path, "pod updates may not add or remove containers");
             return;
         }
         for (at, container) in new.items(list).iter().enumerate() {
             let image = container.text("image");
             if image.is_empty() {
-                faults.required(&path.index(at).child("image"), "");
+                errors.required(&path.index(at).child("image"), "");
             }
             if image.trim() != image {
                 let why = "must not have leading or trailing whitespace";
-                faults.invalid(&path.index(at).child("image"), image, why);
+                errors.invalid(&path.index(at).child("image"), image, why);
             }
         }
     }
-    if !deadline(old, new, faults) {
+    if !deadline(old, new, errors) {
         return;
     }
-    added_tolerations(old, new, faults);
-    removed_gates(old, new, faults);
+    added_tolerations(old, new, errors);
+    removed_gates(old, new, errors);
     if old == new {
         return;
     }
-    let munged = with_what_may_change(old, new);
+    let munged = with_old_mutable_fields(old, new);
     if &munged != old {
         let why = format!(
             "pod updates may not change fields other than `spec.containers[*].image`,\
@@ -78,22 +79,22 @@ fn spec(old: &Value, new: &Value, faults: &mut Faults) {
              set to 1 if it was previously negative)\n{}",
             difference(old, &munged)
         );
-        faults.forbidden(&SPEC, &why);
+        errors.forbidden(&SPEC, &why);
     }
 }
 
-/// A deadline may be set, and come closer.
-fn deadline(old: &Value, new: &Value, faults: &mut Faults) -> bool {
+/// Validates a changed deadline: it may be set and shortened. False if further rules must not be checked.
+fn deadline(old: &Value, new: &Value, errors: &mut ErrorList) -> bool {
     let field = "activeDeadlineSeconds";
     let path = SPEC.child(field);
     let of = |spec: &Value| spec.field(field).and_then(Value::as_i64);
     match (of(old), of(new)) {
         (_, Some(seconds)) if !(0..=i64::from(i32::MAX)).contains(&seconds) => {
-            faults.invalid(&path, seconds, &names::range(0, i32::MAX.into()));
+            errors.invalid(&path, seconds, &names::range(0, i32::MAX.into()));
             false
         }
         (Some(before), Some(seconds)) if before < seconds => {
-            faults.invalid(
+            errors.invalid(
                 &path,
                 seconds,
                 "must be less than or equal to previous value",
@@ -102,18 +103,18 @@ fn deadline(old: &Value, new: &Value, faults: &mut Faults) -> bool {
         }
         (Some(_), None) => {
             let why = "must not update from a positive integer to nil value";
-            faults.invalid(&path, Shown::go("null"), why);
+            errors.invalid(&path, GoValue::formatted("null"), why);
             true
         }
         _ => true,
     }
 }
 
-fn added_tolerations(old: &Value, new: &Value, faults: &mut Faults) {
+fn added_tolerations(old: &Value, new: &Value, errors: &mut ErrorList) {
     let path = SPEC.child("tolerations");
     let without_seconds = |toleration: &Value| {
         let mut copy = toleration.clone();
-        copy.cut("tolerationSeconds");
+        copy.remove_field("tolerationSeconds");
         copy
     };
     let kept = old.items("tolerations").iter().all(|before| {
@@ -123,14 +124,14 @@ fn added_tolerations(old: &Value, new: &Value, faults: &mut Faults) {
             .any(|after| without_seconds(after) == before)
     });
     if kept {
-        affinity::tolerations(&path, new.items("tolerations"), faults);
+        affinity::tolerations(&path, new.items("tolerations"), errors);
     } else {
         let why = "existing toleration can not be modified except its tolerationSeconds";
-        faults.forbidden(&path, why);
+        errors.forbidden(&path, why);
     }
 }
 
-fn removed_gates(old: &Value, new: &Value, faults: &mut Faults) {
+fn removed_gates(old: &Value, new: &Value, errors: &mut ErrorList) {
     let path = SPEC.child("schedulingGates");
     for (at, gate) in new.items("schedulingGates").iter().enumerate() {
         let name = gate.text("name");
@@ -140,13 +141,13 @@ fn removed_gates(old: &Value, new: &Value, faults: &mut Faults) {
             .any(|before| before.text("name") == name)
         {
             let why = format!("only deletion is allowed, but found new scheduling gate '{name}'");
-            faults.forbidden(&path.index(at).child("name"), &why);
+            errors.forbidden(&path.index(at).child("name"), &why);
         }
     }
 }
 
-/// The new spec with everything that may change as it was.
-fn with_what_may_change(old: &Value, new: &Value) -> Value {
+/// The new spec with the old values of all fields that may change.
+fn with_old_mutable_fields(old: &Value, new: &Value) -> Value {
     let mut munged = new.clone();
     for list in ["containers", "initContainers"] {
         for (container, before) in munged.items_mut(list).zip(old.items(list)) {
@@ -166,7 +167,7 @@ fn with_what_may_change(old: &Value, new: &Value) -> Value {
     munged
 }
 
-/// The fields that differ, before and after.
+/// The fields that differ with their old and new values, as lines of a diff.
 fn difference(old: &Value, new: &Value) -> String {
     let mut text = String::from("  core.PodSpec{\n");
     let names: std::collections::BTreeSet<&String> = [old, new]
@@ -189,7 +190,7 @@ fn difference(old: &Value, new: &Value) -> String {
     text
 }
 
-fn ephemeral(old: &Value, new: &Value, faults: &mut Faults) {
+fn ephemeral(old: &Value, new: &Value, errors: &mut ErrorList) {
     let path = SPEC.child("ephemeralContainers");
     for before in old.items("ephemeralContainers") {
         let name = before.text("name");
@@ -200,14 +201,14 @@ fn ephemeral(old: &Value, new: &Value, faults: &mut Faults) {
         match after {
             None => {
                 let why = format!("existing ephemeral containers \"{name}\" may not be removed\n");
-                faults.forbidden(&path, &why);
+                errors.forbidden(&path, &why);
             }
             Some(after) if after != before => {
                 let why = format!(
                     "existing ephemeral containers \"{name}\" may not be changed\n{}",
                     difference(before, after)
                 );
-                faults.forbidden(&path, &why);
+                errors.forbidden(&path, &why);
             }
             Some(_) => {}
         }

@@ -1,21 +1,21 @@
-//! Priority classes.
+//! `PriorityClass` (upstream's `pkg/apis/scheduling/validation`).
 
 use serde_json::Value;
 
-use super::faults::{Faults, Path};
-use crate::access::Access;
+use super::error_list::{ErrorList, Path};
+use crate::json_fields::ReadFields;
 
-/// Above this, only the classes of the system.
+/// Highest value of a class that is not one of the system (upstream's `HighestUserDefinablePriority`).
 const HIGHEST: i64 = 1_000_000_000;
 
-/// The classes that every cluster has, and their values.
+/// The classes of the system, with their values.
 const BUILTIN: [(&str, i64); 2] = [
     ("system-node-critical", 2_000_001_000),
     ("system-cluster-critical", 2_000_000_000),
 ];
 
-/// The rules of a new class; the metadata has been validated.
-pub(super) fn validate(object: &Value, faults: &mut Faults) {
+/// Validates a new class; the metadata is validated already.
+pub(super) fn validate(object: &Value, errors: &mut ErrorList) {
     let name = object["metadata"].text("name");
     let value = object.int("value");
     if name.starts_with("system-") {
@@ -25,16 +25,16 @@ pub(super) fn validate(object: &Value, faults: &mut Faults) {
                 "priority class names with 'system-' prefix are reserved for system use only. \
                  error: {why}"
             );
-            faults.forbidden(&metadata.child("name"), &why);
+            errors.forbidden(&metadata.child("name"), &why);
         }
     } else if value > HIGHEST {
         let why = format!("maximum allowed value of a user defined priority is {HIGHEST}");
-        faults.forbidden(&Path::root("value"), &why);
+        errors.forbidden(&Path::root("value"), &why);
     }
     let policy = object.field("preemptionPolicy").and_then(Value::as_str);
     if let Some(policy) = policy {
         let supported = ["PreemptLowerPriority", "Never"];
-        faults.required_one_of(&Path::root("preemptionPolicy"), policy, &supported);
+        errors.required_one_of(&Path::root("preemptionPolicy"), policy, &supported);
     }
 }
 
@@ -53,14 +53,14 @@ fn not_builtin(object: &Value, name: &str, value: i64) -> Option<String> {
     }
 }
 
-/// Number and policy never change.
-pub(super) fn update(old: &Value, new: &Value, faults: &mut Faults) {
+/// Validates a changed class: `value` and `preemptionPolicy` are immutable.
+pub(super) fn update(old: &Value, new: &Value, errors: &mut ErrorList) {
     if old.int("value") != new.int("value") {
-        faults.forbidden(&Path::root("Value"), "may not be changed in an update.");
+        errors.forbidden(&Path::root("Value"), "may not be changed in an update.");
     }
     let policy = new.text("preemptionPolicy");
     if old.text("preemptionPolicy") != policy {
-        faults.invalid(
+        errors.invalid(
             &Path::root("preemptionPolicy"),
             policy,
             "field is immutable",

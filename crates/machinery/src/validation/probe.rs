@@ -2,29 +2,29 @@
 
 use serde_json::Value;
 
-use super::faults::{Faults, Path};
+use super::error_list::{ErrorList, Path};
 use super::names;
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
-/// The three probes differ in a rule or two.
+/// The type of a probe; some rules hold for one type only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProbeKind {
-    /// Restarts the container.
+    /// A failure restarts the container.
     Liveness,
-    /// Takes the pod out of services.
+    /// A failure makes the pod not ready.
     Readiness,
-    /// Holds back the others.
+    /// The other probes start after its success.
     Startup,
 }
 
-/// One probe.
-pub(super) fn probe(path: &Path<'_>, probe: &Value, kind: ProbeKind, faults: &mut Faults) {
+/// Validates a probe (upstream's `validateProbe`).
+pub(super) fn probe(path: &Path<'_>, probe: &Value, kind: ProbeKind, errors: &mut ErrorList) {
     handler(
         path,
         probe,
         None,
         &["exec", "httpGet", "tcpSocket", "grpc"],
-        faults,
+        errors,
     );
     let numbers = [
         "initialDelaySeconds",
@@ -34,47 +34,47 @@ pub(super) fn probe(path: &Path<'_>, probe: &Value, kind: ProbeKind, faults: &mu
         "failureThreshold",
     ];
     for number in numbers {
-        faults.non_negative(&path.child(number), probe.int(number));
+        errors.non_negative(&path.child(number), probe.int(number));
     }
     let grace = probe
         .field("terminationGracePeriodSeconds")
         .and_then(Value::as_i64);
     let grace_path = path.child("terminationGracePeriodSeconds");
     if let Some(seconds) = grace.filter(|seconds| *seconds <= 0) {
-        faults.invalid(&grace_path, seconds, "must be greater than 0");
+        errors.invalid(&grace_path, seconds, "must be greater than 0");
     }
     if kind == ProbeKind::Readiness {
         if let Some(seconds) = grace {
-            faults.invalid(&grace_path, seconds, "must not be set for readinessProbes");
+            errors.invalid(&grace_path, seconds, "must not be set for readinessProbes");
         }
     } else if probe.int("successThreshold") != 1 {
         let path = path.child("successThreshold");
-        faults.invalid(&path, probe.int("successThreshold"), "must be 1");
+        errors.invalid(&path, probe.int("successThreshold"), "must be 1");
     }
 }
 
-/// `lifecycle`.
+/// Validates `lifecycle` (upstream's `validateLifecycle`).
 pub(super) fn lifecycle(
     path: &Path<'_>,
     lifecycle: &Value,
     grace: Option<i64>,
-    faults: &mut Faults,
+    errors: &mut ErrorList,
 ) {
     for hook in ["postStart", "preStop"] {
         if let Some(value) = lifecycle.field(hook) {
             let kinds = ["exec", "httpGet", "tcpSocket", "sleep"];
-            handler(&path.child(hook), value, grace, &kinds, faults);
+            handler(&path.child(hook), value, grace, &kinds, errors);
         }
     }
 }
 
-/// Exactly one of the kinds; the first one counts.
+/// Validates that there is exactly one handler, and the first one.
 fn handler(
     path: &Path<'_>,
     handler: &Value,
     grace: Option<i64>,
     kinds: &[&str],
-    faults: &mut Faults,
+    errors: &mut ErrorList,
 ) {
     let mut found = false;
     for kind in kinds {
@@ -83,33 +83,33 @@ fn handler(
         };
         let path = path.child(kind);
         if found {
-            faults.forbidden(&path, "may not specify more than 1 handler type");
+            errors.forbidden(&path, "may not specify more than 1 handler type");
             continue;
         }
         found = true;
         match *kind {
             "exec" if action.items("command").is_empty() => {
-                faults.required(&path.child("command"), "");
+                errors.required(&path.child("command"), "");
             }
-            "httpGet" => http_get(&path, action, faults),
+            "httpGet" => http_get(&path, action, errors),
             "tcpSocket" | "grpc" => {
-                port_number_or_name(&path.child("port"), &action["port"], faults);
+                port_number_or_name(&path.child("port"), &action["port"], errors);
             }
-            "sleep" => sleep(&path, action.int("seconds"), grace, faults),
+            "sleep" => sleep(&path, action.int("seconds"), grace, errors),
             _ => {}
         }
     }
     if !found {
-        faults.required(path, "must specify a handler type");
+        errors.required(path, "must specify a handler type");
     }
 }
 
-fn http_get(path: &Path<'_>, action: &Value, faults: &mut Faults) {
+fn http_get(path: &Path<'_>, action: &Value, errors: &mut ErrorList) {
     if action.text("path").is_empty() {
-        faults.required(&path.child("path"), "");
+        errors.required(&path.child("path"), "");
     }
-    port_number_or_name(&path.child("port"), &action["port"], faults);
-    faults.one_of(
+    port_number_or_name(&path.child("port"), &action["port"], errors);
+    errors.one_of(
         &path.child("scheme"),
         action.text("scheme"),
         &["HTTP", "HTTPS"],
@@ -117,23 +117,23 @@ fn http_get(path: &Path<'_>, action: &Value, faults: &mut Faults) {
     for header in action.items("httpHeaders") {
         let name = header.text("name");
         if let Some(why) = names::header_name(name) {
-            faults.invalid(&path.child("httpHeaders"), name, why);
+            errors.invalid(&path.child("httpHeaders"), name, why);
         }
     }
 }
 
-fn sleep(path: &Path<'_>, seconds: i64, grace: Option<i64>, faults: &mut Faults) {
+fn sleep(path: &Path<'_>, seconds: i64, grace: Option<i64>, errors: &mut ErrorList) {
     if let Some(grace) = grace.filter(|grace| seconds < 0 || seconds > *grace) {
         let why =
             format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
-        faults.invalid(path, seconds, &why);
+        errors.invalid(path, seconds, &why);
     }
 }
 
-/// A port by number or by name.
-pub(super) fn port_number_or_name(path: &Path<'_>, port: &Value, faults: &mut Faults) {
+/// Validates a port, which is a number or a name.
+pub(super) fn port_number_or_name(path: &Path<'_>, port: &Value, errors: &mut ErrorList) {
     match port {
-        Value::String(name) => faults.invalid_all(path, name, &names::port_name(name)),
-        number => names::check_port(path, number.as_i64().unwrap_or_default(), faults),
+        Value::String(name) => errors.invalid_all(path, name, &names::port_name(name)),
+        number => names::check_port(path, number.as_i64().unwrap_or_default(), errors),
     }
 }

@@ -1,4 +1,4 @@
-//! Amounts of resources: names, values, and requests that fit into limits.
+//! Resource requirements: names, amounts, and requests within limits.
 
 use std::collections::BTreeSet;
 
@@ -6,11 +6,11 @@ use pandaemon_types::Quantity;
 use pandaemon_types::quantity::Format;
 use serde_json::Value;
 
-use super::faults::{Faults, Path, Shown};
+use super::error_list::{ErrorList, GoValue, Path};
 use super::names;
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
-/// Names without a domain that mean something somewhere.
+/// Resource names without a domain.
 const STANDARD: [&str; 20] = [
     "configmaps",
     "cpu",
@@ -34,7 +34,7 @@ const STANDARD: [&str; 20] = [
     "storage",
 ];
 
-/// Names that count things.
+/// Resources whose amount is a count of objects.
 const COUNTS: [&str; 9] = [
     "configmaps",
     "persistentvolumeclaims",
@@ -47,20 +47,20 @@ const COUNTS: [&str; 9] = [
     "services.nodeports",
 ];
 
-/// `resources` of a container.
+/// Validates `resources` of a container (upstream's `ValidateResourceRequirements`).
 pub(super) fn requirements(
     path: &Path<'_>,
     requirements: &Value,
     pod_claims: &[Value],
-    faults: &mut Faults,
+    errors: &mut ErrorList,
 ) {
     let (limits, requests) = (path.child("limits"), path.child("requests"));
-    list(&limits, &requirements["limits"], faults);
+    list(&limits, &requirements["limits"], errors);
     for (name, amount) in requirements.entries("requests").into_iter().flatten() {
-        one(&requests.key(name), name, amount, faults);
+        one(&requests.key(name), name, amount, errors);
         let limit = &requirements["limits"][name.as_str()];
-        compare(&requests, &limits, name, amount, limit, faults);
-        huge_pages(&requests.key(name), name, amount, faults);
+        compare(&requests, &limits, name, amount, limit, errors);
+        huge_pages(&requests.key(name), name, amount, errors);
     }
     let all = || {
         ["limits", "requests"]
@@ -69,36 +69,36 @@ pub(super) fn requirements(
             .map(|(name, _)| name.as_str())
     };
     if all().any(is_huge_page) && !all().any(|name| matches!(name, "cpu" | "memory")) {
-        faults.forbidden(path, "HugePages require cpu or memory");
+        errors.forbidden(path, "HugePages require cpu or memory");
     }
     claims(
         &path.child("claims"),
         requirements.items("claims"),
         pod_claims,
-        faults,
+        errors,
     );
 }
 
-/// A list of limits.
-pub(super) fn list(path: &Path<'_>, list: &Value, faults: &mut Faults) {
+/// Validates a list of resources and amounts.
+pub(super) fn list(path: &Path<'_>, list: &Value, errors: &mut ErrorList) {
     for (name, amount) in list.as_object().into_iter().flatten() {
-        one(&path.key(name), name, amount, faults);
-        huge_pages(&path.key(name), name, amount, faults);
+        one(&path.key(name), name, amount, errors);
+        huge_pages(&path.key(name), name, amount, errors);
     }
 }
 
-fn one(path: &Path<'_>, name: &str, amount: &Value, faults: &mut Faults) {
-    container_resource_name(path, name, faults);
-    value(path, name, amount, faults);
+fn one(path: &Path<'_>, name: &str, amount: &Value, errors: &mut ErrorList) {
+    container_resource_name(path, name, errors);
+    value(path, name, amount, errors);
 }
 
-/// The amount of a resource, of a container or of a node.
-pub(super) fn value(path: &Path<'_>, name: &str, amount: &Value, faults: &mut Faults) {
+/// Validates the amount of a resource of a container or node (upstream's `ValidateResourceQuantityValue`).
+pub(super) fn value(path: &Path<'_>, name: &str, amount: &Value, errors: &mut ErrorList) {
     let Ok(quantity) = Quantity::from_json(amount) else {
         return;
     };
     if quantity.is_negative() {
-        faults.invalid(
+        errors.invalid(
             path,
             &quantity.to_string(),
             "must be greater than or equal to 0",
@@ -106,11 +106,15 @@ pub(super) fn value(path: &Path<'_>, name: &str, amount: &Value, faults: &mut Fa
     }
     let counts = COUNTS.contains(&name) || is_extended(name);
     if counts && quantity.millis() % 1000 != 0 {
-        faults.invalid(path, Shown::go(go_quantity(quantity)), "must be an integer");
+        errors.invalid(
+            path,
+            GoValue::formatted(go_quantity(quantity)),
+            "must be an integer",
+        );
     }
 }
 
-/// Go prints the insides of a quantity here.
+/// A quantity as Go's `%#v` prints it.
 fn go_quantity(quantity: Quantity) -> String {
     let format = match quantity.format() {
         Format::BinarySi => "BinarySI",
@@ -124,20 +128,20 @@ fn go_quantity(quantity: Quantity) -> String {
     )
 }
 
-fn container_resource_name(path: &Path<'_>, name: &str, faults: &mut Faults) {
-    let before = faults.len();
-    names::check_qualified(path, name, faults);
+fn container_resource_name(path: &Path<'_>, name: &str, errors: &mut ErrorList) {
+    let before = errors.len();
+    names::check_qualified(path, name, errors);
     let known = is_huge_page(name);
     if !name.contains('/') {
-        if faults.len() == before && !STANDARD.contains(&name) && !known {
+        if errors.len() == before && !STANDARD.contains(&name) && !known {
             let why = "must be a standard resource type or fully qualified";
-            faults.invalid(path, name, why);
+            errors.invalid(path, name, why);
         }
         if !matches!(name, "cpu" | "memory" | "ephemeral-storage") && !known {
-            faults.invalid(path, name, "must be a standard resource for containers");
+            errors.invalid(path, name, "must be a standard resource for containers");
         }
     } else if !is_native(name) && !is_extended(name) {
-        faults.invalid(path, name, "doesn't follow extended resource name standard");
+        errors.invalid(path, name, "doesn't follow extended resource name standard");
     }
 }
 
@@ -147,11 +151,11 @@ fn compare(
     name: &str,
     amount: &Value,
     limit: &Value,
-    faults: &mut Faults,
+    errors: &mut ErrorList,
 ) {
     if limit.is_null() {
         if !may_overcommit(name) {
-            faults.required(limits, "Limit must be set for non overcommitable resources");
+            errors.required(limits, "Limit must be set for non overcommitable resources");
         }
         return;
     }
@@ -160,14 +164,14 @@ fn compare(
     };
     if amount != limit && !may_overcommit(name) {
         let why = format!("must be equal to {name} limit of {limit}");
-        faults.invalid(requests, &amount.to_string(), &why);
+        errors.invalid(requests, &amount.to_string(), &why);
     } else if amount > limit {
         let why = format!("must be less than or equal to {name} limit of {limit}");
-        faults.invalid(requests, &amount.to_string(), &why);
+        errors.invalid(requests, &amount.to_string(), &why);
     }
 }
 
-fn huge_pages(path: &Path<'_>, name: &str, amount: &Value, faults: &mut Faults) {
+fn huge_pages(path: &Path<'_>, name: &str, amount: &Value, errors: &mut ErrorList) {
     let Some(size) = name.strip_prefix("hugepages-") else {
         return;
     };
@@ -177,22 +181,22 @@ fn huge_pages(path: &Path<'_>, name: &str, amount: &Value, faults: &mut Faults) 
     let (bytes, page) = (amount.units(), size.units());
     if bytes < 0 || page <= 0 || bytes % page != 0 {
         let why = format!("{amount} is not positive integer multiple of {name}");
-        faults.invalid(path, &amount.to_string(), &why);
+        errors.invalid(path, &amount.to_string(), &why);
     }
 }
 
-fn claims(path: &Path<'_>, claims: &[Value], pod_claims: &[Value], faults: &mut Faults) {
+fn claims(path: &Path<'_>, claims: &[Value], pod_claims: &[Value], errors: &mut ErrorList) {
     let known: BTreeSet<&str> = pod_claims.iter().map(|claim| claim.text("name")).collect();
     let mut seen = BTreeSet::new();
     for (at, claim) in claims.iter().enumerate() {
         let name = claim.text("name");
         if name.is_empty() {
-            faults.required(&path.index(at), "");
+            errors.required(&path.index(at), "");
         } else if !seen.insert((name, claim.text("request"))) {
-            faults.duplicate(&path.index(at), name);
+            errors.duplicate(&path.index(at), name);
         }
         if !name.is_empty() && !known.contains(name) {
-            faults.not_found(&path.index(at), name);
+            errors.not_found(&path.index(at), name);
         }
     }
 }

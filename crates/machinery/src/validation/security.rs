@@ -4,121 +4,126 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::faults::{Faults, Path, Shown};
+use super::error_list::{ErrorList, GoValue, Path};
 use super::names;
 use super::volume::relative_path;
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
-/// The largest user or group id.
+/// The largest user or group ID.
 const MAX_ID: i64 = 0xffff_ffff;
 
 const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
 
-/// `securityContext` of a pod.
-pub(super) fn pod(spec: &Path<'_>, pod: &Value, faults: &mut Faults) {
+/// Validates `securityContext` of a pod (upstream's `validatePodSpecSecurityContext`).
+pub(super) fn pod(spec: &Path<'_>, pod: &Value, errors: &mut ErrorList) {
     let path = spec.child("securityContext");
     let context = &pod["securityContext"];
     for field in ["fsGroup", "runAsUser", "runAsGroup"] {
-        check_id(&path.child(field), context.field(field), faults);
+        check_id(&path.child(field), context.field(field), errors);
     }
     for (at, group) in context.items("supplementalGroups").iter().enumerate() {
         check_id(
             &path.child("supplementalGroups").index(at),
             Some(group),
-            faults,
+            errors,
         );
     }
     if pod.flag("hostPID") && pod.flag("shareProcessNamespace") {
         let why = "ShareProcessNamespace and HostPID cannot both be enabled";
-        faults.invalid(&path.child("shareProcessNamespace"), true, why);
+        errors.invalid(&path.child("shareProcessNamespace"), true, why);
     }
-    sysctls(&path.child("sysctls"), pod, faults);
+    sysctls(&path.child("sysctls"), pod, errors);
     optional(
         &path,
         context,
         "fsGroupChangePolicy",
         &["Always", "OnRootMismatch"],
-        faults,
+        errors,
     );
     seccomp(
         &path.child("seccompProfile"),
         context.field("seccompProfile"),
-        faults,
+        errors,
     );
     app_armor(
         &path.child("appArmorProfile"),
         context.field("appArmorProfile"),
-        faults,
+        errors,
     );
     optional(
         &path,
         context,
         "supplementalGroupsPolicy",
         &["Merge", "Strict"],
-        faults,
+        errors,
     );
     optional(
         &path,
         context,
         "seLinuxChangePolicy",
         &["MountOption", "Recursive"],
-        faults,
+        errors,
     );
 }
 
-/// `securityContext` of a container.
-pub(super) fn container(path: &Path<'_>, context: &Value, host_users: bool, faults: &mut Faults) {
+/// Validates `securityContext` of a container (upstream's `ValidateSecurityContext`).
+pub(super) fn container(
+    path: &Path<'_>,
+    context: &Value,
+    host_users: bool,
+    errors: &mut ErrorList,
+) {
     if context.is_null() {
         return;
     }
     for field in ["runAsUser", "runAsGroup"] {
-        check_id(&path.child(field), context.field(field), faults);
+        check_id(&path.child(field), context.field(field), errors);
     }
-    optional(path, context, "procMount", &["Default", "Unmasked"], faults);
+    optional(path, context, "procMount", &["Default", "Unmasked"], errors);
     if host_users && context.text("procMount") == "Unmasked" {
         let why = "`hostUsers` must be false to use `Unmasked`";
-        faults.invalid(&path.child("procMount"), "Unmasked", why);
+        errors.invalid(&path.child("procMount"), "Unmasked", why);
     }
     seccomp(
         &path.child("seccompProfile"),
         context.field("seccompProfile"),
-        faults,
+        errors,
     );
-    escalation(path, context, faults);
+    escalation(path, context, errors);
     app_armor(
         &path.child("appArmorProfile"),
         context.field("appArmorProfile"),
-        faults,
+        errors,
     );
 }
 
-/// A container that may do everything cannot be kept from getting more.
-fn escalation(path: &Path<'_>, context: &Value, faults: &mut Faults) {
+/// Refuses `allowPrivilegeEscalation: false` for a container with all privileges or `CAP_SYS_ADMIN`.
+fn escalation(path: &Path<'_>, context: &Value, errors: &mut ErrorList) {
     let escalation = context
         .field("allowPrivilegeEscalation")
         .and_then(Value::as_bool);
     if escalation != Some(false) {
         return;
     }
-    let shown = || Shown::go("core.SecurityContext{}");
+    let shown = || GoValue::formatted("core.SecurityContext{}");
     if context.flag("privileged") {
         let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-        faults.invalid(path, shown(), why);
+        errors.invalid(path, shown(), why);
     }
     for capability in context["capabilities"].items("add") {
         if capability == "CAP_SYS_ADMIN" {
             let why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` \
                        CAP_SYS_ADMIN";
-            faults.invalid(path, shown(), why);
+            errors.invalid(path, shown(), why);
         }
     }
 }
 
-fn check_id(path: &Path<'_>, id: Option<&Value>, faults: &mut Faults) {
+fn check_id(path: &Path<'_>, id: Option<&Value>, errors: &mut ErrorList) {
     if let Some(id) = id.and_then(Value::as_i64)
         && !(0..=MAX_ID).contains(&id)
     {
-        faults.invalid(path, id, &names::range(0, MAX_ID));
+        errors.invalid(path, id, &names::range(0, MAX_ID));
     }
 }
 
@@ -127,34 +132,34 @@ fn optional(
     context: &Value,
     field: &str,
     supported: &[&str],
-    faults: &mut Faults,
+    errors: &mut ErrorList,
 ) {
     if let Some(value) = context.field(field).and_then(Value::as_str) {
-        faults.one_of(&path.child(field), value, supported);
+        errors.one_of(&path.child(field), value, supported);
     }
 }
 
-fn seccomp(path: &Path<'_>, profile: Option<&Value>, faults: &mut Faults) {
+fn seccomp(path: &Path<'_>, profile: Option<&Value>, errors: &mut ErrorList) {
     let Some(profile) = profile else { return };
     match profile.text("type") {
         "" => {
-            faults.required(
+            errors.required(
                 &path.child("type"),
                 "type is required when seccompProfile is set",
             );
         }
-        kind => faults.one_of(&path.child("type"), kind, &PROFILES),
+        kind => errors.one_of(&path.child("type"), kind, &PROFILES),
     }
     let local_path = path.child("localhostProfile");
     let local = profile.field("localhostProfile").and_then(Value::as_str);
     match (profile.text("type"), local) {
         ("Localhost", None) => {
-            faults.required(&local_path, "must be set when seccomp type is Localhost");
+            errors.required(&local_path, "must be set when seccomp type is Localhost");
         }
-        ("Localhost", Some(file)) => relative_path(&local_path, file, faults),
+        ("Localhost", Some(file)) => relative_path(&local_path, file, errors),
         (_, Some(_)) => {
-            let shown = Shown::go("core.SeccompProfile{}");
-            faults.invalid(
+            let shown = GoValue::formatted("core.SeccompProfile{}");
+            errors.invalid(
                 &local_path,
                 shown,
                 "can only be set when seccomp type is Localhost",
@@ -164,24 +169,24 @@ fn seccomp(path: &Path<'_>, profile: Option<&Value>, faults: &mut Faults) {
     }
 }
 
-fn app_armor(path: &Path<'_>, profile: Option<&Value>, faults: &mut Faults) {
+fn app_armor(path: &Path<'_>, profile: Option<&Value>, errors: &mut ErrorList) {
     let Some(profile) = profile else { return };
     let local_path = path.child("localhostProfile");
     let local = profile.field("localhostProfile").and_then(Value::as_str);
     match (profile.text("type"), local) {
         ("Localhost", None | Some("")) => {
-            faults.required(&local_path, "must be set when AppArmor type is Localhost");
+            errors.required(&local_path, "must be set when AppArmor type is Localhost");
         }
         ("Localhost", Some(name)) => {
             if name.trim() != name {
-                faults.invalid(&local_path, name, "must not be padded with whitespace");
+                errors.invalid(&local_path, name, "must not be padded with whitespace");
             }
             if name.len() > 4095 {
-                faults.too_long(&local_path, 4095);
+                errors.too_long(&local_path, 4095);
             }
         }
         ("RuntimeDefault" | "Unconfined", Some(name)) => {
-            faults.invalid(
+            errors.invalid(
                 &local_path,
                 name,
                 "can only be set when AppArmor type is Localhost",
@@ -189,33 +194,33 @@ fn app_armor(path: &Path<'_>, profile: Option<&Value>, faults: &mut Faults) {
         }
         ("RuntimeDefault" | "Unconfined", None) => {}
         ("", _) => {
-            faults.required(
+            errors.required(
                 &path.child("type"),
                 "type is required when appArmorProfile is set",
             );
         }
-        (kind, _) => faults.one_of(&path.child("type"), kind, &PROFILES),
+        (kind, _) => errors.one_of(&path.child("type"), kind, &PROFILES),
     }
 }
 
-fn sysctls(path: &Path<'_>, pod: &Value, faults: &mut Faults) {
+fn sysctls(path: &Path<'_>, pod: &Value, errors: &mut ErrorList) {
     let mut seen = BTreeSet::new();
     for (at, sysctl) in pod["securityContext"].items("sysctls").iter().enumerate() {
         let item = path.index(at);
         let path = item.child("name");
         let name = sysctl.text("name");
         if name.is_empty() {
-            faults.required(&path, "");
+            errors.required(&path, "");
         } else if !is_sysctl(name) {
             let why = "must have at most 253 characters and match regex \
                        ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
-            faults.invalid(&path, name, why);
+            errors.invalid(&path, name, why);
         } else if seen.contains(name) {
-            faults.duplicate(&path, name);
+            errors.duplicate(&path, name);
         }
         let plain = name.replace('/', ".");
         if pod.flag("hostNetwork") && plain.starts_with("net.") {
-            faults.invalid(
+            errors.invalid(
                 &path,
                 name,
                 "may not be specified when 'hostNetwork' is true",
@@ -225,7 +230,7 @@ fn sysctls(path: &Path<'_>, pod: &Value, faults: &mut Faults) {
             .iter()
             .any(|p| plain.starts_with(p));
         if pod.flag("hostIPC") && (shared || plain == "kernel.sem") {
-            faults.invalid(&path, name, "may not be specified when 'hostIPC' is true");
+            errors.invalid(&path, name, "may not be specified when 'hostIPC' is true");
         }
         seen.insert(name);
     }

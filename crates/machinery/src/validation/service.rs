@@ -1,32 +1,32 @@
-//! Services.
+//! `Service`.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::container::PROTOCOLS;
-use super::faults::{Faults, Path, Shown};
-use super::{golang, meta, names, probe};
-use crate::access::Access;
+use super::error_list::{ErrorList, GoValue, Path};
+use super::{go_format, meta, names, probe};
+use crate::json_fields::ReadFields;
 
 const SPEC: Path<'static> = Path::root("spec");
 
-/// Longest time that a client is kept at one endpoint: a day.
+/// Longest `sessionAffinityConfig.clientIP.timeoutSeconds`: a day.
 const MAX_AFFINITY_SECONDS: i64 = 86_400;
 
-/// The spec; the metadata has been validated.
-pub(super) fn validate(object: &Value, faults: &mut Faults) {
+/// Validates the spec of a service; the metadata is validated already (upstream's `ValidateService`).
+pub(super) fn validate(object: &Value, errors: &mut ErrorList) {
     let spec = &object["spec"];
     let kind = spec.text("type");
     if spec.items("ports").is_empty() && !is_headless(spec) && kind != "ExternalName" {
-        faults.required(&SPEC.child("ports"), "");
+        errors.required(&SPEC.child("ports"), "");
     }
-    type_rules(spec, kind, faults);
-    ports(spec, faults);
-    meta::labels(&SPEC.child("selector"), &spec["selector"], faults);
-    affinity(spec, faults);
+    type_rules(spec, kind, errors);
+    ports(spec, errors);
+    meta::labels(&SPEC.child("selector"), &spec["selector"], errors);
+    affinity(spec, errors);
     if kind != "ExternalName" {
-        cluster_ips(spec, faults);
+        cluster_ips(spec, errors);
     }
     let external = SPEC.child("externalIPs");
     for (at, ip) in spec
@@ -35,50 +35,51 @@ pub(super) fn validate(object: &Value, faults: &mut Faults) {
         .filter_map(Value::as_str)
         .enumerate()
     {
-        let before = faults.len();
-        names::check_ip(&external.index(at), ip, faults);
-        if faults.len() == before {
-            names::check_ordinary_ip(&external.index(at), ip, faults);
+        let before = errors.len();
+        names::check_ip(&external.index(at), ip, errors);
+        if errors.len() == before {
+            names::check_ordinary_ip(&external.index(at), ip, errors);
         }
     }
     let kinds = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
-    faults.required_one_of(&SPEC.child("type"), kind, &kinds);
-    port_numbers(spec, kind, faults);
-    load_balancer(spec, kind, faults);
-    traffic(spec, kind, faults);
+    errors.required_one_of(&SPEC.child("type"), kind, &kinds);
+    port_numbers(spec, kind, errors);
+    load_balancer(spec, kind, errors);
+    traffic(spec, kind, errors);
 }
 
+/// Whether `clusterIPs` is `["None"]`.
 pub(super) fn is_headless(spec: &Value) -> bool {
     matches!(spec.items("clusterIPs"), [only] if only == "None")
 }
 
-fn type_rules(spec: &Value, kind: &str, faults: &mut Faults) {
+fn type_rules(spec: &Value, kind: &str, errors: &mut ErrorList) {
     match kind {
         "LoadBalancer" | "NodePort" if is_headless(spec) => {
             let why = format!("may not be set to 'None' for {kind} services");
-            faults.invalid(&SPEC.child("clusterIPs").index(0), "None", &why);
+            errors.invalid(&SPEC.child("clusterIPs").index(0), "None", &why);
         }
         "ExternalName" => {
             let why = "may not be set for ExternalName services";
             for list in ["clusterIPs", "ipFamilies"] {
                 if !spec.items(list).is_empty() {
-                    faults.forbidden(&SPEC.child(list), why);
+                    errors.forbidden(&SPEC.child(list), why);
                 }
             }
             if spec.has("ipFamilyPolicy") {
-                faults.forbidden(&SPEC.child("ipFamilyPolicy"), why);
+                errors.forbidden(&SPEC.child("ipFamilyPolicy"), why);
             }
             let name = spec.text("externalName");
             match name.strip_suffix('.').unwrap_or(name) {
-                "" => faults.required(&SPEC.child("externalName"), ""),
-                name => names::check_subdomain(&SPEC.child("externalName"), name, faults),
+                "" => errors.required(&SPEC.child("externalName"), ""),
+                name => names::check_subdomain(&SPEC.child("externalName"), name, errors),
             }
         }
         _ => {}
     }
 }
 
-fn ports(spec: &Value, faults: &mut Faults) {
+fn ports(spec: &Value, errors: &mut ErrorList) {
     let list = SPEC.child("ports");
     let all = spec.items("ports");
     let mut seen = BTreeSet::new();
@@ -86,49 +87,52 @@ fn ports(spec: &Value, faults: &mut Faults) {
         let path = list.index(at);
         let name = port.text("name");
         if name.is_empty() && all.len() > 1 {
-            faults.required(&path.child("name"), "");
+            errors.required(&path.child("name"), "");
         } else if !name.is_empty() {
-            names::check_label(&path.child("name"), name, faults);
+            names::check_label(&path.child("name"), name, errors);
             if !seen.insert(name) {
-                faults.duplicate(&path.child("name"), name);
+                errors.duplicate(&path.child("name"), name);
             }
         }
-        names::check_port(&path.child("port"), port.int("port"), faults);
-        faults.required_one_of(&path.child("protocol"), port.text("protocol"), &PROTOCOLS);
-        probe::port_number_or_name(&path.child("targetPort"), &port["targetPort"], faults);
+        names::check_port(&path.child("port"), port.int("port"), errors);
+        errors.required_one_of(&path.child("protocol"), port.text("protocol"), &PROTOCOLS);
+        probe::port_number_or_name(&path.child("targetPort"), &port["targetPort"], errors);
         if let Some(protocol) = port.field("appProtocol").and_then(Value::as_str) {
-            names::check_qualified(&path.child("appProtocol"), protocol, faults);
+            names::check_qualified(&path.child("appProtocol"), protocol, errors);
         }
     }
 }
 
-fn port_numbers(spec: &Value, kind: &str, faults: &mut Faults) {
+fn port_numbers(spec: &Value, kind: &str, errors: &mut ErrorList) {
     let list = SPEC.child("ports");
     let (mut node_ports, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     let ports = || spec.items("ports").iter().enumerate();
     for (at, port) in ports().filter(|(_, port)| port.int("nodePort") != 0) {
         if kind == "ClusterIP" {
             let why = "may not be used when `type` is 'ClusterIP'";
-            faults.forbidden(&list.index(at).child("nodePort"), why);
+            errors.forbidden(&list.index(at).child("nodePort"), why);
         }
         if !node_ports.insert((port.text("protocol"), port.int("nodePort"))) {
-            faults.duplicate(&list.index(at).child("nodePort"), port.int("nodePort"));
+            errors.duplicate(&list.index(at).child("nodePort"), port.int("nodePort"));
         }
     }
     for (at, port) in ports() {
         if !numbers.insert((port.text("protocol"), port.int("port"))) {
-            faults.duplicate(&list.index(at), Shown::go(golang::service_port_key(port)));
+            errors.duplicate(
+                &list.index(at),
+                GoValue::formatted(go_format::service_port_key(port)),
+            );
         }
     }
 }
 
-fn affinity(spec: &Value, faults: &mut Faults) {
+fn affinity(spec: &Value, errors: &mut ErrorList) {
     let path = SPEC.child("sessionAffinity");
     let kind = spec.text("sessionAffinity");
-    faults.required_one_of(&path, kind, &["ClientIP", "None"]);
+    errors.required_one_of(&path, kind, &["ClientIP", "None"]);
     let config = SPEC.child("sessionAffinityConfig");
     if kind == "None" && spec.has("sessionAffinityConfig") {
-        faults.forbidden(&config, "must not be set when session affinity is None");
+        errors.forbidden(&config, "must not be set when session affinity is None");
     }
     if kind != "ClientIP" {
         return;
@@ -137,58 +141,58 @@ fn affinity(spec: &Value, faults: &mut Faults) {
     let path = client.child("timeoutSeconds");
     let timeout = &spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"];
     match timeout.as_i64() {
-        None => faults.required(&path, "when session affinity type is ClientIP"),
+        None => errors.required(&path, "when session affinity type is ClientIP"),
         Some(seconds) if !(1..=MAX_AFFINITY_SECONDS).contains(&seconds) => {
             let why = format!("must be greater than 0 and less than {MAX_AFFINITY_SECONDS}");
-            faults.invalid(&path, seconds, &why);
+            errors.invalid(&path, seconds, &why);
         }
         Some(_) => {}
     }
 }
 
-fn cluster_ips(spec: &Value, faults: &mut Faults) {
+fn cluster_ips(spec: &Value, errors: &mut ErrorList) {
     let path = SPEC.child("clusterIPs");
     let ips: Vec<&str> = spec
         .items("clusterIPs")
         .iter()
         .filter_map(Value::as_str)
         .collect();
-    let shown = || Shown::go(golang::strings(&spec["clusterIPs"]));
+    let shown = || GoValue::formatted(go_format::strings(&spec["clusterIPs"]));
     match (spec.text("clusterIP"), ips.first()) {
         ("", Some(_)) => {
-            faults.invalid(
+            errors.invalid(
                 &path,
                 shown(),
                 "must be empty when `clusterIP` is not specified",
             );
         }
         ("", None) => {}
-        (_, None) => faults.required(&path, ""),
+        (_, None) => errors.required(&path, ""),
         (ip, Some(first)) if ip != *first => {
-            faults.invalid(&path, shown(), "first value must match `clusterIP`");
+            errors.invalid(&path, shown(), "first value must match `clusterIP`");
         }
         _ => {}
     }
-    families(spec, faults);
-    let before = faults.len();
+    families(spec, errors);
+    let before = errors.len();
     for (at, ip) in ips.iter().enumerate() {
         if at == 0 && *ip == "None" {
             if ips.len() > 1 {
-                faults.invalid(&path, shown(), "'None' must be the first and only value");
+                errors.invalid(&path, shown(), "'None' must be the first and only value");
             }
             continue;
         }
-        names::check_ip(&path.index(at), ip, faults);
+        names::check_ip(&path.index(at), ip, errors);
     }
-    let bad = faults.len() != before;
+    let bad = errors.len() != before;
     if ips.len() > 2 {
-        faults.invalid(&path, shown(), "may only hold up to 2 values");
+        errors.invalid(&path, shown(), "may only hold up to 2 values");
     }
     if bad || is_headless(spec) {
         return;
     }
     if ips.len() > 1 && ips.iter().filter(|ip| ip.contains(':')).count() != 1 {
-        faults.invalid(
+        errors.invalid(
             &path,
             shown(),
             "may specify no more than one IP for each IP family",
@@ -198,12 +202,12 @@ fn cluster_ips(spec: &Value, faults: &mut Faults) {
         let expected = if ip.contains(':') { "IPv6" } else { "IPv4" };
         if let Some(family) = family.as_str().filter(|family| *family != expected) {
             let why = format!("expected an {family} value as indicated by `ipFamilies[{at}]`");
-            faults.invalid(&path.index(at), *ip, &why);
+            errors.invalid(&path.index(at), *ip, &why);
         }
     }
 }
 
-fn families(spec: &Value, faults: &mut Faults) {
+fn families(spec: &Value, errors: &mut ErrorList) {
     let path = SPEC.child("ipFamilies");
     let mut seen = BTreeSet::new();
     for (at, family) in spec
@@ -212,31 +216,31 @@ fn families(spec: &Value, faults: &mut Faults) {
         .filter_map(Value::as_str)
         .enumerate()
     {
-        faults.one_of(&path.index(at), family, &["IPv4", "IPv6"]);
+        errors.one_of(&path.index(at), family, &["IPv4", "IPv6"]);
         if !seen.insert(family) {
-            faults.duplicate(&path.index(at), family);
+            errors.duplicate(&path.index(at), family);
         }
     }
     if let Some(policy) = spec.field("ipFamilyPolicy").and_then(Value::as_str) {
         let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
-        faults.one_of(&SPEC.child("ipFamilyPolicy"), policy, &policies);
+        errors.one_of(&SPEC.child("ipFamilyPolicy"), policy, &policies);
     }
 }
 
-fn load_balancer(spec: &Value, kind: &str, faults: &mut Faults) {
+fn load_balancer(spec: &Value, kind: &str, errors: &mut ErrorList) {
     let balanced = kind == "LoadBalancer";
     let only = "may only be used when `type` is 'LoadBalancer'";
     let ranges = spec.items("loadBalancerSourceRanges");
     let path = SPEC.child("LoadBalancerSourceRanges");
     if !ranges.is_empty() && !balanced {
-        faults.forbidden(&path, only);
+        errors.forbidden(&path, only);
     }
     for (at, range) in ranges.iter().filter_map(Value::as_str).enumerate() {
-        names::check_cidr(&path.index(at), range.trim(), faults);
+        names::check_cidr(&path.index(at), range.trim(), errors);
     }
     for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
         if spec.has(field) && !balanced {
-            faults.forbidden(&SPEC.child(field), only);
+            errors.forbidden(&SPEC.child(field), only);
         }
     }
     if let Some(class) = spec
@@ -244,40 +248,40 @@ fn load_balancer(spec: &Value, kind: &str, faults: &mut Faults) {
         .and_then(Value::as_str)
         .filter(|_| balanced)
     {
-        names::check_qualified(&SPEC.child("loadBalancerClass"), class, faults);
+        names::check_qualified(&SPEC.child("loadBalancerClass"), class, errors);
     }
 }
 
-fn traffic(spec: &Value, kind: &str, faults: &mut Faults) {
+fn traffic(spec: &Value, kind: &str, errors: &mut ErrorList) {
     let path = SPEC.child("externalTrafficPolicy");
     let policy = spec.text("externalTrafficPolicy");
     let reachable = matches!(kind, "NodePort" | "LoadBalancer")
         || !spec.items("externalIPs").is_empty() && kind == "ClusterIP";
     if !reachable {
         if !policy.is_empty() {
-            faults.invalid(
+            errors.invalid(
                 &path,
                 policy,
                 "may only be set for externally-accessible services",
             );
         }
     } else if kind != "ClusterIP" || !policy.is_empty() {
-        faults.required_one_of(&path, policy, &["Cluster", "Local"]);
+        errors.required_one_of(&path, policy, &["Cluster", "Local"]);
     }
     let check = spec.int("healthCheckNodePort");
     if check != 0 && !(kind == "LoadBalancer" && policy == "Local") {
         let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is \
                    'Local'";
-        faults.invalid(&SPEC.child("healthCheckNodePort"), check, why);
+        errors.invalid(&SPEC.child("healthCheckNodePort"), check, why);
     }
     if let Some(policy) = spec.field("internalTrafficPolicy").and_then(Value::as_str) {
-        faults.one_of(
+        errors.one_of(
             &SPEC.child("internalTrafficPolicy"),
             policy,
             &["Cluster", "Local"],
         );
     }
     if let Some(policy) = spec.field("trafficDistribution").and_then(Value::as_str) {
-        faults.one_of(&SPEC.child("trafficDistribution"), policy, &["PreferClose"]);
+        errors.one_of(&SPEC.child("trafficDistribution"), policy, &["PreferClose"]);
     }
 }

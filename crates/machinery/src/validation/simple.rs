@@ -1,18 +1,18 @@
-//! The kinds with few rules.
+//! Kinds with few rules.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::faults::{Faults, Path, Shown};
+use super::error_list::{ErrorList, GoValue, Path};
 use super::{meta, names};
 use crate::Kind;
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 
-/// Keys and values of a `Secret` or a `ConfigMap` together: 1 MiB.
+/// Most bytes in the values of a `Secret` or `ConfigMap` (upstream's `MaxSecretSize`).
 const MAX_BYTES: usize = 1024 * 1024;
 
-pub(super) fn namespace(object: &Value, faults: &mut Faults) {
+pub(super) fn namespace(object: &Value, errors: &mut ErrorList) {
     let spec = Path::root("spec");
     let path = spec.child("finalizers");
     for finalizer in object["spec"]
@@ -20,12 +20,12 @@ pub(super) fn namespace(object: &Value, faults: &mut Faults) {
         .iter()
         .filter_map(Value::as_str)
     {
-        names::check_qualified(&path, finalizer, faults);
-        meta::check_standard_finalizer(&path, finalizer, faults);
+        names::check_qualified(&path, finalizer, errors);
+        meta::check_standard_finalizer(&path, finalizer, errors);
     }
 }
 
-pub(super) fn namespace_status(new: &Value, faults: &mut Faults) {
+pub(super) fn namespace_status(new: &Value, errors: &mut ErrorList) {
     let phase = new["status"].text("phase");
     let (expected, why) = if new["metadata"].has("deletionTimestamp") {
         (
@@ -40,19 +40,19 @@ pub(super) fn namespace_status(new: &Value, faults: &mut Faults) {
     };
     if phase != expected {
         let status = Path::root("status");
-        faults.invalid(&status.child("Phase"), phase, why);
+        errors.invalid(&status.child("Phase"), phase, why);
     }
 }
 
-pub(super) fn config_map(object: &Value, faults: &mut Faults) {
+pub(super) fn config_map(object: &Value, errors: &mut ErrorList) {
     let binary = &object["binaryData"];
     let mut size = 0;
     for field in ["data", "binaryData"] {
         let path = Path::root(field);
         for (key, value) in object.entries(field).into_iter().flatten() {
-            faults.invalid_all(&path.key(key), key, &names::config_key(key));
+            errors.invalid_all(&path.key(key), key, &names::config_key(key));
             if field == "data" && binary.has(key) {
-                faults.invalid(
+                errors.invalid(
                     &path.key(key),
                     key,
                     "duplicate of key present in binaryData",
@@ -67,7 +67,7 @@ pub(super) fn config_map(object: &Value, faults: &mut Faults) {
         }
     }
     if size > MAX_BYTES {
-        faults.too_long(&Path::root(""), MAX_BYTES);
+        errors.too_long(&Path::root(""), MAX_BYTES);
     }
 }
 
@@ -75,15 +75,15 @@ fn decoded_len(text: &str) -> usize {
     STANDARD.decode(text).map_or(0, |bytes| bytes.len())
 }
 
-pub(super) fn secret(object: &Value, faults: &mut Faults) {
+pub(super) fn secret(object: &Value, errors: &mut ErrorList) {
     let root = Path::root("data");
     let mut size = 0;
     for (key, value) in object.entries("data").into_iter().flatten() {
-        faults.invalid_all(&root.key(key), key, &names::config_key(key));
+        errors.invalid_all(&root.key(key), key, &names::config_key(key));
         size += decoded_len(value.as_str().unwrap_or_default());
     }
     if size > MAX_BYTES {
-        faults.too_long(&root, MAX_BYTES);
+        errors.too_long(&root, MAX_BYTES);
     }
     let data = &object["data"];
     let missing = |key: &str| !data.has(key);
@@ -93,7 +93,7 @@ pub(super) fn secret(object: &Value, faults: &mut Faults) {
             if object["metadata"]["annotations"].text(name).is_empty() {
                 let metadata = Path::root("metadata");
                 let annotations = metadata.child("annotations");
-                faults.required(&annotations.key(name), "");
+                errors.required(&annotations.key(name), "");
             }
             &[]
         }
@@ -108,14 +108,14 @@ pub(super) fn secret(object: &Value, faults: &mut Faults) {
     };
     for key in required.iter().copied() {
         if missing(key) {
-            faults.required(&root.key(key), "");
+            errors.required(&root.key(key), "");
         } else if key.starts_with(".docker") {
-            docker_config(&root.key(key), data.text(key), faults);
+            docker_config(&root.key(key), data.text(key), errors);
         }
     }
 }
 
-fn docker_config(path: &Path<'_>, text: &str, faults: &mut Faults) {
+fn docker_config(path: &Path<'_>, text: &str, errors: &mut ErrorList) {
     let bytes = STANDARD.decode(text).unwrap_or_default();
     if let Err(error) = serde_json::from_slice::<Map<String, Value>>(&bytes) {
         let why = if bytes.is_empty() {
@@ -123,23 +123,23 @@ fn docker_config(path: &Path<'_>, text: &str, faults: &mut Faults) {
         } else {
             error.to_string()
         };
-        faults.invalid(path, "<secret contents redacted>", &why);
+        errors.invalid(path, "<secret contents redacted>", &why);
     }
 }
 
-pub(super) fn revision(object: &Value, faults: &mut Faults) {
+pub(super) fn revision(object: &Value, errors: &mut ErrorList) {
     if !object.has("data") {
-        faults.required(&Path::root("data"), "data is mandatory");
+        errors.required(&Path::root("data"), "data is mandatory");
     }
-    faults.non_negative(&Path::root("revision"), object.int("revision"));
+    errors.non_negative(&Path::root("revision"), object.int("revision"));
 }
 
-pub(super) fn lease(object: &Value, faults: &mut Faults) {
+pub(super) fn lease(object: &Value, errors: &mut ErrorList) {
     let root = Path::root("spec");
     let spec = &object["spec"];
     let number = |field: &str| spec.field(field).and_then(Value::as_i64);
     if let Some(seconds) = number("leaseDurationSeconds").filter(|seconds| *seconds <= 0) {
-        faults.invalid(
+        errors.invalid(
             &root.child("leaseDurationSeconds"),
             seconds,
             "must be greater than 0",
@@ -147,50 +147,50 @@ pub(super) fn lease(object: &Value, faults: &mut Faults) {
     }
     if let Some(count) = number("leaseTransitions").filter(|count| *count < 0) {
         let why = "must to greater or equal than 0";
-        faults.invalid(&root.child("leaseTransitions"), count, why);
+        errors.invalid(&root.child("leaseTransitions"), count, why);
     }
     if !spec.text("preferredHolder").is_empty() && spec.text("strategy").is_empty() {
         let why = "may only be specified if `strategy` is defined";
-        faults.forbidden(&root.child("preferredHolder"), why);
+        errors.forbidden(&root.child("preferredHolder"), why);
     }
 }
 
-/// What may not change in the kinds without rules of their own.
-pub(super) fn immutable(kind: &Kind, old: &Value, new: &Value, faults: &mut Faults) {
+/// Validates that immutable fields have not changed, for kinds without a function of their own.
+pub(super) fn immutable(kind: &Kind, old: &Value, new: &Value, errors: &mut ErrorList) {
     match (kind.group, kind.kind) {
         ("", "Secret") => {
-            field(old, new, "type", faults);
-            sealed(old, new, &["data"], faults);
+            immutable_field(old, new, "type", errors);
+            immutable_once_set(old, new, &["data"], errors);
         }
-        ("", "ConfigMap") => sealed(old, new, &["data", "binaryData"], faults),
-        ("apps", "ControllerRevision") => field(old, new, "data", faults),
-        ("discovery.k8s.io", "EndpointSlice") => field(old, new, "addressType", faults),
+        ("", "ConfigMap") => immutable_once_set(old, new, &["data", "binaryData"], errors),
+        ("apps", "ControllerRevision") => immutable_field(old, new, "data", errors),
+        ("discovery.k8s.io", "EndpointSlice") => immutable_field(old, new, "addressType", errors),
         _ => {}
     }
 }
 
-fn field(old: &Value, new: &Value, name: &str, faults: &mut Faults) {
+fn immutable_field(old: &Value, new: &Value, name: &str, errors: &mut ErrorList) {
     if old[name] != new[name] {
         let shown = match &new[name] {
             Value::String(text) => text.into(),
-            other => Shown::go(other.to_string()),
+            other => GoValue::formatted(other.to_string()),
         };
-        faults.invalid(&Path::root(name), shown, "field is immutable");
+        errors.invalid(&Path::root(name), shown, "field is immutable");
     }
 }
 
-/// Once `immutable` is set, it stays, and so do the contents.
-fn sealed(old: &Value, new: &Value, fields: &[&str], faults: &mut Faults) {
+/// Validates that neither `immutable` nor these fields have changed once `immutable` is set.
+fn immutable_once_set(old: &Value, new: &Value, fields: &[&str], errors: &mut ErrorList) {
     if !old.flag("immutable") {
         return;
     }
     let why = "field is immutable when `immutable` is set";
     if !new.flag("immutable") {
-        faults.forbidden(&Path::root("immutable"), why);
+        errors.forbidden(&Path::root("immutable"), why);
     }
     for name in fields {
         if old.field(name) != new.field(name) {
-            faults.forbidden(&Path::root(name), why);
+            errors.forbidden(&Path::root(name), why);
         }
     }
 }

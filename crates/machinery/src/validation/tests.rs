@@ -1,12 +1,12 @@
-//! Texts of faults.
+//! Texts of validation errors.
 
 use serde_json::json;
 
-use super::faults::{Faults, Path};
-use super::{golang, names};
+use super::error_list::{ErrorList, Path};
+use super::{go_format, names};
 
 #[test]
-fn a_path_is_written_as_upstream_does() {
+fn path_has_upstreams_form() {
     let spec = Path::root("spec");
     let list = spec.child("containers");
     let item = list.index(2);
@@ -18,12 +18,12 @@ fn a_path_is_written_as_upstream_does() {
 }
 
 #[test]
-fn a_fault_says_value_and_reason() {
-    let mut faults = Faults::default();
-    faults.not_supported(&Path::root("a"), "x", &["B", "C"]);
-    faults.too_long(&Path::root("b"), 63);
-    faults.required(&Path::root("c"), "");
-    let texts: Vec<String> = faults.into_vec().iter().map(ToString::to_string).collect();
+fn error_text_has_type_value_and_detail() {
+    let mut errors = ErrorList::default();
+    errors.not_supported(&Path::root("a"), "x", &["B", "C"]);
+    errors.too_long(&Path::root("b"), 63);
+    errors.required(&Path::root("c"), "");
+    let texts: Vec<String> = errors.into_vec().iter().map(ToString::to_string).collect();
     assert_eq!(
         texts,
         [
@@ -35,21 +35,24 @@ fn a_fault_says_value_and_reason() {
 }
 
 #[test]
-fn values_look_like_go() {
-    assert_eq!(golang::quote("a\"b\n"), "\"a\\\"b\\n\"");
-    assert_eq!(golang::string_map(&json!(null)), "map[string]string(nil)");
+fn values_have_gos_format() {
+    assert_eq!(go_format::quote("a\"b\n"), "\"a\\\"b\\n\"");
     assert_eq!(
-        golang::string_map(&json!({"app": "a"})),
+        go_format::string_map(&json!(null)),
+        "map[string]string(nil)"
+    );
+    assert_eq!(
+        go_format::string_map(&json!({"app": "a"})),
         "map[string]string{\"app\":\"a\"}"
     );
     assert_eq!(
-        golang::int_or_string(&json!("150%")),
+        go_format::int_or_string(&json!("150%")),
         "intstr.IntOrString{Type:1, IntVal:0, StrVal:\"150%\"}"
     );
 }
 
 #[test]
-fn names_of_ports_and_variables() {
+fn names_of_ports_variables_and_keys() {
     assert!(names::port_name("http-metrics").is_empty());
     assert_eq!(
         names::port_name("8080"),

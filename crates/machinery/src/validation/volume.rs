@@ -7,23 +7,23 @@ use std::collections::BTreeMap;
 use pandaemon_types::Quantity;
 use serde_json::Value;
 
-use super::faults::{Faults, Path};
+use super::error_list::{ErrorList, Path};
 use super::names;
-use crate::access::Access;
+use crate::json_fields::ReadFields;
 use files::{downward_api, files, projected};
 
-/// What is checked about a source.
+/// The rule for a volume source.
 enum Rule {
-    /// These texts or lists may not be empty.
+    /// These strings or lists must not be empty.
     Needs(&'static [&'static str]),
-    /// More than that.
-    Check(fn(&Path<'_>, &Value, &mut Faults)),
+    /// This function.
+    Check(fn(&Path<'_>, &Value, &mut ErrorList)),
 }
 
 use Rule::{Check, Needs};
 
-/// Sources in upstream's order: the field, its name in texts about too many sources, its name in texts
-/// about itself.
+/// Sources in upstream's order: the field, its name in the error for more than one source, its name in other
+/// errors, its rule.
 const SOURCES: [(&str, &str, &str, Rule); 29] = [
     ("hostPath", "hostPath", "hostPath", Check(host_path)),
     ("gitRepo", "gitRepo", "gitRepo", Check(git_repo)),
@@ -121,34 +121,34 @@ const SOURCES: [(&str, &str, &str, Rule); 29] = [
     ("image", "image", "image", Needs(&["reference"])),
 ];
 
-/// All volumes of a pod; answers the valid ones by name.
+/// Validates the volumes of a pod, and returns the valid ones by name (upstream's `ValidateVolumes`).
 pub(super) fn volumes<'a>(
     path: &Path<'_>,
     volumes: &'a [Value],
-    faults: &mut Faults,
+    errors: &mut ErrorList,
 ) -> BTreeMap<&'a str, &'a Value> {
     let mut valid = BTreeMap::new();
     for (at, volume) in volumes.iter().enumerate() {
         let item = path.index(at);
-        let before = faults.len();
-        source(&item, volume, faults);
+        let before = errors.len();
+        source(&item, volume, errors);
         let name = volume.text("name");
         if name.is_empty() {
-            faults.required(&item.child("name"), "");
+            errors.required(&item.child("name"), "");
         } else {
-            names::check_label(&item.child("name"), name, faults);
+            names::check_label(&item.child("name"), name, errors);
         }
         if valid.contains_key(name) {
-            faults.duplicate(&item.child("name"), name);
+            errors.duplicate(&item.child("name"), name);
         }
-        if faults.len() == before {
+        if errors.len() == before {
             valid.insert(name, volume);
         }
     }
     valid
 }
 
-fn source(path: &Path<'_>, volume: &Value, faults: &mut Faults) {
+fn source(path: &Path<'_>, volume: &Value, errors: &mut ErrorList) {
     let mut found = false;
     if let Some(empty) = volume.field("emptyDir") {
         found = true;
@@ -158,7 +158,7 @@ fn source(path: &Path<'_>, volume: &Value, faults: &mut Faults) {
         if limit.is_some_and(Quantity::is_negative) {
             let path = path.child("emptyDir");
             let why = "SizeLimit field must be a valid resource quantity";
-            faults.forbidden(&path.child("sizeLimit"), why);
+            errors.forbidden(&path.child("sizeLimit"), why);
         }
     }
     for (field, excess_name, name, rule) in SOURCES {
@@ -166,40 +166,40 @@ fn source(path: &Path<'_>, volume: &Value, faults: &mut Faults) {
             continue;
         };
         if found {
-            faults.forbidden(
+            errors.forbidden(
                 &path.child(excess_name),
                 "may not specify more than 1 volume type",
             );
         } else {
             found = true;
             match rule {
-                Needs(fields) => need(&path.child(name), source, fields, faults),
-                Check(check) => check(&path.child(name), source, faults),
+                Needs(fields) => need(&path.child(name), source, fields, errors),
+                Check(check) => check(&path.child(name), source, errors),
             }
         }
     }
     if !found {
-        faults.required(path, "must specify a volume type");
+        errors.required(path, "must specify a volume type");
     }
 }
 
-/// Texts and lists that may not be empty.
-fn need(path: &Path<'_>, source: &Value, fields: &[&str], faults: &mut Faults) {
+/// Adds an error for each of these strings or lists that is empty.
+fn need(path: &Path<'_>, source: &Value, fields: &[&str], errors: &mut ErrorList) {
     for field in fields {
         if source.text(field).is_empty() && source.items(field).is_empty() {
-            faults.required(&path.child(field), "");
+            errors.required(&path.child(field), "");
         }
     }
 }
 
-fn host_path(path: &Path<'_>, source: &Value, faults: &mut Faults) {
+fn host_path(path: &Path<'_>, source: &Value, errors: &mut ErrorList) {
     let target = source.text("path");
     if target.is_empty() {
-        faults.required(&path.child("path"), "");
+        errors.required(&path.child("path"), "");
         return;
     }
     if !no_backsteps(target) {
-        faults.invalid(&path.child("path"), target, "must not contain '..'");
+        errors.invalid(&path.child("path"), target, "must not contain '..'");
     }
     let kinds = [
         "",
@@ -211,28 +211,28 @@ fn host_path(path: &Path<'_>, source: &Value, faults: &mut Faults) {
         "FileOrCreate",
         "Socket",
     ];
-    faults.one_of(&path.child("type"), source.text("type"), &kinds);
+    errors.one_of(&path.child("type"), source.text("type"), &kinds);
 }
 
-fn secret(path: &Path<'_>, source: &Value, faults: &mut Faults) {
-    files(path, source, "secretName", faults);
+fn secret(path: &Path<'_>, source: &Value, errors: &mut ErrorList) {
+    files(path, source, "secretName", errors);
 }
 
-fn config_map(path: &Path<'_>, source: &Value, faults: &mut Faults) {
-    files(path, source, "name", faults);
+fn config_map(path: &Path<'_>, source: &Value, errors: &mut ErrorList) {
+    files(path, source, "name", errors);
 }
 
-fn ephemeral(path: &Path<'_>, source: &Value, faults: &mut Faults) {
+fn ephemeral(path: &Path<'_>, source: &Value, errors: &mut ErrorList) {
     let template_path = path.child("volumeClaimTemplate");
     let Some(template) = source.field("volumeClaimTemplate") else {
-        faults.required(&template_path, "");
+        errors.required(&template_path, "");
         return;
     };
     let path = template_path.child("spec");
     let spec = &template["spec"];
     let modes = spec.items("accessModes");
     if modes.is_empty() {
-        faults.required(
+        errors.required(
             &path.child("accessModes"),
             "at least 1 access mode is required",
         );
@@ -244,7 +244,7 @@ fn ephemeral(path: &Path<'_>, source: &Value, faults: &mut Faults) {
         "ReadWriteOncePod",
     ];
     for mode in modes.iter().filter_map(Value::as_str) {
-        faults.one_of(&path.child("accessModes"), mode, &known);
+        errors.one_of(&path.child("accessModes"), mode, &known);
     }
     let resources = path.child("resources");
     let amount_path = resources.key("storage");
@@ -252,9 +252,9 @@ fn ephemeral(path: &Path<'_>, source: &Value, faults: &mut Faults) {
         .field("storage")
         .map(Quantity::from_json)
     {
-        None => faults.required(&amount_path, ""),
+        None => errors.required(&amount_path, ""),
         Some(Ok(amount)) if amount.is_zero() || amount.is_negative() => {
-            faults.invalid(
+            errors.invalid(
                 &amount_path,
                 &amount.to_string(),
                 "must be greater than zero",
@@ -264,28 +264,28 @@ fn ephemeral(path: &Path<'_>, source: &Value, faults: &mut Faults) {
     }
 }
 
-fn git_repo(path: &Path<'_>, source: &Value, faults: &mut Faults) {
-    need(path, source, &["repository"], faults);
-    relative_path(&path.child("directory"), source.text("directory"), faults);
+fn git_repo(path: &Path<'_>, source: &Value, errors: &mut ErrorList) {
+    need(path, source, &["repository"], errors);
+    relative_path(&path.child("directory"), source.text("directory"), errors);
 }
 
-fn nfs(path: &Path<'_>, source: &Value, faults: &mut Faults) {
-    need(path, source, &["server", "path"], faults);
+fn nfs(path: &Path<'_>, source: &Value, errors: &mut ErrorList) {
+    need(path, source, &["server", "path"], errors);
     let target = source.text("path");
     if !target.starts_with('/') {
-        faults.invalid(&path.child("path"), target, "must be an absolute path");
+        errors.invalid(&path.child("path"), target, "must be an absolute path");
     }
 }
 
-fn csi(path: &Path<'_>, source: &Value, faults: &mut Faults) {
+fn csi(path: &Path<'_>, source: &Value, errors: &mut ErrorList) {
     let (driver, driver_path) = (source.text("driver"), path.child("driver"));
     if driver.is_empty() {
-        faults.required(&driver_path, "");
+        errors.required(&driver_path, "");
     }
     if driver.len() > 63 {
-        faults.too_long(&driver_path, 63);
+        errors.too_long(&driver_path, 63);
     }
-    faults.invalid_all(
+    errors.invalid_all(
         &driver_path,
         driver,
         &names::subdomain(&driver.to_lowercase()),
@@ -294,24 +294,24 @@ fn csi(path: &Path<'_>, source: &Value, faults: &mut Faults) {
         match secret.text("name") {
             "" => {
                 let reference = path.child("nodePublishSecretRef");
-                faults.required(&reference.child("name"), "");
+                errors.required(&reference.child("name"), "");
             }
-            name => names::check_subdomain(&path.child("name"), name, faults),
+            name => names::check_subdomain(&path.child("name"), name, errors),
         }
     }
 }
 
-/// Whether no element of the path is `..`.
+/// Whether no element of the path is `..` (upstream's `validatePathNoBacksteps`).
 pub(super) fn no_backsteps(path: &str) -> bool {
     path.split('/').all(|part| part != "..")
 }
 
-/// A path below the place it is relative to.
-pub(super) fn relative_path(path: &Path<'_>, target: &str, faults: &mut Faults) {
+/// Validates a relative path without `..` (upstream's `validateLocalDescendingPath`).
+pub(super) fn relative_path(path: &Path<'_>, target: &str, errors: &mut ErrorList) {
     if target.starts_with('/') {
-        faults.invalid(path, target, "must be a relative path");
+        errors.invalid(path, target, "must be a relative path");
     }
     if !no_backsteps(target) {
-        faults.invalid(path, target, "must not contain '..'");
+        errors.invalid(path, target, "must not contain '..'");
     }
 }

@@ -113,7 +113,7 @@ impl Others {
 fn invalid(call: &Call, name: &str, field: &str, value: &str, detail: &str) -> Box<Status> {
     let error = FieldError {
         field: field.into(),
-        what: ErrorType::Invalid(value.into()),
+        error_type: ErrorType::Invalid(value.into()),
         detail: detail.into(),
     };
     Status::invalid(call.kind, name, &[error])

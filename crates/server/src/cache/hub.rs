@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use pandaemon_machinery::{Kind, selectable};
+use pandaemon_machinery::{Kind, selectable_fields};
 use pandaemon_types::{FieldSelector, LabelSelector};
 
 use super::{event::ChangeKind, event::Event, watcher::Watcher};
@@ -84,7 +84,7 @@ impl Filter {
                     let value = parsed.get_or_insert_with(|| object.value().ok());
                     let found = value
                         .as_ref()
-                        .and_then(|v| selectable::field_value(self.kind, v, other));
+                        .and_then(|v| selectable_fields::field_value(self.kind, v, other));
                     found.unwrap_or_default() == field.value
                 }
             };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pandaemon_machinery::{
-    Kind, Status, apply, decode::Decoded, defaults, status::Result, strategy, validation,
+    Kind, Status, decode::Decoded, defaults, managed_fields, status::Result, strategy, validation,
 };
 use pandaemon_store::{Expect, Op};
 use serde_json::Value;
@@ -57,7 +57,7 @@ impl Registry {
         stamp(call, &mut value);
         let is_applied = meta::of(&value).is_some_and(|m| m.contains_key("managedFields"));
         if !is_applied {
-            apply::track_update(call.kind, None, &mut value, manager(call, &call.time()));
+            managed_fields::track_update(call.kind, None, &mut value, manager(call, &call.time()));
         }
         let _turn = match call.kind.storage {
             "services" => Some(self.service_lock.lock().await),
@@ -133,7 +133,8 @@ impl Registry {
         if call.namespace.is_empty() || !call.kind.is_namespaced() {
             return Ok(());
         }
-        let Some(namespaces) = pandaemon_machinery::catalogue::find("", "v1", "namespaces") else {
+        let Some(namespaces) = pandaemon_machinery::scheme::find_resource("", "v1", "namespaces")
+        else {
             return Ok(());
         };
         let Some(namespace) = self.find(namespaces, "", &call.namespace) else {
@@ -163,8 +164,8 @@ fn terminating(kind: &Kind, namespace: &str, name: &str) -> Box<Status> {
 }
 
 /// The field manager of a call, for the books of `metadata.managedFields`.
-pub(super) fn manager<'a>(call: &'a Call, now: &'a str) -> apply::Manager<'a> {
-    apply::Manager {
+pub(super) fn manager<'a>(call: &'a Call, now: &'a str) -> managed_fields::FieldManager<'a> {
+    managed_fields::FieldManager {
         name: &call.manager,
         subresource: &call.subresource,
         now,

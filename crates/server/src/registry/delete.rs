@@ -87,7 +87,7 @@ impl Registry {
                 Err(CommitError::Conflict(_)) => {}
             }
         }
-        Err(Status::stale(call.kind, &call.name))
+        Err(Status::modified_since_read(call.kind, &call.name))
     }
 
     async fn store_delete(
@@ -273,13 +273,13 @@ fn finalizers_after(old: &Value, options: &DeleteOptions) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use pandaemon_machinery::catalogue;
+    use pandaemon_machinery::scheme;
     use serde_json::json;
 
     use super::*;
 
     fn planned(plural: &str, object: &Value, options: &DeleteOptions) -> Plan {
-        let kind = catalogue::find("", "v1", plural).unwrap();
+        let kind = scheme::find_resource("", "v1", plural).unwrap();
         plan(
             kind,
             object,

@@ -91,7 +91,7 @@ impl WriteOptions {
 fn fault(field: &str, what: ErrorType, detail: &str) -> FieldError {
     FieldError {
         field: field.into(),
-        what,
+        error_type: what,
         detail: detail.into(),
     }
 }

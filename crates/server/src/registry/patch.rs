@@ -1,9 +1,9 @@
 //! PATCH in its four forms.
 
 use pandaemon_machinery::{
-    Status, apply,
-    decode::{self, FieldValidation, Media},
-    patch,
+    Status,
+    decode::{self, FieldValidation, MediaType},
+    managed_fields, patch,
     status::Result,
 };
 use serde::Deserialize;
@@ -61,13 +61,16 @@ impl Registry {
             check_new_name(call, &new)?;
             // What stands against it is said about the patch, or about all that came out of it.
             let refuse = |why: &str| match form {
-                PatchType::Strategic | PatchType::Apply => patch::refusal::strategic(body, why),
+                PatchType::Strategic | PatchType::Apply => {
+                    patch::invalid::strategic_patch(body, why)
+                }
                 PatchType::Json | PatchType::Merge => match patched(call, form, old, body) {
-                    Ok(object) => patch::refusal::of_object(&object, why),
+                    Ok(object) => patch::invalid::patched_object(&object, why),
                     Err(status) => status,
                 },
             };
-            decode::check_patched(call.kind, new, call.options.validation, refuse).map(Change::from)
+            decode::decode_patched(call.kind, new, call.options.validation, refuse)
+                .map(Change::from)
         })
         .await
     }
@@ -93,8 +96,9 @@ impl Registry {
         let time = call.time();
         self.change(call, |old| {
             let manager = create::manager(call, &time);
-            let value = apply::apply(call.kind, Some(old), &config, manager, call.options.force)?;
-            let checked = decode::check(call.kind, value, FieldValidation::Ignore)?;
+            let value =
+                managed_fields::apply(call.kind, Some(old), &config, manager, call.options.force)?;
+            let checked = decode::decode_value(call.kind, value, FieldValidation::Ignore)?;
             Ok(Change {
                 value: checked.value,
                 warnings: decoded.warnings.clone(),
@@ -112,7 +116,8 @@ impl Registry {
     ) -> Result<Written> {
         let time = call.time();
         let manager = create::manager(call, &time);
-        let mut value = apply::apply(call.kind, None, config, manager, call.options.force)?;
+        let mut value =
+            managed_fields::apply(call.kind, None, config, manager, call.options.force)?;
         meta::set(&mut value, "resourceVersion", "");
         pandaemon_machinery::defaults::apply_defaults(call.kind, &mut value);
         self.create_checked(call, value, warnings, |_| Ok(())).await
@@ -121,7 +126,7 @@ impl Registry {
 
 fn patched(call: &Call, form: PatchType, old: &Value, body: &[u8]) -> Result<Value> {
     match form {
-        PatchType::Json => patch::json_patch(call.kind, &call.name, old, body),
+        PatchType::Json => patch::json_patch(old, body),
         PatchType::Merge => patch::merge_patch(old, body),
         PatchType::Strategic | PatchType::Apply => {
             patch::strategic_merge_patch(call.kind, old, body)
@@ -166,14 +171,16 @@ fn check_applied_version(call: &Call, body: &[u8]) -> Result<()> {
 /// Reads a configuration. Fields that are unknown or of a wrong type are refused by the schema, whatever the
 /// request says about them, and in other words than those of other bodies.
 fn decode_config(call: &Call, body: &[u8]) -> Result<decode::Decoded> {
-    let decode = |mode| decode::decode(call.kind, body, Media::Yaml, mode);
+    let decode = |mode| decode::decode(call.kind, body, MediaType::Yaml, mode);
     if decode(FieldValidation::Warn).is_ok_and(|decoded| decoded.warnings.is_empty()) {
         return decode(call.options.validation);
     }
     let sent: Option<Value> = serde_json::from_slice(body)
         .ok()
         .or_else(|| serde_saphyr::from_slice(body).ok());
-    let checked = sent.map_or(Ok(()), |sent| apply::check_config(call.kind, &sent));
+    let checked = sent.map_or(Ok(()), |sent| {
+        managed_fields::check_applied_config(call.kind, &sent)
+    });
     match checked {
         Err(status) if status.code == 500 => Err(status),
         _ => decode(call.options.validation),

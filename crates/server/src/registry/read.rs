@@ -55,7 +55,7 @@ pub struct ListOptions {
 fn fault(field: &str, what: ErrorType, detail: &str) -> FieldError {
     FieldError {
         field: field.into(),
-        what,
+        error_type: what,
         detail: detail.into(),
     }
 }
@@ -210,7 +210,7 @@ fn number<T: std::str::FromStr>(query: &Query, name: &str) -> Result<Option<T>> 
 
 impl Registry {
     fn stored(&self, kind: &Kind) -> Result<&KindCache> {
-        self.cache.of(kind).ok_or_else(Status::no_such_path)
+        self.cache.of(kind).ok_or_else(Status::path_not_found)
     }
 
     /// Waits until the revision can be seen.

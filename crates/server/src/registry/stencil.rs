@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use pandaemon_machinery::{catalogue, decode::FieldValidation, status::Result};
+use pandaemon_machinery::{decode::FieldValidation, scheme, status::Result};
 use pandaemon_store::{Expect, Op, Revision};
 use pandaemon_types::names::{dns_label, dns_subdomain};
 use parking_lot::Mutex;
@@ -290,7 +290,7 @@ impl Registry {
     /// When what the making of a pod looks at was changed last.
     pub(crate) fn guard(&self) -> Guard {
         LOOKED_AT.map(|(group, plural)| {
-            catalogue::find(group, "v1", plural)
+            scheme::find_resource(group, "v1", plural)
                 .and_then(|kind| self.cache.of(kind))
                 .map_or(0, crate::cache::KindCache::changed)
         })

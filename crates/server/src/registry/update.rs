@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pandaemon_machinery::{
-    Status, apply, decode::Decoded, defaults, status::Result, strategy, validation,
+    Status, decode::Decoded, defaults, managed_fields, status::Result, strategy, validation,
 };
 use pandaemon_store::{Expect, Op};
 use serde_json::{Map, Value};
@@ -139,7 +139,7 @@ impl Registry {
                 Err(CommitError::Conflict(_)) => {}
             }
         }
-        Err(Status::stale(call.kind, &call.name))
+        Err(Status::modified_since_read(call.kind, &call.name))
     }
 
     /// [`Registry::check`] of objects without their spec: both get as much of it as a change of a pod's status
@@ -173,7 +173,7 @@ impl Registry {
         keep_system_metadata(old, new);
         strategy::prepare_update(call.kind, &call.subresource, old, new);
         if !change.is_applied {
-            apply::track_update(
+            managed_fields::track_update(
                 call.kind,
                 Some(old),
                 new,
@@ -255,7 +255,7 @@ fn check_name(call: &Call, value: &mut Value) -> Result<()> {
 fn must_name_version(call: &Call) -> Box<Status> {
     let error = validation::FieldError {
         field: "metadata.resourceVersion".into(),
-        what: validation::ErrorType::Invalid("0x0".into()),
+        error_type: validation::ErrorType::Invalid("0x0".into()),
         detail: "must be specified for an update".into(),
     };
     Status::invalid(call.kind, &call.name, &[error])
@@ -272,7 +272,7 @@ fn check_identity(call: &Call, old: &Value, new: &Value) -> Result<()> {
     }
     let version = meta::text(new, "resourceVersion");
     if !version.is_empty() && version != "0" && version != meta::text(old, "resourceVersion") {
-        return Err(Status::stale(call.kind, &call.name));
+        return Err(Status::modified_since_read(call.kind, &call.name));
     }
     Ok(())
 }

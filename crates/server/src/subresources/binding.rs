@@ -1,7 +1,7 @@
 //! `pods/binding` and `bindings`: gives a pod its node.
 
 use http::Response;
-use pandaemon_machinery::{Kind, Status, catalogue, status::Result};
+use pandaemon_machinery::{Kind, Status, scheme, status::Result};
 use serde_json::{Value, json};
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 };
 
 fn kind(plural: &str) -> Result<&'static Kind> {
-    catalogue::find("", "v1", plural).ok_or_else(Status::no_such_path)
+    scheme::find_resource("", "v1", plural).ok_or_else(Status::path_not_found)
 }
 
 /// Answers a POST of a Binding.

@@ -1,7 +1,7 @@
 //! `pods/eviction`: a delete that asks first. There are no disruption budgets yet, so the answer is yes.
 
 use http::Response;
-use pandaemon_machinery::{Status, catalogue, status::Result};
+use pandaemon_machinery::{Status, scheme, status::Result};
 use serde_json::Value;
 
 use crate::{
@@ -46,7 +46,7 @@ fn eviction(asked: &Asked<'_>, call: &crate::registry::Call) -> Result<Value> {
         "v1"
     };
     let kind =
-        catalogue::find_kind("policy", version, "Eviction").ok_or_else(Status::no_such_path)?;
+        scheme::find_kind("policy", version, "Eviction").ok_or_else(Status::path_not_found)?;
     let mode = call.options.validation;
     Ok(pandaemon_machinery::decode::decode(kind, &asked.incoming.body, media, mode)?.value)
 }

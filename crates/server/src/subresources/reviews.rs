@@ -30,7 +30,7 @@ pub(crate) fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
             access(&subject(&review["spec"]), &review["spec"])?
         }
         "SelfSubjectRulesReview" => rules(user),
-        _ => return Err(Status::no_such_path()),
+        _ => return Err(Status::path_not_found()),
     };
     if !review["metadata"].is_object() {
         review["metadata"] = json!({"creationTimestamp": null});

@@ -1,7 +1,7 @@
 //! What only the pod's agent knows: logs, exec, attach, ports, and the agent's own pages.
 
 use http::{Method, Response, header};
-use pandaemon_machinery::{Status, catalogue, status::Result};
+use pandaemon_machinery::{Status, scheme, status::Result};
 use serde_json::Value;
 
 use crate::{
@@ -68,7 +68,7 @@ fn check_log_parameters(asked: &Asked<'_>) -> Result<()> {
             );
             let error = pandaemon_machinery::validation::FieldError {
                 field: name.into(),
-                what,
+                error_type: what,
                 detail,
             };
             return Err(Status::invalid(
@@ -153,7 +153,7 @@ fn agent(asked: &Asked<'_>, node: &str) -> Result<Option<Agent>> {
     if node.is_empty() {
         return Ok(None);
     }
-    let kind = catalogue::find("", "v1", "nodes").ok_or_else(Status::no_such_path)?;
+    let kind = scheme::find_resource("", "v1", "nodes").ok_or_else(Status::path_not_found)?;
     let object = asked
         .api
         .registry
@@ -227,7 +227,7 @@ pub(crate) async fn node(asked: Asked<'_>) -> Result<Response<Body>> {
     }
     let name = asked.path.name.clone().unwrap_or_default();
     let node = name.split(':').next().unwrap_or_default();
-    let agent = agent(&asked, node)?.ok_or_else(Status::no_such_path)?;
+    let agent = agent(&asked, node)?.ok_or_else(Status::path_not_found)?;
     let query = asked.incoming.query.encode();
     let path = match query.as_str() {
         "" => format!("/{}", asked.path.tail),

@@ -2,7 +2,7 @@
 
 use http::Response;
 use pandaemon_machinery::{
-    Status, catalogue,
+    Status, scheme,
     status::Result,
     validation::{ErrorType, FieldError},
 };
@@ -20,8 +20,8 @@ const LONGEST: i64 = 1 << 32;
 /// 404 without the account, 422 for a life that is too short or too long, 501 otherwise.
 pub(crate) fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
     let call = asked.call()?;
-    let kind = catalogue::find_kind("authentication.k8s.io", "v1", "TokenRequest")
-        .ok_or_else(Status::no_such_path)?;
+    let kind = scheme::find_kind("authentication.k8s.io", "v1", "TokenRequest")
+        .ok_or_else(Status::path_not_found)?;
     let request = asked.decoded(kind, &call)?.value;
     asked.api.registry.current(&call)?;
     let seconds = request["spec"]["expirationSeconds"]
@@ -34,7 +34,7 @@ pub(crate) fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
     };
     let error = FieldError {
         field: "spec.expirationSeconds".into(),
-        what: ErrorType::Invalid(seconds.to_string()),
+        error_type: ErrorType::Invalid(seconds.to_string()),
         detail: fault.into(),
     };
     Err(Status::invalid(kind, "", &[error]))

@@ -1,4 +1,4 @@
-//! The paths of a kind and their operations.
+//! The paths of a kind and the operations on them.
 
 use serde_json::{Map, Value, json};
 
@@ -7,7 +7,7 @@ use super::{
     parameters::{in_path, parameter},
     place,
 };
-use crate::codegen::catalogue::{self, Kind, Subresource};
+use crate::codegen::scheme::{self, Kind, Subresource};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
@@ -19,7 +19,7 @@ const METHODS: &[(&str, &str, &str, &str)] = &[
     ("delete", "delete", "delete", "delete"),
 ];
 
-/// Every path of a kind with its operations.
+/// The paths of a kind, each with its operations.
 pub(super) fn of_kind(kind: &Kind, version: Version) -> Vec<(String, Value)> {
     let base = format!("/{}", place(kind.group, kind.version));
     let namespace = if kind.is_namespaced() {
@@ -128,7 +128,7 @@ fn item_operations(kind: &Kind, version: Version) -> Map<String, Value> {
 }
 
 fn subresource_operations(kind: &Kind, sub: &Subresource, version: Version) -> Map<String, Value> {
-    let body = catalogue::find_kind(sub.group, sub.version, sub.kind);
+    let body = scheme::find_kind(sub.group, sub.version, sub.kind);
     let mut methods: Vec<_> = METHODS.to_vec();
     methods.push((
         "create",
@@ -173,7 +173,7 @@ fn body_of<'a>(action: &str, type_name: &'a str) -> Body<'a> {
 }
 
 fn result_of(action: &str, kind: &Kind) -> &'static str {
-    // A pod is deleted in steps, so its deletion answers with the pod.
+    // A pod is deleted in steps, so the response to its deletion is the pod.
     match action {
         "delete" if kind.kind != "Pod" => "io.k8s.apimachinery.pkg.apis.meta.v1.Status",
         _ => kind.type_name,
@@ -184,7 +184,7 @@ fn list_type(kind: &Kind) -> String {
     format!("{}List", kind.type_name)
 }
 
-/// What a request carries.
+/// The body of a request.
 enum Body<'a> {
     None,
     Object(&'a str),
@@ -284,7 +284,7 @@ impl<'a> Operation<'a> {
         responses
     }
 
-    /// Query parameters with their types.
+    /// Query parameters: name, type.
     fn query(&self) -> Vec<(&'static str, &'static str)> {
         const WRITE: &[(&str, &str)] = &[
             ("dryRun", "string"),
@@ -334,7 +334,7 @@ impl<'a> Operation<'a> {
         capital(first.unwrap_or("core"))
     }
 
-    /// Such as `readAppsV1NamespacedDaemonSetStatus`.
+    /// The `operationId`, such as `readAppsV1NamespacedDaemonSetStatus`.
     fn operation_id(&self) -> String {
         let mut id = self.word.to_owned() + &self.group_name() + &capital(self.kind.version);
         if self.collection {

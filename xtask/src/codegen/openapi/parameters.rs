@@ -1,11 +1,11 @@
-//! The parameters of operations.
+//! The path and query parameters of operations.
 
 use serde_json::{Value, json};
 
 use super::Version;
-use crate::codegen::catalogue::Kind;
+use crate::codegen::scheme::Kind;
 
-/// A part of the path.
+/// A path parameter, `name` or `namespace`.
 pub(super) fn in_path(version: Version, name: &str, kind: &Kind) -> Value {
     let mut entry = parameter(version, name, "string");
     entry["in"] = "path".into();
@@ -16,7 +16,7 @@ pub(super) fn in_path(version: Version, name: &str, kind: &Kind) -> Value {
     entry
 }
 
-/// A query parameter.
+/// A query parameter of this type.
 pub(super) fn parameter(version: Version, name: &str, kind: &str) -> Value {
     let mut entry = json!({"name": name, "in": "query", "description": about(name)});
     if version == Version::V2 {
@@ -28,7 +28,7 @@ pub(super) fn parameter(version: Version, name: &str, kind: &str) -> Value {
     entry
 }
 
-/// What a parameter is for, in a sentence.
+/// The description of a parameter.
 fn about(name: &str) -> &'static str {
     match name {
         "allowWatchBookmarks" => "Whether a watch may send events of type BOOKMARK.",

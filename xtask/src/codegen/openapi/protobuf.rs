@@ -1,8 +1,8 @@
-//! Writes the OpenAPI v2 document as protobuf: the only form that kubectl reads version 2 in. It does so for documents
-//! of kind `List` and for kinds that cannot be patched.
+//! Encodes the OpenAPI v2 document as protobuf, the only form in which kubectl reads version 2. kubectl requests
+//! it for manifests of kind `List` and for kinds that cannot be patched.
 //!
-//! The messages are those of `gnostic` (`openapi.v2`). Written is what clients read: schemas, and the paths with their
-//! operations and query parameters.
+//! The messages are those of `gnostic` (`openapi.v2`). Encoded is what clients read: schemas, and the paths
+//! with their operations and query parameters.
 
 use serde_json::{Map, Value};
 
@@ -131,7 +131,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// A message that grows field by field; empty values are not written.
+/// An encoded message. Empty values are not written.
 #[derive(Default)]
 struct Message {
     bytes: Vec<u8>,

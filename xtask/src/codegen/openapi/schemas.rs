@@ -1,18 +1,21 @@
-//! The schemas of a document: the published definitions, in the form that the OpenAPI version asks for.
+//! The schemas of a document: the published definitions in the form of the OpenAPI version.
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::Version;
 use crate::codegen::{
-    catalogue::{self, Kind},
     definitions::{Definitions, closure, reference},
+    scheme::{self, Kind},
     tables::default_of,
 };
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
-/// Every schema that the kinds, their lists and their subresources reach.
+/// The schemas of the kinds, their lists and the bodies of their subresources, with all that they refer to.
+///
+/// # Errors
+/// If a definition is missing.
 pub(super) fn render(
     definitions: &Definitions,
     kinds: &[&Kind],
@@ -29,7 +32,7 @@ pub(super) fn render(
         let bodies = kind
             .subresources
             .iter()
-            .filter_map(|s| catalogue::find_kind(s.group, s.version, s.kind));
+            .filter_map(|s| scheme::find_kind(s.group, s.version, s.kind));
         roots.extend(bodies.map(|body| body.type_name.to_owned()));
     }
     let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
@@ -63,7 +66,7 @@ fn definition(definitions: &Definitions, name: &str, version: Version) -> Value 
 /// `WatchEvent` and `DeleteOptions` exist in every group version; only those served are listed.
 fn is_served(entry: &Value) -> bool {
     let (group, version) = (entry["group"].as_str(), entry["version"].as_str());
-    let known = catalogue::kinds().iter().chain(catalogue::body_kinds());
+    let known = scheme::kinds().iter().chain(scheme::body_kinds());
     known
         .into_iter()
         .any(|k| Some(k.group) == group && Some(k.version) == version)
@@ -72,7 +75,7 @@ fn is_served(entry: &Value) -> bool {
             .is_some_and(|kind| kind.ends_with("List") || kind == "Status")
 }
 
-/// The types that are one of several scalars are written differently in the two versions.
+/// Types that accept several scalar types are described differently in the two versions.
 fn scalar(name: &str, schema: &mut Value, version: Version) {
     let kind = name.rsplit('.').next();
     if let (Some("Quantity" | "IntOrString"), Some(map)) = (kind, schema.as_object_mut()) {
@@ -103,7 +106,7 @@ fn convert(definitions: &Definitions, schema: &Value, version: Version) -> Value
     schema
 }
 
-/// Version 3 ignores what stands beside a reference, so the reference is wrapped.
+/// In version 3 keywords beside a reference are ignored, so the reference is wrapped in `allOf`.
 fn refer(schema: &Value, name: &str, version: Version) -> Value {
     let target = version.reference(name);
     let mut wrapped = schema.clone();
@@ -118,7 +121,7 @@ fn refer(schema: &Value, name: &str, version: Version) -> Value {
     wrapped
 }
 
-/// The default that upstream writes for values in lists and maps.
+/// Adds the default that upstream's documents have for list items and map values.
 fn zero(definitions: &Definitions, schema: &Value, converted: &mut Value) {
     let target = reference(schema).map_or(schema, |name| &definitions[name]);
     let default = match target["type"].as_str() {

@@ -1,14 +1,15 @@
-//! The errors of strategic merge patches, with values printed as Go prints them.
+//! Errors of strategic merge patches, with values as Go prints them.
 
 use serde_json::Value;
 
 use crate::status::Status;
 
-/// An error that upstream does not map to a status: 500 with its bare text.
+/// An error that upstream has no status for: 500 with this text.
 pub(super) fn internal(text: impl Into<String>) -> Box<Status> {
     Status::failure(500, "", text)
 }
 
+/// A `$patch` with a value that is no directive.
 pub(super) fn unknown_directive(directive: &Value, map: &Value) -> Box<Status> {
     internal(format!(
         "unknown patch type: {} in map: {}",
@@ -17,6 +18,7 @@ pub(super) fn unknown_directive(directive: &Value, map: &Value) -> Box<Status> {
     ))
 }
 
+/// A list item without its merge key.
 pub(super) fn no_merge_key(item: &Value, merge_key: &str) -> Box<Status> {
     internal(format!(
         "map: {} does not contain declared merge key: {merge_key}",
@@ -24,6 +26,7 @@ pub(super) fn no_merge_key(item: &Value, merge_key: &str) -> Box<Status> {
     ))
 }
 
+/// The Go type of a decoded JSON value.
 pub(super) fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "%!s(<nil>)",
@@ -53,6 +56,7 @@ pub(super) fn go_text(value: &Value) -> String {
     }
 }
 
+/// A list as Go's `%v` prints it.
 pub(super) fn go_list(items: &[Value]) -> String {
     let items: Vec<String> = items.iter().map(go_text).collect();
     format!("[{}]", items.join(" "))
