@@ -71,7 +71,7 @@ pub(crate) fn admit_delete(call: &Call, old: &Value) -> Result<()> {
     }
 }
 
-/// A kind of the catalogue, for looking things up.
+/// The served kind of a resource in version v1 of the group.
 fn kind(group: &str, plural: &str) -> Result<&'static Kind> {
     scheme::find_resource(group, "v1", plural).ok_or_else(Status::path_not_found)
 }

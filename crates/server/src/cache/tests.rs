@@ -10,7 +10,7 @@ use super::*;
 use crate::object;
 
 fn kind(plural: &str) -> &'static Kind {
-    catalogue::find("", "v1", plural).unwrap()
+    scheme::find_resource("", "v1", plural).unwrap()
 }
 
 fn filter(plural: &str, namespace: &str, labels: &str, fields: &str) -> Filter {
