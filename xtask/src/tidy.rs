@@ -103,6 +103,7 @@ pub(crate) fn run() -> Result<()> {
     for manifest in manifests(&root)? {
         check_circles(&root, &manifest, &mut breaches)?;
     }
+    check_workspace(&root, &mut breaches)?;
     check_invariants(&root, &mut breaches)?;
     if breaches.is_empty() {
         return Ok(());
@@ -172,6 +173,31 @@ fn check_manifest(manifest: &Path, breaches: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
+/// Every crate that the workspace's manifest lists is used by one of ours.
+fn check_workspace(root: &Path, breaches: &mut Vec<String>) -> Result<()> {
+    let text = fs::read_to_string(root.join("Cargo.toml")).context("read Cargo.toml")?;
+    let mut users = String::new();
+    for manifest in manifests(root)? {
+        users.push_str(&fs::read_to_string(manifest)?);
+    }
+    let used: BTreeSet<&str> = users.lines().filter_map(dependency).collect();
+    let listed = text
+        .split("\n[")
+        .find(|section| section.starts_with("workspace.dependencies]"));
+    let listed = listed.unwrap_or_default().lines().skip(1);
+    let unused = listed
+        .filter_map(dependency)
+        .filter(|name| !used.contains(name));
+    breaches.extend(unused.map(|name| format!("Cargo.toml: no crate uses {name}")));
+    Ok(())
+}
+
+/// The crate that a line of a manifest is about.
+fn dependency(line: &str) -> Option<&str> {
+    let name = line.split(['.', ' ', '=']).next()?;
+    (!name.is_empty() && !name.starts_with('#')).then_some(name)
+}
+
 /// Names in `[dependencies]`; what only tests use does not count.
 fn dependencies(manifest: &str) -> BTreeSet<&str> {
     manifest
@@ -179,8 +205,7 @@ fn dependencies(manifest: &str) -> BTreeSet<&str> {
         .filter(|section| section.trim_start_matches('[').starts_with("dependencies]"))
         .flat_map(str::lines)
         .skip(1)
-        .filter_map(|line| line.split(['.', ' ', '=']).next())
-        .filter(|name| !name.is_empty() && !name.starts_with('#'))
+        .filter_map(dependency)
         .collect()
 }
 
