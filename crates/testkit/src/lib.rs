@@ -4,7 +4,9 @@
 pub mod cluster;
 pub mod images;
 pub mod kubectl;
+pub mod skip;
 pub mod wait;
 
 pub use cluster::Cluster;
 pub use kubectl::Kubectl;
+pub use skip::{skipped, skipped_here};

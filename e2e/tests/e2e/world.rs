@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use pandaemon_testkit::{Cluster, Kubectl, cluster::is_ready, images::standins, wait};
+use pandaemon_testkit::{Cluster, Kubectl, cluster::is_ready, images::standins, skipped, wait};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -54,9 +54,7 @@ impl World {
 
     /// Applies one of this package's manifests.
     pub(crate) fn apply(&self, manifest: &str) -> Result<()> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("manifests")
-            .join(manifest);
+        let path = self::manifest(manifest);
         self.kubectl()?
             .words(&["apply".as_ref(), "-f".as_ref(), path.as_os_str()])?;
         Ok(())
@@ -214,20 +212,26 @@ pub(crate) fn images() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A file of the shared manifests, where this checkout has them beside it.
+/// One of this package's manifests.
+pub(crate) fn manifest(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("manifests")
+        .join(file)
+}
+
+/// A manifest of the seed documents, where this checkout has them beside it.
 pub(crate) fn shared(file: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../shared/manifests")
         .join(file);
-    if path.exists() {
-        return path.canonicalize().ok();
+    if !path.exists() {
+        skipped(
+            &format!("the document's manifest {file}"),
+            "no ../shared/manifests",
+        );
+        return None;
     }
-    let _closed = writeln!(
-        std::io::stderr(),
-        "    skipped: {} is not there",
-        path.display()
-    );
-    None
+    path.canonicalize().ok()
 }
 
 /// Reads a page over HTTP.
