@@ -12,7 +12,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What nodes need to run containers, what images are made from, and the client.
 PACKAGES := containerd runc containernetworking-plugins iptables iproute2 util-linux mount procps curl gcc libc6-dev dpkg
 
-.PHONY: help demo up install test bench soak lint clean deps kubectl images nextest release
+.PHONY: help demo up install test bench soak lint clean deps images release
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -40,27 +40,21 @@ images: deps
 	$(CARGO) build --release --locked --package xtask
 	target/release/xtask images target/images
 
-nextest:
-	@command -v cargo-nextest >/dev/null || $(CARGO) install --locked cargo-nextest
-
 lint: ## formatting, clippy, the house rules
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) test --quiet --locked --workspace --bin xtask
+	$(CARGO) test --quiet --locked --package xtask
 
-test: deps nextest lint ## all tests, those on real containers included
-	$(CARGO) build --locked --workspace --bins
-	$(CARGO) nextest run --locked --workspace --profile ci -E 'not package(pandaemon-e2e)'
-	scripts/conformance target/debug/pandaemon
-	$(SUDO) env PANDAEMON_BIN=$(CURDIR)/target/debug/pandaemon "PATH=$$PATH" \
-	  $(CARGO) test --locked --workspace --test e2e
+test: ## all tests, those on real containers included; ends with a table of its parts and of what was skipped
+	PACKAGES="$(PACKAGES)" CARGO="$(CARGO)" scripts/test
 
 bench: release ## measured numbers: memory, rollout time, store, planner, patches
 	$(CARGO) build --release --locked --package xtask
 	$(SUDO) target/release/xtask measure $(RELEASE)
 	$(CARGO) bench --locked --workspace
 
-soak: deps nextest ## what needs longer than a test run may take
+soak: deps ## what needs longer than a test run may take
+	scripts/install-tools cargo-nextest
 	PROPTEST_CASES=20000 $(CARGO) nextest run --release --locked --workspace --profile soak -E 'not package(pandaemon-e2e)'
 	$(CARGO) test --release --locked --package pandaemon-planner --test simulator -- --seeds 20000
 
