@@ -24,7 +24,7 @@ use self::{
     execute::{Executor, execute},
     feed::Kind,
 };
-use crate::telemetry::Telemetry;
+use crate::metrics::ControllerMetrics;
 use pandaemon_client::events::{EventRecorder, EventType, ObjectReference};
 
 /// Capacity of the event channel, in batches.
@@ -44,7 +44,7 @@ pub struct Setup {
     /// How long to wait for requests under way after a stop.
     pub drain: Duration,
     /// The metrics.
-    pub telemetry: Telemetry,
+    pub telemetry: ControllerMetrics,
 }
 
 impl Setup {
@@ -56,7 +56,7 @@ impl Setup {
             embedded,
             streamed: false,
             drain: Duration::ZERO,
-            telemetry: Telemetry::default(),
+            telemetry: ControllerMetrics::default(),
         }
     }
 }

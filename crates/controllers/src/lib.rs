@@ -1,26 +1,29 @@
-//! The controllers: loops that watch the Kubernetes API, decide with pure functions, and act through the same API.
+//! The controllers: loops that watch the Kubernetes API, decide with pure functions, and act
+//! through the same API.
 //!
-//! Each loop is three steps in three places: *observe* (a projection and a small state), *plan* (a pure function in a
-//! module of its own, tested as a table), *act* (requests). No loop knows of another, and none holds truth: all of
-//! them can be stopped at any moment and start again from a list.
+//! Each controller has three steps in separate files: *observe* (events into a small state), *plan*
+//! (pure functions, tested as tables), *act* (requests). No controller calls another. All of their
+//! state comes from lists and watches, so each can be stopped at any moment and started again.
 //!
-//! What every loop is made of is in [`pandaemon_client`]: list-watch, informer, work queue, event recorder, requests.
+//! The list-watch, informers, work queues, event recorder and requests are in [`pandaemon_client`].
 //!
-//! [`standalone`] is the DaemonSet controller for clusters of others: [`election`], [`rate`], [`telemetry`].
+//! [`standalone`] is the DaemonSet controller for other Kubernetes clusters, with
+//! [`leader_election`], [`flow_control`] and [`metrics`].
 
-pub mod binder;
 pub mod daemonset;
-pub mod defaults;
-pub mod election;
 pub mod endpoints;
-pub mod garbagecollector;
+pub mod flow_control;
+pub mod garbage_collector;
+pub mod leader_election;
+pub mod metrics;
 pub mod namespace;
-pub mod nodelifecycle;
-pub mod rate;
-pub mod selection;
+pub mod namespace_defaults;
+pub mod node_lifecycle;
+pub mod scheduler;
 pub mod standalone;
-pub mod telemetry;
 pub mod views;
+
+mod enabled_controllers;
 
 use std::collections::BTreeSet;
 
@@ -29,53 +32,55 @@ use kube::Client;
 use pandaemon_client::{rest::Rest, supervise::supervise};
 use pandaemon_runtime::Shutdown;
 
-pub use nodelifecycle::Timing;
-pub use selection::{Selection, UnknownLoop};
+pub use enabled_controllers::{CONTROLLER_NAMES, EnabledControllers, UnknownController};
+use namespace_defaults::{root_ca_publisher, service_account};
+pub use node_lifecycle::timing::Timing as NodeLifecycleTiming;
 use views::Shared;
 
-/// What runs, and with what.
+/// Which controllers run, and what they need.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Which loops.
-    pub controllers: Selection,
-    /// The certificate that the loop `rootca` publishes.
+    /// The controllers that run.
+    pub controllers: EnabledControllers,
+    /// The CA certificate that the controller `rootca` publishes, as PEM.
     pub ca_pem: String,
-    /// Whether the server is ours: daemon pods may then be created with their node set.
+    /// Whether the API server is in this process. Daemon pods are then created with their node set.
     pub embedded: bool,
 }
 
-/// Runs the chosen loops until a stop is asked for. A loop that fails or panics starts again, alone.
+/// Runs the enabled controllers until a stop is asked for. A controller that fails or panics is
+/// started again; the others go on.
 ///
 /// # Errors
-/// None now; a later one may need leader election.
+/// None today.
 pub async fn run(client: Client, options: Options, stop: Shutdown) -> anyhow::Result<()> {
-    run_timed(client, options, Timing::default(), stop).await
+    run_with_timing(client, options, NodeLifecycleTiming::default(), stop).await
 }
 
-/// [`run`] with a node life cycle of another patience.
+/// As [`run`], with other delays of the node lifecycle controller.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_timed(
+pub async fn run_with_timing(
     client: Client,
     options: Options,
-    timing: Timing,
+    timing: NodeLifecycleTiming,
     stop: Shutdown,
 ) -> anyhow::Result<()> {
     let shared = Shared::start(&client, &stop);
-    let loops = options.controllers.iter().map(|name| {
+    let controllers = options.controllers.iter().map(|name| {
         let (client, shared, options) = (client.clone(), shared.clone(), options.clone());
         let start = move |stop| {
-            let world = World {
+            let context = Context {
                 client: client.clone(),
                 shared: shared.clone(),
                 timing,
             };
-            start(name, world, &options, stop)
+            start(name, context, &options, stop)
         };
         supervise(name, stop.clone(), start)
     });
-    join_all(loops).await;
+    join_all(controllers).await;
     Ok(())
 }
 
@@ -97,36 +102,36 @@ pub async fn ready_nodes(client: &Client) -> kube::Result<BTreeSet<String>> {
         .collect())
 }
 
-/// What every loop may use.
-struct World {
+/// What every controller may use.
+struct Context {
     client: Client,
     shared: Shared,
-    timing: Timing,
+    timing: NodeLifecycleTiming,
 }
 
 fn start(
     name: &'static str,
-    world: World,
+    context: Context,
     options: &Options,
     stop: Shutdown,
 ) -> BoxFuture<'static, anyhow::Result<()>> {
-    let World {
+    let Context {
         client,
         shared,
         timing,
-    } = world;
+    } = context;
     match name {
         "namespace" => namespace::run(client, stop).boxed(),
-        "serviceaccount" => defaults::run_accounts(client, stop).boxed(),
-        "rootca" => defaults::run_root_ca(client, options.ca_pem.clone(), stop).boxed(),
-        "nodelifecycle" => nodelifecycle::run(client, shared, timing, stop).boxed(),
+        "serviceaccount" => service_account::run(client, stop).boxed(),
+        "rootca" => root_ca_publisher::run(client, options.ca_pem.clone(), stop).boxed(),
+        "nodelifecycle" => node_lifecycle::run(client, shared, timing, stop).boxed(),
         "daemonset" => {
             daemonset::run(daemonset::Setup::new(client, options.embedded), stop).boxed()
         }
-        "binder" => binder::run(client, shared, stop).boxed(),
-        "endpoints" => endpoints::run(client, shared, stop).boxed(),
+        "scheduler" => scheduler::run(client, shared, stop).boxed(),
+        "endpoints" => endpoints::run_endpoints(client, shared, stop).boxed(),
         "endpointslice" => endpoints::run_slices(client, shared, stop).boxed(),
-        // The last of `selection::LOOPS`, which is the only source of names.
-        _ => garbagecollector::run(client, shared, stop).boxed(),
+        // The last of `CONTROLLER_NAMES`, which is the only source of names.
+        _ => garbage_collector::run(client, shared, stop).boxed(),
     }
 }

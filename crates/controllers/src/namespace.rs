@@ -1,6 +1,7 @@
-//! Empties namespaces that are being deleted: every object of every served kind, then the namespace's own finalizer.
+//! The namespace controller: deletes the content of terminating namespaces, then removes their
+//! finalizer.
 //!
-//! Observe: namespaces that are terminating. Plan: [`conditions`], what the status says about what is left.
+//! Observe: terminating namespaces. Plan: [`conditions`], the status about the remaining content.
 //! Act: delete collections, write the status, finalize.
 
 pub mod conditions;
@@ -10,11 +11,6 @@ use std::{collections::BTreeMap, time::Duration};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
 use kube::Client;
-use pandaemon_runtime::Shutdown;
-use serde::Deserialize;
-use serde_json::{Value, json};
-
-use self::conditions::Remaining;
 use pandaemon_client::{
     backoff::Backoff,
     discovery::{ApiResource, discover},
@@ -24,17 +20,22 @@ use pandaemon_client::{
     rest::{Patch, Rest},
     work_queue::WorkQueue,
 };
+use pandaemon_runtime::Shutdown;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-/// The finalizer in a namespace's spec that is this loop's.
+use self::conditions::Remaining;
+
+/// The finalizer in a namespace's spec that this controller removes.
 const FINALIZER: &str = "kubernetes";
-/// Namespaces that are emptied at the same time; upstream's default.
+/// Namespaces that are synced at the same time; upstream's default.
 const WORKERS: usize = 10;
-/// How long to wait for what ends gracefully: short at first, as hollow and small pods end at once.
-const PATIENCE: Backoff = Backoff {
+/// The back-off while content remains: short at first, as most content is deleted at once.
+const BACKOFF: Backoff = Backoff {
     min: Duration::from_millis(100),
     max: Duration::from_secs(5),
 };
-/// Objects that one list looks at: only whether there are any, and a few names, matter.
+/// The page size of lists that count the remaining objects.
 const PAGE: usize = 500;
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -64,25 +65,25 @@ pub async fn run(client: Client, stop: Shutdown) -> anyhow::Result<()> {
     let api = Rest::new(client.clone());
     let mut namespaces =
         watch::<Namespace>(client, ListWatch::all("/api/v1/namespaces"), stop.clone());
-    let mut queue: WorkQueue<String> = WorkQueue::new(PATIENCE);
+    let mut queue: WorkQueue<String> = WorkQueue::new(BACKOFF);
     let mut running: FuturesUnordered<BoxFuture<'_, (String, bool)>> = FuturesUnordered::new();
     loop {
         tokio::select! {
             () = stop.triggered() => return Ok(()),
             delta = namespaces.recv() => match delta {
                 Some(Delta::Listed(items)) => {
-                    items.iter().filter(|item| wants_work(item)).for_each(|item| queue.add(item.metadata.name.clone()));
+                    items.iter().filter(|item| needs_sync(item)).for_each(|item| queue.add(item.metadata.name.clone()));
                 }
-                Some(Delta::Applied(item)) if wants_work(&item) => queue.add(item.metadata.name),
+                Some(Delta::Applied(item)) if needs_sync(&item) => queue.add(item.metadata.name),
                 Some(Delta::Applied(_) | Delta::Deleted(_)) => (),
                 None => return Ok(()),
             },
             name = queue.next(), if running.len() < WORKERS => {
                 let api = api.clone();
                 running.push(async move {
-                    let outcome = empty(&api, &name).await;
+                    let outcome = sync_namespace(&api, &name).await;
                     if let Err(error) = &outcome {
-                        tracing::debug!(namespace = name, %error, "namespace not emptied yet");
+                        tracing::debug!(namespace = name, %error, "namespace content not deleted yet");
                     }
                     (name, outcome.unwrap_or(false))
                 }.boxed());
@@ -92,12 +93,12 @@ pub async fn run(client: Client, stop: Shutdown) -> anyhow::Result<()> {
     }
 }
 
-fn wants_work(namespace: &Namespace) -> bool {
+fn needs_sync(namespace: &Namespace) -> bool {
     namespace.metadata.is_deleting() && namespace.spec.finalizers.iter().any(|f| f == FINALIZER)
 }
 
-/// One pass; true when nothing is left to do for the namespace.
-async fn empty(api: &Rest, name: &str) -> kube::Result<bool> {
+/// One sync; true when nothing is left to do for the namespace.
+async fn sync_namespace(api: &Rest, name: &str) -> kube::Result<bool> {
     let path = format!("/api/v1/namespaces/{name}");
     let Some(namespace) = api.get::<Value>(&path).await? else {
         return Ok(true);
@@ -138,7 +139,7 @@ async fn delete_content(api: &Rest, namespace: &str) -> kube::Result<Remaining> 
     {
         match delete_kind(api, kind, namespace).await {
             Ok(left) => remaining.add(kind, &left),
-            // Gone since discovery, or served by list only.
+            // The kind is not served any more.
             Err(error) if errors::is_not_found(&error) => (),
             Err(error) => remaining.failures.push(error.to_string()),
         }
@@ -146,14 +147,14 @@ async fn delete_content(api: &Rest, namespace: &str) -> kube::Result<Remaining> 
     Ok(remaining)
 }
 
-/// Deletes all objects of a kind, and says which are still there.
+/// Deletes all objects of a kind, and returns those that remain.
 async fn delete_kind(
     api: &Rest,
     kind: &ApiResource,
     namespace: &str,
 ) -> kube::Result<Vec<ObjectMeta>> {
     let collection = kind.collection(namespace);
-    // Most kinds have nothing there: one cheap read instead of a delete.
+    // Most kinds have no object in a namespace: one cheap list spares the delete.
     let found = list(api, &collection).await?;
     if found.is_empty() {
         return Ok(found);

@@ -1,106 +1,108 @@
-//! `pandaemon controller`: the DaemonSet controller for a cluster of others, in place of kube-controller-manager's.
+//! `pandaemon controller`: the DaemonSet controller for another Kubernetes cluster, in place of the
+//! one in kube-controller-manager.
 //!
-//! One process leads (`election`), the others wait and hold nothing but a lease's last state: who wins lists first and
-//! acts then, so nothing is decided on what was true under another leader. All changes go through one gate (`rate`),
-//! which finds out what the API server can take, and which closes by itself when leadership is no longer certain.
+//! One process leads ([`crate::leader_election`]). The others hold no watches: a new leader lists
+//! everything before it acts. Its requests go through the request gate ([`crate::flow_control`]),
+//! which finds out how many the API server can take at once, and which refuses changes when this
+//! process may no longer be the leader.
 
 pub mod args;
-mod web;
+mod healthz;
+mod settings;
 
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use kube::Client;
+use pandaemon_client::{connect, supervise::supervise};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 
-pub use self::args::ControllerArgs;
+pub use self::{args::ControllerArgs, settings::Settings};
 use crate::{
     daemonset::{self, Setup},
-    election::{
-        campaign::{Campaign, Candidate, Standing},
+    flow_control::{request_gate::RequestGate, token_bucket::TokenBucket},
+    leader_election::{
+        elector::{LeaderElector, LeaderStatus},
         fence::Fence,
     },
-    rate::{Bounds, bucket::Bucket, gate::Gate},
-    telemetry::Telemetry,
+    metrics::ControllerMetrics,
 };
-use pandaemon_client::{connect, supervise::supervise};
 
-/// How long requests that are under way may take to end after a stop; a lease outlasts it.
+/// How long requests under way may take to end after a stop; less than a lease duration.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How long the API server may be silent before this process is not ready.
-const SILENCE: Duration = Duration::from_secs(60);
-
-/// What [`drive`] needs, apart from a cluster.
-#[derive(Debug, Clone, Default)]
-pub struct Settings {
-    /// Whether and how leadership is won; without it, this process acts at once.
-    pub candidate: Option<Candidate>,
-    /// How many changes may be under way.
-    pub bounds: Bounds,
-    /// Requests per second, and how many at once: a cap beside the limit that is found.
-    pub cap: Option<(f64, u32)>,
-    /// Lists are asked for as streams, where the server can.
-    pub streamed: bool,
-}
 
 /// Connects, serves metrics, and runs until a stop is asked for.
 ///
 /// # Errors
-/// When the arguments contradict each other, or the cluster's address or the listener cannot be used.
+/// When the arguments contradict each other, or the cluster's address or the listener cannot be
+/// used.
 pub async fn run(args: ControllerArgs, stop: Shutdown) -> anyhow::Result<()> {
     let settings = args.settings()?;
     let mut config = connect::config(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
-    // The gate repeats what was throttled, and must know of it.
+    // The gate repeats requests after 429, and must see each of them.
     config.default_retry = false;
-    let (metrics, telemetry, standing) = (
+    let (metrics, controller_metrics, leader_status) = (
         Metrics::default(),
-        Telemetry::default(),
-        Standing::default(),
+        ControllerMetrics::default(),
+        LeaderStatus::default(),
     );
-    metrics.with(|registry| telemetry.register(registry));
-    // What must not be starved has connections of its own.
-    let apart = connect::direct(config.clone())?;
-    let working = connect::direct(config)?;
+    metrics.with(|registry| controller_metrics.register(registry));
+    // The lease has connections of its own, so that its renewal never waits behind other requests.
+    let lease_client = connect::direct(config.clone())?;
+    let work_client = connect::direct(config)?;
     if let Some(address) = args.metrics_address()? {
-        let state = web::State {
+        let state = healthz::Sources {
             metrics,
-            standing: standing.clone(),
-            elects: settings.candidate.is_some(),
+            leader_status: leader_status.clone(),
+            has_election: settings.leader_election.is_some(),
         };
-        web::serve(address, state, stop.clone())
+        healthz::serve(address, state, stop.clone())
             .await
             .with_context(|| format!("listen on {address} (--metrics-bind-address)"))?;
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        leader_elect = settings.candidate.is_some(),
+        leader_elect = settings.leader_election.is_some(),
         "DaemonSet controller starts"
     );
-    drive([apart, working], settings, telemetry, standing, stop).await;
+    run_with_clients(
+        [lease_client, work_client],
+        settings,
+        controller_metrics,
+        leader_status,
+        stop,
+    )
+    .await;
     Ok(())
 }
 
-/// Runs the controller with clients that exist: one for the lease, one for the work.
-pub async fn drive(
-    [apart, working]: [Client; 2],
+/// Runs the controller with given clients, the first for the lease and the second for everything
+/// else.
+pub async fn run_with_clients(
+    [lease_client, work_client]: [Client; 2],
     settings: Settings,
-    telemetry: Telemetry,
-    standing: Standing,
+    controller_metrics: ControllerMetrics,
+    leader_status: LeaderStatus,
     stop: Shutdown,
 ) {
-    let fence = match settings.candidate {
+    let fence = match settings.leader_election {
         Some(_) => Fence::shut(),
         None => Fence::open(),
     };
     let cap = settings
         .cap
-        .and_then(|(qps, burst)| Bucket::new(qps, burst));
-    let gate = Gate::new(settings.bounds, cap, fence.clone(), telemetry.clone());
+        .and_then(|(qps, burst)| TokenBucket::new(qps, burst));
+    let gate = RequestGate::new(
+        settings.bounds,
+        cap,
+        fence.clone(),
+        controller_metrics.clone(),
+    );
     let setup = Setup {
         streamed: settings.streamed,
         drain: DRAIN,
-        telemetry: telemetry.clone(),
-        ..Setup::new(gate.client(working), false)
+        telemetry: controller_metrics.clone(),
+        ..Setup::new(gate.client(work_client), false)
     };
     let setup = Arc::new(setup);
     let work = move |term: Shutdown| {
@@ -109,12 +111,19 @@ pub async fn drive(
             daemonset::run(Setup::clone(&setup), stop)
         })
     };
-    match settings.candidate {
+    match settings.leader_election {
         None => work(stop).await,
-        Some(candidate) => {
-            Campaign::new(apart, candidate, fence, telemetry, standing, &stop)
-                .run(stop, work)
-                .await;
+        Some(leader_election) => {
+            LeaderElector::new(
+                lease_client,
+                leader_election,
+                fence,
+                controller_metrics,
+                leader_status,
+                &stop,
+            )
+            .run(stop, work)
+            .await;
         }
     }
 }

@@ -1,18 +1,18 @@
-//! The loops against a server in the same process.
+//! The controllers against an API server in the same process.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test must fail loudly")]
 
-#[path = "loops/binding.rs"]
-mod binding;
-#[path = "loops/collecting.rs"]
-mod collecting;
-#[path = "loops/daemons.rs"]
-mod daemons;
-#[path = "loops/defaults.rs"]
-mod defaults;
+#[path = "loops/control_plane.rs"]
+mod control_plane;
+#[path = "loops/daemonset.rs"]
+mod daemonset;
 #[path = "loops/endpoints.rs"]
 mod endpoints;
-#[path = "loops/harness.rs"]
-mod harness;
-#[path = "loops/nodes.rs"]
-mod nodes;
+#[path = "loops/garbage_collector.rs"]
+mod garbage_collector;
+#[path = "loops/namespaces.rs"]
+mod namespaces;
+#[path = "loops/node_lifecycle.rs"]
+mod node_lifecycle;
+#[path = "loops/scheduler.rs"]
+mod scheduler;

@@ -232,7 +232,7 @@ async fn without_a_controller_the_verdicts_are_right() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollout_is_explained_and_followed() {
-    let plane = Plane::start("serviceaccount,daemonset,binder").await;
+    let plane = Plane::start("serviceaccount,daemonset,scheduler").await;
     for name in ["a", "b"] {
         plane.node(name, "ssd").await;
     }

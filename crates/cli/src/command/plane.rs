@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use pandaemon_controllers::{Options, Selection};
+use pandaemon_controllers::{EnabledControllers, Options};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_server::{Config, Running};
 use pandaemon_store::{Embedded, Store};
@@ -19,7 +19,7 @@ pub(crate) struct PlaneConfig {
     pub(crate) data_dir: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) names: Vec<String>,
-    pub(crate) controllers: Selection,
+    pub(crate) controllers: EnabledControllers,
 }
 
 /// A control plane that answers.

@@ -1,6 +1,6 @@
 //! `pandaemon server`: the control plane alone.
 
-use pandaemon_controllers::Selection;
+use pandaemon_controllers::EnabledControllers;
 use pandaemon_runtime::Shutdown;
 
 use super::plane::{Plane, PlaneConfig, local_url, open_store, write_kubeconfig};
@@ -11,7 +11,7 @@ use crate::{
 
 /// Runs the control plane until it is stopped.
 pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<()> {
-    let controllers: Selection = args.controllers.parse()?;
+    let controllers: EnabledControllers = args.controllers.parse()?;
     let step = Step::begin(format!(
         "Open the store in {}",
         args.place.data_dir.display()

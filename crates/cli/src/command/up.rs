@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use pandaemon_controllers::Selection;
+use pandaemon_controllers::EnabledControllers;
 use pandaemon_fleet::{
     Fleet, FleetConfig,
     agent::{AgentCommand, own_program},
@@ -75,7 +75,7 @@ async fn with_nodes(
         data_dir: args.place.data_dir.clone(),
         listen: args.listen,
         names: vec![fleet.plan().gateway().to_string()],
-        controllers: Selection::default(),
+        controllers: EnabledControllers::default(),
     };
     let plane = Plane::start(config, store).await?;
     step.done();

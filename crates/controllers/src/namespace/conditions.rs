@@ -1,4 +1,5 @@
-//! What a terminating namespace's status says about what is left in it, in upstream's words.
+//! The conditions of a terminating namespace about its remaining content, in upstream's words.
+//! Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +7,19 @@ use jiff::Timestamp;
 use pandaemon_client::{discovery::ApiResource, events::seconds, object_meta::ObjectMeta};
 use serde_json::{Value, json};
 
-/// What a pass has not got rid of.
+/// The content that remains after a sync.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Remaining {
-    /// Objects that are left, by `plural.group`.
+    /// Remaining objects by `plural.group`.
     pub objects: BTreeMap<String, usize>,
-    /// Objects that are left, by finalizer.
+    /// Remaining objects by finalizer.
     pub finalizers: BTreeMap<String, usize>,
-    /// Kinds that could not be deleted, and why.
+    /// Errors of kinds whose objects could not be deleted.
     pub failures: Vec<String>,
 }
 
 impl Remaining {
-    /// Notes objects that are left.
+    /// Counts remaining objects of a kind.
     pub fn add(&mut self, kind: &ApiResource, left: &[ObjectMeta]) {
         if left.is_empty() {
             return;
@@ -36,7 +37,7 @@ impl Remaining {
     }
 }
 
-/// The conditions, in upstream's order. The time of one that does not change stays.
+/// The conditions in upstream's order. An unchanged condition keeps its transition time.
 #[must_use]
 pub fn conditions(
     remaining: &Remaining,
@@ -138,7 +139,7 @@ fn condition(
 mod tests {
     use super::*;
 
-    fn line(remaining: &Remaining) -> Vec<String> {
+    fn lines(remaining: &Remaining) -> Vec<String> {
         conditions(remaining, &BTreeMap::new(), Timestamp::UNIX_EPOCH)
             .iter()
             .map(|c| {
@@ -155,9 +156,9 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_namespace_says_so() {
+    fn all_conditions_of_an_empty_namespace_are_false() {
         assert_eq!(
-            line(&Remaining::default()),
+            lines(&Remaining::default()),
             [
                 "NamespaceDeletionDiscoveryFailure=False ResourcesDiscovered: All resources successfully discovered",
                 "NamespaceDeletionGroupVersionParsingFailure=False ParsedGroupVersions: All legacy kube types successfully parsed",
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_counted() {
+    fn remaining_objects_and_finalizers_are_counted() {
         let kind = ApiResource {
             group: String::new(),
             version: "v1".to_owned(),
@@ -184,7 +185,7 @@ mod tests {
             ..ObjectMeta::default()
         };
         remaining.add(&kind, &[held, ObjectMeta::default()]);
-        let lines = line(&remaining);
+        let lines = lines(&remaining);
         assert_eq!(
             lines[3],
             "NamespaceContentRemaining=True SomeResourcesRemain: Some resources are remaining: configmaps. has 2 resource instances"

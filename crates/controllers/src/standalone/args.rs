@@ -1,14 +1,15 @@
-//! The flags of `pandaemon controller`: kube-controller-manager's words and checks, where it has them.
+//! The flags of `pandaemon controller`: names and checks of kube-controller-manager, where it has
+//! them.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::{ArgAction, Args};
 
-use super::Settings;
+use super::settings::Settings;
 use crate::{
-    election::{Pace, campaign::Candidate},
-    rate::Bounds,
+    flow_control::concurrency::Bounds,
+    leader_election::config::{LeaderElectionConfig, Timing},
 };
 
 /// Flags of the DaemonSet controller.
@@ -20,7 +21,7 @@ pub struct ControllerArgs {
     /// The context of the kubeconfig file to use instead of its current one
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
     pub context: Option<String>,
-    /// Act only while holding the lease, so that several replicas may run
+    /// Act only while holding the lease, so that several replicas can run
     #[arg(
         long,
         value_name = "BOOL",
@@ -29,7 +30,7 @@ pub struct ControllerArgs {
     )]
     #[arg(num_args = 0..=1, require_equals = true, action = ArgAction::Set)]
     pub leader_elect: bool,
-    /// How long others wait after the last renewal that they saw
+    /// How long other candidates wait after the last renewal that they saw
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
     pub leader_elect_lease_duration: Duration,
     /// How long the leader tries to renew before it stops acting; less than the lease duration
@@ -38,7 +39,7 @@ pub struct ControllerArgs {
     /// The time between attempts to acquire or renew the lease
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     pub leader_elect_retry_period: Duration,
-    /// The kind of object that is the lock: leases is the only one
+    /// The kind of the lock object: only leases
     #[arg(long, value_name = "KIND", default_value = "leases", value_parser = ["leases"])]
     pub leader_elect_resource_lock: String,
     /// The lease's name
@@ -51,23 +52,24 @@ pub struct ControllerArgs {
     /// The lease's namespace
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
     pub leader_elect_resource_namespace: String,
-    /// No more requests per second than this; 0: as many as the API server answers without strain
+    /// At most this many requests per second; 0: the limit is found by measuring
     #[arg(long, value_name = "QPS", default_value_t = 0.0)]
     pub kube_api_qps: f64,
     /// How many requests may exceed --kube-api-qps at once; 0: one and a half times as many
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub kube_api_burst: u32,
-    /// How many changes may be under way at once, however good the API server is
+    /// Upper bound of requests under way at once
     #[arg(long, value_name = "N", default_value_t = 256)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub max_requests_inflight: u16,
-    /// Accepted and without effect: no DaemonSet waits for another here
+    /// Accepted without effect: all DaemonSets are synced at the same time
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub concurrent_daemonset_syncs: u32,
     /// Where /metrics, /healthz, /livez and /readyz answer, over plain HTTP; 0: nowhere
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:10267")]
     pub metrics_bind_address: String,
-    /// Read initial lists as streams, which spares the API server memory (Kubernetes 1.32 and later); in pages otherwise
+    /// Read initial lists as streams, which spares the API server memory (Kubernetes 1.32 and
+    /// later); in pages otherwise
     #[arg(
         long,
         value_name = "BOOL",
@@ -79,24 +81,24 @@ pub struct ControllerArgs {
 }
 
 impl ControllerArgs {
-    /// What the flags ask for.
+    /// The settings that the flags describe.
     ///
     /// # Errors
-    /// When they contradict each other.
+    /// When flags contradict each other.
     pub fn settings(&self) -> anyhow::Result<Settings> {
-        let pace = Pace {
-            lease: self.leader_elect_lease_duration,
-            renew: self.leader_elect_renew_deadline,
-            retry: self.leader_elect_retry_period,
+        let timing = Timing {
+            lease_duration: self.leader_elect_lease_duration,
+            renew_deadline: self.leader_elect_renew_deadline,
+            retry_period: self.leader_elect_retry_period,
         };
-        let candidate = Candidate {
+        let leader_election = LeaderElectionConfig {
             namespace: self.leader_elect_resource_namespace.clone(),
             name: self.leader_elect_resource_name.clone(),
             identity: identity(),
-            pace,
+            timing,
         };
         if self.leader_elect {
-            pace.check()?;
+            timing.check()?;
         }
         if self.kube_api_qps < 0.0 || !self.kube_api_qps.is_finite() {
             bail!("--kube-api-qps must not be negative");
@@ -104,7 +106,7 @@ impl ControllerArgs {
         let max = usize::from(self.max_requests_inflight);
         let standard = Bounds::default();
         Ok(Settings {
-            candidate: self.leader_elect.then_some(candidate),
+            leader_election: self.leader_elect.then_some(leader_election),
             bounds: Bounds {
                 min: standard.min.min(max),
                 start: standard.start.min(max),
@@ -130,14 +132,14 @@ impl ControllerArgs {
         (qps > 0.0).then_some((qps, burst))
     }
 
-    /// Where to listen, if at all.
+    /// The address for metrics and health checks; `None`: do not listen.
     ///
     /// # Errors
-    /// When it is not an address.
+    /// When the flag is not an address.
     pub fn metrics_address(&self) -> anyhow::Result<Option<SocketAddr>> {
         let text = match self.metrics_bind_address.as_str() {
             "0" | "" => return Ok(None),
-            // As in Go: no host is any host.
+            // As in Go, no host means every address.
             text if text.starts_with(':') => format!("0.0.0.0{text}"),
             text => text.to_owned(),
         };
@@ -148,7 +150,7 @@ impl ControllerArgs {
     }
 }
 
-/// Unique over all time, and telling: the host (in a cluster: the pod) comes first.
+/// A unique identity that begins with the host name (in a cluster, the pod's name), as client-go's.
 fn identity() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{}_{}", host.trim(), uuid::Uuid::new_v4())
@@ -227,24 +229,24 @@ mod tests {
              --leader-elect-resource-name=a --leader-elect-resource-namespace=b --concurrent-daemonset-syncs=5",
         );
         let settings = args.unwrap().settings().unwrap();
-        let candidate = settings.candidate.unwrap();
-        assert_eq!((&*candidate.namespace, &*candidate.name), ("b", "a"));
-        assert_eq!(candidate.pace.renew, Duration::from_secs(40));
+        let election = settings.leader_election.unwrap();
+        assert_eq!((&*election.namespace, &*election.name), ("b", "a"));
+        assert_eq!(election.timing.renew_deadline, Duration::from_secs(40));
         assert_eq!(settings.cap, Some((50.0, 75)));
         let alone = parse("--leader-elect=false --kube-api-qps 2.5 --kube-api-burst 9").unwrap();
         let settings = alone.settings().unwrap();
-        assert!(settings.candidate.is_none());
+        assert!(settings.leader_election.is_none());
         assert_eq!(settings.cap, Some((2.5, 9)));
         let settings = parse("--leader-elect --max-requests-inflight 8")
             .unwrap()
             .settings()
             .unwrap();
-        assert!(settings.candidate.is_some() && settings.cap.is_none());
+        assert!(settings.leader_election.is_some() && settings.cap.is_none());
         assert_eq!((settings.bounds.start, settings.bounds.max), (8, 8));
     }
 
     #[test]
-    fn contradictions_are_named() {
+    fn flags_that_contradict_each_other_are_named() {
         let settings = |line| parse(line).unwrap().settings().unwrap_err().to_string();
         assert_eq!(
             settings("--leader-elect-lease-duration=5s"),
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_metrics_address_may_be_any_or_none() {
+    fn the_metrics_address_may_be_every_address_or_none() {
         let address = |text: &str| {
             let args = parse(&format!("--metrics-bind-address={text}")).unwrap();
             args.metrics_address()

@@ -1,13 +1,13 @@
-//! Pods become endpoints.
+//! Endpoints and EndpointSlices follow pods.
 
 use pandaemon_client::rest::Patch;
 use serde_json::{Value, json};
 
-use super::harness::{PODS, Plane};
+use super::control_plane::{ControlPlane, PODS};
 
 const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io/service-name%3Dweb";
 
-async fn running(plane: &Plane, name: &str, ip: &str, ready: &str) {
+async fn running(plane: &ControlPlane, name: &str, ip: &str, ready: &str) {
     let status = json!({ "status": { "phase": "Running", "podIP": ip, "podIPs": [{ "ip": ip }],
         "conditions": [{ "type": "Ready", "status": ready }] } });
     plane
@@ -17,7 +17,7 @@ async fn running(plane: &Plane, name: &str, ip: &str, ready: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ready_pods_are_endpoints_until_the_service_goes() {
-    let plane = Plane::start("endpoints,endpointslice,garbagecollector").await;
+    let plane = ControlPlane::start("endpoints,endpointslice,garbagecollector").await;
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web", "labels": { "a": "b" } },
         "spec": { "selector": { "app": "p" }, "ports": [{ "port": 80, "targetPort": 8080 }] },

@@ -1,0 +1,117 @@
+//! The Endpoints controller.
+
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use kube::Client;
+use pandaemon_client::{
+    errors,
+    list_watch::{ListWatch, watch},
+    object_meta::{Key, PartialObjectMetadata},
+    rest::Rest,
+    work_queue::WorkQueue,
+};
+use pandaemon_runtime::Shutdown;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    addresses, endpoints_object,
+    service::{BATCH_DELAY, Service, WORKERS},
+    service_index::ServiceIndex,
+};
+use crate::views::Shared;
+
+/// Runs the Endpoints controller until a stop is asked for.
+///
+/// # Errors
+/// When the loop cannot go on.
+pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Result<()> {
+    let api = Rest::new(client.clone());
+    let mut services = watch::<Service>(client, ListWatch::all("/api/v1/services"), stop.clone());
+    let mut pods = shared.pods.subscribe();
+    let mut index = ServiceIndex::default();
+    let mut queue: WorkQueue<Key> = WorkQueue::default();
+    let mut running: FuturesUnordered<BoxFuture<'static, (Key, bool)>> = FuturesUnordered::new();
+    // Services that were deleted while this process did not run have left their Endpoints.
+    for key in existing_endpoints(&api).await? {
+        queue.add(key);
+    }
+    loop {
+        tokio::select! {
+            () = stop.triggered() => return Ok(()),
+            Some(delta) = services.recv() => {
+                for key in index.observe_services(delta) {
+                    queue.add(key);
+                }
+            }
+            delta = pods.next() => {
+                for key in index.observe_pods(delta) {
+                    queue.add_after(key, BATCH_DELAY);
+                }
+            }
+            key = queue.next(), if running.len() < WORKERS && index.is_synced() => {
+                let (api, service) = (api.clone(), index.service(&key));
+                let wanted = service.as_ref().filter(|service| service.has_managed_endpoints()).map(|service| {
+                    endpoints_object::endpoints(service, &addresses::addresses(service, index.pods_of(service)))
+                });
+                // Endpoints of a service without a selector are kept; those of a deleted service
+                // are deleted.
+                let gone = service.is_none();
+                running.push(async move {
+                    let outcome = write(&api, &key, wanted, gone).await;
+                    if let Err(error) = &outcome {
+                        tracing::debug!(service = %key, %error, "endpoints not written yet");
+                    }
+                    let ok = outcome.is_ok_and(|()| true);
+                    (key, ok)
+                }.boxed());
+            }
+            Some((key, ok)) = running.next() => queue.finish(key, ok),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct List {
+    #[serde(default)]
+    items: Vec<PartialObjectMetadata>,
+}
+
+/// The keys of all Endpoints with this controller's label.
+async fn existing_endpoints(api: &Rest) -> kube::Result<Vec<Key>> {
+    let selector = format!(
+        "{}%3D{}",
+        endpoints_object::MANAGED_BY,
+        endpoints_object::MANAGER
+    );
+    let path = format!("/api/v1/endpoints?labelSelector={selector}");
+    let list: Option<List> = api.get_metadata_list(&path).await?;
+    let items = list.map(|list| list.items).unwrap_or_default();
+    Ok(items.into_iter().map(|item| item.metadata.key()).collect())
+}
+
+async fn write(api: &Rest, key: &Key, wanted: Option<Value>, gone: bool) -> kube::Result<()> {
+    let collection = format!("/api/v1/namespaces/{}/endpoints", key.namespace);
+    let path = format!("{collection}/{}", key.name);
+    let Some(mut wanted) = wanted else {
+        if gone {
+            api.delete(&path, &json!({})).await?;
+        }
+        return Ok(());
+    };
+    let Some(old) = api.get::<Value>(&path).await? else {
+        return match api
+            .create::<serde::de::IgnoredAny>(&collection, &wanted)
+            .await
+        {
+            Err(error) if !errors::is_namespace_terminating(&error) => Err(error),
+            _ => Ok(()),
+        };
+    };
+    if !endpoints_object::differs(&old, &wanted) {
+        return Ok(());
+    }
+    endpoints_object::copy_metadata(&old, &mut wanted);
+    api.replace::<serde::de::IgnoredAny>(&path, &wanted)
+        .await
+        .map(drop)
+}

@@ -1,0 +1,168 @@
+//! The EndpointSlice controller.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use kube::Client;
+use pandaemon_client::{
+    errors,
+    list_watch::{Delta, ListWatch, watch},
+    object_meta::{Key, PartialObjectMetadata},
+    rest::Rest,
+    work_queue::WorkQueue,
+};
+use pandaemon_runtime::Shutdown;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    addresses,
+    endpointslice_reconciler::{MANAGED_BY, MANAGER, Plan, SERVICE_NAME, plan},
+    service::{BATCH_DELAY, Service, WORKERS},
+    service_index::ServiceIndex,
+};
+use crate::views::Shared;
+
+/// Runs the EndpointSlice controller until a stop is asked for.
+///
+/// # Errors
+/// When the loop cannot go on.
+pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Result<()> {
+    let api = Rest::new(client.clone());
+    let mut services = watch::<Service>(
+        client.clone(),
+        ListWatch::all("/api/v1/services"),
+        stop.clone(),
+    );
+    let source = ListWatch::all("/apis/discovery.k8s.io/v1/endpointslices")
+        .labels(format!("{MANAGED_BY}={MANAGER}"))
+        .metadata_only();
+    let mut slices = watch::<PartialObjectMetadata>(client, source, stop.clone());
+    let mut pods = shared.pods.subscribe();
+    let mut index = ServiceIndex::default();
+    let mut owners: BTreeMap<Key, Key> = BTreeMap::new();
+    let mut queue: WorkQueue<Key> = WorkQueue::default();
+    let mut running: FuturesUnordered<BoxFuture<'static, (Key, bool)>> = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            () = stop.triggered() => return Ok(()),
+            Some(delta) = services.recv() => index.observe_services(delta).into_iter().for_each(|key| queue.add(key)),
+            delta = pods.next() => {
+                index.observe_pods(delta).into_iter().for_each(|key| queue.add_after(key, BATCH_DELAY));
+            }
+            // A slice that a user has deleted is created again.
+            Some(delta) = slices.recv() => {
+                services_of_deleted(&mut owners, delta).into_iter().for_each(|key| queue.add(key));
+            }
+            key = queue.next(), if running.len() < WORKERS && index.is_synced() => {
+                running.push(sync(&api, &index, key));
+            }
+            Some((key, ok)) = running.next() => queue.finish(key, ok),
+        }
+    }
+}
+
+/// Remembers the service of each slice; returns the services of deleted slices.
+fn services_of_deleted(
+    owners: &mut BTreeMap<Key, Key>,
+    delta: Delta<PartialObjectMetadata>,
+) -> Vec<Key> {
+    let service = |slice: &PartialObjectMetadata| {
+        let name = slice
+            .metadata
+            .labels
+            .get(SERVICE_NAME)
+            .cloned()
+            .unwrap_or_default();
+        Key::new(slice.metadata.namespace.clone(), name)
+    };
+    match delta {
+        Delta::Listed(slices) => {
+            *owners = slices
+                .iter()
+                .map(|slice| (slice.metadata.key(), service(slice)))
+                .collect();
+            Vec::new()
+        }
+        Delta::Applied(slice) => {
+            owners.insert(slice.metadata.key(), service(&slice));
+            Vec::new()
+        }
+        Delta::Deleted(slice) => owners.remove(&slice.metadata.key()).into_iter().collect(),
+    }
+}
+
+fn sync(api: &Rest, index: &ServiceIndex, key: Key) -> BoxFuture<'static, (Key, bool)> {
+    let api = api.clone();
+    // Slices of a deleted service are deleted by the garbage collector, as its dependents.
+    let Some(service) = index
+        .service(&key)
+        .filter(|service| service.has_managed_endpoints())
+    else {
+        return std::future::ready((key, true)).boxed();
+    };
+    let addresses = addresses::addresses(&service, index.pods_of(&service));
+    async move {
+        let outcome = write(&api, &service, &addresses).await;
+        if let Err(error) = &outcome
+            && !errors::is_conflict(error)
+        {
+            tracing::debug!(service = %key, %error, "endpoint slices not written yet");
+        }
+        let ok = outcome.is_ok_and(|()| true);
+        (key, ok)
+    }
+    .boxed()
+}
+
+#[derive(Deserialize)]
+struct List {
+    #[serde(default)]
+    items: Vec<Value>,
+}
+
+async fn write(
+    api: &Rest,
+    service: &Arc<Service>,
+    addresses: &[addresses::Address],
+) -> kube::Result<()> {
+    let meta = &service.metadata;
+    let collection = format!(
+        "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices",
+        meta.namespace
+    );
+    let selector = format!("{SERVICE_NAME}%3D{}%2C{MANAGED_BY}%3D{MANAGER}", meta.name);
+    let list: Option<List> = api
+        .get(&format!("{collection}?labelSelector={selector}"))
+        .await?;
+    let mut existing = list.map(|list| list.items).unwrap_or_default();
+    // Slices of an earlier service of the name are being garbage collected.
+    existing.retain(|slice| slice["metadata"]["ownerReferences"][0]["uid"] == meta.uid.as_str());
+    let Plan {
+        create,
+        mut update,
+        delete,
+    } = plan(service, addresses, &existing);
+    for slice in create {
+        match api
+            .create::<serde::de::IgnoredAny>(&collection, &slice)
+            .await
+        {
+            Err(error) if errors::is_namespace_terminating(&error) => return Ok(()),
+            other => other.map(drop)?,
+        }
+    }
+    for slice in &mut update {
+        // Items of a list have no kind.
+        slice["apiVersion"] = json!("discovery.k8s.io/v1");
+        slice["kind"] = json!("EndpointSlice");
+        let name = slice["metadata"]["name"].as_str().unwrap_or_default();
+        api.replace::<serde::de::IgnoredAny>(&format!("{collection}/{name}"), slice)
+            .await?;
+    }
+    for name in delete {
+        api.delete(&format!("{collection}/{name}"), &json!({}))
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,409 @@
+//! The request gate: makes requests wait for the concurrency limit and the rate cap, refuses
+//! changes of a process that does not lead, and repeats requests after 429.
+//!
+//! [`RequestGate::client`] puts the gate before a client. Watches and pages of lists do not wait:
+//! they are few, and everything else depends on them. The requests of the leader election do not go
+//! through the gate.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, header::RETRY_AFTER};
+use kube::{Client, client::Body};
+use pandaemon_client::backoff::{Backoff, jittered};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tower::BoxError;
+
+use super::{
+    concurrency::{Bounds, ConcurrencyLimiter, Outcome},
+    token_bucket::TokenBucket,
+};
+use crate::{leader_election::fence::Fence, metrics::ControllerMetrics};
+
+/// A request without an answer is given up after so long.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a request is sent that is answered with 429; client-go does as often.
+const ATTEMPTS: u32 = 10;
+/// The wait after a 429 without `Retry-After`.
+const DEFAULT_RETRY: Backoff = Backoff {
+    min: Duration::from_millis(100),
+    max: Duration::from_secs(5),
+};
+
+/// A request had no answer in time.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {0:?}")]
+struct NoAnswer(Duration);
+
+/// Makes requests wait for their turn; clones share the limits.
+#[derive(Debug, Clone)]
+pub struct RequestGate(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<GateState>,
+    started: Instant,
+    fence: Fence,
+    metrics: ControllerMetrics,
+}
+
+#[derive(Debug)]
+struct GateState {
+    limiter: ConcurrencyLimiter,
+    cap: Option<TokenBucket>,
+    waiting: VecDeque<oneshot::Sender<Slot>>,
+}
+
+/// The right to have one request under way.
+#[derive(Debug)]
+struct Slot {
+    gate: Arc<Inner>,
+    outcome: Outcome,
+    began: Instant,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let now = self.gate.started.elapsed();
+        let took = self.began.elapsed();
+        let limit = {
+            let mut state = self.gate.state.lock();
+            state.limiter.end(now, took, self.outcome);
+            state.limiter.limit()
+        };
+        self.gate.metrics.set_request_limit(limit);
+        Inner::admit(&self.gate);
+    }
+}
+
+impl RequestGate {
+    /// A gate with nothing under way.
+    #[must_use]
+    pub fn new(
+        bounds: Bounds,
+        cap: Option<TokenBucket>,
+        fence: Fence,
+        metrics: ControllerMetrics,
+    ) -> Self {
+        let state = GateState {
+            limiter: ConcurrencyLimiter::new(bounds),
+            cap,
+            waiting: VecDeque::new(),
+        };
+        Self(Arc::new(Inner {
+            state: Mutex::new(state),
+            started: Instant::now(),
+            fence,
+            metrics,
+        }))
+    }
+
+    /// A client whose requests go through the gate and then through `inner`.
+    #[must_use]
+    pub fn client(&self, inner: Client) -> Client {
+        let namespace = inner.default_namespace().to_owned();
+        let gate = Arc::clone(&self.0);
+        let service = tower::service_fn(move |request| {
+            let (gate, inner) = (Arc::clone(&gate), inner.clone());
+            async move { gate.send(&inner, request).await }
+        });
+        Client::new(service, namespace)
+    }
+
+    /// The present concurrency limit.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.0.state.lock().limiter.limit()
+    }
+}
+
+/// What the gate does with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Watches and pages of lists do not wait.
+    Stream,
+    /// Reads of one object wait for their turn.
+    Read,
+    /// Changes wait for their turn, and are refused unless this process leads.
+    Change,
+}
+
+fn class(request: &Request<Body>) -> Class {
+    let query = request.uri().query().unwrap_or_default();
+    let has = |name: &str| query.split('&').any(|pair| pair.starts_with(name));
+    if *request.method() != Method::GET {
+        Class::Change
+    } else if has("watch=") || has("limit=") {
+        Class::Stream
+    } else {
+        Class::Read
+    }
+}
+
+impl Inner {
+    async fn send(
+        self: &Arc<Self>,
+        inner: &Client,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, BoxError> {
+        let class = class(&request);
+        if class == Class::Stream {
+            return self.measured(inner, request).await;
+        }
+        let (parts, body) = request.into_parts();
+        let body = body.collect_bytes().await?;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let request = Request::from_parts(parts.clone(), Body::from(body.clone()));
+            let mut slot = self.turn().await;
+            if class == Class::Change {
+                self.fence.check()?;
+            }
+            slot.began = Instant::now();
+            let timeout = self.timeout(class);
+            let answer = tokio::time::timeout(timeout, self.measured(inner, request)).await;
+            let answer = answer.unwrap_or_else(|_| Err(NoAnswer(timeout).into()));
+            let throttled = match &answer {
+                Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS => {
+                    let wait = retry_after(answer.headers());
+                    let wait = wait.unwrap_or_else(|| DEFAULT_RETRY.delay(attempt));
+                    slot.outcome = Outcome::Throttled(Some(jittered(wait)));
+                    true
+                }
+                Ok(answer) if answer.status().is_server_error() => {
+                    slot.outcome = Outcome::Failed;
+                    false
+                }
+                Ok(_) => {
+                    slot.outcome = Outcome::Answered;
+                    false
+                }
+                Err(_) => {
+                    slot.outcome = Outcome::Failed;
+                    false
+                }
+            };
+            drop(slot);
+            if !throttled || attempt >= ATTEMPTS {
+                return answer;
+            }
+        }
+    }
+
+    /// A change must end before the leadership may; the lease lasts longer than the fence.
+    fn timeout(&self, class: Class) -> Duration {
+        let left = match (class, self.fence.deadline()) {
+            (Class::Change, Some(until)) => until.duration_since(tokio::time::Instant::now()),
+            _ => REQUEST_TIMEOUT,
+        };
+        left.min(REQUEST_TIMEOUT)
+    }
+
+    async fn measured(
+        &self,
+        inner: &Client,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, BoxError> {
+        let sent = self.metrics.sending(&request);
+        let answer = inner.send(request).await;
+        sent.answered(answer.as_ref().ok().map(Response::status));
+        Ok(answer?)
+    }
+
+    /// Waits for the cap, for a slot, and for the end of a `Retry-After`.
+    async fn turn(self: &Arc<Self>) -> Slot {
+        let asked = Instant::now();
+        let wait = {
+            let now = self.started.elapsed();
+            let mut state = self.state.lock();
+            state.cap.as_mut().map(|cap| cap.take(now))
+        };
+        if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+            tokio::time::sleep(wait).await;
+        }
+        let slot = self.slot_in_turn().await;
+        loop {
+            let now = self.started.elapsed();
+            let Some(until) = self.state.lock().limiter.paused_until(now) else {
+                break;
+            };
+            tokio::time::sleep(until.saturating_sub(now)).await;
+        }
+        self.metrics.request_waited(asked.elapsed());
+        slot
+    }
+
+    async fn slot_in_turn(self: &Arc<Self>) -> Slot {
+        loop {
+            let turn = {
+                let now = self.started.elapsed();
+                let mut state = self.state.lock();
+                if state.waiting.is_empty() && state.limiter.has_room() {
+                    state.limiter.begin(now);
+                    drop(state);
+                    return self.slot();
+                }
+                let (sender, turn) = oneshot::channel();
+                state.waiting.push_back(sender);
+                turn
+            };
+            // The sender is dropped only with the gate.
+            if let Ok(slot) = turn.await {
+                return slot;
+            }
+        }
+    }
+
+    fn slot(self: &Arc<Self>) -> Slot {
+        Slot {
+            gate: Arc::clone(self),
+            outcome: Outcome::Abandoned,
+            began: Instant::now(),
+        }
+    }
+
+    /// Gives slots to waiting requests in the order of their arrival.
+    fn admit(self: &Arc<Self>) {
+        loop {
+            let sender = {
+                let now = self.started.elapsed();
+                let mut state = self.state.lock();
+                while state
+                    .waiting
+                    .front()
+                    .is_some_and(oneshot::Sender::is_closed)
+                {
+                    state.waiting.pop_front();
+                }
+                if !state.limiter.has_room() {
+                    return;
+                }
+                let Some(sender) = state.waiting.pop_front() else {
+                    return;
+                };
+                state.limiter.begin(now);
+                sender
+            };
+            // A request that has just been given up drops its slot, which frees it.
+            drop(sender.send(self.slot()));
+        }
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// A server that answers so many requests with 429; returns counters of requests and of the
+    /// most at once.
+    fn server(refusals: usize) -> (Client, Arc<AtomicUsize>, Arc<AtomicUsize>) {
+        let (asked, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let (count, peak) = (Arc::clone(&asked), Arc::clone(&most));
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let (count, peak, under_way) = (count.clone(), peak.clone(), under_way.clone());
+            async move {
+                let nth = count.fetch_add(1, Ordering::SeqCst);
+                peak.fetch_max(
+                    under_way.fetch_add(1, Ordering::SeqCst) + 1,
+                    Ordering::SeqCst,
+                );
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                under_way.fetch_sub(1, Ordering::SeqCst);
+                let status = if nth < refusals { 429 } else { 200 };
+                let answer = Response::builder()
+                    .status(status)
+                    .header("Retry-After", "0");
+                Ok::<_, BoxError>(answer.body(Body::from(b"{}".to_vec())).unwrap())
+            }
+        });
+        (Client::new(service, "default"), asked, most)
+    }
+
+    fn post() -> Request<Vec<u8>> {
+        let body = b"{\"a\":1}".to_vec();
+        Request::post("/api/v1/namespaces/a/pods")
+            .body(body)
+            .unwrap()
+    }
+
+    fn gate(bounds: Bounds, fence: Fence) -> RequestGate {
+        RequestGate::new(bounds, None, fence, ControllerMetrics::default())
+    }
+
+    #[tokio::test]
+    async fn a_request_answered_with_429_is_sent_again() {
+        let (inner, asked, _) = server(3);
+        let client = gate(Bounds::default(), Fence::open()).client(inner);
+        client.request::<serde_json::Value>(post()).await.unwrap();
+        assert_eq!(asked.load(Ordering::SeqCst), 4);
+    }
+
+    #[tokio::test]
+    async fn requests_under_way_never_exceed_the_limit() {
+        let (inner, asked, most) = server(0);
+        let bounds = Bounds {
+            min: 5,
+            start: 5,
+            max: 5,
+        };
+        let client = gate(bounds, Fence::open()).client(inner);
+        let all = (0..100).map(|_| client.request::<serde_json::Value>(post()));
+        for answer in futures::future::join_all(all).await {
+            answer.unwrap();
+        }
+        assert_eq!(
+            (asked.load(Ordering::SeqCst), most.load(Ordering::SeqCst)),
+            (100, 5)
+        );
+    }
+
+    #[tokio::test]
+    async fn only_a_leader_changes_anything() {
+        let (inner, asked, _) = server(0);
+        let fence = Fence::shut();
+        let client = gate(Bounds::default(), fence.clone()).client(inner);
+        let refused = client.request::<serde_json::Value>(post()).await;
+        assert!(refused.unwrap_err().to_string().contains("not the leader"));
+        let read = Request::get("/api/v1/nodes?watch=true")
+            .body(Vec::new())
+            .unwrap();
+        client.request::<serde_json::Value>(read).await.unwrap();
+        fence.extend(tokio::time::Instant::now() + Duration::from_secs(10));
+        client.request::<serde_json::Value>(post()).await.unwrap();
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_request_given_up_while_waiting_frees_its_slot() {
+        let (inner, asked, _) = server(0);
+        let bounds = Bounds {
+            min: 1,
+            start: 1,
+            max: 1,
+        };
+        let gate = gate(bounds, Fence::open());
+        let client = gate.client(inner);
+        for _ in 0..10 {
+            let impatient = client.request::<serde_json::Value>(post());
+            let patient = client.request::<serde_json::Value>(post());
+            let impatient = tokio::time::timeout(Duration::from_micros(100), impatient);
+            let (_, answer) = futures::future::join(impatient, patient).await;
+            answer.unwrap();
+        }
+        assert!(asked.load(Ordering::SeqCst) >= 10);
+        assert_eq!(gate.0.state.lock().limiter.under_way(), 0);
+    }
+}

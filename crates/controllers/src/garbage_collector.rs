@@ -1,0 +1,176 @@
+//! The garbage collector: deletes objects whose owners are gone, and carries out foreground and
+//! orphan deletion.
+//!
+//! Observe: the metadata of every object of every deletable kind, as a graph of owners ([`graph`]).
+//! Plan: [`attempt_to_delete`], what one object needs. Act: [`execute`], deletes and finalizer
+//! patches of one object.
+//!
+//! The watch of a kind may lag behind, so an owner counts as deleted only after a live GET by uid.
+//! Deletes carry the uid and the resource version that were decided upon.
+
+pub mod attempt_to_delete;
+pub mod execute;
+pub mod graph;
+mod monitors;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use kube::Client;
+use pandaemon_client::{
+    backoff::Backoff,
+    discovery::{ApiResources, discover},
+    rest::Rest,
+    work_queue::WorkQueue,
+};
+use pandaemon_runtime::Shutdown;
+
+use self::{
+    execute::{Executor, Outcome},
+    graph::Graph,
+    monitors::Monitors,
+};
+use crate::views::Shared;
+
+/// Objects that are worked on at the same time; upstream's default is 20, over the network.
+const WORKERS: usize = 64;
+/// How often discovery looks for new kinds, as upstream.
+const DISCOVERY_PERIOD: Duration = Duration::from_secs(30);
+/// An object whose owner never existed is deleted after this delay, so that its creator can read it
+/// once, as with upstream's slower collector.
+const UNSEEN_OWNER_DELAY: Duration = Duration::from_secs(1);
+/// Owners remembered as absent (upstream's absentOwnerCache). A uid never comes back; this bounds
+/// memory.
+const ABSENT_OWNERS: usize = 16_384;
+
+/// Runs the loop until a stop is asked for.
+///
+/// # Errors
+/// When the loop cannot go on.
+pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Result<()> {
+    let mut kinds = Arc::new(ApiResources::default());
+    let (mut monitors, mut deltas) = Monitors::new(client.clone(), shared, stop.clone());
+    let mut collector = Collector::new(Rest::new(client.clone()));
+    let mut running: FuturesUnordered<BoxFuture<'static, (String, Outcome)>> =
+        FuturesUnordered::new();
+    let mut discovery = tokio::time::interval(DISCOVERY_PERIOD);
+    loop {
+        tokio::select! {
+            () = stop.triggered() => return Ok(()),
+            _ = discovery.tick() => match discover(&client).await {
+                Ok(found) => {
+                    for kind in monitors.set_kinds(&found) {
+                        collector.graph.forget_kind(&kind);
+                    }
+                    kinds = Arc::new(found);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "discovery failed");
+                    discovery.reset_after(Duration::from_secs(1));
+                }
+            },
+            Some((kind, delta)) = deltas.recv() => {
+                monitors.note_listed(&kind, &delta);
+                collector.observe(kind, delta, monitors.all_listed());
+            }
+            uid = collector.queue.next(), if running.len() < WORKERS && monitors.all_listed() => {
+                running.push(collector.start(uid, &kinds));
+            }
+            Some((uid, outcome)) = running.next() => collector.complete(uid, outcome),
+        }
+    }
+}
+
+struct Collector {
+    api: Rest,
+    graph: Graph,
+    queue: WorkQueue<String>,
+    absent: BTreeSet<String>,
+    absent_order: std::collections::VecDeque<String>,
+    was_listed: bool,
+}
+
+impl Collector {
+    fn new(api: Rest) -> Self {
+        Self {
+            api,
+            graph: Graph::default(),
+            queue: WorkQueue::new(Backoff {
+                min: Duration::from_millis(10),
+                max: Duration::from_secs(30),
+            }),
+            absent: BTreeSet::new(),
+            absent_order: std::collections::VecDeque::new(),
+            was_listed: false,
+        }
+    }
+
+    fn observe(&mut self, kind: monitors::KindRef, delta: monitors::MetaDelta, all_listed: bool) {
+        let changes = self.graph.observe(&kind, delta);
+        for uid in changes.gone {
+            self.add_absent_owner(uid);
+        }
+        for uid in changes.attempt {
+            self.queue.add(uid);
+        }
+        // Before every kind was listed, an owner that is not in the graph may still exist.
+        if all_listed && !self.was_listed {
+            for uid in self.graph.objects_to_check() {
+                self.queue.add(uid);
+            }
+        }
+        self.was_listed |= all_listed;
+    }
+
+    fn add_absent_owner(&mut self, uid: String) {
+        if self.absent.insert(uid.clone()) {
+            self.absent_order.push_back(uid);
+        }
+        if self.absent_order.len() > ABSENT_OWNERS
+            && let Some(oldest) = self.absent_order.pop_front()
+        {
+            self.absent.remove(&oldest);
+        }
+    }
+
+    fn start(
+        &self,
+        uid: String,
+        kinds: &Arc<ApiResources>,
+    ) -> BoxFuture<'static, (String, Outcome)> {
+        let Some(attempt) = self.graph.deletion_attempt(&uid, &self.absent) else {
+            return async move { (uid, Outcome::Done) }.boxed();
+        };
+        let executor = Executor {
+            api: self.api.clone(),
+            kinds: kinds.clone(),
+        };
+        async move {
+            let outcome = executor.handle(attempt).await;
+            (uid, outcome)
+        }
+        .boxed()
+    }
+
+    fn complete(&mut self, uid: String, outcome: Outcome) {
+        let ok = !matches!(outcome, Outcome::Retry);
+        match outcome {
+            Outcome::Done | Outcome::Retry => (),
+            Outcome::Absent(owners) => {
+                owners
+                    .into_iter()
+                    .for_each(|owner| self.add_absent_owner(owner));
+                self.queue.add_after(uid.clone(), UNSEEN_OWNER_DELAY);
+            }
+            Outcome::Attempt(others) => others.into_iter().for_each(|other| self.queue.add(other)),
+            Outcome::Gone => {
+                let changes = self.graph.remove(&uid);
+                changes
+                    .attempt
+                    .into_iter()
+                    .for_each(|other| self.queue.add(other));
+            }
+        }
+        self.queue.finish(uid, ok);
+    }
+}

@@ -1,0 +1,279 @@
+//! Keeps one object of a given name in every namespace.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use kube::Client;
+use pandaemon_client::{
+    errors,
+    list_watch::{Delta, ListWatch, watch},
+    object_meta::{Object, ObjectMeta},
+    rest::{Patch, Rest},
+    work_queue::WorkQueue,
+};
+use pandaemon_runtime::Shutdown;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Namespaces that are written at the same time; upstream's service account controller has one
+/// worker.
+const WORKERS: usize = 8;
+
+/// The object that each namespace must have.
+#[derive(Debug, Clone)]
+pub(super) struct RequiredObject {
+    pub(super) plural: &'static str,
+    pub(super) name: &'static str,
+    pub(super) body: Value,
+    /// The data that is restored when it was changed; `None`: the object must only exist.
+    pub(super) data: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Namespace {
+    metadata: ObjectMeta,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct NamedObject {
+    metadata: ObjectMeta,
+    data: BTreeMap<String, String>,
+}
+
+impl Object for Namespace {
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
+
+impl Object for NamedObject {
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+}
+
+/// The write that a namespace needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Nothing,
+    Create,
+    Restore,
+}
+
+#[derive(Debug, Default)]
+struct NamespaceObjects {
+    /// Namespaces that are not being deleted.
+    active: BTreeSet<String>,
+    /// Namespaces that have the object; true if its data is right.
+    objects: BTreeMap<String, bool>,
+    synced: (bool, bool),
+}
+
+impl NamespaceObjects {
+    fn need(&self, namespace: &str) -> Need {
+        if self.synced != (true, true) || !self.active.contains(namespace) {
+            return Need::Nothing;
+        }
+        match self.objects.get(namespace) {
+            None => Need::Create,
+            Some(false) => Need::Restore,
+            Some(true) => Need::Nothing,
+        }
+    }
+
+    fn namespaces(&mut self, delta: Delta<Namespace>) -> Vec<String> {
+        match delta {
+            Delta::Listed(items) => {
+                let active = items
+                    .into_iter()
+                    .filter(|item| !item.metadata.is_deleting());
+                self.active = active.map(|item| item.metadata.name).collect();
+                self.synced.0 = true;
+                self.active.iter().cloned().collect()
+            }
+            Delta::Applied(item) if !item.metadata.is_deleting() => {
+                let name = item.metadata.name;
+                if self.active.insert(name.clone()) {
+                    vec![name]
+                } else {
+                    Vec::new()
+                }
+            }
+            Delta::Applied(item) | Delta::Deleted(item) => {
+                self.active.remove(&item.metadata.name);
+                Vec::new()
+            }
+        }
+    }
+
+    fn objects(&mut self, required: &RequiredObject, delta: Delta<NamedObject>) -> Vec<String> {
+        let good = |object: &NamedObject| {
+            required
+                .data
+                .as_ref()
+                .is_none_or(|data| *data == object.data)
+        };
+        match delta {
+            Delta::Listed(items) => {
+                self.objects = items
+                    .iter()
+                    .map(|o| (o.metadata.namespace.clone(), good(o)))
+                    .collect();
+                self.synced.1 = true;
+                self.active.iter().cloned().collect()
+            }
+            Delta::Applied(object) => {
+                self.objects
+                    .insert(object.metadata.namespace.clone(), good(&object));
+                vec![object.metadata.namespace]
+            }
+            Delta::Deleted(object) => {
+                self.objects.remove(&object.metadata.namespace);
+                vec![object.metadata.namespace]
+            }
+        }
+    }
+}
+
+/// Watches namespaces and the object in each, and creates or restores the object where it is
+/// missing or was changed.
+pub(super) async fn keep_in_all_namespaces(
+    client: Client,
+    required: RequiredObject,
+    stop: Shutdown,
+) -> anyhow::Result<()> {
+    let api = Rest::new(client.clone());
+    let source = ListWatch::all(format!("/api/v1/{}", required.plural))
+        .fields(format!("metadata.name={}", required.name));
+    let mut objects = watch::<NamedObject>(client.clone(), source, stop.clone());
+    let namespaces = ListWatch::all("/api/v1/namespaces").metadata_only();
+    let mut namespaces = watch::<Namespace>(client, namespaces, stop.clone());
+    let mut objects_by_namespace = NamespaceObjects::default();
+    let mut queue: WorkQueue<String> = WorkQueue::default();
+    let mut running: FuturesUnordered<BoxFuture<'_, (String, bool)>> = FuturesUnordered::new();
+    loop {
+        let touched = tokio::select! {
+            () = stop.triggered() => return Ok(()),
+            Some(delta) = namespaces.recv() => objects_by_namespace.namespaces(delta),
+            Some(delta) = objects.recv() => objects_by_namespace.objects(&required, delta),
+            name = queue.next(), if running.len() < WORKERS => {
+                let need = objects_by_namespace.need(&name);
+                running.push(act(&api, &required, name, need).boxed());
+                continue;
+            }
+            Some((name, ok)) = running.next() => {
+                queue.finish(name, ok);
+                continue;
+            }
+            else => return Ok(()),
+        };
+        for name in touched {
+            if objects_by_namespace.need(&name) != Need::Nothing {
+                queue.add(name);
+            }
+        }
+    }
+}
+
+async fn act(
+    api: &Rest,
+    required: &RequiredObject,
+    namespace: String,
+    need: Need,
+) -> (String, bool) {
+    let collection = format!("/api/v1/namespaces/{namespace}/{}", required.plural);
+    let outcome = match need {
+        Need::Nothing => Ok(()),
+        Need::Create => api
+            .create::<serde::de::IgnoredAny>(&collection, &required.body)
+            .await
+            .map(drop),
+        Need::Restore => {
+            // A JSON patch replaces the whole map, so that keys added by others are removed as
+            // well.
+            let path = format!("{collection}/{}", required.name);
+            let body = json!([{ "op": "add", "path": "/data", "value": required.data }]);
+            api.patch(&path, Patch::Json, &body).await
+        }
+    };
+    let ok = match outcome {
+        Ok(()) => true,
+        Err(error) => {
+            let harmless = errors::is_already_exists(&error)
+                || errors::is_not_found(&error)
+                || errors::is_namespace_terminating(&error);
+            if !harmless {
+                tracing::warn!(namespace, plural = required.plural, %error, "object of the namespace not written");
+            }
+            harmless
+        }
+    };
+    (namespace, ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn namespace(name: &str, deleting: bool) -> Namespace {
+        let deletion_timestamp = deleting.then_some(jiff::Timestamp::UNIX_EPOCH);
+        let metadata = ObjectMeta {
+            name: name.to_owned(),
+            deletion_timestamp,
+            ..ObjectMeta::default()
+        };
+        Namespace { metadata }
+    }
+
+    fn object(namespace: &str, ca: &str) -> NamedObject {
+        let metadata = ObjectMeta {
+            namespace: namespace.to_owned(),
+            ..ObjectMeta::default()
+        };
+        NamedObject {
+            metadata,
+            data: BTreeMap::from([("ca.crt".to_owned(), ca.to_owned())]),
+        }
+    }
+
+    #[test]
+    fn missing_and_changed_objects_are_restored() {
+        let required = RequiredObject {
+            plural: "configmaps",
+            name: "kube-root-ca.crt",
+            body: Value::Null,
+            data: Some(object("", "PEM").data),
+        };
+        let mut objects_by_namespace = NamespaceObjects::default();
+        objects_by_namespace.namespaces(Delta::Listed(vec![
+            namespace("a", false),
+            namespace("b", false),
+        ]));
+        assert_eq!(
+            objects_by_namespace.need("a"),
+            Need::Nothing,
+            "objects are not known yet"
+        );
+        let all = Delta::Listed(vec![object("a", "PEM"), object("gone", "PEM")]);
+        assert_eq!(objects_by_namespace.objects(&required, all), ["a", "b"]);
+        assert_eq!(
+            (
+                objects_by_namespace.need("a"),
+                objects_by_namespace.need("b")
+            ),
+            (Need::Nothing, Need::Create)
+        );
+        objects_by_namespace.objects(&required, Delta::Applied(object("a", "other")));
+        assert_eq!(objects_by_namespace.need("a"), Need::Restore);
+        objects_by_namespace.namespaces(Delta::Applied(namespace("b", true)));
+        assert_eq!(
+            (
+                objects_by_namespace.need("b"),
+                objects_by_namespace.need("gone")
+            ),
+            (Need::Nothing, Need::Nothing)
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! The requests of a whole life, against the rights that the manifests ask for.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{
+    cluster::{Cluster, Controller, QUICK, RecordedRequest, daemon, pause},
+    manifests::manifest,
+};
+
+const SETS: &str = "/apis/apps/v1/namespaces/default/daemonsets";
+const SET: &str = "/apis/apps/v1/namespaces/default/daemonsets/agent";
+const REVISIONS: &str = "/apis/apps/v1/namespaces/default/controllerrevisions";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+/// Verb and resource, as an authorizer sees them: `patch apps/daemonsets/status`.
+fn right(asked: &RecordedRequest) -> String {
+    let mut parts = asked.path.trim_start_matches('/').split('/').peekable();
+    let group = match parts.next() {
+        Some("apis") => parts.next().unwrap(),
+        _ => "",
+    };
+    let _version = parts.next();
+    if parts.peek() == Some(&"namespaces") {
+        parts.nth(1);
+    }
+    let resource = parts.next().unwrap();
+    let (name, sub) = (parts.next(), parts.next());
+    let verb = match (&*asked.method, name) {
+        ("GET", _) if asked.query.contains("watch=") => "watch",
+        ("GET", Some(_)) => "get",
+        ("GET", None) => "list",
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        ("DELETE", _) => "delete",
+        other => panic!("{other:?}"),
+    };
+    let sub = sub.map(|sub| format!("/{sub}")).unwrap_or_default();
+    format!("{verb} {group}/{resource}{sub}")
+}
+
+fn granted() -> BTreeSet<String> {
+    let mut granted = BTreeSet::new();
+    for file in ["clusterrole.yaml", "role.yaml"] {
+        for rule in manifest(file)["rules"].as_array().unwrap() {
+            let texts = |field: &str| {
+                let list = rule[field].as_array().unwrap().iter();
+                list.map(|text| text.as_str().unwrap().to_owned())
+                    .collect::<Vec<_>>()
+            };
+            for group in texts("apiGroups") {
+                for resource in texts("resources") {
+                    let verbs = texts("verbs").into_iter();
+                    granted.extend(verbs.map(|verb| format!("{verb} {group}/{resource}")));
+                }
+            }
+        }
+    }
+    granted
+}
+
+/// Creations whose answers are lost, an update, a way back, forgotten revisions, an orphan, a
+/// released pod.
+async fn live(cluster: &Cluster, controller: &Controller) {
+    controller
+        .lost
+        .lock()
+        .extend([("/default/pods", 1), ("/controllerrevisions", 1)]);
+    cluster.node("a").await;
+    let mut orphan = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "orphan", "labels": {"app": "agent"}},
+        "spec": {"nodeName": "a", "containers": [{"name": "c", "image": "agent:v1"}]},
+    });
+    cluster.create(PODS, orphan.take()).await;
+    let mut set = daemon("agent", "agent:v1");
+    set["spec"]["revisionHistoryLimit"] = json!(0);
+    cluster.create(SETS, set).await;
+    cluster.settled(SET, 1, 1, |_| ()).await;
+    cluster.node("b").await;
+    cluster.settled(SET, 1, 2, |_| ()).await;
+    let image = |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": image}]}}}});
+    cluster.patch(SET, image("agent:v2")).await;
+    cluster.settled(SET, 2, 2, |_| ()).await;
+    cluster
+        .until(REVISIONS, |list| {
+            list["items"]
+                .as_array()
+                .is_some_and(|items| items.len() == 1)
+        })
+        .await;
+    cluster
+        .patch(SET, json!({"spec": {"revisionHistoryLimit": 5}}))
+        .await;
+    cluster.patch(SET, image("agent:v3")).await;
+    cluster.settled(SET, 4, 2, |_| ()).await;
+    cluster.patch(SET, image("agent:v2")).await;
+    cluster.settled(SET, 5, 2, |_| ()).await;
+}
+
+#[tokio::test]
+async fn the_rights_asked_for_are_those_used() {
+    let cluster = Cluster::start(&[]).await;
+    let controller = Controller::start(&cluster, "leader", QUICK);
+    live(&cluster, &controller).await;
+    // Events count up when they are told again.
+    let granted = granted();
+    let mut used: BTreeSet<String> = controller.requests.lock().iter().map(right).collect();
+    for right in [
+        // In pages, where the server cannot stream: the list-watch has its own test.
+        "list apps/daemonsets",
+        "list apps/controllerrevisions",
+        "list /nodes",
+        "list /pods",
+        // No request: see the manifest.
+        "update apps/daemonsets/finalizers",
+        // An event that is told again within its life.
+        "patch /events",
+    ] {
+        used.insert(right.to_owned());
+    }
+    pause().await;
+    let (used, granted): (Vec<_>, Vec<_>) = (used.iter().collect(), granted.iter().collect());
+    assert_eq!(used, granted);
+    let asked = controller.requests.lock();
+    let named = |asked: &&RecordedRequest| asked.path.contains("/leases/");
+    for lease in asked.iter().filter(named) {
+        assert!(
+            lease
+                .path
+                .starts_with("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/")
+        );
+    }
+    assert_eq!(
+        manifest("role.yaml")["rules"][1]["resourceNames"],
+        Value::from(vec!["pandaemon-daemonset-controller"])
+    );
+}
