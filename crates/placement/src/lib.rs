@@ -4,18 +4,23 @@
 //! ([`daemon_fit`]: name, selector, affinity, taints). The scheduler asks whether a pod can start there now
 //! ([`fit`]: the same, and resources and host ports).
 //!
+//! For explanations, [`mismatches`] and [`shortages`] return all reasons, with the pods that hold what is
+//! short.
+//!
 //! Every refusal is a typed [`Reason`]. Its `Display` is the sentence in the planner's reasons;
 //! [`Reason::scheduler_text`] is the phrase of upstream's scheduler in `FailedScheduling` events.
 
 mod affinity;
+mod explain;
 mod needs;
 mod reason;
 mod taints;
 mod usage;
 
 pub use affinity::{NodeSelectorTerm, NodeTest, NodeTestOperator};
+pub use explain::{mismatches, shortages};
 pub use needs::PodNeeds;
-pub use reason::{Fit, Reason};
+pub use reason::{FailedTerm, Fit, Holder, Reason};
 pub use taints::{
     Toleration, TolerationOperator, daemon_tolerations, tolerates_no_execute, untolerated,
 };

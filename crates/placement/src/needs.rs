@@ -6,7 +6,7 @@ use pandaemon_types::{Labels as _, Name, NodeView, PodResources, pod_resources::
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::{NodeSelectorTerm, Reason, Toleration, daemon_tolerations};
+use crate::{FailedTerm, NodeSelectorTerm, Reason, Toleration, daemon_tolerations};
 
 /// What a pod requires of its node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -69,46 +69,45 @@ impl PodNeeds {
         needs
     }
 
-    /// Why `nodeName`, `nodeSelector` or the required node affinity exclude the node; `None` if they do
-    /// not.
+    /// The first reason why `nodeName`, `nodeSelector` or the required node affinity exclude the node;
+    /// `None` if they do not.
     #[must_use]
     pub fn node_mismatch(&self, node: &NodeView) -> Option<Reason> {
-        if let Some(wanted) = self
-            .node_name
-            .as_ref()
-            .filter(|wanted| **wanted != node.name)
-        {
-            return Some(Reason::OtherNode {
-                wanted: Name::clone(wanted),
-            });
-        }
-        for (key, wanted) in &self.node_selector {
+        self.node_mismatches(node).next()
+    }
+
+    /// All reasons why `nodeName`, `nodeSelector` and the required node affinity exclude the node.
+    pub(crate) fn node_mismatches<'a>(
+        &'a self,
+        node: &'a NodeView,
+    ) -> impl Iterator<Item = Reason> + 'a {
+        let name = self.node_name.iter().filter(|wanted| **wanted != node.name);
+        let name = name.map(|wanted| Reason::OtherNode {
+            wanted: Name::clone(wanted),
+        });
+        let selector = self.node_selector.iter().filter_map(|(key, wanted)| {
             let actual = node.labels.label(key);
-            if actual != Some(wanted) {
-                let (key, wanted) = (Name::clone(key), Name::clone(wanted));
-                return Some(Reason::NodeSelector {
-                    key,
-                    wanted,
-                    actual: actual.map(Name::from),
-                });
-            }
-        }
+            (actual != Some(wanted)).then(|| Reason::NodeSelector {
+                key: Name::clone(key),
+                wanted: Name::clone(wanted),
+                actual: actual.map(Name::from),
+            })
+        });
+        let affinity = std::iter::once_with(|| self.affinity_mismatch(node)).flatten();
+        name.chain(selector).chain(affinity)
+    }
+
+    fn affinity_mismatch(&self, node: &NodeView) -> Option<Reason> {
         let terms = self.affinity.as_ref()?;
         if terms.iter().any(|term| term.holds(node)) {
             return None;
         }
-        let first = terms.iter().find(|term| term.can_hold());
-        Some(
-            first
-                .and_then(|term| term.failing(node))
-                .map_or(Reason::EmptyAffinity, |test| {
-                    let actual = test.actual(node).map(Name::from);
-                    Reason::Affinity {
-                        test: test.clone(),
-                        actual,
-                        terms: terms.len(),
-                    }
-                }),
-        )
+        let valid = terms.iter().filter(|term| term.can_hold());
+        let failed: Vec<_> = valid.map(|term| FailedTerm::new(term, node)).collect();
+        Some(if failed.is_empty() {
+            Reason::EmptyAffinity
+        } else {
+            Reason::Affinity { terms: failed }
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use pandaemon_types::{HostPort, Name, Quantity, Taint};
+use pandaemon_types::{HostPort, Name, NodeView, Quantity, Taint};
 
 use crate::{NodeSelectorTerm, NodeTest};
 
@@ -40,14 +40,10 @@ pub enum Reason {
         /// The value of the node; `None` if it has no such label.
         actual: Option<Name>,
     },
-    /// No term of the required node affinity matches; this is the failing test of the first valid term.
+    /// No term of the required node affinity matches.
     Affinity {
-        /// The test that fails.
-        test: NodeTest,
-        /// The value of the node; `None` if it has none.
-        actual: Option<Name>,
-        /// How many terms there are.
-        terms: usize,
+        /// The valid terms with the tests that fail; at least one.
+        terms: Vec<FailedTerm>,
     },
     /// The required node affinity has no term that can match any node.
     EmptyAffinity,
@@ -63,6 +59,8 @@ pub enum Reason {
         requested: Quantity,
         /// The amount that is free on the node.
         free: Quantity,
+        /// The pods that hold the resource, if known, those first that hold most.
+        holders: Vec<Holder>,
     },
     /// The node does not offer this resource.
     NoSuchResource {
@@ -83,6 +81,32 @@ pub enum Reason {
         /// The pod that holds it, as `namespace/name`, if known.
         holder: Option<String>,
     },
+}
+
+/// A pod that holds a resource of its node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The pod, as `namespace/name`.
+    pub pod: String,
+    /// The amount that it requests.
+    pub amount: Quantity,
+}
+
+/// A term of the required node affinity that does not match a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedTerm {
+    /// The tests that fail, each with the node's value; `None` if it has no such label.
+    tests: Vec<(NodeTest, Option<Name>)>,
+}
+
+impl FailedTerm {
+    pub(crate) fn new(term: &NodeSelectorTerm, node: &NodeView) -> Self {
+        let tests = term.failures(node);
+        let tests = tests.map(|test| (test.clone(), test.actual(node).map(Name::from)));
+        Self {
+            tests: tests.collect(),
+        }
+    }
 }
 
 impl Reason {
@@ -124,19 +148,7 @@ impl fmt::Display for Reason {
                 write!(f, "node selector wants {key}={wanted}, the node has ")?;
                 write_label(f, key, actual.as_deref())
             }
-            Self::Affinity {
-                test,
-                actual,
-                terms,
-            } => {
-                let which = if *terms > 1 {
-                    "none of the node affinity's terms holds; the first"
-                } else {
-                    "node affinity"
-                };
-                write!(f, "{which} wants {test}, the node has ")?;
-                write_label(f, test.key(), actual.as_deref())
-            }
+            Self::Affinity { terms } => write_affinity(f, terms),
             Self::EmptyAffinity => f.write_str("the node affinity has no term that can hold"),
             Self::Taint(Taint { key, value, effect }) => {
                 let equals = if value.is_empty() { "" } else { "=" };
@@ -147,32 +159,75 @@ impl fmt::Display for Reason {
                 name,
                 requested,
                 free,
+                holders,
             } => {
                 let short = *requested - *free;
                 write!(
                     f,
                     "{short} {name} short: {requested} requested, {free} free"
-                )
+                )?;
+                write_holders(f, holders)
             }
             Self::NoSuchResource { name, requested } => {
                 write!(f, "the node has no {name}: {requested} requested")
             }
             Self::PodCount { limit } => write!(f, "the node runs all of its {limit} pods"),
-            Self::Port {
-                port: HostPort { port, protocol, ip },
-                holder,
-            } => {
-                let address = if ip == "0.0.0.0" {
-                    String::new()
-                } else {
-                    format!("{ip}:")
-                };
-                write!(f, "host port {address}{port}/{protocol} is taken")?;
+            Self::Port { port, holder } => {
+                write_port(f, port)?;
                 holder
                     .as_ref()
                     .map_or(Ok(()), |holder| write!(f, " by {holder}"))
             }
         }
+    }
+}
+
+/// At most this many terms of an affinity are written.
+const TERMS: usize = 3;
+/// At most this many holders of a resource are written.
+const HOLDERS: usize = 3;
+
+fn write_affinity(f: &mut fmt::Formatter<'_>, terms: &[FailedTerm]) -> fmt::Result {
+    if let [term] = terms {
+        return write!(f, "node affinity {term}");
+    }
+    let count = terms.len();
+    write!(f, "none of the {count} node affinity terms holds: ")?;
+    for (position, term) in terms.iter().take(TERMS).enumerate() {
+        let separator = if position == 0 { "" } else { "; " };
+        write!(f, "{separator}({}) {term}", position + 1)?;
+    }
+    f.write_str(if count > TERMS { ", and so on" } else { "" })
+}
+
+fn write_holders(f: &mut fmt::Formatter<'_>, holders: &[Holder]) -> fmt::Result {
+    for (position, Holder { pod, amount }) in holders.iter().take(HOLDERS).enumerate() {
+        let separator = if position == 0 { "; held by " } else { ", " };
+        write!(f, "{separator}{pod} {amount}")?;
+    }
+    match holders.len().checked_sub(HOLDERS) {
+        None | Some(0) => Ok(()),
+        Some(more) => write!(f, ", {more} more"),
+    }
+}
+
+fn write_port(f: &mut fmt::Formatter<'_>, port: &HostPort) -> fmt::Result {
+    let HostPort { port, protocol, ip } = port;
+    f.write_str("host port ")?;
+    if ip != "0.0.0.0" {
+        write!(f, "{ip}:")?;
+    }
+    write!(f, "{port}/{protocol} is taken")
+}
+
+impl fmt::Display for FailedTerm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, (test, actual)) in self.tests.iter().enumerate() {
+            let separator = if position == 0 { "" } else { " and " };
+            write!(f, "{separator}wants {test}, the node has ")?;
+            write_label(f, test.key(), actual.as_deref())?;
+        }
+        Ok(())
     }
 }
 

@@ -77,7 +77,15 @@ impl Toleration {
 /// The first `NoSchedule` or `NoExecute` taint that is not tolerated.
 #[must_use]
 pub fn untolerated<'a>(tolerations: &[Toleration], taints: &'a [Taint]) -> Option<&'a Taint> {
-    taints.iter().find(|taint| match taint.effect {
+    all_untolerated(tolerations, taints).next()
+}
+
+/// The `NoSchedule` and `NoExecute` taints that are not tolerated.
+pub(crate) fn all_untolerated<'a>(
+    tolerations: &[Toleration],
+    taints: &'a [Taint],
+) -> impl Iterator<Item = &'a Taint> {
+    taints.iter().filter(|taint| match taint.effect {
         Effect::PreferNoSchedule => false,
         Effect::NoSchedule | Effect::NoExecute => !tolerations.iter().any(|t| t.covers(taint)),
     })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pandaemon_types::PodResources;
+use pandaemon_types::{PodResources, PodView};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -226,4 +226,80 @@ fn a_cordon_excludes_all_but_daemon_pods() {
     let ordinary = fit(&PodNeeds::default(), &cordoned, &usage);
     assert_eq!(ordinary, Fit::No(vec![Reason::Unschedulable]));
     assert!(fit(&PodNeeds::for_daemon(&json!({})), &cordoned, &usage).is_yes());
+}
+
+#[test]
+fn all_reasons_against_a_node_are_listed() {
+    let test = |key: &str, operator: &str, values: &[&str]| json!({"key": key, "operator": operator, "values": values});
+    let tests = [test("gpu", "Exists", &[]), test("cores", "Gt", &["8"])];
+    let terms = json!([{"matchExpressions": tests}, {}, {"matchExpressions": [test("disk", "In", &["hdd"])]}]);
+    let mut spec = required(terms);
+    spec["nodeSelector"] = json!({"disk": "hdd", "zone": "a"});
+    spec["nodeName"] = json!("n2");
+    let mut node = labelled();
+    node.taints = tainted("a", "NoSchedule").taints;
+    node.taints.extend(tainted("b", "PreferNoSchedule").taints);
+    node.taints.extend(tainted("c", "NoExecute").taints);
+    let needs = PodNeeds::for_daemon(&spec);
+    let reasons = mismatches(&needs, &node);
+    let texts: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+    let expected = [
+        "the pod asks for node n2",
+        "node selector wants disk=hdd, the node has disk=ssd",
+        "node selector wants zone=a, the node has no zone",
+        "none of the 2 node affinity terms holds: (1) wants a label gpu, the node has no gpu and wants \
+         cores > 8, the node has cores=8; (2) wants disk=hdd, the node has disk=ssd",
+        "untolerated taint a=v:NoSchedule",
+        "untolerated taint c=v:NoExecute",
+    ];
+    assert_eq!(texts, expected);
+    let summaries: Vec<String> = reasons.iter().map(|reason| needs.summary(reason)).collect();
+    let expected = [
+        "the pod asks for node n2",
+        "node selector wants disk=hdd",
+        "node selector wants zone=a",
+        "node affinity wants a label gpu and cores > 8, or disk=hdd",
+        "untolerated taint a=v:NoSchedule",
+        "untolerated taint c=v:NoExecute",
+    ];
+    assert_eq!(summaries, expected);
+    assert_eq!(mismatches(&PodNeeds::default(), &labelled()), []);
+}
+
+#[test]
+fn shortages_name_the_pods_that_hold_what_is_short() {
+    let pod = |name: &str, cpu: &str, phase: &str| {
+        let port = json!([{"containerPort": 1, "hostPort": if name == "p3" { 9100 } else { 1 }}]);
+        let container = json!({"resources": {"requests": {"cpu": cpu}}, "ports": port});
+        let pod = json!({"metadata": {"namespace": "ns", "name": name, "uid": name},
+            "spec": {"nodeName": "n", "containers": [container]}, "status": {"phase": phase}});
+        PodView::deserialize(&pod).unwrap()
+    };
+    let pods = [
+        pod("p1", "100m", "Running"),
+        pod("p2", "300m", "Running"),
+        pod("p3", "100m", "Pending"),
+        pod("p4", "50m", "Unknown"),
+        pod("ended", "900m", "Succeeded"),
+    ];
+    let machine = node(json!({"metadata": {"name": "n", "uid": "u"},
+        "status": {"allocatable": {"cpu": "1"}}}));
+    let wanted = json!({"containers": [{"resources": {"requests": {"cpu": "1", "gpu": "2"}},
+        "ports": [{"containerPort": 1, "hostPort": 9100}]}]});
+    let needs = PodNeeds::for_daemon(&wanted);
+    let reasons = shortages(&machine, &needs.resources, &pods.each_ref());
+    let texts: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+    let expected = [
+        "550m cpu short: 1 requested, 450m free; held by ns/p2 300m, ns/p1 100m, ns/p3 100m, 1 more",
+        "the node has no gpu: 2 requested",
+        "host port 9100/TCP is taken by ns/p3",
+    ];
+    assert_eq!(texts, expected);
+    let summaries: Vec<String> = reasons.iter().map(|reason| needs.summary(reason)).collect();
+    let expected = [
+        "cpu is short",
+        "the node has no gpu",
+        "host port 9100/TCP is taken",
+    ];
+    assert_eq!(summaries, expected);
 }

@@ -84,6 +84,7 @@ fn shortages(
                     name,
                     requested,
                     free,
+                    holders: Vec::new(),
                 });
             }
             // A node that reports no allocatable resources has not registered them yet.

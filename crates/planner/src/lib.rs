@@ -6,6 +6,7 @@
 //! `docs/design/daemonset.md` has the definitions and the invariants.
 
 mod action;
+mod back_off;
 mod event;
 mod explain;
 mod index;
@@ -13,6 +14,7 @@ mod node_state;
 mod node_status;
 mod outcome;
 mod plan;
+mod pod_rules;
 mod pod_template;
 mod revision;
 mod rollout;
@@ -20,9 +22,11 @@ mod set;
 mod view;
 
 pub use action::{Action, DeleteReason, Patch, Plan, PodRef, Purpose, Severity};
+pub use back_off::failed_pod_back_off;
 pub use event::{Event, Failure, FailureKind, Listed, Reply};
 pub use index::{Options, Planner};
 pub use node_status::{BlockedBy, Explanation, NodeStatus, Wait};
+pub use pod_rules::{is_available, pod_order};
 pub use pod_template::PodTemplate;
 pub use revision::{GENERATION_LABEL, HASH_LABEL, revision_text};
 pub use rollout::Rollout;

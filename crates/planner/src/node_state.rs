@@ -14,7 +14,9 @@ pub(crate) use self::assess::{assess, earliest};
 
 use crate::{
     action::DeleteReason,
+    back_off::BackOff,
     index::{NodeId, PodId},
+    pod_rules::{available_at, pod_age},
     revision::{GENERATION_LABEL, HASH_LABEL},
     view::SetKey,
 };
@@ -93,7 +95,7 @@ impl PodState {
     }
 
     fn age(&self) -> (bool, Timestamp, &Name) {
-        (!self.bound, self.created, &self.name)
+        pod_age(self.bound, self.created, &self.name)
     }
 
     /// The value of its `controller-revision-hash` label.
@@ -134,44 +136,6 @@ pub(crate) struct Creating {
     pub(crate) reserved: Option<Arc<PodResources>>,
     /// When to repeat the request.
     pub(crate) retry_at: Timestamp,
-}
-
-/// The back-off before a failed pod of a node is deleted: 1 s at first, doubled each time, at most 15
-/// minutes. Upstream keys it by node and generation, too (`failedPodsBackoff`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BackOff {
-    pub(crate) generation: i64,
-    pub(crate) seconds: i64,
-    pub(crate) since: Timestamp,
-}
-
-const BACK_OFF_MAX: i64 = 15 * 60;
-
-impl BackOff {
-    /// The back-off after one more failed pod was deleted. It starts over after twice the maximum.
-    pub(crate) fn next(last: Option<Self>, generation: i64, now: Timestamp) -> Self {
-        let fresh = Self {
-            generation,
-            seconds: 1,
-            since: now,
-        };
-        match last {
-            Some(last)
-                if last.generation == generation
-                    && now.millis_since(last.since) <= 2 * BACK_OFF_MAX * 1000 =>
-            {
-                Self {
-                    seconds: (last.seconds * 2).min(BACK_OFF_MAX),
-                    ..fresh
-                }
-            }
-            _ => fresh,
-        }
-    }
-
-    pub(crate) const fn until(self) -> Timestamp {
-        self.since.plus_seconds(self.seconds)
-    }
 }
 
 /// The state of one set on one node.
@@ -278,14 +242,7 @@ impl SetFacts<'_> {
 
     /// When the pod becomes available if it stays ready; `None` if it is not ready.
     pub(crate) fn available_at(&self, pod: &PodState) -> Option<Timestamp> {
-        if !pod.ready {
-            None
-        } else if self.min_ready_seconds == 0 {
-            Some(Timestamp(i64::MIN))
-        } else {
-            pod.ready_since
-                .map(|since| since.plus_seconds(self.min_ready_seconds).plus_millis(1))
-        }
+        available_at(pod.ready, pod.ready_since, self.min_ready_seconds)
     }
 
     pub(crate) fn is_available(&self, pod: &PodState) -> bool {

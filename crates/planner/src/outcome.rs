@@ -5,9 +5,10 @@ use pandaemon_types::{Name, PodView, Timestamp, Uid};
 
 use crate::{
     action::{Action, PodRef, Purpose, Severity},
+    back_off::BackOff,
     event::{Failure, FailureKind, Reply},
     index::{NodeId, Planner},
-    node_state::{BackOff, Deletion, Ownership, PodState},
+    node_state::{Deletion, Ownership, PodState},
     revision::fnv64,
     set::Set,
     view::{RevisionView, SetKey, Status},
