@@ -136,6 +136,7 @@ fn shortage(reason: &pandaemon_placement::Reason, pods: &[&PodView]) -> Reason {
             name,
             requested,
             free,
+            ..
         } => {
             let short = *requested - *free;
             let text = format!(
