@@ -1,8 +1,7 @@
 //! Handing a cluster back: what we write is what upstream would have written, so it finds nothing
 //! to do.
 
-use std::path::Path;
-
+use pandaemon_testkit::fixtures::Recording;
 use serde_json::{Value, json};
 
 use super::{
@@ -128,11 +127,6 @@ async fn compare(objects: Vec<Value>) {
 
 #[tokio::test]
 async fn what_we_write_is_what_upstream_writes() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    compare(recorded(&folder.join("tests/fixtures/takeover")).unwrap()).await;
-    let shared = folder.join("../../../shared/fixtures/takeover");
-    match recorded(&shared) {
-        Some(objects) => compare(objects).await,
-        None => eprintln!("not run: no recording in {}", shared.display()),
-    }
+    compare(recorded(Recording::Composed)).await;
+    compare(recorded(Recording::Upstream)).await;
 }

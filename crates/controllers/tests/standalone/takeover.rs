@@ -1,27 +1,27 @@
 //! Taking over a live cluster: nothing is changed but what is due.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
+use pandaemon_testkit::fixtures::{self, Recording};
 use serde_json::Value;
 
 use super::cluster::{Cluster, Controller, QUICK, pause};
 
-pub(crate) fn recorded(folder: &Path) -> Option<Vec<Value>> {
+/// All objects of a recording, each with its kind.
+pub(crate) fn recorded(cluster: Recording) -> Vec<Value> {
     let mut objects = Vec::new();
-    for (kind, file) in [
-        ("Node", "nodes.json"),
-        ("DaemonSet", "daemonsets.json"),
-        ("ControllerRevision", "controllerrevisions.json"),
-        ("Pod", "pods.json"),
+    for (kind, plural) in [
+        ("Node", "nodes"),
+        ("DaemonSet", "daemonsets"),
+        ("ControllerRevision", "controllerrevisions"),
+        ("Pod", "pods"),
     ] {
-        let text = std::fs::read_to_string(folder.join(file)).ok()?;
-        let mut list: Value = serde_json::from_str(&text).unwrap();
-        for object in list["items"].as_array_mut().unwrap() {
+        for mut object in fixtures::recorded::<Value>(cluster, plural).unwrap() {
             object["kind"] = kind.into();
-            objects.push(object.take());
+            objects.push(object);
         }
     }
-    Some(objects)
+    objects
 }
 
 /// Uid and version of every object of a collection that has nothing to do with the set being rolled
@@ -89,15 +89,10 @@ async fn take_over(objects: Vec<Value>, namespace: &str, rolling: &str, nodes: u
 
 #[tokio::test]
 async fn a_cluster_of_ours_is_taken_over_without_a_restart() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/takeover");
-    take_over(recorded(&folder).unwrap(), "default", "rolling", 3).await;
+    take_over(recorded(Recording::Composed), "default", "rolling", 3).await;
 }
 
 #[tokio::test]
 async fn a_recorded_upstream_cluster_is_taken_over_without_a_restart() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/takeover");
-    match recorded(&folder) {
-        Some(objects) => take_over(objects, "kube-system", "fluentd", 5).await,
-        None => eprintln!("not run: no recording in {}", folder.display()),
-    }
+    take_over(recorded(Recording::Upstream), "kube-system", "fluentd", 5).await;
 }

@@ -1,8 +1,7 @@
 //! Objects written by another controller: its counts and the explanation agree.
 
-use std::path::Path;
-
 use pandaemon_kubectl_ds::{Snapshot, Verdict, explain, status};
+use pandaemon_testkit::fixtures::{self, Recording};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -71,28 +70,21 @@ fn the_json_form_has_the_documented_fields() {
     assert!(json.get("change").is_none());
 }
 
-fn recorded<T: DeserializeOwned>(file: &str) -> Option<Vec<T>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/takeover");
-    let text = std::fs::read_to_string(folder.join(file)).ok()?;
-    let list: Value = serde_json::from_str(&text).unwrap();
-    let items = list.get("items").cloned().unwrap_or(list);
-    Some(serde_json::from_value(items).unwrap())
+fn recorded<T: DeserializeOwned>(plural: &str) -> Vec<T> {
+    fixtures::recorded(Recording::Upstream, plural).unwrap()
 }
 
-/// The recordings are outside this repository; without them there is nothing to check.
 #[test]
 fn the_counts_of_upstreams_status_are_explained() {
-    let Some(sets) = recorded::<Value>("daemonsets.json") else {
-        return;
-    };
+    let sets = recorded::<Value>("daemonsets");
     assert!(!sets.is_empty());
     for set in sets {
         let counts = set["status"].clone();
         let snapshot = Snapshot {
             set,
-            revisions: recorded("controllerrevisions.json").unwrap(),
-            nodes: recorded("nodes.json").unwrap(),
-            pods: recorded("pods.json").unwrap(),
+            revisions: recorded("controllerrevisions"),
+            nodes: recorded("nodes"),
+            pods: recorded("pods"),
             node_pods: None,
             events: Vec::new(),
             now: "2030-01-01T00:00:00Z".parse().unwrap(),
