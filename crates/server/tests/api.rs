@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::expect_used,
-    clippy::print_stdout,
     reason = "a test fails by panicking"
 )]
 

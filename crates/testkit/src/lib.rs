@@ -2,6 +2,7 @@
 //! nodes that is controlled through the `pandaemon` program and kubectl.
 
 pub mod cluster;
+pub mod disk;
 pub mod fixtures;
 pub mod images;
 pub mod kubectl;

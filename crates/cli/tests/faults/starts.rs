@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use pandaemon_testkit::{disk::Tmpfs, skipped_here};
 
 use crate::program::{ended, program};
 
@@ -16,41 +16,14 @@ fn server(data: &Path, kubeconfig: &Path) -> Command {
     command
 }
 
-/// A read-only file system at a path.
-struct ReadOnly<'a>(&'a Path);
-
-impl<'a> ReadOnly<'a> {
-    fn mount(path: &'a Path) -> Option<Self> {
-        std::fs::create_dir_all(path).unwrap();
-        match mount(
-            Some("tmpfs"),
-            path,
-            Some("tmpfs"),
-            MsFlags::MS_RDONLY,
-            None::<&str>,
-        ) {
-            Ok(()) => Some(Self(path)),
-            Err(error) => {
-                println!("skipped: cannot mount a read-only file system: {error}");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for ReadOnly<'_> {
-    fn drop(&mut self) {
-        umount2(self.0, MntFlags::MNT_DETACH).unwrap();
-    }
-}
-
 #[test]
 fn a_read_only_data_directory_is_named() {
     let root = tempfile::tempdir().unwrap();
     let data = root.path().join("data");
-    let Some(_disk) = ReadOnly::mount(&data) else {
+    let Some(disk) = Tmpfs::mount(&data, 1) else {
         return;
     };
+    disk.set_read_only(true).unwrap();
     let (code, said) = ended(&mut server(&data, &root.path().join("k")));
     assert_eq!(code, 1, "{said}");
     assert!(said.contains(data.to_str().unwrap()), "{said}");
@@ -126,7 +99,7 @@ fn without_containerd(arguments: &[&str]) -> (i32, String) {
 
 fn assert_lacking((code, said): &(i32, String)) {
     if *code == 77 || said.contains("unshare failed") {
-        return println!("skipped: cannot cover containerd: {said}");
+        return skipped_here(format!("cannot cover containerd: {said}"));
     }
     assert_eq!(*code, 3, "{said}");
     let (before, line) = said.split_once("apt-get install -y ").expect(said);

@@ -2,46 +2,18 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use http::Request;
 use http_body_util::BodyExt as _;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use pandaemon_store::{Embedded, Options};
+use pandaemon_testkit::disk::Tmpfs;
 use serde_json::{Value, json};
 
 use crate::harness::Server;
-
-/// A file system of a few MB in memory.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(path: &Path) -> Option<Self> {
-        let options = Some("size=8m");
-        match mount(
-            Some("tmpfs"),
-            path,
-            Some("tmpfs"),
-            MsFlags::empty(),
-            options,
-        ) {
-            Ok(()) => Some(Self(path.to_owned())),
-            Err(error) => {
-                println!("skipped: cannot mount a small file system: {error}");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        umount2(&self.0, MntFlags::MNT_DETACH).unwrap();
-    }
-}
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
@@ -89,7 +61,7 @@ async fn maps(server: &Server) -> Vec<String> {
 #[tokio::test]
 async fn a_disk_that_fills_up_refuses_writes_until_there_is_space() {
     let data = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(data.path()) else {
+    let Some(disk) = Tmpfs::mount(data.path(), 8) else {
         return;
     };
     let (folder, filler) = (data.path().join("store"), data.path().join("filler"));

@@ -1,55 +1,18 @@
 //! A full disk: durable writes fail, volatile writes succeed, and writes resume when there is space.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 use crate::common::{copy, open, put, state, volatile_put};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use pandaemon_store::{Embedded, Error, Expect, Options, Store as _};
-
-/// A mounted tmpfs of a few MB; unmounted on drop.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn new(path: &Path, size: &str) -> Option<Self> {
-        fs::create_dir_all(path).unwrap();
-        if !nix::unistd::geteuid().is_root() {
-            println!("skipped: mounting a small file system needs root");
-            return None;
-        }
-        let options = format!("size={size}");
-        match mount(
-            Some("tmpfs"),
-            path,
-            Some("tmpfs"),
-            MsFlags::empty(),
-            Some(options.as_str()),
-        ) {
-            Ok(()) => Some(Self(path.to_owned())),
-            Err(error) => {
-                println!("skipped: cannot mount a small file system: {error}");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        umount2(&self.0, MntFlags::MNT_DETACH).unwrap();
-    }
-}
+use pandaemon_testkit::disk::Tmpfs;
 
 #[tokio::test]
 async fn writes_fail_on_a_full_disk_and_resume_when_there_is_space() {
     let root = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::new(&root.path().join("disk"), "8m") else {
+    let Some(disk) = Tmpfs::mount(&root.path().join("disk"), 8) else {
         return;
     };
-    let (directory, filler) = (disk.0.join("store"), disk.0.join("filler"));
+    let (directory, filler) = (disk.path().join("store"), disk.path().join("filler"));
     fs::write(&filler, vec![1; 6 << 20]).unwrap();
     let options = Options {
         log_bytes: 512 << 10,
@@ -122,12 +85,11 @@ async fn writes_fail_on_a_full_disk_and_resume_when_there_is_space() {
 #[tokio::test]
 async fn a_read_only_directory_is_an_error() {
     let root = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::new(&root.path().join("disk"), "8m") else {
+    let Some(disk) = Tmpfs::mount(&root.path().join("disk"), 8) else {
         return;
     };
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-    mount(None::<&str>, &disk.0, None::<&str>, flags, None::<&str>).unwrap();
-    let error = Embedded::open(&disk.0, Options::default()).unwrap_err();
+    disk.set_read_only(true).unwrap();
+    let error = Embedded::open(disk.path(), Options::default()).unwrap_err();
     assert!(
         error.to_string().contains("Read-only file system"),
         "{error}"
