@@ -75,13 +75,10 @@ const LEFT: &[&str] = &[
     "crates/agent/src/pod/act.rs",
     "crates/kubectl-ds/src/command.rs",
     "crates/machinery/src/apply/path.rs",
-    "crates/planner/src/action.rs",
-    "crates/planner/src/index/tables.rs",
     "crates/server/src/api.rs",
     "crates/server/src/auth.rs",
     "crates/server/src/body.rs",
     "crates/server/src/cache/hub.rs",
-    "crates/types/src/intern.rs",
 ];
 
 /// Longest source file, tests left out.

@@ -4,9 +4,12 @@ use pandaemon_placement::DaemonFit;
 use pandaemon_types::{Name, NodeView, Phase, Timestamp};
 
 use crate::{
-    index::{NodeId, Planner, PodId},
-    node_state::{Mode, NodeState, Placement, PodState, UpdateStep, assess},
+    assess::assess,
+    ids::{NodeId, PodId},
+    node_state::{Mode, NodeState, Placement, UpdateStep},
     node_status::{BlockedBy, Explanation, NodeStatus, Wait},
+    planner::Planner,
+    pod_state::PodState,
     set::{Set, Totals},
     view::SetKey,
 };

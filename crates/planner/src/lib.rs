@@ -6,28 +6,34 @@
 //! `docs/design/daemonset.md` has the definitions and the invariants.
 
 mod action;
+mod assess;
 mod back_off;
+mod canonical;
 mod event;
 mod explain;
-mod index;
+mod ids;
 mod node_state;
 mod node_status;
-mod outcome;
+mod observe;
+mod owner;
 mod plan;
+mod planner;
 mod pod_rules;
+mod pod_state;
 mod pod_template;
 mod revision;
 mod rollout;
 mod set;
+mod tables;
 mod view;
 
 pub use action::{Action, DeleteReason, Patch, Plan, PodRef, Purpose, Severity};
 pub use back_off::failed_pod_back_off;
+pub use canonical::{GENERATION_LABEL, HASH_LABEL, revision_text};
 pub use event::{Event, Failure, FailureKind, Listed, Reply};
-pub use index::{Options, Planner};
 pub use node_status::{BlockedBy, Explanation, NodeStatus, Wait};
+pub use planner::{Options, Planner};
 pub use pod_rules::{is_available, pod_order};
 pub use pod_template::PodTemplate;
-pub use revision::{GENERATION_LABEL, HASH_LABEL, revision_text};
 pub use rollout::Rollout;
 pub use view::{DaemonSetView, RevisionView, SetKey, Status, Strategy};

@@ -1,108 +1,17 @@
 //! The state of one DaemonSet on one node: its pods, pending requests, and the last assessment.
 //!
-//! [`assess`] is a function of the pods of one node. Budgets and limits of the whole set are decided from
+//! [`assess`](crate::assess::assess) is a function of the pods of one node. Budgets and limits of the whole set are decided from
 //! the totals of the assessments.
 
 use std::sync::Arc;
 
 use pandaemon_placement::{DaemonFit, Reason};
-use pandaemon_types::{LabelSet, Labels as _, Name, Owner, Phase, PodResources, Timestamp, Uid};
-
-mod assess;
-
-pub(crate) use self::assess::{assess, earliest};
+use pandaemon_types::{Labels as _, Name, PodResources, Timestamp};
 
 use crate::{
-    action::DeleteReason,
-    back_off::BackOff,
-    index::{NodeId, PodId},
-    pod_rules::{available_at, pod_age},
-    revision::{GENERATION_LABEL, HASH_LABEL},
-    view::SetKey,
+    action::DeleteReason, back_off::BackOff, canonical::GENERATION_LABEL, ids::PodId,
+    pod_rules::available_at, pod_state::PodState,
 };
-
-/// How a pod belongs to a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ownership {
-    /// The set is its managing owner.
-    Owned,
-    /// It matches the selector and has no owner: an adoption is due or was requested.
-    Adopting {
-        /// Whether the adoption was requested.
-        requested: bool,
-    },
-}
-
-/// Whether the planner requested the deletion of a pod.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Deletion {
-    #[default]
-    NotRequested,
-    /// A request is under way, or succeeded and the watch has not shown it.
-    Requested,
-    /// The request failed. It is not repeated before this time.
-    Failed(Timestamp),
-}
-
-/// A known pod: the fields of [`PodView`](pandaemon_types::PodView) that planning needs, interned.
-#[derive(Debug, Clone)]
-pub(crate) struct PodState {
-    pub(crate) uid: Uid,
-    pub(crate) namespace: Name,
-    pub(crate) name: Name,
-    pub(crate) labels: LabelSet,
-    pub(crate) resources: Arc<PodResources>,
-    pub(crate) owner: Option<Arc<Owner>>,
-    pub(crate) resource_version: u64,
-    pub(crate) created: Timestamp,
-    pub(crate) ready_since: Option<Timestamp>,
-    /// The node it is bound or pinned to.
-    pub(crate) place: Option<NodeId>,
-    pub(crate) bound: bool,
-    pub(crate) phase: Phase,
-    pub(crate) ready: bool,
-    pub(crate) deleting: bool,
-    /// Whether a patch of the pod is under way.
-    pub(crate) patching: bool,
-    /// Whether its resources are counted on its node.
-    pub(crate) counted: bool,
-    /// The set it belongs to, and how.
-    pub(crate) set: Option<(Arc<SetKey>, Ownership)>,
-    /// Whether its deletion was requested.
-    pub(crate) deletion: Deletion,
-}
-
-impl PodState {
-    /// Whether it is being deleted, or its deletion was requested.
-    pub(crate) fn leaving(&self) -> bool {
-        self.deleting || self.deletion != Deletion::NotRequested
-    }
-
-    /// Whether the set owns it. The adoption of any other pod may still be refused.
-    pub(crate) const fn is_owned(&self) -> bool {
-        !matches!(self.set, Some((_, Ownership::Adopting { .. })))
-    }
-
-    /// Whether its deletion was requested and the API server has not confirmed it.
-    fn deletion_unconfirmed(&self) -> bool {
-        self.deletion != Deletion::NotRequested && !self.deleting
-    }
-
-    /// Whether it keeps another pod from being created on the node: a pod that ended and is being deleted
-    /// does not.
-    fn present(&self) -> bool {
-        !(self.deleting && self.phase.is_terminal())
-    }
-
-    fn age(&self) -> (bool, Timestamp, &Name) {
-        pod_age(self.bound, self.created, &self.name)
-    }
-
-    /// The value of its `controller-revision-hash` label.
-    pub(crate) fn hash(&self) -> Option<&Name> {
-        self.labels.name(HASH_LABEL)
-    }
-}
 
 /// Whether a set should run on a node: [`DaemonFit`] without its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,7 +127,7 @@ pub(crate) enum Mode {
     Surge,
 }
 
-/// The fields of the set that [`assess`] depends on.
+/// The fields of the set that [`assess`](crate::assess::assess) depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SetFacts<'a> {
     pub(crate) hash: Option<&'a str>,
@@ -250,7 +159,7 @@ impl SetFacts<'_> {
     }
 }
 
-/// The result of [`assess`].
+/// The result of [`assess`](crate::assess::assess).
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Assessment {
     pub(crate) counts: Counts,

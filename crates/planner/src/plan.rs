@@ -10,11 +10,13 @@ use pandaemon_types::{Name, Timestamp};
 
 use crate::{
     action::{Action, DeleteReason, Plan, PodRef, Severity},
-    index::{NodeId, Planner, PodId},
-    node_state::{Creating, DeleteCause, Deletion, assess},
+    assess::{assess, earliest},
+    canonical::{five_letters, fnv64},
+    ids::{NodeId, PodId},
+    node_state::{Creating, DeleteCause},
     node_status::Explanation,
-    outcome::record_event,
-    revision::{five_letters, fnv64},
+    planner::Planner,
+    pod_state::Deletion,
     set::Set,
     view::SetKey,
 };
@@ -170,7 +172,7 @@ impl Planner {
             .as_ref()
             .filter(|creating| !creating.sent && now < creating.retry_at)
         {
-            assessment.wake = crate::node_state::earliest(assessment.wake, Some(creating.retry_at));
+            assessment.wake = earliest(assessment.wake, Some(creating.retry_at));
         }
         let wake = assessment.wake.filter(|at| now < *at);
         set.set_assessment(node, &self.nodes, &assessment, wake);
@@ -195,14 +197,14 @@ impl Planner {
                 let (name, node) = (name(), self.nodes.name(node));
                 let message =
                     format!("Found failed daemon pod {name} on node {node}, will try to kill it");
-                record_event(set, Severity::Warning, "FailedDaemonPod", message);
+                set.record_event(Severity::Warning, "FailedDaemonPod", message);
             }
             DeleteCause::Succeeded => {
                 let (name, node) = (name(), self.nodes.name(node));
                 let message = format!(
                     "Found succeeded daemon pod {name} on node {node}, will try to delete it"
                 );
-                record_event(set, Severity::Normal, "SucceededDaemonPod", message);
+                set.record_event(Severity::Normal, "SucceededDaemonPod", message);
             }
             DeleteCause::Misplaced
             | DeleteCause::NoNode
@@ -337,7 +339,7 @@ fn warn_of_selector(set: &mut Set, plan: &mut Plan) {
     }
     set.warned_generation = Some(set.view.generation);
     let message = "This daemon set is selecting all pods. A non-empty selector is required.";
-    record_event(set, Severity::Warning, "SelectingAll", message.to_owned());
+    set.record_event(Severity::Warning, "SelectingAll", message.to_owned());
     plan.actions.append(&mut set.pending_events);
 }
 

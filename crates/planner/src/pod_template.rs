@@ -5,7 +5,8 @@ use pandaemon_types::Effect;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    revision::{GENERATION_LABEL, HASH_LABEL, owner_reference},
+    canonical::{GENERATION_LABEL, HASH_LABEL},
+    owner::owner_reference,
     view::DaemonSetView,
 };
 

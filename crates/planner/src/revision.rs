@@ -4,106 +4,15 @@
 //! its data. Neither is decided by computing a hash, so that taking over the objects of another controller
 //! restarts no pod.
 
-use std::fmt::Write as _;
-
 use pandaemon_types::{Labels as _, Name};
 use serde_json::{Map, Value, json};
 
 use crate::{
     action::{Action, Patch},
+    canonical::{HASH_LABEL, fnv32, safe_text},
+    owner::owner_reference,
     view::{DaemonSetView, RevisionView},
 };
-
-/// The label of pods and revisions that carries the hash: `apps.ControllerRevisionHashLabelKey`.
-pub const HASH_LABEL: &str = "controller-revision-hash";
-/// The label that API versions before `apps/v1` used for the same purpose.
-pub const GENERATION_LABEL: &str = "pod-template-generation";
-const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
-
-/// The canonical text in which templates are compared: sorted keys, without the `$patch` directive and the
-/// empty `creationTimestamp` of stored templates.
-pub(crate) fn canonical_template(template: &Value) -> String {
-    let mut text = String::new();
-    write_canonical(template, &mut text);
-    text
-}
-
-fn write_canonical(value: &Value, out: &mut String) {
-    match value {
-        Value::Object(map) => {
-            let mut fields: Vec<_> = map
-                .iter()
-                .filter(|(key, value)| !is_stored_only(key, value))
-                .collect();
-            fields.sort_by(|a, b| a.0.cmp(b.0));
-            out.push('{');
-            for (position, (key, value)) in fields.into_iter().enumerate() {
-                let comma = if position > 0 { "," } else { "" };
-                let _infallible = write!(out, "{comma}{}:", Value::from(key.as_str()));
-                write_canonical(value, out);
-            }
-            out.push('}');
-        }
-        Value::Array(items) => {
-            out.push('[');
-            for (position, item) in items.iter().enumerate() {
-                if position > 0 {
-                    out.push(',');
-                }
-                write_canonical(item, out);
-            }
-            out.push(']');
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            let _infallible = write!(out, "{value}");
-        }
-    }
-}
-
-fn is_stored_only(key: &str, value: &Value) -> bool {
-    key == "$patch" || (key == "creationTimestamp" && value.is_null())
-}
-
-/// Encodes the decimal digits of a number without vowels, as upstream's `rand.SafeEncodeString`.
-pub(crate) fn safe_text(number: u32) -> String {
-    let letter = |byte: u8| {
-        char::from(
-            ALPHABET
-                .get(usize::from(byte) % 27)
-                .copied()
-                .unwrap_or(b'b'),
-        )
-    };
-    number.to_string().bytes().map(letter).collect()
-}
-
-/// Five characters of upstream's safe alphabet for the suffix of a pod name.
-pub(crate) fn five_letters(mut seed: u64) -> String {
-    let mut letters = String::with_capacity(5);
-    for _ in 0..5 {
-        let index = usize::try_from(seed % 27).unwrap_or(0);
-        letters.push(char::from(ALPHABET.get(index).copied().unwrap_or(b'b')));
-        seed /= 27;
-    }
-    letters
-}
-
-/// The 64-bit FNV-1a hash of the concatenated parts.
-pub(crate) fn fnv64<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in parts.into_iter().flatten() {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    hash
-}
-
-fn fnv32(parts: [&[u8]; 2]) -> u32 {
-    let mut hash = 0x811c_9dc5_u32;
-    for byte in parts.into_iter().flatten() {
-        hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-    }
-    hash
-}
 
 /// The name that a new revision of the set's template gets.
 pub(crate) fn new_name(set: &DaemonSetView) -> Name {
@@ -118,14 +27,6 @@ fn new_hash(set: &DaemonSetView) -> String {
         .map(|count| count.to_string())
         .unwrap_or_default();
     safe_text(fnv32([set.canonical.as_bytes(), salt.as_bytes()]))
-}
-
-/// The owner reference that makes the set the managing owner of an object.
-pub(crate) fn owner_reference(set: &DaemonSetView) -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": "DaemonSet", "name": &*set.key.name,
-        "uid": set.uid.to_string(), "controller": true, "blockOwnerDeletion": true,
-    })
 }
 
 /// The object of a new revision.
@@ -154,35 +55,6 @@ pub(crate) fn new_revision(set: &DaemonSetView, number: i64) -> Value {
         "data": {"spec": {"template": template}},
         "revision": number,
     })
-}
-
-impl RevisionView {
-    /// The hash that its pods carry in their label.
-    #[must_use]
-    pub fn hash(&self) -> Name {
-        self.labels
-            .label(HASH_LABEL)
-            .map_or_else(|| Name::clone(&self.name), Name::from)
-    }
-}
-
-/// The JSON text of a new revision, byte for byte as upstream writes it: sorted keys, and Go's escapes.
-/// Upstream compares the data of revisions by bytes. With other escapes, handing a cluster back would
-/// restart every pod whose template contains `&`, `<` or `>`.
-#[must_use]
-pub fn revision_text(object: &Value) -> String {
-    let plain = object.to_string();
-    let mut text = String::with_capacity(plain.len());
-    for sign in plain.chars() {
-        match sign {
-            // These occur only within strings of JSON.
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                let _infallible = write!(text, "\\u{:04x}", u32::from(sign));
-            }
-            _ => text.push(sign),
-        }
-    }
-    text
 }
 
 /// The result of [`reconcile_revisions`].
@@ -282,41 +154,5 @@ fn delete(set: &DaemonSetView, revision: &RevisionView) -> Action {
         set: set.key.clone(),
         name,
         uid,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stored_template_compares_equal_to_the_live_one() {
-        let live = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"x": [1, null]}});
-        let stored = json!({"$patch": "replace", "spec": {"x": [1, null]},
-            "metadata": {"creationTimestamp": null, "labels": {"a": "b"}}});
-        assert_eq!(canonical_template(&live), canonical_template(&stored));
-        assert_eq!(
-            canonical_template(&stored),
-            r#"{"metadata":{"labels":{"a":"b"}},"spec":{"x":[1,null]}}"#
-        );
-    }
-
-    #[test]
-    fn revisions_are_written_with_gos_escapes() {
-        let object = json!({"b": "a && b > c < d\u{2028}", "a": ["\"\\\n\u{1}\u{8}"]});
-        let text = r#"{"a":["\"\\\n\u0001\b"],"b":"a \u0026\u0026 b \u003e c \u003c d\u2028"}"#;
-        assert_eq!(revision_text(&object), text);
-        assert_eq!(serde_json::from_str::<Value>(text).unwrap(), object);
-    }
-
-    #[test]
-    fn hashes_and_name_suffixes_use_the_safe_alphabet() {
-        assert_eq!(safe_text(1_234_567_890), "56789bcdf4");
-        assert!(
-            five_letters(u64::MAX)
-                .bytes()
-                .all(|byte| ALPHABET.contains(&byte))
-        );
-        assert_eq!(five_letters(0), "bbbbb");
     }
 }

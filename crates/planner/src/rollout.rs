@@ -3,9 +3,10 @@
 use pandaemon_types::{Labels as _, Name, PodView};
 
 use crate::{
-    index::{NodeId, Planner},
+    canonical::{GENERATION_LABEL, HASH_LABEL},
+    ids::NodeId,
     node_state::UpdateStep,
-    revision::{GENERATION_LABEL, HASH_LABEL},
+    planner::Planner,
     view::SetKey,
 };
 

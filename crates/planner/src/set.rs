@@ -9,10 +9,11 @@ use pandaemon_placement::PodNeeds;
 use pandaemon_types::{Name, Timestamp, Uid};
 
 use crate::{
-    action::Action,
-    index::{IdMap, NodeId, NodeTable},
-    node_state::{Assessment, Counts, Mode, NodeState, SetFacts, UpdateStep},
+    action::{Action, Severity},
+    ids::{IdMap, NodeId},
+    node_state::{Assessment, Counts, Mode, NodeState, Placement, SetFacts, UpdateStep},
     pod_template::PodTemplate,
+    tables::NodeTable,
     view::{DaemonSetView, RevisionView, SetKey, Status, Strategy},
 };
 
@@ -279,6 +280,18 @@ impl Set {
         }
     }
 
+    /// Sets the placement of a node; returns whether it changed.
+    pub(crate) fn set_placement(&mut self, node: NodeId, placement: Placement) -> bool {
+        match self.nodes.get_mut(node) {
+            Some(state) if state.placement == placement => return false,
+            Some(state) => state.placement = placement,
+            None if matches!(placement, Placement::No | Placement::NoNode) => return false,
+            None => self.nodes.put(node, NodeState::new(placement)),
+        }
+        self.touch(node);
+        true
+    }
+
     /// Assesses a node again with the next plan.
     pub(crate) fn touch(&mut self, node: NodeId) {
         self.touched.insert(node);
@@ -328,6 +341,23 @@ impl Set {
         if state.is_idle() {
             self.nodes.take(node);
         }
+    }
+
+    /// Records an event that the next plan returns.
+    pub(crate) fn record_event(
+        &mut self,
+        severity: Severity,
+        reason: &'static str,
+        message: String,
+    ) {
+        let (set, uid) = (self.view.key.clone(), self.view.uid.clone());
+        self.pending_events.push(Action::Event {
+            set,
+            uid,
+            severity,
+            reason,
+            message,
+        });
     }
 
     /// The status that the set should have.

@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use pandaemon_types::{IntOrPercent, LabelSelector, LabelSet, Meta, Name, Owner, Timestamp, Uid};
+use pandaemon_types::{
+    IntOrPercent, LabelSelector, LabelSet, Labels as _, Meta, Name, Owner, Timestamp, Uid,
+};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::revision::canonical_template;
+use crate::canonical::{HASH_LABEL, canonical_template};
 
 /// The namespace and name of a DaemonSet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,6 +152,16 @@ pub struct RevisionView {
     pub canonical: Arc<str>,
     /// When it was created.
     pub created: Timestamp,
+}
+
+impl RevisionView {
+    /// The hash that its pods carry in their label.
+    #[must_use]
+    pub fn hash(&self) -> Name {
+        self.labels
+            .label(HASH_LABEL)
+            .map_or_else(|| Name::clone(&self.name), Name::from)
+    }
 }
 
 // === from JSON ===

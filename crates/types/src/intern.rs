@@ -3,153 +3,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     sync::Arc,
 };
 
-use serde::{Deserialize, Deserializer};
-
-use crate::{Labels, Owner, PodResources, Resources};
-
-/// A shared, immutable name.
-pub type Name = Arc<str>;
-
-/// The key and the value of one label.
-type Pair = (Name, Name);
-
-/// The labels of an object, ordered by key. Interned sets share their labels, and equal sets share
-/// one allocation.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LabelSet(Arc<[Arc<Pair>]>);
-
-impl LabelSet {
-    /// All labels, ordered by key.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|pair| (&*pair.0, &*pair.1))
-    }
-
-    /// The value of a label, as a shared name.
-    #[must_use]
-    pub fn name(&self, key: &str) -> Option<&Name> {
-        let found = self.0.binary_search_by(|pair| (*pair.0).cmp(key)).ok()?;
-        self.0.get(found).map(|pair| &pair.1)
-    }
-
-    /// Whether there is no label.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether both share one allocation. Equal sets that were not interned need not.
-    #[must_use]
-    pub fn ptr_eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Default for LabelSet {
-    fn default() -> Self {
-        Self(Arc::from([]))
-    }
-}
-
-impl fmt::Debug for LabelSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
-    }
-}
-
-impl Labels for LabelSet {
-    fn label(&self, key: &str) -> Option<&str> {
-        self.name(key).map(|value| &**value)
-    }
-}
-
-impl From<&BTreeMap<String, String>> for LabelSet {
-    fn from(labels: &BTreeMap<String, String>) -> Self {
-        let pair =
-            |(key, value): (&String, &String)| Arc::new((Name::from(&**key), Name::from(&**value)));
-        Self(labels.iter().map(pair).collect())
-    }
-}
-
-/// The uid of an object. UUIDs, which the API server generates, are stored as 16 bytes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Uid {
-    /// A UUID in lower case with dashes.
-    Uuid([u8; 16]),
-    /// Any other text, kept as it is.
-    Other(Name),
-}
-
-impl From<&str> for Uid {
-    fn from(text: &str) -> Self {
-        parse_uuid(text).map_or_else(|| Self::Other(text.into()), Self::Uuid)
-    }
-}
-
-impl fmt::Display for Uid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Other(text) => f.write_str(text),
-            Self::Uuid(bytes) => {
-                for (position, byte) in bytes.iter().enumerate() {
-                    let dash = if matches!(position, 4 | 6 | 8 | 10) {
-                        "-"
-                    } else {
-                        ""
-                    };
-                    write!(f, "{dash}{byte:02x}")?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Uid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl Default for Uid {
-    fn default() -> Self {
-        Self::Uuid([0; 16])
-    }
-}
-
-impl<'de> Deserialize<'de> for Uid {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self::from(&*std::borrow::Cow::<'de, str>::deserialize(
-            deserializer,
-        )?))
-    }
-}
-
-/// Accepts only the form that [`Uid`] prints: 36 characters, lower case, dashes.
-fn parse_uuid(text: &str) -> Option<[u8; 16]> {
-    let bytes = text.as_bytes();
-    if bytes.len() != 36 {
-        return None;
-    }
-    let mut out = [0_u8; 16];
-    let mut nibbles = 0_usize;
-    for (position, byte) in bytes.iter().enumerate() {
-        let value = match (position, byte) {
-            (8 | 13 | 18 | 23, b'-') => continue,
-            (8 | 13 | 18 | 23, _) => return None,
-            (_, b'0'..=b'9') => byte - b'0',
-            (_, b'a'..=b'f') => byte - b'a' + 10,
-            _ => return None,
-        };
-        let slot = out.get_mut(nibbles / 2)?;
-        *slot = (*slot << 4) | value;
-        nibbles += 1;
-    }
-    Some(out)
-}
+use crate::{
+    label_set::{LabelSet, Name, Pair},
+    object::Owner,
+    pod_resources::{PodResources, Resources},
+    uid::Uid,
+};
 
 fn shared<T: Ord>(known: &mut BTreeSet<Arc<T>>, value: &Arc<T>) -> Arc<T> {
     if let Some(found) = known.get(value) {
@@ -272,21 +134,7 @@ impl Interner {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn uids_print_the_text_they_were_read_from() {
-        for text in [
-            "5b1c2a34-0000-4abc-8def-0123456789ab",
-            "set-1",
-            "5B1C2A34-0000-4abc-8def-0123456789ab",
-        ] {
-            assert_eq!(Uid::from(text).to_string(), text);
-        }
-        assert!(matches!(
-            Uid::from("5b1c2a34-0000-4abc-8def-0123456789ab"),
-            Uid::Uuid(_)
-        ));
-    }
+    use crate::label_selector::Labels as _;
 
     #[test]
     fn equal_values_share_one_allocation() {

@@ -4,20 +4,24 @@
 pub mod field_selector;
 pub mod intern;
 pub mod label_selector;
+pub mod label_set;
 pub mod names;
 pub mod number;
 pub mod object;
 pub mod pod_resources;
 pub mod quantity;
 pub mod time;
+pub mod uid;
 pub mod view;
 
 pub use field_selector::FieldSelector;
-pub use intern::{Interner, LabelSet, Name, Uid};
+pub use intern::Interner;
 pub use label_selector::{LabelSelector, Labels, SelectorError};
+pub use label_set::{LabelSet, Name};
 pub use number::{IntOrPercent, IntOrPercentError};
 pub use object::{Meta, Owner};
 pub use pod_resources::{HostPort, PodResources, Resources};
 pub use quantity::{Quantity, QuantityError};
 pub use time::Timestamp;
+pub use uid::Uid;
 pub use view::{Effect, NodeView, Phase, PodView, Taint, VersionedNode};

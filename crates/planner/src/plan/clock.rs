@@ -2,7 +2,7 @@
 
 use pandaemon_types::Timestamp;
 
-use crate::{index::Planner, node_state::Deletion, set::Set};
+use crate::{planner::Planner, pod_state::Deletion, set::Set};
 
 impl Planner {
     /// Records the time of a plan. If the clock was set back, shifts all timers by the same amount and

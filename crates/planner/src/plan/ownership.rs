@@ -7,10 +7,13 @@ use serde_json::json;
 
 use crate::{
     action::{Action, Patch, Plan, PodRef, Purpose},
-    index::{NodeId, Planner},
-    node_state::Ownership,
+    canonical::HASH_LABEL,
+    ids::NodeId,
+    owner::owner_reference,
+    planner::Planner,
+    pod_state::Ownership,
     pod_template::PodTemplate,
-    revision::{HASH_LABEL, owner_reference, reconcile_revisions},
+    revision::reconcile_revisions,
     set::{Current, Set},
 };
 

@@ -6,8 +6,9 @@ use pandaemon_types::{Name, Timestamp};
 
 use crate::{
     action::{DeleteReason, Plan},
-    index::{NodeId, Planner},
+    ids::NodeId,
     node_state::{Mode, UpdateStep},
+    planner::Planner,
     set::Set,
 };
 

@@ -2,10 +2,11 @@
 
 use pandaemon_types::{Phase, Timestamp};
 
-use super::{
-    Assessment, DeleteCause, Deletion, Mode, NodeState, Placement, PodState, SetFacts, UpdateStep,
+use crate::{
+    ids::PodId,
+    node_state::{Assessment, DeleteCause, Mode, NodeState, Placement, SetFacts, UpdateStep},
+    pod_state::{Deletion, PodState},
 };
-use crate::index::PodId;
 
 /// A pod and its number.
 type Pod<'a> = (PodId, &'a PodState);

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use pandaemon_placement::daemon_fit;
 use pandaemon_types::{Name, PodView, Timestamp, Uid};
 
-use super::{NodeId, Planner, PodId, is_stale};
 use crate::{
-    node_state::{Deletion, NodeState, Ownership, Placement, PodState},
+    ids::{NodeId, PodId},
+    node_state::{NodeState, Placement},
+    planner::{Planner, is_stale},
+    pod_state::{Deletion, Ownership, PodState},
     set::Set,
     view::SetKey,
 };

@@ -6,10 +6,12 @@ use pandaemon_types::{Name, PodView, Timestamp, Uid};
 use crate::{
     action::{Action, PodRef, Purpose, Severity},
     back_off::BackOff,
+    canonical::fnv64,
     event::{Failure, FailureKind, Reply},
-    index::{NodeId, Planner},
-    node_state::{Deletion, Ownership, PodState},
-    revision::fnv64,
+    ids::NodeId,
+    planner::Planner,
+    pod_state::{Deletion, Ownership, PodState},
+    revision::new_name,
     set::Set,
     view::{RevisionView, SetKey, Status},
 };
@@ -100,8 +102,7 @@ impl Planner {
     fn created(&mut self, key: &SetKey, node: NodeId, name: &Name, reply: Reply, now: Timestamp) {
         if let Some(set) = self.sets.get_mut(key) {
             set.requests.succeeded();
-            record_event(
-                set,
+            set.record_event(
                 Severity::Normal,
                 "SuccessfulCreate",
                 format!("Created pod: {name}"),
@@ -140,7 +141,7 @@ impl Planner {
             }
             FailureKind::NotFound | FailureKind::Refused | FailureKind::Unclear => {
                 let message = format!("Error creating: {}", failure.message);
-                record_event(set, Severity::Warning, "FailedCreate", message);
+                set.record_event(Severity::Warning, "FailedCreate", message);
             }
         }
         let retry_at = set.requests.retry_at.unwrap_or(now);
@@ -184,12 +185,12 @@ impl Planner {
             match &result {
                 Ok(_) => {
                     let message = format!("Deleted pod: {name}");
-                    record_event(set, Severity::Normal, "SuccessfulDelete", message);
+                    set.record_event(Severity::Normal, "SuccessfulDelete", message);
                 }
                 Err(failure) if failure.kind == FailureKind::NotFound => {}
                 Err(failure) => {
                     let message = format!("Error deleting: {}", failure.message);
-                    record_event(set, Severity::Warning, "FailedDelete", message);
+                    set.record_event(Severity::Warning, "FailedDelete", message);
                 }
             }
         }
@@ -282,7 +283,7 @@ impl Planner {
                     && failure.kind != FailureKind::NamespaceTerminating
                 {
                     let message = format!("Error creating: {}", failure.message);
-                    record_event(set, Severity::Warning, "FailedCreate", message);
+                    set.record_event(Severity::Warning, "FailedCreate", message);
                 }
                 false
             }
@@ -298,7 +299,7 @@ impl Planner {
         if view.canonical == set.view.canonical {
             return;
         }
-        if view.name == crate::revision::new_name(&set.view) {
+        if view.name == new_name(&set.view) {
             let count = set.view.status.collision_count.unwrap_or(0);
             set.view.status.collision_count = Some(count + 1);
             set.collided = true;
@@ -338,21 +339,4 @@ impl Planner {
             state.back_off = Some(Box::new(BackOff::next(last, generation, now)));
         }
     }
-}
-
-/// Records an event that the next plan returns.
-pub(crate) fn record_event(
-    set: &mut Set,
-    severity: Severity,
-    reason: &'static str,
-    message: String,
-) {
-    let (key, uid) = (set.view.key.clone(), set.view.uid.clone());
-    set.pending_events.push(Action::Event {
-        set: key,
-        uid,
-        severity,
-        reason,
-        message,
-    });
 }

@@ -2,8 +2,12 @@
 
 use pandaemon_types::Name;
 
-use super::{Planner, is_stale};
-use crate::{revision::new_name, set::Set, view::RevisionView};
+use crate::{
+    planner::{Planner, is_stale},
+    revision::new_name,
+    set::Set,
+    view::RevisionView,
+};
 
 impl Planner {
     /// Applies a revision from a reply. It is newer than what the watch has delivered, unless the revision

@@ -1,0 +1,103 @@
+//! The planner's state: every DaemonSet, node, pod and revision as last observed, indexed so that an
+//! event costs only what it changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pandaemon_placement::{DaemonFit, Reason, daemon_fit};
+use pandaemon_types::{Interner, Name, Timestamp, Uid};
+
+use crate::{
+    ids::NodeId,
+    set::Set,
+    tables::{NodeTable, PodTable},
+    view::{RevisionView, SetKey},
+};
+
+/// How the planner is configured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Create pods with `spec.nodeName` set if they fit. Only for control planes whose scheduler takes
+    /// part in the same accounting.
+    pub bind: bool,
+    /// Return an [`Explanation`](crate::Explanation) for every node that a plan assesses.
+    pub explain: bool,
+}
+
+/// Plans the next requests of all DaemonSets: [`Planner::observe`] takes events, [`Planner::plan`]
+/// returns actions.
+#[derive(Debug, Default)]
+pub struct Planner {
+    pub(crate) options: Options,
+    pub(crate) sets: BTreeMap<SetKey, Set>,
+    pub(crate) nodes: NodeTable,
+    pub(crate) pods: PodTable,
+    pub(crate) by_uid: BTreeMap<Uid, SetKey>,
+    pub(crate) revisions: BTreeMap<(Name, Name), RevisionView>,
+    pub(crate) dirty: BTreeSet<SetKey>,
+    pub(crate) wakes: BTreeSet<(Timestamp, SetKey)>,
+    /// The newest resource version that the pod watch has delivered.
+    pub(crate) pods_seen: u64,
+    /// The newest resource version that the revision watch has delivered.
+    pub(crate) revisions_seen: u64,
+    /// The time of the last plan.
+    pub(crate) clock: Timestamp,
+    pub(crate) interner: Interner,
+    /// Removed or changed objects since the last sweep; each may have held the last copy of a value.
+    pub(crate) removals_since_sweep: usize,
+}
+
+/// Interned values are swept after this many more removals than there are pods and nodes.
+const SWEEP_SLACK: usize = 4096;
+
+impl Planner {
+    /// A planner that knows of no objects.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            ..Self::default()
+        }
+    }
+
+    /// The number of known sets, nodes and pods.
+    #[must_use]
+    pub fn known(&self) -> [usize; 3] {
+        [self.sets.len(), self.nodes.len(), self.pods.len()]
+    }
+
+    /// Whether a set's pod should run on a node; `None` if the node does not exist.
+    pub(crate) fn placement(&self, set: &Set, node: NodeId) -> Option<DaemonFit> {
+        self.nodes
+            .node(node)
+            .map(|node| daemon_fit(&set.needs, node))
+    }
+
+    /// Why a set's pod must not be started on a node; `None` if it may or there is no such node.
+    pub(crate) fn misplaced(&self, set: &Set, node: NodeId) -> Option<Reason> {
+        match self.placement(set, node)? {
+            DaemonFit::Run => None,
+            DaemonFit::Keep(reason) | DaemonFit::No(reason) => Some(reason),
+        }
+    }
+
+    /// Counts an object that dropped interned values; sweeps the interner past a threshold.
+    pub(crate) fn maybe_sweep(&mut self) {
+        self.removals_since_sweep += 1;
+        if self.removals_since_sweep > SWEEP_SLACK + self.pods.len() + self.nodes.len() {
+            self.removals_since_sweep = 0;
+            self.interner.sweep();
+        }
+    }
+
+    pub(crate) fn mark_dirty(&mut self, key: &SetKey) {
+        if !self.dirty.contains(key) {
+            self.dirty.insert(key.clone());
+        }
+    }
+}
+
+/// Whether an object of this version is not newer than the known one. Replies and watches deliver most
+/// changes twice, in either order. Version 0 cannot be compared and counts as new.
+pub(crate) const fn is_stale(version: u64, known: u64) -> bool {
+    version < known || (version == known && version != 0)
+}
