@@ -98,10 +98,11 @@ pub struct Mount {
     /// GidMappings specifies the runtime GID mappings for the mount.
     #[prost(message, repeated, tag = "7")]
     pub gid_mappings: ::prost::alloc::vec::Vec<IdMapping>,
-    /// If set to true, the mount is made recursive read-only. In this CRI API, recursive_read_only
-    /// is a plain true/false boolean, although its equivalent in the Kubernetes core API is a
-    /// quaternary that can be nil, "Enabled", "IfPossible", or "Disabled". kubelet translates that
-    /// quaternary value in the core API into a boolean in this CRI API. Remarks:
+    /// If set to true, the mount is made recursive read-only.
+    /// In this CRI API, recursive_read_only is a plain true/false boolean, although its equivalent
+    /// in the Kubernetes core API is a quaternary that can be nil, "Enabled", "IfPossible", or "Disabled".
+    /// kubelet translates that quaternary value in the core API into a boolean in this CRI API.
+    /// Remarks:
     /// - nil is just treated as false
     /// - when set to true, readonly must be explicitly set to true, and propagation must be PRIVATE (0).
     /// - (readonly == false && recursive_read_only == false) does not make the mount read-only.
@@ -136,8 +137,8 @@ pub struct IdMapping {
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UserNamespace {
-    /// Mode is the NamespaceMode for this UserNamespace. Note: NamespaceMode for UserNamespace
-    /// currently supports only POD and NODE, not CONTAINER OR TARGET.
+    /// Mode is the NamespaceMode for this UserNamespace.
+    /// Note: NamespaceMode for UserNamespace currently supports only POD and NODE, not CONTAINER OR TARGET.
     #[prost(enumeration = "NamespaceMode", tag = "1")]
     pub mode: i32,
     /// Uids specifies the UID mappings for the user namespace.
@@ -471,8 +472,7 @@ pub struct PodSandboxNetworkStatus {
     /// IP address of the PodSandbox.
     #[prost(string, tag = "1")]
     pub ip: ::prost::alloc::string::String,
-    /// list of additional ips (not inclusive of PodSandboxNetworkStatus.Ip) of the
-    /// PodSandBoxNetworkStatus
+    /// list of additional ips (not inclusive of PodSandboxNetworkStatus.Ip) of the PodSandBoxNetworkStatus
     #[prost(message, repeated, tag = "2")]
     pub additional_ips: ::prost::alloc::vec::Vec<PodIp>,
 }
@@ -787,8 +787,7 @@ pub struct NetworkInterfaceUsage {
     #[prost(message, optional, tag = "5")]
     pub tx_errors: ::core::option::Option<UInt64Value>,
 }
-/// WindowsNetworkInterfaceUsage contains resource value data about a network interface specific for
-/// Windows.
+/// WindowsNetworkInterfaceUsage contains resource value data about a network interface specific for Windows.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WindowsNetworkInterfaceUsage {
@@ -887,8 +886,7 @@ pub struct LinuxContainerResources {
     /// CpusetMems constrains the allowed set of memory nodes. Default: "" (not specified).
     #[prost(string, tag = "7")]
     pub cpuset_mems: ::prost::alloc::string::String,
-    /// List of HugepageLimits to limit the HugeTLB usage of container per page size. Default: nil
-    /// (not specified).
+    /// List of HugepageLimits to limit the HugeTLB usage of container per page size. Default: nil (not specified).
     #[prost(message, repeated, tag = "8")]
     pub hugepage_limits: ::prost::alloc::vec::Vec<HugepageLimit>,
     /// Unified resources for cgroup v2. Default: nil (not specified).
@@ -901,16 +899,14 @@ pub struct LinuxContainerResources {
     #[prost(int64, tag = "10")]
     pub memory_swap_limit_in_bytes: i64,
 }
-/// HugepageLimit corresponds to the file`hugetlb.<hugepagesize>.limit_in_byte` in container level
-/// cgroup. For example, `PageSize=1GB`, `Limit=1073741824` means setting `1073741824` bytes to
-/// hugetlb.1GB.limit_in_bytes.
+/// HugepageLimit corresponds to the file`hugetlb.<hugepagesize>.limit_in_byte` in container level cgroup.
+/// For example, `PageSize=1GB`, `Limit=1073741824` means setting `1073741824` bytes to hugetlb.1GB.limit_in_bytes.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HugepageLimit {
-    /// The value of PageSize has the format <size><unit-prefix>B (2MB, 1GB), and must match the
-    /// <hugepagesize> of the corresponding control file found in
-    /// `hugetlb.<hugepagesize>.limit_in_bytes`. The values of <unit-prefix> are intended to be
-    /// parsed using base 1024("1KB" = 1024, "1MB" = 1048576, etc).
+    /// The value of PageSize has the format <size><unit-prefix>B (2MB, 1GB),
+    /// and must match the <hugepagesize> of the corresponding control file found in `hugetlb.<hugepagesize>.limit_in_bytes`.
+    /// The values of <unit-prefix> are intended to be parsed using base 1024("1KB" = 1024, "1MB" = 1048576, etc).
     #[prost(string, tag = "1")]
     pub page_size: ::prost::alloc::string::String,
     /// limit in bytes of hugepagesize HugeTLB usage.
@@ -930,12 +926,13 @@ pub struct SeLinuxOption {
     #[prost(string, tag = "4")]
     pub level: ::prost::alloc::string::String,
 }
-/// Capability contains the container capabilities to add or drop Dropping a capability will drop it
-/// from all sets. If a capability is added to only the add_capabilities list then it gets added to
-/// permitted, inheritable, effective and bounding sets, i.e. all sets except the ambient set. If a
-/// capability is added to only the add_ambient_capabilities list then it gets added to all sets,
-/// i.e permitted inheritable, effective, bounding and ambient sets. If a capability is added to
-/// add_capabilities and add_ambient_capabilities lists then it gets added to all sets, i.e.
+/// Capability contains the container capabilities to add or drop
+/// Dropping a capability will drop it from all sets.
+/// If a capability is added to only the add_capabilities list then it gets added to permitted,
+/// inheritable, effective and bounding sets, i.e. all sets except the ambient set.
+/// If a capability is added to only the add_ambient_capabilities list then it gets added to all sets, i.e permitted
+/// inheritable, effective, bounding and ambient sets.
+/// If a capability is added to add_capabilities and add_ambient_capabilities lists then it gets added to all sets, i.e.
 /// permitted, inheritable, effective, bounding and ambient sets.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -950,8 +947,7 @@ pub struct Capability {
     #[prost(string, repeated, tag = "3")]
     pub add_ambient_capabilities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
-/// LinuxContainerSecurityContext holds linux security configuration that will be applied to a
-/// container.
+/// LinuxContainerSecurityContext holds linux security configuration that will be applied to a container.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LinuxContainerSecurityContext {
@@ -1069,8 +1065,7 @@ pub struct LinuxContainerUser {
     /// gid is the primary gid initially attached to the first process in the container
     #[prost(int64, tag = "2")]
     pub gid: i64,
-    /// supplemental_groups are the supplemental groups initially attached to the first process in
-    /// the container
+    /// supplemental_groups are the supplemental groups initially attached to the first process in the container
     #[prost(int64, repeated, tag = "3")]
     pub supplemental_groups: ::prost::alloc::vec::Vec<i64>,
 }
@@ -1113,8 +1108,7 @@ pub struct WindowsPodSandboxConfig {
     #[prost(message, optional, tag = "1")]
     pub security_context: ::core::option::Option<WindowsSandboxSecurityContext>,
 }
-/// WindowsContainerSecurityContext holds windows security configuration that will be applied to a
-/// container.
+/// WindowsContainerSecurityContext holds windows security configuration that will be applied to a container.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WindowsContainerSecurityContext {
@@ -1153,23 +1147,21 @@ pub struct WindowsContainerResources {
     /// Number of CPUs available to the container. Default: 0 (not specified).
     #[prost(int64, tag = "2")]
     pub cpu_count: i64,
-    /// Specifies the portion of processor cycles that this container can use as a percentage times
-    /// 100.
+    /// Specifies the portion of processor cycles that this container can use as a percentage times 100.
     #[prost(int64, tag = "3")]
     pub cpu_maximum: i64,
     /// Memory limit in bytes. Default: 0 (not specified).
     #[prost(int64, tag = "4")]
     pub memory_limit_in_bytes: i64,
-    /// Specifies the size of the rootfs / scratch space in bytes to be configured for this
-    /// container. Default: 0 (not specified).
+    /// Specifies the size of the rootfs / scratch space in bytes to be configured for this container. Default: 0 (not specified).
     #[prost(int64, tag = "5")]
     pub rootfs_size_in_bytes: i64,
     /// Optionally specifies the set of CPUs to affinitize for this container.
     #[prost(message, repeated, tag = "6")]
     pub affinity_cpus: ::prost::alloc::vec::Vec<WindowsCpuGroupAffinity>,
 }
-/// WindowsCpuGroupAffinity specifies the CPU mask and group to affinitize. This is similar to the
-/// following _GROUP_AFFINITY structure:
+/// WindowsCpuGroupAffinity specifies the CPU mask and group to affinitize.
+/// This is similar to the following _GROUP_AFFINITY structure:
 /// <https://learn.microsoft.com/en-us/windows-hardware/drivers/ddi/miniport/ns-miniport-_group_affinity>
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1218,8 +1210,9 @@ pub struct Device {
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CdiDevice {
-    /// Fully qualified CDI device name for example: vendor.com/gpu=gpudevice1 see more details in
-    /// the CDI specification:
+    /// Fully qualified CDI device name
+    /// for example: vendor.com/gpu=gpudevice1
+    /// see more details in the CDI specification:
     /// <https://github.com/container-orchestrated-devices/container-device-interface/blob/main/SPEC.md>
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -1562,8 +1555,8 @@ pub struct ContainerResources {
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ContainerUser {
-    /// User identities initially attached to first process in the Linux container. Note that the
-    /// actual running identity can be changed if the process has enough privilege to do so.
+    /// User identities initially attached to first process in the Linux container.
+    /// Note that the actual running identity can be changed if the process has enough privilege to do so.
     #[prost(message, optional, tag = "1")]
     pub linux: ::core::option::Option<LinuxContainerUser>,
 }
@@ -1750,8 +1743,8 @@ pub struct Image {
     /// ImageSpec for image which includes annotations
     #[prost(message, optional, tag = "7")]
     pub spec: ::core::option::Option<ImageSpec>,
-    /// Recommendation on whether this image should be exempt from garbage collection. It must only
-    /// be treated as a recommendation -- the client can still request that the image be deleted,
+    /// Recommendation on whether this image should be exempt from garbage collection.
+    /// It must only be treated as a recommendation -- the client can still request that the image be deleted,
     /// and the runtime must oblige.
     #[prost(bool, tag = "8")]
     pub pinned: bool,
@@ -1909,14 +1902,14 @@ pub struct StatusRequest {
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RuntimeHandlerFeatures {
-    /// recursive_read_only_mounts is set to true if the runtime handler supports recursive
-    /// read-only mounts. For runc-compatible runtimes, availability of this feature can be detected
-    /// by checking whether the Linux kernel version is >= 5.12, and,  `runc features | jq
-    /// .mountOptions` contains "rro".
+    /// recursive_read_only_mounts is set to true if the runtime handler supports
+    /// recursive read-only mounts.
+    /// For runc-compatible runtimes, availability of this feature can be detected by checking whether
+    /// the Linux kernel version is >= 5.12, and,  `runc features | jq .mountOptions` contains "rro".
     #[prost(bool, tag = "1")]
     pub recursive_read_only_mounts: bool,
-    /// user_namespaces is set to true if the runtime handler supports user namespaces as
-    /// implemented in Kubernetes. This means support for both, user namespaces and idmap mounts.
+    /// user_namespaces is set to true if the runtime handler supports user namespaces as implemented
+    /// in Kubernetes. This means support for both, user namespaces and idmap mounts.
     #[prost(bool, tag = "2")]
     pub user_namespaces: bool,
 }
@@ -1937,8 +1930,7 @@ pub struct RuntimeHandler {
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RuntimeFeatures {
-    /// supplemental_groups_policy is set to true if the runtime supports SupplementalGroupsPolicy
-    /// and ContainerUser.
+    /// supplemental_groups_policy is set to true if the runtime supports SupplementalGroupsPolicy and ContainerUser.
     #[prost(bool, tag = "1")]
     pub supplemental_groups_policy: bool,
 }
@@ -2120,8 +2112,7 @@ pub struct ContainerStats {
     #[prost(message, optional, tag = "5")]
     pub swap: ::core::option::Option<SwapUsage>,
 }
-/// WindowsContainerStats provides the resource usage statistics for a container specific for
-/// Windows
+/// WindowsContainerStats provides the resource usage statistics for a container specific for Windows
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WindowsContainerStats {
@@ -2365,11 +2356,13 @@ pub struct RuntimeConfigResponse {
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LinuxRuntimeConfiguration {
-    /// Cgroup driver to use Note: this field should not change for the lifecycle of the Kubelet, or
-    /// while there are running containers. The Kubelet will not re-request this after startup, and
-    /// will construct the cgroup hierarchy assuming it is static. If the runtime wishes to change
-    /// this value, it must be accompanied by removal of all pods, and a restart of the Kubelet. The
-    /// easiest way to do this is with a full node reboot.
+    /// Cgroup driver to use
+    /// Note: this field should not change for the lifecycle of the Kubelet,
+    /// or while there are running containers.
+    /// The Kubelet will not re-request this after startup, and will construct the cgroup
+    /// hierarchy assuming it is static.
+    /// If the runtime wishes to change this value, it must be accompanied by removal of
+    /// all pods, and a restart of the Kubelet. The easiest way to do this is with a full node reboot.
     #[prost(enumeration = "CgroupDriver", tag = "1")]
     pub cgroup_driver: i32,
 }
@@ -3000,8 +2993,8 @@ pub mod runtime_service_client {
             ));
             self.inner.unary(req, path, codec).await
         }
-        /// UpdateContainerResources updates ContainerConfig of the container synchronously. If
-        /// runtime fails to transactionally update the requested resources, an error is returned.
+        /// UpdateContainerResources updates ContainerConfig of the container synchronously.
+        /// If runtime fails to transactionally update the requested resources, an error is returned.
         pub async fn update_container_resources(
             &mut self,
             request: impl tonic::IntoRequest<super::UpdateContainerResourcesRequest>,
@@ -3266,12 +3259,11 @@ pub mod runtime_service_client {
             ));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// ListMetricDescriptors gets the descriptors for the metrics that will be returned in
-        /// ListPodSandboxMetrics. This list should be static at startup: either the client and
-        /// server restart together when adding or removing metrics descriptors, or they should not
-        /// change. Put differently, if ListPodSandboxMetrics references a name that is not
-        /// described in the initial ListMetricDescriptors call, then the metric will not be
-        /// broadcasted.
+        /// ListMetricDescriptors gets the descriptors for the metrics that will be returned in ListPodSandboxMetrics.
+        /// This list should be static at startup: either the client and server restart together when
+        /// adding or removing metrics descriptors, or they should not change.
+        /// Put differently, if ListPodSandboxMetrics references a name that is not described in the initial
+        /// ListMetricDescriptors call, then the metric will not be broadcasted.
         pub async fn list_metric_descriptors(
             &mut self,
             request: impl tonic::IntoRequest<super::ListMetricDescriptorsRequest>,
