@@ -1,8 +1,8 @@
-//! The agent as a client of the API server.
+//! What the agent reads from and writes to the API server.
 
 pub(crate) mod events;
 pub(crate) mod identity;
 pub(crate) mod join;
-pub(crate) mod node;
-pub(crate) mod report;
-pub(crate) mod sources;
+pub(crate) mod node_status;
+pub(crate) mod object_cache;
+pub(crate) mod status_manager;

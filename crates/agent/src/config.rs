@@ -1,4 +1,4 @@
-//! What an agent is told at its start, and where it keeps its files.
+//! The configuration of an agent, and the paths of its files.
 
 use std::{
     collections::BTreeMap,
@@ -8,44 +8,45 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-/// How to run an agent.
+/// The configuration of an agent.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The API server's address, such as `https://10.0.0.1:6443`.
+    /// The URL of the API server, such as `https://10.0.0.1:6443`.
     pub server: String,
-    /// The token for joining: `SHA256-OF-THE-CA.SECRET`.
+    /// The join token: `SHA256-OF-THE-CA.SECRET`.
     pub token: String,
-    /// The node's name.
+    /// The name of the Node object.
     pub node_name: String,
-    /// Where keys, pods, images and logs are kept.
+    /// The directory for keys, pods, images and logs.
     pub data_dir: PathBuf,
-    /// The socket of a running container runtime; without one, containerd is started as a child.
+    /// The socket of a running container runtime. Without one, the agent starts its own containerd.
     pub cri_socket: Option<PathBuf>,
-    /// Labels to register the node with.
+    /// Labels that the Node gets when it is registered.
     pub labels: BTreeMap<String, String>,
-    /// Taints to register the node with: `key=value:Effect` or `key:Effect`.
+    /// Taints that the Node gets when it is registered: `key=value:Effect` or `key:Effect`.
     pub taints: Vec<String>,
-    /// A directory of image archives to import at start.
+    /// A directory with image archives that are imported at start.
     pub images_dir: Option<PathBuf>,
-    /// The node's address; found by asking the routing table if not given.
+    /// The node's address. By default the one from which the API server is reached.
     pub node_ip: Option<IpAddr>,
-    /// The addresses for pods, such as `10.85.3.0/24`; derived from the node's name if not given.
+    /// The range of pod addresses, such as `10.85.3.0/24`. By default derived from the node's name.
     pub pod_cidr: Option<String>,
-    /// The cgroup below which all pods go, relative to the root of the hierarchy.
+    /// The parent cgroup of all pods, relative to the root of the hierarchy.
     pub cgroup_root: String,
-    /// The port of the agent's own HTTPS surface; 0 lets the machine choose.
+    /// The port of the kubelet server; 0 chooses a free one.
     pub kubelet_port: u16,
-    /// Where pod logs go (`pods` and `containers` below it); below the data directory if not given.
+    /// The directory for container logs (`pods` and `containers` below it). By default below the
+    /// data directory.
     pub log_dir: Option<PathBuf>,
-    /// Whether a shutdown also stops all pods and the runtime started here. An agent alone leaves
-    /// them running, a cluster that is taken down as a whole does not.
+    /// Whether a shutdown also stops all pods and the containerd of this agent. `pandaemon up` sets
+    /// this; by default both go on running.
     pub stop_containers_on_exit: bool,
-    /// How many pods the node takes.
+    /// The largest number of pods on the node.
     pub max_pods: u32,
 }
 
 impl Config {
-    /// A configuration with everything optional left out.
+    /// A configuration with the default for everything optional.
     #[must_use]
     pub fn new(server: &str, token: &str, node_name: &str, data_dir: &Path) -> Self {
         Self {
@@ -68,12 +69,13 @@ impl Config {
     }
 }
 
-/// Where an agent keeps its files.
+/// The paths of an agent's files.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
     data: PathBuf,
     logs: PathBuf,
-    /// Differs between two agents on one machine; short enough for names of interfaces.
+    /// Eight hexadecimal digits derived from the data directory. They are part of names that must
+    /// differ between agents on one machine.
     pub short: String,
 }
 
@@ -99,43 +101,43 @@ impl Paths {
         self.data.join("agent/identity")
     }
 
-    /// The last known pods, one file each.
+    /// The saved pods of this node, one file each.
     #[must_use]
-    pub(crate) fn known_pods(&self) -> PathBuf {
+    pub(crate) fn saved_pods(&self) -> PathBuf {
         self.data.join("agent/pods")
     }
 
-    /// The last known config maps and secrets.
+    /// The saved ConfigMaps and Secrets of these pods.
     #[must_use]
-    pub(crate) fn known_objects(&self) -> PathBuf {
+    pub(crate) fn saved_objects(&self) -> PathBuf {
         self.data.join("agent/objects")
     }
 
-    /// The names of images that were imported.
+    /// The file with the names of imported images.
     #[must_use]
-    pub(crate) fn imported(&self) -> PathBuf {
+    pub(crate) fn imported_images(&self) -> PathBuf {
         self.data.join("agent/imported-images")
     }
 
-    /// The runtime's own directory.
+    /// The directory of the agent's containerd.
     #[must_use]
     pub(crate) fn containerd(&self) -> PathBuf {
         self.data.join("containerd")
     }
 
-    /// Configuration and address book of pod networking.
+    /// CNI configuration and address allocations.
     #[must_use]
     pub(crate) fn cni(&self) -> PathBuf {
         self.data.join("cni")
     }
 
-    /// Everything of one pod except its logs.
+    /// The directory of one pod: volumes, tokens, termination messages.
     #[must_use]
     pub(crate) fn pod(&self, uid: &str) -> PathBuf {
         self.data.join("pods").join(uid)
     }
 
-    /// The directory of all pods.
+    /// The parent of all pod directories.
     #[must_use]
     pub(crate) fn pods(&self) -> PathBuf {
         self.data.join("pods")
@@ -149,32 +151,32 @@ impl Paths {
             .join(format!("{namespace}_{name}_{uid}"))
     }
 
-    /// The log directory of all pods.
+    /// The parent of all log directories.
     #[must_use]
     pub(crate) fn all_pod_logs(&self) -> PathBuf {
         self.logs.join("pods")
     }
 
-    /// Links to all container logs, as log shippers expect them.
+    /// The directory with a link to each container log, as log collectors expect it.
     #[must_use]
     pub(crate) fn container_logs(&self) -> PathBuf {
         self.logs.join("containers")
     }
 
-    /// A path for a socket: below the data directory, or below `/run` where that would be longer
-    /// than a socket's address may be.
+    /// The path of a socket: below the data directory, or below `/run` if that path would be too
+    /// long for the address of a Unix socket.
     #[must_use]
     pub(crate) fn socket(&self, name: &str) -> PathBuf {
-        /// A socket's address holds 108 bytes; the runtime appends up to 12 of its own.
-        const LONGEST: usize = 94;
-        let near = self.containerd().join(name);
-        if near.as_os_str().len() <= LONGEST {
-            return near;
+        /// The address of a Unix socket holds 108 bytes; containerd appends up to 12.
+        const MAX_LENGTH: usize = 94;
+        let below_data = self.containerd().join(name);
+        if below_data.as_os_str().len() <= MAX_LENGTH {
+            return below_data;
         }
         Path::new("/run/pandaemon").join(&self.short).join(name)
     }
 
-    /// Pod addresses for a node that was given none: a `/24` out of `10.64.0.0/10`.
+    /// The default range of pod addresses: a `/24` in `10.64.0.0/10` chosen by the node's name.
     #[must_use]
     pub(crate) fn default_pod_cidr(node_name: &str) -> String {
         let digest = Sha256::digest(node_name.as_bytes());
@@ -182,12 +184,12 @@ impl Paths {
     }
 }
 
-/// This machine cannot carry a node: it lacks root, a program or a plugin.
+/// This machine cannot run an agent: it lacks root, a program or a CNI plugin.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Lacking(pub String);
+pub struct MissingRequirement(pub String);
 
-/// The data directory belongs to another agent that runs.
+/// Another running agent uses the data directory.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct InUse(pub String);
+pub struct DataDirInUse(pub String);

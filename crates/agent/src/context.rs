@@ -1,43 +1,41 @@
-//! What every part of a running agent shares.
+//! The state that all parts of a running agent share.
 
 use std::{net::IpAddr, sync::Arc};
 
 use pandaemon_cri::{Runtime, TaskService};
 
 use crate::{
-    api::{events::Events, sources::Sources},
+    api::{events::EventRecorder, object_cache::ObjectCache},
     config::{Config, Paths},
-    host::{Machine, cgroups::Tree},
+    host::{Machine, cgroups::PodCgroups},
     images::Images,
 };
 
-/// A running agent's surroundings.
+/// The state that all parts of a running agent share.
 pub(crate) struct Context {
-    /// What it was told.
     pub config: Config,
-    /// Where it keeps its files.
+    /// The paths of the agent's files.
     pub paths: Paths,
-    /// What it runs on.
+    /// The machine's properties.
     pub machine: Machine,
     /// The node's address.
     pub address: IpAddr,
     /// The container runtime.
     pub runtime: Arc<dyn Runtime>,
-    /// containerd's task service, for `exec`; another runtime has none.
+    /// containerd's task service, which `exec` uses; `None` with another runtime.
     pub tasks: Option<TaskService>,
     /// The node's images.
     pub images: Images,
-    /// Control groups of pods.
-    pub cgroups: Tree,
-    /// The API.
+    /// The cgroups of pods.
+    pub cgroups: PodCgroups,
+    /// The client of the API server.
     pub client: kube::Client,
-    /// Config maps and secrets.
-    pub sources: Sources,
-    /// Where events go.
-    pub events: Events,
+    /// The ConfigMaps and Secrets that pods here use.
+    pub object_cache: ObjectCache,
+    pub events: EventRecorder,
 }
 
-/// Milliseconds since 1970, now.
+/// The present time in milliseconds since 1970.
 #[must_use]
 pub(crate) fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()

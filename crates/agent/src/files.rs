@@ -1,4 +1,4 @@
-//! Small files that must never be seen half written.
+//! Small files that are replaced atomically.
 
 use std::{
     fs, io,
@@ -7,10 +7,10 @@ use std::{
     path::Path,
 };
 
-/// Replaces a file's content in one step, making its directory if needed.
+/// Replaces a file atomically, and creates its directory if needed.
 ///
 /// # Errors
-/// When the disk says no.
+/// If the file system refuses.
 pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         private_dir(parent)?;
@@ -30,10 +30,10 @@ pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> 
     fs::rename(&fresh, path)
 }
 
-/// Makes a directory, and those above it, that only the owner may enter.
+/// Creates a directory, and missing parents, with mode 0700.
 ///
 /// # Errors
-/// When the disk says no.
+/// If the file system refuses.
 pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -44,10 +44,10 @@ pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
         .create(path)
 }
 
-/// Removes a file; a missing one is fine.
+/// Removes a file. Succeeds if it does not exist.
 ///
 /// # Errors
-/// When the disk says no.
+/// If the file system refuses.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -55,10 +55,10 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a directory and all in it; a missing one is fine.
+/// Removes a directory and all its content. Succeeds if it does not exist.
 ///
 /// # Errors
-/// When the disk says no.
+/// If the file system refuses.
 pub(crate) fn remove_dir(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

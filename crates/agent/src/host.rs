@@ -1,4 +1,4 @@
-//! The machine: what it can do, and what the agent therefore must do differently.
+//! Properties of the machine that decide how the agent configures containerd and cgroups.
 
 pub(crate) mod cgroups;
 pub(crate) mod cni;
@@ -9,40 +9,40 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, statfs};
 
-/// Which version of control groups the machine uses.
+/// The version of cgroups on the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cgroups {
-    /// One tree for each controller (also where the second version is mounted beside them).
+pub(crate) enum CgroupVersion {
+    /// One hierarchy for each controller, also if v2 is mounted beside them (hybrid).
     V1,
-    /// One tree.
+    /// The unified hierarchy.
     V2,
 }
 
-/// What was found out about the machine.
+/// Properties of the machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
-    /// Its control groups.
-    pub cgroups: Cgroups,
-    /// Whether a process may be made less likely to be killed for memory.
+    /// The version of cgroups.
+    pub cgroups: CgroupVersion,
+    /// Whether OOM scores can be lowered (CAP_SYS_RESOURCE).
     pub may_lower_oom_score: bool,
-    /// Whether mounts made here reach containers that ask for it.
+    /// Whether `/` is a shared mount, which mount propagation into containers needs.
     pub shared_mounts: bool,
-    /// Whether layers can be stacked without copying.
+    /// Whether overlayfs can be used for image layers.
     pub overlay: bool,
-    /// Whether packet filter rules can be set.
+    /// Whether `iptables` is installed.
     pub iptables: bool,
-    /// Memory in bytes.
+    /// Its memory in bytes.
     pub memory: u64,
-    /// Processors.
+    /// The number of CPUs.
     pub cpus: u32,
-    /// The kernel's version.
+    /// The kernel's release.
     pub kernel: String,
-    /// The system's name, as its vendor writes it.
+    /// `PRETTY_NAME` of `/etc/os-release`.
     pub os_image: String,
 }
 
 impl Machine {
-    /// Looks at the machine this runs on; `data` is where layers will be stored.
+    /// Reads the properties of this machine; `data` is where image layers will be stored.
     #[must_use]
     pub(crate) fn detect(data: &Path) -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -59,7 +59,7 @@ impl Machine {
         }
     }
 
-    /// Says what the machine lacks and what that means.
+    /// Logs what the machine lacks and what follows from it.
     pub(crate) fn warn(&self) {
         if !self.shared_mounts {
             tracing::warn!(
@@ -68,10 +68,13 @@ impl Machine {
             );
         }
         if !self.overlay {
-            tracing::warn!("no overlay file system here: images are copied for every container");
+            tracing::warn!("overlayfs cannot be used: image layers are copied for every container");
         }
         if !self.iptables {
-            tracing::warn!("iptables was not found: pods get no host ports and no way out");
+            tracing::warn!(
+                "iptables was not found: pods get no host ports and reach no other networks; \
+                 apt-get install -y iptables"
+            );
         }
         if !self.may_lower_oom_score {
             tracing::info!("CAP_SYS_RESOURCE is missing: OOM scores are never lowered");
@@ -79,7 +82,7 @@ impl Machine {
     }
 }
 
-/// The number of the capability that lowering a process's OOM score needs.
+/// The number of the capability that is needed to lower OOM scores.
 const CAP_SYS_RESOURCE: u32 = 24;
 
 fn has_capability(number: u32) -> bool {
@@ -89,22 +92,26 @@ fn has_capability(number: u32) -> bool {
     mask.is_some_and(|mask| mask & (1 << number) != 0)
 }
 
-fn cgroups() -> Cgroups {
+fn cgroups() -> CgroupVersion {
     let unified =
         statfs("/sys/fs/cgroup").is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC);
-    if unified { Cgroups::V2 } else { Cgroups::V1 }
+    if unified {
+        CgroupVersion::V2
+    } else {
+        CgroupVersion::V1
+    }
 }
 
-/// Overlay works unless the kernel lacks it or the directory is itself on an overlay.
+/// overlayfs works unless the kernel lacks it or the directory is itself on one.
 fn overlay(data: &Path) -> bool {
-    let known = read("/proc/filesystems")
+    let supported = read("/proc/filesystems")
         .lines()
         .any(|line| line.ends_with("overlay"));
     let stacked = statfs(data).is_ok_and(|found| found.filesystem_type() == OVERLAYFS_SUPER_MAGIC);
-    known && !stacked
+    supported && !stacked
 }
 
-/// A value of `/proc/meminfo` in bytes.
+/// An entry of `/proc/meminfo` in bytes.
 #[must_use]
 pub(crate) fn meminfo(key: &str) -> u64 {
     let text = read("/proc/meminfo");
@@ -132,7 +139,7 @@ fn read(path: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Where a program is installed.
+/// The path of an installed program.
 #[must_use]
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let places = [

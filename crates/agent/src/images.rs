@@ -1,7 +1,7 @@
-//! Images: which name means which, pulling with back-off, archives, and the pause image.
+//! Container images: names, pull policies and credentials, imported archives, and the pause image.
 
 pub(crate) mod archive;
-pub(crate) mod auth;
+pub(crate) mod credentials;
 pub(crate) mod import;
 pub(crate) mod name;
 pub(crate) mod pause;
@@ -12,22 +12,21 @@ use k8s_openapi::api::core::v1::Secret;
 use pandaemon_cri::{CriError, Runtime, pb};
 use parking_lot::RwLock;
 
-/// The image of the process that holds a pod's namespaces open. It is made by the agent.
+/// The image of the sandbox process, which the agent builds itself.
 pub(crate) const PAUSE_IMAGE: &str = "pandaemon.dev/pause:1";
 
-/// When a container's image is fetched.
+/// The API's `imagePullPolicy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PullPolicy {
-    /// Before every start.
+    /// Pull before every start.
     Always,
-    /// When it is missing.
+    /// Pull if the node does not have it.
     IfNotPresent,
-    /// Never.
     Never,
 }
 
 impl PullPolicy {
-    /// The policy as written, or what upstream defaults it to for this image.
+    /// The policy in the spec, or the default for this image.
     #[must_use]
     pub(crate) fn new(text: Option<&str>, image: &str) -> Self {
         match text {
@@ -40,45 +39,45 @@ impl PullPolicy {
     }
 }
 
-/// Why a container has no image.
+/// Why an image is not available.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ImageError {
-    /// It is missing and may not be pulled.
+    /// The node does not have it, and the policy forbids pulling.
     #[error("Container image {0:?} is not present with pull policy of Never")]
     NeverPull(String),
-    /// Its name is not one.
+    /// Its name is invalid.
     #[error("couldn't parse image name {0:?}: invalid reference format")]
     InvalidName(String),
-    /// The registry or the runtime said no.
+    /// The pull failed.
     #[error("{0}")]
     Pull(CriError),
 }
 
-/// What making an image present took.
+/// An image on the node.
 #[derive(Debug, Clone)]
-pub(crate) struct Present {
-    /// The runtime's id, for creating the container.
+pub(crate) struct LocalImage {
+    /// The image's id in the runtime.
     pub id: String,
-    /// What the image says about its user.
+    /// The user in its configuration.
     pub user: ImageUser,
-    /// How long a pull took; `None` if it was there.
+    /// How long the pull took; `None` if it was present.
     pub pulled: Option<std::time::Duration>,
     /// Its size in bytes.
     pub size: u64,
 }
 
-/// The user that an image runs as.
+/// The user in an image's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ImageUser {
-    /// A number.
+    /// A numeric user id.
     Id(i64),
-    /// A name.
+    /// A user name.
     Name(String),
-    /// Not said, which means root.
+    /// None, which means root.
     Unset,
 }
 
-/// The node's images.
+/// The images on the node.
 #[derive(Clone)]
 pub(crate) struct Images {
     runtime: Arc<dyn Runtime>,
@@ -86,7 +85,7 @@ pub(crate) struct Images {
 }
 
 impl Images {
-    /// Images of this runtime.
+    /// The images of this runtime, of which `imported` came from archives.
     #[must_use]
     pub(crate) fn new(runtime: Arc<dyn Runtime>, imported: BTreeSet<String>) -> Self {
         Self {
@@ -98,10 +97,10 @@ impl Images {
     /// The image, if the runtime has it.
     ///
     /// # Errors
-    /// When the runtime does not answer.
-    pub(crate) async fn find(&self, image: &str) -> Result<Option<Present>, CriError> {
+    /// If the call to the runtime fails.
+    pub(crate) async fn find(&self, image: &str) -> Result<Option<LocalImage>, CriError> {
         let found = self.runtime.image(image.to_owned()).await?;
-        Ok(found.map(|found| Present {
+        Ok(found.map(|found| LocalImage {
             user: user(&found),
             size: found.size,
             id: found.id,
@@ -109,8 +108,8 @@ impl Images {
         }))
     }
 
-    /// Whether a start must ask the registry first. An archive given with `--images` counts as the
-    /// registry's copy: that is what the option is for, also where a manifest says `:latest`.
+    /// Whether a start must pull first. With policy `Always`, an image that was imported by
+    /// `--images` counts as pulled, so that manifests with `:latest` run without a registry.
     #[must_use]
     pub(crate) fn must_pull(&self, image: &str, policy: PullPolicy, present: bool) -> bool {
         match policy {
@@ -122,26 +121,28 @@ impl Images {
         }
     }
 
-    /// Pulls an image, trying each login in turn and at last none.
+    /// Pulls an image with each of the matching credentials in turn, and at last without any.
     ///
     /// # Errors
-    /// The registry's words of the last try.
+    /// The error of the last attempt.
     pub(crate) async fn pull(
         &self,
         image: &str,
         secrets: &[Secret],
-    ) -> Result<Present, ImageError> {
+    ) -> Result<LocalImage, ImageError> {
         let began = std::time::Instant::now();
-        let mut logins: Vec<Option<pb::AuthConfig>> =
-            auth::logins(secrets, image).into_iter().map(Some).collect();
-        logins.push(None);
+        let mut credentials: Vec<Option<pb::AuthConfig>> = credentials::for_image(secrets, image)
+            .into_iter()
+            .map(Some)
+            .collect();
+        credentials.push(None);
         let mut last = CriError::Incomplete("PullImage");
-        for login in logins {
-            match self.runtime.pull_image(image.to_owned(), login).await {
+        for credential in credentials {
+            match self.runtime.pull_image(image.to_owned(), credential).await {
                 Ok(_reference) => {
                     let found = self.find(image).await.map_err(ImageError::Pull)?;
                     let present = found.ok_or(ImageError::Pull(last))?;
-                    return Ok(Present {
+                    return Ok(LocalImage {
                         pulled: Some(began.elapsed()),
                         ..present
                     });

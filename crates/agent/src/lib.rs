@@ -1,7 +1,8 @@
-//! The node agent: runs the pods that the API binds to this node as real containers.
+//! The node agent, the counterpart of the kubelet: runs the pods bound to this node as containers.
 //!
-//! Observe (the runtime, the API, probes), plan (`podsync`, pure), act (this crate). Containers
-//! outlive the agent, and the agent outlives the control plane: see `docs/design/agent.md`.
+//! It observes (container runtime, API, probes), computes what is due (`podsync`, pure) and acts.
+//! Containers go on without the agent, and the agent goes on without the control plane: see
+//! `docs/design/agent.md`.
 
 mod api;
 mod config;
@@ -10,20 +11,22 @@ mod files;
 mod host;
 mod images;
 mod logs;
-mod manager;
 mod orphans;
+mod pleg;
 mod pod;
-mod serve;
+mod pod_workers;
+mod pods;
+mod server;
 mod start;
 mod tls;
 mod volumes;
 
 pub use api::{
-    identity::{Identity, subject},
-    join::Refused,
+    identity::{Identity, identity_scope},
+    join::JoinRefused,
 };
-pub use config::{Config, InUse, Lacking};
+pub use config::{Config, DataDirInUse, MissingRequirement};
 pub use start::run;
 
-/// An image of one layer as an OCI archive, for those who need one without a builder.
+/// Writes an image of one layer as an OCI archive; tests build their images with it.
 pub use images::archive::{Tar, oci_image};

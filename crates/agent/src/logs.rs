@@ -1,4 +1,4 @@
-//! Container logs on disk: lines in the CRI format, one file for each start of a container.
+//! Container log files: lines in the CRI format, one file for each start of a container.
 
 pub(crate) mod follow;
 pub(crate) mod read;
@@ -12,13 +12,14 @@ use std::{
 
 use crate::{context::Context, files, pod::PodRef};
 
-/// The link that log shippers look for: `POD_NAMESPACE_CONTAINER-ID.log`.
+/// The path of the link that log collectors read: `POD_NAMESPACE_CONTAINER-ID.log`.
 fn link_path(context: &Context, pod: &PodRef, container: &str, id: &str) -> PathBuf {
     let name = format!("{}_{}_{container}-{id}.log", pod.name, pod.namespace);
     context.paths.container_logs().join(name)
 }
 
-/// Links a container's log to where log shippers look for it. Links of its former starts go.
+/// Links a container's log into the directory for log collectors, and removes the links of its
+/// earlier starts.
 pub(crate) fn link(context: &Context, pod: &PodRef, container: &str, id: &str, attempt: u32) {
     let logs = context.paths.pod_logs(&pod.namespace, &pod.name, &pod.uid);
     let target = logs.join(container).join(format!("{attempt}.log"));
@@ -28,11 +29,11 @@ pub(crate) fn link(context: &Context, pod: &PodRef, container: &str, id: &str, a
     let made = fs::create_dir_all(context.paths.container_logs())
         .and_then(|()| std::os::unix::fs::symlink(&target, &link));
     if let Err(error) = made {
-        tracing::debug!(%error, link = %link.display(), "link a log");
+        tracing::debug!(%error, link = %link.display(), "cannot link a log for log collectors");
     }
 }
 
-/// Removes the links of a pod's logs.
+/// Removes the links to a pod's logs.
 pub(crate) fn unlink(context: &Context, pod: &PodRef) {
     remove_links(context, &format!("{}_{}_", pod.name, pod.namespace));
 }
@@ -46,20 +47,20 @@ fn remove_links(context: &Context, prefix: &str) {
         if entry.file_name().to_string_lossy().starts_with(prefix)
             && let Err(error) = files::remove(&entry.path())
         {
-            tracing::debug!(%error, "remove a log's link");
+            tracing::debug!(%error, "cannot remove the link to a log");
         }
     }
 }
 
-/// The end of a log as plain text: at most so many lines and bytes.
+/// The end of a log as plain text, with at most this many lines and bytes.
 #[must_use]
 pub(crate) fn tail_text(path: &Path, lines: usize, bytes: usize) -> String {
-    /// A line of the log is a little longer than its text.
-    const ENOUGH: u64 = 64 << 10;
+    /// The part of the file that is read, in bytes; lines in the file have a time stamp and tags.
+    const READ_SIZE: u64 = 64 << 10;
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = fs::File::open(path)?;
         let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(ENOUGH)))?;
+        file.seek(SeekFrom::Start(length.saturating_sub(READ_SIZE)))?;
         let mut content = Vec::new();
         file.read_to_end(&mut content)?;
         Ok(content)

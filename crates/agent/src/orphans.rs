@@ -1,15 +1,17 @@
-//! What is left of pods that no longer exist: sandboxes, directories, logs.
+//! Removes what is left of pods that no longer exist: sandboxes, cgroups, directories and logs. The
+//! kubelet's `HandlePodCleanups`.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use crate::{context::Context, files, pod::sandbox::POD_UID, volumes};
 
-/// Removes everything that belongs to none of these pods.
-pub(crate) async fn clean(context: &Context, known: &BTreeSet<String>) {
+/// Removes everything of pods whose uid is not among `known`. Sandboxes without the pod uid label
+/// are not the agent's and stay.
+pub(crate) async fn remove_orphans(context: &Context, known: &BTreeSet<String>) {
     let Ok(sandboxes) = context.runtime.list_sandboxes(Default::default()).await else {
         return;
     };
-    let mut alive = known.clone();
+    let mut known_or_busy = known.clone();
     for sandbox in sandboxes {
         let Some(uid) = sandbox
             .labels
@@ -18,39 +20,51 @@ pub(crate) async fn clean(context: &Context, known: &BTreeSet<String>) {
         else {
             continue;
         };
-        tracing::info!(sandbox = sandbox.id, uid, "removing what is left of a pod");
+        tracing::info!(
+            sandbox = sandbox.id,
+            uid,
+            "removing a sandbox whose pod no longer exists"
+        );
         let stopped = context.runtime.stop_sandbox(&sandbox.id).await;
         let removed = context.runtime.remove_sandbox(&sandbox.id).await;
         if let Err(error) = stopped.and(removed) {
-            tracing::warn!(%error, sandbox = sandbox.id, "remove a sandbox");
-            alive.insert(uid.clone());
+            tracing::warn!(%error, sandbox = sandbox.id, "cannot remove an orphaned sandbox; trying again later");
+            known_or_busy.insert(uid.clone());
         }
     }
-    for (dir, uid) in left(&context.paths.pods(), |name| Some(name.to_owned()), &alive) {
-        tracing::info!(uid, "freeing the volumes of a pod that no longer exists");
-        if let Err(error) = volumes::free(&dir) {
-            tracing::warn!(%error, dir = %dir.display(), "free a pod's volumes");
+    for (dir, uid) in orphaned_dirs(
+        &context.paths.pods(),
+        |name| Some(name.to_owned()),
+        &known_or_busy,
+    ) {
+        tracing::info!(uid, "removing the volumes of a pod that no longer exists");
+        if let Err(error) = volumes::tear_down(&dir) {
+            tracing::warn!(%error, dir = %dir.display(), "cannot remove the volumes of an orphaned pod; trying again later");
         }
         context.cgroups.remove(&uid);
     }
-    let of_log = |name: &str| name.rsplit_once('_').map(|(_, uid)| uid.to_owned());
-    for (dir, _uid) in left(&context.paths.all_pod_logs(), of_log, &alive) {
+    let uid_of_log_dir = |name: &str| name.rsplit_once('_').map(|(_, uid)| uid.to_owned());
+    for (dir, _uid) in orphaned_dirs(
+        &context.paths.all_pod_logs(),
+        uid_of_log_dir,
+        &known_or_busy,
+    ) {
         if let Err(error) = files::remove_dir(&dir) {
-            tracing::warn!(%error, dir = %dir.display(), "remove a pod's logs");
+            tracing::warn!(%error, dir = %dir.display(), "cannot remove the logs of an orphaned pod; trying again later");
         }
     }
 }
 
-/// Directories whose name belongs to a pod that is not alive.
-fn left(
+/// Subdirectories of `dir` whose pod is not among `known`; `uid_of` reads the uid from a name.
+fn orphaned_dirs(
     dir: &std::path::Path,
     uid_of: impl Fn(&str) -> Option<String>,
-    alive: &BTreeSet<String>,
+    known: &BTreeSet<String>,
 ) -> Vec<(PathBuf, String)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let named = entries.filter_map(|entry| {
         let uid = uid_of(&entry.file_name().to_string_lossy())?;
         Some((entry.path(), uid))
     });
-    named.filter(|(_, uid)| !alive.contains(uid)).collect()
+    named.filter(|(_, uid)| !known.contains(uid)).collect()
 }

@@ -1,49 +1,46 @@
-//! One pod on this node: what it needs, how it is started, kept and stopped.
+//! The pods of this node: their workers, and what the workers use.
 
-pub(crate) mod act;
+pub(crate) mod action_result;
+pub(crate) mod actions;
+pub(crate) mod api_status;
 pub(crate) mod container;
+pub(crate) mod desired;
 pub(crate) mod env;
-pub(crate) mod hooks;
-pub(crate) mod inputs;
+pub(crate) mod handlers;
 pub(crate) mod kill;
 pub(crate) mod observe;
 pub(crate) mod probes;
+pub(crate) mod references;
 pub(crate) mod resources;
 pub(crate) mod sandbox;
 pub(crate) mod security;
 pub(crate) mod start;
-pub(crate) mod status;
-pub(crate) mod view;
 pub(crate) mod worker;
 
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-/// A pod that has been checked to have a name, namespace, uid and specification.
+/// A pod object that has a name, namespace, uid and spec.
 #[derive(Debug, Clone)]
 pub(crate) struct PodRef {
-    /// The object.
+    /// The object without its spec.
     pub object: Pod,
-    /// Its specification.
     pub spec: PodSpec,
-    /// Its containers for debugging, as containers.
+    /// Its ephemeral containers, in the form of containers.
     pub ephemeral: Vec<Container>,
-    /// Its name.
     pub name: String,
-    /// Its namespace.
     pub namespace: String,
-    /// Its uid.
     pub uid: String,
 }
 
 impl PodRef {
-    /// The pod, unless a part that every stored pod has is missing.
+    /// The pod; `None` if it lacks a name, namespace, uid or spec, which every stored pod has.
     #[must_use]
     pub(crate) fn new(mut object: Pod) -> Option<Self> {
         let spec = object.spec.take()?;
         let ephemeral = spec.ephemeral_containers.iter().flatten();
         Some(Self {
-            ephemeral: ephemeral.filter_map(plain).collect(),
+            ephemeral: ephemeral.filter_map(as_container).collect(),
             name: object.metadata.name.clone()?,
             namespace: object.metadata.namespace.clone()?,
             uid: object.metadata.uid.clone()?,
@@ -52,7 +49,7 @@ impl PodRef {
         })
     }
 
-    /// The whole object again.
+    /// The whole object.
     #[must_use]
     pub(crate) fn to_object(&self) -> Pod {
         Pod {
@@ -61,13 +58,13 @@ impl PodRef {
         }
     }
 
-    /// Whether the pod uses the node's own network.
+    /// Whether the pod uses the host network.
     #[must_use]
     pub(crate) fn host_network(&self) -> bool {
         self.spec.host_network.unwrap_or(false)
     }
 
-    /// A container of any kind by name, and whether it is an init container.
+    /// The container of this name, of any kind, and whether it is an init container.
     #[must_use]
     pub(crate) fn container(&self, name: &str) -> Option<(&Container, bool)> {
         let main = self.spec.containers.iter().find(|one| one.name == name);
@@ -84,17 +81,17 @@ impl PodRef {
             .or_else(|| ephemeral().map(|one| (one, false)))
     }
 
-    /// The container whose processes this container for debugging is to see.
+    /// The container whose process namespace an ephemeral container shares.
     #[must_use]
     pub(crate) fn target(&self, name: &str) -> Option<&str> {
-        let mut debugging = self.spec.ephemeral_containers.iter().flatten();
-        let one = debugging.find(|one| one.name == name)?;
+        let mut ephemeral = self.spec.ephemeral_containers.iter().flatten();
+        let one = ephemeral.find(|one| one.name == name)?;
         one.target_container_name
             .as_deref()
             .filter(|name| !name.is_empty())
     }
 
-    /// All containers but those for debugging, init containers first.
+    /// All init containers and main containers.
     pub(crate) fn all_containers(&self) -> impl Iterator<Item = &Container> {
         self.spec
             .init_containers
@@ -103,13 +100,13 @@ impl PodRef {
             .chain(&self.spec.containers)
     }
 
-    /// `NAME_NAMESPACE(UID)`, as messages name a pod.
+    /// `NAME_NAMESPACE(UID)`, the form that the kubelet's messages use.
     #[must_use]
     pub(crate) fn label(&self) -> String {
         format!("{}_{}({})", self.name, self.namespace, self.uid)
     }
 
-    /// How long the pod may take to stop, in seconds: never less than one, as with the kubelet.
+    /// The grace period in seconds; at least 1, as in the kubelet.
     #[must_use]
     pub(crate) fn grace_seconds(&self) -> i64 {
         let asked = self.object.metadata.deletion_grace_period_seconds;
@@ -120,12 +117,12 @@ impl PodRef {
     }
 }
 
-/// A container for debugging has the fields of a container, and its target.
-fn plain(container: &EphemeralContainer) -> Option<Container> {
+/// An ephemeral container as a container: it has the same fields and a target.
+fn as_container(container: &EphemeralContainer) -> Option<Container> {
     serde_json::from_value(serde_json::to_value(container).ok()?).ok()
 }
 
-/// The number of a port that may be given by name.
+/// The number of a container port that is given by number or name.
 #[must_use]
 pub(crate) fn port_number(port: &IntOrString, container: &Container) -> Option<u16> {
     match port {

@@ -1,4 +1,4 @@
-//! Starting an agent, and stopping it.
+//! Starts an agent and stops it.
 
 use std::{
     collections::BTreeSet,
@@ -14,26 +14,29 @@ use pandaemon_runtime::Shutdown;
 use tokio::net::TcpListener;
 
 use crate::{
-    api::{events::Events, identity::Identity, join, node, sources::Sources},
-    config::{Config, InUse, Lacking, Paths},
+    api::{
+        events::EventRecorder, identity::Identity, join, node_status, object_cache::ObjectCache,
+    },
+    config::{Config, DataDirInUse, MissingRequirement, Paths},
     context::Context,
     files,
-    host::{Machine, cgroups::Tree, cni, containerd::Child, mounts},
-    images::{Images, import::Importer},
+    host::{Machine, cgroups::PodCgroups, cni, containerd::ManagedContainerd, mounts},
+    images::{Images, import::ImageImporter},
     logs,
-    manager::Manager,
-    serve,
+    pod_workers::PodWorkers,
+    server,
 };
 
-/// Runs an agent until it is told to stop. Containers go on running, unless the configuration says
-/// that they end with it.
+/// Runs an agent until `shutdown`. Containers go on running unless the configuration says
+/// otherwise.
 ///
 /// # Errors
-/// When the machine lacks something, the token is wrong, or the node's name is taken.
+/// If the machine lacks a requirement, another agent uses the data directory, the token is wrong, or
+/// another machine holds the node's name.
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     check(&config)?;
     let paths = Paths::new(&config);
-    files::private_dir(&paths.identity()).context("make the data directory")?;
+    files::private_dir(&paths.identity()).context("create the data directory")?;
     let _lock = lock(&config)?;
     let machine = Machine::detect(&config.data_dir);
     machine.warn();
@@ -46,13 +49,13 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         .unwrap_or_else(|| Paths::default_pod_cidr(&config.node_name));
     let runtime = start_runtime(&config, &paths, &machine, &pod_cidr, &shutdown);
     let identity = Identity::new(paths.identity());
-    // The runtime starts while the server is asked; neither needs the other.
+    // The runtime starts while the agent joins: neither depends on the other.
     let joined = join::join(&config, &identity, address, &shutdown);
     let (started, joined) = tokio::join!(runtime, joined);
     let started = started?;
     if let Err(error) = joined {
-        end_idle_runtime(&started, &paths).await;
-        // Asked to stop before it had joined: that is no failure.
+        stop_idle_runtime(&started, &paths).await;
+        // Stopped before it had joined: that is no failure.
         return if shutdown.is_triggered() {
             Ok(())
         } else {
@@ -60,12 +63,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         };
     }
     let client = join::client(&config, &identity)?;
-    let events = Events::start(client.clone(), config.node_name.clone(), shutdown.clone());
+    let events = EventRecorder::start(client.clone(), config.node_name.clone(), shutdown.clone());
     let listener = listen(&config).await?;
     let port = listener.local_addr()?.port();
     let context = Arc::new(Context {
-        cgroups: Tree::new(machine.cgroups, &config.cgroup_root),
-        sources: Sources::new(client.clone(), paths.known_objects()),
+        cgroups: PodCgroups::new(machine.cgroups, &config.cgroup_root),
+        object_cache: ObjectCache::new(client.clone(), paths.saved_objects()),
         images: Images::new(Arc::clone(&started.runtime), started.imported),
         runtime: started.runtime,
         tasks: started.tasks,
@@ -76,43 +79,49 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         paths,
         config,
     });
-    let surface = serve::Surface::new(&identity)?;
-    serve_all(
+    let server = server::KubeletServer::new(&identity)?;
+    start_loops(
         &context,
         listener,
-        surface,
+        server,
         pod_cidr.clone(),
         port,
         &shutdown,
     );
     shutdown.triggered().await;
     if context.config.stop_containers_on_exit {
-        stop_all(&context, started.child.as_ref(), &pod_cidr).await;
+        stop_all(&context, started.containerd.as_ref(), &pod_cidr).await;
     }
     Ok(())
 }
 
-fn serve_all(
+fn start_loops(
     context: &Arc<Context>,
     listener: TcpListener,
-    surface: serve::Surface,
+    server: server::KubeletServer,
     pod_cidr: String,
     port: u16,
     shutdown: &Shutdown,
 ) {
-    let pods = Manager::start(Arc::clone(context), shutdown.clone());
+    let pods = PodWorkers::start(Arc::clone(context), shutdown.clone());
     let tasks: [(&'static str, futures::future::BoxFuture<'static, ()>); 4] = [
         (
-            "serve",
-            Box::pin(surface.run(Arc::clone(context), pods, listener)),
+            "kubelet server",
+            Box::pin(server.run(Arc::clone(context), pods, listener)),
         ),
-        ("lease", Box::pin(node::renew_lease(Arc::clone(context)))),
-        ("rotate", Box::pin(logs::rotate::run(Arc::clone(context)))),
-        ("node", {
+        (
+            "node lease",
+            Box::pin(node_status::renew_lease(Arc::clone(context))),
+        ),
+        (
+            "log rotation",
+            Box::pin(logs::rotate::run(Arc::clone(context))),
+        ),
+        ("node status", {
             let context = Arc::clone(context);
             Box::pin(async move {
-                node::relabel(&context).await;
-                node::keep(context, pod_cidr, port).await;
+                node_status::update_labels(&context).await;
+                node_status::sync_node_status(context, pod_cidr, port).await;
             })
         }),
     ];
@@ -131,28 +140,28 @@ fn check(config: &Config) -> anyhow::Result<()> {
     if let Some(wrong) = config
         .taints
         .iter()
-        .find(|text| node::taint(text).is_none())
+        .find(|text| node_status::taint(text).is_none())
     {
         bail!("the taint {wrong:?} must have the form key=value:Effect or key:Effect");
     }
     if !nix::unistd::geteuid().is_root() {
-        let text = "the agent must run as root: it mounts, and makes namespaces and control groups";
-        return Err(Lacking(text.to_owned()).into());
+        let text = "the agent must run as root: it creates mounts, namespaces and cgroups";
+        return Err(MissingRequirement(text.to_owned()).into());
     }
     if config.cri_socket.is_none() {
-        // Before the server is asked, which may take long or forever.
-        Child::programs()?;
+        // Before joining, which may wait for the server without end.
+        ManagedContainerd::find_programs()?;
     }
     Ok(())
 }
 
-/// Two agents on one data directory would stop each other's pods.
+/// Locks the data directory: two agents on one would stop each other's pods.
 fn lock(config: &Config) -> anyhow::Result<nix::fcntl::Flock<fs::File>> {
     let path = config.data_dir.join("agent/lock");
-    let file = fs::File::create(&path).with_context(|| format!("make {}", path.display()))?;
+    let file = fs::File::create(&path).with_context(|| format!("create {}", path.display()))?;
     let lock = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock);
     lock.map_err(|_| {
-        InUse(format!(
+        DataDirInUse(format!(
             "another agent uses the data directory {}",
             config.data_dir.display()
         ))
@@ -160,10 +169,10 @@ fn lock(config: &Config) -> anyhow::Result<nix::fcntl::Flock<fs::File>> {
     })
 }
 
-struct Started {
+struct StartedRuntime {
     runtime: Arc<dyn Runtime>,
     tasks: Option<TaskService>,
-    child: Option<Child>,
+    containerd: Option<ManagedContainerd>,
     imported: BTreeSet<String>,
 }
 
@@ -173,21 +182,21 @@ async fn start_runtime(
     machine: &Machine,
     pod_cidr: &str,
     shutdown: &Shutdown,
-) -> anyhow::Result<Started> {
-    let child = match &config.cri_socket {
+) -> anyhow::Result<StartedRuntime> {
+    let containerd = match &config.cri_socket {
         Some(_) => None,
-        None => Some(Child::prepare(paths, machine, pod_cidr)?),
+        None => Some(ManagedContainerd::prepare(paths, machine, pod_cidr)?),
     };
-    let socket: PathBuf = match (&config.cri_socket, &child) {
+    let socket: PathBuf = match (&config.cri_socket, &containerd) {
         (Some(socket), _) => socket.clone(),
-        (None, Some(child)) => {
-            child.keep(shutdown).await?;
+        (None, Some(containerd)) => {
+            containerd.start_and_supervise(shutdown).await?;
             if machine.iptables {
-                cni::masquerade(paths, pod_cidr).await;
+                cni::add_masquerade_rule(paths, pod_cidr).await;
             }
-            child.socket.clone()
+            containerd.socket.clone()
         }
-        (None, None) => bail!("no container runtime"),
+        (None, None) => bail!("neither a runtime socket nor a containerd to start"),
     };
     let runtime = CriClient::new(&socket)?;
     let version = runtime
@@ -197,71 +206,75 @@ async fn start_runtime(
     tracing::info!(
         name = version.runtime_name,
         version = version.runtime_version,
-        "runtime"
+        "connected to the container runtime"
     );
     let is_containerd = version.runtime_name == "containerd";
-    let mut imported = remembered(paths);
-    if child.is_some() || (config.images_dir.is_some() && is_containerd) {
-        let importer = Importer::new(&socket, machine.overlay)?;
-        if child.is_some() {
-            importer.pause(&runtime, paths).await?;
+    let mut imported = read_imported_images(paths);
+    if containerd.is_some() || (config.images_dir.is_some() && is_containerd) {
+        let importer = ImageImporter::new(&socket, machine.overlay)?;
+        if containerd.is_some() {
+            importer.import_pause_image(&runtime, paths).await?;
         }
         if let Some(dir) = &config.images_dir {
-            imported.extend(importer.directory(dir, &runtime).await?);
+            imported.extend(importer.import_directory(dir, &runtime).await?);
         }
         let names = imported
             .iter()
             .map(|name| format!("{name}\n"))
             .collect::<String>();
-        files::replace(&paths.imported(), names.as_bytes(), 0o600)?;
+        files::replace(&paths.imported_images(), names.as_bytes(), 0o600)?;
     }
     let tasks = is_containerd
         .then(|| TaskService::new(&socket))
         .transpose()?;
-    Ok(Started {
+    Ok(StartedRuntime {
         runtime: Arc::new(runtime),
         tasks,
-        child,
+        containerd,
         imported,
     })
 }
 
-fn remembered(paths: &Paths) -> BTreeSet<String> {
-    let text = fs::read_to_string(paths.imported()).unwrap_or_default();
+fn read_imported_images(paths: &Paths) -> BTreeSet<String> {
+    let text = fs::read_to_string(paths.imported_images()).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
 
-/// The address from which this machine reaches the server. Nothing is sent.
+/// The address from which this machine reaches the server, by the routing table. Nothing is sent.
 fn own_address(server: &str) -> anyhow::Result<IpAddr> {
     let uri: http::Uri = server
         .parse()
-        .with_context(|| format!("{server:?} is no address"))?;
+        .with_context(|| format!("the server address {server:?} is not a URL"))?;
     let host = uri.host().context("the server's address names no host")?;
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket
         .connect((host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(443)))
-        .with_context(|| format!("find a way to {host}"))?;
+        .with_context(|| format!("find the route to {host}"))?;
     Ok(socket.local_addr()?.ip())
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let address = (Ipv4Addr::UNSPECIFIED, config.kubelet_port);
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("listen at port {} for the server", config.kubelet_port))
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "listen on port {} for the kubelet server",
+            config.kubelet_port
+        )
+    })
 }
 
-/// Stops every pod, the runtime, and removes what was made on the machine for them.
-/// A node that may not join leaves no containerd behind, unless that one runs pods of an earlier time.
-async fn end_idle_runtime(started: &Started, paths: &Paths) {
+/// Stops the containerd of an agent that could not join, unless it runs pods of an earlier agent.
+async fn stop_idle_runtime(started: &StartedRuntime, paths: &Paths) {
     let sandboxes = started.runtime.list_sandboxes(Default::default()).await;
-    if let (Some(child), Ok([])) = (&started.child, sandboxes.as_deref()) {
-        child.stop().await;
+    if let (Some(containerd), Ok([])) = (&started.containerd, sandboxes.as_deref()) {
+        containerd.stop().await;
         mounts::unmount_below(&paths.containerd());
     }
 }
 
-async fn stop_all(context: &Context, child: Option<&Child>, pod_cidr: &str) {
+/// Stops all pods and the agent's containerd, and removes their mounts, iptables rules, bridge and
+/// cgroups.
+async fn stop_all(context: &Context, containerd: Option<&ManagedContainerd>, pod_cidr: &str) {
     let sandboxes = context
         .runtime
         .list_sandboxes(Default::default())
@@ -271,23 +284,23 @@ async fn stop_all(context: &Context, child: Option<&Child>, pod_cidr: &str) {
         let stopped = context.runtime.stop_sandbox(&sandbox.id).await;
         let removed = context.runtime.remove_sandbox(&sandbox.id).await;
         if let Err(error) = stopped.and(removed) {
-            tracing::warn!(%error, sandbox = sandbox.id, "remove a sandbox");
+            tracing::warn!(%error, sandbox = sandbox.id, "cannot remove a sandbox at shutdown");
         }
     });
     futures::future::join_all(stops).await;
     mounts::unmount_below(&context.paths.pods());
-    if let Some(child) = child {
-        child.stop().await;
+    if let Some(containerd) = containerd {
+        containerd.stop().await;
         mounts::unmount_below(&context.paths.containerd());
         if context.machine.iptables {
-            cni::unmasquerade(&context.paths, pod_cidr).await;
+            cni::remove_masquerade_rule(&context.paths, pod_cidr).await;
         }
         let bridge = cni::bridge_name(&context.paths);
         let removed = tokio::process::Command::new("ip")
             .args(["link", "delete", &bridge])
             .output()
             .await;
-        tracing::debug!(?removed, "remove the bridge");
+        tracing::debug!(?removed, "removed the bridge");
     }
     context.cgroups.remove_all();
 }

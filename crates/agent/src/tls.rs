@@ -1,4 +1,5 @@
-//! TLS: one provider, the agent's identities, and the few places where nobody is verified.
+//! TLS for clients and for the kubelet server, and the two places where certificates are not
+//! verified.
 
 use std::sync::Arc;
 
@@ -17,12 +18,12 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// Accepts any certificate: for probes, as the kubelet does, and for fetching the CA certificate,
-/// which is then checked against the token's digest.
+/// Accepts any certificate. HTTPS probes use it, as in the kubelet, and so does fetching the CA
+/// certificate, which is then compared with the digest in the token.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AcceptAny(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
@@ -57,10 +58,10 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// Speaks TLS without verifying whom with.
+/// Opens a TLS connection without verifying the server's certificate.
 ///
 /// # Errors
-/// When the other side does not speak it.
+/// If the handshake fails.
 pub(crate) async fn unverified(
     stream: TcpStream,
     host: &str,
@@ -70,15 +71,15 @@ pub(crate) async fn unverified(
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
         .with_no_client_auth();
     connect(config, stream, host).await
 }
 
-/// Speaks TLS with a server whose certificate this CA signed.
+/// Opens a TLS connection to a server whose certificate must be signed by this CA.
 ///
 /// # Errors
-/// When it did not, or the other side does not speak TLS.
+/// If it is not, or the handshake fails.
 pub(crate) async fn verified(
     stream: TcpStream,
     host: &str,
@@ -114,19 +115,20 @@ fn roots(ca_pem: &str) -> anyhow::Result<RootCertStore> {
     Ok(roots)
 }
 
-/// The DER form of the first certificate.
+/// The first certificate of a PEM text, in DER.
 ///
 /// # Errors
-/// When there is none.
+/// If there is none.
 pub(crate) fn first_certificate(pem: &str) -> anyhow::Result<CertificateDer<'static>> {
     CertificateDer::from_pem_slice(pem.as_bytes()).context("read a certificate")
 }
 
-/// A server that shows this certificate and asks clients for one of this CA. A client without one
-/// is let in, and refused later for all but health checks.
+/// The configuration of a server with this certificate that asks clients for one signed by this CA.
+/// A handshake without a client certificate succeeds; the server then refuses all but health
+/// checks.
 ///
 /// # Errors
-/// When a certificate or the key cannot be read.
+/// If a certificate or the key cannot be read.
 pub(crate) fn server(
     certificate_pem: &str,
     key_pem: &str,

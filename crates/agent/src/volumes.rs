@@ -1,13 +1,14 @@
-//! A pod's volumes: made before its sandbox, refreshed while it runs, gone after it.
+//! The volume manager: sets up a pod's volumes before its sandbox, updates their content while it
+//! runs, and tears them down after it.
 //!
-//! Preparing is idempotent: it is done before every start of a container, and again when a config
-//! map or secret changes. Content that changes is replaced in one step, by a symbolic link.
+//! Setting up is idempotent. It is repeated before every start of a container and when a ConfigMap
+//! or Secret changes. Content is replaced atomically.
 
-mod content;
+mod atomic_writer;
 mod host_path;
+mod payload;
 mod subpath;
 mod token;
-mod writer;
 
 use std::{
     collections::BTreeMap,
@@ -23,36 +24,36 @@ use crate::{
     context::Context,
     files,
     host::mounts,
-    pod::{PodRef, env::Surroundings, inputs::Snapshot},
+    pod::{PodRef, env::NodeInfo, references::ReferencedObjects},
 };
 
-pub(crate) use subpath::inside;
+pub(crate) use subpath::resolve;
 
-/// A volume on the node.
+/// A volume that is set up on the node.
 #[derive(Debug, Clone)]
-pub(crate) struct Ready {
-    /// Where it is.
+pub(crate) struct MountedVolume {
+    /// Its path on the node.
     pub path: PathBuf,
-    /// Whether it is read-only by its nature.
+    /// Whether its type is always read-only.
     pub read_only: bool,
 }
 
 /// A pod's volumes by name.
-pub(crate) type Volumes = BTreeMap<String, Ready>;
+pub(crate) type Volumes = BTreeMap<String, MountedVolume>;
 
-/// Makes all of a pod's volumes ready.
+/// Sets up all of a pod's volumes.
 ///
 /// # Errors
-/// The kubelet's words about the first volume that is not.
-pub(crate) async fn prepare(
+/// The kubelet's message for the first volume that cannot be set up.
+pub(crate) async fn set_up(
     context: &Context,
     pod: &PodRef,
-    inputs: &Snapshot,
-    around: &Surroundings,
+    references: &ReferencedObjects,
+    node_info: &NodeInfo,
 ) -> Result<Volumes, String> {
-    let mut ready = Volumes::new();
+    let mut volumes = Volumes::new();
     for volume in pod.spec.volumes.iter().flatten() {
-        let made = one(context, pod, volume, inputs, around)
+        let made = set_up_volume(context, pod, volume, references, node_info)
             .await
             .map_err(|error| {
                 format!(
@@ -60,21 +61,21 @@ pub(crate) async fn prepare(
                     volume.name
                 )
             })?;
-        ready.insert(volume.name.clone(), made);
+        volumes.insert(volume.name.clone(), made);
     }
-    Ok(ready)
+    Ok(volumes)
 }
 
-async fn one(
+async fn set_up_volume(
     context: &Context,
     pod: &PodRef,
     volume: &Volume,
-    inputs: &Snapshot,
-    around: &Surroundings,
-) -> Result<Ready, String> {
+    references: &ReferencedObjects,
+    node_info: &NodeInfo,
+) -> Result<MountedVolume, String> {
     if let Some(source) = &volume.host_path {
         let path = host_path::check(&source.path, source.type_.as_deref().unwrap_or_default())?;
-        return Ok(Ready {
+        return Ok(MountedVolume {
             path,
             read_only: false,
         });
@@ -90,33 +91,33 @@ async fn one(
     if let Some(source) = &volume.empty_dir {
         let path = dir("kubernetes.io~empty-dir");
         empty_dir(&path, source, fs_group(pod)).map_err(|error| error.to_string())?;
-        return Ok(Ready {
+        return Ok(MountedVolume {
             path,
             read_only: false,
         });
     }
-    let tokens = token::Tokens { context, pod };
+    let tokens = token::TokenManager { context, pod };
     let (kind, files) = if let Some(source) = &volume.config_map {
         (
             "kubernetes.io~configmap",
-            content::config_map(source, inputs)?,
+            payload::config_map(source, references)?,
         )
     } else if let Some(source) = &volume.secret {
-        ("kubernetes.io~secret", content::secret(source, inputs)?)
+        ("kubernetes.io~secret", payload::secret(source, references)?)
     } else if let Some(source) = &volume.downward_api {
         (
             "kubernetes.io~downward-api",
-            content::downward(source, pod, around)?,
+            payload::downward(source, pod, node_info)?,
         )
     } else if let Some(source) = &volume.projected {
-        let files = content::projected(source, inputs, pod, around, &tokens).await?;
+        let files = payload::projected(source, references, pod, node_info, &tokens).await?;
         ("kubernetes.io~projected", files)
     } else {
         return Err("no volume plugin matched".to_owned());
     };
     let path = dir(kind);
-    writer::write(&path, &files, fs_group(pod)).map_err(|error| error.to_string())?;
-    Ok(Ready {
+    atomic_writer::write(&path, &files, fs_group(pod)).map_err(|error| error.to_string())?;
+    Ok(MountedVolume {
         path,
         read_only: true,
     })
@@ -146,13 +147,13 @@ fn empty_dir(
         let size = limit
             .and_then(|size| u64::try_from(size.units()).ok())
             .filter(|&size| size > 0);
-        mounts::mount_memory(path, size)?;
+        mounts::mount_tmpfs(path, size)?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
     own_by_group(path, group)
 }
 
-/// Gives a directory to the pod's group, and everything made in it later too.
+/// Sets the group of a directory and the setgid bit, so that new files inherit the group.
 fn own_by_group(path: &Path, group: Option<u32>) -> std::io::Result<()> {
     let Some(group) = group else { return Ok(()) };
     std::os::unix::fs::chown(path, None, Some(group))?;
@@ -160,11 +161,11 @@ fn own_by_group(path: &Path, group: Option<u32>) -> std::io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o2070))
 }
 
-/// Frees everything that a pod held on disk and in memory, except its logs.
+/// Unmounts and removes the directory of a pod.
 ///
 /// # Errors
-/// When something is still in use.
-pub(crate) fn free(pod_dir: &Path) -> std::io::Result<()> {
+/// If something in it is still in use.
+pub(crate) fn tear_down(pod_dir: &Path) -> std::io::Result<()> {
     mounts::unmount_below(pod_dir);
     files::remove_dir(pod_dir)
 }

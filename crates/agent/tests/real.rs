@@ -1,5 +1,5 @@
-//! A node on this machine with real containers, and no control plane at all: the last known pods
-//! are on disk, as after a boot while the server is away. Skipped where that is not possible.
+//! An agent with real containers and without a control plane: its pods are saved on disk, as after
+//! a reboot while the API server cannot be reached. Skipped where that is not possible.
 
 #![expect(clippy::unwrap_used, reason = "a test must fail loudly")]
 
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pandaemon_agent::{Config, Identity, Tar, oci_image, subject};
+use pandaemon_agent::{Config, Identity, Tar, identity_scope, oci_image};
 use pandaemon_runtime::Shutdown;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
@@ -82,7 +82,10 @@ fn identity(config: &Config, dir: PathBuf) {
     }
     let address = "127.0.0.1".parse().unwrap();
     identity
-        .write("subject", &subject(&config.node_name, address, "digest"))
+        .write(
+            "subject",
+            &identity_scope(&config.node_name, address, "digest"),
+        )
         .unwrap();
 }
 
@@ -177,7 +180,7 @@ fn alive(pid: &str) -> bool {
 }
 
 #[test]
-fn a_node_boots_without_a_control_plane_and_its_pods_outlive_the_agent() {
+fn saved_pods_start_without_a_control_plane_and_outlive_the_agent() {
     if let Some(why) = obstacle() {
         println!("skipped: {why}");
         return;

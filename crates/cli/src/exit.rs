@@ -44,17 +44,19 @@ fn classify(error: &anyhow::Error) -> Failure {
 }
 
 fn classify_one(cause: &(dyn std::error::Error + 'static)) -> Option<Failure> {
-    if cause.is::<pandaemon_fleet::MissingTools>() || cause.is::<pandaemon_agent::Lacking>() {
+    if cause.is::<pandaemon_fleet::MissingTools>()
+        || cause.is::<pandaemon_agent::MissingRequirement>()
+    {
         return Some(Failure::Machine);
     }
     let locked = matches!(
         cause.downcast_ref(),
         Some(pandaemon_store::Error::Locked(_))
     );
-    if locked || cause.is::<pandaemon_agent::InUse>() {
+    if locked || cause.is::<pandaemon_agent::DataDirInUse>() {
         return Some(Failure::InUse);
     }
-    if cause.is::<pandaemon_agent::Refused>() {
+    if cause.is::<pandaemon_agent::JoinRefused>() {
         return Some(Failure::Refused);
     }
     if let Some(pandaemon_server::Error::Listen { .. }) = cause.downcast_ref() {

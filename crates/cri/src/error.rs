@@ -19,9 +19,9 @@ pub enum CriError {
     /// The runtime did not respond in time.
     #[error("rpc error: code = DeadlineExceeded desc = {call} took longer than {after:?}")]
     TimedOut {
-        /// The method.
+        /// The CRI method.
         call: &'static str,
-        /// The timeout.
+        /// The timeout that was exceeded.
         after: Duration,
     },
     /// The response lacks a part that CRI requires.

@@ -16,7 +16,7 @@ pub struct Plan {
     pub id: String,
     /// Number of the fleet's address range: `10.(64 + slot).0.0/16`.
     pub slot: u8,
-    /// Its nodes.
+    /// The plans of its nodes.
     pub nodes: Vec<NodePlan>,
 }
 

@@ -12,7 +12,7 @@ pub enum RestartPolicy {
     Always,
     /// Restart after an exit with a code other than 0.
     OnFailure,
-    /// Never restart.
+    /// Never restart, whatever the exit code.
     Never,
 }
 
@@ -45,7 +45,7 @@ pub struct ContainerSpec {
     pub hash: String,
     /// Whether this is a restartable init container ("sidecar").
     pub sidecar: bool,
-    /// Its probes.
+    /// Which probes it has.
     pub probes: ProbeSet,
 }
 

@@ -47,7 +47,7 @@ pub struct Container {
     pub attempt: u32,
     /// [`ContainerSpec::hash`] at the time of its creation.
     pub hash: String,
-    /// Its state.
+    /// The state that the runtime reports.
     pub state: ContainerState,
     /// When it was started; 0 if never.
     pub started_at: Millis,

@@ -79,7 +79,7 @@ pub struct PodCondition {
 /// The status of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PodStatus {
-    /// The phase.
+    /// The phase of the pod as a whole.
     pub phase: Phase,
     /// Why the node rejected the pod, empty if it did not.
     pub reason: String,

@@ -1,4 +1,4 @@
-//! Events about pods and the node, sent aside from the work: a lost event costs nobody anything.
+//! Records events about pods and the node. They are sent in the background and may be lost.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -14,33 +14,33 @@ use pandaemon_runtime::Shutdown;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-/// Events that wait while the API is slow; more are dropped.
+/// Events that wait to be sent; if there are more, they are dropped.
 const QUEUE: usize = 256;
-/// Sent events that a repetition may be counted onto.
-const REMEMBERED: usize = 128;
+/// Events whose repetition increases the count of the one that was sent.
+const CORRELATED: usize = 128;
 
-/// What happened.
+/// An event to send.
 #[derive(Debug, Clone)]
-struct Note {
+struct PendingEvent {
     subject: ObjectReference,
     warning: bool,
     reason: &'static str,
     message: String,
 }
 
-/// Where to say what happened. Cheap to clone.
+/// Records events; client-go's EventRecorder. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Events(mpsc::Sender<Note>);
+pub(crate) struct EventRecorder(mpsc::Sender<PendingEvent>);
 
-impl Events {
-    /// Starts sending events of the node with this name.
+impl EventRecorder {
+    /// Starts the task that sends the events of the node with this name.
     #[must_use]
     pub(crate) fn start(client: Client, node: String, shutdown: Shutdown) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
         pandaemon_runtime::spawn("events", async move {
             shutdown
                 .guard(
-                    Recorder {
+                    EventSender {
                         client,
                         node,
                         sent: VecDeque::new(),
@@ -52,12 +52,12 @@ impl Events {
         Self(sender)
     }
 
-    /// Something went as it should.
+    /// Records an event of type Normal.
     pub(crate) fn normal(&self, subject: &ObjectReference, reason: &'static str, message: String) {
         self.send(subject, false, reason, message);
     }
 
-    /// Something went wrong.
+    /// Records an event of type Warning.
     pub(crate) fn warning(&self, subject: &ObjectReference, reason: &'static str, message: String) {
         self.send(subject, true, reason, message);
     }
@@ -70,21 +70,22 @@ impl Events {
         message: String,
     ) {
         tracing::debug!(reason, message, name = subject.name, "event");
-        let note = Note {
+        let note = PendingEvent {
             subject: subject.clone(),
             warning,
             reason,
             message,
         };
         if self.0.try_send(note).is_err() {
-            tracing::debug!(reason, "an event was dropped");
+            tracing::debug!(reason, "the event queue is full: dropped an event");
         }
     }
 }
 
-/// A reference to a pod, or to one of its containers.
+/// A reference to a pod, or to one of its containers (its name and whether it is an init
+/// container).
 #[must_use]
-pub(crate) fn subject(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
+pub(crate) fn object_reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference {
     let field = container.map(|(name, init)| {
         let list = if init { "initContainers" } else { "containers" };
         format!("spec.{list}{{{name}}}")
@@ -100,9 +101,9 @@ pub(crate) fn subject(pod: &Pod, container: Option<(&str, bool)>) -> ObjectRefer
     }
 }
 
-/// A reference to the node.
+/// A reference to the node, with its name as uid, as the kubelet writes it.
 #[must_use]
-pub(crate) fn node_subject(name: &str) -> ObjectReference {
+pub(crate) fn node_reference(name: &str) -> ObjectReference {
     ObjectReference {
         kind: Some("Node".to_owned()),
         name: Some(name.to_owned()),
@@ -111,31 +112,31 @@ pub(crate) fn node_subject(name: &str) -> ObjectReference {
     }
 }
 
-struct Sent {
-    note: Note,
+struct SentEvent {
+    note: PendingEvent,
     name: String,
     count: i32,
 }
 
-struct Recorder {
+struct EventSender {
     client: Client,
     node: String,
-    sent: VecDeque<Sent>,
+    sent: VecDeque<SentEvent>,
 }
 
-impl Recorder {
-    async fn run(mut self, mut notes: mpsc::Receiver<Note>) {
+impl EventSender {
+    async fn run(mut self, mut notes: mpsc::Receiver<PendingEvent>) {
         while let Some(note) = notes.recv().await {
-            let limit = Duration::from_secs(10);
-            match tokio::time::timeout(limit, self.send(note)).await {
+            let timeout = Duration::from_secs(10);
+            match tokio::time::timeout(timeout, self.send(note)).await {
                 Ok(Ok(())) => (),
-                Ok(Err(error)) => tracing::debug!(%error, "send an event"),
-                Err(_elapsed) => tracing::debug!("sending an event took too long"),
+                Ok(Err(error)) => tracing::debug!(%error, "cannot send an event"),
+                Err(_elapsed) => tracing::debug!("sending an event timed out"),
             }
         }
     }
 
-    async fn send(&mut self, note: Note) -> kube::Result<()> {
+    async fn send(&mut self, note: PendingEvent) -> kube::Result<()> {
         let namespace = note
             .subject
             .namespace
@@ -143,7 +144,7 @@ impl Recorder {
             .unwrap_or_else(|| "default".to_owned());
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         let now = Time(jiff::Timestamp::now());
-        let same = |sent: &&mut Sent| {
+        let same = |sent: &&mut SentEvent| {
             sent.note.reason == note.reason
                 && sent.note.message == note.message
                 && sent.note.subject.uid == note.subject.uid
@@ -155,16 +156,18 @@ impl Recorder {
             let params = PatchParams::default();
             match api.patch(&sent.name, &params, &Patch::Merge(&patch)).await {
                 Ok(_) => return Ok(()),
-                Err(error) => tracing::debug!(%error, "count an event"),
+                Err(error) => {
+                    tracing::debug!(%error, "cannot increase the count of an event; sending a new one");
+                }
             }
         }
         let event = self.event(&note, &namespace, now);
         let name = event.metadata.name.clone().unwrap_or_default();
         api.create(&PostParams::default(), &event).await?;
-        if self.sent.len() == REMEMBERED {
+        if self.sent.len() == CORRELATED {
             self.sent.pop_front();
         }
-        self.sent.push_back(Sent {
+        self.sent.push_back(SentEvent {
             note,
             name,
             count: 1,
@@ -172,7 +175,7 @@ impl Recorder {
         Ok(())
     }
 
-    fn event(&self, note: &Note, namespace: &str, now: Time) -> Event {
+    fn event(&self, note: &PendingEvent, namespace: &str, now: Time) -> Event {
         let subject = note.subject.name.as_deref().unwrap_or_default();
         let name = format!("{subject}.{:x}", now.0.as_nanosecond());
         Event {

@@ -1,4 +1,5 @@
-//! The agent's keys and certificates on disk: made once, kept private, used until near their end.
+//! The agent's keys and certificates on disk: created once, readable by root only, renewed before
+//! they expire.
 
 use std::{fs, net::IpAddr, path::PathBuf};
 
@@ -7,10 +8,11 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
 use crate::{files, tls};
 
-/// Certificates are renewed when less than this of their life is left, in seconds.
+/// Certificates are renewed when less than this many seconds, or a quarter of their validity, is
+/// left.
 const RENEW_BEFORE: i64 = 7 * 24 * 3600;
 
-/// The files of an identity.
+/// The directory with keys and certificates.
 #[derive(Debug, Clone)]
 pub struct Identity {
     dir: PathBuf,
@@ -27,40 +29,41 @@ impl Identity {
         self.dir.join(name)
     }
 
-    /// Where the client certificate is.
+    /// The path of the client certificate.
     #[must_use]
     pub fn client_certificate(&self) -> PathBuf {
         self.path("client.crt")
     }
 
-    /// Where the client key is.
+    /// The path of the client key.
     #[must_use]
     pub fn client_key(&self) -> PathBuf {
         self.path("client.key")
     }
 
-    /// A file's text.
+    /// Reads a file of the identity.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If it cannot be read.
     pub fn read(&self, name: &str) -> anyhow::Result<String> {
         let path = self.path(name);
         fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
     }
 
-    /// Writes a file that only the owner may read.
+    /// Writes a file of the identity with mode 0600.
     ///
     /// # Errors
-    /// When the disk says no.
+    /// If the file system refuses.
     pub fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
         let path = self.path(name);
         files::replace(&path, text.as_bytes(), 0o600)
             .with_context(|| format!("write {}", path.display()))
     }
 
-    /// Whether everything is there, for this node and these addresses, and holds for a while yet.
+    /// Whether all files exist, were made for this scope ([`identity_scope`]), and the certificates
+    /// need no renewal yet.
     #[must_use]
-    pub fn is_usable(&self, subject: &str) -> bool {
+    pub fn is_usable(&self, scope: &str) -> bool {
         let all = [
             "client.crt",
             "client.key",
@@ -69,18 +72,18 @@ impl Identity {
             "ca.crt",
         ];
         let present = all.iter().all(|name| self.path(name).is_file());
-        let same = self.read("subject").is_ok_and(|text| text == subject);
+        let same = self.read("subject").is_ok_and(|text| text == scope);
         let fresh = |name| {
             self.read(name)
-                .is_ok_and(|pem| holds(&pem).unwrap_or(false))
+                .is_ok_and(|pem| is_fresh(&pem).unwrap_or(false))
         };
         present && same && fresh("client.crt") && fresh("serving.crt")
     }
 
-    /// The secret that ties this node's name to this agent.
+    /// The secret that proves to the server that this agent holds the node's name.
     ///
     /// # Errors
-    /// When it can neither be read nor made.
+    /// If it can neither be read nor created.
     pub fn secret(&self) -> anyhow::Result<String> {
         if let Ok(secret) = self.read("node-secret") {
             return Ok(secret);
@@ -97,10 +100,10 @@ impl Identity {
         Ok(secret)
     }
 
-    /// A key, made when it is missing.
+    /// A private key, created if it does not exist.
     ///
     /// # Errors
-    /// When it can neither be read nor made.
+    /// If it can neither be read nor created.
     pub fn key(&self, name: &str) -> anyhow::Result<KeyPair> {
         if let Ok(pem) = self.read(name)
             && let Ok(key) = KeyPair::from_pem(&pem)
@@ -113,8 +116,8 @@ impl Identity {
     }
 }
 
-/// Whether a certificate has begun to hold and holds for a while yet.
-fn holds(pem: &str) -> anyhow::Result<bool> {
+/// Whether a certificate needs no renewal yet.
+fn is_fresh(pem: &str) -> anyhow::Result<bool> {
     let der = tls::first_certificate(pem)?;
     let (not_before, not_after) = validity(&der).context("read a certificate's validity")?;
     let now = jiff::Timestamp::now().as_second();
@@ -122,10 +125,9 @@ fn holds(pem: &str) -> anyhow::Result<bool> {
     Ok(now + left < not_after)
 }
 
-/// Begin and end of a certificate's validity, in seconds since 1970: the first sequence of two
-/// times in it.
+/// `notBefore` and `notAfter` of a certificate, in seconds since 1970.
 fn validity(der: &[u8]) -> Option<(i64, i64)> {
-    // Certificate, its signed part, and there: version, serial, algorithm, issuer, validity.
+    // Certificate, TBSCertificate, and in it: version, serial number, algorithm, issuer, validity.
     let (_, certificate, _) = element(der)?;
     let (_, mut signed, _) = element(certificate)?;
     for _ in 0..8 {
@@ -142,7 +144,7 @@ fn validity(der: &[u8]) -> Option<(i64, i64)> {
     None
 }
 
-/// Tag, content and what follows of a DER element.
+/// Tag and content of a DER element, and the bytes after it.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     let (&first, mut rest) = rest.split_first()?;
@@ -158,7 +160,7 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, content, after))
 }
 
-/// `YYMMDDhhmmssZ`, or with a century.
+/// UTCTime (`YYMMDDhhmmssZ`) or GeneralizedTime (`YYYYMMDDhhmmssZ`) as seconds since 1970.
 fn time(tag: u8, text: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
     let full = match tag {
@@ -180,10 +182,10 @@ fn time(tag: u8, text: &[u8]) -> Option<i64> {
         .map(jiff::Timestamp::as_second)
 }
 
-/// A request for a client certificate of a node.
+/// The certificate signing request for the client certificate of a node.
 ///
 /// # Errors
-/// When the key cannot sign.
+/// If the key cannot sign.
 pub(crate) fn client_request(key: &KeyPair, node: &str) -> anyhow::Result<String> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -196,10 +198,10 @@ pub(crate) fn client_request(key: &KeyPair, node: &str) -> anyhow::Result<String
     Ok(params.serialize_request(key)?.pem()?)
 }
 
-/// A request for a serving certificate of a node.
+/// The certificate signing request for the serving certificate of a node.
 ///
 /// # Errors
-/// When the key cannot sign.
+/// If the key cannot sign.
 pub(crate) fn serving_request(
     key: &KeyPair,
     node: &str,
@@ -214,9 +216,9 @@ pub(crate) fn serving_request(
     Ok(params.serialize_request(key)?.pem()?)
 }
 
-/// What an identity is for; another needs other certificates.
+/// The node, address and CA that an identity is for. If one of them changes, the agent joins again.
 #[must_use]
-pub fn subject(node: &str, address: IpAddr, ca_digest: &str) -> String {
+pub fn identity_scope(node: &str, address: IpAddr, ca_digest: &str) -> String {
     format!("{node} {address} {ca_digest}")
 }
 
@@ -228,7 +230,7 @@ mod tests {
     use crate::tls;
 
     #[test]
-    fn validity_is_read_from_a_certificate() {
+    fn the_validity_of_a_certificate_is_read() {
         let mut params = CertificateParams::new(vec!["n".to_owned()]).unwrap();
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2060, 1, 1);
@@ -241,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_secret_are_made_once() {
+    fn keys_and_secret_are_created_once() {
         let dir = tempfile::tempdir().unwrap();
         let identity = Identity::new(dir.path().join("identity"));
         assert_eq!(identity.secret().unwrap(), identity.secret().unwrap());

@@ -1,4 +1,4 @@
-//! Joining: from a token to certificates, or straight from the certificates on disk.
+//! Joining a cluster: exchanges the token for certificates, unless usable ones are on disk.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -16,36 +16,41 @@ use tokio::net::TcpStream;
 use super::identity::{self, Identity};
 use crate::{config::Config, images::archive::digest, tls};
 
-const LIMIT: Duration = Duration::from_secs(15);
-const FIRST_RETRY: Duration = Duration::from_millis(250);
-const LAST_RETRY: Duration = Duration::from_secs(15);
-const MAX_ANSWER: usize = 1 << 20;
+/// Timeout of one attempt to join.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+/// The first delay between two attempts; it doubles with each failure.
+const FIRST_DELAY: Duration = Duration::from_millis(250);
+/// The longest delay between two attempts.
+const MAX_DELAY: Duration = Duration::from_secs(15);
+/// The largest response in bytes.
+const MAX_RESPONSE: usize = 1 << 20;
 
-/// The server will not have this agent; trying again does not help.
+/// The server refused this agent. Trying again does not help.
 #[derive(Debug, thiserror::Error)]
-#[error("{server} refused to join: {why}")]
-pub struct Refused {
+#[error("{server} refused the agent: {reason}")]
+pub struct JoinRefused {
     server: String,
-    why: String,
+    reason: String,
 }
 
-/// Why joining failed.
+/// Why an attempt to join failed.
 #[derive(Debug)]
-enum Failure {
-    /// Trying again will not help.
-    Final(anyhow::Error),
-    /// The server is away or busy.
-    Later(anyhow::Error),
+enum JoinError {
+    /// Another attempt would fail too.
+    Permanent(anyhow::Error),
+    /// The server cannot be reached or is busy.
+    Transient(anyhow::Error),
 }
 
-fn later(error: impl Into<anyhow::Error>) -> Failure {
-    Failure::Later(error.into())
+fn transient(error: impl Into<anyhow::Error>) -> JoinError {
+    JoinError::Transient(error.into())
 }
 
-/// Makes sure that the agent has certificates; waits for the server if it must ask for them.
+/// Makes sure that the agent has usable certificates. If it has none, it tries to join until the
+/// server answers.
 ///
 /// # Errors
-/// When the token is wrong, the name is taken, or the agent is told to stop.
+/// If the token is wrong, another machine holds the node's name, or the agent is stopped.
 pub(crate) async fn join(
     config: &Config,
     identity: &Identity,
@@ -55,39 +60,49 @@ pub(crate) async fn join(
     let Some((ca_digest, _secret)) = config.token.split_once('.') else {
         bail!("the token must have the form DIGEST.SECRET; the server's data directory holds it");
     };
-    let subject = identity::subject(&config.node_name, address, ca_digest);
-    if identity.is_usable(&subject) {
+    let scope = identity::identity_scope(&config.node_name, address, ca_digest);
+    if identity.is_usable(&scope) {
         return Ok(());
     }
-    let mut pause = FIRST_RETRY;
+    let mut delay = FIRST_DELAY;
     loop {
-        let attempt = async {
-            match tokio::time::timeout(LIMIT, once(config, identity, address, ca_digest)).await {
+        let one = async {
+            match tokio::time::timeout(
+                ATTEMPT_TIMEOUT,
+                attempt(config, identity, address, ca_digest),
+            )
+            .await
+            {
                 Ok(result) => result,
-                Err(_elapsed) => Err(later(anyhow::anyhow!("no answer within {LIMIT:?}"))),
+                Err(_elapsed) => Err(transient(anyhow::anyhow!(
+                    "no response within {ATTEMPT_TIMEOUT:?}"
+                ))),
             }
         };
-        match shutdown.guard(attempt).await {
+        match shutdown.guard(one).await {
             None => bail!("stopped while joining"),
-            Some(Ok(())) => return identity.write("subject", &subject),
-            Some(Err(Failure::Final(error))) => return Err(error),
-            Some(Err(Failure::Later(error))) => {
-                tracing::warn!("cannot join {} yet: {error:#}", config.server);
+            Some(Ok(())) => return identity.write("subject", &scope),
+            Some(Err(JoinError::Permanent(error))) => return Err(error),
+            Some(Err(JoinError::Transient(error))) => {
+                tracing::warn!(
+                    "cannot join {} yet, trying again in {delay:?}: {error:#}",
+                    config.server
+                );
             }
         }
-        if shutdown.guard(tokio::time::sleep(pause)).await.is_none() {
+        if shutdown.guard(tokio::time::sleep(delay)).await.is_none() {
             bail!("stopped while joining");
         }
-        pause = (pause * 2).min(LAST_RETRY);
+        delay = (delay * 2).min(MAX_DELAY);
     }
 }
 
-fn refused(config: &Config, why: &str) -> Failure {
+fn refused(config: &Config, reason: &str) -> JoinError {
     let server = config.server.clone();
-    Failure::Final(
-        Refused {
+    JoinError::Permanent(
+        JoinRefused {
             server,
-            why: why.to_owned(),
+            reason: reason.to_owned(),
         }
         .into(),
     )
@@ -101,51 +116,54 @@ struct Joined {
     ca_certificate: String,
 }
 
-async fn once(
+async fn attempt(
     config: &Config,
     identity: &Identity,
     address: IpAddr,
     ca_digest: &str,
-) -> Result<(), Failure> {
-    let server = Server::parse(&config.server).map_err(Failure::Final)?;
+) -> Result<(), JoinError> {
+    let server = Server::parse(&config.server).map_err(JoinError::Permanent)?;
     let request = http::Request::get("/cacerts")
         .body(Bytes::new())
-        .map_err(later)?;
-    let (status, ca) = server.ask(request, None).await.map_err(Failure::Later)?;
+        .map_err(transient)?;
+    let (status, ca) = server
+        .request(request, None)
+        .await
+        .map_err(JoinError::Transient)?;
     if status != 200 {
-        return Err(later(anyhow::anyhow!(
-            "{}/cacerts answered {status}",
+        return Err(transient(anyhow::anyhow!(
+            "{}/cacerts returned {status}",
             config.server
         )));
     }
-    let certificate = tls::first_certificate(&ca).map_err(Failure::Later)?;
+    let certificate = tls::first_certificate(&ca).map_err(JoinError::Transient)?;
     if digest(&certificate).trim_start_matches("sha256:") != ca_digest {
-        let why = "the token belongs to another server: its CA certificate has another digest";
-        return Err(refused(config, why));
+        let reason = "the token belongs to another server: its CA certificate has another digest";
+        return Err(refused(config, reason));
     }
-    let body = request_body(config, identity, address).map_err(Failure::Final)?;
+    let body = request_body(config, identity, address).map_err(JoinError::Permanent)?;
     let request = http::Request::post("/pandaemon/v1/join")
         .header("Content-Type", "application/json")
         .header("Authorization", format!("Bearer {}", config.token))
         .body(Bytes::from(body))
-        .map_err(later)?;
-    let (status, answer) = server
-        .ask(request, Some(&ca))
+        .map_err(transient)?;
+    let (status, response) = server
+        .request(request, Some(&ca))
         .await
-        .map_err(Failure::Later)?;
+        .map_err(JoinError::Transient)?;
     match status {
         200 | 201 => (),
         401 => return Err(refused(config, "the token is wrong")),
-        400 | 403 | 409 | 422 => return Err(refused(config, &words(&answer))),
+        400 | 403 | 409 | 422 => return Err(refused(config, &status_message(&response))),
         _ => {
-            return Err(later(anyhow::anyhow!(
-                "join answered {status}: {}",
-                words(&answer)
+            return Err(transient(anyhow::anyhow!(
+                "join returned {status}: {}",
+                status_message(&response)
             )));
         }
     }
-    let joined: Joined = serde_json::from_str(&answer).map_err(later)?;
-    let write = |name, text: &str| identity.write(name, text).map_err(Failure::Final);
+    let joined: Joined = serde_json::from_str(&response).map_err(transient)?;
+    let write = |name, text: &str| identity.write(name, text).map_err(JoinError::Permanent);
     write("ca.crt", &joined.ca_certificate)?;
     write("client.crt", &joined.client_certificate)?;
     write("serving.crt", &joined.serving_certificate)
@@ -163,13 +181,13 @@ fn request_body(config: &Config, identity: &Identity, address: IpAddr) -> anyhow
     Ok(body.to_string())
 }
 
-/// The message of a Status, or the answer as it is.
-fn words(answer: &str) -> String {
-    let status: Option<serde_json::Value> = serde_json::from_str(answer).ok();
+/// The message of a `Status` object, or the whole body if it is none.
+fn status_message(response: &str) -> String {
+    let status: Option<serde_json::Value> = serde_json::from_str(response).ok();
     let message = status
         .as_ref()
         .and_then(|status| status.get("message")?.as_str());
-    message.unwrap_or(answer).trim().to_owned()
+    message.unwrap_or(response).trim().to_owned()
 }
 
 struct Server {
@@ -181,13 +199,13 @@ impl Server {
     fn parse(url: &str) -> anyhow::Result<Self> {
         let uri: http::Uri = url
             .parse()
-            .with_context(|| format!("{url:?} is not an address"))?;
+            .with_context(|| format!("the server address {url:?} is not a URL"))?;
         if uri.scheme_str() != Some("https") {
-            bail!("the server's address must begin with https://, but is {url:?}");
+            bail!("the server address must begin with https://, but is {url:?}");
         }
         let host = uri
             .host()
-            .context("the server's address names no host")?
+            .context("the server address has no host")?
             .to_owned();
         Ok(Self {
             host,
@@ -195,7 +213,7 @@ impl Server {
         })
     }
 
-    async fn ask(
+    async fn request(
         &self,
         mut request: http::Request<Bytes>,
         ca: Option<&str>,
@@ -208,15 +226,18 @@ impl Server {
             None => tls::unverified(stream, &self.host).await,
             Some(ca) => tls::verified(stream, &self.host, ca).await,
         };
-        let stream = stream.map_err(|error| anyhow::anyhow!("speak TLS with {place}: {error}"))?;
+        let stream =
+            stream.map_err(|error| anyhow::anyhow!("TLS handshake with {place}: {error}"))?;
         request.headers_mut().insert("Host", place.parse()?);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let exchange = async {
-            let answer = sender.send_request(request.map(Full::new)).await?;
-            let status = answer.status().as_u16();
-            let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-            let body = body.map_err(|error| anyhow::anyhow!("read the answer: {error}"))?;
+            let response = sender.send_request(request.map(Full::new)).await?;
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), MAX_RESPONSE)
+                .collect()
+                .await;
+            let body = body.map_err(|error| anyhow::anyhow!("read the response: {error}"))?;
             Ok((
                 status,
                 String::from_utf8_lossy(&body.to_bytes()).into_owned(),
@@ -224,7 +245,7 @@ impl Server {
         };
         tokio::pin!(exchange, connection);
         tokio::select! {
-            answer = &mut exchange => answer,
+            response = &mut exchange => response,
             ended = &mut connection => {
                 ended?;
                 exchange.await
@@ -233,15 +254,15 @@ impl Server {
     }
 }
 
-/// A client of the API with the agent's certificates. It does not connect before it is used.
+/// A client of the API server with the agent's certificates. It connects with the first request.
 ///
 /// # Errors
-/// When a certificate cannot be read.
+/// If a certificate cannot be read.
 pub(crate) fn client(config: &Config, identity: &Identity) -> anyhow::Result<kube::Client> {
     let uri: http::Uri = config
         .server
         .parse()
-        .with_context(|| format!("{:?} is not an address", config.server))?;
+        .with_context(|| format!("the server address {:?} is not a URL", config.server))?;
     let ca = tls::first_certificate(&identity.read("ca.crt")?)?;
     let mut client = kube::Config::new(uri);
     client.root_cert = Some(vec![ca.to_vec()]);
@@ -251,8 +272,8 @@ pub(crate) fn client(config: &Config, identity: &Identity) -> anyhow::Result<kub
         ..AuthInfo::default()
     };
     client.connect_timeout = Some(Duration::from_secs(10));
-    // The first word names the manager of the fields that the agent sets.
+    // The server takes the part before the slash as the field manager of the agent's writes.
     let name = HeaderValue::from_static("pandaemon-agent/v1");
     client.headers.push((USER_AGENT, name));
-    kube::Client::try_from(client).context("make a client")
+    kube::Client::try_from(client).context("create the client")
 }

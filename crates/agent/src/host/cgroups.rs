@@ -1,28 +1,28 @@
-//! Control groups of pods: made before the sandbox, removed when the pod has gone.
+//! Cgroups of pods: created before the sandbox, removed after the pod.
 //!
-//! `ROOT/kubepods[/burstable|/besteffort]/podUID` as the kubelet names them; the runtime makes the
-//! containers' own groups below. Limits of the pod as a whole are set here.
+//! They are named as by the kubelet: `ROOT/kubepods[/burstable|/besteffort]/podUID`. The runtime
+//! creates the cgroups of containers below. The limits of the pod are set here.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use super::Cgroups;
+use super::CgroupVersion;
 
-/// How much a pod may count on.
+/// The QoS class of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Qos {
-    /// Requests equal limits everywhere.
+    /// Every container has equal requests and limits of CPU and memory.
     Guaranteed,
-    /// Something is requested or limited.
+    /// A container has a request or limit.
     Burstable,
-    /// Nothing is.
+    /// No container has a request or limit.
     BestEffort,
 }
 
 impl Qos {
-    /// The name in a pod's status.
+    /// The name in the pod status.
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -33,39 +33,40 @@ impl Qos {
     }
 }
 
-/// The limits of a pod as a whole.
+/// The limits of a pod cgroup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct PodLimits {
-    /// The weight against others, in the scale of version 1 (1024 for a processor).
+    /// CPU shares in the scale of v1: 1024 for one CPU.
     pub cpu_shares: u64,
-    /// Microseconds of processor time in each 100,000; `None` for no limit.
+    /// CPU time in each period of 100,000, in microseconds; `None` for no limit.
     pub cpu_quota: Option<u64>,
-    /// Bytes; `None` for no limit.
+    /// Memory in bytes; `None` for no limit.
     pub memory: Option<u64>,
 }
 
-/// The period in which the quota counts, in microseconds.
+/// The period of CPU quotas in microseconds.
 const PERIOD: u64 = 100_000;
+/// The mount point of the cgroup file systems.
 const MOUNT: &str = "/sys/fs/cgroup";
 
-/// The control groups below one root.
+/// The cgroups below one root.
 #[derive(Debug, Clone)]
-pub(crate) struct Tree {
-    version: Cgroups,
+pub(crate) struct PodCgroups {
+    version: CgroupVersion,
     root: String,
 }
 
-impl Tree {
-    /// The tree with this root, which is relative to the hierarchy.
+impl PodCgroups {
+    /// The cgroups below `root`, which is relative to the hierarchy.
     #[must_use]
-    pub(crate) fn new(version: Cgroups, root: &str) -> Self {
+    pub(crate) fn new(version: CgroupVersion, root: &str) -> Self {
         Self {
             version,
             root: format!("/{}", root.trim_matches('/')),
         }
     }
 
-    /// A pod's group as the runtime is told it.
+    /// The path of a pod's cgroup in the form of CRI's `cgroup_parent`.
     #[must_use]
     pub(crate) fn pod(&self, uid: &str, qos: Qos) -> String {
         let class = match qos {
@@ -76,38 +77,38 @@ impl Tree {
         format!("{}/kubepods{class}/pod{uid}", self.root)
     }
 
-    /// Makes a pod's group with its limits.
+    /// Creates a pod's cgroup with its limits.
     ///
     /// # Errors
-    /// When a directory cannot be made. Limits that the kernel refuses are logged only: the
-    /// containers' own limits still hold.
+    /// If a directory cannot be created. Limits that the kernel refuses are only logged: the limits of
+    /// the containers still hold.
     pub(crate) fn create(&self, group: &str, limits: PodLimits) -> std::io::Result<()> {
         match self.version {
-            Cgroups::V1 => create_v1(group, limits),
-            Cgroups::V2 => create_v2(group, limits),
+            CgroupVersion::V1 => create_v1(group, limits),
+            CgroupVersion::V2 => create_v2(group, limits),
         }
     }
 
-    /// Removes a pod's group in every class, and all below it.
+    /// Removes a pod's cgroup of every QoS class, and all below it.
     pub(crate) fn remove(&self, uid: &str) {
         for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
-            self.everywhere(&self.pod(uid, qos))
+            self.in_all_hierarchies(&self.pod(uid, qos))
                 .iter()
                 .for_each(|dir| remove_tree(dir));
         }
     }
 
-    /// Removes the whole tree; what still has processes stays.
+    /// Removes all cgroups below the root except those that still have processes.
     pub(crate) fn remove_all(&self) {
-        self.everywhere(&self.root)
+        self.in_all_hierarchies(&self.root)
             .iter()
             .for_each(|dir| remove_tree(dir));
     }
 
-    fn everywhere(&self, group: &str) -> Vec<PathBuf> {
+    fn in_all_hierarchies(&self, group: &str) -> Vec<PathBuf> {
         let hierarchies = match self.version {
-            Cgroups::V2 => vec![PathBuf::from(MOUNT)],
-            Cgroups::V1 => subdirectories(Path::new(MOUNT)),
+            CgroupVersion::V2 => vec![PathBuf::from(MOUNT)],
+            CgroupVersion::V1 => subdirectories(Path::new(MOUNT)),
         };
         let below = group.trim_start_matches('/');
         hierarchies
@@ -142,7 +143,8 @@ fn create_v2(group: &str, limits: PodLimits) -> std::io::Result<()> {
     let mut dir = PathBuf::from(MOUNT);
     for part in group.split('/').filter(|part| !part.is_empty()) {
         for controller in ["+cpu", "+memory", "+pids", "+io", "+cpuset"] {
-            // Each alone, so that one the kernel lacks does not cost the others.
+            // One write each, so that a controller that the kernel lacks does not prevent the
+            // others.
             let _ = fs::write(dir.join("cgroup.subtree_control"), controller);
         }
         dir.push(part);
@@ -150,7 +152,7 @@ fn create_v2(group: &str, limits: PodLimits) -> std::io::Result<()> {
             fs::create_dir(&dir)?;
         }
     }
-    // The kernel's documented mapping of shares 2..262144 onto weights 1..10000.
+    // The mapping of shares 2..262144 onto weights 1..10000 in the kernel's documentation.
     let weight = 1 + (limits.cpu_shares.clamp(2, 262_144) - 2) * 9_999 / 262_142;
     set(&dir, "cpu.weight", weight);
     if let Some(quota) = limits.cpu_quota {
@@ -164,7 +166,7 @@ fn create_v2(group: &str, limits: PodLimits) -> std::io::Result<()> {
 
 fn set(dir: &Path, file: &str, value: impl std::fmt::Display) {
     if let Err(error) = fs::write(dir.join(file), value.to_string()) {
-        tracing::debug!(dir = %dir.display(), file, %error, "set a pod's limit");
+        tracing::debug!(dir = %dir.display(), file, %error, "cannot set a limit of a pod cgroup");
     }
 }
 
@@ -176,13 +178,13 @@ fn subdirectories(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Groups are removed leaf by leaf; their files vanish with them.
+/// Removes a cgroup and those below it, the lowest first.
 fn remove_tree(dir: &Path) {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
         remove_tree(&entry.path());
     }
     if let Err(error) = fs::remove_dir(dir) {
-        tracing::debug!(dir = %dir.display(), %error, "remove a control group");
+        tracing::debug!(dir = %dir.display(), %error, "cannot remove a cgroup");
     }
 }

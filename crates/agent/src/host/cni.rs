@@ -1,4 +1,4 @@
-//! Pod networking: a bridge on this node, addresses from the node's own range, host ports.
+//! The CNI configuration of the node: a bridge, addresses from the node's range, host ports.
 
 use std::{
     fs, io,
@@ -10,44 +10,44 @@ use serde_json::json;
 
 use crate::config::Paths;
 
-/// Where network plugins are installed, in order of preference.
+/// Where CNI plugins are installed, in order of preference.
 const PLUGIN_DIRS: [&str; 2] = ["/opt/cni/bin", "/usr/lib/cni"];
-/// The plugins that pods here need.
+/// The CNI plugins that the configuration uses.
 const PLUGINS: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
 
-/// The directory that has all plugins.
+/// The first directory that has all of them.
 #[must_use]
 pub(crate) fn plugin_dir() -> Option<&'static Path> {
     let complete = |dir: &&Path| PLUGINS.iter().all(|plugin| dir.join(plugin).is_file());
     PLUGIN_DIRS.iter().map(|dir| Path::new(*dir)).find(complete)
 }
 
-/// The bridge's name: at most 15 characters, differing between nodes on one machine.
+/// The bridge's name: at most 15 characters, and different for each agent on one machine.
 #[must_use]
 pub(crate) fn bridge_name(paths: &Paths) -> String {
     format!("pd-{}", paths.short)
 }
 
-/// The directory of the network's configuration.
+/// The directory of the CNI configuration.
 #[must_use]
 pub(crate) fn config_dir(paths: &Paths) -> PathBuf {
     paths.cni().join("net.d")
 }
 
-/// Writes the network's configuration.
+/// Writes the CNI configuration.
 ///
 /// # Errors
-/// When the range is not one, or the file cannot be written.
+/// If `pod_cidr` is not an IPv4 range, or the file cannot be written.
 pub(crate) fn write_config(paths: &Paths, pod_cidr: &str, iptables: bool) -> io::Result<()> {
-    if !is_range(pod_cidr) {
-        let text = format!("{pod_cidr:?} is not a range of addresses such as 10.85.0.0/24");
+    if !is_ipv4_range(pod_cidr) {
+        let text = format!("the pod CIDR {pod_cidr:?} is not an IPv4 range such as 10.85.0.0/24");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     let mut plugins = vec![json!({
         "type": "bridge",
         "bridge": bridge_name(paths),
         "isGateway": true,
-        // One rule for the node does what a chain for each pod would, at no cost to a start.
+        // One rule for the node replaces a chain for each pod, which would slow each start.
         "ipMasq": false,
         "hairpinMode": true,
         "ipam": {
@@ -67,8 +67,8 @@ pub(crate) fn write_config(paths: &Paths, pod_cidr: &str, iptables: bool) -> io:
     fs::write(dir.join("10-pandaemon.conflist"), list.to_string())
 }
 
-/// The rule that gives pods the node's address on their way out of the node. It leaves multicast
-/// and traffic between pods alone.
+/// The rule that masquerades traffic of pods that leaves the node. Traffic between its pods is not
+/// masqueraded.
 fn masquerade_rule(paths: &Paths, pod_cidr: &str) -> Vec<String> {
     let comment = format!("pandaemon-{}", paths.short);
     let bridge = bridge_name(paths);
@@ -90,7 +90,7 @@ fn masquerade_rule(paths: &Paths, pod_cidr: &str) -> Vec<String> {
 }
 
 async fn iptables(operation: &str, rule: &[String]) -> io::Result<bool> {
-    // The lock of the tables may be held by the runtime's plugins for a moment.
+    // CNI plugins may hold the lock of the tables for a moment.
     let output = tokio::process::Command::new("iptables")
         .args(["-w", "10", "-t", "nat", operation])
         .args(rule)
@@ -99,28 +99,31 @@ async fn iptables(operation: &str, rule: &[String]) -> io::Result<bool> {
     Ok(output.status.success())
 }
 
-/// Makes sure that pods reach the world outside the node.
-pub(crate) async fn masquerade(paths: &Paths, pod_cidr: &str) {
+/// Adds the masquerading rule if it does not exist: pods reach other networks by it.
+pub(crate) async fn add_masquerade_rule(paths: &Paths, pod_cidr: &str) {
     let rule = masquerade_rule(paths, pod_cidr);
     if matches!(iptables("-C", &rule).await, Ok(true)) {
         return;
     }
     match iptables("-A", &rule).await {
         Ok(true) => (),
-        Ok(false) => tracing::warn!(pod_cidr, "iptables refused the rule for pods' way out"),
-        Err(error) => tracing::warn!(%error, "run iptables"),
+        Ok(false) => tracing::warn!(
+            pod_cidr,
+            "iptables refused the masquerading rule: pods do not reach other networks"
+        ),
+        Err(error) => tracing::warn!(%error, "cannot run iptables"),
     }
 }
 
-/// Takes that back.
-pub(crate) async fn unmasquerade(paths: &Paths, pod_cidr: &str) {
+/// Removes the masquerading rule.
+pub(crate) async fn remove_masquerade_rule(paths: &Paths, pod_cidr: &str) {
     let rule = masquerade_rule(paths, pod_cidr);
     if let Err(error) = iptables("-D", &rule).await {
-        tracing::debug!(%error, "run iptables");
+        tracing::debug!(%error, "cannot run iptables");
     }
 }
 
-fn is_range(text: &str) -> bool {
+fn is_ipv4_range(text: &str) -> bool {
     let Some((address, bits)) = text.split_once('/') else {
         return false;
     };

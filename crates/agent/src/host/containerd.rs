@@ -1,9 +1,9 @@
-//! The machine's containerd as the agent's child: configured below the data directory, started,
-//! watched, started again when it dies, and left running when only the agent ends.
+//! The agent's own containerd: configured below the data directory, started, restarted when it
+//! ends, and left running when only the agent ends.
 //!
-//! It runs in a process group of its own, so the signals of a terminal or a supervisor do not
-//! reach it, and a new agent finds it by its pid file and socket. Containers do not depend on it:
-//! each has a shim that outlives it.
+//! It has a process group of its own, so that signals to the agent's group do not reach it. A new
+//! agent finds it by its pid file and adopts it. Containers do not depend on it: each has a shim
+//! that outlives it.
 
 use std::{
     fs::{self, File},
@@ -23,91 +23,92 @@ use tokio::{process::Command, time::sleep};
 
 use super::{Machine, cni, find};
 use crate::{
-    config::{Lacking, Paths},
+    config::{MissingRequirement, Paths},
     images::PAUSE_IMAGE,
 };
 
-/// What to type where the runtime is missing.
+/// The command that installs containerd and the CNI plugins.
 const INSTALL: &str = "apt-get install -y containerd containernetworking-plugins iptables";
-/// A log of the child larger than this starts over with the next start.
+/// A containerd log larger than this many bytes is deleted at the next start.
 const MAX_LOG: u64 = 8 << 20;
-const FIRST_RESTART: Duration = Duration::from_millis(500);
-const LAST_RESTART: Duration = Duration::from_secs(30);
-/// How long a fresh containerd may take to answer.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+/// The first delay before a restart; it doubles with each exit.
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+/// The longest delay before a restart. After containerd has run this long, the delay is reset.
+const MAX_DELAY: Duration = Duration::from_secs(30);
+/// How long containerd may take to respond after its start.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A containerd that belongs to this agent.
+/// The containerd of this agent.
 #[derive(Debug, Clone)]
-pub(crate) struct Child {
+pub(crate) struct ManagedContainerd {
     binary: PathBuf,
     config: PathBuf,
     pid_file: PathBuf,
     log: PathBuf,
-    /// Where it listens.
     pub socket: PathBuf,
 }
 
-impl Child {
-    /// What must be installed: containerd itself, and the folder of the network plugins.
+impl ManagedContainerd {
+    /// The paths of containerd and of the directory with the CNI plugins.
     ///
     /// # Errors
-    /// What is missing, and the line that installs it.
-    pub(crate) fn programs() -> Result<(PathBuf, &'static Path), Lacking> {
+    /// What is missing, and the command that installs it.
+    pub(crate) fn find_programs() -> Result<(PathBuf, &'static Path), MissingRequirement> {
         let Some(binary) = find("containerd") else {
-            return Err(Lacking(format!(
+            return Err(MissingRequirement(format!(
                 "containerd was not found; install it: {INSTALL}"
             )));
         };
         if find("runc").is_none() {
-            return Err(Lacking(
+            return Err(MissingRequirement(
                 "runc was not found; install it: apt-get install -y runc".to_owned(),
             ));
         }
         let plugins = cni::plugin_dir().ok_or_else(|| {
-            Lacking(format!(
-                "the network plugins bridge, host-local, loopback and portmap were not found in \
+            MissingRequirement(format!(
+                "the CNI plugins bridge, host-local, loopback and portmap were not found in \
                  /opt/cni/bin or /usr/lib/cni; install them: {INSTALL}"
             ))
         })?;
         Ok((binary, plugins))
     }
 
-    /// Writes the configuration for a containerd of this agent.
+    /// Writes the configuration of containerd and of CNI.
     ///
     /// # Errors
-    /// When containerd or its network plugins are not installed, or a file cannot be written.
+    /// If containerd or a CNI plugin is not installed, or a file cannot be written.
     pub(crate) fn prepare(
         paths: &Paths,
         machine: &Machine,
         pod_cidr: &str,
     ) -> anyhow::Result<Self> {
-        let (binary, plugins) = Self::programs()?;
+        let (binary, plugins) = Self::find_programs()?;
         let dir = paths.containerd();
-        fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+        fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         cni::write_config(paths, pod_cidr, machine.iptables).context("configure pod networking")?;
         let socket = paths.socket("containerd.sock");
         if let Some(parent) = socket.parent() {
-            fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
+            fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
         }
-        let child = Self {
+        let containerd = Self {
             binary,
             config: dir.join("config.toml"),
             pid_file: dir.join("containerd.pid"),
             log: dir.join("containerd.log"),
             socket,
         };
-        let text = configuration(&dir, &child.socket, paths, machine, plugins);
-        fs::write(&child.config, text)
-            .with_context(|| format!("write {}", child.config.display()))?;
-        Ok(child)
+        let text = configuration(&dir, &containerd.socket, paths, machine, plugins);
+        fs::write(&containerd.config, text)
+            .with_context(|| format!("write {}", containerd.config.display()))?;
+        Ok(containerd)
     }
 
-    /// Adopts the containerd of an agent before this one, or starts one, and keeps it running
-    /// until shutdown. Returns when it answers.
+    /// Adopts the containerd of an earlier agent or starts one, and supervises it until shutdown.
+    /// Returns when it responds.
     ///
     /// # Errors
-    /// When it does not answer in time; the text ends with what it logged last.
-    pub(crate) async fn keep(&self, shutdown: &Shutdown) -> anyhow::Result<()> {
+    /// If it does not respond in time, with the last line of its log.
+    pub(crate) async fn start_and_supervise(&self, shutdown: &Shutdown) -> anyhow::Result<()> {
         let running = self.running();
         match running {
             Some(pid) => {
@@ -123,7 +124,7 @@ impl Child {
         self.wait_ready().await
     }
 
-    /// Asks containerd to end, and waits for it. The containers go on.
+    /// Stops containerd and waits for its end. Containers go on.
     pub(crate) async fn stop(&self) {
         let Some(pid) = self.running() else { return };
         let target = Pid::from_raw(pid);
@@ -141,24 +142,24 @@ impl Child {
     }
 
     async fn supervise(&self, mut running: Option<i32>) {
-        let mut pause = FIRST_RESTART;
+        let mut delay = FIRST_DELAY;
         loop {
             let began = tokio::time::Instant::now();
             match running.take() {
-                Some(pid) => wait_for_stranger(pid).await,
+                Some(pid) => wait_for_adopted(pid).await,
                 None => match self.start() {
                     Ok(mut child) => {
                         let status = child.wait().await;
-                        tracing::error!(?status, log = %self.log.display(), "containerd ended");
+                        tracing::error!(?status, log = %self.log.display(), "containerd ended; restarting it");
                     }
-                    Err(error) => tracing::error!(%error, "start containerd"),
+                    Err(error) => tracing::error!(%error, "cannot start containerd; trying again"),
                 },
             }
-            if began.elapsed() > LAST_RESTART {
-                pause = FIRST_RESTART;
+            if began.elapsed() > MAX_DELAY {
+                delay = FIRST_DELAY;
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LAST_RESTART);
+            sleep(delay).await;
+            delay = (delay * 2).min(MAX_DELAY);
         }
     }
 
@@ -190,7 +191,7 @@ impl Child {
         Ok(child)
     }
 
-    /// The pid of a running containerd that was started with our configuration.
+    /// The process id of a running containerd with this configuration file.
     fn running(&self) -> Option<i32> {
         let pid: i32 = fs::read_to_string(&self.pid_file)
             .ok()?
@@ -199,18 +200,18 @@ impl Child {
             .ok()?;
         let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let config = self.config.to_string_lossy();
-        let ours = command
+        let is_ours = command
             .split(|&byte| byte == 0)
             .any(|word| word == config.as_bytes());
-        (ours && alive(pid)).then_some(pid)
+        (is_ours && alive(pid)).then_some(pid)
     }
 
     async fn wait_ready(&self) -> anyhow::Result<()> {
         let client = CriClient::new(&self.socket)?;
-        let deadline = tokio::time::Instant::now() + READY_WITHIN;
+        let deadline = tokio::time::Instant::now() + READY_TIMEOUT;
         loop {
             let reason = match self.socket.exists() {
-                false => "its socket has not appeared".to_owned(),
+                false => "its socket does not exist".to_owned(),
                 true => match client.version().await {
                     Ok(_version) => return Ok(()),
                     Err(error) => error.to_string(),
@@ -218,21 +219,21 @@ impl Child {
             };
             if deadline < tokio::time::Instant::now() {
                 bail!(
-                    "containerd does not answer: {reason}; its log says: {}",
-                    self.last_words()
+                    "containerd does not respond: {reason}; the last line of its log: {}",
+                    self.last_log_line()
                 );
             }
             sleep(Duration::from_millis(20)).await;
         }
     }
 
-    fn last_words(&self) -> String {
+    fn last_log_line(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
-        text.lines().next_back().unwrap_or("nothing").to_owned()
+        text.lines().next_back().unwrap_or("(empty)").to_owned()
     }
 }
 
-/// An agent that was started into other namespaces than its containerd cannot work fully.
+/// Warns if the adopted containerd is in other namespaces than the agent.
 fn warn_of_other_namespaces(pid: i32) {
     for kind in ["mnt", "net"] {
         let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
@@ -247,25 +248,25 @@ fn warn_of_other_namespaces(pid: i32) {
     }
 }
 
-/// Waits for a process that is not our child.
-async fn wait_for_stranger(pid: i32) {
+/// Waits for the end of the adopted containerd, which is not a child process of this agent.
+async fn wait_for_adopted(pid: i32) {
     while alive(pid) {
         sleep(Duration::from_millis(500)).await;
     }
-    tracing::error!(pid, "the adopted containerd ended");
+    tracing::error!(pid, "the adopted containerd ended; starting another");
 }
 
-/// Whether a process exists and is not only waiting to be collected.
+/// Whether a process exists and is no zombie.
 fn alive(pid: i32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return false;
     };
-    // The state follows the name, which is in parentheses.
+    // The state follows the command name, which is in parentheses.
     stat.rsplit_once(") ")
         .is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
-/// Plugins that nothing here uses; each costs start time and memory.
+/// Plugins that the agent does not use; each costs start time and memory.
 const DISABLED: [&str; 8] = [
     "io.containerd.snapshotter.v1.aufs",
     "io.containerd.snapshotter.v1.btrfs",
@@ -295,7 +296,7 @@ fn configuration(
         .map(|plugin| format!("{plugin:?}"))
         .collect();
     format!(
-        r#"# Written at every start of the agent.
+        r#"# Written by the agent at every start.
 version = 2
 root = {root:?}
 state = {state:?}

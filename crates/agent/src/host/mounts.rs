@@ -1,10 +1,10 @@
-//! The mount table: what is shared, what of ours is still mounted.
+//! Reads the mount table, mounts and unmounts.
 
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags};
 
-/// One line of the mount table.
+/// An entry of the mount table.
 struct Entry {
     target: PathBuf,
     shared: bool,
@@ -15,7 +15,8 @@ fn table() -> Vec<Entry> {
     text.lines().filter_map(entry).collect()
 }
 
-/// Fields: id, parent, device, root, target, options, optional fields up to a dash, and more.
+/// Parses a line of `mountinfo`: id, parent, device, root, target, options, optional fields, a
+/// dash, and more.
 fn entry(line: &str) -> Option<Entry> {
     let mut fields = line.split(' ');
     let target = PathBuf::from(unescape(fields.nth(4)?));
@@ -26,7 +27,7 @@ fn entry(line: &str) -> Option<Entry> {
     Some(Entry { target, shared })
 }
 
-/// The kernel writes blanks in paths as octal numbers.
+/// Decodes blanks, tabs and backslashes, which the kernel writes as octal numbers.
 fn unescape(text: &str) -> String {
     text.replace("\\040", " ")
         .replace("\\011", "\t")
@@ -59,16 +60,16 @@ pub(crate) fn unmount_below(path: &Path) {
     targets.sort_by_key(|target| std::cmp::Reverse(target.as_os_str().len()));
     for target in targets {
         if let Err(error) = nix::mount::umount2(&target, MntFlags::MNT_DETACH) {
-            tracing::warn!(path = %target.display(), %error, "unmount");
+            tracing::warn!(path = %target.display(), %error, "cannot unmount");
         }
     }
 }
 
-/// Mounts a file system in memory.
+/// Mounts a tmpfs, optionally with a size in bytes.
 ///
 /// # Errors
-/// When the kernel refuses.
-pub(crate) fn mount_memory(target: &Path, size: Option<u64>) -> std::io::Result<()> {
+/// If the kernel refuses.
+pub(crate) fn mount_tmpfs(target: &Path, size: Option<u64>) -> std::io::Result<()> {
     let options = size.map(|size| format!("size={size}"));
     let (none, flags) = (None::<&str>, MsFlags::MS_NOSUID | MsFlags::MS_NODEV);
     nix::mount::mount(
@@ -86,7 +87,7 @@ mod tests {
     use super::entry;
 
     #[test]
-    fn optional_fields_tell_what_is_shared() {
+    fn the_optional_fields_of_mountinfo_say_whether_a_mount_is_shared() {
         let shared = entry("36 35 98:0 / /mnt\\0402 rw,noatime master:1 shared:7 - ext3 /dev/r rw");
         let shared = shared.unwrap();
         assert!(shared.shared);

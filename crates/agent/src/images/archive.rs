@@ -1,4 +1,4 @@
-//! Tar archives and OCI images of one layer, written in memory. Enough for the pause image.
+//! Writes tar archives and OCI images of one layer in memory, for the pause image.
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -18,7 +18,7 @@ impl Tar {
         self.0.resize(self.0.len() + padding, 0);
     }
 
-    /// The archive, with its two empty blocks at the end.
+    /// The archive, with the two empty blocks at its end.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
         self.0.resize(self.0.len() + 2 * BLOCK, 0);
@@ -48,7 +48,7 @@ fn header(path: &str, mode: u32, size: usize) -> [u8; BLOCK] {
     block
 }
 
-/// `sha256:` and the digest.
+/// `sha256:` and the digest in hexadecimal.
 #[must_use]
 pub(crate) fn digest(bytes: &[u8]) -> String {
     let hex: String = Sha256::digest(bytes)
@@ -58,7 +58,7 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// An image of one layer, as an OCI archive that `ctr images import` takes.
+/// Writes an image of one layer as an OCI archive, as `ctr images import` reads it.
 #[must_use]
 pub fn oci_image(name: &str, architecture: &str, config: &Value, layer: &[u8]) -> Vec<u8> {
     let config = json!({
@@ -105,7 +105,7 @@ mod tests {
     use super::Tar;
 
     #[test]
-    fn tar_reads_what_we_write() {
+    fn tar_lists_the_archive() {
         let mut tar = Tar::default();
         tar.file("dir/hello", 0o755, b"hi");
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Importing archives into the runtime, so that a node without a registry has its images.
+//! Imports image archives into containerd, for nodes without a registry.
 
 use std::{
     collections::BTreeSet,
@@ -13,24 +13,25 @@ use tokio::process::Command;
 use super::{PAUSE_IMAGE, name, pause};
 use crate::{config::Paths, host::find};
 
-/// Unpacking a large image on a slow disk takes minutes.
-const LIMIT: Duration = Duration::from_secs(600);
+/// Timeout of an import. Unpacking a large image on a slow disk takes minutes.
+const IMPORT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Imports archives by containerd's own client.
+/// Imports archives with containerd's client `ctr`.
 #[derive(Debug, Clone)]
-pub(crate) struct Importer {
+pub(crate) struct ImageImporter {
     ctr: PathBuf,
     socket: PathBuf,
     snapshotter: &'static str,
 }
 
-impl Importer {
+impl ImageImporter {
     /// An importer into the containerd that listens at `socket`.
     ///
     /// # Errors
-    /// When the client `ctr` is not installed.
+    /// If `ctr` is not installed.
     pub(crate) fn new(socket: &Path, overlay: bool) -> anyhow::Result<Self> {
-        let ctr = find("ctr").context("ctr was not found; it is part of containerd's package")?;
+        let ctr = find("ctr")
+            .context("`ctr` was not found; install it: apt-get install -y containerd")?;
         let snapshotter = if overlay { "overlayfs" } else { "native" };
         Ok(Self {
             ctr,
@@ -39,11 +40,15 @@ impl Importer {
         })
     }
 
-    /// Imports the pause image unless it is there.
+    /// Imports the pause image unless containerd has it.
     ///
     /// # Errors
-    /// When the import fails; the text holds the client's words.
-    pub(crate) async fn pause(&self, runtime: &dyn Runtime, paths: &Paths) -> anyhow::Result<()> {
+    /// If the import fails, with the output of `ctr`.
+    pub(crate) async fn import_pause_image(
+        &self,
+        runtime: &dyn Runtime,
+        paths: &Paths,
+    ) -> anyhow::Result<()> {
         if runtime.image(PAUSE_IMAGE.to_owned()).await?.is_some() {
             return Ok(());
         }
@@ -53,12 +58,12 @@ impl Importer {
         wait_for(runtime, PAUSE_IMAGE).await
     }
 
-    /// Imports every archive in a directory; yields the full names. An archive that is broken is
-    /// logged and left out.
+    /// Imports every archive in a directory and returns the full names of the images. An archive
+    /// that cannot be imported is logged and skipped.
     ///
     /// # Errors
-    /// When the directory cannot be read.
-    pub(crate) async fn directory(
+    /// If the directory cannot be read.
+    pub(crate) async fn import_directory(
         &self,
         dir: &Path,
         runtime: &dyn Runtime,
@@ -74,7 +79,9 @@ impl Importer {
         for archive in archives {
             match self.import(&archive).await {
                 Ok(found) => names.extend(found),
-                Err(error) => tracing::error!("import {}: {error:#}", archive.display()),
+                Err(error) => {
+                    tracing::error!("skipped the image archive {}: {error:#}", archive.display());
+                }
             }
         }
         for image in &names {
@@ -83,7 +90,7 @@ impl Importer {
         Ok(names)
     }
 
-    /// Imports one archive and gives each image its full name.
+    /// Imports one archive and tags each image with its full name.
     async fn import(&self, archive: &Path) -> anyhow::Result<Vec<String>> {
         let path = archive.to_string_lossy();
         let output = self
@@ -91,13 +98,13 @@ impl Importer {
             .await
             .with_context(|| format!("import {path}"))?;
         let mut names = Vec::new();
-        for found in output.lines().filter_map(imported) {
+        for found in output.lines().filter_map(imported_name) {
             let full = name::normalize(found);
             if full != found {
                 self.run(&["images", "tag", "--force", found, &full])
                     .await?;
             }
-            tracing::info!(image = full, "imported");
+            tracing::info!(image = full, "imported an image");
             names.push(full);
         }
         if names.is_empty() {
@@ -114,9 +121,9 @@ impl Importer {
             .args(["--namespace", "k8s.io"])
             .args(args);
         command.kill_on_drop(true);
-        let output = tokio::time::timeout(LIMIT, command.output())
+        let output = tokio::time::timeout(IMPORT_TIMEOUT, command.output())
             .await
-            .context("ctr hangs")??;
+            .context("ctr did not end in time")??;
         if !output.status.success() {
             bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
         }
@@ -124,8 +131,8 @@ impl Importer {
     }
 }
 
-/// The client says `unpacking NAME (DIGEST)...done`.
-fn imported(line: &str) -> Option<&str> {
+/// The name in a line `unpacking NAME (DIGEST)...done` of the output.
+fn imported_name(line: &str) -> Option<&str> {
     line.strip_prefix("unpacking ")?.split_whitespace().next()
 }
 
@@ -140,7 +147,7 @@ fn is_archive(path: &Path) -> bool {
             .any(|end| name.ends_with(end))
 }
 
-/// The runtime learns of an imported image a moment later.
+/// Waits until CRI shows an imported image, which takes a moment.
 async fn wait_for(runtime: &dyn Runtime, image: &str) -> anyhow::Result<()> {
     for _ in 0..500 {
         if runtime.image(image.to_owned()).await?.is_some() {
@@ -148,17 +155,17 @@ async fn wait_for(runtime: &dyn Runtime, image: &str) -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    bail!("the runtime does not show the imported image {image}")
+    bail!("the runtime does not list the imported image {image} after 5 s")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::imported;
+    use super::imported_name;
 
     #[test]
-    fn the_clients_words_name_the_image() {
+    fn the_output_of_ctr_names_the_image() {
         let line = "unpacking docker.io/library/a:1 (sha256:12)...done";
-        assert_eq!(imported(line), Some("docker.io/library/a:1"));
-        assert_eq!(imported("something else"), None);
+        assert_eq!(imported_name(line), Some("docker.io/library/a:1"));
+        assert_eq!(imported_name("something else"), None);
     }
 }

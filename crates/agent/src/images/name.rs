@@ -1,6 +1,6 @@
 //! Image names: `nginx:1.25` means `docker.io/library/nginx:1.25`.
 
-/// The full form of an image's name: with registry, and with a tag unless it has a digest.
+/// The full form of an image name: with a registry, and with a tag or digest.
 #[must_use]
 pub(crate) fn normalize(image: &str) -> String {
     let (name, digest) = match image.split_once('@') {
@@ -26,13 +26,14 @@ pub(crate) fn normalize(image: &str) -> String {
     }
 }
 
-/// Whether the name asks for the newest image.
+/// Whether the tag is `latest`, also by default.
 #[must_use]
 pub(crate) fn is_latest(image: &str) -> bool {
     !image.contains('@') && matches!(split_tag(image).1, None | Some("latest"))
 }
 
-/// Whether the name has the form of one; upstream's rule, without its length limits.
+/// Whether this is a valid image name, by the rule of the Docker reference grammar without its
+/// length limits.
 #[must_use]
 pub(crate) fn is_valid(image: &str) -> bool {
     let path = split_tag(image.split('@').next().unwrap_or_default()).0;
@@ -50,7 +51,7 @@ pub(crate) fn is_valid(image: &str) -> bool {
     after_domain.split('/').all(part)
 }
 
-/// A colon after the last slash begins a tag; before it, a port.
+/// Splits off the tag: a colon after the last slash begins a tag, one before it a port.
 fn split_tag(name: &str) -> (&str, Option<&str>) {
     match name.rsplit_once(':') {
         Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_lower_case() {
+    fn paths_are_lower_case() {
         assert!(is_valid("a/b:X") && is_valid("r.io:5000/a_b/c.d@sha256:1"));
         assert!(!is_valid("Nginx") && !is_valid("a//b") && !is_valid("<image>"));
     }

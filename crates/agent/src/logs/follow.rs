@@ -1,4 +1,4 @@
-//! A log read while it is written, also when it is put aside and begun anew meanwhile.
+//! Reads a log while it is written and rotated.
 
 use std::{
     fs::{self, File},
@@ -9,19 +9,19 @@ use std::{
 
 use super::read::{next_line, open};
 
-/// The place in a log up to which it was read.
-pub(crate) struct Follow {
+/// Reads the lines of a log, across rotations.
+pub(crate) struct LogFollower {
     path: PathBuf,
     reader: BufReader<File>,
-    /// The file that took the place of the one being read, which is read to its end first.
+    /// The file that replaced the one being read. The old one is read to its end first.
     successor: Option<BufReader<File>>,
 }
 
-impl Follow {
-    /// Begins where the last `tail` lines begin.
+impl LogFollower {
+    /// Starts at the last `tail` lines, or at the beginning.
     ///
     /// # Errors
-    /// When the log cannot be read.
+    /// If the log cannot be read.
     pub(crate) fn new(path: &Path, tail: Option<u64>) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -30,10 +30,10 @@ impl Follow {
         })
     }
 
-    /// Reads the next whole line; false at the end of what is written so far.
+    /// Reads the next complete line; false at the end of the file.
     ///
     /// # Errors
-    /// When the disk says no.
+    /// If the log cannot be read.
     pub(crate) fn next(&mut self, line: &mut Vec<u8>) -> io::Result<bool> {
         if next_line(&mut self.reader, line)? {
             return Ok(true);
@@ -45,16 +45,16 @@ impl Follow {
         next_line(&mut self.reader, line)
     }
 
-    /// Looks whether another file has taken the log's place. The runtime writes to the old one
-    /// until it has made the new one, so the old one is complete from now on.
+    /// Whether the log was rotated. The runtime writes to the old file until it has created the new
+    /// one, so the old file is complete then.
     ///
     /// # Errors
-    /// When the disk says no.
-    pub(crate) fn look(&mut self) -> io::Result<bool> {
-        let Ok(there) = fs::metadata(&self.path) else {
+    /// If the log cannot be read.
+    pub(crate) fn check_rotation(&mut self) -> io::Result<bool> {
+        let Ok(current) = fs::metadata(&self.path) else {
             return Ok(false);
         };
-        if there.ino() == self.reader.get_ref().metadata()?.ino() {
+        if current.ino() == self.reader.get_ref().metadata()?.ino() {
             return Ok(false);
         }
         self.successor = Some(open(&self.path, None)?);
@@ -66,9 +66,9 @@ impl Follow {
 mod tests {
     use std::{fs, io::Write as _};
 
-    use super::Follow;
+    use super::LogFollower;
 
-    fn all(follow: &mut Follow) -> String {
+    fn all(follow: &mut LogFollower) -> String {
         let (mut line, mut out) = (Vec::new(), Vec::new());
         while follow.next(&mut line).unwrap() {
             out.append(&mut line);
@@ -77,19 +77,19 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost_when_the_log_is_put_aside() {
+    fn no_line_is_lost_when_the_log_is_rotated() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
         let mut writer = fs::File::create(&path).unwrap();
         writer.write_all(b"one\n").unwrap();
-        let mut follow = Follow::new(&path, None).unwrap();
+        let mut follow = LogFollower::new(&path, None).unwrap();
         assert_eq!(all(&mut follow), "one\n");
         fs::rename(&path, dir.path().join("0.log.1")).unwrap();
-        assert!(!follow.look().unwrap());
+        assert!(!follow.check_rotation().unwrap());
         writer.write_all(b"two\n").unwrap();
         fs::write(&path, "three\n").unwrap();
-        assert!(follow.look().unwrap());
+        assert!(follow.check_rotation().unwrap());
         assert_eq!(all(&mut follow), "two\nthree\n");
-        assert!(!follow.look().unwrap());
+        assert!(!follow.check_rotation().unwrap());
     }
 }

@@ -1,4 +1,4 @@
-//! Reading logs: the format, and the choice of lines that `kubectl logs` offers.
+//! Parses log lines in the CRI format, and selects lines as `kubectl logs` asks.
 
 use std::{
     fs::File,
@@ -8,19 +8,19 @@ use std::{
 
 use jiff::Timestamp;
 
-/// One line: `TIME STREAM TAGS TEXT`, where the tag `P` means that the text goes on.
+/// One line: `TIME STREAM TAGS TEXT`. With tag `P` the text continues in the next line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line<'a> {
-    /// When it was written, as written.
+    /// Its time stamp as text.
     pub time: &'a str,
-    /// Whether it goes on with the next line.
+    /// Whether the text continues in the next line.
     pub partial: bool,
-    /// What was printed, without the line's end.
+    /// The text, without a newline.
     pub content: &'a [u8],
 }
 
 impl<'a> Line<'a> {
-    /// The parts of a line, with or without its end; `None` if it is none.
+    /// Parses a line, with or without newline; `None` if it has another format.
     #[must_use]
     pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -40,43 +40,45 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Which lines, and how.
+/// The query parameters of a log request; the API's PodLogOptions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Options {
-    /// Go on with what is written later.
+pub(crate) struct LogOptions {
+    /// Continue with lines that are written later.
     pub follow: bool,
-    /// Only the last so many lines.
+    /// Only this many last lines.
     pub tail: Option<u64>,
-    /// Only lines not older.
+    /// Only lines since this time.
     pub since: Option<Timestamp>,
-    /// With the time before each line.
+    /// Print the time stamp before each line.
     pub timestamps: bool,
-    /// At most so many bytes.
+    /// At most this many bytes.
     pub limit: Option<u64>,
-    /// Of the container before the present one.
+    /// The log of the previous start.
     pub previous: bool,
 }
 
-/// Chooses and prints lines; remembers where a text goes on and how much may still be printed.
-pub(crate) struct Printer {
-    options: Options,
+/// Selects and prints lines.
+pub(crate) struct LogPrinter {
+    options: LogOptions,
+    /// How many bytes may still be printed; `None` without a limit.
     left: Option<u64>,
-    inside: bool,
+    /// Whether the next line continues the last one.
+    in_line: bool,
 }
 
-impl Printer {
-    /// A printer for these options.
+impl LogPrinter {
+    /// A printer with these options.
     #[must_use]
-    pub(crate) const fn new(options: Options) -> Self {
+    pub(crate) const fn new(options: LogOptions) -> Self {
         let left = options.limit;
         Self {
             options,
             left,
-            inside: false,
+            in_line: false,
         }
     }
 
-    /// Appends what is to be seen of a line.
+    /// Appends to `out` what the options select of a line.
     pub(crate) fn print(&mut self, line: &[u8], out: &mut Vec<u8>) {
         let Some(line) = Line::parse(line) else {
             return;
@@ -90,7 +92,7 @@ impl Printer {
             return;
         }
         let from = out.len();
-        if self.options.timestamps && !self.inside {
+        if self.options.timestamps && !self.in_line {
             out.extend_from_slice(line.time.as_bytes());
             out.push(b' ');
         }
@@ -98,7 +100,7 @@ impl Printer {
         if !line.partial {
             out.push(b'\n');
         }
-        self.inside = line.partial;
+        self.in_line = line.partial;
         if let Some(left) = &mut self.left {
             let printed = out.len() - from;
             let allowed = usize::try_from(*left).unwrap_or(usize::MAX).min(printed);
@@ -107,17 +109,17 @@ impl Printer {
         }
     }
 
-    /// Whether nothing more may be printed.
+    /// Whether the byte limit is reached.
     #[must_use]
     pub(crate) const fn is_exhausted(&self) -> bool {
         matches!(self.left, Some(0))
     }
 }
 
-/// Opens a log at the place where its last `tail` lines begin.
+/// Opens a log at the beginning of its last `tail` lines.
 ///
 /// # Errors
-/// When it cannot be read.
+/// If it cannot be read.
 pub(crate) fn open(path: &Path, tail: Option<u64>) -> io::Result<BufReader<File>> {
     let mut file = File::open(path)?;
     if let Some(tail) = tail {
@@ -127,7 +129,7 @@ pub(crate) fn open(path: &Path, tail: Option<u64>) -> io::Result<BufReader<File>
     Ok(BufReader::new(file))
 }
 
-/// Where the last `tail` lines begin: the file is searched backwards in blocks.
+/// The offset of the last `tail` lines; searches the file backwards in blocks.
 fn tail_offset(file: &mut File, tail: u64) -> io::Result<u64> {
     const BLOCK: u64 = 16 << 10;
     let length = file.metadata()?.len();
@@ -155,11 +157,11 @@ fn tail_offset(file: &mut File, tail: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-/// Reads the next whole line; false at the end of what is written so far. What is read of a line
-/// that is still being written stays in `line`.
+/// Reads the next complete line; false at the end of the file. The part of an incomplete line that
+/// was read stays in `line`.
 ///
 /// # Errors
-/// When the disk says no.
+/// If the log cannot be read.
 pub(crate) fn next_line(reader: &mut BufReader<File>, line: &mut Vec<u8>) -> io::Result<bool> {
     reader.read_until(b'\n', line)?;
     Ok(line.last() == Some(&b'\n'))
@@ -167,7 +169,7 @@ pub(crate) fn next_line(reader: &mut BufReader<File>, line: &mut Vec<u8>) -> io:
 
 #[cfg(test)]
 mod tests {
-    use super::{Line, Options, Printer, next_line, open};
+    use super::{Line, LogOptions, LogPrinter, next_line, open};
 
     const LOG: &str = "2024-01-01T00:00:01.000000000Z stdout F one\n\
         2024-01-01T00:00:02.000000000Z stderr P two \n\
@@ -175,11 +177,11 @@ mod tests {
         2024-01-01T00:00:03.000000000Z stdout F \n\
         2024-01-01T00:00:04.000000000Z stdout F five\n";
 
-    fn read(options: &Options) -> String {
+    fn read(options: &LogOptions) -> String {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), LOG).unwrap();
         let mut reader = open(file.path(), options.tail).unwrap();
-        let mut printer = Printer::new(options.clone());
+        let mut printer = LogPrinter::new(options.clone());
         let (mut line, mut out) = (Vec::new(), Vec::new());
         while next_line(&mut reader, &mut line).unwrap() {
             printer.print(&line, &mut out);
@@ -189,16 +191,16 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_put_together() {
-        assert_eq!(read(&Options::default()), "one\ntwo three\n\nfive\n");
+    fn partial_lines_are_joined() {
+        assert_eq!(read(&LogOptions::default()), "one\ntwo three\n\nfive\n");
     }
 
     #[test]
-    fn the_last_lines() {
+    fn tail_selects_the_last_lines() {
         let tail = |tail| {
-            read(&Options {
+            read(&LogOptions {
                 tail: Some(tail),
-                ..Options::default()
+                ..LogOptions::default()
             })
         };
         assert_eq!(tail(0), "");
@@ -208,27 +210,27 @@ mod tests {
     }
 
     #[test]
-    fn lines_since_a_time_with_times() {
-        let options = Options {
+    fn since_and_timestamps() {
+        let options = LogOptions {
             since: Some("2024-01-01T00:00:03Z".parse().unwrap()),
             timestamps: true,
-            ..Options::default()
+            ..LogOptions::default()
         };
         let expected = "2024-01-01T00:00:03.000000000Z \n2024-01-01T00:00:04.000000000Z five\n";
         assert_eq!(read(&options), expected);
     }
 
     #[test]
-    fn a_limit_cuts_in_the_middle() {
-        let options = Options {
+    fn the_byte_limit_cuts_within_a_line() {
+        let options = LogOptions {
             limit: Some(6),
-            ..Options::default()
+            ..LogOptions::default()
         };
         assert_eq!(read(&options), "one\ntw");
     }
 
     #[test]
-    fn what_is_no_line_is_left_out() {
+    fn lines_in_another_format_are_skipped() {
         assert_eq!(Line::parse(b"nonsense"), None);
         assert_eq!(Line::parse(b"2024-01-01T00:00:01Z stdin F x"), None);
         let empty = Line::parse(b"2024-01-01T00:00:01Z stdout F").unwrap();

@@ -1,4 +1,4 @@
-//! Keeping logs small: a log that has grown is put aside, and the oldest ones are removed.
+//! Log rotation: large logs are renamed, and the oldest files are removed.
 
 use std::{
     fs,
@@ -15,28 +15,29 @@ use crate::{
     pod::sandbox::{CONTAINER_NAME, POD_NAME, POD_NAMESPACE, POD_UID},
 };
 
-/// A log this large is put aside; the kubelet's default.
+/// Logs larger than this many bytes are rotated; the kubelet's default (`containerLogMaxSize`).
 pub(crate) const MAX_SIZE: u64 = 10 << 20;
-/// So many files of one container are kept, the present one included; the kubelet's default.
+/// How many log files of a container are kept; the kubelet's default (`containerLogMaxFiles`).
 pub(crate) const MAX_FILES: usize = 5;
-const PERIOD: Duration = Duration::from_secs(10);
+/// How often log sizes are checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Watches the logs of all running containers.
+/// Rotates the logs of all running containers; does not return.
 pub(crate) async fn run(context: Arc<Context>) {
     loop {
-        tokio::time::sleep(PERIOD).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
         let Ok(containers) = context.runtime.list_containers(Default::default()).await else {
             continue;
         };
         for one in containers {
-            if let Some(path) = grown(&context, &one) {
+            if let Some(path) = oversized_log(&context, &one) {
                 rotate(&context, &one.id, &path).await;
             }
         }
     }
 }
 
-fn grown(context: &Context, one: &pb::Container) -> Option<PathBuf> {
+fn oversized_log(context: &Context, one: &pb::Container) -> Option<PathBuf> {
     if one.state() != pb::ContainerState::ContainerRunning {
         return None;
     }
@@ -53,11 +54,11 @@ fn grown(context: &Context, one: &pb::Container) -> Option<PathBuf> {
 }
 
 async fn rotate(context: &Context, id: &str, path: &Path) {
-    let aside = put_aside(
+    let renamed = rotate_file(
         path,
         &jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string(),
     );
-    let reopened = match aside {
+    let reopened = match renamed {
         Ok(()) => context
             .runtime
             .reopen_log(id)
@@ -66,19 +67,19 @@ async fn rotate(context: &Context, id: &str, path: &Path) {
         Err(error) => Err(error.to_string()),
     };
     if let Err(error) = reopened {
-        tracing::warn!(error, path = %path.display(), "rotate a log");
+        tracing::warn!(error, path = %path.display(), "cannot rotate a container log");
     }
 }
 
-/// Renames the log and removes the oldest of those put aside before.
-fn put_aside(path: &Path, stamp: &str) -> std::io::Result<()> {
+/// Renames a log and removes the oldest rotated files.
+fn rotate_file(path: &Path, stamp: &str) -> std::io::Result<()> {
     let name = path
         .file_name()
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
     fs::rename(path, path.with_file_name(format!("{name}.{stamp}")))?;
-    let mut old = aside(path);
+    let mut old = rotated_files(path);
     old.sort();
     let keep = MAX_FILES - 1;
     for path in old.iter().take(old.len().saturating_sub(keep)) {
@@ -87,9 +88,9 @@ fn put_aside(path: &Path, stamp: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The files of a log that were put aside, in no order.
+/// The rotated files of a log, in no order.
 #[must_use]
-pub(crate) fn aside(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn rotated_files(path: &Path) -> Vec<PathBuf> {
     let prefix = format!(
         "{}.",
         path.file_name().unwrap_or_default().to_string_lossy()
@@ -102,17 +103,17 @@ pub(crate) fn aside(path: &Path) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_FILES, aside, put_aside};
+    use super::{MAX_FILES, rotate_file, rotated_files};
 
     #[test]
-    fn the_oldest_go() {
+    fn the_oldest_rotated_files_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
         for round in 0..9 {
             std::fs::write(&path, round.to_string()).unwrap();
-            put_aside(&path, &format!("2024010{round}")).unwrap();
+            rotate_file(&path, &format!("2024010{round}")).unwrap();
         }
-        let mut left = aside(&path);
+        let mut left = rotated_files(&path);
         left.sort();
         assert_eq!(left.len(), MAX_FILES - 1);
         assert_eq!(std::fs::read_to_string(&left[0]).unwrap(), "5");

@@ -1,4 +1,4 @@
-//! One container: what the runtime is told about it.
+//! The CRI configuration of a container; the kubelet's `generateContainerConfig`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,44 +8,42 @@ use pandaemon_podsync::container_hash;
 
 use super::{
     PodRef,
-    env::{Environment, Surroundings, environment},
-    inputs::Snapshot,
+    env::{Environment, NodeInfo, environment},
+    references::ReferencedObjects,
     resources,
     sandbox::{self, CONTAINER_NAME},
     security,
 };
 use crate::{
     context::Context,
-    images::Present,
+    images::LocalImage,
     volumes::{self, Volumes},
 };
 
-/// The annotation that says what a container was made from.
+/// The annotation with the hash of the spec that a container was created from.
 pub(crate) const HASH: &str = "io.kubernetes.container.hash";
-/// The annotation that counts restarts.
+/// The annotation with the restart count.
 pub(crate) const RESTARTS: &str = "io.kubernetes.container.restartCount";
 
-/// What a container's configuration is made of.
-pub(crate) struct Recipe<'a> {
-    /// Where it will run.
+/// Everything that a container's configuration is computed from.
+pub(crate) struct ContainerInputs<'a> {
     pub context: &'a Context,
-    /// Its pod.
     pub pod: &'a PodRef,
-    /// The container as wanted.
+    /// The container in the pod spec.
     pub container: &'a Container,
-    /// Counts the starts.
+    /// Number of this start of the container, from 0.
     pub attempt: u32,
-    /// Its image.
-    pub image: &'a Present,
-    /// The pod's volumes.
+    /// The image, present on the node.
+    pub image: &'a LocalImage,
+    /// The pod's volumes on the node.
     pub volumes: &'a Volumes,
-    /// Config maps and secrets.
-    pub inputs: &'a Snapshot,
-    /// The node and the sandbox.
-    pub around: &'a Surroundings,
+    /// The ConfigMaps and Secrets that the pod references.
+    pub references: &'a ReferencedObjects,
+    /// Node and sandbox properties.
+    pub node_info: &'a NodeInfo,
 }
 
-/// Where a container leaves its last words.
+/// The file on the node that holds a container's termination message.
 #[must_use]
 pub(crate) fn termination_log(
     context: &Context,
@@ -61,20 +59,20 @@ pub(crate) fn termination_log(
         .join(format!("{attempt}.log"))
 }
 
-/// The pod's `/etc/hosts` on the node.
+/// The file on the node that is mounted as the pod's `/etc/hosts`.
 #[must_use]
 pub(crate) fn hosts_file(context: &Context, pod: &PodRef) -> PathBuf {
     context.paths.pod(&pod.uid).join("etc-hosts")
 }
 
-impl Recipe<'_> {
-    /// The container's configuration.
+impl ContainerInputs<'_> {
+    /// Computes the container's configuration.
     ///
     /// # Errors
-    /// The words of `CreateContainerConfigError`.
+    /// The message of `CreateContainerConfigError`.
     pub(crate) fn config(&self) -> Result<pb::ContainerConfig, String> {
         let container = self.container;
-        let env = environment(self.pod, container, self.inputs, self.around)?;
+        let env = environment(self.pod, container, self.references, self.node_info)?;
         let mut labels = sandbox::labels(self.pod);
         labels.insert(CONTAINER_NAME.to_owned(), container.name.clone());
         let image = container.image.clone().unwrap_or_default();
@@ -120,7 +118,7 @@ impl Recipe<'_> {
                 )),
                 security_context: Some(security),
             }),
-            envs: pairs(env),
+            envs: key_values(env),
             ..pb::ContainerConfig::default()
         })
     }
@@ -130,15 +128,18 @@ impl Recipe<'_> {
         let mut mounts = given
             .map(|mount| self.mount(mount, env))
             .collect::<Result<Vec<_>, _>>()?;
-        let words = self.container.termination_message_path.as_deref();
-        let words = words
+        let message_path = self.container.termination_message_path.as_deref();
+        let message_path = message_path
             .filter(|path| !path.is_empty())
             .unwrap_or("/dev/termination-log");
         let log = termination_log(self.context, self.pod, &self.container.name, self.attempt);
         let hosts = hosts_file(self.context, self.pod);
-        for (inside, outside) in [(words, log.as_path()), ("/etc/hosts", hosts.as_path())] {
+        for (inside, outside) in [
+            (message_path, log.as_path()),
+            ("/etc/hosts", hosts.as_path()),
+        ] {
             if !mounts.iter().any(|mount| mount.container_path == inside) {
-                mounts.push(plain(inside, outside));
+                mounts.push(bind_mount(inside, outside));
             }
         }
         Ok(mounts)
@@ -158,7 +159,7 @@ impl Recipe<'_> {
             .filter(|sub| !sub.is_empty());
         let host_path = match sub {
             None => volume.path.clone(),
-            Some(sub) => volumes::inside(&volume.path, &sub)?,
+            Some(sub) => volumes::resolve(&volume.path, &sub)?,
         };
         let propagation = match mount.mount_propagation.as_deref() {
             Some("HostToContainer") => pb::MountPropagation::PropagationHostToContainer,
@@ -179,7 +180,7 @@ impl Recipe<'_> {
     }
 }
 
-fn plain(inside: &str, outside: &Path) -> pb::Mount {
+fn bind_mount(inside: &str, outside: &Path) -> pb::Mount {
     pb::Mount {
         container_path: inside.to_owned(),
         host_path: outside.to_string_lossy().into_owned(),
@@ -187,7 +188,7 @@ fn plain(inside: &str, outside: &Path) -> pb::Mount {
     }
 }
 
-fn pairs(env: Environment) -> Vec<pb::KeyValue> {
+fn key_values(env: Environment) -> Vec<pb::KeyValue> {
     env.into_pairs()
         .into_iter()
         .map(|(key, value)| pb::KeyValue { key, value })

@@ -1,36 +1,37 @@
-//! A container's environment, and `$(NAME)` in its command, arguments and paths.
+//! A container's environment variables, and the expansion of `$(NAME)` in commands, arguments and
+//! paths.
 
 use k8s_openapi::api::core::v1::{
     Container, EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector,
 };
 use pandaemon_types::Quantity;
 
-use super::{PodRef, inputs::Snapshot, resources};
-use crate::api::sources::Kind;
+use super::{PodRef, references::ReferencedObjects, resources};
+use crate::api::object_cache::ObjectKind;
 
-/// What of the node and the sandbox a pod may ask for.
+/// The properties of node and sandbox that the downward API and the environment take values from.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Surroundings {
-    /// The node's name.
+pub(crate) struct NodeInfo {
+    /// The name of the Node.
     pub node_name: String,
     /// The node's address.
     pub host_ip: String,
-    /// The pod's addresses.
+    /// The pod's addresses; empty before its sandbox has one.
     pub pod_ips: Vec<String>,
-    /// Processors of the node in thousandths, the limit where none is set.
+    /// The node's CPU capacity in millicores: the reported limit of a container without one.
     pub node_millicpu: i64,
-    /// Memory of the node in bytes, the limit where none is set.
+    /// The node's memory in bytes: the reported limit of a container without one.
     pub node_memory: i64,
     /// Host and port of the API server.
     pub api_server: Option<(String, u16)>,
 }
 
-/// Names and values in order; a later one replaces an earlier one of the same name.
+/// Environment variables in order. A later one replaces an earlier one of the same name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Environment(Vec<(String, String)>);
 
 impl Environment {
-    /// The value of a name.
+    /// The value of a variable.
     #[must_use]
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0
@@ -46,7 +47,7 @@ impl Environment {
         }
     }
 
-    /// Replaces each `$(NAME)` that has a value; `$$` stands for `$`.
+    /// Replaces each `$(NAME)` of a variable by its value, and `$$` by `$`.
     #[must_use]
     pub(crate) fn expand(&self, text: &str) -> String {
         let (mut out, mut rest) = (String::with_capacity(text.len()), text);
@@ -74,51 +75,55 @@ impl Environment {
         out
     }
 
-    /// All names and values.
+    /// All variables in order.
     #[must_use]
     pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
         self.0
     }
 }
 
-/// Builds a container's environment.
+/// Computes a container's environment.
 ///
 /// # Errors
-/// The kubelet's words when a source is missing.
+/// The kubelet's message if a referenced object, key or field does not exist.
 pub(crate) fn environment(
     pod: &PodRef,
     container: &Container,
-    inputs: &Snapshot,
-    around: &Surroundings,
+    references: &ReferencedObjects,
+    node_info: &NodeInfo,
 ) -> Result<Environment, String> {
     let mut env = Environment::default();
-    if let Some((host, port)) = &around.api_server {
-        // The address that this node itself uses: no proxy for services is needed for it.
+    if let Some((host, port)) = &node_info.api_server {
+        // The address that the node itself uses, so that no service proxy is needed.
         env.set("KUBERNETES_SERVICE_HOST", host.clone());
         env.set("KUBERNETES_SERVICE_PORT", port.to_string());
         env.set("KUBERNETES_SERVICE_PORT_HTTPS", port.to_string());
     }
     for from in container.env_from.iter().flatten() {
-        all_of(from, inputs, &mut env)?;
+        env_from(from, references, &mut env)?;
     }
     for var in container.env.iter().flatten() {
-        if let Some(value) = value(var, pod, container, inputs, around, &env)? {
+        if let Some(value) = value(var, pod, container, references, node_info, &env)? {
             env.set(&var.name, value);
         }
     }
     Ok(env)
 }
 
-fn all_of(from: &EnvFromSource, inputs: &Snapshot, env: &mut Environment) -> Result<(), String> {
+fn env_from(
+    from: &EnvFromSource,
+    references: &ReferencedObjects,
+    env: &mut Environment,
+) -> Result<(), String> {
     let config_map = from.config_map_ref.as_ref();
     let secret = from.secret_ref.as_ref();
     let source = config_map
-        .map(|one| (Kind::ConfigMap, &one.name, one.optional))
-        .or_else(|| secret.map(|one| (Kind::Secret, &one.name, one.optional)));
+        .map(|one| (ObjectKind::ConfigMap, &one.name, one.optional))
+        .or_else(|| secret.map(|one| (ObjectKind::Secret, &one.name, one.optional)));
     let Some((kind, name, optional)) = source else {
         return Ok(());
     };
-    let data = inputs.get(kind, name, optional.unwrap_or(false))?;
+    let data = references.get(kind, name, optional.unwrap_or(false))?;
     for (key, value) in data.into_iter().flat_map(|data| &data.0) {
         let name = format!("{}{key}", from.prefix.as_deref().unwrap_or_default());
         env.set(&name, String::from_utf8_lossy(value).into_owned());
@@ -130,57 +135,57 @@ fn value(
     var: &EnvVar,
     pod: &PodRef,
     container: &Container,
-    inputs: &Snapshot,
-    around: &Surroundings,
+    references: &ReferencedObjects,
+    node_info: &NodeInfo,
     env: &Environment,
 ) -> Result<Option<String>, String> {
     match &var.value_from {
         None => Ok(Some(env.expand(var.value.as_deref().unwrap_or_default()))),
-        Some(from) => referred(from, pod, container, inputs, around),
+        Some(from) => value_from(from, pod, container, references, node_info),
     }
 }
 
-fn referred(
+fn value_from(
     from: &EnvVarSource,
     pod: &PodRef,
     container: &Container,
-    inputs: &Snapshot,
-    around: &Surroundings,
+    references: &ReferencedObjects,
+    node_info: &NodeInfo,
 ) -> Result<Option<String>, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if let Some(field) = &from.field_ref {
-        return self::field(field, pod, around).map(Some);
+        return self::field(field, pod, node_info).map(Some);
     }
     if let Some(resource) = &from.resource_field_ref {
-        return self::resource(resource, pod, Some(container), around).map(Some);
+        return self::resource(resource, pod, Some(container), node_info).map(Some);
     }
     if let Some(key) = &from.config_map_key_ref {
         let optional = key.optional.unwrap_or(false);
-        return Ok(inputs
-            .key(Kind::ConfigMap, &key.name, &key.key, optional)?
+        return Ok(references
+            .key(ObjectKind::ConfigMap, &key.name, &key.key, optional)?
             .map(text));
     }
     if let Some(key) = &from.secret_key_ref {
         let optional = key.optional.unwrap_or(false);
-        return Ok(inputs
-            .key(Kind::Secret, &key.name, &key.key, optional)?
+        return Ok(references
+            .key(ObjectKind::Secret, &key.name, &key.key, optional)?
             .map(text));
     }
     Ok(None)
 }
 
-/// A field of the pod as text.
+/// The value of a pod field (`fieldRef`) as text.
 ///
 /// # Errors
-/// When there is no such field to ask for.
+/// If the downward API does not offer this field.
 pub(crate) fn field(
     selector: &ObjectFieldSelector,
     pod: &PodRef,
-    around: &Surroundings,
+    node_info: &NodeInfo,
 ) -> Result<String, String> {
     let path = selector.field_path.as_str();
     let meta = &pod.object.metadata;
-    let own = |text: &Option<String>| text.clone().unwrap_or_default();
+    let or_empty = |text: &Option<String>| text.clone().unwrap_or_default();
     if let Some((map, key)) = subscript(path) {
         let map = match map {
             "metadata.labels" => &meta.labels,
@@ -197,40 +202,40 @@ pub(crate) fn field(
         "metadata.name" => pod.name.clone(),
         "metadata.namespace" => pod.namespace.clone(),
         "metadata.uid" => pod.uid.clone(),
-        "metadata.labels" => lines(meta.labels.iter().flatten()),
-        "metadata.annotations" => lines(meta.annotations.iter().flatten()),
-        "spec.nodeName" => around.node_name.clone(),
-        "spec.serviceAccountName" => own(&pod.spec.service_account_name),
-        "status.hostIP" | "status.hostIPs" => around.host_ip.clone(),
-        "status.podIP" => around.pod_ips.first().cloned().unwrap_or_default(),
-        "status.podIPs" => around.pod_ips.join(","),
+        "metadata.labels" => map_lines(meta.labels.iter().flatten()),
+        "metadata.annotations" => map_lines(meta.annotations.iter().flatten()),
+        "spec.nodeName" => node_info.node_name.clone(),
+        "spec.serviceAccountName" => or_empty(&pod.spec.service_account_name),
+        "status.hostIP" | "status.hostIPs" => node_info.host_ip.clone(),
+        "status.podIP" => node_info.pod_ips.first().cloned().unwrap_or_default(),
+        "status.podIPs" => node_info.pod_ips.join(","),
         _ => return Err(format!("unsupported fieldPath: {path}")),
     })
 }
 
-/// `metadata.labels['key']` as its two parts.
+/// Splits `metadata.labels['key']` into map and key.
 fn subscript(path: &str) -> Option<(&str, &str)> {
     let (map, rest) = path.split_once('[')?;
     let key = rest.strip_suffix(']')?;
     Some((map, key.trim_matches(['\'', '"'])))
 }
 
-/// `key="value"` for each, sorted, as downward API files hold maps.
-fn lines<'a>(map: impl Iterator<Item = (&'a String, &'a String)>) -> String {
+/// Maps in downward API files: a line `key="value"` for each entry, sorted.
+fn map_lines<'a>(map: impl Iterator<Item = (&'a String, &'a String)>) -> String {
     map.map(|(key, value)| format!("{key}={value:?}"))
         .collect::<Vec<_>>()
         .join("\n")
 }
 
-/// A request or limit of a container as text.
+/// A request or limit of a container (`resourceFieldRef`) as text.
 ///
 /// # Errors
-/// When there is no such container or resource to ask for.
+/// If the container does not exist or the resource is not offered.
 pub(crate) fn resource(
     selector: &ResourceFieldSelector,
     pod: &PodRef,
     own: Option<&Container>,
-    around: &Surroundings,
+    node_info: &NodeInfo,
 ) -> Result<String, String> {
     let named = selector
         .container_name
@@ -249,8 +254,8 @@ pub(crate) fn resource(
         _ => None,
     };
     let fallback = match (list, name) {
-        ("limits", "cpu") => Quantity::from_millis(around.node_millicpu),
-        ("limits", "memory") => Quantity::from_units(around.node_memory),
+        ("limits", "cpu") => Quantity::from_millis(node_info.node_millicpu),
+        ("limits", "memory") => Quantity::from_units(node_info.node_memory),
         ("limits" | "requests", _) => Quantity::ZERO,
         _ => {
             return Err(format!(

@@ -1,4 +1,4 @@
-//! Stopping containers, and freeing what a pod held.
+//! Kills containers, and releases the resources of a stopped pod.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,58 +7,62 @@ use tokio::time::Instant;
 
 use super::{
     PodRef,
-    act::Outcome,
-    hooks::{self, Target},
+    action_result::ActionResult,
+    handlers::{self, ContainerTarget},
 };
 use crate::{api::events, context::Context, files, logs, volumes};
 
-/// After a preStop hook that used up the grace period a container still gets this long.
-const AT_LEAST: Duration = Duration::from_secs(2);
+/// A container gets at least this long after its preStop hook, even if the hook took the whole
+/// grace period; the kubelet's `minimumGracePeriodInSeconds`.
+const MIN_GRACE: Duration = Duration::from_secs(2);
 
-/// Stops a container: preStop hook, then SIGTERM, then, after the grace period, SIGKILL.
-pub(crate) async fn container(
+/// Kills a container: preStop hook, SIGTERM and, after the grace period, SIGKILL.
+pub(crate) async fn kill_container(
     context: Arc<Context>,
     pod: Arc<PodRef>,
-    target: Target,
+    target: ContainerTarget,
     name: String,
     reason: KillReason,
-) -> Outcome {
+) -> ActionResult {
     let (container, init) = match pod.container(&name) {
         Some((container, init)) => (Some(container), init),
         None => (None, false),
     };
-    let about = events::subject(&pod.object, Some((&name, init)));
+    let reference = events::object_reference(&pod.object, Some((&name, init)));
     context
         .events
-        .normal(&about, "Killing", words(&name, reason));
+        .normal(&reference, "Killing", kill_message(&name, reason));
     let grace = Duration::from_secs(u64::try_from(grace(&pod, &name, reason)).unwrap_or(30));
     let began = Instant::now();
     let hook = container
         .and_then(|one| one.lifecycle.as_ref())
         .and_then(|lifecycle| lifecycle.pre_stop.as_ref());
     if let (Some(container), Some(hook)) = (container, hook) {
-        let run = hooks::run(&context, &target, container, hook);
+        let run = handlers::run(&context, &target, container, hook);
         match tokio::time::timeout(grace, run).await {
             Ok(Ok(())) => (),
             Ok(Err(message)) => {
                 let message = format!("PreStopHook failed: {message}");
-                context.events.warning(&about, "FailedPreStopHook", message);
+                context
+                    .events
+                    .warning(&reference, "FailedPreStopHook", message);
             }
-            Err(_elapsed) => tracing::info!(name, "the preStop hook used up the grace period"),
+            Err(_elapsed) => tracing::info!(name, "the preStop hook took the whole grace period"),
         }
     }
     let left = grace
         .saturating_sub(began.elapsed())
-        .max(AT_LEAST.min(grace));
+        .max(MIN_GRACE.min(grace));
     match context.runtime.stop_container(&target.id, left).await {
-        Ok(()) => Outcome::Killed,
+        Ok(()) => ActionResult::Done,
         Err(error) => {
-            tracing::warn!(%error, name, "stop a container");
-            Outcome::Retry
+            tracing::warn!(%error, name, "cannot stop a container; trying again");
+            ActionResult::Retry
         }
     }
 }
 
+/// The grace period in seconds; a failed probe may have its own.
 fn grace(pod: &PodRef, name: &str, reason: KillReason) -> i64 {
     let probe = pod.container(name).and_then(|(container, _)| match reason {
         KillReason::LivenessProbeFailed => container.liveness_probe.as_ref(),
@@ -69,7 +73,8 @@ fn grace(pod: &PodRef, name: &str, reason: KillReason) -> i64 {
     own.unwrap_or_else(|| pod.grace_seconds())
 }
 
-fn words(name: &str, reason: KillReason) -> String {
+/// The message of the `Killing` event.
+fn kill_message(name: &str, reason: KillReason) -> String {
     match reason {
         KillReason::LivenessProbeFailed => {
             format!("Container {name} failed liveness probe, will be restarted")
@@ -86,31 +91,31 @@ fn words(name: &str, reason: KillReason) -> String {
     }
 }
 
-/// Frees everything that a stopped pod held: containers, sandboxes, mounts, groups, logs.
-pub(crate) async fn free(
+/// Releases everything of a stopped pod: containers, sandboxes, volumes, cgroups, logs.
+pub(crate) async fn clean_up(
     context: Arc<Context>,
     pod: Arc<PodRef>,
     observed: ObservedPod,
-) -> Outcome {
+) -> ActionResult {
     for sandbox in &observed.sandboxes {
-        // Stopping once more releases the network of one that died by itself.
+        // Stopping again releases the network of a sandbox that ended by itself.
         let stopped = context.runtime.stop_sandbox(&sandbox.id).await;
         let removed = context.runtime.remove_sandbox(&sandbox.id).await;
         if let Err(error) = stopped.and(removed) {
-            tracing::warn!(%error, pod = pod.name, "remove a sandbox");
-            return Outcome::Retry;
+            tracing::warn!(%error, pod = pod.name, "cannot remove a sandbox; trying again");
+            return ActionResult::Retry;
         }
     }
     let dir = context.paths.pod(&pod.uid);
-    if let Err(error) = volumes::free(&dir) {
-        tracing::warn!(%error, dir = %dir.display(), "free a pod's volumes");
-        return Outcome::Retry;
+    if let Err(error) = volumes::tear_down(&dir) {
+        tracing::warn!(%error, dir = %dir.display(), "cannot remove a pod's volumes; trying again");
+        return ActionResult::Retry;
     }
     context.cgroups.remove(&pod.uid);
     logs::unlink(&context, &pod);
     let logs = context.paths.pod_logs(&pod.namespace, &pod.name, &pod.uid);
     if let Err(error) = files::remove_dir(&logs) {
-        tracing::warn!(%error, dir = %logs.display(), "remove a pod's logs");
+        tracing::warn!(%error, dir = %logs.display(), "cannot remove a pod's logs");
     }
-    Outcome::Finished
+    ActionResult::CleanedUp
 }

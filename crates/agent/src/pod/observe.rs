@@ -1,4 +1,4 @@
-//! What exists of a pod, asked from the runtime.
+//! Reads the sandboxes and containers of a pod from the runtime.
 
 use std::{collections::BTreeMap, fs};
 
@@ -8,27 +8,28 @@ use pandaemon_podsync::{Container, ContainerState, ObservedPod, Sandbox};
 use super::{PodRef, container, sandbox::POD_UID};
 use crate::{context::Context, logs};
 
-/// As much of a container's last words is reported, as upstream.
-const LAST_WORDS: usize = 4096;
-/// Of its log, where that stands in for them.
-const LAST_LINES: usize = 80;
-const LAST_LOG: usize = 2048;
+/// The longest termination message in bytes, as in the kubelet.
+const MAX_TERMINATION_MESSAGE: usize = 4096;
+/// The most lines and bytes of the log that are used instead (`FallbackToLogsOnError`).
+const MAX_LOG_LINES: usize = 80;
+const MAX_LOG_BYTES: usize = 2048;
 
-/// What was already looked up: an ended container and a sandbox's addresses do not change.
+/// Details read earlier. They do not change while a container's state and its sandbox stay the
+/// same.
 #[derive(Debug, Default)]
-pub(crate) struct Cache {
+pub(crate) struct ObservationCache {
     containers: BTreeMap<String, Container>,
     addresses: BTreeMap<String, Vec<String>>,
 }
 
-/// Looks at a pod's sandboxes and containers.
+/// Reads a pod's sandboxes and containers.
 ///
 /// # Errors
-/// When the runtime does not answer.
+/// If a call to the runtime fails.
 pub(crate) async fn observe(
     context: &Context,
     pod: &PodRef,
-    cache: &mut Cache,
+    cache: &mut ObservationCache,
 ) -> Result<ObservedPod, CriError> {
     let labels = || BTreeMap::from([(POD_UID.to_owned(), pod.uid.clone())]);
     let (sandboxes, containers) = futures::try_join!(
@@ -42,7 +43,7 @@ pub(crate) async fn observe(
             .push(sandbox(context, pod, one, cache).await?);
     }
     for one in containers {
-        if let Some(container) = details(context, pod, one, cache).await? {
+        if let Some(container) = container_details(context, pod, one, cache).await? {
             observed.containers.push(container);
         }
     }
@@ -59,7 +60,7 @@ async fn sandbox(
     context: &Context,
     pod: &PodRef,
     one: pb::PodSandbox,
-    cache: &mut Cache,
+    cache: &mut ObservationCache,
 ) -> Result<Sandbox, CriError> {
     let ready = one.state() == pb::PodSandboxState::SandboxReady;
     let ips = match cache.addresses.get(&one.id) {
@@ -95,11 +96,11 @@ async fn addresses(context: &Context, id: &str) -> Result<Vec<String>, CriError>
         .collect())
 }
 
-async fn details(
+async fn container_details(
     context: &Context,
     pod: &PodRef,
     one: pb::Container,
-    cache: &mut Cache,
+    cache: &mut ObservationCache,
 ) -> Result<Option<Container>, CriError> {
     let state = state(one.state());
     if let Some(known) = cache
@@ -114,7 +115,7 @@ async fn details(
         other => other?,
     };
     let sandbox = one.pod_sandbox_id;
-    let container = describe(context, pod, status, sandbox);
+    let container = to_container(context, pod, status, sandbox);
     cache
         .containers
         .insert(container.id.clone(), container.clone());
@@ -125,14 +126,14 @@ const fn state(state: pb::ContainerState) -> ContainerState {
     match state {
         pb::ContainerState::ContainerCreated => ContainerState::Created,
         pb::ContainerState::ContainerRunning => ContainerState::Running,
-        // An unknown container is one whose end the runtime missed.
+        // The runtime did not see the exit of an unknown container.
         pb::ContainerState::ContainerExited | pb::ContainerState::ContainerUnknown => {
             ContainerState::Exited
         }
     }
 }
 
-fn describe(
+fn to_container(
     context: &Context,
     pod: &PodRef,
     status: pb::ContainerStatus,
@@ -145,9 +146,9 @@ fn describe(
         .unwrap_or_default();
     let mut message = status.message;
     if state == ContainerState::Exited {
-        let words = last_words(context, pod, &name, attempt, status.exit_code);
-        if !words.is_empty() {
-            message = words;
+        let reported = termination_message(context, pod, &name, attempt, status.exit_code);
+        if !reported.is_empty() {
+            message = reported;
         }
     }
     Container {
@@ -171,22 +172,29 @@ fn describe(
     }
 }
 
-/// What the container wrote for us at its end, or, if it asks for that, the end of its log.
-fn last_words(context: &Context, pod: &PodRef, name: &str, attempt: u32, code: i32) -> String {
+/// The content of the termination message file or, if the policy asks for it and the file is empty,
+/// the end of the log.
+fn termination_message(
+    context: &Context,
+    pod: &PodRef,
+    name: &str,
+    attempt: u32,
+    code: i32,
+) -> String {
     let path = container::termination_log(context, pod, name, attempt);
     let bytes = fs::read(path).unwrap_or_default();
-    let from = bytes.len().saturating_sub(LAST_WORDS);
-    let words = String::from_utf8_lossy(&bytes[from..]).into_owned();
+    let from = bytes.len().saturating_sub(MAX_TERMINATION_MESSAGE);
+    let message = String::from_utf8_lossy(&bytes[from..]).into_owned();
     let policy = pod
         .container(name)
         .and_then(|(container, _)| container.termination_message_policy.as_deref());
-    if words.is_empty() && code != 0 && policy == Some("FallbackToLogsOnError") {
+    if message.is_empty() && code != 0 && policy == Some("FallbackToLogsOnError") {
         let dir = context.paths.pod_logs(&pod.namespace, &pod.name, &pod.uid);
         return logs::tail_text(
             &dir.join(name).join(format!("{attempt}.log")),
-            LAST_LINES,
-            LAST_LOG,
+            MAX_LOG_LINES,
+            MAX_LOG_BYTES,
         );
     }
-    words
+    message
 }

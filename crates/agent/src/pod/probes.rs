@@ -1,5 +1,5 @@
-//! Probes: one task for each probe of each running container, which tells the pod's worker when
-//! its verdict changes.
+//! The probe manager of a pod: one task for each probe of each running container, which sends the
+//! pod's worker every change of the result.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -9,26 +9,26 @@ use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 
 use super::{
     PodRef,
-    hooks::{self, Target},
+    handlers::{self, ContainerTarget},
 };
 use crate::{
     api::events,
     context::{Context, now},
 };
 
-/// Which probe.
+/// The type of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Whether it has started.
+pub(crate) enum ProbeType {
+    /// The startup probe.
     Startup,
-    /// Whether it lives.
+    /// The liveness probe.
     Liveness,
-    /// Whether it is ready.
+    /// The readiness probe.
     Readiness,
 }
 
-impl Kind {
-    const fn word(self) -> &'static str {
+impl ProbeType {
+    const fn name(self) -> &'static str {
         match self {
             Self::Startup => "Startup",
             Self::Liveness => "Liveness",
@@ -45,65 +45,64 @@ impl Kind {
     }
 }
 
-/// A probe's verdict about a container.
+/// The result of a probe.
 #[derive(Debug, Clone)]
-pub(crate) struct Verdict {
-    /// The container.
+pub(crate) struct ProbeResult {
+    /// The container's id in the runtime.
     pub container: String,
-    /// Which probe.
-    pub kind: Kind,
-    /// Whether it succeeds.
-    pub good: bool,
+    /// The type of a probe.
+    pub kind: ProbeType,
+    /// Whether the success threshold was reached, not the failure threshold.
+    pub success: bool,
 }
 
-impl Verdict {
-    /// Notes the verdict.
+impl ProbeResult {
+    /// Stores the result.
     pub(crate) fn apply(&self, results: &mut ProbeResults) {
         match self.kind {
-            Kind::Startup => results.startup = Some(self.good),
-            Kind::Liveness => results.liveness = Some(self.good),
-            Kind::Readiness => results.readiness = Some(self.good),
+            ProbeType::Startup => results.startup = Some(self.success),
+            ProbeType::Liveness => results.liveness = Some(self.success),
+            ProbeType::Readiness => results.readiness = Some(self.success),
         }
     }
 }
 
-/// The probes of one running container. Dropping ends them.
-pub(crate) struct Running {
-    tasks: Vec<(Kind, JoinHandle<Option<()>>)>,
+/// The probe tasks of one running container. Dropping it ends them.
+pub(crate) struct ContainerProbes {
+    tasks: Vec<(ProbeType, JoinHandle<Option<()>>)>,
 }
 
-impl Drop for Running {
+impl Drop for ContainerProbes {
     fn drop(&mut self) {
         self.tasks.iter().for_each(|(_, task)| task.abort());
     }
 }
 
-impl Running {
-    /// No probes yet.
+impl ContainerProbes {
     #[must_use]
     pub(crate) const fn none() -> Self {
         Self { tasks: Vec::new() }
     }
 
-    /// Starts the probes that are due: the startup probe first, the others once it has succeeded.
-    pub(crate) fn advance(
+    /// Starts missing tasks: the startup probe first, the others once it has succeeded.
+    pub(crate) fn start_due(
         &mut self,
-        subject: &Subject,
+        target: &ProbeTarget,
         results: ProbeResults,
-        queue: &mpsc::Sender<Verdict>,
+        queue: &mpsc::Sender<ProbeResult>,
     ) {
         let started =
-            Kind::Startup.of(&subject.container).is_none() || results.startup == Some(true);
-        let due: &[Kind] = if started {
-            &[Kind::Liveness, Kind::Readiness]
+            ProbeType::Startup.of(&target.container).is_none() || results.startup == Some(true);
+        let types: &[ProbeType] = if started {
+            &[ProbeType::Liveness, ProbeType::Readiness]
         } else {
-            &[Kind::Startup]
+            &[ProbeType::Startup]
         };
-        for &kind in due {
-            let known = self.tasks.iter().any(|(one, _)| *one == kind);
-            if let (false, Some(probe)) = (known, kind.of(&subject.container)) {
-                let prober = Prober {
-                    subject: subject.clone(),
+        for &kind in types {
+            let running = self.tasks.iter().any(|(one, _)| *one == kind);
+            if let (false, Some(probe)) = (running, kind.of(&target.container)) {
+                let prober = ProbeWorker {
+                    target: target.clone(),
                     probe: probe.clone(),
                     kind,
                     queue: queue.clone(),
@@ -115,26 +114,24 @@ impl Running {
     }
 }
 
-/// What is probed.
+/// The container that is probed.
 #[derive(Clone)]
-pub(crate) struct Subject {
-    /// The agent.
+pub(crate) struct ProbeTarget {
     pub context: Arc<Context>,
-    /// The pod.
     pub pod: Arc<PodRef>,
-    /// The container as wanted.
+    /// The container in the pod spec.
     pub container: Container,
-    /// The container that runs.
-    pub target: Target,
-    /// When it was started.
+    /// The running container.
+    pub running: ContainerTarget,
+    /// When it was started, in milliseconds since 1970.
     pub started_at: i64,
 }
 
-struct Prober {
-    subject: Subject,
+struct ProbeWorker {
+    target: ProbeTarget,
     probe: Probe,
-    kind: Kind,
-    queue: mpsc::Sender<Verdict>,
+    kind: ProbeType,
+    queue: mpsc::Sender<ProbeResult>,
 }
 
 fn seconds(value: Option<i32>, default: u64) -> Duration {
@@ -144,43 +141,45 @@ fn seconds(value: Option<i32>, default: u64) -> Duration {
     Duration::from_secs(seconds.unwrap_or(default))
 }
 
-impl Prober {
+impl ProbeWorker {
     async fn run(self) {
         let delay = i64::from(self.probe.initial_delay_seconds.unwrap_or(0)) * 1000;
-        let begin = self.subject.started_at + delay - now();
+        let begin = self.target.started_at + delay - now();
         sleep(Duration::from_millis(u64::try_from(begin).unwrap_or(0))).await;
         let period = seconds(self.probe.period_seconds, 10);
-        let (mut streak, mut said) = (0_i32, None);
+        // Consecutive successes, or failures as a negative number.
+        let (mut streak, mut reported) = (0_i32, None);
         loop {
             let began = tokio::time::Instant::now();
-            let good = self.probe_once().await;
-            streak = if good {
+            let success = self.probe_once().await;
+            streak = if success {
                 streak.max(0) + 1
             } else {
                 streak.min(0) - 1
             };
             let successes = self.probe.success_threshold.unwrap_or(1).max(1);
             let failures = self.probe.failure_threshold.unwrap_or(3).max(1);
-            let verdict = match good {
+            let changed = match success {
                 true if successes <= streak => Some(true),
                 false if failures <= -streak => Some(false),
                 _ => None,
             };
-            if let Some(good) = verdict
-                && said != Some(good)
+            if let Some(success) = changed
+                && reported != Some(success)
             {
-                said = Some(good);
-                let container = self.subject.target.id.clone();
-                let verdict = Verdict {
+                reported = Some(success);
+                let container = self.target.running.id.clone();
+                let result = ProbeResult {
                     container,
                     kind: self.kind,
-                    good,
+                    success,
                 };
-                if self.queue.send(verdict).await.is_err() {
+                if self.queue.send(result).await.is_err() {
                     return;
                 }
-                if self.kind == Kind::Startup || (self.kind == Kind::Liveness && !good) {
-                    return; // a started container stays so, and a dead one is replaced
+                if self.kind == ProbeType::Startup || (self.kind == ProbeType::Liveness && !success)
+                {
+                    return; // A started container stays started; one that failed is killed.
                 }
             }
             sleep(period.saturating_sub(began.elapsed())).await;
@@ -188,61 +187,68 @@ impl Prober {
     }
 
     async fn probe_once(&self) -> bool {
-        let words = match self.ask().await {
+        let message = match self.run_handler().await {
             Ok(()) => return true,
-            Err(words) => words,
+            Err(message) => message,
         };
-        let subject = &self.subject;
-        let init = subject
+        let target = &self.target;
+        let init = target
             .pod
-            .container(&subject.container.name)
+            .container(&target.container.name)
             .is_some_and(|(_, init)| init);
-        let about = events::subject(&subject.pod.object, Some((&subject.container.name, init)));
-        let message = format!("{} probe failed: {words}", self.kind.word());
-        subject.context.events.warning(&about, "Unhealthy", message);
+        let reference =
+            events::object_reference(&target.pod.object, Some((&target.container.name, init)));
+        let message = format!("{} probe failed: {message}", self.kind.name());
+        target
+            .context
+            .events
+            .warning(&reference, "Unhealthy", message);
         false
     }
 
-    async fn ask(&self) -> Result<(), String> {
-        let Subject {
+    async fn run_handler(&self) -> Result<(), String> {
+        let ProbeTarget {
             context,
             container,
-            target,
+            running,
             ..
-        } = &self.subject;
-        let limit = seconds(self.probe.timeout_seconds, 1);
+        } = &self.target;
+        let timeout = seconds(self.probe.timeout_seconds, 1);
         if let Some(exec) = &self.probe.exec {
-            let run = hooks::exec(context, target, exec, limit);
-            return match tokio::time::timeout(limit, run).await {
+            let run = handlers::exec(context, running, exec, timeout);
+            return match tokio::time::timeout(timeout, run).await {
                 Ok(Ok((0, _))) => Ok(()),
                 Ok(Ok((_, output))) => Err(output),
                 Ok(Err(error)) => Err(error),
-                Err(_elapsed) => Err(format!("command timed out after {limit:?}")),
+                Err(_elapsed) => Err(format!("command timed out after {timeout:?}")),
             };
         }
         if let Some(get) = &self.probe.http_get {
-            return hooks::http(target, container, get, limit).await.map(|_| ());
+            return handlers::http(running, container, get, timeout)
+                .await
+                .map(|_| ());
         }
         if let Some(socket) = &self.probe.tcp_socket {
-            return hooks::tcp(target, container, socket, limit).await;
+            return handlers::tcp(running, container, socket, timeout).await;
         }
         if let Some(grpc) = &self.probe.grpc {
             let port = u16::try_from(grpc.port).map_err(|_| "invalid port")?;
             let service = grpc.service.clone().unwrap_or_default();
-            return pandaemon_cri::health::check((target.ip, port).into(), service, limit).await;
+            return pandaemon_cri::health::check((running.ip, port).into(), service, timeout).await;
         }
         Err("missing probe handler".to_owned())
     }
 }
 
-/// Readiness as last reported, so that an adopted container stays ready until a probe says else.
-pub(crate) fn known_results(pod: &PodRef) -> BTreeMap<String, ProbeResults> {
+/// The results in the pod's reported status by container id, so that a container of an earlier
+/// agent stays ready until a probe fails.
+pub(crate) fn reported_results(pod: &PodRef) -> BTreeMap<String, ProbeResults> {
     let status = pod.object.status.as_ref();
     let lists = status.map(|status| {
         let init = status.init_container_statuses.iter().flatten();
         init.chain(status.container_statuses.iter().flatten())
     });
-    let known = lists.into_iter().flatten().filter_map(|one| {
+    let results = lists.into_iter().flatten().filter_map(|one| {
         let id = one.container_id.as_deref()?.split_once("://")?.1.to_owned();
         let results = ProbeResults {
             startup: (one.started == Some(true)).then_some(true),
@@ -251,5 +257,5 @@ pub(crate) fn known_results(pod: &PodRef) -> BTreeMap<String, ProbeResults> {
         };
         Some((id, results))
     });
-    known.collect()
+    results.collect()
 }

@@ -1,9 +1,9 @@
-//! Requests and limits: quality of service, weights, quotas, and who is killed first.
+//! Requests and limits: QoS class, CPU shares and quotas, OOM scores.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::Container, apimachinery::pkg::api::resource::Quantity as Written,
+    api::core::v1::Container, apimachinery::pkg::api::resource::Quantity as QuantityText,
 };
 use pandaemon_cri::pb;
 use pandaemon_types::Quantity;
@@ -11,32 +11,33 @@ use pandaemon_types::Quantity;
 use super::PodRef;
 use crate::host::cgroups::{PodLimits, Qos};
 
-/// The period in which a processor quota counts, in microseconds.
+/// The period of CPU quotas in microseconds.
 const PERIOD: i64 = 100_000;
-/// The kernel takes no smaller quota and no smaller weight.
+/// The smallest quota, in microseconds, that the kernel accepts.
 const MIN_QUOTA: i64 = 1000;
+/// The smallest number of CPU shares that the kernel accepts.
 const MIN_SHARES: i64 = 2;
 
-type List = BTreeMap<String, Written>;
+type List = BTreeMap<String, QuantityText>;
 
 fn find(list: Option<&List>, name: &str) -> Option<Quantity> {
     list?.get(name)?.0.parse().ok()
 }
 
-/// A container's limit.
+/// A container's limit of a resource.
 #[must_use]
 pub(crate) fn limit(container: &Container, name: &str) -> Option<Quantity> {
     find(container.resources.as_ref()?.limits.as_ref(), name)
 }
 
-/// A container's request; without one the limit counts.
+/// A container's request of a resource; by default its limit.
 #[must_use]
 pub(crate) fn request(container: &Container, name: &str) -> Option<Quantity> {
     let list = container.resources.as_ref()?.requests.as_ref();
     find(list, name).or_else(|| limit(container, name))
 }
 
-/// The pod's quality of service.
+/// The pod's QoS class.
 #[must_use]
 pub(crate) fn qos(pod: &PodRef) -> Qos {
     let positive = |amount: Option<Quantity>| amount.filter(|amount| !amount.is_zero());
@@ -66,7 +67,7 @@ fn quota(millis: i64) -> i64 {
     (millis * PERIOD / 1000).max(MIN_QUOTA)
 }
 
-/// A container's limits as the runtime takes them.
+/// A container's resources in the form of CRI.
 #[must_use]
 pub(crate) fn container(
     pod: &PodRef,
@@ -87,7 +88,7 @@ pub(crate) fn container(
     }
 }
 
-/// Who is killed first when memory runs out; the kubelet's formula.
+/// `oom_score_adj` by the kubelet's formula.
 fn oom_score(qos: Qos, container: &Container, node_memory: u64) -> i64 {
     match qos {
         Qos::Guaranteed => -997,
@@ -102,20 +103,20 @@ fn oom_score(qos: Qos, container: &Container, node_memory: u64) -> i64 {
     }
 }
 
-/// The limits of the pod as a whole.
+/// The limits of the pod cgroup.
 #[must_use]
 pub(crate) fn pod(pod: &PodRef) -> PodLimits {
     let main = || pod.spec.containers.iter();
     let requested: i64 = main()
         .map(|one| request(one, "cpu").map_or(0, Quantity::millis))
         .sum();
-    // The pod is limited only where every container is.
+    // The pod has a limit only if every container has one.
     let sum = |name: &str| -> Option<Quantity> {
         let amounts = main().map(|one| limit(one, name).filter(|amount| !amount.is_zero()));
         amounts.sum_options()
     };
     let positive = |number: i64| u64::try_from(number).unwrap_or(0);
-    // Init containers run alone; a pod of only limited main containers must still fit them.
+    // A sum over the main containers could be too small for an init container.
     let no_init = pod.spec.init_containers.as_ref().is_none_or(Vec::is_empty);
     PodLimits {
         cpu_shares: positive(shares(requested)),
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn three_classes() {
+    fn qos_classes() {
         let both = json!({"limits": {"cpu": "1", "memory": "1Gi"}});
         assert_eq!(qos(&pod(&[json!({})])), Qos::BestEffort);
         assert_eq!(qos(&pod(std::slice::from_ref(&both))), Qos::Guaranteed);
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_quotas_and_scores() {
+    fn shares_quotas_and_oom_scores() {
         let pod = pod(&[json!({"limits": {"cpu": "200m", "memory": "256Mi"},
             "requests": {"cpu": "100m", "memory": "128Mi"}})]);
         let got = container(&pod, &pod.spec.containers[0], 1 << 30);

@@ -1,4 +1,4 @@
-//! The sandbox: what the runtime is told about a pod as a whole.
+//! The CRI configuration of a pod sandbox.
 
 use std::{collections::HashMap, fs, io, path::Path};
 
@@ -7,16 +7,16 @@ use pandaemon_cri::pb;
 use super::{PodRef, resources, security};
 use crate::{context::Context, files};
 
-/// The labels by which this agent and every tool know whose container is whose.
+/// The label with the pod's name. The kubelet sets the same labels on sandboxes and containers.
 pub(crate) const POD_NAME: &str = "io.kubernetes.pod.name";
-/// See [`POD_NAME`].
+/// The label with the pod's namespace.
 pub(crate) const POD_NAMESPACE: &str = "io.kubernetes.pod.namespace";
-/// See [`POD_NAME`].
+/// The label with the pod's uid. It alone decides to which pod a sandbox or container belongs.
 pub(crate) const POD_UID: &str = "io.kubernetes.pod.uid";
-/// See [`POD_NAME`].
+/// The label with the container's name in the pod spec.
 pub(crate) const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 
-/// The labels of everything that belongs to a pod.
+/// The labels of a pod's sandboxes and containers.
 #[must_use]
 pub(crate) fn labels(pod: &PodRef) -> HashMap<String, String> {
     let own = [
@@ -29,7 +29,7 @@ pub(crate) fn labels(pod: &PodRef) -> HashMap<String, String> {
         .collect()
 }
 
-/// The sandbox's configuration.
+/// Computes the sandbox's configuration.
 #[must_use]
 pub(crate) fn config(context: &Context, pod: &PodRef, attempt: u32) -> pb::PodSandboxConfig {
     let mut labels = labels(pod);
@@ -66,14 +66,14 @@ pub(crate) fn config(context: &Context, pod: &PodRef, attempt: u32) -> pb::PodSa
     }
 }
 
-/// The pod's own host name; with host network it is the node's.
+/// The pod's host name; `None` on the host network, where it is the node's.
 #[must_use]
 pub(crate) fn hostname(pod: &PodRef) -> Option<String> {
     if pod.host_network() {
         return None;
     }
     let name = pod.spec.hostname.as_deref().unwrap_or(&pod.name);
-    // A host name has at most 63 characters and does not end in punctuation.
+    // A host name has at most 63 characters and ends with a letter or digit.
     let cut = name.get(..63).unwrap_or(name);
     Some(cut.trim_end_matches(['-', '.']).to_owned())
 }
@@ -101,8 +101,8 @@ fn ports(pod: &PodRef) -> Vec<pb::PortMapping> {
         .collect()
 }
 
-/// Name resolution. There is no cluster DNS, so `ClusterFirst` means the node's, as with a kubelet
-/// that was given no cluster DNS either.
+/// The pod's DNS configuration. There is no cluster DNS, so `ClusterFirst` uses the node's
+/// resolvers, as in a kubelet without `clusterDNS`.
 fn dns(pod: &PodRef) -> pb::DnsConfig {
     let mut dns = match pod.spec.dns_policy.as_deref() {
         Some("None") => pb::DnsConfig::default(),
@@ -127,7 +127,8 @@ fn dns(pod: &PodRef) -> pb::DnsConfig {
     dns
 }
 
-/// The stub resolver of systemd listens on a loopback address that pods cannot reach.
+/// The node's resolver configuration. The stub resolver of systemd listens on a loopback address
+/// that pods cannot reach, so the file with its upstream servers is used instead.
 fn resolv_conf() -> &'static Path {
     let behind_stub = Path::new("/run/systemd/resolve/resolv.conf");
     let stub = fs::read_to_string("/etc/resolv.conf").is_ok_and(|text| text.contains("127.0.0.53"));
@@ -152,11 +153,11 @@ fn parse_resolv(text: &str) -> pb::DnsConfig {
     dns
 }
 
-/// Writes the pod's `/etc/hosts`: with host network the node's own, else the pod's name and
-/// address; then the aliases.
+/// Writes the pod's `/etc/hosts`: on the host network the node's, otherwise the pod's name and
+/// addresses; then the host aliases.
 ///
 /// # Errors
-/// When the disk says no.
+/// If the file system refuses.
 pub(crate) fn write_hosts(path: &Path, pod: &PodRef, ips: &[String]) -> io::Result<()> {
     let mut text = if pod.host_network() {
         fs::read_to_string("/etc/hosts").unwrap_or_default()
@@ -184,6 +185,6 @@ pub(crate) fn write_hosts(path: &Path, pod: &PodRef, ips: &[String]) -> io::Resu
     if let Some(parent) = path.parent() {
         files::private_dir(parent)?;
     }
-    // Written in place: containers hold this very file.
+    // Not replaced by a rename: containers have mounted this inode.
     fs::write(path, text)
 }

@@ -1,4 +1,4 @@
-//! Security contexts: the pod's and the container's merged into what the runtime takes.
+//! Merges the security contexts of pod and container into the form of CRI.
 
 use k8s_openapi::api::core::v1::{Capabilities, Container, SeccompProfile, SecurityContext};
 use pandaemon_cri::pb;
@@ -6,7 +6,7 @@ use pandaemon_cri::pb;
 use super::PodRef;
 use crate::images::ImageUser;
 
-/// Parts of `/proc` and `/sys` that containers do not see; the kubelet's list.
+/// Masked paths of containers; the kubelet's list.
 const MASKED: [&str; 11] = [
     "/proc/asound",
     "/proc/acpi",
@@ -20,7 +20,7 @@ const MASKED: [&str; 11] = [
     "/proc/scsi",
     "/sys/firmware",
 ];
-/// Parts that containers may only read; the kubelet's list.
+/// Read-only paths of containers; the kubelet's list.
 const READ_ONLY: [&str; 5] = [
     "/proc/bus",
     "/proc/fs",
@@ -33,7 +33,7 @@ fn int(value: i64) -> pb::Int64Value {
     pb::Int64Value { value }
 }
 
-/// The namespaces that the pod shares with the node or among its containers.
+/// Which namespaces the pod shares with the node or among its containers.
 #[must_use]
 pub(crate) fn namespaces(pod: &PodRef) -> pb::NamespaceOption {
     let spec = &pod.spec;
@@ -60,7 +60,7 @@ pub(crate) fn namespaces(pod: &PodRef) -> pb::NamespaceOption {
     }
 }
 
-/// Whether any container of the pod is privileged; its sandbox then must be too.
+/// Whether a container of the pod is privileged. Then its sandbox must be too.
 #[must_use]
 pub(crate) fn any_privileged(pod: &PodRef) -> bool {
     pod.all_containers()
@@ -75,7 +75,7 @@ fn flag(container: &Container, get: fn(&SecurityContext) -> Option<bool>) -> boo
         .unwrap_or(false)
 }
 
-/// Groups besides the main one: those named, and the volumes' group.
+/// The supplemental groups: those of the pod, and its `fsGroup`.
 #[must_use]
 pub(crate) fn groups(pod: &PodRef) -> Vec<i64> {
     let Some(context) = &pod.spec.security_context else {
@@ -85,7 +85,7 @@ pub(crate) fn groups(pod: &PodRef) -> Vec<i64> {
     named.chain(context.fs_group).collect()
 }
 
-/// The sandbox's security context.
+/// Computes the sandbox's security context.
 #[must_use]
 pub(crate) fn sandbox(pod: &PodRef) -> pb::LinuxSandboxSecurityContext {
     let context = pod.spec.security_context.clone().unwrap_or_default();
@@ -103,10 +103,10 @@ pub(crate) fn sandbox(pod: &PodRef) -> pb::LinuxSandboxSecurityContext {
     }
 }
 
-/// The container's security context.
+/// Computes the container's security context.
 ///
 /// # Errors
-/// The kubelet's words when the container must not run as root but would.
+/// The kubelet's message if `runAsNonRoot` is set and the container would run as root.
 pub(crate) fn container(
     pod: &PodRef,
     container: &Container,
@@ -121,7 +121,7 @@ pub(crate) fn container(
         .or(whole.run_as_non_root)
         .unwrap_or(false)
     {
-        refuse_root(pod, container, run_as_user, user)?;
+        verify_non_root(pod, container, run_as_user, user)?;
     }
     let privileged = own.privileged.unwrap_or(false);
     let profile = own
@@ -139,7 +139,7 @@ pub(crate) fn container(
         seccomp: Some(seccomp(profile.filter(|_| !privileged), false)),
         ..pb::LinuxContainerSecurityContext::default()
     };
-    // The runtime takes a group only beside a user; without one it is the image's user.
+    // CRI accepts a group only together with a user; by default that is the image's user.
     if let Some(group) = run_as_group {
         match (&context.run_as_user, user) {
             (None, ImageUser::Name(name)) => context.run_as_username.clone_from(name),
@@ -169,7 +169,7 @@ fn seccomp(profile: Option<&SeccompProfile>, sandbox: bool) -> pb::SecurityProfi
     let kind = match profile.map(|profile| profile.type_.as_str()) {
         Some("RuntimeDefault") => ProfileType::RuntimeDefault,
         Some("Localhost") => ProfileType::Localhost,
-        // The sandbox's own process is ours and needs next to nothing.
+        // The pause process of the sandbox works under the default profile.
         None if sandbox => ProfileType::RuntimeDefault,
         _ => ProfileType::Unconfined,
     };
@@ -182,25 +182,25 @@ fn seccomp(profile: Option<&SeccompProfile>, sandbox: bool) -> pb::SecurityProfi
     }
 }
 
-fn refuse_root(
+fn verify_non_root(
     pod: &PodRef,
     container: &Container,
     run_as_user: Option<i64>,
     user: &ImageUser,
 ) -> Result<(), String> {
-    let place = format!("(pod: {:?}, container: {})", pod.label(), container.name);
+    let pod_and_container = format!("(pod: {:?}, container: {})", pod.label(), container.name);
     match (run_as_user, user) {
         (Some(0), _) => Err(format!(
-            "container's runAsUser breaks non-root policy {place}"
+            "container's runAsUser breaks non-root policy {pod_and_container}"
         )),
         (Some(_), _) => Ok(()),
         (None, ImageUser::Id(0) | ImageUser::Unset) => Err(format!(
-            "container has runAsNonRoot and image will run as root {place}"
+            "container has runAsNonRoot and image will run as root {pod_and_container}"
         )),
         (None, ImageUser::Id(_)) => Ok(()),
         (None, ImageUser::Name(name)) => Err(format!(
             "container has runAsNonRoot and image has non-numeric user ({name}), \
-             cannot verify user is non-root {place}"
+             cannot verify user is non-root {pod_and_container}"
         )),
     }
 }
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn root_is_refused_where_it_must_not_be() {
+    fn run_as_non_root_refuses_root_and_unknown_users() {
         let check = |whole, own, user: ImageUser| {
             let pod = pod(whole, own);
             container(&pod, &pod.spec.containers[0], &user).map(|_| ())
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_container_wins_over_the_pod() {
+    fn the_security_context_of_the_container_overrides_that_of_the_pod() {
         let pod = pod(
             json!({"runAsUser": 1, "runAsGroup": 2, "fsGroup": 3, "supplementalGroups": [4]}),
             json!({"runAsUser": 9, "allowPrivilegeEscalation": false,

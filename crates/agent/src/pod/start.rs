@@ -1,19 +1,19 @@
-//! Making and starting sandboxes and containers.
+//! Creates and starts sandboxes and containers.
 
 use std::sync::Arc;
 
 use futures::lock::Mutex;
 use k8s_openapi::api::core::v1::Container;
-use pandaemon_cri::{CriError, pb};
+use pandaemon_cri::pb;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     PodRef,
-    act::Outcome,
-    container::{Recipe, hosts_file, termination_log},
-    env::Surroundings,
-    hooks::{self, Target},
-    inputs::Snapshot,
+    action_result::ActionResult,
+    container::{ContainerInputs, hosts_file, termination_log},
+    env::NodeInfo,
+    handlers::{self, ContainerTarget},
+    references::ReferencedObjects,
     resources,
     sandbox::{self, CONTAINER_NAME, POD_UID},
 };
@@ -21,69 +21,67 @@ use crate::{
     api::events,
     context::Context,
     files,
-    images::{ImageError, Present, PullPolicy, name},
+    images::{ImageError, LocalImage, PullPolicy, name},
     logs,
     volumes::{self, Volumes},
 };
 
-/// Everything that starting needs; a copy is taken for each action.
+/// Everything needed to create sandboxes and containers. Each action has its own copy.
 #[derive(Clone)]
 pub(crate) struct Starter {
-    /// The agent.
     pub context: Arc<Context>,
-    /// The pod.
     pub pod: Arc<PodRef>,
-    /// Config maps and secrets as known now.
-    pub inputs: Arc<Snapshot>,
-    /// The node and the sandbox.
-    pub around: Surroundings,
-    /// Volumes of one pod are prepared by one at a time.
+    /// The ConfigMaps and Secrets that the pod references.
+    pub references: Arc<ReferencedObjects>,
+    /// Node and sandbox properties.
+    pub node_info: NodeInfo,
+    /// Held while the pod's volumes are set up.
     pub volumes: Arc<Mutex<()>>,
-    /// Ends a pull whose pod goes away.
+    /// Cancels a pull when the pod is deleted.
     pub cancel: CancellationToken,
 }
 
-/// Why a container did not start: the waiting reason and the words.
-struct Refused {
+/// Why a container did not start: reason and message of its waiting state.
+struct StartError {
     reason: &'static str,
     message: String,
 }
 
-fn refused(reason: &'static str) -> impl Fn(String) -> Refused {
-    move |message| Refused { reason, message }
+fn start_error(reason: &'static str) -> impl Fn(String) -> StartError {
+    move |message| StartError { reason, message }
 }
 
 impl Starter {
-    /// Makes volumes and control group, then the sandbox.
-    pub(crate) async fn sandbox(&self, attempt: u32) -> Outcome {
-        let about = events::subject(&self.pod.object, None);
-        if let Err(message) = self.prepare().await {
+    /// Sets up volumes and cgroup, then creates the sandbox.
+    pub(crate) async fn create_sandbox(&self, attempt: u32) -> ActionResult {
+        let reference = events::object_reference(&self.pod.object, None);
+        if let Err(message) = self.set_up_volumes().await {
             self.context
                 .events
-                .warning(&about, "FailedMount", message.clone());
-            return Outcome::SandboxFailed(message);
+                .warning(&reference, "FailedMount", message.clone());
+            return ActionResult::SandboxFailed(message);
         }
-        match self.make_sandbox(attempt).await {
-            Ok(_id) => Outcome::SandboxMade,
+        match self.run_sandbox(attempt).await {
+            Ok(_id) => ActionResult::SandboxCreated,
             Err(message) => {
                 let message = format!("Failed to create pod sandbox: {message}");
                 let events = &self.context.events;
-                events.warning(&about, "FailedCreatePodSandBox", message.clone());
-                Outcome::SandboxFailed(message)
+                events.warning(&reference, "FailedCreatePodSandBox", message.clone());
+                ActionResult::SandboxFailed(message)
             }
         }
     }
 
-    async fn make_sandbox(&self, attempt: u32) -> Result<String, String> {
+    async fn run_sandbox(&self, attempt: u32) -> Result<String, String> {
         let (context, pod) = (&self.context, &self.pod);
         let group = context.cgroups.pod(&pod.uid, resources::qos(pod));
         context
             .cgroups
             .create(&group, resources::pod(pod))
-            .map_err(|error| format!("make control group {group}: {error}"))?;
+            .map_err(|error| format!("create cgroup {group}: {error}"))?;
         let logs = context.paths.pod_logs(&pod.namespace, &pod.name, &pod.uid);
         std::fs::create_dir_all(&logs)
-            .map_err(|error| format!("make {}: {error}", logs.display()))?;
+            .map_err(|error| format!("create {}: {error}", logs.display()))?;
         let config = sandbox::config(context, pod, attempt);
         context
             .runtime
@@ -92,48 +90,54 @@ impl Starter {
             .map_err(|error| error.to_string())
     }
 
-    /// Makes the pod's volumes what they should be.
+    /// Sets up the pod's volumes, or updates their content.
     ///
     /// # Errors
-    /// The kubelet's words about the first that cannot be.
-    pub(crate) async fn prepare(&self) -> Result<Volumes, String> {
-        let _alone = self.volumes.lock().await;
-        let made = volumes::prepare(&self.context, &self.pod, &self.inputs, &self.around).await;
-        if let Ok(_volumes) = &made {
+    /// The kubelet's message for the first volume that cannot be set up.
+    pub(crate) async fn set_up_volumes(&self) -> Result<Volumes, String> {
+        let _exclusive = self.volumes.lock().await;
+        let volumes =
+            volumes::set_up(&self.context, &self.pod, &self.references, &self.node_info).await;
+        if volumes.is_ok() {
             let path = hosts_file(&self.context, &self.pod);
-            sandbox::write_hosts(&path, &self.pod, &self.around.pod_ips)
+            sandbox::write_hosts(&path, &self.pod, &self.node_info.pod_ips)
                 .map_err(|error| format!("write {}: {error}", path.display()))?;
         }
-        made
+        volumes
     }
 
-    /// Pulls, makes and starts a container, and runs its postStart hook.
-    pub(crate) async fn container(&self, sandbox: String, name: String, attempt: u32) -> Outcome {
+    /// Pulls the image, creates and starts the container, and runs its postStart hook.
+    pub(crate) async fn start_container(
+        &self,
+        sandbox: String,
+        name: String,
+        attempt: u32,
+    ) -> ActionResult {
         let Some((container, init)) = self.pod.container(&name) else {
-            return Outcome::Nothing;
+            return ActionResult::Skipped;
         };
-        let about = events::subject(&self.pod.object, Some((&name, init)));
-        let image = match self.image(container, &about).await {
+        let reference = events::object_reference(&self.pod.object, Some((&name, init)));
+        let image = match self.ensure_image(container, &reference).await {
             Ok(image) => image,
-            Err(outcome) => return outcome,
+            Err(result) => return result,
         };
         let started = self
-            .create_and_start(&sandbox, container, attempt, &image, &about)
+            .create_and_start(&sandbox, container, attempt, &image, &reference)
             .await;
         match started {
-            Err(Refused { reason, message }) => {
+            Err(StartError { reason, message }) => {
                 self.context
                     .events
-                    .warning(&about, "Failed", format!("Error: {message}"));
-                Outcome::Failed {
+                    .warning(&reference, "Failed", format!("Error: {message}"));
+                ActionResult::StartFailed {
                     name,
                     reason,
                     message,
                 }
             }
             Ok(id) => {
-                self.post_start(container, &id, &about).await;
-                Outcome::Started { name }
+                self.post_start(container, &id, &reference).await;
+                ActionResult::Started { name }
             }
         }
     }
@@ -143,64 +147,64 @@ impl Starter {
         sandbox: &str,
         container: &Container,
         attempt: u32,
-        image: &Present,
-        about: &k8s_openapi::api::core::v1::ObjectReference,
-    ) -> Result<String, Refused> {
+        image: &LocalImage,
+        reference: &k8s_openapi::api::core::v1::ObjectReference,
+    ) -> Result<String, StartError> {
         let (context, pod, name) = (&self.context, &self.pod, container.name.as_str());
         let volumes = self
-            .prepare()
+            .set_up_volumes()
             .await
-            .map_err(refused("CreateContainerConfigError"))?;
-        let recipe = Recipe {
+            .map_err(start_error("CreateContainerConfigError"))?;
+        let inputs = ContainerInputs {
             context,
             pod,
             container,
             attempt,
             image,
             volumes: &volumes,
-            inputs: &self.inputs,
-            around: &self.around,
+            references: &self.references,
+            node_info: &self.node_info,
         };
-        let mut config = recipe
+        let mut config = inputs
             .config()
-            .map_err(refused("CreateContainerConfigError"))?;
+            .map_err(start_error("CreateContainerConfigError"))?;
         if let Some(target) = pod.target(name) {
-            let id = self.running(target).await;
-            let id = id.map_err(refused("CreateContainerConfigError"))?;
-            see_processes_of(&mut config, id);
+            let id = self.running_container(target).await;
+            let id = id.map_err(start_error("CreateContainerConfigError"))?;
+            share_process_namespace(&mut config, id);
         }
-        let words = termination_log(context, pod, name, attempt);
+        let message_file = termination_log(context, pod, name, attempt);
         let log = context
             .paths
             .pod_logs(&pod.namespace, &pod.name, &pod.uid)
             .join(name);
-        files::replace(&words, b"", 0o666)
-            .and_then(|()| open_to_all(&words))
+        files::replace(&message_file, b"", 0o666)
+            .and_then(|()| make_writable_by_all(&message_file))
             .and_then(|()| std::fs::create_dir_all(log))
-            .map_err(|error| refused("CreateContainerError")(error.to_string()))?;
+            .map_err(|error| start_error("CreateContainerError")(error.to_string()))?;
         let sandbox_config = sandbox::config(context, pod, 0);
         let id = context
             .runtime
             .create_container(sandbox.to_owned(), config, sandbox_config)
             .await
-            .map_err(|error| refused("CreateContainerError")(words_of(&error)))?;
+            .map_err(|error| start_error("CreateContainerError")(error.message()))?;
         context
             .events
-            .normal(about, "Created", format!("Created container: {name}"));
+            .normal(reference, "Created", format!("Created container: {name}"));
         logs::link(context, pod, name, &id, attempt);
         context
             .runtime
             .start_container(&id)
             .await
-            .map_err(|error| refused("RunContainerError")(words_of(&error)))?;
+            .map_err(|error| start_error("RunContainerError")(error.message()))?;
         context
             .events
-            .normal(about, "Started", format!("Started container {name}"));
+            .normal(reference, "Started", format!("Started container {name}"));
         Ok(id)
     }
 
-    /// The runtime's id of a container of this pod that runs.
-    async fn running(&self, name: &str) -> Result<String, String> {
+    /// The id of the running container of this name in the pod.
+    async fn running_container(&self, name: &str) -> Result<String, String> {
         let labels = [(POD_UID, self.pod.uid.as_str()), (CONTAINER_NAME, name)];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let listed = self.context.runtime.list_containers(labels.into()).await;
@@ -216,52 +220,57 @@ impl Starter {
         &self,
         container: &Container,
         id: &str,
-        about: &k8s_openapi::api::core::v1::ObjectReference,
+        reference: &k8s_openapi::api::core::v1::ObjectReference,
     ) {
         let hook = container
             .lifecycle
             .as_ref()
             .and_then(|one| one.post_start.as_ref());
         let Some(hook) = hook else { return };
-        let ip = self.around.pod_ips.first().and_then(|ip| ip.parse().ok());
-        let target = Target {
+        let ip = self
+            .node_info
+            .pod_ips
+            .first()
+            .and_then(|ip| ip.parse().ok());
+        let target = ContainerTarget {
             id: id.to_owned(),
             ip: ip.unwrap_or(self.context.address),
         };
-        if let Err(message) = hooks::run(&self.context, &target, container, hook).await {
+        if let Err(message) = handlers::run(&self.context, &target, container, hook).await {
             let events = &self.context.events;
             events.warning(
-                about,
+                reference,
                 "FailedPostStartHook",
                 format!("PostStartHook failed: {message}"),
             );
-            events.normal(about, "Killing", "FailedPostStartHook".to_owned());
+            events.normal(reference, "Killing", "FailedPostStartHook".to_owned());
             let grace = u64::try_from(self.pod.grace_seconds()).unwrap_or(30);
             let stop = self
                 .context
                 .runtime
                 .stop_container(id, std::time::Duration::from_secs(grace));
             if let Err(error) = stop.await {
-                tracing::warn!(%error, "stop a container whose postStart hook failed");
+                tracing::warn!(%error, "cannot stop a container whose postStart hook failed");
             }
         }
     }
 
-    /// The container's image, pulled if need be.
-    async fn image(
+    /// Makes sure that the container's image is present, by its pull policy; the kubelet's
+    /// `EnsureImageExists`.
+    async fn ensure_image(
         &self,
         container: &Container,
-        about: &k8s_openapi::api::core::v1::ObjectReference,
-    ) -> Result<Present, Outcome> {
+        reference: &k8s_openapi::api::core::v1::ObjectReference,
+    ) -> Result<LocalImage, ActionResult> {
         let (name, events) = (container.name.clone(), &self.context.events);
         let image = container.image.clone().unwrap_or_default();
         let failed = |reason: &'static str, message: String| {
-            let words = match reason {
+            let event_message = match reason {
                 "InvalidImageName" => format!("Failed to apply default image tag: {message}"),
                 _ => message.clone(),
             };
-            events.warning(about, "Failed", words);
-            Outcome::Failed {
+            events.warning(reference, "Failed", event_message);
+            ActionResult::StartFailed {
                 name: name.clone(),
                 reason,
                 message,
@@ -282,7 +291,7 @@ impl Starter {
             return match found {
                 Some(present) => {
                     let text = format!("Container image \"{image}\" already present on machine");
-                    events.normal(about, "Pulled", text);
+                    events.normal(reference, "Pulled", text);
                     Ok(present)
                 }
                 None => {
@@ -291,25 +300,25 @@ impl Starter {
                 }
             };
         }
-        events.normal(about, "Pulling", format!("Pulling image \"{image}\""));
-        let secrets = self.inputs.pull_secrets(&self.pod);
+        events.normal(reference, "Pulling", format!("Pulling image \"{image}\""));
+        let secrets = self.references.pull_secrets(&self.pod);
         let pull = self.context.images.pull(&image, &secrets);
         match self.cancel.run_until_cancelled(pull).await {
-            None => Err(Outcome::Nothing),
+            None => Err(ActionResult::Skipped),
             Some(Ok(present)) => {
                 let took = present.pulled.unwrap_or_default();
                 let text = format!(
                     "Successfully pulled image \"{image}\" in {took:.3?}. Image size: {} bytes.",
                     present.size
                 );
-                events.normal(about, "Pulled", text);
+                events.normal(reference, "Pulled", text);
                 Ok(present)
             }
             Some(Err(error)) => {
                 let text = format!("Failed to pull image \"{image}\": {error}");
-                events.warning(about, "Failed", text);
-                events.warning(about, "Failed", "Error: ErrImagePull".to_owned());
-                Err(Outcome::PullFailed {
+                events.warning(reference, "Failed", text);
+                events.warning(reference, "Failed", "Error: ErrImagePull".to_owned());
+                Err(ActionResult::PullFailed {
                     name,
                     image,
                     message: error.to_string(),
@@ -319,8 +328,8 @@ impl Starter {
     }
 }
 
-/// Puts a container among the processes of another one.
-fn see_processes_of(config: &mut pb::ContainerConfig, id: String) {
+/// Makes the container share the process namespace of another container.
+fn share_process_namespace(config: &mut pb::ContainerConfig, id: String) {
     let security = config
         .linux
         .as_mut()
@@ -332,12 +341,8 @@ fn see_processes_of(config: &mut pb::ContainerConfig, id: String) {
     }
 }
 
-fn words_of(error: &CriError) -> String {
-    error.message()
-}
-
-/// Containers of any user may write their last words.
-fn open_to_all(path: &std::path::Path) -> std::io::Result<()> {
+/// Lets containers of any user write their termination message.
+fn make_writable_by_all(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
 }

@@ -1,10 +1,10 @@
-//! A pod's worker: observe, plan, act, report; once for every pod, each in a task of its own.
+//! A pod worker: one task for each pod that observes, computes what is due, acts and reports.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::lock::Mutex;
 use pandaemon_podsync::{
-    BackoffState, ContainerState, DesiredPod, ObservedPod, PodActions, ProbeResults,
+    BackoffState, ContainerState, DesiredPod, ObservedPod, PodActions, PodStatus, ProbeResults,
     compute_pod_actions,
 };
 use pandaemon_runtime::Shutdown;
@@ -14,85 +14,82 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     PodRef,
-    act::{InFlight, Outcome},
-    env::Surroundings,
-    hooks::Target,
-    inputs::{Inputs, Snapshot},
-    observe::{Cache, observe},
-    probes, status, view,
+    action_result::ActionResult,
+    actions::RunningActions,
+    api_status,
+    desired::desired_pod,
+    env::NodeInfo,
+    handlers::ContainerTarget,
+    observe::{ObservationCache, observe},
+    probes,
+    references::{PodReferences, ReferencedObjects},
 };
 use crate::{
-    api::{events, report::Reporter},
+    api::{events, status_manager::StatusManager},
     context::{Context, now},
 };
 
-/// Verdicts that wait for the worker.
-const VERDICTS: usize = 16;
-/// How long to wait after the runtime did not answer or an action did not work out.
-const PAUSE: i64 = 1000;
-/// Tokens and the like are looked at this often although nothing happened.
-const REFRESH: i64 = 60_000;
+/// Probe results that wait for the worker.
+const PROBE_RESULTS: usize = 16;
+/// The delay in milliseconds after the runtime did not respond or an action failed.
+const RETRY_DELAY: i64 = 1000;
+/// How often, in milliseconds, volumes are updated even if no object changed: tokens are renewed.
+const REFRESH_INTERVAL: i64 = 60_000;
 
-/// The pod as the API shows it.
+/// An update from the API, as the kubelet's `UpdatePodOptions`.
 #[derive(Debug, Clone)]
-pub(crate) enum Desired {
-    /// It is to be as this says.
-    Pod(Arc<PodRef>),
-    /// Its object no longer exists; everything of it is to go.
-    Gone(Arc<PodRef>),
+pub(crate) enum PodUpdate {
+    /// The pod exists in this form.
+    Sync(Arc<PodRef>),
+    /// The pod's object no longer exists: everything of it is to be removed.
+    Removed(Arc<PodRef>),
 }
 
-impl Desired {
+impl PodUpdate {
     fn pod(&self) -> &Arc<PodRef> {
         match self {
-            Self::Pod(pod) | Self::Gone(pod) => pod,
+            Self::Sync(pod) | Self::Removed(pod) => pod,
         }
     }
 }
 
-/// How a worker is told things.
+/// The connection to a running worker.
 #[derive(Clone)]
-pub(crate) struct Handle {
-    /// The pod as the API shows it.
-    pub desired: watch::Sender<Desired>,
-    /// Something of the pod changed in the runtime.
+pub(crate) struct WorkerHandle {
+    /// Passes updates from the API.
+    pub updates: watch::Sender<PodUpdate>,
+    /// Tells the worker that something of the pod changed in the runtime.
     pub changed: Arc<Notify>,
-    /// The status last reported.
+    /// The latest status of the pod.
     pub status: watch::Receiver<Value>,
 }
 
-/// Starts a pod's worker; `done` gets its uid when everything of it is gone.
+/// Starts a pod's worker. `ended` receives the uid when everything of the pod has been removed.
 #[must_use]
 pub(crate) fn start(
     context: &Arc<Context>,
     pod: Arc<PodRef>,
-    gone: bool,
-    done: mpsc::Sender<String>,
+    ended: mpsc::Sender<String>,
     shutdown: Shutdown,
-) -> Handle {
-    let desired = if gone {
-        Desired::Gone(Arc::clone(&pod))
-    } else {
-        Desired::Pod(Arc::clone(&pod))
-    };
-    let (sender, receiver) = watch::channel(desired);
+) -> WorkerHandle {
+    let (sender, receiver) = watch::channel(PodUpdate::Sync(Arc::clone(&pod)));
     let changed = Arc::new(Notify::new());
     let previous = serde_json::to_value(&pod.object.status).unwrap_or_default();
-    let (reporter, status) = Reporter::start(context, &pod, previous, shutdown.clone());
-    let worker = Worker {
-        inputs: Inputs::follow(&pod, &context.sources),
-        snapshot: Arc::default(),
+    let (status_manager, status) = StatusManager::start(context, &pod, previous, shutdown.clone());
+    let worker = PodWorker {
+        references: PodReferences::watch(&pod, &context.object_cache),
+        referenced: Arc::default(),
         context: Arc::clone(context),
-        desired: receiver,
+        updates: receiver,
         changed: Arc::clone(&changed),
-        reporter,
-        memory: BackoffState::default(),
-        cache: Cache::default(),
+        status_manager,
+        backoff: BackoffState::default(),
+        cache: ObservationCache::default(),
         observed: ObservedPod::default(),
-        known: probes::known_results(&pod),
+        reported_results: probes::reported_results(&pod),
         results: BTreeMap::new(),
-        running: BTreeMap::new(),
-        in_flight: InFlight::default(),
+        probes: BTreeMap::new(),
+        actions: RunningActions::default(),
         volumes: Arc::default(),
         cancel: CancellationToken::new(),
         retry_at: None,
@@ -103,32 +100,32 @@ pub(crate) fn start(
     pandaemon_runtime::spawn("pod", async move {
         let uid = worker.pod.uid.clone();
         if shutdown.guard(worker.run()).await.is_some() {
-            let _ = done.send(uid).await;
+            let _ = ended.send(uid).await;
         }
     });
-    Handle {
-        desired: sender,
+    WorkerHandle {
+        updates: sender,
         changed,
         status,
     }
 }
 
-struct Worker {
+struct PodWorker {
     context: Arc<Context>,
     pod: Arc<PodRef>,
-    desired: watch::Receiver<Desired>,
+    updates: watch::Receiver<PodUpdate>,
     changed: Arc<Notify>,
-    reporter: Reporter,
-    inputs: Inputs,
-    snapshot: Arc<Snapshot>,
-    memory: BackoffState,
-    cache: Cache,
+    status_manager: StatusManager,
+    references: PodReferences,
+    referenced: Arc<ReferencedObjects>,
+    backoff: BackoffState,
+    cache: ObservationCache,
     observed: ObservedPod,
-    /// Results of containers that ran before this agent did, from the API.
-    known: BTreeMap<String, ProbeResults>,
+    /// Probe results in the status that an earlier agent reported, by container id.
+    reported_results: BTreeMap<String, ProbeResults>,
     results: BTreeMap<String, ProbeResults>,
-    running: BTreeMap<String, probes::Running>,
-    in_flight: InFlight,
+    probes: BTreeMap<String, probes::ContainerProbes>,
+    actions: RunningActions,
     volumes: Arc<Mutex<()>>,
     cancel: CancellationToken,
     retry_at: Option<i64>,
@@ -136,39 +133,39 @@ struct Worker {
     dirty: bool,
 }
 
-impl Worker {
+impl PodWorker {
     async fn run(mut self) {
-        let (verdicts, mut queue) = mpsc::channel(VERDICTS);
-        self.take_desired();
-        self.snapshot = Arc::new(self.inputs.read(&self.pod.namespace).await);
+        let (probe_results, mut queue) = mpsc::channel(PROBE_RESULTS);
+        self.take_update();
+        self.referenced = Arc::new(self.references.read(&self.pod.namespace).await);
         loop {
             self.observe().await;
-            self.probe(&verdicts);
-            let gone = matches!(*self.desired.borrow(), Desired::Gone(_));
-            let view = view::view(&self.pod, gone);
-            let plan = compute_pod_actions(&view, &self.observed, &self.memory, now());
-            let wake = self.report_and_begin(&view, plan);
+            self.sync_probes(&probe_results);
+            let removed = matches!(*self.updates.borrow(), PodUpdate::Removed(_));
+            let desired = desired_pod(&self.pod, removed);
+            let due = compute_pod_actions(&desired, &self.observed, &self.backoff, now());
+            let wake = self.report_and_start(&desired, due);
             tokio::select! {
-                outcome = self.in_flight.next() => {
-                    if matches!(outcome, Outcome::Finished) {
-                        self.reporter.finish(gone).await;
+                result = self.actions.next() => {
+                    if matches!(result, ActionResult::CleanedUp) {
+                        self.status_manager.finish(removed).await;
                         return;
                     }
-                    if matches!(outcome, Outcome::Retry) {
-                        self.retry_at = Some(now() + PAUSE);
+                    if matches!(result, ActionResult::Retry) {
+                        self.retry_at = Some(now() + RETRY_DELAY);
                     }
-                    outcome.note(&mut self.memory);
+                    result.record(&mut self.backoff, now());
                     self.dirty = true;
                 }
-                result = self.desired.changed() => {
+                result = self.updates.changed() => {
                     if result.is_err() {
-                        return; // the agent is going down
+                        return; // The agent is stopping.
                     }
-                    self.take_desired();
+                    self.take_update();
                 }
                 () = self.changed.notified() => self.dirty = true,
-                Some(verdict) = queue.recv() => self.judge(&verdict),
-                () = self.inputs.changed() => self.refresh().await,
+                Some(result) = queue.recv() => self.take_probe_result(&result),
+                () = self.references.changed() => self.refresh().await,
                 () = sleep_until(wake) => {
                     if self.refresh_at <= now() {
                         self.refresh().await;
@@ -178,19 +175,19 @@ impl Worker {
         }
     }
 
-    fn take_desired(&mut self) {
+    fn take_update(&mut self) {
         let old_grace = self.pod.grace_seconds();
-        let desired = self.desired.borrow_and_update().clone();
-        self.pod = Arc::clone(desired.pod());
-        let stopping = matches!(desired, Desired::Gone(_))
+        let update = self.updates.borrow_and_update().clone();
+        self.pod = Arc::clone(update.pod());
+        let stopping = matches!(update, PodUpdate::Removed(_))
             || self.pod.object.metadata.deletion_timestamp.is_some();
         if stopping {
             self.cancel.cancel();
             if self.pod.grace_seconds() < old_grace {
-                self.in_flight.cancel_kills();
+                self.actions.cancel_kills();
             }
         }
-        self.memory.retry_now();
+        self.backoff.retry_now();
     }
 
     async fn observe(&mut self) {
@@ -203,60 +200,62 @@ impl Worker {
                 self.dirty = false;
             }
             Err(error) => {
-                tracing::debug!(%error, pod = self.pod.name, "observe");
-                self.retry_at = Some(now() + PAUSE);
+                tracing::debug!(%error, pod = self.pod.name, "cannot read a pod from the runtime; trying again");
+                self.retry_at = Some(now() + RETRY_DELAY);
             }
         }
     }
 
-    fn judge(&mut self, verdict: &probes::Verdict) {
-        let results = self.results.entry(verdict.container.clone()).or_default();
-        verdict.apply(results);
+    fn take_probe_result(&mut self, result: &probes::ProbeResult) {
+        let results = self.results.entry(result.container.clone()).or_default();
+        result.apply(results);
     }
 
-    /// Keeps probes running for exactly the containers that run.
-    fn probe(&mut self, verdicts: &mpsc::Sender<probes::Verdict>) {
+    /// Runs probes for exactly the running containers.
+    fn sync_probes(&mut self, queue: &mpsc::Sender<probes::ProbeResult>) {
         let running: Vec<_> = self.observed.running().cloned().collect();
-        self.running
+        self.probes
             .retain(|id, _| running.iter().any(|one| one.id == *id));
         self.results
             .retain(|id, _| running.iter().any(|one| one.id == *id));
         let stopping = self.cancel.is_cancelled();
         for one in running {
-            let results = *self
-                .results
-                .entry(one.id.clone())
-                .or_insert_with(|| self.known.get(&one.id).copied().unwrap_or_default());
+            let results = *self.results.entry(one.id.clone()).or_insert_with(|| {
+                self.reported_results
+                    .get(&one.id)
+                    .copied()
+                    .unwrap_or_default()
+            });
             let Some((container, _)) = self.pod.container(&one.name) else {
                 continue;
             };
-            let none = container.startup_probe.is_none()
+            let has_none = container.startup_probe.is_none()
                 && container.liveness_probe.is_none()
                 && container.readiness_probe.is_none();
-            if none || stopping {
-                self.running.remove(&one.id);
+            if has_none || stopping {
+                self.probes.remove(&one.id);
                 continue;
             }
-            let subject = probes::Subject {
+            let target = probes::ProbeTarget {
                 context: Arc::clone(&self.context),
                 pod: Arc::clone(&self.pod),
                 container: container.clone(),
-                target: Target {
+                running: ContainerTarget {
                     id: one.id.clone(),
-                    ip: self.ip(),
+                    ip: self.pod_ip(),
                 },
                 started_at: one.started_at,
             };
             let probes = self
-                .running
+                .probes
                 .entry(one.id.clone())
-                .or_insert_with(probes::Running::none);
-            probes.advance(&subject, results, verdicts);
+                .or_insert_with(probes::ContainerProbes::none);
+            probes.start_due(&target, results, queue);
         }
         self.observed.probes.clone_from(&self.results);
     }
 
-    fn ip(&self) -> std::net::IpAddr {
+    fn pod_ip(&self) -> std::net::IpAddr {
         let sandbox = self.observed.sandbox();
         let ip = sandbox
             .and_then(|one| one.ips.first())
@@ -264,47 +263,48 @@ impl Worker {
         ip.unwrap_or(self.context.address)
     }
 
-    /// Reports the status, begins what is due, and yields when to wake up without an event.
-    fn report_and_begin(&mut self, view: &DesiredPod, plan: PodActions) -> i64 {
-        if view.ended.is_none() {
-            self.report(&plan);
+    /// Reports the status, starts the due actions, and returns when to compute again without an
+    /// event.
+    fn report_and_start(&mut self, desired: &DesiredPod, due: PodActions) -> i64 {
+        if desired.ended.is_none() {
+            self.report(&due.status);
         }
-        let held = self.retry_at.filter(|&at| now() < at);
-        if held.is_none() && !self.dirty {
+        let retry_at = self.retry_at.filter(|&at| now() < at);
+        if retry_at.is_none() && !self.dirty {
             self.retry_at = None;
             let starter = self.starter();
-            for action in plan.actions {
-                tracing::debug!(pod = view.label, ?action, "due");
-                self.in_flight
-                    .begin(action, &starter, &self.observed, &mut self.memory);
+            for action in due.actions {
+                tracing::debug!(pod = desired.label, ?action, "starting a pod action");
+                self.actions
+                    .start(action, &starter, &self.observed, &mut self.backoff);
             }
         }
-        let wakes = [plan.wake_at, held, Some(self.refresh_at.max(now() + 1))];
-        wakes
+        let wake_times = [due.wake_at, retry_at, Some(self.refresh_at.max(now() + 1))];
+        wake_times
             .into_iter()
             .flatten()
             .min()
-            .unwrap_or_else(|| now() + REFRESH)
+            .unwrap_or_else(|| now() + REFRESH_INTERVAL)
     }
 
-    fn report(&self, plan: &PodActions) {
-        let previous = self.reporter.last();
-        let rendered = status::render(
+    fn report(&self, status: &PodStatus) {
+        let previous = self.status_manager.last();
+        let rendered = api_status::render(
             &self.pod,
-            &plan.status,
+            status,
             &previous,
             self.context.address,
             "containerd",
             now(),
         );
         if rendered != previous {
-            self.tell_back_offs(&previous, &rendered);
-            self.reporter.report(rendered);
+            self.record_backoff_events(&previous, &rendered);
+            self.status_manager.set(rendered);
         }
     }
 
-    /// An event for each container that has begun to wait for its next try.
-    fn tell_back_offs(&self, previous: &Value, rendered: &Value) {
+    /// Records an event for each container whose back-off has begun.
+    fn record_backoff_events(&self, previous: &Value, rendered: &Value) {
         for list in ["initContainerStatuses", "containerStatuses"] {
             let statuses = rendered
                 .get(list)
@@ -317,42 +317,47 @@ impl Worker {
                     continue;
                 }
                 let name = status["name"].as_str().unwrap_or_default();
-                let about = events::subject(&self.pod.object, Some((name, list.starts_with('i'))));
+                let reference =
+                    events::object_reference(&self.pod.object, Some((name, list.starts_with('i'))));
                 let events = &self.context.events;
                 if *reason == "CrashLoopBackOff" {
                     let label = self.pod.label();
                     let text =
                         format!("Back-off restarting failed container {name} in pod {label}");
-                    events.warning(&about, "BackOff", text);
+                    events.warning(&reference, "BackOff", text);
                 } else if *reason == "ImagePullBackOff" {
                     let image = self
                         .pod
                         .container(name)
                         .and_then(|(one, _)| one.image.clone());
                     let text = format!("Back-off pulling image {:?}", image.unwrap_or_default());
-                    events.normal(&about, "BackOff", text);
-                    events.warning(&about, "Failed", "Error: ImagePullBackOff".to_owned());
+                    events.normal(&reference, "BackOff", text);
+                    events.warning(&reference, "Failed", "Error: ImagePullBackOff".to_owned());
                 }
             }
         }
     }
 
-    /// Reads config maps and secrets anew and brings volumes up to date.
+    /// Reads the referenced objects again and updates the volumes.
     async fn refresh(&mut self) {
-        self.refresh_at = now() + REFRESH;
-        let snapshot = self.inputs.read(&self.pod.namespace).await;
-        self.snapshot = Arc::new(snapshot);
-        self.memory.retry_now();
-        let runs = self
+        self.refresh_at = now() + REFRESH_INTERVAL;
+        let referenced = self.references.read(&self.pod.namespace).await;
+        self.referenced = Arc::new(referenced);
+        self.backoff.retry_now();
+        let any_running = self
             .observed
             .containers
             .iter()
             .any(|one| one.state == ContainerState::Running);
-        if runs
+        if any_running
             && !self.cancel.is_cancelled()
-            && let Err(error) = self.starter().prepare().await
+            && let Err(error) = self.starter().set_up_volumes().await
         {
-            tracing::debug!(error, pod = self.pod.name, "refresh volumes");
+            tracing::debug!(
+                error,
+                pod = self.pod.name,
+                "cannot update the volumes of a pod"
+            );
         }
     }
 
@@ -360,14 +365,14 @@ impl Worker {
         super::start::Starter {
             context: Arc::clone(&self.context),
             pod: Arc::clone(&self.pod),
-            inputs: Arc::clone(&self.snapshot),
-            around: self.surroundings(),
+            references: Arc::clone(&self.referenced),
+            node_info: self.node_info(),
             volumes: Arc::clone(&self.volumes),
             cancel: self.cancel.clone(),
         }
     }
 
-    fn surroundings(&self) -> Surroundings {
+    fn node_info(&self) -> NodeInfo {
         let context = &self.context;
         let ips = self
             .observed
@@ -375,7 +380,7 @@ impl Worker {
             .map(|one| one.ips.clone())
             .unwrap_or_default();
         let own = vec![context.address.to_string()];
-        Surroundings {
+        NodeInfo {
             node_name: context.config.node_name.clone(),
             host_ip: context.address.to_string(),
             pod_ips: if self.pod.host_network() { own } else { ips },
@@ -386,7 +391,7 @@ impl Worker {
     }
 }
 
-/// Host and port of the server's address.
+/// Host and port of the API server's URL.
 fn api_server(url: &str) -> Option<(String, u16)> {
     let uri: http::Uri = url.parse().ok()?;
     let host = uri.host()?.trim_matches(['[', ']']).to_owned();

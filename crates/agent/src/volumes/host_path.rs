@@ -1,4 +1,4 @@
-//! Paths of the node in a pod, checked or made as their type says.
+//! hostPath volumes: paths of the node, checked or created by their type.
 
 use std::{
     fs,
@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The path, if it is what the type demands; made if the type allows it.
+/// Checks that the path has this hostPath type, and creates it for the `...OrCreate` types.
 pub(super) fn check(path: &str, kind: &str) -> Result<PathBuf, String> {
     let target = PathBuf::from(path);
     match kind {
         "" => {}
-        "DirectoryOrCreate" => make_dir(&target)?,
-        "FileOrCreate" => make_file(&target)?,
+        "DirectoryOrCreate" => create_dir(&target)?,
+        "FileOrCreate" => create_file(&target)?,
         _ => {}
     }
     let meta = fs::metadata(&target);
@@ -34,28 +34,29 @@ pub(super) fn check(path: &str, kind: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn make_dir(path: &Path) -> Result<(), String> {
+fn create_dir(path: &Path) -> Result<(), String> {
     if path.exists() {
         return Ok(());
     }
-    let made = fs::DirBuilder::new()
+    let created = fs::DirBuilder::new()
         .recursive(true)
         .mode(0o755)
         .create(path);
-    made.map_err(|error| format!("mkdir {}: {error}", path.display()))
+    created.map_err(|error| format!("mkdir {}: {error}", path.display()))
 }
 
-/// Only the file is made, never its directory; so it is upstream.
-fn make_file(path: &Path) -> Result<(), String> {
+/// Creates the file but not its directory, as the kubelet does.
+fn create_file(path: &Path) -> Result<(), String> {
     if path.exists() {
         return Ok(());
     }
-    let made = fs::OpenOptions::new()
+    let created = fs::OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o644)
         .open(path);
-    made.map(|_| ())
+    created
+        .map(|_| ())
         .map_err(|error| format!("open {}: {error}", path.display()))
 }
 
@@ -64,10 +65,10 @@ mod tests {
     use super::check;
 
     #[test]
-    fn every_type() {
+    fn each_type_is_checked_or_created() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
-        assert!(check(&path("none"), "").is_ok(), "the runtime makes it");
+        assert!(check(&path("none"), "").is_ok(), "the runtime creates it");
         let error = check(&path("none"), "Directory").unwrap_err();
         assert!(error.starts_with("hostPath type check failed:"), "{error}");
         assert!(error.ends_with("is not a directory"), "{error}");

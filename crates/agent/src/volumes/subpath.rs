@@ -1,4 +1,4 @@
-//! Parts of volumes: a path inside a volume must stay inside, whatever links a pod put there.
+//! subPath mounts: the path must stay inside the volume, whatever links a pod has created there.
 
 use std::{
     fs,
@@ -6,15 +6,15 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// The real path of `sub` inside `volume`, made as a directory if missing.
+/// Resolves `sub` inside `volume`, and creates it as a directory if it does not exist.
 ///
 /// # Errors
-/// When it leads out of the volume, or cannot be made.
-pub(crate) fn inside(volume: &Path, sub: &str) -> Result<PathBuf, String> {
-    let plain = Path::new(sub)
+/// If it leads out of the volume or cannot be created.
+pub(crate) fn resolve(volume: &Path, sub: &str) -> Result<PathBuf, String> {
+    let is_relative = Path::new(sub)
         .components()
         .all(|part| matches!(part, Component::Normal(_)));
-    if !plain {
+    if !is_relative {
         return Err(format!(
             "subPath {sub:?} must be a relative path without '..'"
         ));
@@ -28,13 +28,13 @@ pub(crate) fn inside(volume: &Path, sub: &str) -> Result<PathBuf, String> {
         match next.canonicalize() {
             Ok(real) if real.starts_with(&root) => at = real,
             Ok(_) => return Err(format!("subPath {sub:?} not within volume path")),
-            // A link to nothing must not be followed by what is made next.
+            // Creating the next part would follow a dangling link.
             Err(_) if next.is_symlink() => {
-                return Err(format!("subPath {sub:?} is a broken link"));
+                return Err(format!("subPath {sub:?} is a dangling link"));
             }
             Err(_) => {
-                let made = fs::DirBuilder::new().mode(0o750).create(&next);
-                made.map_err(|error| format!("make subPath {sub:?}: {error}"))?;
+                let created = fs::DirBuilder::new().mode(0o750).create(&next);
+                created.map_err(|error| format!("create subPath {sub:?}: {error}"))?;
                 at = next;
             }
         }
@@ -44,27 +44,27 @@ pub(crate) fn inside(volume: &Path, sub: &str) -> Result<PathBuf, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::inside;
+    use super::resolve;
 
     #[test]
-    fn a_part_of_a_volume_stays_inside() {
+    fn a_subpath_does_not_leave_its_volume() {
         let dir = tempfile::tempdir().unwrap();
         let volume = dir.path().join("volume");
         std::fs::create_dir(&volume).unwrap();
         std::os::unix::fs::symlink("/etc", volume.join("out")).unwrap();
         std::os::unix::fs::symlink("made", volume.join("in")).unwrap();
         assert!(
-            inside(&volume, "made/deep")
+            resolve(&volume, "made/deep")
                 .unwrap()
                 .ends_with("volume/made/deep")
         );
         assert!(
-            inside(&volume, "in/deep")
+            resolve(&volume, "in/deep")
                 .unwrap()
                 .ends_with("volume/made/deep")
         );
-        assert!(inside(&volume, "out").unwrap_err().contains("not within"));
-        assert!(inside(&volume, "../x").is_err());
-        assert!(inside(&volume, "/etc").is_err());
+        assert!(resolve(&volume, "out").unwrap_err().contains("not within"));
+        assert!(resolve(&volume, "../x").is_err());
+        assert!(resolve(&volume, "/etc").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Tokens of service accounts in projected volumes, asked for anew before they expire.
+//! The token manager: service account tokens for projected volumes, renewed before they expire.
 
 use std::fs;
 
@@ -8,21 +8,21 @@ use kube::{Api, api::PostParams};
 
 use crate::{context::Context, files, pod::PodRef};
 
-/// Where a pod's tokens come from.
-pub(super) struct Tokens<'a> {
+/// Requests the tokens of one pod.
+pub(super) struct TokenManager<'a> {
     pub(super) context: &'a Context,
     pub(super) pod: &'a PodRef,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Kept {
+struct CachedToken {
     token: String,
-    /// After this second a new one is asked for.
+    /// When a new one is requested, in seconds since 1970.
     renew: i64,
 }
 
-impl Tokens<'_> {
-    /// A token that holds for a while yet.
+impl TokenManager<'_> {
+    /// A valid token: the saved one, or a new one if that is due for renewal.
     pub(super) async fn get(
         &self,
         wanted: &ServiceAccountTokenProjection,
@@ -35,27 +35,31 @@ impl Tokens<'_> {
             .pod(&self.pod.uid)
             .join("tokens")
             .join(name);
-        let kept: Option<Kept> = fs::read(&path)
+        let cached: Option<CachedToken> = fs::read(&path)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        if let Some(kept) = &kept
-            && now < kept.renew
+        if let Some(cached) = &cached
+            && now < cached.renew
         {
-            return Ok(kept.token.clone());
+            return Ok(cached.token.clone());
         }
-        match (self.ask(wanted, now).await, kept) {
+        match (self.request(wanted, now).await, cached) {
             (Ok(fresh), _) => {
                 let bytes = serde_json::to_vec(&fresh).map_err(|error| error.to_string())?;
                 files::replace(&path, &bytes, 0o600).map_err(|error| error.to_string())?;
                 Ok(fresh.token)
             }
-            // An old token is better than none while the control plane is away.
-            (Err(_), Some(kept)) => Ok(kept.token),
+            // The old token may still be valid while the API server cannot be reached.
+            (Err(_), Some(cached)) => Ok(cached.token),
             (Err(error), None) => Err(format!("failed to fetch token: {error}")),
         }
     }
 
-    async fn ask(&self, wanted: &ServiceAccountTokenProjection, now: i64) -> Result<Kept, String> {
+    async fn request(
+        &self,
+        wanted: &ServiceAccountTokenProjection,
+        now: i64,
+    ) -> Result<CachedToken, String> {
         let account = self
             .pod
             .spec
@@ -79,21 +83,21 @@ impl Tokens<'_> {
         };
         let params = PostParams::default();
         let call = api.create_token_request(account, &params, &request);
-        let answer = tokio::time::timeout(std::time::Duration::from_secs(10), call).await;
-        let answer = answer.map_err(|_| "the API server does not answer".to_owned())?;
-        let status = answer.map_err(words)?.status;
-        let status = status.ok_or("the answer holds no token")?;
-        // Renewed after four fifths of its life, as upstream.
-        let life = status.expiration_timestamp.0.as_second() - now;
-        Ok(Kept {
+        let response = tokio::time::timeout(std::time::Duration::from_secs(10), call).await;
+        let response = response.map_err(|_| "the API server did not respond in time".to_owned())?;
+        let status = response.map_err(error_message)?.status;
+        let status = status.ok_or("the response holds no token")?;
+        // Renewed after 80 % of its lifetime, as in the kubelet.
+        let lifetime = status.expiration_timestamp.0.as_second() - now;
+        Ok(CachedToken {
             token: status.token,
-            renew: now + life * 4 / 5,
+            renew: now + lifetime * 4 / 5,
         })
     }
 }
 
-/// The server's words, without what the client adds.
-fn words(error: kube::Error) -> String {
+/// The message of the server without the client's prefix.
+fn error_message(error: kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message,
         other => other.to_string(),

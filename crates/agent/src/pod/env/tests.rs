@@ -1,13 +1,13 @@
-//! Environments, from pods as people write them.
+//! Tests of environments computed from pod manifests.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::{Environment, Surroundings, environment};
+use super::{Environment, NodeInfo, environment};
 use crate::{
-    api::sources::{Data, Key, Kind, Known},
-    pod::{PodRef, inputs::Snapshot},
+    api::object_cache::{CachedObject, ObjectData, ObjectKey, ObjectKind},
+    pod::{PodRef, references::ReferencedObjects},
 };
 
 fn pod(container: Value) -> PodRef {
@@ -19,8 +19,8 @@ fn pod(container: Value) -> PodRef {
     PodRef::new(serde_json::from_value(object).unwrap()).unwrap()
 }
 
-fn around() -> Surroundings {
-    Surroundings {
+fn node_info() -> NodeInfo {
+    NodeInfo {
         node_name: "n1".into(),
         host_ip: "10.0.0.1".into(),
         pod_ips: vec!["10.64.0.2".into()],
@@ -30,35 +30,38 @@ fn around() -> Surroundings {
     }
 }
 
-fn inputs() -> Snapshot {
+fn references() -> ReferencedObjects {
     let data = |pairs: &[(&str, &str)]| {
         let pairs = pairs
             .iter()
             .map(|&(k, v)| (k.to_owned(), v.as_bytes().to_vec()));
-        Known::Present(Arc::new(Data(pairs.collect())))
+        CachedObject::LocalImage(Arc::new(ObjectData(pairs.collect())))
     };
-    let key = |kind, name: &str| Key {
+    let key = |kind, name: &str| ObjectKey {
         kind,
         namespace: "ns".into(),
         name: name.into(),
     };
-    Snapshot::of(
+    ReferencedObjects::of(
         "ns",
         BTreeMap::from([
-            (key(Kind::ConfigMap, "cm"), data(&[("A", "1"), ("B", "2")])),
-            (key(Kind::Secret, "s"), data(&[("pw", "x")])),
-            (key(Kind::ConfigMap, "gone"), Known::Missing),
+            (
+                key(ObjectKind::ConfigMap, "cm"),
+                data(&[("A", "1"), ("B", "2")]),
+            ),
+            (key(ObjectKind::Secret, "s"), data(&[("pw", "x")])),
+            (key(ObjectKind::ConfigMap, "gone"), CachedObject::Missing),
         ]),
     )
 }
 
 fn env_of(container: Value) -> Result<Environment, String> {
     let pod = pod(container);
-    environment(&pod, &pod.spec.containers[0], &inputs(), &around())
+    environment(&pod, &pod.spec.containers[0], &references(), &node_info())
 }
 
 #[test]
-fn every_source_of_values() {
+fn values_from_every_source() {
     let env = env_of(json!({"name": "c", "env": [
         {"name": "PLAIN", "value": "v"},
         {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
@@ -86,7 +89,7 @@ fn every_source_of_values() {
 }
 
 #[test]
-fn whole_config_maps_with_a_prefix_and_single_values_on_top() {
+fn variables_override_those_of_whole_config_maps() {
     let env = env_of(json!({"name": "c",
         "envFrom": [{"prefix": "P_", "configMapRef": {"name": "cm"}},
             {"configMapRef": {"name": "gone", "optional": true}}],
@@ -96,7 +99,7 @@ fn whole_config_maps_with_a_prefix_and_single_values_on_top() {
 }
 
 #[test]
-fn missing_sources_in_the_kubelets_words() {
+fn missing_sources_are_errors_with_the_kubelets_messages() {
     let from = |source: Value| json!({"name": "c", "env": [{"name": "X", "valueFrom": source}]});
     let error = env_of(from(
         json!({"configMapKeyRef": {"name": "gone", "key": "k"}}),
@@ -125,7 +128,7 @@ fn resources_are_divided_and_rounded_up() {
 }
 
 #[test]
-fn expansion_leaves_what_it_does_not_know() {
+fn unknown_variables_are_not_expanded() {
     let env = env_of(json!({"name": "c", "env": [{"name": "A", "value": "1"}]})).unwrap();
     let cases = [
         ("$(A)", "1"),

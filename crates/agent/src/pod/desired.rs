@@ -1,4 +1,4 @@
-//! The pod as the life-cycle machine sees it.
+//! Converts a Pod object into the desired state that `podsync` computes with.
 
 use k8s_openapi::api::core::v1::Container;
 use pandaemon_podsync::{
@@ -9,15 +9,15 @@ use pandaemon_types::Phase;
 
 use super::PodRef;
 
-/// The pod as wanted; `gone` when its object no longer exists.
+/// The desired state of a pod; `removed` when its object no longer exists.
 #[must_use]
-pub(crate) fn view(pod: &PodRef, gone: bool) -> DesiredPod {
+pub(crate) fn desired_pod(pod: &PodRef, removed: bool) -> DesiredPod {
     let restart_policy = match pod.spec.restart_policy.as_deref() {
         Some("Never") => RestartPolicy::Never,
         Some("OnFailure") => RestartPolicy::OnFailure,
         _ => RestartPolicy::Always,
     };
-    let deleted = gone || pod.object.metadata.deletion_timestamp.is_some();
+    let deleted = removed || pod.object.metadata.deletion_timestamp.is_some();
     let init = pod.spec.init_containers.iter().flatten();
     DesiredPod {
         label: pod.label(),
@@ -60,7 +60,7 @@ fn container(container: &Container, sidecar: bool) -> ContainerSpec {
     }
 }
 
-/// How the pod ended, if the API says that it did.
+/// The phase in the API, if it is final.
 fn ended(pod: &PodRef) -> Option<Phase> {
     match pod.object.status.as_ref()?.phase.as_deref()? {
         "Succeeded" => Some(Phase::Succeeded),

@@ -1,4 +1,4 @@
-//! Things done in or to a container from outside: hooks and probes share them.
+//! Handlers of lifecycle hooks and probes: exec, HTTP GET, TCP socket, sleep.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -12,32 +12,32 @@ use tokio::net::TcpStream;
 use super::port_number;
 use crate::{context::Context, tls};
 
-/// A hook without an end must not hold a pod for ever.
-const HOOK_LIMIT: Duration = Duration::from_secs(600);
-/// Of an answer's body as much is read, as upstream.
+/// Timeout of a lifecycle hook, which has none of its own.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(600);
+/// The largest part of a response body that is read, as in the kubelet.
 const MAX_BODY: usize = 10 << 10;
 
-/// A container that runs, and how to reach it.
+/// A running container and its address.
 #[derive(Debug, Clone)]
-pub(crate) struct Target {
-    /// The runtime's id.
+pub(crate) struct ContainerTarget {
+    /// The container's id in the runtime.
     pub id: String,
-    /// The pod's address; with host network the node's own.
+    /// The pod's address; on the host network the node's.
     pub ip: IpAddr,
 }
 
-/// Runs a hook.
+/// Runs a lifecycle hook.
 ///
 /// # Errors
-/// What went wrong, in words for an event.
+/// The message for the event.
 pub(crate) async fn run(
     context: &Context,
-    target: &Target,
+    target: &ContainerTarget,
     container: &Container,
     hook: &LifecycleHandler,
 ) -> Result<(), String> {
     if let Some(exec) = &hook.exec {
-        let (code, output) = self::exec(context, target, exec, HOOK_LIMIT).await?;
+        let (code, output) = self::exec(context, target, exec, HOOK_TIMEOUT).await?;
         return match code {
             0 => Ok(()),
             _ => {
@@ -49,10 +49,10 @@ pub(crate) async fn run(
         };
     }
     if let Some(get) = &hook.http_get {
-        return http(target, container, get, HOOK_LIMIT).await.map(|_| ());
+        return http(target, container, get, HOOK_TIMEOUT).await.map(|_| ());
     }
     if let Some(socket) = &hook.tcp_socket {
-        return tcp(target, container, socket, HOOK_LIMIT).await;
+        return tcp(target, container, socket, HOOK_TIMEOUT).await;
     }
     if let Some(sleep) = &hook.sleep {
         let seconds = u64::try_from(sleep.seconds).unwrap_or(0);
@@ -61,42 +61,42 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Runs a command; yields its exit code and what it printed.
+/// Runs a command in the container and returns its exit code and output.
 ///
 /// # Errors
-/// When it could not be run or took too long.
+/// If it could not be run or exceeded the timeout.
 pub(crate) async fn exec(
     context: &Context,
-    target: &Target,
+    target: &ContainerTarget,
     action: &ExecAction,
-    limit: Duration,
+    timeout: Duration,
 ) -> Result<(i32, String), String> {
     let command = action.command.clone().unwrap_or_default();
-    let run = context.runtime.exec_sync(&target.id, command, limit);
+    let run = context.runtime.exec_sync(&target.id, command, timeout);
     let output = run.await.map_err(|error| error.to_string())?;
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.push_str(&String::from_utf8_lossy(&output.stderr));
     Ok((output.exit_code, text.trim_end().to_owned()))
 }
 
-/// Connects and hangs up.
+/// Opens a TCP connection and closes it.
 ///
 /// # Errors
-/// When nobody listens.
+/// If the connection fails.
 pub(crate) async fn tcp(
-    target: &Target,
+    target: &ContainerTarget,
     container: &Container,
     action: &TCPSocketAction,
-    limit: Duration,
+    timeout: Duration,
 ) -> Result<(), String> {
     let port = port_number(&action.port, container).ok_or("invalid port")?;
     let host = action.host.clone().unwrap_or_else(|| target.ip.to_string());
-    connect(&host, port, limit).await.map(|_| ())
+    connect(&host, port, timeout).await.map(|_| ())
 }
 
-async fn connect(host: &str, port: u16, limit: Duration) -> Result<TcpStream, String> {
+async fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, String> {
     let failed = |what: &str| format!("dial tcp {}: {what}", address(host, port));
-    match tokio::time::timeout(limit, TcpStream::connect((host, port))).await {
+    match tokio::time::timeout(timeout, TcpStream::connect((host, port))).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             Err(failed("connect: connection refused"))
@@ -114,15 +114,15 @@ fn address(host: &str, port: u16) -> String {
     }
 }
 
-/// Asks for a page; yields its status.
+/// Sends an HTTP GET request and returns the status code.
 ///
 /// # Errors
-/// When there is no answer, or one that is an error.
+/// If there is no response, or its status is not between 200 and 399.
 pub(crate) async fn http(
-    target: &Target,
+    target: &ContainerTarget,
     container: &Container,
     action: &HTTPGetAction,
-    limit: Duration,
+    timeout: Duration,
 ) -> Result<u16, String> {
     let port = port_number(&action.port, container).ok_or("invalid port")?;
     let host = action.host.clone().filter(|host| !host.is_empty());
@@ -141,8 +141,8 @@ pub(crate) async fn http(
     let scheme = if secure { "https" } else { "http" };
     let url = format!("{scheme}://{}{path}", address(&host, port));
     let failed = |what: String| format!("Get \"{url}\": {what}");
-    let ask = async {
-        let stream = connect(&host, port, limit).await?;
+    let exchange = async {
+        let stream = connect(&host, port, timeout).await?;
         let request = request(action, &path, &address(&host, port))?;
         if secure {
             let stream = tls::unverified(stream, &host).await?;
@@ -151,14 +151,14 @@ pub(crate) async fn http(
             send(request, stream).await
         }
     };
-    let (status, body) = match tokio::time::timeout(limit, ask).await {
-        Ok(answer) => answer.map_err(failed)?,
+    let (status, body) = match tokio::time::timeout(timeout, exchange).await {
+        Ok(response) => response.map_err(failed)?,
         Err(_elapsed) => {
             let text = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
             return Err(failed(text.to_owned()));
         }
     };
-    tracing::trace!(url, status, body, "asked a container");
+    tracing::trace!(url, status, body, "HTTP handler");
     if (200..400).contains(&status) {
         return Ok(status);
     }
@@ -191,24 +191,24 @@ async fn send<S>(request: http::Request<Empty>, stream: S) -> Result<(u16, Strin
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let words = |error: hyper::Error| error.to_string();
+    let message = |error: hyper::Error| error.to_string();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(words)?;
+        .map_err(message)?;
     let exchange = async {
-        let answer = sender.send_request(request).await.map_err(words)?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MAX_BODY).collect().await;
+        let response = sender.send_request(request).await.map_err(message)?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
         let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
         Ok((status, text.unwrap_or_default()))
     };
     tokio::pin!(exchange, connection);
     tokio::select! {
-        answer = &mut exchange => answer,
+        response = &mut exchange => response,
         ended = &mut connection => match ended {
-            // The connection may end first while the answer is complete.
+            // The connection may end although the response is complete.
             Ok(()) => exchange.await,
-            Err(error) => Err(words(error)),
+            Err(error) => Err(message(error)),
         },
     }
 }

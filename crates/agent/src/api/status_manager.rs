@@ -1,4 +1,4 @@
-//! Reporting a pod's status: the latest only, again and again until the server has it.
+//! The status manager of one pod: sends the latest status until the API server has accepted it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,20 +13,22 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{context::Context, pod::PodRef};
 
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-const LAST_RETRY: Duration = Duration::from_secs(3);
-/// An answer that takes longer is given up, and asked for again.
-const LIMIT: Duration = Duration::from_secs(15);
+/// The first delay before a request is tried again; it doubles with each failure.
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+/// The longest delay before a request is tried again.
+const MAX_DELAY: Duration = Duration::from_secs(3);
+/// Timeout of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Reports one pod's status.
-pub(crate) struct Reporter {
+/// Sends the status of one pod.
+pub(crate) struct StatusManager {
     latest: watch::Sender<Value>,
     end: Option<oneshot::Sender<bool>>,
     ended: oneshot::Receiver<()>,
 }
 
-impl Reporter {
-    /// Starts reporting; the receiver shows the latest status.
+impl StatusManager {
+    /// Starts the task that sends statuses. The receiver shows the latest status.
     #[must_use]
     pub(crate) fn start(
         context: &Arc<Context>,
@@ -38,13 +40,13 @@ impl Reporter {
         receiver.mark_unchanged();
         let (end, end_receiver) = oneshot::channel();
         let (ended_sender, ended) = oneshot::channel();
-        let task = Task {
+        let task = StatusSender {
             api: Api::namespaced(context.client.clone(), &pod.namespace),
             name: pod.name.clone(),
             uid: pod.uid.clone(),
         };
         let seen = latest.subscribe();
-        pandaemon_runtime::spawn("report", async move {
+        pandaemon_runtime::spawn("status manager", async move {
             shutdown.guard(task.run(receiver, end_receiver)).await;
             let _ = ended_sender.send(());
         });
@@ -58,57 +60,59 @@ impl Reporter {
         )
     }
 
-    /// The status last reported.
+    /// The latest status that was passed to [`StatusManager::set`].
     #[must_use]
     pub(crate) fn last(&self) -> Value {
         self.latest.borrow().clone()
     }
 
-    /// Reports this status as soon as possible.
-    pub(crate) fn report(&self, status: Value) {
+    /// Replaces the status that is to be sent.
+    pub(crate) fn set(&self, status: Value) {
         self.latest.send_replace(status);
     }
 
-    /// Reports the last status and then lets the pod's object go, unless it is gone.
-    pub(crate) async fn finish(mut self, gone: bool) {
+    /// Sends the last status and then deletes the Pod with grace period 0; with `removed`, when its
+    /// object no longer exists, does neither.
+    pub(crate) async fn finish(mut self, removed: bool) {
         if let Some(end) = self.end.take() {
-            let _ = end.send(gone);
+            let _ = end.send(removed);
         }
         let _ = self.ended.await;
     }
 }
 
-struct Task {
+struct StatusSender {
     api: Api<Pod>,
     name: String,
     uid: String,
 }
 
-impl Task {
+impl StatusSender {
     async fn run(self, mut latest: watch::Receiver<Value>, mut end: oneshot::Receiver<bool>) {
-        let gone = loop {
+        let removed = loop {
             tokio::select! {
                 biased;
                 changed = latest.changed() => {
                     if changed.is_err() {
-                        // The worker has ended; why is in the other channel.
+                        // The worker has dropped the sender; `end` says why.
                         break end.await.unwrap_or(true);
                     }
-                    if let Some(gone) = self.send_unless_gone(&mut latest, &mut end).await {
-                        break gone;
+                    if let Some(removed) = self.send_unless_removed(&mut latest, &mut end).await {
+                        break removed;
                     }
                 }
-                gone = &mut end => break gone.unwrap_or(true),
+                removed = &mut end => break removed.unwrap_or(true),
             }
         };
-        if !gone {
+        if !removed {
             self.delete().await;
         }
     }
 
-    /// Sends the latest status. Whoever ends the report meanwhile is heard (once: a oneshot must not be
-    /// asked again): when the pod is gone nobody wants the status, otherwise it is sent first.
-    async fn send_unless_gone(
+    /// Sends the latest status, and returns the value of `end` if that arrives meanwhile (a oneshot
+    /// must not be polled again). If the Pod is removed, sending stops; otherwise it is completed
+    /// first.
+    async fn send_unless_removed(
         &self,
         latest: &mut watch::Receiver<Value>,
         end: &mut oneshot::Receiver<bool>,
@@ -116,37 +120,45 @@ impl Task {
         let mut sending = std::pin::pin!(self.send(latest));
         tokio::select! {
             () = &mut sending => None,
-            gone = end => {
-                let gone = gone.unwrap_or(true);
-                if !gone {
+            removed = end => {
+                let removed = removed.unwrap_or(true);
+                if !removed {
                     sending.await;
                 }
-                Some(gone)
+                Some(removed)
             }
         }
     }
 
-    /// Sends the latest status until it arrives, or turns out to be wanted by nobody.
+    /// Sends the latest status until the server accepts it or says that this pod no longer exists.
     async fn send(&self, latest: &mut watch::Receiver<Value>) {
-        let mut pause = FIRST_RETRY;
+        let mut delay = FIRST_DELAY;
         loop {
             let status = latest.borrow_and_update().clone();
             let patch = json!({ "metadata": { "uid": self.uid }, "status": status });
             let params = PatchParams::default();
             let patch = Patch::Merge(&patch);
             let call = self.api.patch_status(&self.name, &params, &patch);
-            match tokio::time::timeout(LIMIT, call).await {
+            match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
                 Ok(Ok(_pod)) => return,
                 Ok(Err(kube::Error::Api(error))) if matches!(error.code, 404 | 409 | 410) => {
-                    // Gone, or another pod of that name.
-                    tracing::debug!(pod = self.name, error = error.message, "status unwanted");
+                    // The pod does not exist, or another one has its name.
+                    tracing::debug!(
+                        pod = self.name,
+                        error = error.message,
+                        "dropped a status: the pod no longer exists"
+                    );
                     return;
                 }
-                Ok(Err(error)) => tracing::debug!(pod = self.name, %error, "report a status"),
-                Err(_elapsed) => tracing::debug!(pod = self.name, "reporting takes too long"),
+                Ok(Err(error)) => {
+                    tracing::debug!(pod = self.name, %error, "cannot send a status; trying again");
+                }
+                Err(_elapsed) => {
+                    tracing::debug!(pod = self.name, "sending a status timed out; trying again");
+                }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LAST_RETRY);
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(MAX_DELAY);
         }
     }
 
@@ -160,16 +172,21 @@ impl Task {
             preconditions: Some(preconditions),
             ..DeleteParams::default()
         };
-        let mut pause = FIRST_RETRY;
+        let mut delay = FIRST_DELAY;
         loop {
-            match tokio::time::timeout(LIMIT, self.api.delete(&self.name, &params)).await {
+            match tokio::time::timeout(REQUEST_TIMEOUT, self.api.delete(&self.name, &params)).await
+            {
                 Ok(Ok(_)) => return,
                 Ok(Err(kube::Error::Api(error))) if matches!(error.code, 404 | 409 | 410) => return,
-                Ok(Err(error)) => tracing::debug!(pod = self.name, %error, "delete a pod"),
-                Err(_elapsed) => tracing::debug!(pod = self.name, "deleting takes too long"),
+                Ok(Err(error)) => {
+                    tracing::debug!(pod = self.name, %error, "cannot delete a pod; trying again");
+                }
+                Err(_elapsed) => {
+                    tracing::debug!(pod = self.name, "deleting a pod timed out; trying again");
+                }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LAST_RETRY);
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(MAX_DELAY);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `portForward`: connections to a pod's ports.
 //!
-//! The runtime opens them inside the pod's network and speaks SPDY. Today's clients put the bytes
-//! of that into WebSocket messages, older ones send them as they are.
+//! The runtime opens them inside the pod's network namespace and speaks SPDY. Clients since
+//! Kubernetes 1.31 tunnel SPDY through WebSocket messages, older ones speak SPDY directly.
 
 use futures::{SinkExt as _, StreamExt as _};
 use http::{HeaderValue, Request, StatusCode};
@@ -14,56 +14,58 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::Role},
 };
 
-use super::{Answer, Refusal, Scene, relay, socket};
+use super::{HttpError, HttpResponse, ServerState, relay, socket};
 use crate::pod::{PodRef, sandbox::POD_UID};
 
-/// SPDY inside WebSocket, and what is spoken inside that.
+/// The WebSocket protocol that tunnels SPDY.
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
+/// The protocol inside SPDY.
 const PLAIN: &str = "portforward.k8s.io";
-const PIECE: usize = 32 << 10;
+/// The size of the read buffer in bytes.
+const BUFFER: usize = 32 << 10;
 
-/// Any connection.
+/// A bidirectional byte stream.
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 pub(super) async fn serve(
-    scene: &Scene,
+    state: &ServerState,
     mut request: Request<Incoming>,
     namespace: &str,
     name: &str,
-) -> Result<Answer, Refusal> {
-    let pod = scene.pods.find(namespace, name);
+) -> Result<HttpResponse, HttpError> {
+    let pod = state.pods.find(namespace, name);
     let missing = || (StatusCode::NOT_FOUND, format!("pod {name:?} not found"));
     let pod = pod.ok_or_else(missing)?;
-    let ask = pb::PortForwardRequest {
-        pod_sandbox_id: sandbox(scene, &pod).await?,
+    let request_port = pb::PortForwardRequest {
+        pod_sandbox_id: sandbox(state, &pod).await?,
         port: Vec::new(),
     };
-    let url = scene.context.runtime.port_forward_url(ask).await;
+    let url = state.context.runtime.port_forward_url(request_port).await;
     let url = url.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     if relay::is_spdy(request.headers()) {
         return relay::pass(&url, request).await;
     }
-    let (answer, client) = socket::accept(&mut request, &[TUNNEL])?;
+    let (response, client) = socket::accept(&mut request, &[TUNNEL])?;
     let (_, runtime) = relay::dial(&url, vec![HeaderValue::from_static(PLAIN)]).await?;
     pandaemon_runtime::spawn("port-forward", async move {
         if let Err(error) = tunnel(client, runtime).await {
-            tracing::debug!(%error, "a forwarded port");
+            tracing::debug!(%error, "a forwarded connection failed");
         }
     });
-    Ok(answer)
+    Ok(response)
 }
 
-/// The pod's sandbox that is up.
-async fn sandbox(scene: &Scene, pod: &PodRef) -> Result<String, Refusal> {
+/// The id of the pod's ready sandbox.
+async fn sandbox(state: &ServerState, pod: &PodRef) -> Result<String, HttpError> {
     let labels = [(POD_UID.to_owned(), pod.uid.clone())];
-    let listed = scene.context.runtime.list_sandboxes(labels.into()).await;
+    let listed = state.context.runtime.list_sandboxes(labels.into()).await;
     let listed = listed.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let up = pb::PodSandboxState::SandboxReady;
     let found = listed.into_iter().find(|one| one.state() == up);
     found.map(|one| one.id).ok_or_else(|| {
-        let words = format!("pod {:?} is not running", pod.name);
-        (StatusCode::BAD_REQUEST, words)
+        let message = format!("pod {:?} is not running", pod.name);
+        (StatusCode::BAD_REQUEST, message)
     })
 }
 
@@ -71,23 +73,24 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 async fn tunnel(client: OnUpgrade, runtime: OnUpgrade) -> Result<(), Failed> {
     let (client, runtime) = tokio::try_join!(client, runtime)?;
-    carry(TokioIo::new(client), TokioIo::new(runtime)).await
+    copy_tunnel(TokioIo::new(client), TokioIo::new(runtime)).await
 }
 
-/// Carries the bytes of one SPDY connection: messages on the client's side, a stream on the other.
-async fn carry(client: impl Stream, runtime: impl Stream) -> Result<(), Failed> {
+/// Copies the bytes of one SPDY connection between WebSocket messages (client) and a stream
+/// (runtime).
+async fn copy_tunnel(client: impl Stream, runtime: impl Stream) -> Result<(), Failed> {
     let client = WebSocketStream::from_raw_socket(client, Role::Server, None).await;
     let (mut to_client, mut from_client) = client.split();
     let (mut from_runtime, mut to_runtime) = tokio::io::split(runtime);
     let down = async move {
-        let mut buffer = vec![0; PIECE];
+        let mut buffer = vec![0; BUFFER];
         loop {
             let length = from_runtime.read(&mut buffer).await?;
             if length == 0 {
                 break;
             }
-            let piece = bytes::Bytes::copy_from_slice(&buffer[..length]);
-            to_client.send(Message::Binary(piece)).await?;
+            let chunk = bytes::Bytes::copy_from_slice(&buffer[..length]);
+            to_client.send(Message::Binary(chunk)).await?;
         }
         let close = Message::Close(Some(socket::normal()));
         to_client.send(close).await.map_err(Failed::from)
@@ -102,7 +105,7 @@ async fn carry(client: impl Stream, runtime: impl Stream) -> Result<(), Failed> 
         }
         Ok(())
     };
-    // Either end means that nothing more can be carried.
+    // The end of either direction ends the connection.
     tokio::select! {
         done = down => done,
         done = up => done,
@@ -119,10 +122,10 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn messages_are_bytes_on_the_other_side() {
+    async fn websocket_messages_and_stream_bytes_are_copied_both_ways() {
         let ((near, client), (mut far, runtime)) = (duplex(64), duplex(64));
-        let carried = pandaemon_runtime::spawn("carry", async move {
-            super::carry(client, runtime).await.is_ok()
+        let copied = pandaemon_runtime::spawn("tunnel", async move {
+            super::copy_tunnel(client, runtime).await.is_ok()
         });
         let mut near = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
         near.send(Message::Binary("ping".into())).await.unwrap();
@@ -130,10 +133,10 @@ mod tests {
         far.read_exact(&mut four).await.unwrap();
         assert_eq!(&four, b"ping");
         far.write_all(b"pong").await.unwrap();
-        let answer = near.next().await.unwrap().unwrap();
-        assert_eq!(answer, Message::Binary("pong".into()));
+        let response = near.next().await.unwrap().unwrap();
+        assert_eq!(response, Message::Binary("pong".into()));
         drop(far);
         assert!(near.next().await.unwrap().unwrap().is_close());
-        assert_eq!(carried.await.unwrap(), Some(true));
+        assert_eq!(copied.await.unwrap(), Some(true));
     }
 }

@@ -1,4 +1,4 @@
-//! `containerLogs`: a container's log, also as it grows.
+//! `containerLogs`: a container's log, with `follow` also what is appended later.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,12 +14,12 @@ use pandaemon_cri::pb;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Answer, Refusal, Scene, find, is_set, query};
+use super::{HttpError, HttpResponse, ServerState, find, is_set, query};
 use crate::{
     context::Context,
     logs::{
-        follow::Follow,
-        read::{Options, Printer},
+        follow::LogFollower,
+        read::{LogOptions, LogPrinter},
     },
     pod::{
         PodRef,
@@ -27,47 +27,47 @@ use crate::{
     },
 };
 
-/// Printed pieces that a slow reader may be behind.
+/// Chunks that wait for a slow client.
 const QUEUE: usize = 16;
-/// Pieces are about this large.
-const PIECE: usize = 32 << 10;
-/// How often a followed log is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+/// The approximate size of a chunk in bytes.
+const CHUNK: usize = 32 << 10;
+/// How often a followed log is read.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-type Piece = Result<Frame<Bytes>, std::io::Error>;
+type Chunk = Result<Frame<Bytes>, std::io::Error>;
 
 pub(super) fn serve(
-    scene: &Scene,
+    state: &ServerState,
     request: &Request<Incoming>,
     namespace: &str,
     name: &str,
     container: &str,
-) -> Result<Answer, Refusal> {
-    let pod = find(scene, namespace, name, container)?;
+) -> Result<HttpResponse, HttpError> {
+    let pod = find(state, namespace, name, container)?;
     let options = options(request.uri())?;
-    let path = file(&scene.context, &pod, container, options.previous)?;
-    let follower = Follower {
-        context: Arc::clone(&scene.context),
+    let path = file(&state.context, &pod, container, options.previous)?;
+    let log_request = LogRequest {
+        context: Arc::clone(&state.context),
         pod,
         container: container.to_owned(),
         path,
     };
     let (sender, receiver) = mpsc::channel(QUEUE);
     pandaemon_runtime::spawn("log", async move {
-        if let Err(error) = follower.send(options, &sender).await {
+        if let Err(error) = log_request.send(options, &sender).await {
             let _ = sender.send(Err(error)).await;
         }
     });
     let body = StreamBody::new(ReceiverStream::new(receiver)).boxed();
-    let mut answer = Response::new(body);
+    let mut response = Response::new(body);
     let plain = http::HeaderValue::from_static("text/plain");
-    answer.headers_mut().insert("Content-Type", plain);
-    Ok(answer)
+    response.headers_mut().insert("Content-Type", plain);
+    Ok(response)
 }
 
-fn options(uri: &http::Uri) -> Result<Options, Refusal> {
+fn options(uri: &http::Uri) -> Result<LogOptions, HttpError> {
     let wrong = |name: &str| (StatusCode::BAD_REQUEST, format!("invalid value for {name}"));
-    let number = |name: &'static str| -> Result<Option<u64>, Refusal> {
+    let number = |name: &'static str| -> Result<Option<u64>, HttpError> {
         let value = query(uri, name).next();
         value
             .map(|text| text.parse().map_err(|_| wrong(name)))
@@ -81,7 +81,7 @@ fn options(uri: &http::Uri) -> Result<Options, Refusal> {
     if let Some(text) = query(uri, "sinceTime").next() {
         since = Some(text.parse().map_err(|_| wrong("sinceTime"))?);
     }
-    Ok(Options {
+    Ok(LogOptions {
         follow: is_set(uri, "follow"),
         tail: number("tailLines")?,
         since,
@@ -91,22 +91,22 @@ fn options(uri: &http::Uri) -> Result<Options, Refusal> {
     })
 }
 
-/// The log file of the container's newest start, or of the one before it.
+/// The log file of the container's newest start or, with `previous`, of the one before.
 fn file(
     context: &Context,
     pod: &PodRef,
     container: &str,
     previous: bool,
-) -> Result<PathBuf, Refusal> {
+) -> Result<PathBuf, HttpError> {
     let dir = context
         .paths
         .pod_logs(&pod.namespace, &pod.name, &pod.uid)
         .join(container);
     let mut attempts: Vec<u32> = attempts(&dir);
     attempts.sort_unstable();
-    // A container that waits for its next start has only former ones.
-    let former = previous && waiting(pod, container).is_none();
-    let chosen = attempts.iter().rev().nth(usize::from(former));
+    // While a container waits for its next start, its newest log is that of the previous start.
+    let skip_newest = previous && waiting(pod, container).is_none();
+    let chosen = attempts.iter().rev().nth(usize::from(skip_newest));
     match chosen {
         Some(attempt) => Ok(dir.join(format!("{attempt}.log"))),
         None if previous => Err((
@@ -135,7 +135,7 @@ fn attempts(dir: &Path) -> Vec<u32> {
         .collect()
 }
 
-/// Why a container waits for its start, if it does.
+/// The reason of the container's waiting state, if it is waiting.
 fn waiting<'a>(pod: &'a PodRef, container: &str) -> Option<&'a str> {
     let status = pod.object.status.as_ref()?;
     let lists = [
@@ -157,25 +157,25 @@ fn waiting_reason(pod: &PodRef, container: &str) -> String {
     }
 }
 
-struct Follower {
+struct LogRequest {
     context: Arc<Context>,
     pod: Arc<PodRef>,
     container: String,
     path: PathBuf,
 }
 
-impl Follower {
-    async fn send(self, options: Options, sender: &mpsc::Sender<Piece>) -> std::io::Result<()> {
+impl LogRequest {
+    async fn send(self, options: LogOptions, sender: &mpsc::Sender<Chunk>) -> std::io::Result<()> {
         let follow = options.follow;
-        let mut log = Follow::new(&self.path, options.tail)?;
-        let mut printer = Printer::new(options);
+        let mut log = LogFollower::new(&self.path, options.tail)?;
+        let mut printer = LogPrinter::new(options);
         let (mut line, mut out) = (Vec::new(), Vec::new());
         let mut ending = false;
         loop {
             while !printer.is_exhausted() && log.next(&mut line)? {
                 printer.print(&line, &mut out);
                 line.clear();
-                if PIECE < out.len() && !send(sender, &mut out).await {
+                if CHUNK < out.len() && !send(sender, &mut out).await {
                     return Ok(());
                 }
             }
@@ -183,11 +183,12 @@ impl Follower {
                 return Ok(());
             }
             tokio::select! {
-                () = tokio::time::sleep(LOOK) => (),
+                () = tokio::time::sleep(POLL_INTERVAL) => (),
                 () = sender.closed() => return Ok(()),
             }
-            // Once more after the end, for what was written between the last look and it.
-            ending = !log.look()? && !self.is_running().await;
+            // Read once more after the container has exited: it may have written since the last
+            // read.
+            ending = !log.check_rotation()? && !self.is_running().await;
         }
     }
 
@@ -198,24 +199,24 @@ impl Follower {
         ];
         let labels = labels.map(|(key, value)| (key.to_owned(), value));
         let Ok(listed) = self.context.runtime.list_containers(labels.into()).await else {
-            return true; // the runtime is away, the container need not be
+            return true; // The runtime does not respond; the container may run.
         };
-        let mine = self
+        let own_attempt = self
             .path
             .file_stem()
             .map(|stem| stem.to_string_lossy().into_owned());
         listed.iter().any(|one| {
             let attempt = one.metadata.as_ref().map(|meta| meta.attempt.to_string());
-            one.state() != pb::ContainerState::ContainerExited && attempt == mine
+            one.state() != pb::ContainerState::ContainerExited && attempt == own_attempt
         })
     }
 }
 
-/// Sends what has been gathered; false when nobody reads any more.
-async fn send(sender: &mpsc::Sender<Piece>, out: &mut Vec<u8>) -> bool {
+/// Sends the collected output; false if the client has disconnected.
+async fn send(sender: &mpsc::Sender<Chunk>, out: &mut Vec<u8>) -> bool {
     if out.is_empty() {
         return true;
     }
-    let piece = Bytes::from(std::mem::take(out));
-    sender.send(Ok(Frame::data(piece))).await.is_ok()
+    let chunk = Bytes::from(std::mem::take(out));
+    sender.send(Ok(Frame::data(chunk))).await.is_ok()
 }

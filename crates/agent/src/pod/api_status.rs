@@ -1,4 +1,4 @@
-//! A pod's status as the API holds it.
+//! The pod status in the form of the API.
 
 use std::net::IpAddr;
 
@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 
 use super::{PodRef, resources};
 
-/// Conditions that this agent writes; others in the object are kept.
-const OURS: [&str; 5] = [
+/// The conditions that the node owns. Other conditions of the Pod are kept.
+const OWNED: [&str; 5] = [
     "PodReadyToStartContainers",
     "Initialized",
     "Ready",
@@ -28,7 +28,7 @@ fn time(millis: Millis) -> Value {
     json!(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
-/// The status to write. Absent parts are null, so that a merge removes them.
+/// The status as JSON for a merge patch. Absent fields are null, so that the patch removes them.
 #[must_use]
 pub(crate) fn render(
     pod: &PodRef,
@@ -43,7 +43,7 @@ pub(crate) fn render(
             || status
                 .conditions
                 .iter()
-                .any(|one| one.kind == OURS[0] && one.holds);
+                .any(|one| one.kind == OWNED[0] && one.holds);
         if started {
             vec![address.to_string()]
         } else {
@@ -136,7 +136,8 @@ fn container(status: &ContainerStatus, runtime: &str) -> Value {
     rendered
 }
 
-/// Our conditions, each with the time of its last change, and then those of others.
+/// The conditions that the node owns, each with the time of its last transition, and then the
+/// others.
 fn conditions(pod: &PodRef, status: &PodStatus, previous: &Value, now: Millis) -> Value {
     let old = |kind: &str| {
         let list = previous.get("conditions")?.as_array()?;
@@ -148,25 +149,25 @@ fn conditions(pod: &PodRef, status: &PodStatus, previous: &Value, now: Millis) -
         .iter()
         .map(|one| condition(one, old(one.kind), now))
         .collect();
-    let theirs = pod
+    let others = pod
         .object
         .status
         .iter()
         .flat_map(|status| status.conditions.iter().flatten());
-    let theirs = theirs.filter(|one| !OURS.contains(&one.type_.as_str()));
-    all.extend(theirs.filter_map(|one| serde_json::to_value(one).ok()));
+    let others = others.filter(|one| !OWNED.contains(&one.type_.as_str()));
+    all.extend(others.filter_map(|one| serde_json::to_value(one).ok()));
     Value::Array(all)
 }
 
 fn condition(condition: &PodCondition, old: Option<&Value>, now: Millis) -> Value {
-    let sign = if condition.holds { "True" } else { "False" };
-    let unchanged = old.filter(|old| old.get("status").and_then(Value::as_str) == Some(sign));
+    let status = if condition.holds { "True" } else { "False" };
+    let unchanged = old.filter(|old| old.get("status").and_then(Value::as_str) == Some(status));
     let since = unchanged
         .and_then(|old| old.get("lastTransitionTime"))
         .cloned();
     let mut rendered = json!({
         "type": condition.kind,
-        "status": sign,
+        "status": status,
         "lastProbeTime": null,
         "lastTransitionTime": since.unwrap_or_else(|| time(now)),
     });
@@ -185,10 +186,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{PodRef, render};
-    use crate::pod::view;
+    use crate::pod::desired::desired_pod;
 
     #[test]
-    fn a_waiting_pod_in_the_apis_form() {
+    fn the_status_of_a_waiting_pod() {
         let object = json!({
             "metadata": {"name": "p", "namespace": "n", "uid": "u"},
             "spec": {"containers": [{"name": "c", "image": "i:1"}]},
@@ -197,9 +198,9 @@ mod tests {
                     "lastTransitionTime": "2020-01-01T00:00:00Z"}]}});
         let previous = object["status"].clone();
         let pod = PodRef::new(serde_json::from_value(object).unwrap()).unwrap();
-        let view = view::view(&pod, false);
+        let desired = desired_pod(&pod, false);
         let plan = compute_pod_actions(
-            &view,
+            &desired,
             &ObservedPod::default(),
             &BackoffState::default(),
             1_000_000,

@@ -1,4 +1,4 @@
-//! The node's object and its lease: registered, kept true, renewed.
+//! Registers the Node, keeps its status up to date, and renews its lease.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -12,16 +12,21 @@ use serde_json::{Value, json};
 
 use crate::{config::Config, context::Context};
 
-/// How often the status is looked at; it is written when it changed.
-const LOOK: Duration = Duration::from_secs(10);
-/// How often it is written although nothing changed, in looks.
-const ANYWAY: u32 = 30;
+/// How often the status is computed. It is written if it changed.
+const UPDATE_INTERVAL: Duration = Duration::from_secs(10);
+/// After this many computations the status is written even if it did not change.
+const REPORT_EVERY: u32 = 30;
+/// How often the lease is renewed; the kubelet's default.
 const LEASE_RENEWAL: Duration = Duration::from_secs(10);
+/// The lease's `leaseDurationSeconds`; the kubelet's default.
 const LEASE_SECONDS: i32 = 40;
-const LIMIT: Duration = Duration::from_secs(10);
-const RETRY: Duration = Duration::from_secs(1);
-/// A connection that was idle may have been closed on the other side: the next try gets a new one.
-const AT_ONCE: Duration = Duration::from_millis(50);
+/// Timeout of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The delay before a failed request is tried again.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// The delay before the first retry of a lease renewal: the server may have closed the idle
+/// connection, and the retry opens a new one.
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
@@ -31,7 +36,7 @@ fn architecture() -> &'static str {
     }
 }
 
-/// `key=value:Effect` as an object; `None` if it is not one.
+/// Parses `key=value:Effect` or `key:Effect` into a taint; `None` if it has another form.
 #[must_use]
 pub(crate) fn taint(text: &str) -> Option<Value> {
     let (rest, effect) = text.rsplit_once(':')?;
@@ -45,8 +50,8 @@ pub(crate) fn taint(text: &str) -> Option<Value> {
     Some(taint)
 }
 
-/// The node's object as it is to be when it is new.
-fn fresh(context: &Context, pod_cidr: &str, status: &Value) -> Value {
+/// The Node object that is created when the node registers.
+fn initial_node(context: &Context, pod_cidr: &str, status: &Value) -> Value {
     let config = &context.config;
     let taints: Vec<_> = config
         .taints
@@ -84,8 +89,9 @@ fn labels(config: &Config) -> BTreeMap<String, String> {
     own.chain(config.labels.clone()).collect()
 }
 
-/// What the node says of itself, besides conditions.
-async fn facts(context: &Context, port: u16) -> Value {
+/// The node's status without conditions: capacity, addresses, port of the kubelet server, node
+/// info.
+async fn status_without_conditions(context: &Context, port: u16) -> Value {
     let (machine, config) = (&context.machine, &context.config);
     let version = context.runtime.version().await.ok();
     let runtime = version.map_or_else(
@@ -128,52 +134,57 @@ async fn facts(context: &Context, port: u16) -> Value {
     })
 }
 
-/// Whether the node can take pods, and if not, why.
-async fn runtime_trouble(context: &Context) -> Option<String> {
+/// Why the container runtime cannot run pods, if it cannot.
+async fn check_runtime(context: &Context) -> Option<String> {
     match context.runtime.status().await {
         Err(error) => Some(format!("container runtime is down: {error}")),
-        Ok(status) => broken(&status.conditions),
+        Ok(status) => unmet_conditions(&status.conditions),
     }
 }
 
-fn broken(conditions: &[pb::RuntimeCondition]) -> Option<String> {
-    let bad: Vec<_> = conditions
+fn unmet_conditions(conditions: &[pb::RuntimeCondition]) -> Option<String> {
+    let unmet: Vec<_> = conditions
         .iter()
         .filter(|one| !one.status)
         .map(|one| format!("{} not ready: {}", one.r#type, one.message))
         .collect();
-    (!bad.is_empty()).then(|| bad.join(", "))
+    (!unmet.is_empty()).then(|| unmet.join(", "))
 }
 
-/// The conditions, each with the time of its last change.
-fn conditions(trouble: Option<&str>, disk_full: bool, old: &Value, now: &str) -> Value {
-    let plain = |kind: &str, bad: bool, good_reason: &str, bad_reason: &str, words: &str| {
+/// The node's conditions, each with the time of its last transition.
+fn conditions(runtime_error: Option<&str>, disk_full: bool, old: &Value, now: &str) -> Value {
+    let pressure = |kind: &str, bad: bool, good_reason: &str, bad_reason: &str, message: &str| {
         let status = if bad { "True" } else { "False" };
         let reason = if bad { bad_reason } else { good_reason };
-        (kind.to_owned(), status, reason.to_owned(), words.to_owned())
+        (
+            kind.to_owned(),
+            status,
+            reason.to_owned(),
+            message.to_owned(),
+        )
     };
-    let memory = crate::host::meminfo("MemAvailable") < (100 << 20);
-    let ready = match trouble {
+    let memory_low = crate::host::meminfo("MemAvailable") < (100 << 20);
+    let ready = match runtime_error {
         None => (
             "True",
             "KubeletReady",
             "kubelet is posting ready status".to_owned(),
         ),
-        Some(words) => ("False", "KubeletNotReady", words.to_owned()),
+        Some(message) => ("False", "KubeletNotReady", message.to_owned()),
     };
     let all = [
-        plain(
+        pressure(
             "MemoryPressure",
-            memory,
+            memory_low,
             "KubeletHasSufficientMemory",
             "KubeletHasInsufficientMemory",
-            if memory {
+            if memory_low {
                 "kubelet has insufficient memory available"
             } else {
                 "kubelet has sufficient memory available"
             },
         ),
-        plain(
+        pressure(
             "DiskPressure",
             disk_full,
             "KubeletHasNoDiskPressure",
@@ -184,7 +195,7 @@ fn conditions(trouble: Option<&str>, disk_full: bool, old: &Value, now: &str) ->
                 "kubelet has no disk pressure"
             },
         ),
-        plain(
+        pressure(
             "PIDPressure",
             false,
             "KubeletHasSufficientPID",
@@ -211,55 +222,61 @@ fn conditions(trouble: Option<&str>, disk_full: bool, old: &Value, now: &str) ->
 
 fn disk_full(context: &Context) -> bool {
     nix::sys::statvfs::statvfs(&context.config.data_dir).is_ok_and(|disk| {
-        // Below a tenth free, but never with many gigabytes left.
+        // Less than 5 % and less than 2 GiB free.
         let free = disk.blocks_available() * disk.fragment_size();
         disk.blocks_available() * 20 < disk.blocks() && free < (2 << 30)
     })
 }
 
-fn now_text() -> String {
+fn timestamp() -> String {
     jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H:%M:%SZ")
         .to_string()
 }
 
-/// Keeps the node's object true.
-pub(crate) async fn keep(context: Arc<Context>, pod_cidr: String, port: u16) {
+/// Registers the Node and keeps its status up to date; does not return.
+pub(crate) async fn sync_node_status(context: Arc<Context>, pod_cidr: String, port: u16) {
     let api: Api<Node> = Api::all(context.client.clone());
-    let mut facts = facts(&context, port).await;
-    let (mut looks, mut written) = (0, Value::Null);
-    let mut trouble = runtime_trouble(&context).await;
+    let mut base = status_without_conditions(&context, port).await;
+    let (mut since_write, mut written) = (0, Value::Null);
+    let mut runtime_error = check_runtime(&context).await;
     loop {
         let old = written.get("conditions").cloned().unwrap_or_default();
         let full = disk_full(&context);
-        let conditions = conditions(trouble.as_deref(), full, &old, &now_text());
-        let mut status = facts.clone();
+        let conditions = conditions(runtime_error.as_deref(), full, &old, &timestamp());
+        let mut status = base.clone();
         status["conditions"] = conditions;
-        let changed = essence(&status) != essence(&written);
-        if changed || ANYWAY <= looks {
-            let limit = tokio::time::timeout(LIMIT, write(&context, &api, &pod_cidr, &status));
+        let changed = without_heartbeat(&status) != without_heartbeat(&written);
+        if changed || REPORT_EVERY <= since_write {
+            let limit =
+                tokio::time::timeout(REQUEST_TIMEOUT, write(&context, &api, &pod_cidr, &status));
             match limit.await {
-                Ok(Ok(())) => (looks, written) = (0, status),
+                Ok(Ok(())) => (since_write, written) = (0, status),
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "write the node's status");
-                    tokio::time::sleep(RETRY).await;
+                    tracing::debug!(%error, "cannot write the node's status; trying again");
+                    tokio::time::sleep(RETRY_DELAY).await;
                     continue;
                 }
                 Err(_elapsed) => continue,
             }
         }
-        tokio::time::sleep(if trouble.is_some() { RETRY } else { LOOK }).await;
-        looks += 1;
-        let before = trouble.is_some();
-        trouble = runtime_trouble(&context).await;
-        if before && trouble.is_none() {
-            facts = self::facts(&context, port).await;
+        tokio::time::sleep(if runtime_error.is_some() {
+            RETRY_DELAY
+        } else {
+            UPDATE_INTERVAL
+        })
+        .await;
+        since_write += 1;
+        let before = runtime_error.is_some();
+        runtime_error = check_runtime(&context).await;
+        if before && runtime_error.is_none() {
+            base = status_without_conditions(&context, port).await;
         }
     }
 }
 
-/// A status without what only says when it was written.
-fn essence(status: &Value) -> Value {
+/// The status without `lastHeartbeatTime`, which changes although nothing else does.
+fn without_heartbeat(status: &Value) -> Value {
     let mut status = status.clone();
     let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
     for condition in conditions.into_iter().flatten() {
@@ -270,7 +287,7 @@ fn essence(status: &Value) -> Value {
     status
 }
 
-/// Writes the status; a node that does not exist is made, and one that does gets our labels.
+/// Writes the status; creates the Node if it does not exist.
 async fn write(
     context: &Context,
     api: &Api<Node>,
@@ -286,11 +303,11 @@ async fn write(
     {
         Ok(_node) => Ok(()),
         Err(kube::Error::Api(error)) if error.code == 404 => {
-            let node: Node = serde_json::from_value(fresh(context, pod_cidr, status))
+            let node: Node = serde_json::from_value(initial_node(context, pod_cidr, status))
                 .map_err(kube::Error::SerdeError)?;
             api.create(&PostParams::default(), &node).await?;
             context.events.normal(
-                &super::events::node_subject(name),
+                &super::events::node_reference(name),
                 "Starting",
                 "Starting kubelet.".to_owned(),
             );
@@ -300,37 +317,37 @@ async fn write(
     }
 }
 
-/// Gives an existing node the labels of this configuration; a new one has them from the start.
-pub(crate) async fn relabel(context: &Context) {
+/// Sets the labels of the configuration on an existing Node. A new one is created with them.
+pub(crate) async fn update_labels(context: &Context) {
     let api: Api<Node> = Api::all(context.client.clone());
     let patch = json!({ "metadata": { "labels": labels(&context.config) } });
     let params = PatchParams::default();
     let patch = Patch::Merge(&patch);
     let call = api.patch(&context.config.node_name, &params, &patch);
-    if let Ok(Err(error)) = tokio::time::timeout(LIMIT, call).await {
-        tracing::debug!(%error, "label the node");
+    if let Ok(Err(error)) = tokio::time::timeout(REQUEST_TIMEOUT, call).await {
+        tracing::debug!(%error, "cannot set the node's labels");
     }
 }
 
-/// Renews the node's lease: its sign of life.
+/// Renews the node's lease in namespace `kube-node-lease`; does not return.
 pub(crate) async fn renew_lease(context: Arc<Context>) {
     let api: Api<Lease> = Api::namespaced(context.client.clone(), "kube-node-lease");
     let name = context.config.node_name.as_str();
-    let mut pause = LEASE_RENEWAL;
+    let mut delay = LEASE_RENEWAL;
     loop {
-        pause = match tokio::time::timeout(LIMIT, renew(&api, name)).await {
+        delay = match tokio::time::timeout(REQUEST_TIMEOUT, renew(&api, name)).await {
             Ok(Ok(())) => LEASE_RENEWAL,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "renew the lease");
-                if pause == LEASE_RENEWAL {
-                    AT_ONCE
+                tracing::debug!(%error, "cannot renew the node lease; trying again");
+                if delay == LEASE_RENEWAL {
+                    FIRST_RETRY_DELAY
                 } else {
-                    RETRY
+                    RETRY_DELAY
                 }
             }
-            Err(_elapsed) => RETRY,
+            Err(_elapsed) => RETRY_DELAY,
         };
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(delay).await;
     }
 }
 
@@ -363,7 +380,7 @@ mod tests {
     use super::{conditions, taint};
 
     #[test]
-    fn taints_as_people_write_them() {
+    fn taints_are_parsed_from_their_kubectl_form() {
         assert_eq!(
             taint("a/b=c:NoExecute"),
             Some(json!({"key": "a/b", "value": "c",
@@ -378,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_keeps_the_time_of_its_change() {
+    fn a_condition_keeps_the_time_of_its_last_transition() {
         let first = conditions(None, false, &Value::Null, "t1");
         let second = conditions(Some("down"), false, &first, "t2");
         let times: Vec<_> = second

@@ -1,5 +1,6 @@
-//! Files that change together: each version in a directory of its own, a link `..data` to the
-//! present one, and links from the names to files below `..data`. Swapping one link swaps all.
+//! Replaces the files of a volume atomically, as the kubelet's AtomicWriter: each version has a
+//! directory of its own, the link `..data` points to the present one, and each file name links to
+//! `..data/NAME`.
 
 use std::{
     fs, io,
@@ -10,7 +11,7 @@ use std::{
 
 use crate::files;
 
-/// A file to write; its path is relative.
+/// A file of a volume. The path is relative to the volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct File {
     pub(super) path: String,
@@ -18,7 +19,7 @@ pub(super) struct File {
     pub(super) mode: u32,
 }
 
-/// Makes a directory hold exactly these files. Does nothing if it does.
+/// Makes a directory hold exactly these files; does nothing if it already does.
 pub(super) fn write(dir: &Path, wanted: &[File], group: Option<u32>) -> io::Result<()> {
     if let Some(parent) = dir.parent() {
         files::private_dir(parent)?;
@@ -28,13 +29,13 @@ pub(super) fn write(dir: &Path, wanted: &[File], group: Option<u32>) -> io::Resu
         fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
     }
     for file in wanted {
-        if !is_plain(&file.path) {
+        if !is_relative(&file.path) {
             let text = format!("path {:?} must be relative and without '..'", file.path);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
     }
     let current = dir.join("..data");
-    if current.exists() && holds(&current, wanted) {
+    if current.exists() && is_current(&current, wanted) {
         return Ok(());
     }
     let old = fs::read_link(&current).ok();
@@ -42,11 +43,11 @@ pub(super) fn write(dir: &Path, wanted: &[File], group: Option<u32>) -> io::Resu
         "..{}",
         jiff::Timestamp::now().strftime("%Y_%m_%d_%H_%M_%S.%9f")
     );
-    let fresh = dir.join(&version);
-    fs::create_dir(&fresh)?;
-    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
+    let new_version = dir.join(&version);
+    fs::create_dir(&new_version)?;
+    fs::set_permissions(&new_version, fs::Permissions::from_mode(0o755))?;
     for file in wanted {
-        put(&fresh, file, group)?;
+        write_file(&new_version, file, group)?;
     }
     let link = dir.join("..data_tmp");
     files::remove(&link)?;
@@ -59,7 +60,7 @@ pub(super) fn write(dir: &Path, wanted: &[File], group: Option<u32>) -> io::Resu
     Ok(())
 }
 
-fn is_plain(path: &str) -> bool {
+fn is_relative(path: &str) -> bool {
     use std::path::Component;
     !path.is_empty()
         && !path.starts_with("..")
@@ -68,12 +69,12 @@ fn is_plain(path: &str) -> bool {
             .all(|part| matches!(part, Component::Normal(_)))
 }
 
-fn put(root: &Path, file: &File, group: Option<u32>) -> io::Result<()> {
+fn write_file(root: &Path, file: &File, group: Option<u32>) -> io::Result<()> {
     let path = root.join(&file.path);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    // A group of the pod must be able to read what its owner can.
+    // The pod's group (`fsGroup`) can read every file.
     let mode = if group.is_some() {
         file.mode | 0o440
     } else {
@@ -93,21 +94,20 @@ fn put(root: &Path, file: &File, group: Option<u32>) -> io::Result<()> {
 }
 
 /// Whether the present version has exactly these files.
-fn holds(current: &Path, wanted: &[File]) -> bool {
+fn is_current(current: &Path, wanted: &[File]) -> bool {
     let same = |file: &File| {
         fs::read(current.join(&file.path)).is_ok_and(|content| content == file.content)
     };
-    wanted.iter().all(same) && count(current) == wanted.len()
+    wanted.iter().all(same) && count_files(current) == wanted.len()
 }
 
-fn count(dir: &Path) -> usize {
+fn count_files(dir: &Path) -> usize {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let size = |path: PathBuf| if path.is_dir() { count(&path) } else { 1 };
+    let size = |path: PathBuf| if path.is_dir() { count_files(&path) } else { 1 };
     entries.map(|entry| size(entry.path())).sum()
 }
 
-/// Links each first part of a path to its place below `..data`, and removes links that lead to
-/// nothing any more.
+/// Links the first part of each path to its place below `..data`, and removes dangling links.
 fn link_names(dir: &Path, wanted: &[File]) -> io::Result<()> {
     for file in wanted {
         let first = file.path.split('/').next().unwrap_or_default();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_swapped_whole() {
+    fn all_files_are_replaced_at_once() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("v/config");
         write(&dir, &[file("a", "1"), file("sub/b", "2")], None).unwrap();
@@ -154,19 +154,19 @@ mod tests {
         assert_eq!(
             fs::read_link(dir.join("..data")).unwrap(),
             first,
-            "nothing changed"
+            "an unchanged volume keeps its version"
         );
         write(&dir, &[file("a", "3")], None).unwrap();
         assert_eq!(fs::read_to_string(dir.join("a")).unwrap(), "3");
         assert!(
             !dir.join("sub").is_symlink(),
-            "names that went away are removed"
+            "links to removed files are removed"
         );
-        assert!(!dir.join(first).exists(), "so is the old version");
+        assert!(!dir.join(first).exists(), "the old version is removed");
     }
 
     #[test]
-    fn paths_may_not_lead_out() {
+    fn paths_that_leave_the_volume_are_refused() {
         let temp = tempfile::tempdir().unwrap();
         for path in ["../x", "/etc/x", "a/../../x", ""] {
             assert!(

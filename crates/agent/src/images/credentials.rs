@@ -1,4 +1,4 @@
-//! Logins for registries, from pull secrets.
+//! Registry credentials from image pull secrets.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Secret;
@@ -7,19 +7,19 @@ use serde_json::Value;
 
 use super::name;
 
-/// The logins in these secrets that fit the image's registry, in order.
+/// The credentials in these secrets that match the image's registry, in order.
 #[must_use]
-pub(crate) fn logins(secrets: &[Secret], image: &str) -> Vec<AuthConfig> {
+pub(crate) fn for_image(secrets: &[Secret], image: &str) -> Vec<AuthConfig> {
     let full = name::normalize(image);
     secrets
         .iter()
         .flat_map(entries)
-        .filter(|(key, _)| fits(key, &full))
+        .filter(|(key, _)| matches(key, &full))
         .map(|(_, auth)| auth)
         .collect()
 }
 
-/// All entries of one secret, of either of the two types.
+/// All entries of a secret of type `dockerconfigjson` or `dockercfg`.
 fn entries(secret: &Secret) -> Vec<(String, AuthConfig)> {
     let data = secret.data.as_ref();
     let bytes = |key: &str| {
@@ -35,11 +35,11 @@ fn entries(secret: &Secret) -> Vec<(String, AuthConfig)> {
     let auths = config.get("auths").unwrap_or(&config);
     let auths = auths.as_object().into_iter().flatten();
     auths
-        .map(|(key, value)| (key.clone(), login(key, value)))
+        .map(|(key, value)| (key.clone(), auth_config(key, value)))
         .collect()
 }
 
-fn login(server: &str, value: &Value) -> AuthConfig {
+fn auth_config(server: &str, value: &Value) -> AuthConfig {
     let text = |key: &str| {
         value
             .get(key)
@@ -69,8 +69,9 @@ fn decode(auth: &str) -> Option<(String, String)> {
         .map(|(user, secret)| (user.to_owned(), secret.to_owned()))
 }
 
-/// Whether an entry such as `https://index.docker.io/v1/` or `quay.io/team` is for this image.
-fn fits(key: &str, full: &str) -> bool {
+/// Whether a registry key such as `https://index.docker.io/v1/` or `quay.io/team` matches the full
+/// name of an image.
+fn matches(key: &str, full: &str) -> bool {
     let key = key
         .trim_start_matches("https://")
         .trim_start_matches("http://");
@@ -92,10 +93,10 @@ mod tests {
 
     use k8s_openapi::{ByteString, api::core::v1::Secret};
 
-    use super::logins;
+    use super::for_image;
 
     #[test]
-    fn the_login_of_the_images_registry_is_found() {
+    fn credentials_match_by_registry_and_path() {
         let config = r#"{"auths": {
             "https://index.docker.io/v1/": {"auth": "dXNlcjpwYTpzcw=="},
             "quay.io/team": {"username": "q", "password": "p"}}}"#;
@@ -104,15 +105,15 @@ mod tests {
             data: Some(data),
             ..Secret::default()
         };
-        let found = logins(std::slice::from_ref(&secret), "nginx");
+        let found = for_image(std::slice::from_ref(&secret), "nginx");
         assert_eq!(
             (found[0].username.as_str(), found[0].password.as_str()),
             ("user", "pa:ss")
         );
         assert_eq!(
-            logins(std::slice::from_ref(&secret), "quay.io/team/x:1")[0].username,
+            for_image(std::slice::from_ref(&secret), "quay.io/team/x:1")[0].username,
             "q"
         );
-        assert!(logins(&[secret], "quay.io/other/x:1").is_empty());
+        assert!(for_image(&[secret], "quay.io/other/x:1").is_empty());
     }
 }

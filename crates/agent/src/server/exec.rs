@@ -1,9 +1,9 @@
 //! `exec`: a command in a running container.
 //!
-//! It goes to containerd's task service rather than through CRI: CRI answers with the address of a
-//! streaming server that speaks SPDY, or an old WebSocket protocol in which input cannot end. The
-//! task service takes named pipes and makes the terminal itself, so resizing, the end of input and
-//! the exit code are plain calls.
+//! It uses containerd's task service instead of CRI. CRI returns the URL of a streaming server that
+//! speaks SPDY, or an old WebSocket protocol without an end of input. The task service takes named
+//! pipes and allocates the terminal itself, so resizing, the end of input and the exit code are
+//! plain calls.
 
 use std::{
     fs::{self, File},
@@ -27,21 +27,22 @@ use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, net::unix::pipe};
 
 use super::{
-    Answer, Refusal, Scene, find, is_set, query, relay, running,
+    HttpError, HttpResponse, ServerState, find, is_set, query, relay, running_container,
     socket::{self, Input, Receiver, STDERR, STDOUT, Sender, V4, V5},
 };
 
 const SIGHUP: u32 = 1;
 const SIGKILL: u32 = 9;
-/// A command whose client hung up gets this long to end by itself.
-const HANGUP: Duration = Duration::from_secs(2);
-/// How long a client may take to close after the last message.
-const LINGER: Duration = Duration::from_secs(10);
-const PIECE: usize = 32 << 10;
+/// How long a command may take to end after its client disconnected and it got SIGHUP.
+const HANGUP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a client may take to close the connection after the final status.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The size of read buffers in bytes.
+const BUFFER: usize = 32 << 10;
 
-/// What the client wants to be connected.
+/// The command and the streams that the client asks for; the API's PodExecOptions.
 #[derive(Debug, Clone)]
-struct Wanted {
+struct ExecOptions {
     command: Vec<String>,
     stdin: bool,
     stdout: bool,
@@ -49,8 +50,8 @@ struct Wanted {
     tty: bool,
 }
 
-impl Wanted {
-    /// The same for CRI.
+impl ExecOptions {
+    /// The options in the form of CRI.
     fn request(self, container_id: String) -> pb::ExecRequest {
         pb::ExecRequest {
             container_id,
@@ -64,54 +65,54 @@ impl Wanted {
 }
 
 pub(super) async fn serve(
-    scene: &Scene,
+    state: &ServerState,
     mut request: Request<Incoming>,
     namespace: &str,
     name: &str,
     container: &str,
-) -> Result<Answer, Refusal> {
-    let pod = find(scene, namespace, name, container)?;
+) -> Result<HttpResponse, HttpError> {
+    let pod = find(state, namespace, name, container)?;
     let uri = request.uri().clone();
     let on = |short: &str, long: &str| is_set(&uri, short) || is_set(&uri, long);
-    let tty = on("tty", "tty");
-    let wanted = Wanted {
+    let tty = is_set(&uri, "tty");
+    let options = ExecOptions {
         command: query(&uri, "command").collect(),
         stdin: on("stdin", "input"),
         stdout: on("stdout", "output"),
         stderr: on("stderr", "error") && !tty,
         tty,
     };
-    if wanted.command.is_empty() {
-        let words = "you must specify at least 1 command for the container".to_owned();
-        return Err((StatusCode::BAD_REQUEST, words));
+    if options.command.is_empty() {
+        let message = "you must specify at least 1 command for the container".to_owned();
+        return Err((StatusCode::BAD_REQUEST, message));
     }
-    let id = running(scene, &pod, container).await?;
+    let id = running_container(state, &pod, container).await?;
     if relay::is_spdy(request.headers()) {
-        let url = scene.context.runtime.exec_url(wanted.request(id)).await;
+        let url = state.context.runtime.exec_url(options.request(id)).await;
         let url = url.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
         return relay::pass(&url, request).await;
     }
-    let Some(tasks) = scene.context.tasks.clone() else {
-        let words = "exec is served for containerd only".to_owned();
-        return Err((StatusCode::NOT_IMPLEMENTED, words));
+    let Some(tasks) = state.context.tasks.clone() else {
+        let message = "exec needs containerd as the container runtime".to_owned();
+        return Err((StatusCode::NOT_IMPLEMENTED, message));
     };
-    let dir = scene.context.paths.containerd().join("exec");
-    let (answer, upgrade) = socket::accept(&mut request, &[V5, V4])?;
+    let dir = state.context.paths.containerd().join("exec");
+    let (response, upgrade) = socket::accept(&mut request, &[V5, V4])?;
     pandaemon_runtime::spawn("exec", async move {
         let (sender, receiver) = match socket::open(upgrade).await {
             Ok(both) => both,
-            Err(error) => return tracing::debug!(%error, "upgrade"),
+            Err(error) => return tracing::debug!(%error, "cannot upgrade the connection"),
         };
-        let session = match Session::start(&tasks, &id, &wanted, dir).await {
+        let session = match Session::start(&tasks, &id, &options, dir).await {
             Ok(session) => session,
-            Err(words) => return sender.finish(&socket::failed(&words)).await,
+            Err(message) => return sender.finish(&socket::failed(&message)).await,
         };
         session.run(sender, receiver).await;
     });
-    Ok(answer)
+    Ok(response)
 }
 
-/// Named pipes of one command. Dropping removes them.
+/// The directory with the named pipes of one command. Dropping it removes them.
 struct Fifos {
     dir: PathBuf,
 }
@@ -130,8 +131,9 @@ impl Fifos {
         Ok(Self { dir })
     }
 
-    /// Makes a pipe and opens it for both directions, so that opening waits for nobody.
-    fn make(&self, name: &str) -> std::io::Result<(String, File)> {
+    /// Creates a pipe and opens it for both directions, so that opening does not wait for the other
+    /// end.
+    fn create(&self, name: &str) -> std::io::Result<(String, File)> {
         let path = self.dir.join(name);
         mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let mut options = fs::OpenOptions::new();
@@ -157,7 +159,7 @@ impl Session {
     async fn start(
         tasks: &TaskService,
         container: &str,
-        wanted: &Wanted,
+        options: &ExecOptions,
         dir: PathBuf,
     ) -> Result<Self, String> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
@@ -167,28 +169,28 @@ impl Session {
             .specification(container)
             .await
             .map_err(|error| error.to_string())?;
-        let process = process(&spec, wanted)?;
-        let words = |error: std::io::Error| error.to_string();
-        let fifos = Fifos::new(&dir, &id).map_err(words)?;
+        let process = process(&spec, options)?;
+        let message = |error: std::io::Error| error.to_string();
+        let fifos = Fifos::new(&dir, &id).map_err(message)?;
         let mut pipes = Pipes {
-            terminal: wanted.tty,
+            terminal: options.tty,
             ..Pipes::default()
         };
         let (mut stdin, mut stdout, mut stderr) = (None, None, None);
-        if wanted.stdin {
-            let (path, file) = fifos.make("in").map_err(words)?;
+        if options.stdin {
+            let (path, file) = fifos.create("in").map_err(message)?;
             pipes.stdin = path;
-            stdin = Some(pipe::Sender::from_file_unchecked(file).map_err(words)?);
+            stdin = Some(pipe::Sender::from_file_unchecked(file).map_err(message)?);
         }
-        if wanted.stdout {
-            let (path, file) = fifos.make("out").map_err(words)?;
+        if options.stdout {
+            let (path, file) = fifos.create("out").map_err(message)?;
             pipes.stdout = path;
-            stdout = Some(pipe::Receiver::from_file_unchecked(file).map_err(words)?);
+            stdout = Some(pipe::Receiver::from_file_unchecked(file).map_err(message)?);
         }
-        if wanted.stderr {
-            let (path, file) = fifos.make("err").map_err(words)?;
+        if options.stderr {
+            let (path, file) = fifos.create("err").map_err(message)?;
             pipes.stderr = path;
-            stderr = Some(pipe::Receiver::from_file_unchecked(file).map_err(words)?);
+            stderr = Some(pipe::Receiver::from_file_unchecked(file).map_err(message)?);
         }
         let exec = tasks.exec(container, &id, process, pipes).await;
         let exec = exec.map_err(|error| error.message())?;
@@ -202,36 +204,40 @@ impl Session {
     }
 
     async fn run(mut self, mut sender: Sender, receiver: Receiver) {
-        let input = input(Arc::clone(&self.exec), self.stdin.take(), receiver);
+        let input = copy_input(Arc::clone(&self.exec), self.stdin.take(), receiver);
         let mut input = pandaemon_runtime::spawn("exec input", input);
-        let ended = self.output(&mut sender).await;
+        let ended = self.copy_output(&mut sender).await;
         let status = match ended {
             Ok(code) => socket::ended(code),
-            Err(words) => socket::failed(&words),
+            Err(message) => socket::failed(&message),
         };
         sender.finish(&status).await;
-        // A connection that is dropped with input unread would take the last words with it, so
-        // the client may close first. Input that nobody takes must not keep it for ever.
-        if tokio::time::timeout(LINGER, &mut input).await.is_err() {
+        // If the connection were dropped with unread input, the client might not receive the
+        // status. So the client closes first, but it must not keep the connection without end.
+        if tokio::time::timeout(CLOSE_TIMEOUT, &mut input)
+            .await
+            .is_err()
+        {
             input.abort();
         }
     }
 
-    /// Sends what the command printed. Nobody to read it ends the command, as does its input's
-    /// end: that may wait for a command that does not take it.
-    async fn say(&self, sender: &mut Sender, channel: u8, bytes: &[u8]) {
+    /// Sends output of the command. If the client has disconnected, the command gets SIGHUP: the
+    /// task that reads input may be blocked by a command that does not take it.
+    async fn send_output(&self, sender: &mut Sender, channel: u8, bytes: &[u8]) {
         if !sender.send(channel, bytes).await {
             let _ = self.exec.kill(SIGHUP).await;
         }
     }
 
-    /// Carries output until the command has ended and everything it printed was sent.
-    async fn output(&mut self, sender: &mut Sender) -> Result<u32, String> {
-        let (mut out, mut err) = (vec![0; PIECE], vec![0; PIECE]);
+    /// Copies output until the command has ended and all its output was sent; returns the exit
+    /// code.
+    async fn copy_output(&mut self, sender: &mut Sender) -> Result<u32, String> {
+        let (mut out, mut err) = (vec![0; BUFFER], vec![0; BUFFER]);
         let exec = Arc::clone(&self.exec);
         let mut end = Box::pin(async move {
             let code = exec.wait().await;
-            // After this everything is in the pipes.
+            // After this call all output is in the pipes.
             let _ = exec.delete().await;
             code
         });
@@ -241,11 +247,11 @@ impl Session {
             tokio::select! {
                 biased;
                 read = read(self.stdout.as_ref(), &mut out, ended) => match read {
-                    Some(length) => self.say(sender, STDOUT, &out[..length]).await,
+                    Some(length) => self.send_output(sender, STDOUT, &out[..length]).await,
                     None => self.stdout = None,
                 },
                 read = read(self.stderr.as_ref(), &mut err, ended) => match read {
-                    Some(length) => self.say(sender, STDERR, &err[..length]).await,
+                    Some(length) => self.send_output(sender, STDERR, &err[..length]).await,
                     None => self.stderr = None,
                 },
                 done = &mut end, if code.is_none() => code = Some(done),
@@ -258,12 +264,13 @@ impl Session {
         match code {
             Some(Ok(code)) => Ok(code),
             Some(Err(error)) => Err(error.message()),
-            None => Err("the command was lost".to_owned()),
+            None => Err("containerd did not return the exit code".to_owned()),
         }
     }
 }
 
-/// Reads from a pipe. As long as the command runs it waits for more; then an empty pipe ends it.
+/// Reads from a pipe; `None` at its end. While the command runs this waits for more; after its end
+/// an empty pipe is at its end.
 async fn read(pipe: Option<&pipe::Receiver>, buffer: &mut [u8], ended: bool) -> Option<usize> {
     let Some(pipe) = pipe else {
         return std::future::pending().await;
@@ -283,8 +290,9 @@ async fn read(pipe: Option<&pipe::Receiver>, buffer: &mut [u8], ended: bool) -> 
     }
 }
 
-/// Carries input; a client that hangs up ends the command.
-async fn input(exec: Arc<Exec>, mut stdin: Option<pipe::Sender>, mut receiver: Receiver) {
+/// Copies input to the command. When the client disconnects, the command gets SIGHUP and then
+/// SIGKILL.
+async fn copy_input(exec: Arc<Exec>, mut stdin: Option<pipe::Sender>, mut receiver: Receiver) {
     while let Some(input) = receiver.next().await {
         match (input, &mut stdin) {
             (Input::Stdin(bytes), Some(pipe)) => {
@@ -294,36 +302,36 @@ async fn input(exec: Arc<Exec>, mut stdin: Option<pipe::Sender>, mut receiver: R
             }
             (Input::Stdin(_), None) => (),
             (Input::StdinEnd, _) => {
-                close(&exec, &mut stdin).await;
+                close_stdin(&exec, &mut stdin).await;
             }
             (Input::Resize(width, height), _) => {
                 let _ = exec.resize(width, height).await;
             }
         }
     }
-    close(&exec, &mut stdin).await;
+    close_stdin(&exec, &mut stdin).await;
     let _ = exec.kill(SIGHUP).await;
-    tokio::time::sleep(HANGUP).await;
+    tokio::time::sleep(HANGUP_TIMEOUT).await;
     let _ = exec.kill(SIGKILL).await;
 }
 
-/// The end of input: what is in the pipe must have been taken before it is closed.
-async fn close(exec: &Exec, stdin: &mut Option<pipe::Sender>) {
+/// Ends the input. containerd closes the pipe after the command has read what is in it.
+async fn close_stdin(exec: &Exec, stdin: &mut Option<pipe::Sender>) {
     if stdin.take().is_some() {
         let _ = exec.close_stdin().await;
     }
 }
 
-/// The container's own process, with another command.
-fn process(spec: &[u8], wanted: &Wanted) -> Result<Vec<u8>, String> {
+/// The OCI specification of the container's process, with another command.
+fn process(spec: &[u8], options: &ExecOptions) -> Result<Vec<u8>, String> {
     let spec: Value = serde_json::from_slice(spec).map_err(|error| error.to_string())?;
     let mut process = spec
         .get("process")
         .cloned()
-        .ok_or("the container has no process")?;
-    process["args"] = json!(wanted.command);
-    process["terminal"] = json!(wanted.tty);
-    if wanted.tty {
+        .ok_or("the container's specification has no process")?;
+    process["args"] = json!(options.command);
+    process["terminal"] = json!(options.tty);
+    if options.tty {
         let has_term = process["env"].as_array().is_some_and(|env| {
             env.iter()
                 .any(|one| one.as_str().is_some_and(|one| one.starts_with("TERM=")))

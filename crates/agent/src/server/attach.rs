@@ -1,7 +1,7 @@
 //! `attach`: the streams of a container's own process.
 //!
-//! They belong to the runtime, so this goes through CRI's streaming server, by the one of its
-//! protocols that we share with it: WebSocket, version 4.
+//! The runtime owns them, so this connects to CRI's streaming server, by the only protocol that
+//! both sides implement: WebSocket, version 4 of the remote command protocol.
 
 use futures::{SinkExt as _, StreamExt as _};
 use http::{HeaderValue, Request, StatusCode};
@@ -10,18 +10,18 @@ use pandaemon_cri::pb;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 
 use super::{
-    Answer, Refusal, Scene, find, is_set, relay, running,
+    HttpError, HttpResponse, ServerState, find, is_set, relay, running_container,
     socket::{self, ERROR, Input, Receiver, STDIN, Sender, V4, V5},
 };
 
 pub(super) async fn serve(
-    scene: &Scene,
+    state: &ServerState,
     mut request: Request<Incoming>,
     namespace: &str,
     name: &str,
     container: &str,
-) -> Result<Answer, Refusal> {
-    let pod = find(scene, namespace, name, container)?;
+) -> Result<HttpResponse, HttpError> {
+    let pod = find(state, namespace, name, container)?;
     let uri = request.uri().clone();
     let on = |short: &str, long: &str| is_set(&uri, short) || is_set(&uri, long);
     let tty = pod
@@ -29,31 +29,31 @@ pub(super) async fn serve(
         .is_some_and(|(one, _)| one.tty == Some(true));
     let wants_input = on("stdin", "input");
     let attach = pb::AttachRequest {
-        container_id: running(scene, &pod, container).await?,
+        container_id: running_container(state, &pod, container).await?,
         stdin: wants_input,
         stdout: on("stdout", "output"),
         stderr: on("stderr", "error") && !tty,
         tty,
     };
-    let url = scene.context.runtime.attach_url(attach).await;
+    let url = state.context.runtime.attach_url(attach).await;
     let url = url.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     if relay::is_spdy(request.headers()) {
         return relay::pass(&url, request).await;
     }
-    let (answer, upgrade) = socket::accept(&mut request, served(wants_input))?;
+    let (response, upgrade) = socket::accept(&mut request, protocols(wants_input))?;
     pandaemon_runtime::spawn("attach", async move {
         let (sender, receiver) = match socket::open(upgrade).await {
             Ok(both) => both,
-            Err(error) => return tracing::debug!(%error, "upgrade"),
+            Err(error) => return tracing::debug!(%error, "cannot upgrade the connection"),
         };
         bridge(&url, sender, receiver).await;
     });
-    Ok(answer)
+    Ok(response)
 }
 
-/// Input can end in version 5, and the runtime cannot be told. A client that speaks nothing else
-/// is refused when it has input; kubectl then goes on over SPDY, where it can.
-fn served(input: bool) -> &'static [&'static str] {
+/// Version 5 can signal the end of input, but version 4, which the runtime speaks, cannot. So
+/// version 5 is not offered for a connection with input; kubectl then falls back to SPDY.
+fn protocols(input: bool) -> &'static [&'static str] {
     match input {
         true => &[V4],
         false => &[V5, V4],
@@ -63,16 +63,16 @@ fn served(input: bool) -> &'static [&'static str] {
 async fn bridge(url: &str, mut sender: Sender, mut receiver: Receiver) {
     let mut runtime = match connect(url).await {
         Ok(runtime) => runtime,
-        Err(words) => return sender.finish(&socket::failed(&words)).await,
+        Err(message) => return sender.finish(&socket::failed(&message)).await,
     };
-    // The runtime says itself how it ended, unless it is cut off.
-    let mut said = false;
+    // The runtime sends the final status itself, unless the connection breaks.
+    let mut status_sent = false;
     loop {
         tokio::select! {
             message = runtime.next() => match message {
                 Some(Ok(Message::Binary(bytes))) => {
                     let Some((&channel, rest)) = bytes.split_first() else { continue };
-                    said |= channel == ERROR && !rest.is_empty();
+                    status_sent |= channel == ERROR && !rest.is_empty();
                     if !sender.send(channel, rest).await {
                         break;
                     }
@@ -96,7 +96,7 @@ async fn bridge(url: &str, mut sender: Sender, mut receiver: Receiver) {
         }
     }
     let _ = runtime.close(None).await;
-    match said {
+    match status_sent {
         true => sender.close().await,
         false => sender.finish(&socket::ended(0)).await,
     }
@@ -114,13 +114,14 @@ type Runtime = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
 async fn connect(url: &str) -> Result<Runtime, String> {
     let uri: http::Uri = url
         .parse()
-        .map_err(|_| "the runtime's address is odd".to_owned())?;
+        .map_err(|_| "the runtime returned an invalid URL".to_owned())?;
     let (host, port) = (
         uri.host().unwrap_or("127.0.0.1"),
         uri.port_u16().unwrap_or(80),
     );
     let stream = tokio::net::TcpStream::connect((host, port)).await;
-    let stream = stream.map_err(|error| format!("reach the runtime's streams: {error}"))?;
+    let stream =
+        stream.map_err(|error| format!("connect to the runtime's streaming server: {error}"))?;
     let mut request = url
         .replacen("http", "ws", 1)
         .into_client_request()

@@ -1,7 +1,7 @@
 //! The WebSocket side of exec and attach: Kubernetes' remote command protocol, versions 4 and 5.
 //!
-//! Every message begins with a byte that names its channel. Version 5 adds a message that says
-//! that a channel has ended, without which a command could never see the end of its input.
+//! The first byte of a message is the number of its channel. Version 5 adds a message that closes a
+//! channel; without it a command never sees the end of its input.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::{
@@ -25,9 +25,9 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Answer, Refusal};
+use super::{HttpError, HttpResponse};
 
-/// Channels of the protocol.
+/// The channels of the protocol.
 pub(super) const STDIN: u8 = 0;
 pub(super) const STDOUT: u8 = 1;
 pub(super) const STDERR: u8 = 2;
@@ -35,11 +35,11 @@ pub(super) const ERROR: u8 = 3;
 const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 
-/// The versions that are spoken.
+/// The names of the protocol versions.
 pub(super) const V5: &str = "v5.channel.k8s.io";
 pub(super) const V4: &str = "v4.channel.k8s.io";
 
-/// Something that the client sent.
+/// A message from the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Input {
     /// Input for the command.
@@ -50,13 +50,13 @@ pub(super) enum Input {
     Resize(u32, u32),
 }
 
-/// Answers the handshake with the first of these protocols that the client offers; the second part
-/// becomes the connection.
+/// Answers the handshake with the first of these protocols that the client offers. Returns the
+/// response and the future connection.
 pub(super) fn accept(
     request: &mut Request<Incoming>,
     protocols: &[&'static str],
-) -> Result<(Answer, OnUpgrade), Refusal> {
-    let bad = |words: &str| (StatusCode::BAD_REQUEST, words.to_owned());
+) -> Result<(HttpResponse, OnUpgrade), HttpError> {
+    let bad = |message: &str| (StatusCode::BAD_REQUEST, message.to_owned());
     let headers = request.headers();
     let key = headers
         .get(header::SEC_WEBSOCKET_KEY)
@@ -68,25 +68,26 @@ pub(super) fn accept(
         .flat_map(|value| value.split(',').map(str::trim))
         .collect();
     let protocol = protocols.iter().find(|one| offered.contains(one));
-    let protocol = protocol.ok_or_else(|| bad("none of the offered protocols is served"))?;
+    let protocol = protocol.ok_or_else(|| bad("none of the offered protocols is supported"))?;
     let upgrade = hyper::upgrade::on(request);
-    let mut answer = Response::new(Empty::new().map_err(|never| match never {}).boxed());
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = answer.headers_mut();
+    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(
         header::SEC_WEBSOCKET_PROTOCOL,
         HeaderValue::from_static(protocol),
     );
-    let accept = HeaderValue::from_str(&accept).map_err(|_| bad("the handshake's key is odd"))?;
+    let accept = HeaderValue::from_str(&accept)
+        .map_err(|_| bad("the Sec-WebSocket-Key header is invalid"))?;
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    Ok((answer, upgrade))
+    Ok((response, upgrade))
 }
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// The connection as its two directions.
+/// Completes the upgrade and splits the connection.
 pub(super) async fn open(upgrade: OnUpgrade) -> Result<(Sender, Receiver), hyper::Error> {
     let stream = TokioIo::new(upgrade.await?);
     let socket: Socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
@@ -94,7 +95,7 @@ pub(super) async fn open(upgrade: OnUpgrade) -> Result<(Sender, Receiver), hyper
     Ok((Sender(sink), Receiver(stream)))
 }
 
-/// The close of a connection on which all is said.
+/// A close frame with code 1000.
 pub(super) fn normal() -> CloseFrame {
     CloseFrame {
         code: CloseCode::Normal,
@@ -109,7 +110,7 @@ pub(super) struct Sender(SplitSink<Socket, Message>);
 pub(super) struct Receiver(SplitStream<Socket>);
 
 impl Sender {
-    /// Sends bytes on a channel; false when the client is gone.
+    /// Sends bytes on a channel; false if the client has disconnected.
     pub(super) async fn send(&mut self, channel: u8, bytes: &[u8]) -> bool {
         let mut message = BytesMut::with_capacity(bytes.len() + 1);
         message.put_u8(channel);
@@ -117,22 +118,22 @@ impl Sender {
         self.0.send(Message::Binary(message.freeze())).await.is_ok()
     }
 
-    /// Says how it ended, and ends the connection.
+    /// Sends the final status and closes the connection.
     pub(super) async fn finish(mut self, status: &Value) {
         let _ = self.send(ERROR, status.to_string().as_bytes()).await;
         self.close().await;
     }
 
-    /// Ends the connection.
+    /// Closes the connection.
     pub(super) async fn close(mut self) {
-        // Clients take anything but a normal close for a broken connection.
+        // Clients report any close but a normal one as a broken connection.
         let _ = self.0.send(Message::Close(Some(normal()))).await;
         let _ = self.0.close().await;
     }
 }
 
 impl Receiver {
-    /// The next thing that the client says; `None` when it is gone.
+    /// The next message of the client; `None` once it has disconnected.
     pub(super) async fn next(&mut self) -> Option<Input> {
         loop {
             match self.0.next().await? {
@@ -165,7 +166,7 @@ fn parse(mut message: Bytes) -> Option<Input> {
     }
 }
 
-/// The last message after a command that ended with this code.
+/// The final status of a command that ended with this exit code.
 pub(super) fn ended(code: u32) -> Value {
     if code == 0 {
         return json!({ "metadata": {}, "status": "Success" });
@@ -179,14 +180,14 @@ pub(super) fn ended(code: u32) -> Value {
     })
 }
 
-/// The last message when it did not work at all.
-pub(super) fn failed(words: &str) -> Value {
+/// The final status of a command that could not be run.
+pub(super) fn failed(message: &str) -> Value {
     json!({
         "metadata": {},
         "status": "Failure",
-        "message": words,
+        "message": message,
         "reason": "InternalError",
-        "details": { "causes": [{ "message": words }] },
+        "details": { "causes": [{ "message": message }] },
         "code": 500,
     })
 }
@@ -198,7 +199,7 @@ mod tests {
     use super::{Input, ended, parse};
 
     #[test]
-    fn messages_of_the_protocol() {
+    fn messages_are_parsed_by_channel() {
         let stdin = parse(Bytes::from_static(b"\0hello"));
         assert_eq!(stdin, Some(Input::Stdin(Bytes::from_static(b"hello"))));
         assert_eq!(parse(Bytes::from_static(b"\xff\0")), Some(Input::StdinEnd));
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_code_is_a_cause() {
+    fn an_exit_code_other_than_zero_is_reported_as_cause() {
         assert_eq!(ended(0)["status"], "Success");
         assert_eq!(ended(3)["details"]["causes"][0]["message"], "3");
     }

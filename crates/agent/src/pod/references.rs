@@ -1,4 +1,4 @@
-//! What a pod reads from elsewhere: which config maps and secrets, and what is known of them.
+//! The ConfigMaps and Secrets that a pod references, and their cached content.
 
 use std::collections::BTreeMap;
 
@@ -6,49 +6,49 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use tokio::sync::watch;
 
 use super::PodRef;
-use crate::api::sources::{Data, Key, Kind, Known, Sources};
+use crate::api::object_cache::{CachedObject, ObjectCache, ObjectData, ObjectKey, ObjectKind};
 
-/// Everything a pod refers to, followed while the pod is here.
-pub(crate) struct Inputs {
-    sources: Sources,
-    receivers: BTreeMap<Key, watch::Receiver<Known>>,
+/// The objects that a pod references, watched while the pod is on this node.
+pub(crate) struct PodReferences {
+    cache: ObjectCache,
+    receivers: BTreeMap<ObjectKey, watch::Receiver<CachedObject>>,
 }
 
-/// What was known at one moment.
+/// The content of the referenced objects at one moment.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Snapshot {
+pub(crate) struct ReferencedObjects {
     namespace: String,
-    known: BTreeMap<Key, Known>,
+    known: BTreeMap<ObjectKey, CachedObject>,
 }
 
-impl Inputs {
-    /// Begins to follow what the pod refers to.
+impl PodReferences {
+    /// Starts watching the objects that the pod references.
     #[must_use]
-    pub(crate) fn follow(pod: &PodRef, sources: &Sources) -> Self {
+    pub(crate) fn watch(pod: &PodRef, cache: &ObjectCache) -> Self {
         let keys = references(pod);
         let receivers = keys
             .into_iter()
-            .map(|key| (key.clone(), sources.follow(&key)))
+            .map(|key| (key.clone(), cache.watch(&key)))
             .collect();
         Self {
-            sources: sources.clone(),
+            cache: cache.clone(),
             receivers,
         }
     }
 
-    /// What is known; waits a little for first answers.
-    pub(crate) async fn read(&mut self, namespace: &str) -> Snapshot {
+    /// The cached content; waits a little for objects that were not received yet.
+    pub(crate) async fn read(&mut self, namespace: &str) -> ReferencedObjects {
         let mut known = BTreeMap::new();
         for (key, receiver) in &mut self.receivers {
-            known.insert(key.clone(), self.sources.read(receiver).await);
+            known.insert(key.clone(), self.cache.read(receiver).await);
         }
-        Snapshot {
+        ReferencedObjects {
             namespace: namespace.to_owned(),
             known,
         }
     }
 
-    /// Resolves when anything changed; never if nothing is followed.
+    /// Resolves when an object has changed. Never resolves if the pod references none.
     pub(crate) async fn changed(&mut self) {
         if self.receivers.is_empty() {
             return std::future::pending().await;
@@ -64,52 +64,52 @@ impl Inputs {
     }
 }
 
-impl Snapshot {
-    /// A snapshot of given objects.
+impl ReferencedObjects {
+    /// The content of given objects.
     #[cfg(test)]
     #[must_use]
-    pub(crate) fn of(namespace: &str, known: BTreeMap<Key, Known>) -> Self {
+    pub(crate) fn of(namespace: &str, known: BTreeMap<ObjectKey, CachedObject>) -> Self {
         Self {
             namespace: namespace.to_owned(),
             known,
         }
     }
 
-    /// An object's data; `Ok(None)` if it is missing but may be.
+    /// The data of an object; `Ok(None)` if it does not exist and is optional.
     ///
     /// # Errors
-    /// The kubelet's words when it is missing, or not known yet.
+    /// The kubelet's message if it does not exist or was not received yet.
     pub(crate) fn get(
         &self,
-        kind: Kind,
+        kind: ObjectKind,
         name: &str,
         optional: bool,
-    ) -> Result<Option<&Data>, String> {
-        let key = Key {
+    ) -> Result<Option<&ObjectData>, String> {
+        let key = ObjectKey {
             kind,
             namespace: self.namespace.clone(),
             name: name.to_owned(),
         };
         match self.known.get(&key) {
-            Some(Known::Present(data)) => Ok(Some(data)),
-            Some(Known::Missing) if optional => Ok(None),
-            Some(Known::Missing) => Err(format!("{} {name:?} not found", kind.word())),
-            Some(Known::Unknown) | None => {
-                let word = kind.word();
+            Some(CachedObject::LocalImage(data)) => Ok(Some(data)),
+            Some(CachedObject::Missing) if optional => Ok(None),
+            Some(CachedObject::Missing) => Err(format!("{} {name:?} not found", kind.lower_name())),
+            Some(CachedObject::Unknown) | None => {
+                let name_of_kind = kind.lower_name();
                 Err(format!(
-                    "failed to sync {word} cache: timed out waiting for {name:?}"
+                    "failed to sync {name_of_kind} cache: timed out waiting for {name:?}"
                 ))
             }
         }
     }
 
-    /// One key of an object; `Ok(None)` if it is missing but may be.
+    /// One key of an object; `Ok(None)` if object or key do not exist and are optional.
     ///
     /// # Errors
-    /// The kubelet's words.
+    /// The kubelet's message if one of them does not exist or the object was not received yet.
     pub(crate) fn key(
         &self,
-        kind: Kind,
+        kind: ObjectKind,
         name: &str,
         key: &str,
         optional: bool,
@@ -121,15 +121,15 @@ impl Snapshot {
             Some(bytes) => Ok(Some(bytes)),
             None if optional => Ok(None),
             None => {
-                let (word, namespace) = (kind.title(), &self.namespace);
+                let (title, namespace) = (kind.title(), &self.namespace);
                 Err(format!(
-                    "couldn't find key {key} in {word} {namespace}/{name}"
+                    "couldn't find key {key} in {title} {namespace}/{name}"
                 ))
             }
         }
     }
 
-    /// The pull secrets that exist.
+    /// The image pull secrets of the pod that exist.
     #[must_use]
     pub(crate) fn pull_secrets(&self, pod: &PodRef) -> Vec<Secret> {
         let names = pod
@@ -138,7 +138,8 @@ impl Snapshot {
             .iter()
             .flatten()
             .map(|one| one.name.as_str());
-        let found = names.filter_map(|name| self.get(Kind::Secret, name, true).ok().flatten());
+        let found =
+            names.filter_map(|name| self.get(ObjectKind::Secret, name, true).ok().flatten());
         found
             .map(|data| {
                 let data = data
@@ -154,7 +155,7 @@ impl Snapshot {
     }
 }
 
-impl Kind {
+impl ObjectKind {
     const fn title(self) -> &'static str {
         match self {
             Self::ConfigMap => "ConfigMap",
@@ -163,24 +164,25 @@ impl Kind {
     }
 }
 
-fn references(pod: &PodRef) -> Vec<Key> {
-    let mut names: Vec<(Kind, String)> = Vec::new();
+/// The keys of all ConfigMaps and Secrets in the pod spec.
+fn references(pod: &PodRef) -> Vec<ObjectKey> {
+    let mut names: Vec<(ObjectKind, String)> = Vec::new();
     for one in pod.spec.image_pull_secrets.iter().flatten() {
-        names.push((Kind::Secret, one.name.clone()));
+        names.push((ObjectKind::Secret, one.name.clone()));
     }
     for container in pod.all_containers().chain(&pod.ephemeral) {
-        environment(container, &mut names);
+        environment_references(container, &mut names);
     }
     for volume in pod.spec.volumes.iter().flatten() {
         if let Some(source) = &volume.config_map {
-            names.push((Kind::ConfigMap, source.name.clone()));
+            names.push((ObjectKind::ConfigMap, source.name.clone()));
         }
         if let Some(name) = volume
             .secret
             .as_ref()
             .and_then(|one| one.secret_name.clone())
         {
-            names.push((Kind::Secret, name));
+            names.push((ObjectKind::Secret, name));
         }
         let projected = volume
             .projected
@@ -191,20 +193,20 @@ fn references(pod: &PodRef) -> Vec<Key> {
                 source
                     .config_map
                     .iter()
-                    .map(|one| (Kind::ConfigMap, one.name.clone())),
+                    .map(|one| (ObjectKind::ConfigMap, one.name.clone())),
             );
             names.extend(
                 source
                     .secret
                     .iter()
-                    .map(|one| (Kind::Secret, one.name.clone())),
+                    .map(|one| (ObjectKind::Secret, one.name.clone())),
             );
         }
     }
     names.sort();
     names.dedup();
     let namespace = &pod.namespace;
-    let key = |(kind, name)| Key {
+    let key = |(kind, name)| ObjectKey {
         kind,
         namespace: namespace.clone(),
         name,
@@ -212,17 +214,20 @@ fn references(pod: &PodRef) -> Vec<Key> {
     names.into_iter().map(key).collect()
 }
 
-fn environment(container: &k8s_openapi::api::core::v1::Container, names: &mut Vec<(Kind, String)>) {
+fn environment_references(
+    container: &k8s_openapi::api::core::v1::Container,
+    names: &mut Vec<(ObjectKind, String)>,
+) {
     for from in container.env_from.iter().flatten() {
         names.extend(
             from.config_map_ref
                 .iter()
-                .map(|one| (Kind::ConfigMap, one.name.clone())),
+                .map(|one| (ObjectKind::ConfigMap, one.name.clone())),
         );
         names.extend(
             from.secret_ref
                 .iter()
-                .map(|one| (Kind::Secret, one.name.clone())),
+                .map(|one| (ObjectKind::Secret, one.name.clone())),
         );
     }
     for from in container
@@ -234,12 +239,12 @@ fn environment(container: &k8s_openapi::api::core::v1::Container, names: &mut Ve
         names.extend(
             from.config_map_key_ref
                 .iter()
-                .map(|one| (Kind::ConfigMap, one.name.clone())),
+                .map(|one| (ObjectKind::ConfigMap, one.name.clone())),
         );
         names.extend(
             from.secret_key_ref
                 .iter()
-                .map(|one| (Kind::Secret, one.name.clone())),
+                .map(|one| (ObjectKind::Secret, one.name.clone())),
         );
     }
 }

@@ -1,23 +1,24 @@
-//! What files config maps, secrets and the pod itself make.
+//! The files of volumes with content from ConfigMaps, Secrets, the downward API and tokens.
 
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, DownwardAPIVolumeFile, DownwardAPIVolumeSource, KeyToPath,
     ProjectedVolumeSource, SecretVolumeSource, VolumeProjection,
 };
 
-use super::{token::Tokens, writer::File};
+use super::{atomic_writer::File, token::TokenManager};
 use crate::{
-    api::sources::{Data, Kind},
+    api::object_cache::{ObjectData, ObjectKind},
     pod::{
         PodRef,
-        env::{self, Surroundings},
-        inputs::Snapshot,
+        env::{self, NodeInfo},
+        references::ReferencedObjects,
     },
 };
 
-type Made = Result<Vec<File>, String>;
+/// The files of a volume, or the kubelet's message why there are none.
+type Payload = Result<Vec<File>, String>;
 
-/// Without a mode files are readable by all, as upstream.
+/// The default mode of files, as in the kubelet.
 const DEFAULT_MODE: u32 = 0o644;
 
 fn mode(one: Option<i32>, all: Option<i32>) -> u32 {
@@ -26,26 +27,29 @@ fn mode(one: Option<i32>, all: Option<i32>) -> u32 {
         .unwrap_or(DEFAULT_MODE)
 }
 
-pub(super) fn config_map(source: &ConfigMapVolumeSource, inputs: &Snapshot) -> Made {
+pub(super) fn config_map(
+    source: &ConfigMapVolumeSource,
+    references: &ReferencedObjects,
+) -> Payload {
     let optional = source.optional.unwrap_or(false);
-    let data = inputs.get(Kind::ConfigMap, &source.name, optional)?;
+    let data = references.get(ObjectKind::ConfigMap, &source.name, optional)?;
     keys(data, source.items.as_deref(), source.default_mode, optional)
 }
 
-pub(super) fn secret(source: &SecretVolumeSource, inputs: &Snapshot) -> Made {
+pub(super) fn secret(source: &SecretVolumeSource, references: &ReferencedObjects) -> Payload {
     let optional = source.optional.unwrap_or(false);
     let name = source.secret_name.as_deref().unwrap_or_default();
-    let data = inputs.get(Kind::Secret, name, optional)?;
+    let data = references.get(ObjectKind::Secret, name, optional)?;
     keys(data, source.items.as_deref(), source.default_mode, optional)
 }
 
 fn keys(
-    data: Option<&Data>,
+    data: Option<&ObjectData>,
     items: Option<&[KeyToPath]>,
     default_mode: Option<i32>,
     optional: bool,
-) -> Made {
-    let Some(Data(data)) = data else {
+) -> Payload {
+    let Some(ObjectData(data)) = data else {
         return Ok(Vec::new());
     };
     let Some(items) = items.filter(|items| !items.is_empty()) else {
@@ -74,11 +78,11 @@ fn keys(
 pub(super) fn downward(
     source: &DownwardAPIVolumeSource,
     pod: &PodRef,
-    around: &Surroundings,
-) -> Made {
+    node_info: &NodeInfo,
+) -> Payload {
     let items = source.items.iter().flatten();
     items
-        .map(|item| downward_file(item, source.default_mode, pod, around))
+        .map(|item| downward_file(item, source.default_mode, pod, node_info))
         .collect()
 }
 
@@ -86,11 +90,11 @@ fn downward_file(
     item: &DownwardAPIVolumeFile,
     default_mode: Option<i32>,
     pod: &PodRef,
-    around: &Surroundings,
+    node_info: &NodeInfo,
 ) -> Result<File, String> {
     let content = match (&item.field_ref, &item.resource_field_ref) {
-        (Some(field), _) => env::field(field, pod, around)?,
-        (None, Some(resource)) => env::resource(resource, pod, None, around)?,
+        (Some(field), _) => env::field(field, pod, node_info)?,
+        (None, Some(resource)) => env::resource(resource, pod, None, node_info)?,
         (None, None) => String::new(),
     };
     Ok(File {
@@ -102,11 +106,11 @@ fn downward_file(
 
 pub(super) async fn projected(
     source: &ProjectedVolumeSource,
-    inputs: &Snapshot,
+    references: &ReferencedObjects,
     pod: &PodRef,
-    around: &Surroundings,
-    tokens: &Tokens<'_>,
-) -> Made {
+    node_info: &NodeInfo,
+    tokens: &TokenManager<'_>,
+) -> Payload {
     let mut files = Vec::new();
     for one in source.sources.iter().flatten() {
         if let Some(token) = &one.service_account_token {
@@ -116,7 +120,13 @@ pub(super) async fn projected(
                 mode: 0o600 | mode(None, source.default_mode),
             });
         } else {
-            files.extend(projection(one, source.default_mode, inputs, pod, around)?);
+            files.extend(projection(
+                one,
+                source.default_mode,
+                references,
+                pod,
+                node_info,
+            )?);
         }
     }
     Ok(files)
@@ -125,24 +135,24 @@ pub(super) async fn projected(
 fn projection(
     one: &VolumeProjection,
     default_mode: Option<i32>,
-    inputs: &Snapshot,
+    references: &ReferencedObjects,
     pod: &PodRef,
-    around: &Surroundings,
-) -> Made {
+    node_info: &NodeInfo,
+) -> Payload {
     if let Some(source) = &one.config_map {
         let optional = source.optional.unwrap_or(false);
-        let data = inputs.get(Kind::ConfigMap, &source.name, optional)?;
+        let data = references.get(ObjectKind::ConfigMap, &source.name, optional)?;
         return keys(data, source.items.as_deref(), default_mode, optional);
     }
     if let Some(source) = &one.secret {
         let optional = source.optional.unwrap_or(false);
-        let data = inputs.get(Kind::Secret, &source.name, optional)?;
+        let data = references.get(ObjectKind::Secret, &source.name, optional)?;
         return keys(data, source.items.as_deref(), default_mode, optional);
     }
     if let Some(source) = &one.downward_api {
         let items = source.items.iter().flatten();
         return items
-            .map(|item| downward_file(item, default_mode, pod, around))
+            .map(|item| downward_file(item, default_mode, pod, node_info))
             .collect();
     }
     Err("this kind of projected source is not supported".to_owned())

@@ -1,4 +1,4 @@
-//! Resource use of the node's pods, and the agent's own few numbers.
+//! Metrics: resource use of the pods, and the agent's own metrics.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -6,14 +6,14 @@ use http::StatusCode;
 use pandaemon_cri::pb;
 use serde_json::{Value, json};
 
-use super::{Answer, Refusal, Scene, json, text};
+use super::{HttpError, HttpResponse, ServerState, json, text};
 use crate::{
     host::meminfo,
     pod::sandbox::{CONTAINER_NAME, POD_NAME, POD_NAMESPACE, POD_UID},
 };
 
-async fn all(scene: &Scene) -> Result<Vec<pb::ContainerStats>, Refusal> {
-    let stats = scene.context.runtime.list_stats().await;
+async fn all(state: &ServerState) -> Result<Vec<pb::ContainerStats>, HttpError> {
+    let stats = state.context.runtime.list_stats().await;
     stats.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
@@ -21,10 +21,10 @@ fn value(number: Option<&pb::UInt64Value>) -> u64 {
     number.map_or(0, |number| number.value)
 }
 
-/// `stats/summary`: what metrics servers and `kubectl top` build on.
-pub(super) async fn summary(scene: &Scene) -> Result<Answer, Refusal> {
+/// `stats/summary`, which metrics-server reads.
+pub(super) async fn summary(state: &ServerState) -> Result<HttpResponse, HttpError> {
     let mut pods: BTreeMap<String, Value> = BTreeMap::new();
-    for one in all(scene).await? {
+    for one in all(state).await? {
         let Some(attributes) = &one.attributes else {
             continue;
         };
@@ -43,7 +43,7 @@ pub(super) async fn summary(scene: &Scene) -> Result<Answer, Refusal> {
     let (total, available) = (meminfo("MemTotal"), meminfo("MemAvailable"));
     Ok(json(&json!({
         "node": {
-            "nodeName": scene.context.config.node_name,
+            "nodeName": state.context.config.node_name,
             "memory": { "time": now(), "availableBytes": available,
                 "usageBytes": total.saturating_sub(meminfo("MemFree")),
                 "workingSetBytes": total.saturating_sub(available) },
@@ -81,9 +81,9 @@ fn container(stats: &pb::ContainerStats, name: &str) -> Value {
     })
 }
 
-/// `metrics/cadvisor`: the two numbers that most dashboards ask for.
-pub(super) async fn cadvisor(scene: &Scene) -> Result<Answer, Refusal> {
-    let stats = all(scene).await?;
+/// `metrics/cadvisor`: CPU time and working set of each container.
+pub(super) async fn cadvisor(state: &ServerState) -> Result<HttpResponse, HttpError> {
+    let stats = all(state).await?;
     let mut out = String::new();
     type Read = fn(&pb::ContainerStats) -> f64;
     let series: [(&str, &str, Read); 2] = [
@@ -122,8 +122,8 @@ pub(super) async fn cadvisor(scene: &Scene) -> Result<Answer, Refusal> {
     Ok(text(StatusCode::OK, out))
 }
 
-/// `metrics`: the agent's own numbers.
-pub(super) fn metrics(scene: &Scene) -> Answer {
+/// `metrics`: the agent's own metrics.
+pub(super) fn metrics(state: &ServerState) -> HttpResponse {
     let resident = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = resident
         .split_whitespace()
@@ -132,7 +132,7 @@ pub(super) fn metrics(scene: &Scene) -> Answer {
     let out = format!(
         "# TYPE pandaemon_agent_pods gauge\npandaemon_agent_pods {}\n\
          # TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {}\n",
-        scene.pods.count(),
+        state.pods.count(),
         pages.unwrap_or(0) * 4096,
     );
     text(StatusCode::OK, out)

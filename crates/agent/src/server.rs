@@ -1,6 +1,8 @@
-//! The agent's own HTTPS surface, as the kubelet's: logs, exec, attach, ports, stats, health.
+//! The kubelet server: the HTTPS endpoints of the node for logs, exec, attach, port-forward, stats
+//! and health.
 //!
-//! The API server calls it with a certificate of the common CA; only health needs none.
+//! The API server authenticates by a client certificate of the common CA. Only `healthz` needs
+//! none.
 
 mod attach;
 mod exec;
@@ -20,34 +22,34 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::{api::identity::Identity, context::Context, manager::Pods, pod::PodRef, tls};
+use crate::{api::identity::Identity, context::Context, pod::PodRef, pods::Pods, tls};
 
-/// A client that does not finish its handshake in time is dropped.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Timeout of a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Body = BoxBody<Bytes, std::io::Error>;
-type Answer = Response<Body>;
+type HttpResponse = Response<Body>;
 
-/// The surface, ready to serve.
-pub(crate) struct Surface {
+/// The kubelet server with its certificate.
+pub(crate) struct KubeletServer {
     acceptor: TlsAcceptor,
 }
 
-/// What every request may use.
+/// What the handlers of all requests use.
 #[derive(Clone)]
-struct Scene {
+struct ServerState {
     context: Arc<Context>,
     pods: Pods,
 }
 
-/// A refusal: a status and the words.
-type Refusal = (StatusCode, String);
+/// An error response: status code and message.
+type HttpError = (StatusCode, String);
 
-impl Surface {
-    /// A surface with this identity.
+impl KubeletServer {
+    /// A server with the certificate of this identity.
     ///
     /// # Errors
-    /// When a certificate or the key cannot be read.
+    /// If a certificate or the key cannot be read.
     pub(crate) fn new(identity: &Identity) -> anyhow::Result<Self> {
         let (certificate, key) = (identity.read("serving.crt")?, identity.read("serving.key")?);
         let config = tls::server(&certificate, &key, &identity.read("ca.crt")?)?;
@@ -56,22 +58,22 @@ impl Surface {
         })
     }
 
-    /// Serves until dropped.
+    /// Serves requests; does not return.
     pub(crate) async fn run(self, context: Arc<Context>, pods: Pods, listener: TcpListener) {
-        let scene = Scene { context, pods };
+        let state = ServerState { context, pods };
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, _peer)) => stream,
                 Err(error) => {
-                    tracing::warn!(%error, "accept");
+                    tracing::warn!(%error, "cannot accept a connection to the kubelet server");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
-            let (scene, acceptor) = (scene.clone(), self.acceptor.clone());
+            let (state, acceptor) = (state.clone(), self.acceptor.clone());
             pandaemon_runtime::spawn("request", async move {
-                if let Err(error) = connection(scene, acceptor, stream).await {
-                    tracing::debug!(%error, "a connection to the agent");
+                if let Err(error) = connection(state, acceptor, stream).await {
+                    tracing::debug!(%error, "a connection to the kubelet server failed");
                 }
             });
         }
@@ -79,20 +81,20 @@ impl Surface {
 }
 
 async fn connection(
-    scene: Scene,
+    state: ServerState,
     acceptor: TlsAcceptor,
     stream: TcpStream,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
-    let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
-    let known = stream
+    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
+    let authenticated = stream
         .get_ref()
         .1
         .peer_certificates()
         .is_some_and(|chain| !chain.is_empty());
     let service = service_fn(move |request| {
-        let scene = scene.clone();
-        async move { Ok::<_, std::convert::Infallible>(route(scene, known, request).await) }
+        let state = state.clone();
+        async move { Ok::<_, std::convert::Infallible>(route(state, authenticated, request).await) }
     });
     hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
@@ -101,59 +103,63 @@ async fn connection(
     Ok(())
 }
 
-async fn route(scene: Scene, known: bool, request: Request<Incoming>) -> Answer {
+async fn route(
+    state: ServerState,
+    authenticated: bool,
+    request: Request<Incoming>,
+) -> HttpResponse {
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     if parts == ["healthz"] {
         return text(StatusCode::OK, "ok".to_owned());
     }
-    if !known {
+    if !authenticated {
         return text(StatusCode::UNAUTHORIZED, "Unauthorized".to_owned());
     }
     let result = match (request.method(), parts.as_slice()) {
         (&Method::GET, ["containerLogs", namespace, pod, container]) => {
-            log::serve(&scene, &request, namespace, pod, container)
+            log::serve(&state, &request, namespace, pod, container)
         }
         (_, ["exec", namespace, pod, container]) => {
-            exec::serve(&scene, request, namespace, pod, container).await
+            exec::serve(&state, request, namespace, pod, container).await
         }
         (_, ["attach", namespace, pod, container]) => {
-            attach::serve(&scene, request, namespace, pod, container).await
+            attach::serve(&state, request, namespace, pod, container).await
         }
         (_, ["portForward", namespace, pod]) => {
-            portforward::serve(&scene, request, namespace, pod).await
+            portforward::serve(&state, request, namespace, pod).await
         }
         (&Method::GET, ["pods"]) => {
             let list = serde_json::json!({
-                "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": scene.pods.list(),
+                "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": state.pods.list(),
             });
             Ok(json(&list))
         }
-        (&Method::GET, ["stats", "summary"]) => stats::summary(&scene).await,
-        (&Method::GET, ["metrics"]) => Ok(stats::metrics(&scene)),
-        (&Method::GET, ["metrics", "cadvisor"]) => stats::cadvisor(&scene).await,
+        (&Method::GET, ["stats", "summary"]) => stats::summary(&state).await,
+        (&Method::GET, ["metrics"]) => Ok(stats::metrics(&state)),
+        (&Method::GET, ["metrics", "cadvisor"]) => stats::cadvisor(&state).await,
         _ => Err((StatusCode::NOT_FOUND, "404 page not found".to_owned())),
     };
-    result.unwrap_or_else(|(status, words)| text(status, words))
+    result.unwrap_or_else(|(status, message)| text(status, message))
 }
 
-fn text(status: StatusCode, words: String) -> Answer {
-    let mut answer = Response::new(full(words));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(
+fn text(status: StatusCode, message: String) -> HttpResponse {
+    let mut response = Response::new(full(message));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
         "Content-Type",
         http::HeaderValue::from_static("text/plain; charset=utf-8"),
     );
-    answer
+    response
 }
 
-fn json(value: &serde_json::Value) -> Answer {
-    let mut answer = Response::new(full(value.to_string()));
-    answer.headers_mut().insert(
+fn json(value: &serde_json::Value) -> HttpResponse {
+    let mut response = Response::new(full(value.to_string()));
+    response.headers_mut().insert(
         "Content-Type",
         http::HeaderValue::from_static("application/json"),
     );
-    answer
+    response
 }
 
 fn full(text: String) -> Body {
@@ -162,37 +168,41 @@ fn full(text: String) -> Body {
         .boxed()
 }
 
-/// The pod and its container, or the kubelet's words that there is none.
+/// The pod with this container, or the kubelet's message that there is none.
 fn find(
-    scene: &Scene,
+    state: &ServerState,
     namespace: &str,
     name: &str,
     container: &str,
-) -> Result<Arc<PodRef>, Refusal> {
+) -> Result<Arc<PodRef>, HttpError> {
     let missing = || (StatusCode::NOT_FOUND, format!("pod {name:?} not found"));
-    let pod = scene.pods.find(namespace, name).ok_or_else(missing)?;
+    let pod = state.pods.find(namespace, name).ok_or_else(missing)?;
     if pod.container(container).is_none() {
-        let words = format!("container {container:?} not found in pod {name:?}");
-        return Err((StatusCode::NOT_FOUND, words));
+        let message = format!("container {container:?} not found in pod {name:?}");
+        return Err((StatusCode::NOT_FOUND, message));
     }
     Ok(pod)
 }
 
-/// The runtime's id of the running container.
-async fn running(scene: &Scene, pod: &PodRef, container: &str) -> Result<String, Refusal> {
+/// The id of the running container in the runtime.
+async fn running_container(
+    state: &ServerState,
+    pod: &PodRef,
+    container: &str,
+) -> Result<String, HttpError> {
     use crate::pod::sandbox::{CONTAINER_NAME, POD_UID};
     let labels = [(POD_UID, pod.uid.as_str()), (CONTAINER_NAME, container)];
     let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let listed = scene.context.runtime.list_containers(labels.into()).await;
+    let listed = state.context.runtime.list_containers(labels.into()).await;
     let listed = listed.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let running = pandaemon_cri::pb::ContainerState::ContainerRunning;
     let found = listed.into_iter().find(|one| one.state() == running);
     found.map(|one| one.id).ok_or_else(|| {
-        let words = format!(
+        let message = format!(
             "container {container:?} in pod {:?} is not running",
             pod.name
         );
-        (StatusCode::BAD_REQUEST, words)
+        (StatusCode::BAD_REQUEST, message)
     })
 }
 
@@ -204,7 +214,7 @@ fn query<'a>(uri: &'a http::Uri, name: &'a str) -> impl Iterator<Item = String> 
         .map(|(_, value)| value.into_owned())
 }
 
-/// Whether a query parameter is set.
+/// Whether a boolean query parameter is set.
 fn is_set(uri: &http::Uri, name: &str) -> bool {
     query(uri, name).any(|value| matches!(value.as_str(), "1" | "true" | "True" | ""))
 }

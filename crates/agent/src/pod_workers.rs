@@ -1,0 +1,210 @@
+//! Watches the pods of this node in the API, saves them on disk, and runs a worker for each; the
+//! kubelet's pod workers.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    runtime::watcher::{self, Event},
+};
+use pandaemon_runtime::Shutdown;
+use tokio::sync::{Notify, mpsc};
+
+use crate::{
+    context::Context,
+    files,
+    pleg::{self, ExitEvents},
+    pod::{
+        PodRef,
+        worker::{self, PodUpdate},
+    },
+    pods::Pods,
+};
+
+/// Uids of pods whose workers have ended, waiting to be removed from the store.
+const ENDED_QUEUE: usize = 64;
+/// The first delay after an error of the watch; it doubles with each error.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+/// The longest delay after an error of the watch.
+const MAX_DELAY: Duration = Duration::from_secs(5);
+
+/// Runs the workers of all pods of this node.
+pub(crate) struct PodWorkers {
+    context: Arc<Context>,
+    pods: Pods,
+    shutdown: Shutdown,
+    ended: mpsc::Sender<String>,
+    /// The uids in the list that is being received.
+    listed: BTreeSet<String>,
+    /// Notified when the first complete list has been received.
+    synced: Arc<Notify>,
+}
+
+impl PodWorkers {
+    /// Starts the workers of the saved pods, the watch of pods, and the pod lifecycle event
+    /// generator.
+    #[must_use]
+    pub(crate) fn start(context: Arc<Context>, shutdown: Shutdown) -> Pods {
+        let (ended, ended_uids) = mpsc::channel(ENDED_QUEUE);
+        let pods = Pods::default();
+        let workers = Self {
+            context,
+            pods: pods.clone(),
+            shutdown: shutdown.clone(),
+            ended,
+            listed: BTreeSet::new(),
+            synced: Arc::new(Notify::new()),
+        };
+        workers.start_saved_pods();
+        let (context, synced) = (Arc::clone(&workers.context), Arc::clone(&workers.synced));
+        let exits = Arc::new(ExitEvents::default());
+        let follow = Arc::clone(&exits).follow(Arc::clone(&context));
+        let stop = shutdown.clone();
+        pandaemon_runtime::spawn("exit events", async move { stop.guard(follow).await });
+        let relist = pleg::relist(context, pods.clone(), synced, exits);
+        let stop = shutdown.clone();
+        pandaemon_runtime::spawn("relist", async move { stop.guard(relist).await });
+        pandaemon_runtime::spawn("pod watch", async move {
+            shutdown.guard(workers.run(ended_uids)).await
+        });
+        pods
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.context.paths.saved_pods()
+    }
+
+    /// Starts the workers of the pods that an earlier agent saved, even if the API cannot be
+    /// reached.
+    fn start_saved_pods(&self) {
+        let entries = std::fs::read_dir(self.dir())
+            .into_iter()
+            .flatten()
+            .flatten();
+        for entry in entries.filter(|one| one.path().extension().is_some_and(|e| e == "json")) {
+            let bytes = std::fs::read(entry.path()).unwrap_or_default();
+            match serde_json::from_slice::<Pod>(&bytes) {
+                Ok(pod) => self.apply(pod),
+                Err(error) => {
+                    let path = entry.path();
+                    tracing::warn!(path = %path.display(), %error, "ignored an unreadable saved pod");
+                }
+            }
+        }
+    }
+
+    async fn run(mut self, mut ended_uids: mpsc::Receiver<String>) {
+        let api: Api<Pod> = Api::all(self.context.client.clone());
+        let selector = format!("spec.nodeName={}", self.context.config.node_name);
+        let config = watcher::Config::default().fields(&selector);
+        let mut stream = std::pin::pin!(watcher::watcher(api, config));
+        let mut delay = FIRST_DELAY;
+        loop {
+            tokio::select! {
+                Some(uid) = ended_uids.recv() => self.forget(&uid),
+                item = stream.next() => match item {
+                    Some(Ok(event)) => {
+                        delay = FIRST_DELAY;
+                        self.handle(event);
+                    }
+                    Some(Err(error)) => {
+                        tracing::debug!(%error, ?delay, "watch of pods failed; trying again");
+                        tokio::time::sleep(delay).await;
+                        delay = (delay * 2).min(MAX_DELAY);
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event<Pod>) {
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(pod) => {
+                self.listed.extend(pod.metadata.uid.clone());
+                self.apply(pod);
+            }
+            Event::InitDone => {
+                for uid in self.pods.uids().difference(&self.listed) {
+                    if let Some(pod) = self.pods.get(uid) {
+                        self.removed(pod);
+                    }
+                }
+                self.synced.notify_one();
+            }
+            Event::Apply(pod) => self.apply(pod),
+            Event::Delete(pod) => {
+                if let Some(pod) = PodRef::new(pod) {
+                    self.removed(Arc::new(pod));
+                }
+            }
+        }
+    }
+
+    /// Takes a pod as the API has it: starts its worker, or passes the update to it.
+    fn apply(&self, pod: Pod) {
+        let Some(pod) = PodRef::new(pod).map(Arc::new) else {
+            return;
+        };
+        if let Some(old) = self.pods.get(&pod.uid) {
+            let changed = fingerprint(&old) != fingerprint(&pod);
+            if changed {
+                self.save_pod(&pod);
+            }
+            let update = changed.then(|| PodUpdate::Sync(Arc::clone(&pod)));
+            self.pods.update(pod, update);
+            return;
+        }
+        self.save_pod(&pod);
+        let (context, shutdown) = (&self.context, self.shutdown.clone());
+        let worker = worker::start(context, Arc::clone(&pod), self.ended.clone(), shutdown);
+        self.pods.insert(pod, worker);
+    }
+
+    fn removed(&self, pod: Arc<PodRef>) {
+        let update = PodUpdate::Removed(Arc::clone(&pod));
+        self.pods.update(pod, Some(update));
+    }
+
+    /// Forgets a pod whose worker has removed everything of it.
+    fn forget(&self, uid: &str) {
+        self.pods.remove(uid);
+        if let Err(error) = files::remove(&self.dir().join(format!("{uid}.json"))) {
+            tracing::warn!(%error, uid, "cannot remove the file of a saved pod");
+        }
+    }
+
+    fn save_pod(&self, pod: &PodRef) {
+        let path = self.dir().join(format!("{}.json", pod.uid));
+        let written = serde_json::to_vec(&pod.to_object())
+            .map_err(std::io::Error::other)
+            .and_then(|bytes| files::replace(&path, &bytes, 0o600));
+        if let Err(error) = written {
+            tracing::warn!(%error, pod = pod.name, "cannot save a pod; it will not start without the API");
+        }
+    }
+}
+
+/// The parts of a pod that its worker depends on. The status that the worker wrote itself is not
+/// among them.
+fn fingerprint(pod: &PodRef) -> impl PartialEq {
+    let meta = &pod.object.metadata;
+    (
+        serde_json::to_string(&pod.spec).unwrap_or_default(),
+        meta.deletion_timestamp.clone(),
+        meta.deletion_grace_period_seconds,
+        meta.labels.clone(),
+        meta.annotations.clone(),
+        pod.spec
+            .readiness_gates
+            .is_some()
+            .then(|| pod.object.status.clone()),
+        pod.object
+            .status
+            .as_ref()
+            .is_some_and(|status| matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))),
+    )
+}
