@@ -1,9 +1,6 @@
-//! Fan-out of one event to many watchers, and a create through the whole stack.
+//! Benchmarks: fan-out of an event to watchers, creates through the whole stack, opening of watches.
 
-#![expect(
-    clippy::expect_used,
-    reason = "what cannot be set up cannot be measured"
-)]
+#![expect(clippy::expect_used, reason = "a benchmark ends at the first failure")]
 
 use std::sync::Arc;
 
@@ -13,15 +10,14 @@ use kube::client::Body;
 use pandaemon_machinery::scheme;
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_server::{
-    Config,
-    cache::{Cache, Filter, Start, Started},
-    object, start,
+    Config, object, start,
+    watch_cache::{Filter, Start, Started, WatchCache},
 };
 use pandaemon_store::{Embedded, Entry, Event, Options, Snapshot};
 use pandaemon_types::{FieldSelector, LabelSelector};
 use serde_json::json;
 
-/// Shows how much memory each operation takes.
+/// Counts the allocations of each operation.
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
@@ -29,7 +25,7 @@ fn main() {
     divan::main();
 }
 
-fn watch_node(cache: &Cache, node: &str) -> Started {
+fn watch_node(cache: &WatchCache, node: &str) -> Started {
     let kind = scheme::find_resource("", "v1", "pods").expect("pods are served");
     let filter = Filter {
         kind,
@@ -42,10 +38,10 @@ fn watch_node(cache: &Cache, node: &str) -> Started {
         .expect("a watch")
 }
 
-/// One pod event while 10,000 nodes each watch their own pods: one of them is told.
+/// Applies one pod event while 10,000 nodes each watch their own pods. One watcher gets it.
 #[divan::bench]
 fn one_event_for_one_of_10000_watchers(bencher: Bencher<'_, '_>) {
-    let cache = Cache::new(&Snapshot {
+    let cache = WatchCache::new(&Snapshot {
         revision: 1,
         entries: Default::default(),
     });
@@ -104,7 +100,7 @@ async fn create(client: &kube::Client, name: String) {
     assert_eq!(answer.status(), 201);
 }
 
-/// Durable creates through the whole stack, so many at once.
+/// Creates through the whole stack, with this many concurrent requests.
 #[divan::bench(args = [1, 64], sample_count = 20)]
 fn create_through_the_stack(bencher: Bencher<'_, '_>, at_once: usize) {
     let data = tempfile::tempdir().expect("a directory");
@@ -122,7 +118,7 @@ fn create_through_the_stack(bencher: Bencher<'_, '_>, at_once: usize) {
         });
 }
 
-/// Opens a watch as a request and keeps it: how long it takes, and what it holds.
+/// Opens a watch with a request and keeps it open: duration and memory.
 #[divan::bench(sample_count = 1000, sample_size = 1)]
 fn open_a_watch(bencher: Bencher<'_, '_>) {
     let data = tempfile::tempdir().expect("a directory");

@@ -1,4 +1,4 @@
-//! A server on a data directory and a port, for trying things out and for replaying API cases:
+//! Runs a server on a data directory and a port, for experiments and for replaying recorded API cases:
 //! `serve DATA ADDRESS:PORT [KUBECONFIG]`.
 
 use std::{path::PathBuf, sync::Arc};

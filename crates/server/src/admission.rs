@@ -1,5 +1,5 @@
-//! What happens to a write between decoding and validation: the admission plugins that a plain
-//! cluster has on.
+//! Admission: the built-in plugins that upstream enables by default, as far as they concern the served
+//! kinds. Writes pass them between decoding and validation.
 
 mod node;
 mod pod;
@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use crate::registry::{Call, Registry};
 
-pub(crate) use service::first_address;
+pub(crate) use service::kubernetes_service_address;
 
-/// Completes and checks a new object.
+/// Completes and checks an object that is created.
 ///
 /// # Errors
-/// 403 or 422 when it may not be made.
+/// 403 or 422 if it must not be created.
 pub(crate) fn admit_create(
     registry: &Registry,
     call: &Call,
@@ -30,10 +30,10 @@ pub(crate) fn admit_create(
     }
 }
 
-/// Completes and checks a change.
+/// Completes and checks an object that is updated.
 ///
 /// # Errors
-/// 403 or 422 when it may not be made.
+/// 403 or 422 if it must not be updated.
 pub(crate) fn admit_update(
     registry: &Registry,
     call: &Call,
@@ -42,22 +42,22 @@ pub(crate) fn admit_update(
     _warnings: &mut Vec<String>,
 ) -> Result<()> {
     match call.kind.storage {
-        "pods" => pod::check_own(call, old, "update pod status for pods"),
-        "nodes" => node::check_own(call, &call.name),
+        "pods" => pod::check_node_restriction(call, old, "update pod status for pods"),
+        "nodes" => node::check_node_restriction(call, &call.name),
         "services" if call.subresource.is_empty() => service::admit(registry, call, new),
         _ => Ok(()),
     }
 }
 
-/// Namespaces that are always there.
-const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+/// Namespaces that must not be deleted.
+const PROTECTED_NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
 
-/// Checks a delete.
+/// Checks whether an object may be deleted.
 ///
 /// # Errors
-/// 403 for what may not go away.
+/// 403 if it must not be deleted.
 pub(crate) fn admit_delete(call: &Call, old: &Value) -> Result<()> {
-    if call.kind.storage == "namespaces" && IMMORTAL.contains(&call.name.as_str()) {
+    if call.kind.storage == "namespaces" && PROTECTED_NAMESPACES.contains(&call.name.as_str()) {
         return Err(Status::forbidden(
             call.kind,
             &call.name,
@@ -65,13 +65,13 @@ pub(crate) fn admit_delete(call: &Call, old: &Value) -> Result<()> {
         ));
     }
     match call.kind.storage {
-        "nodes" => node::check_own(call, &call.name),
-        "pods" => pod::check_own(call, old, "delete pods"),
+        "nodes" => node::check_node_restriction(call, &call.name),
+        "pods" => pod::check_node_restriction(call, old, "delete pods"),
         _ => Ok(()),
     }
 }
 
-/// The served kind of a resource in version v1 of the group.
+/// A served kind of version `v1`.
 fn kind(group: &str, plural: &str) -> Result<&'static Kind> {
     scheme::find_resource(group, "v1", plural).ok_or_else(Status::path_not_found)
 }

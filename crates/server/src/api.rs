@@ -1,4 +1,4 @@
-//! One request from its head to its answer: authenticate, authorize, route, render.
+//! The request handler: authenticates, authorizes and routes a request and makes the response.
 
 use std::{
     sync::Arc,
@@ -25,59 +25,59 @@ use crate::{
     resource,
 };
 
-/// The largest body of a request.
+/// Maximum size of a request body, in bytes.
 pub const MAX_BODY: usize = 3 << 20;
 
 /// How long the body of a request may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(60);
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Everything that a request can reach.
+/// The parts of the server that requests use.
 #[derive(Debug)]
 pub struct Api {
-    /// The objects.
+    /// The registry of all objects.
     pub registry: Arc<Registry>,
-    /// Certificates and tokens.
+    /// Certificates and tokens of the cluster.
     pub pki: Arc<Pki>,
-    /// Agents' own servers.
+    /// The client of the node agents.
     pub agents: Agents,
-    /// Counters.
+    /// The metrics of the server.
     pub metrics: ServerMetrics,
-    /// Whether the server is well.
+    /// The state behind the health endpoints.
     pub health: health::Health,
-    /// `HOST:PORT` of this server, as discovery shows it.
+    /// `HOST:PORT` of this server, for the discovery document of the core group.
     pub address: String,
 }
 
-/// A request whose body has been read.
+/// An authenticated request whose body has been read.
 #[derive(Debug)]
 pub struct Incoming {
-    /// The head; its extensions may hold an upgrade.
+    /// The head. Its extensions may contain a connection upgrade.
     pub parts: Parts,
-    /// The query.
+    /// The parsed query.
     pub query: Query,
-    /// Who.
+    /// The user of the request.
     pub user: User,
-    /// The body.
+    /// The complete body.
     pub body: Bytes,
 }
 
 impl Incoming {
-    /// The path.
+    /// The path of the URL.
     #[must_use]
     pub fn path(&self) -> &str {
         self.parts.uri.path()
     }
 
-    /// The headers.
+    /// The request headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.parts.headers
     }
 
-    /// The form that the client takes.
+    /// The negotiated form of the response.
     ///
     /// # Errors
-    /// 406.
+    /// 406 if the `Accept` header names no supported media type.
     pub fn form(&self) -> Result<Form> {
         let mut form = negotiate::accepted(self.headers())?;
         form.pretty = self.query.flag("pretty");
@@ -86,7 +86,7 @@ impl Incoming {
 }
 
 impl Api {
-    /// Answers a request.
+    /// Handles a request: every outcome, errors included, is a response.
     pub async fn handle<B>(self: Arc<Self>, request: Request<B>) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Send,
@@ -130,7 +130,7 @@ impl Api {
         B::Error: Into<BoxError>,
     {
         if parts.uri.path() == join::PATH {
-            // Whoever joins shows a token that is good for nothing else.
+            // Agents join with a token that authenticates no user.
             let body = read(body).await?;
             return join::answer(self, &parts, &body).await;
         }
@@ -146,11 +146,11 @@ impl Api {
             Target::Resource(path) => Some(path),
             _ => None,
         };
-        let asked = verb.unwrap_or(Verb::Update);
+        let checked_verb = verb.unwrap_or(Verb::Update);
         auth::authorize(
             &user,
             &Attributes {
-                verb: asked,
+                verb: checked_verb,
                 resource,
                 path: parts.uri.path(),
             },
@@ -170,7 +170,7 @@ impl Api {
     }
 }
 
-/// How a request is counted.
+/// The labels of a request in the metrics.
 struct Label {
     verb: &'static str,
     resource: String,
@@ -210,7 +210,7 @@ fn plain_verb(method: &Method) -> Option<Verb> {
     }
 }
 
-/// `kubectl --as`: administrators may act as somebody else.
+/// Impersonation (`kubectl --as`): administrators may act as another user.
 fn impersonated(user: User, headers: &HeaderMap) -> Result<User> {
     let Some(name) = headers
         .get("impersonate-user")
@@ -242,30 +242,30 @@ where
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(too_large());
     }
-    let collected = tokio::time::timeout(BODY_TIME, Limited::new(body, MAX_BODY).collect());
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect());
     match collected.await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err(Status::bad_request(format!(
-            "the body could not be read: {error}"
+            "cannot read the request body: {error}"
         ))),
         Err(_) => Err(Status::failure(
             504,
             "Timeout",
             format!(
-                "Timeout: the body did not arrive within {} seconds",
-                BODY_TIME.as_secs()
+                "Timeout: the request body did not arrive within {} seconds",
+                BODY_TIMEOUT.as_secs()
             ),
         )),
     }
 }
 
-/// An answer with a body in the negotiated form.
+/// A response with a body in the negotiated form.
 pub fn respond(code: u16, form: &Form, body: Body) -> Response<Body> {
     with_type(code, form.content_type(), body)
 }
 
-/// An answer of some media type.
+/// A response with this content type.
 pub fn with_type(code: u16, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() =
@@ -279,12 +279,12 @@ pub fn with_type(code: u16, content_type: &'static str, body: Body) -> Response<
     response
 }
 
-/// A text.
+/// A plain text response.
 pub fn text(code: u16, text: impl Into<Bytes>) -> Response<Body> {
     with_type(code, "text/plain; charset=utf-8", Body::full(text))
 }
 
-/// An error as the client hears it.
+/// The response of an error: its `Status` in the negotiated encoding, `Retry-After` where it has one.
 #[must_use]
 pub fn error(form: &Form, status: &Status) -> Response<Body> {
     let form = Form {
@@ -312,7 +312,7 @@ pub fn error(form: &Form, status: &Status) -> Response<Body> {
     response
 }
 
-/// Adds `Warning: 299` headers.
+/// Adds a `Warning: 299` header for each text.
 pub fn add_warnings(response: &mut Response<Body>, warnings: &[String]) {
     for warning in warnings {
         let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"");

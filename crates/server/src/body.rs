@@ -1,4 +1,4 @@
-//! The body of an answer.
+//! Response bodies.
 
 use std::{
     pin::Pin,
@@ -12,32 +12,32 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::{object::Object, watch::WatchBody};
 
-/// Why a body broke off.
+/// The error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A body from elsewhere, such as an agent's.
-pub type Foreign = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
+/// A body that is proxied from a node agent.
+pub type Proxied = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
 pub enum Body {
-    /// Known from the start.
+    /// A body whose bytes are known; `None` after they were sent.
     Full(Option<Bytes>),
-    /// A list, written piece by piece from the shared bytes of its objects.
+    /// A list, written in chunks from the shared bytes of its objects.
     List(ListBody),
-    /// A watch.
+    /// A stream of watch events.
     Watch(Box<WatchBody>),
-    /// Passed through.
-    Foreign(Foreign),
+    /// A body that is proxied from a node agent.
+    Proxied(Proxied),
 }
 
 impl Body {
-    /// A body of these bytes.
+    /// A complete body with these bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         Self::Full(Some(bytes.into()))
     }
 
-    /// No body.
+    /// A body without bytes.
     #[must_use]
     pub fn empty() -> Self {
         Self::Full(None)
@@ -58,14 +58,14 @@ impl HttpBody for Body {
             Self::Watch(watch) => watch
                 .poll_lines(context)
                 .map(|o| o.map(|b| Ok(Frame::data(b)))),
-            Self::Foreign(body) => Pin::new(body).poll_frame(context),
+            Self::Proxied(body) => Pin::new(body).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_none(),
-            Self::Foreign(body) => body.is_end_stream(),
+            Self::Proxied(body) => body.is_end_stream(),
             Self::List(_) | Self::Watch(_) => false,
         }
     }
@@ -73,19 +73,19 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Foreign(body) => body.size_hint(),
+            Self::Proxied(body) => body.size_hint(),
             Self::List(_) | Self::Watch(_) => SizeHint::default(),
         }
     }
 }
 
-/// A piece of a list is about this long.
-const PIECE: usize = 128 << 10;
+/// Approximate size of a chunk of a list, in bytes.
+const CHUNK_BYTES: usize = 128 << 10;
 
-/// A list in the making.
+/// The body of a list.
 #[derive(Debug)]
 pub struct ListBody {
-    /// What stands before the items.
+    /// The text before the first item.
     head: Option<Vec<u8>>,
     objects: vec::IntoIter<Arc<Object>>,
     started: bool,
@@ -93,7 +93,7 @@ pub struct ListBody {
 }
 
 impl ListBody {
-    /// A list of these objects; `head` ends where the first item begins.
+    /// A list of these objects. `head` is the text up to the opening bracket of the items.
     #[must_use]
     pub fn new(head: Vec<u8>, objects: Vec<Arc<Object>>) -> Self {
         Self {
@@ -120,8 +120,8 @@ impl Iterator for ListBody {
             .map(|o| o.len())
             .take(64)
             .sum();
-        out.reserve(expected.min(PIECE) + 64);
-        while out.len() < PIECE {
+        out.reserve(expected.min(CHUNK_BYTES) + 64);
+        while out.len() < CHUNK_BYTES {
             let Some(object) = self.objects.next() else {
                 self.ended = true;
                 out.extend_from_slice(b"]}\n");

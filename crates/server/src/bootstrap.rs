@@ -1,4 +1,4 @@
-//! Objects that every cluster has from the start.
+//! Objects that the server creates at its start, and the expiry of Events.
 
 use jiff::Timestamp;
 use pandaemon_machinery::{Status, decode::Decoded, scheme, status::Result};
@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use crate::{
     admission,
-    cache::KindCache,
     object::Object,
     registry::{Call, Registry, options::DeleteOptions},
+    watch_cache::KindCache,
 };
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
-/// The objects, in the order in which they are made.
+/// The built-in objects, in the order in which they are created.
 fn objects() -> Vec<Value> {
     let namespace =
         |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
@@ -43,7 +43,7 @@ fn objects() -> Vec<Value> {
         },
         "spec": {
             "type": "ClusterIP",
-            "clusterIP": admission::first_address().to_string(),
+            "clusterIP": admission::kubernetes_service_address().to_string(),
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
             "sessionAffinity": "None",
         },
@@ -51,11 +51,11 @@ fn objects() -> Vec<Value> {
     all
 }
 
-/// Makes what is missing.
+/// Creates the missing built-in objects.
 ///
 /// # Errors
-/// What the registry says.
-pub(crate) async fn ensure(registry: &Registry) -> Result<()> {
+/// The status of a failed write.
+pub(crate) async fn create_missing(registry: &Registry) -> Result<()> {
     for object in objects() {
         let api_version = object["apiVersion"].as_str().unwrap_or_default();
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -92,13 +92,13 @@ pub(crate) async fn ensure(registry: &Registry) -> Result<()> {
     Ok(())
 }
 
-/// How long events are kept.
-const EVENT_LIFE_SECONDS: i64 = 3600;
+/// How long Events are kept after they were last seen, in seconds (upstream's `--event-ttl`).
+const EVENT_TTL_SECONDS: i64 = 3600;
 
-/// Removes events that are older than an hour.
+/// Deletes Events that were last seen more than [`EVENT_TTL_SECONDS`] ago. Returns their number.
 ///
 /// # Errors
-/// What the store says.
+/// The status of a failed deletion.
 pub(crate) async fn expire_events(registry: &Registry, now: Timestamp) -> Result<usize> {
     let Some(kind) = scheme::find_resource("", "v1", "events") else {
         return Ok(0);
@@ -111,7 +111,7 @@ pub(crate) async fn expire_events(registry: &Registry, now: Timestamp) -> Result
         .flat_map(KindCache::every)
     {
         let age = last_seen(&object).map_or(0, |last| now.as_second() - last.as_second());
-        if age < EVENT_LIFE_SECONDS {
+        if age < EVENT_TTL_SECONDS {
             continue;
         }
         let call = Call::internal(kind, object.namespace(), object.name());
@@ -124,13 +124,13 @@ pub(crate) async fn expire_events(registry: &Registry, now: Timestamp) -> Result
     Ok(removed)
 }
 
-/// When an event was last told.
+/// When an Event was last seen.
 fn last_seen(event: &Object) -> Option<Timestamp> {
     let value = event.value().ok()?;
-    let told = ["lastTimestamp", "eventTime"]
+    let time = ["lastTimestamp", "eventTime"]
         .iter()
         .find_map(|field| value[field].as_str());
-    told.or_else(|| value["metadata"]["creationTimestamp"].as_str())?
+    time.or_else(|| value["metadata"]["creationTimestamp"].as_str())?
         .parse()
         .ok()
 }

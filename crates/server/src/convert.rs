@@ -1,14 +1,14 @@
-//! Kinds that share their objects: events of the core group and of `events.k8s.io`.
+//! Conversion between the two versions of Event: core `v1` and `events.k8s.io/v1`.
 //!
-//! Objects are stored in the form of the kind that owns the storage name; the other form is made when
-//! it is asked for. Follows `k8s.io/kubernetes/pkg/apis/events/v1/conversion.go`.
+//! Objects are stored as core `v1` and converted for requests to `events.k8s.io`.
+//! Upstream: `k8s.io/kubernetes/pkg/apis/events/v1/conversion.go`.
 
 use pandaemon_machinery::{Kind, scheme};
 use serde_json::{Map, Value};
 
 use crate::object::Object;
 
-/// Field names of `events.k8s.io/v1` and of the core group's v1.
+/// Names of the same field in `events.k8s.io/v1` and in core `v1`.
 const EVENT_FIELDS: [(&str, &str); 8] = [
     ("regarding", "involvedObject"),
     ("note", "message"),
@@ -20,7 +20,7 @@ const EVENT_FIELDS: [(&str, &str); 8] = [
     ("reportingInstance", "reportingInstance"),
 ];
 
-/// The kind in whose form objects of this kind are stored.
+/// The kind as which objects of this kind are stored.
 #[must_use]
 pub(crate) fn stored_kind(kind: &'static Kind) -> &'static Kind {
     scheme::kinds()
@@ -29,23 +29,24 @@ pub(crate) fn stored_kind(kind: &'static Kind) -> &'static Kind {
         .unwrap_or(kind)
 }
 
-/// The group of the one kind that shares another's objects.
-const SHARING: &str = "events.k8s.io";
+/// The group of the one kind that is stored as another kind.
+const CONVERTED_GROUP: &str = "events.k8s.io";
 
-/// Whether stored bytes can be answered as they are. Asked several times a request, so it looks at one word.
+/// Whether objects of this kind are stored without conversion, so that stored bytes can be sent. It is
+/// called several times per request, so it compares one string only.
 #[must_use]
 pub(crate) fn is_native(kind: &'static Kind) -> bool {
-    kind.group != SHARING
+    kind.group != CONVERTED_GROUP
 }
 
-/// Turns an object of `kind` into its stored form.
+/// Converts an object of `kind` to its stored form.
 pub(crate) fn to_stored(kind: &'static Kind, object: &mut Value) {
     convert(kind, stored_kind(kind), object, |(event, core)| {
         (event, core)
     });
 }
 
-/// Turns a stored object into the form of `kind`.
+/// Converts a stored object to `kind`.
 pub(crate) fn from_stored(kind: &'static Kind, object: &mut Value) {
     convert(kind, kind, object, |(event, core)| (core, event));
 }
@@ -71,12 +72,13 @@ fn convert(
     fields.insert("kind".into(), target.kind.into());
 }
 
-/// The stored object in the form of `kind`, with its resource version.
+/// A stored object parsed and converted to `kind`, with its resource version. `None`, with an error in
+/// the log, if it cannot be parsed.
 #[must_use]
-pub(crate) fn shown(kind: &'static Kind, object: &Object) -> Option<Value> {
+pub(crate) fn converted(kind: &'static Kind, object: &Object) -> Option<Value> {
     let mut value = object
         .value()
-        .inspect_err(|error| tracing::error!(%error, "skipped"))
+        .inspect_err(|error| tracing::error!(%error, "a response skips an unreadable object"))
         .ok()?;
     from_stored(kind, &mut value);
     Some(value)
@@ -89,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_kind_alone_shares_objects() {
+    fn only_events_k8s_io_is_stored_as_another_kind() {
         for kind in scheme::kinds() {
             let stored = stored_kind(kind);
             let is_own = (stored.group, stored.version) == (kind.group, kind.version);
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_has_two_forms() {
+    fn events_convert_to_core_v1_and_back() {
         let Some(kind) = scheme::find_resource("events.k8s.io", "v1", "events") else {
             panic!("events.k8s.io is served");
         };

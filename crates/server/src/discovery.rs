@@ -1,4 +1,4 @@
-//! Discovery and OpenAPI over HTTP.
+//! HTTP handlers of discovery and OpenAPI documents.
 
 use http::{HeaderValue, Response, header};
 use pandaemon_machinery::{Status, discovery, openapi, scheme, status::Result};
@@ -12,10 +12,10 @@ use crate::{
     request::Target,
 };
 
-/// Answers `/api`, `/apis` and what is below them, objects excepted.
+/// Handles `/api`, `/apis` and the paths of groups and versions below them.
 ///
 /// # Errors
-/// 406.
+/// 406 if the `Accept` header names no supported media type.
 pub(crate) fn answer(api: &Api, incoming: &Incoming, target: &Target) -> Result<Response<Body>> {
     let form = incoming.form()?;
     let preferred = negotiate::aggregated_discovery(incoming.headers());
@@ -57,44 +57,46 @@ fn aggregated(core: bool, version: &'static str) -> Response<Body> {
     response
 }
 
-/// `/openapi/v3` and the documents below it.
+/// Handles `/openapi/v3` and the documents below it.
 ///
 /// # Errors
-/// 500 when a document cannot be unpacked.
+/// 500 if a document cannot be decompressed.
 pub(crate) fn openapi_v3(incoming: &Incoming) -> Result<Response<Body>> {
     let path = incoming.path().trim_end_matches('/');
     let Some(name) = path.strip_prefix("/openapi/v3/") else {
         return Ok(document(&Form::default(), &openapi::index()));
     };
     match openapi::document_gzip(name) {
-        Some((packed, hash)) => packed_document(incoming, &packed, &hash, "application/json"),
+        Some((compressed, hash)) => {
+            compressed_document(incoming, &compressed, &hash, "application/json")
+        }
         None => Ok(api::text(404, "404 page not found\n")),
     }
 }
 
-/// `/openapi/v2`
+/// Handles `/openapi/v2`, as JSON or protobuf.
 ///
 /// # Errors
-/// 500 when the document cannot be unpacked.
+/// 500 if the document cannot be decompressed.
 pub(crate) fn openapi_v2(incoming: &Incoming) -> Result<Response<Body>> {
     let accepted = incoming
         .headers()
         .get(header::ACCEPT)
         .and_then(|v| v.to_str().ok());
     let protobuf = accepted.is_some_and(|accepted| accepted.contains("proto-openapi.spec.v2"));
-    let (packed, hash) = openapi::v2_gzip(protobuf);
+    let (compressed, hash) = openapi::v2_gzip(protobuf);
     let content_type = if protobuf {
         openapi::V2_PROTOBUF
     } else {
         "application/json"
     };
-    packed_document(incoming, packed, &hash, content_type)
+    compressed_document(incoming, compressed, &hash, content_type)
 }
 
-/// A document that is kept compressed, with an `ETag`.
-fn packed_document(
+/// The response of a document that is kept compressed, with its `ETag`.
+fn compressed_document(
     incoming: &Incoming,
-    packed: &[u8],
+    compressed: &[u8],
     hash: &str,
     content_type: &'static str,
 ) -> Result<Response<Body>> {
@@ -106,12 +108,12 @@ fn packed_document(
     let mut response = if known == Some(&etag) {
         api::with_type(304, content_type, Body::empty())
     } else if accepts_gzip(incoming) {
-        let mut response = api::with_type(200, content_type, Body::full(packed.to_vec()));
+        let mut response = api::with_type(200, content_type, Body::full(compressed.to_vec()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         response
     } else {
-        let text = openapi::gunzip(packed).map_err(Status::internal)?;
+        let text = openapi::gunzip(compressed).map_err(Status::internal)?;
         api::with_type(200, content_type, Body::full(text))
     };
     let headers = response.headers_mut();
@@ -133,7 +135,7 @@ fn accepts_gzip(incoming: &Incoming) -> bool {
     accepted.is_some_and(|value| value.split(',').any(|part| part.trim().starts_with("gzip")))
 }
 
-/// `/`: the paths that are served.
+/// The document of `/`: the served paths.
 #[must_use]
 pub(crate) fn root() -> Value {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];

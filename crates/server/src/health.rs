@@ -1,4 +1,4 @@
-//! Paths that are not objects: health, version, metrics, the CA, the list of paths.
+//! Handlers of non-resource paths: health, version, metrics, the CA certificate, the list of paths.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,10 +12,10 @@ use crate::{
     discovery, join, render,
 };
 
-/// The Kubernetes version that this server answers like.
+/// The Kubernetes version whose API this server serves.
 const VERSION: &str = "v1.33.6+pandaemon";
 
-/// Whether the server is well.
+/// The state behind `/livez` and `/readyz`.
 #[derive(Debug, Default)]
 pub struct Health {
     started: AtomicBool,
@@ -23,24 +23,27 @@ pub struct Health {
 }
 
 impl Health {
-    /// The built-in objects are there.
+    /// Records that the built-in objects exist.
     pub fn set_started(&self) {
         self.started.store(true, Ordering::Release);
     }
 
-    /// The server is about to end.
+    /// Records that the server is shutting down.
     pub fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Release);
     }
 }
 
-/// One part of a health check: its name, and what is wrong with it.
+/// The name of a health check, and its failure.
 type Check = (&'static str, Option<String>);
 
 fn checks(api: &Api, path: &str) -> Vec<Check> {
     let mut all: Vec<Check> = vec![("ping", None), ("log", None)];
     let flag = |bad: bool, why: &str| bad.then(|| why.to_owned());
-    let cache = flag(api.registry.cache.is_closed(), "the watch cache has ended");
+    let cache = flag(
+        api.registry.cache.is_closed(),
+        "the watch cache has stopped",
+    );
     all.push(("watch-cache", cache));
     if path != "livez" {
         all.push(("store", api.registry.store_fault()));
@@ -54,10 +57,10 @@ fn checks(api: &Api, path: &str) -> Vec<Check> {
     all
 }
 
-/// Answers a path that is no object.
+/// Handles a non-resource path. Unknown paths get 404.
 ///
 /// # Errors
-/// 404, 405.
+/// 405 for methods other than GET and HEAD.
 pub fn answer(api: &Api, incoming: &Incoming) -> Result<Response<Body>> {
     if !matches!(incoming.parts.method, Method::GET | Method::HEAD) {
         return Err(Status::method_not_allowed());

@@ -1,4 +1,4 @@
-//! How an agent becomes a node: it shows the token and gets certificates.
+//! Joining of agents: an agent sends the join token and gets its certificates.
 
 use http::{Method, Response, request::Parts};
 use pandaemon_machinery::{
@@ -13,13 +13,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     api::{self, Api},
-    auth::{self, same_secret},
+    auth,
     body::Body,
     meta,
+    pki::constant_time_eq,
     registry::{Call, Registry, update::Change},
 };
 
-/// Where agents join.
+/// The path to which agents send join requests.
 pub(crate) const PATH: &str = "/pandaemon/v1/join";
 
 #[derive(Deserialize)]
@@ -31,29 +32,30 @@ struct Request {
     serving_csr: String,
 }
 
-/// `/cacerts`: the CA, for those who know its hash.
+/// Handles `/cacerts`: the CA certificate, which an agent verifies with the hash in its token.
 pub(crate) fn cacerts(api: &Api) -> Response<Body> {
     api::text(200, api.pki.ca.certificate.clone())
 }
 
-/// Answers a request to join.
+/// Handles a join request.
 ///
 /// # Errors
-/// 401 for a wrong token, 403 for a name that belongs to another machine, 400 for anything unreadable.
+/// 401 for a wrong token, 403 for a node name that belongs to another machine, 400 for a body or a
+/// certificate request that cannot be read.
 pub(crate) async fn answer(api: &Api, parts: &Parts, body: &[u8]) -> Result<Response<Body>> {
     if parts.method != Method::POST {
         return Err(Status::method_not_allowed());
     }
-    let token = auth::bearer(&parts.headers).unwrap_or_default();
+    let token = auth::bearer_token(&parts.headers).unwrap_or_default();
     if !api.pki.tokens.may_join(token) {
         return Err(auth::unauthorized());
     }
     let request: Request = serde_json::from_slice(body)
-        .map_err(|e| Status::bad_request(format!("the request to join could not be read: {e}")))?;
+        .map_err(|e| Status::bad_request(format!("cannot read the join request: {e}")))?;
     check_name(&request.node_name)?;
-    claim(&api.registry, &request.node_name, &request.node_secret).await?;
+    claim_name(&api.registry, &request.node_name, &request.node_secret).await?;
     let unreadable = |e: crate::pki::Error| {
-        Status::bad_request(format!("the certificate request could not be used: {e}"))
+        Status::bad_request(format!("cannot use the certificate request: {e}"))
     };
     let node = &request.node_name;
     let client = api
@@ -69,7 +71,7 @@ pub(crate) async fn answer(api: &Api, parts: &Parts, body: &[u8]) -> Result<Resp
         "servingCertificate": serving,
         "caCertificate": api.pki.ca.certificate,
     });
-    tracing::info!(node, "an agent joined");
+    tracing::info!(node, "issued certificates to a joining agent");
     Ok(api::with_type(
         200,
         "application/json",
@@ -88,7 +90,7 @@ fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Status::bad_request(format!(
-        "node name {name:?} is no DNS name: use lower case letters, digits, '-' and '.'"
+        "node name {name:?} is not a DNS name: use lower case letters, digits, '-' and '.'"
     )))
 }
 
@@ -96,15 +98,16 @@ fn kind(plural: &str) -> Result<&'static Kind> {
     scheme::find_resource("", "v1", plural).ok_or_else(Status::path_not_found)
 }
 
-/// The first machine with a name keeps it as long as the Node is there.
-async fn claim(registry: &Registry, node: &str, secret: &str) -> Result<()> {
+/// Binds a node name to the secret of the machine that used it first, for as long as the Node exists. The
+/// hash of the secret is stored in a Secret.
+async fn claim_name(registry: &Registry, node: &str, secret: &str) -> Result<()> {
     let name = format!("{node}.node-password.pandaemon");
     let call = Call::internal(kind("secrets")?, "kube-system", &name);
     let hash: String = Sha256::digest(format!("{node}:{secret}"))
         .iter()
         .map(|b| format!("{b:02x}"))
         .collect();
-    // What a Secret holds is base64 in JSON; the hash is text.
+    // The data of a Secret is base64 in JSON.
     let data = json!({"hash": base64_of(&hash)});
     let Some(known) = registry.find(call.kind, "kube-system", &name) else {
         let value = json!({
@@ -123,14 +126,14 @@ async fn claim(registry: &Registry, node: &str, secret: &str) -> Result<()> {
         return Ok(());
     };
     let value = known.value().map_err(crate::registry::unreadable)?;
-    if same_secret(meta::text_at(&value, &["data", "hash"]), &base64_of(&hash)) {
+    if constant_time_eq(meta::text_at(&value, &["data", "hash"]), &base64_of(&hash)) {
         return Ok(());
     }
     if registry.find(kind("nodes")?, "", node).is_some() {
-        return Err(taken(node));
+        return Err(name_taken(node));
     }
     registry
-        .change(&call, |old| {
+        .guaranteed_update(&call, |old| {
             let mut value: Value = old.clone();
             value["data"] = data.clone();
             Ok(Change {
@@ -148,7 +151,7 @@ fn base64_of(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-fn taken(node: &str) -> Box<Status> {
+fn name_taken(node: &str) -> Box<Status> {
     let text = format!(
         "node {node:?} belongs to another machine (its node secret differs): choose another --node-name, or remove the old node first with: kubectl delete node {node}"
     );

@@ -1,10 +1,10 @@
-//! The kubeconfig text that lets kubectl in as administrator.
+//! The administrator's kubeconfig.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::pki::Pki;
 
-/// A kubeconfig with everything embedded.
+/// A kubeconfig with embedded certificates for the server at this URL.
 #[must_use]
 pub(crate) fn admin(pki: &Pki, server: &str) -> String {
     let ca = STANDARD.encode(&pki.ca.certificate);

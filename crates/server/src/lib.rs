@@ -1,18 +1,17 @@
-//! The API server: Kubernetes' REST API over a store.
+//! The API server: the Kubernetes REST API over a store.
 //!
-//! A request becomes a value ([`request`]), is authenticated and authorized ([`auth`]), calls a verb of
-//! the [`registry`], and its outcome is rendered in the form that was asked for ([`render`]). Reads,
-//! lists and watches are served from the [`cache`], which follows the store's feed; what they send are
-//! the stored bytes with the resource version spliced in ([`object`]).
+//! A request is parsed ([`request`]), authenticated and authorized ([`auth`]), handled by a verb of the
+//! [`registry`], and its outcome is rendered in the negotiated form ([`render`]). Reads, lists and watches
+//! are served from the [`watch_cache`], which follows the store's feed. They send the stored bytes with
+//! the resource version inserted ([`object`]).
 //!
-//! `docs/design/watch.md` says what the cache and its watches guarantee.
+//! `docs/design/watch.md` states the guarantees of the watch cache.
 
 mod admission;
 pub mod api;
 pub mod auth;
 pub mod body;
 mod bootstrap;
-pub mod cache;
 mod convert;
 mod discovery;
 pub mod health;
@@ -33,6 +32,7 @@ mod selector;
 mod subresources;
 mod tls;
 mod watch;
+pub mod watch_cache;
 
 use std::{
     convert::Infallible,
@@ -51,49 +51,49 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use crate::{
     api::Api,
     auth::{Caller, User},
-    cache::Cache,
     pki::Pki,
     registry::Registry,
+    watch_cache::WatchCache,
 };
 
-/// What a server is made of.
+/// The configuration of a server.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where certificates and tokens are kept.
+    /// The directory of certificates and tokens.
     pub data_dir: PathBuf,
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: SocketAddr,
-    /// Further names and addresses that the server's certificate is for.
+    /// Additional names and addresses for the server's certificate.
     pub extra_sans: Vec<String>,
-    /// Where objects are kept.
+    /// The store of the objects.
     pub store: Arc<dyn Store>,
-    /// Where counters go.
+    /// The registry of metrics.
     pub metrics: Metrics,
 }
 
-/// Why a server does not start.
+/// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address is taken, or not ours.
+    /// The address is in use or not available.
     #[error("listen on {address}: {why}")]
     Listen {
-        /// The address.
+        /// The requested address.
         address: SocketAddr,
-        /// What is wrong, and what to do.
+        /// The reason, and what to do.
         why: String,
     },
-    /// Certificates or tokens.
+    /// Certificates or tokens cannot be opened.
     #[error(transparent)]
     Pki(#[from] pki::Error),
-    /// The store.
+    /// The store cannot be read.
     #[error("read the store: {0}")]
     Store(#[from] StoreError),
-    /// The first objects could not be made.
-    #[error("make the built-in objects: {0}")]
+    /// The built-in objects cannot be created.
+    #[error("create the built-in objects: {0}")]
     Bootstrap(String),
 }
 
-/// A server that runs.
+/// A running server: its address, credentials and clients.
 #[derive(Debug)]
 pub struct Running {
     api: Arc<Api>,
@@ -103,17 +103,17 @@ pub struct Running {
     shutdown: Shutdown,
 }
 
-/// Starts a server. It answers when this returns, and ends when `shutdown` says so.
+/// Starts a server. It accepts requests when this returns, and stops when `shutdown` is triggered.
 ///
 /// # Errors
-/// [`Error`] says what is in the way.
+/// [`Error`] states the reason.
 pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error> {
     let listener = bind(config.listen).await?;
     let address = listener.local_addr().unwrap_or(config.listen);
     let pki = Arc::new(Pki::open(&config.data_dir, &names(&config, address))?);
     let snapshot = config.store.snapshot();
     let feed = config.store.follow(snapshot.revision)?;
-    let cache = Arc::new(Cache::new(&snapshot));
+    let cache = Arc::new(WatchCache::new(&snapshot));
     drop(snapshot);
     let registry = Arc::new(Registry::new(Arc::clone(&config.store), Arc::clone(&cache)));
     let api = Arc::new(Api {
@@ -125,11 +125,14 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         pki,
     });
     let tls = tls::server(&api.pki)?;
-    pandaemon_runtime::spawn("watch-cache", cache::follow(cache, config.store, feed));
-    bootstrap::ensure(&registry)
+    pandaemon_runtime::spawn(
+        "watch-cache",
+        watch_cache::run_reflector(cache, config.store, feed),
+    );
+    bootstrap::create_missing(&registry)
         .await
         .map_err(|status| Error::Bootstrap(status.message))?;
-    // Watches cannot go back behind the start: what was built in is state, not news.
+    // Watches start after the built-in objects, which belong to the initial state.
     registry.cache.forget_history();
     api.health.set_started();
     pandaemon_runtime::spawn(
@@ -143,7 +146,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         shutdown.clone(),
     );
     let serving = pandaemon_runtime::spawn("listener", serve);
-    tracing::info!(%address, "serving");
+    tracing::info!(%address, "serving the API");
     Ok(Running {
         api,
         address,
@@ -172,7 +175,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     })
 }
 
-/// The names and addresses that the server answers to.
+/// The names and addresses in the server's certificate.
 fn names(config: &Config, address: SocketAddr) -> Vec<String> {
     let mut names: Vec<String> = [
         "localhost",
@@ -185,7 +188,7 @@ fn names(config: &Config, address: SocketAddr) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    names.push(admission::first_address().to_string());
+    names.push(admission::kubernetes_service_address().to_string());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim().to_ascii_lowercase();
     if rustls_pki_types::DnsName::try_from(host.as_str()).is_ok() {
@@ -201,15 +204,15 @@ fn names(config: &Config, address: SocketAddr) -> Vec<String> {
     names
 }
 
-/// The address that this machine uses towards others. Nothing is sent: connecting a datagram socket
-/// only looks up a route.
+/// The address of this machine on the route to other hosts. Connecting a UDP socket looks up the route
+/// and sends nothing.
 fn outward_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
     socket.connect(("198.51.100.1", 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// Learns when a store that refused to write is well again, and removes old events.
+/// Periodic work: probes a store that refused a write, drops unused list states, deletes old Events.
 async fn housekeeping(registry: Arc<Registry>, shutdown: Shutdown) {
     let mut rounds: u32 = 0;
     while shutdown
@@ -219,24 +222,24 @@ async fn housekeeping(registry: Arc<Registry>, shutdown: Shutdown) {
     {
         rounds = rounds.wrapping_add(1);
         registry.probe_store().await;
-        registry.cache.walks.expire(Instant::now());
+        registry.cache.paged_lists.expire(Instant::now());
         if rounds.is_multiple_of(30)
             && let Err(status) = bootstrap::expire_events(&registry, Timestamp::now()).await
         {
-            tracing::warn!(error = %status, "old events could not be removed");
+            tracing::warn!(error = %status, "cannot delete old events; retrying in a minute");
         }
     }
 }
 
 impl Running {
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves the same API on a further address, such as the one that nodes on a bridge reach; returns it
-    /// with the port that was taken. The address must be in the certificate ([`Config::extra_sans`]).
+    /// Serves the same API on an additional address, such as that of a bridge with nodes. Returns the
+    /// address with its port. The certificate must contain it ([`Config::extra_sans`]).
     ///
     /// # Errors
     /// When the address cannot be listened on.
@@ -245,41 +248,42 @@ impl Running {
         let address = listener.local_addr().unwrap_or(address);
         let (tls, api) = (Arc::clone(&self.tls), Arc::clone(&self.api));
         let serve = listen::serve(listener, tls, api, self.shutdown.clone());
-        pandaemon_runtime::spawn("further-listener", serve);
+        pandaemon_runtime::spawn("additional-listener", serve);
         Ok(address)
     }
 
-    /// A kubeconfig for the administrator.
+    /// The administrator's kubeconfig for the server at this URL.
     #[must_use]
     pub fn kubeconfig(&self, server_url: &str) -> String {
         kubeconfig::admin(&self.api.pki, server_url)
     }
 
-    /// The token that lets agents join.
+    /// The token with which agents join.
     #[must_use]
     pub fn agent_token(&self) -> String {
         self.api.pki.tokens.agent.clone()
     }
 
-    /// The token that lets in as administrator.
+    /// The administrator's bearer token.
     #[must_use]
     pub fn admin_token(&self) -> String {
         self.api.pki.tokens.admin.clone()
     }
 
-    /// The certificate of the CA.
+    /// The certificate of the CA, in PEM.
     #[must_use]
     pub fn ca_pem(&self) -> String {
         self.api.pki.ca.certificate.clone()
     }
 
-    /// A client in this process, as administrator: no TCP, no TLS, the same code otherwise.
+    /// An in-process client with the rights of the administrator. Its requests take the same path as
+    /// remote ones, without TCP and TLS.
     #[must_use]
     pub fn client(&self) -> kube::Client {
         let api = Arc::clone(&self.api);
         let service = tower::service_fn(move |mut request: Request<kube::client::Body>| {
             request.extensions_mut().insert(Caller(Some(User::admin())));
-            // The first word names the manager of the fields that it sets.
+            // The part before `/` is the field manager of writes.
             request
                 .headers_mut()
                 .entry(USER_AGENT)
@@ -290,9 +294,9 @@ impl Running {
         kube::Client::new(service, "default")
     }
 
-    /// Resolves when everything that was under way has ended after a shutdown.
+    /// Waits until all requests have ended after a shutdown.
     pub async fn wait(self) {
-        // A panic of the listener has been reported where it happened.
+        // A panic of the listener was logged by its task.
         let _ended = self.serving.await;
     }
 }

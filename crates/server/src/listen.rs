@@ -1,4 +1,4 @@
-//! The listener: accepts connections, speaks TLS, hands requests over, and ends in order.
+//! The listener: accepts TLS connections, passes their requests to the handler, and drains them at the end.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -24,17 +24,16 @@ use crate::{
     pki,
 };
 
-/// Open connections; more wait in the kernel.
-const CONNECTIONS: usize = 16_384;
-/// How long a handshake and the head of a request may take, the first request included: a connection
-/// that never asks anything must not be kept.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Requests at once over one HTTP/2 connection.
-const STREAMS: u32 = 10_000;
-/// How long connections have to end after a shutdown.
-const DRAIN: Duration = Duration::from_secs(5);
+/// Maximum number of open connections. More of them wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 16_384;
+/// How long the TLS handshake, the head of a request, and the wait for the first request may each take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of concurrent requests over one HTTP/2 connection.
+const MAX_STREAMS: u32 = 10_000;
+/// How long connections may take to end after a shutdown.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves until the shutdown, and then until what is under way has ended.
+/// Serves until the shutdown, then ends watches and waits up to [`DRAIN_TIMEOUT`] for open requests.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
@@ -42,17 +41,17 @@ pub(crate) async fn serve(
     shutdown: Shutdown,
 ) {
     let acceptor = TlsAcceptor::from(tls);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
-    while let Some(Ok(place)) = shutdown.guard(Arc::clone(&places).acquire_owned()).await {
+    while let Some(Ok(permit)) = shutdown.guard(Arc::clone(&permits).acquire_owned()).await {
         let Some(accepted) = shutdown.guard(listener.accept()).await else {
             break;
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, most likely: others must end first.
-                tracing::warn!(%error, "a connection could not be accepted");
+                // Most likely the process is out of file descriptors until other connections end.
+                tracing::warn!(%error, "cannot accept a connection; retrying");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
@@ -60,7 +59,7 @@ pub(crate) async fn serve(
         let (acceptor, api, shutdown) = (acceptor.clone(), Arc::clone(&api), shutdown.clone());
         let connection = connections.track_future(async move {
             serve_one(stream, peer, acceptor, api, shutdown).await;
-            drop(place);
+            drop(permit);
         });
         pandaemon_runtime::spawn("connection", connection);
     }
@@ -68,8 +67,11 @@ pub(crate) async fn serve(
     api.health.set_stopping();
     api.registry.cache.close();
     connections.close();
-    if timeout(DRAIN, connections.wait()).await.is_err() {
-        tracing::warn!(open = connections.len(), "connections were cut off");
+    if timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
+        tracing::warn!(
+            open = connections.len(),
+            "shutdown timed out; open connections are cut off"
+        );
     }
 }
 
@@ -81,18 +83,18 @@ async fn serve_one(
     shutdown: Shutdown,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "no-delay refused");
+        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
-    let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+    let stream = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
-        Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
+        Err(_) => return tracing::debug!(%peer, "TLS handshake timed out"),
     };
     let caller = Caller(user(&stream));
-    let asked = Arc::new(Notify::new());
-    let first = Arc::clone(&asked);
+    let request_seen = Arc::new(Notify::new());
+    let first_request = Arc::clone(&request_seen);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        asked.notify_one();
+        request_seen.notify_one();
         request.extensions_mut().insert(caller.clone());
         let api = Arc::clone(&api);
         async move { Ok::<_, Infallible>(api.handle(request).await) }
@@ -102,7 +104,7 @@ async fn serve_one(
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = is_silent(&first) => return tracing::debug!(%peer, "no request came"),
+        () = first_request_timeout(&first_request) => return tracing::debug!(%peer, "closed: no request within the timeout"),
         () = shutdown.triggered() => {
             connection.as_mut().graceful_shutdown();
             connection.as_mut().await
@@ -113,9 +115,12 @@ async fn serve_one(
     }
 }
 
-/// Resolves if there is no request for too long after the handshake.
-async fn is_silent(asked: &Notify) {
-    if timeout(HANDSHAKE, asked.notified()).await.is_ok() {
+/// Resolves if no request arrives within [`HANDSHAKE_TIMEOUT`] after the handshake; never otherwise.
+async fn first_request_timeout(request_seen: &Notify) {
+    if timeout(HANDSHAKE_TIMEOUT, request_seen.notified())
+        .await
+        .is_ok()
+    {
         std::future::pending::<()>().await;
     }
 }
@@ -130,12 +135,12 @@ fn builder() -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HANDSHAKE)
+        .header_read_timeout(HANDSHAKE_TIMEOUT)
         .max_buf_size(64 << 10);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(MAX_STREAMS)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20))
         .initial_stream_window_size(1 << 20)

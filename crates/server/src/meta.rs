@@ -1,14 +1,14 @@
-//! Reading and writing `metadata` of untyped objects.
+//! Access to the fields of untyped objects, `metadata` above all.
 
 use serde_json::{Map, Value};
 
-/// `metadata`, if it is there.
+/// The `metadata` of an object, if it has any.
 #[must_use]
 pub(crate) fn of(object: &Value) -> Option<&Map<String, Value>> {
     object.get("metadata").and_then(Value::as_object)
 }
 
-/// Changes `metadata`, which is made if it is not there.
+/// Changes `metadata`, which is created if it is missing.
 pub(crate) fn edit<T>(object: &mut Value, change: impl FnOnce(&mut Map<String, Value>) -> T) -> T {
     if !object.is_object() {
         *object = Value::Object(Map::new());
@@ -22,7 +22,7 @@ pub(crate) fn edit<T>(object: &mut Value, change: impl FnOnce(&mut Map<String, V
     result
 }
 
-/// A string of `metadata`, empty if it is not there.
+/// A string field of `metadata`, empty if it is missing.
 #[must_use]
 pub(crate) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     of(object)
@@ -31,13 +31,13 @@ pub(crate) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// `metadata.name`
+/// The value of `metadata.name`, empty if it is missing.
 #[must_use]
 pub(crate) fn name(object: &Value) -> &str {
     text(object, "name")
 }
 
-/// Sets or removes (an empty value) a string of `metadata`.
+/// Sets a string field of `metadata`; an empty value removes it.
 pub(crate) fn set(object: &mut Value, field: &str, value: &str) {
     edit(object, |metadata| match value {
         "" => metadata.remove(field),
@@ -45,7 +45,7 @@ pub(crate) fn set(object: &mut Value, field: &str, value: &str) {
     });
 }
 
-/// `metadata.finalizers`
+/// The value of `metadata.finalizers`, empty if it is missing.
 #[must_use]
 pub(crate) fn finalizers(object: &Value) -> Vec<String> {
     let list = of(object)
@@ -58,7 +58,7 @@ pub(crate) fn finalizers(object: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Replaces `metadata.finalizers`.
+/// Sets `metadata.finalizers`; an empty list removes it.
 pub(crate) fn set_finalizers(object: &mut Value, finalizers: Vec<String>) {
     edit(object, |metadata| match finalizers.is_empty() {
         true => metadata.remove("finalizers"),
@@ -66,26 +66,26 @@ pub(crate) fn set_finalizers(object: &mut Value, finalizers: Vec<String>) {
     });
 }
 
-/// `metadata.deletionGracePeriodSeconds`
+/// The value of `metadata.deletionGracePeriodSeconds`, in seconds.
 #[must_use]
 pub(crate) fn grace(object: &Value) -> Option<i64> {
     of(object)?.get("deletionGracePeriodSeconds")?.as_i64()
 }
 
-/// Whether the object is being deleted.
+/// Whether `metadata.deletionTimestamp` is set.
 #[must_use]
 pub(crate) fn is_terminating(object: &Value) -> bool {
     !text(object, "deletionTimestamp").is_empty()
 }
 
-/// The value at a path of field names.
+/// The value at a path of field names, if there is one.
 #[must_use]
 pub(crate) fn at<'a>(object: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter()
         .try_fold(object, |value, field| value.get(field))
 }
 
-/// The string at a path of field names, empty if it is not there.
+/// The string at a path of field names, empty if it is missing.
 #[must_use]
 pub(crate) fn text_at<'a>(object: &'a Value, path: &[&str]) -> &'a str {
     at(object, path).and_then(Value::as_str).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What the server counts.
+//! Metrics of the server, under upstream's names where upstream has them.
 
 use std::{fmt, sync::atomic::AtomicU64, time::Duration};
 
@@ -13,7 +13,7 @@ use prometheus_client::{
     },
 };
 
-use crate::cache::Cache;
+use crate::watch_cache::WatchCache;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -33,7 +33,7 @@ struct KindLabels {
     resource: &'static str,
 }
 
-/// Counters of the server.
+/// The metrics of the server. Clones share the values.
 #[derive(Debug, Clone)]
 pub struct ServerMetrics {
     registry: Metrics,
@@ -50,7 +50,7 @@ fn histogram() -> Histogram {
 }
 
 impl ServerMetrics {
-    /// Registers everything.
+    /// Creates the metrics and registers them.
     #[must_use]
     pub fn new(registry: Metrics) -> Self {
         let new = Self {
@@ -70,7 +70,7 @@ impl ServerMetrics {
             );
             r.register(
                 "apiserver_request_duration_seconds",
-                "Time to the head of the answer",
+                "Time until the head of the response",
                 new.durations.clone(),
             );
             r.register(
@@ -85,7 +85,7 @@ impl ServerMetrics {
             );
             r.register(
                 "pandaemon_server_revision",
-                "Last revision that can be seen",
+                "Applied revision of the watch cache",
                 new.revision.clone(),
             );
             r.register(
@@ -97,7 +97,7 @@ impl ServerMetrics {
         new
     }
 
-    /// Counts a request.
+    /// Counts a request and records its duration.
     pub fn observe(&self, verb: &'static str, resource: &str, code: u16, took: Duration) {
         let resource = resource.to_owned();
         let labels = VerbLabels {
@@ -116,8 +116,8 @@ impl ServerMetrics {
             .inc();
     }
 
-    /// Takes what is measured only when somebody looks.
-    pub fn sample(&self, cache: &Cache) {
+    /// Updates the gauges that are sampled when metrics are read.
+    pub fn sample(&self, cache: &WatchCache) {
         for (resource, kind) in cache.all() {
             let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
             let labels = KindLabels { resource };
@@ -133,16 +133,16 @@ impl ServerMetrics {
         }
     }
 
-    /// The text.
+    /// All metrics in the OpenMetrics text format.
     ///
     /// # Errors
-    /// When a collector fails.
+    /// When a collector fails to encode.
     pub fn render(&self) -> Result<String, fmt::Error> {
         self.registry.render()
     }
 }
 
-/// Resident memory of this process, from `/proc/self/status`.
+/// Resident memory of this process in bytes, from `/proc/self/status`.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

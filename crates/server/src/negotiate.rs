@@ -1,6 +1,5 @@
-//! Which form of an answer the client takes, from its `Accept` header.
-//!
-//! Pure. Follows `k8s.io/apiserver/pkg/endpoints/handlers/negotiation`.
+//! Content negotiation: the form of a response from the `Accept` header, the media type of a body.
+//! Pure. Upstream: `k8s.io/apiserver/pkg/endpoints/handlers/negotiation`.
 
 use http::{HeaderMap, header};
 use pandaemon_machinery::{
@@ -9,41 +8,41 @@ use pandaemon_machinery::{
     status::{Details, Result},
 };
 
-/// How bytes are written.
+/// The encoding of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Encoding {
-    /// `application/json`
+    /// JSON (`application/json`), also for clients that prefer protobuf.
     #[default]
     Json,
-    /// `application/yaml`
+    /// YAML (`application/yaml`).
     Yaml,
 }
 
-/// What is written.
+/// What a response contains instead of or beside the objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Shape {
     /// The objects themselves.
     #[default]
     Plain,
-    /// `Table` of that version of `meta.k8s.io`.
+    /// A `Table` of this version of `meta.k8s.io`.
     Table(&'static str),
-    /// `PartialObjectMetadata` (or its list) of that version.
+    /// `PartialObjectMetadata`, or a list of it, of this version of `meta.k8s.io`.
     Metadata(&'static str),
 }
 
-/// The form of an answer.
+/// The negotiated form of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Form {
-    /// How.
+    /// JSON or YAML.
     pub encoding: Encoding,
-    /// What.
+    /// Objects, a Table, or metadata only.
     pub shape: Shape,
-    /// Indented, as `?pretty=true` asks.
+    /// Whether JSON is indented (`?pretty=true`).
     pub pretty: bool,
 }
 
 impl Form {
-    /// The `Content-Type` of the answer.
+    /// The `Content-Type` of the response.
     #[must_use]
     pub fn content_type(&self) -> &'static str {
         match self.encoding {
@@ -53,7 +52,7 @@ impl Form {
     }
 }
 
-/// One clause of an `Accept` header.
+/// One media range of an `Accept` header.
 struct Clause<'a> {
     media: &'a str,
     params: Vec<(&'a str, &'a str)>,
@@ -85,7 +84,7 @@ impl<'a> Clause<'a> {
 
     fn encoding(&self) -> Option<Encoding> {
         match self.media {
-            // Protobuf answers are not made here; every client that asks for them takes JSON too.
+            // The server writes no protobuf. Clients that accept protobuf also accept JSON.
             "application/json"
             | "*/*"
             | "application/*"
@@ -133,10 +132,10 @@ fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
     all
 }
 
-/// The best form that the client takes.
+/// The supported form that the client prefers.
 ///
 /// # Errors
-/// 406 if it takes none.
+/// 406 if it accepts no supported form.
 pub fn accepted(headers: &HeaderMap) -> Result<Form> {
     if !headers.contains_key(header::ACCEPT) {
         return Ok(Form::default());
@@ -186,7 +185,7 @@ pub fn aggregated_discovery(headers: &HeaderMap) -> Option<&'static str> {
 /// The media type of a request body.
 ///
 /// # Errors
-/// 415 for a type that cannot be read.
+/// 415 for an unsupported type.
 pub fn body_media(headers: &HeaderMap) -> Result<MediaType> {
     let text = content_type(headers);
     match text {
@@ -210,7 +209,7 @@ pub fn content_type(headers: &HeaderMap) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
-/// 415.
+/// The status of a body with an unsupported media type (415).
 #[must_use]
 pub fn unsupported(found: &str, accepted: &str) -> Box<Status> {
     let got = if found.is_empty() {
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_form_that_is_known_wins() {
+    fn the_preferred_supported_form_is_chosen() {
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
         let table = [
             ("application/json", "Json Plain"),

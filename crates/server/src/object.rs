@@ -1,8 +1,8 @@
-//! The stored form of an object: encoded JSON bytes and a small header that is read once.
+//! Stored objects: encoded JSON bytes, and the positions of a few fields in them.
 //!
-//! The bytes hold no resource version. They start with `kind`, `apiVersion` and `metadata`, so the
-//! version is spliced in by copying two slices around it, and an item of a list (which has neither
-//! kind nor apiVersion) is a suffix of the bytes. Nothing is serialized again for a reader.
+//! The bytes contain no resource version. They start with `kind`, `apiVersion` and `metadata`, so the
+//! version is inserted by copying two slices around it, and an item of a list (without kind and
+//! apiVersion) is a suffix of the bytes. Reads do not serialize objects again.
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -17,15 +17,15 @@ use serde_json::{Map, Value, value::RawValue};
 
 const METADATA: &[u8] = b"\"metadata\":{";
 
-/// Why stored bytes cannot be used.
+/// The error of stored bytes that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Not JSON, or not an object with metadata.
+    /// The bytes are not a JSON object that starts with kind, apiVersion and metadata.
     #[error("read stored object `{key}`: {why}")]
     Unreadable {
-        /// The key of the store.
+        /// The key in the store.
         key: String,
-        /// What is wrong.
+        /// The reason.
         why: String,
     },
 }
@@ -33,22 +33,25 @@ pub enum Error {
 /// An object at one revision.
 #[derive(Debug)]
 pub struct Object {
-    /// The key of the store, such as `/pods/default/web`.
+    /// The key in the store, such as `/pods/default/web`.
     pub key: Key,
     /// The encoded object without its resource version.
     pub bytes: Bytes,
-    /// Its resource version.
+    /// The resource version.
     pub revision: Revision,
-    /// Where `"metadata":{` starts, and where the object behind it ends.
-    item_at: u32,
+    /// Offset of `"metadata":{`.
+    item_start: u32,
+    /// Offset after the closing brace of the metadata.
     metadata_end: u32,
     /// Whether it has a `deletionTimestamp`.
     pub is_terminating: bool,
+    /// Position of `metadata.labels`; empty if missing.
     labels: Range<u32>,
+    /// Position of a pod's `spec.nodeName`; empty if missing.
     node: Range<u32>,
 }
 
-/// Encodes an object for the store: kind, apiVersion and metadata first, no resource version.
+/// Encodes an object for the store: kind, apiVersion and metadata first, without a resource version.
 ///
 /// # Errors
 /// When a value cannot be written as JSON (it always can).
@@ -56,7 +59,7 @@ pub fn encode(value: &Value) -> serde_json::Result<Bytes> {
     encode_with(value, None)
 }
 
-/// As [`encode`], with a spec that is encoded already (and lacks in the value).
+/// As [`encode`], with an encoded spec that is inserted; `value` has no spec then.
 ///
 /// # Errors
 /// As [`encode`].
@@ -155,30 +158,33 @@ struct PodSpec<'a> {
     node_name: Option<&'a RawValue>,
 }
 
-/// An object whose spec is not looked into.
+/// An object whose spec is not parsed.
 #[derive(Default)]
-struct Parts<'a> {
+struct ObjectWithRawSpec<'a> {
     spec: Option<&'a RawValue>,
     fields: Map<String, Value>,
 }
 
-impl<'de> Deserialize<'de> for Parts<'de> {
+impl<'de> Deserialize<'de> for ObjectWithRawSpec<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PartsVisitor)
+        deserializer.deserialize_map(RawSpecVisitor)
     }
 }
 
-struct PartsVisitor;
+struct RawSpecVisitor;
 
-impl<'de> Visitor<'de> for PartsVisitor {
-    type Value = Parts<'de>;
+impl<'de> Visitor<'de> for RawSpecVisitor {
+    type Value = ObjectWithRawSpec<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Parts<'de>, A::Error> {
-        let mut parts = Parts::default();
+    fn visit_map<A: MapAccess<'de>>(
+        self,
+        mut access: A,
+    ) -> Result<ObjectWithRawSpec<'de>, A::Error> {
+        let mut parts = ObjectWithRawSpec::default();
         while let Some(name) = access.next_key::<String>()? {
             if name == "spec" {
                 parts.spec = Some(access.next_value()?);
@@ -190,8 +196,8 @@ impl<'de> Visitor<'de> for PartsVisitor {
     }
 }
 
-/// Where a raw value lies in the bytes it was read from.
-fn place(bytes: &[u8], raw: Option<&RawValue>) -> Range<u32> {
+/// The position of a raw value in the bytes from which it was read; empty for `None`.
+fn byte_range(bytes: &[u8], raw: Option<&RawValue>) -> Range<u32> {
     let Some(raw) = raw.map(RawValue::get) else {
         return 0..0;
     };
@@ -203,10 +209,10 @@ fn place(bytes: &[u8], raw: Option<&RawValue>) -> Range<u32> {
 }
 
 impl Object {
-    /// Reads the header of a stored entry.
+    /// Reads the positions of the fields in a stored entry.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] for bytes that are no object of ours.
+    /// [`Error::Unreadable`] for bytes that [`encode`] did not write.
     pub fn read(entry: &Entry) -> Result<Self, Error> {
         Self::new(
             Arc::clone(&entry.key),
@@ -215,10 +221,10 @@ impl Object {
         )
     }
 
-    /// Reads the header of encoded bytes.
+    /// Reads the positions of the fields in encoded bytes.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] for bytes that are no object of ours.
+    /// [`Error::Unreadable`] for bytes that [`encode`] did not write.
     pub fn new(key: Key, bytes: Bytes, revision: Revision) -> Result<Self, Error> {
         let unreadable = |why: &dyn ToString| Error::Unreadable {
             key: key.to_string(),
@@ -233,19 +239,20 @@ impl Object {
         };
         let inner: Metadata<'_> =
             serde_json::from_str(metadata.get()).map_err(|e| unreadable(&e))?;
-        let (labels, node) = (place(&bytes, inner.labels), place(&bytes, node));
+        let (labels, node) = (byte_range(&bytes, inner.labels), byte_range(&bytes, node));
         let is_terminating = inner.deletion_timestamp.is_some();
-        let Range { start, end } = place(&bytes, Some(metadata));
-        // The name of the field and its colon come before its value.
-        let item_at = (start as usize).checked_sub(METADATA.len() - 1);
-        let item_at = item_at.filter(|at| bytes[*at..].starts_with(METADATA));
-        let item_at = item_at.and_then(|at| u32::try_from(at).ok());
-        let item_at = item_at.ok_or_else(|| unreadable(&"no metadata at its start"))?;
+        let Range { start, end } = byte_range(&bytes, Some(metadata));
+        // The name of the field and the colon precede the value.
+        let item_start = (start as usize).checked_sub(METADATA.len() - 1);
+        let item_start = item_start.filter(|at| bytes[*at..].starts_with(METADATA));
+        let item_start = item_start.and_then(|at| u32::try_from(at).ok());
+        let item_start =
+            item_start.ok_or_else(|| unreadable(&"it does not start with metadata"))?;
         Ok(Self {
             key,
             bytes,
             revision,
-            item_at,
+            item_start,
             metadata_end: end,
             is_terminating,
             labels,
@@ -253,14 +260,14 @@ impl Object {
         })
     }
 
-    /// The same content under a later revision: how a deletion is told.
+    /// The same object with another revision, for DELETED events.
     #[must_use]
-    pub fn at(&self, revision: Revision) -> Self {
+    pub fn with_revision(&self, revision: Revision) -> Self {
         Self {
             key: Arc::clone(&self.key),
             bytes: self.bytes.clone(),
             revision,
-            item_at: self.item_at,
+            item_start: self.item_start,
             metadata_end: self.metadata_end,
             is_terminating: self.is_terminating,
             labels: self.labels.clone(),
@@ -268,13 +275,13 @@ impl Object {
         }
     }
 
-    /// Its name.
+    /// The name of the object.
     #[must_use]
     pub fn name(&self) -> &str {
         self.key.rsplit('/').next().unwrap_or_default()
     }
 
-    /// Its namespace, empty for cluster-scoped objects.
+    /// The namespace of the object, empty if cluster-scoped.
     #[must_use]
     pub fn namespace(&self) -> &str {
         self.key.rsplit('/').nth(1).unwrap_or_default()
@@ -288,7 +295,7 @@ impl Object {
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
-    /// `spec.nodeName` of a pod, else empty.
+    /// A pod's `spec.nodeName`; empty if it has none and for other kinds.
     #[must_use]
     pub fn node(&self) -> &str {
         self.text(&self.node).trim_matches('"')
@@ -299,48 +306,48 @@ impl Object {
         self.write_from(0, self.bytes.len(), out);
     }
 
-    /// Writes the object as an item of a list: without kind and apiVersion.
+    /// Writes the object as an item of a list, without kind and apiVersion.
     pub fn write_item(&self, out: &mut Vec<u8>) {
         out.push(b'{');
-        self.write_from(self.item_at as usize, self.bytes.len(), out);
+        self.write_from(self.item_start as usize, self.bytes.len(), out);
     }
 
-    /// Writes its metadata as a `PartialObjectMetadata` of that version of `meta.k8s.io`.
+    /// Writes the metadata as a `PartialObjectMetadata` of a version of `meta.k8s.io`.
     pub fn write_metadata(&self, version: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/");
         out.extend_from_slice(version.as_bytes());
         out.extend_from_slice(b"\",");
-        self.write_from(self.item_at as usize, self.metadata_end as usize, out);
+        self.write_from(self.item_start as usize, self.metadata_end as usize, out);
         out.push(b'}');
     }
 
     fn write_from(&self, start: usize, end: usize, out: &mut Vec<u8>) {
-        let splice = self.item_at as usize + METADATA.len();
+        let splice = self.item_start as usize + METADATA.len();
         out.extend_from_slice(&self.bytes[start..splice]);
-        // A dry run makes objects that are in no store.
+        // An object of a dry run is not stored and has no version.
         if self.revision == 0 {
             return out.extend_from_slice(&self.bytes[splice..end]);
         }
         out.extend_from_slice(b"\"resourceVersion\":\"");
         out.extend_from_slice(self.revision.to_string().as_bytes());
-        // Metadata always holds a name, so something follows.
+        // Metadata always contains a name, so a field follows.
         out.extend_from_slice(b"\",");
         out.extend_from_slice(&self.bytes[splice..end]);
     }
 
-    /// About how many bytes [`Object::write`] makes.
+    /// Approximate number of bytes that [`Object::write`] writes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len() + 44
     }
 
-    /// Whether there are no bytes (never).
+    /// Whether the object has no bytes; always false.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// The object as it is answered.
+    /// The encoded object with its resource version.
     #[must_use]
     pub fn encoded(&self) -> Bytes {
         let mut out = Vec::with_capacity(self.len());
@@ -348,12 +355,12 @@ impl Object {
         out.into()
     }
 
-    /// The parsed object with its resource version, but for its spec, which comes as it is stored.
+    /// The parsed object with its resource version but without its spec, and the encoded spec.
     ///
     /// # Errors
     /// [`Error::Unreadable`] for bytes that are not JSON.
     pub fn value_and_spec(&self) -> Result<(Value, Option<&[u8]>), Error> {
-        let mut parts: Parts<'_> =
+        let mut parts: ObjectWithRawSpec<'_> =
             serde_json::from_slice(&self.bytes).map_err(|why| Error::Unreadable {
                 key: self.key.to_string(),
                 why: why.to_string(),
@@ -387,7 +394,7 @@ impl Object {
 }
 
 impl Labels for Object {
-    /// Labels are validated, so they hold no escapes and quotes delimit them.
+    /// Labels are validated, so they contain no escapes and are delimited by quotes.
     fn label(&self, key: &str) -> Option<&str> {
         let mut parts = self.text(&self.labels).split('"').skip(1);
         loop {
@@ -410,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn the_resource_version_is_spliced_in() {
+    fn the_resource_version_is_inserted_into_objects_and_list_items() {
         let value = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "binaryData": {"metadata": "x"},
             "metadata": {"name": "a", "namespace": "d", "resourceVersion": "3"},
@@ -436,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spec_can_stay_as_it_is() {
+    fn an_unparsed_spec_is_encoded_as_it_was_stored() {
         for value in [
             json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}, "spec": {"a": "\"}"}, "status": {"b": 1}}),
             json!({"kind": "Pod", "metadata": {"name": "p"}, "data": 1, "spec": {}}),
@@ -452,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_knows_labels_and_node() {
+    fn labels_node_and_metadata_are_read_from_the_stored_bytes() {
         let value = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": "p", "labels": {"app": "web", "empty": ""}},

@@ -1,8 +1,8 @@
-//! Certificates and tokens of the cluster, kept under `DATA/pki`.
+//! Certificates and tokens of the cluster, stored in `DATA/pki`.
 //!
-//! One CA signs the server, the administrator, the server's own client certificate (with which it
-//! calls agents) and every agent. Leaf certificates are made again when they near their end or when
-//! the names they are for change.
+//! One CA signs the certificates of the server, of the administrator, of the server as a client of
+//! agents, and of every agent. Leaf certificates are renewed before they expire and when their names
+//! change.
 
 mod files;
 mod tokens;
@@ -25,26 +25,27 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use crate::auth::User;
 
 pub use self::tokens::Tokens;
+pub(crate) use self::tokens::constant_time_eq;
 
-/// Lifetimes: the CA outlives many leaves; a leaf is made again in its last third.
+/// Lifetimes in days. A leaf certificate is renewed in the last third of its lifetime.
 const CA_DAYS: i64 = 3650;
 const LEAF_DAYS: i64 = 365;
 const RENEW_BEFORE_DAYS: i64 = 120;
 
-/// Why certificates or tokens are not there.
+/// Why certificates or tokens cannot be opened or created.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read or written.
     #[error("{action} `{path}`: {source}")]
     File {
-        /// What was tried.
+        /// The failed action: read, write or create.
         action: &'static str,
-        /// With which file.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A certificate cannot be made or read.
+    /// A certificate cannot be created or parsed.
     #[error("{0}")]
     Certificate(String),
 }
@@ -58,9 +59,9 @@ fn unusable(error: impl std::fmt::Display) -> Error {
 /// A certificate and its key, in PEM.
 #[derive(Clone)]
 pub struct Pair {
-    /// The certificate.
+    /// The certificate, in PEM.
     pub certificate: String,
-    /// The private key.
+    /// The private key, in PEM.
     pub key: String,
 }
 
@@ -71,10 +72,10 @@ impl std::fmt::Debug for Pair {
 }
 
 impl Pair {
-    /// In the form that TLS takes.
+    /// The certificate and the key in DER, as rustls takes them.
     ///
     /// # Errors
-    /// When the PEM is damaged.
+    /// When the PEM cannot be parsed.
     pub fn to_der(&self) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
         let certificate =
             CertificateDer::from_pem_slice(self.certificate.as_bytes()).map_err(unusable)?;
@@ -86,15 +87,15 @@ impl Pair {
 /// Certificates and tokens of the cluster.
 pub struct Pki {
     issuer: Issuer<'static, KeyPair>,
-    /// The CA.
+    /// The certificate and key of the CA.
     pub ca: Pair,
-    /// What the server shows.
+    /// The server's serving certificate.
     pub server: Pair,
-    /// The administrator.
+    /// The administrator's client certificate.
     pub admin: Pair,
-    /// What the server shows when it calls an agent.
+    /// The server's client certificate for requests to agents.
     pub client: Pair,
-    /// Secrets.
+    /// The bearer tokens of administrator and agents.
     pub tokens: Tokens,
 }
 
@@ -104,7 +105,7 @@ impl std::fmt::Debug for Pki {
     }
 }
 
-/// What a leaf is for.
+/// The subject, names and usage of a leaf certificate.
 struct Leaf<'a> {
     name: &'a str,
     organization: Option<&'a str>,
@@ -113,10 +114,10 @@ struct Leaf<'a> {
 }
 
 impl Pki {
-    /// Reads what is there and makes what is missing, for a server with these names.
+    /// Reads the files and creates the missing ones, for a server with these names and addresses.
     ///
     /// # Errors
-    /// When a file cannot be read or written, or holds something else.
+    /// When a file cannot be read, written or parsed.
     pub fn open(data: &Path, sans: &[String]) -> Result<Self> {
         let dir = data.join("pki");
         fs::DirBuilder::new()
@@ -124,7 +125,7 @@ impl Pki {
             .mode(0o700)
             .create(&dir)
             .map_err(|source| Error::File {
-                action: "make",
+                action: "create",
                 path: dir.clone(),
                 source,
             })?;
@@ -152,7 +153,8 @@ impl Pki {
         Ok(pair)
     }
 
-    /// Signs an agent's request for a client certificate. Only its key counts: the name is ours.
+    /// Signs an agent's request for a client certificate. The public key is taken from the request, the
+    /// subject is that of the node.
     ///
     /// # Errors
     /// When the request cannot be read.
@@ -167,8 +169,8 @@ impl Pki {
         self.sign(request, &leaf)
     }
 
-    /// Signs an agent's request for a serving certificate. Of its names only the node's own name and
-    /// addresses are taken.
+    /// Signs an agent's request for a serving certificate. Of the requested names only IP addresses and
+    /// `localhost` are taken; the node's name is added.
     ///
     /// # Errors
     /// When the request cannot be read.
@@ -213,13 +215,13 @@ fn days(params: &mut CertificateParams, count: i64) -> Result<()> {
             )
             .ok_or_else(|| Error::Certificate("the clock is out of range".into()))
     };
-    // An hour back: clocks of nodes differ.
+    // Valid since an hour ago, because the clocks of nodes differ.
     params.not_before = time(SignedDuration::from_hours(-1))?;
     params.not_after = time(SignedDuration::from_hours(24 * count))?;
     Ok(())
 }
 
-fn distinguished(name: &str, organization: Option<&str>) -> DistinguishedName {
+fn distinguished_name(name: &str, organization: Option<&str>) -> DistinguishedName {
     let mut full = DistinguishedName::new();
     if let Some(organization) = organization {
         full.push(DnType::OrganizationName, organization);
@@ -235,7 +237,7 @@ fn open_ca(dir: &Path) -> Result<(Issuer<'static, KeyPair>, Pair)> {
         return Ok((issuer, pair));
     }
     let mut params = CertificateParams::default();
-    params.distinguished_name = distinguished("pandaemon-ca", None);
+    params.distinguished_name = distinguished_name("pandaemon-ca", None);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![
         KeyUsagePurpose::KeyCertSign,
@@ -255,7 +257,7 @@ fn open_ca(dir: &Path) -> Result<(Issuer<'static, KeyPair>, Pair)> {
 
 fn params(leaf: &Leaf<'_>) -> Result<CertificateParams> {
     let mut params = CertificateParams::new(leaf.sans.to_vec()).map_err(unusable)?;
-    params.distinguished_name = distinguished(leaf.name, leaf.organization);
+    params.distinguished_name = distinguished_name(leaf.name, leaf.organization);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = leaf.usage.to_vec();
     params.use_authority_key_identifier_extension = true;
@@ -284,7 +286,7 @@ fn open_leaf(
     Ok(pair)
 }
 
-/// Whether a certificate has these names and some time left.
+/// Whether a certificate has these names and need not be renewed yet.
 fn is_current(certificate: &str, sans: &[String]) -> bool {
     let Ok(der) = CertificateDer::from_pem_slice(certificate.as_bytes()) else {
         return false;
@@ -323,7 +325,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     v4.or_else(|| <[u8; 16]>::try_from(bytes).map(IpAddr::from).ok())
 }
 
-/// The common name and organizations of a client certificate.
+/// The user of a client certificate: common name and organizations of its subject.
 #[must_use]
 pub fn subject(der: &CertificateDer<'_>) -> Option<User> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
@@ -344,7 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_made_is_found_again_and_renewed_for_new_names() {
+    fn certificates_are_reused_and_renewed_for_new_names() {
         let dir = tempfile::tempdir().unwrap();
         let sans = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let first = Pki::open(dir.path(), &sans).unwrap();
@@ -363,14 +365,15 @@ mod tests {
     }
 
     #[test]
-    fn a_node_gets_its_own_name_whatever_it_asks_for() {
+    fn signed_certificates_contain_the_nodes_own_name_only() {
         let dir = tempfile::tempdir().unwrap();
         let pki = Pki::open(dir.path(), &[]).unwrap();
         let key = KeyPair::generate().unwrap();
-        let mut asked =
+        let mut requested =
             CertificateParams::new(vec!["evil.example".into(), "10.0.0.7".into()]).unwrap();
-        asked.distinguished_name = distinguished("pandaemon-admin", Some("system:masters"));
-        let request = asked.serialize_request(&key).unwrap().pem().unwrap();
+        requested.distinguished_name =
+            distinguished_name("pandaemon-admin", Some("system:masters"));
+        let request = requested.serialize_request(&key).unwrap().pem().unwrap();
         let signed = pki.sign_client(&request, "n1").unwrap();
         let der = CertificateDer::from_pem_slice(signed.as_bytes()).unwrap();
         let user = subject(&der).unwrap();

@@ -1,4 +1,4 @@
-//! Calls to agents: each node's agent answers for its pods over mutual TLS.
+//! Requests to node agents over mutual TLS, and proxying of their responses.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,25 +19,25 @@ use crate::{
     meta,
 };
 
-/// How long connecting to an agent may take.
+/// How long connecting to an agent may take, the TLS handshake included.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Where agents listen unless they say otherwise.
+/// The port of agents whose Node names no other (that of the kubelet).
 const DEFAULT_PORT: i64 = 10_250;
 
-/// Where an agent listens.
+/// The address of a node's agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
-    /// The node.
+    /// The name of the node.
     pub node: String,
-    /// `ADDRESS:PORT`
+    /// The address, as `ADDRESS:PORT`.
     pub address: String,
 }
 
 impl Agent {
-    /// Reads a Node.
+    /// The agent's address from a Node's `status.addresses` and `status.daemonEndpoints`.
     ///
     /// # Errors
-    /// 500 for a node that does not say where it is.
+    /// 500 if the Node has no address.
     pub fn of(node: &Value) -> Result<Self> {
         let name = meta::name(node).to_owned();
         let addresses = meta::at(node, &["status", "addresses"]).and_then(Value::as_array);
@@ -73,7 +73,7 @@ impl Agent {
     }
 }
 
-/// The protocol that the client wants to change to.
+/// The protocol of the `Upgrade` header, in lower case, if the connection is to be upgraded.
 #[must_use]
 pub fn upgrade_token(headers: &HeaderMap) -> Option<String> {
     let connection = headers
@@ -90,7 +90,7 @@ pub fn upgrade_token(headers: &HeaderMap) -> Option<String> {
     upgrades.then_some(token)
 }
 
-/// Calls agents.
+/// A client of the node agents.
 #[derive(Clone)]
 pub struct Agents(TlsConnector);
 
@@ -103,7 +103,7 @@ impl std::fmt::Debug for Agents {
 type Sender = hyper::client::conn::http1::SendRequest<Empty<Bytes>>;
 
 impl Agents {
-    /// Calls with this TLS configuration.
+    /// A client with this TLS configuration.
     #[must_use]
     pub fn new(config: Arc<ClientConfig>) -> Self {
         Self(TlsConnector::from(config))
@@ -148,49 +148,49 @@ impl Agents {
         }
         let request = request
             .body(Empty::new())
-            .map_err(|e| Status::bad_request(format!("the request cannot be passed on: {e}")))?;
+            .map_err(|e| Status::bad_request(format!("cannot proxy the request: {e}")))?;
         sender
             .send_request(request)
             .await
             .map_err(|error| agent.unreachable(&error))
     }
 
-    /// A GET whose answer is passed on as it comes.
+    /// Sends a GET and proxies the response as a stream.
     ///
     /// # Errors
-    /// 502 when the agent does not answer, and the agent's own errors.
+    /// 502 when the agent does not respond; the agent's own errors.
     pub async fn get(&self, agent: &Agent, path: &str) -> Result<Response<Body>> {
         let answer = self.send(agent, (Method::GET, path), &[]).await?;
         if !answer.status().is_success() {
-            return Err(refusal(answer).await);
+            return Err(agent_error(answer).await);
         }
-        Ok(passed_on(answer))
+        Ok(proxied_response(answer))
     }
 
-    /// Joins an upgraded client connection to an upgraded connection to the agent.
+    /// Upgrades the client's connection and one to the agent, and copies bytes between them.
     ///
     /// # Errors
-    /// 502 when the agent does not answer, and the agent's own errors.
+    /// 502 when the agent does not respond; the agent's own errors.
     pub async fn upgrade(
         &self,
         agent: &Agent,
         path: &str,
         mut client: Parts,
     ) -> Result<Response<Body>> {
-        let headers = handshake(&client.headers);
+        let headers = upgrade_headers(&client.headers);
         let Some(upgrade) = client.extensions.remove::<hyper::upgrade::OnUpgrade>() else {
             return Err(Status::bad_request(
                 "this connection cannot be upgraded; use HTTP/1.1",
             ));
         };
-        let asked = (client.method, path);
-        let mut answer = self.send(agent, asked, &headers).await?;
+        let method_and_path = (client.method, path);
+        let mut answer = self.send(agent, method_and_path, &headers).await?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(refusal(answer).await);
+            return Err(agent_error(answer).await);
         }
         let agent_side = hyper::upgrade::on(&mut answer);
         pandaemon_runtime::spawn("stream", async move {
-            if let Err(error) = join(upgrade, agent_side).await {
+            if let Err(error) = copy_streams(upgrade, agent_side).await {
                 tracing::debug!(%error, "a stream ended");
             }
         });
@@ -201,8 +201,8 @@ impl Agents {
     }
 }
 
-/// The headers by which a client and an agent agree on what to speak. Names may repeat.
-fn handshake(headers: &HeaderMap) -> Vec<(header::HeaderName, HeaderValue)> {
+/// The request headers that negotiate an upgrade. A name may occur several times.
+fn upgrade_headers(headers: &HeaderMap) -> Vec<(header::HeaderName, HeaderValue)> {
     const PASSED: [header::HeaderName; 6] = [
         header::CONNECTION,
         header::UPGRADE,
@@ -218,7 +218,8 @@ fn handshake(headers: &HeaderMap) -> Vec<(header::HeaderName, HeaderValue)> {
     PASSED.into_iter().flat_map(values).collect()
 }
 
-async fn join(
+/// Copies bytes between two upgraded connections until both directions have ended.
+async fn copy_streams(
     client: hyper::upgrade::OnUpgrade,
     agent: hyper::upgrade::OnUpgrade,
 ) -> Result<(), BoxError> {
@@ -228,10 +229,10 @@ async fn join(
     Ok(())
 }
 
-fn passed_on(answer: Response<Incoming>) -> Response<Body> {
+fn proxied_response(answer: Response<Incoming>) -> Response<Body> {
     let (parts, body) = answer.into_parts();
     let body = body.map_err(BoxError::from).boxed_unsync();
-    let mut response = Response::new(Body::Foreign(body));
+    let mut response = Response::new(Body::Proxied(body));
     *response.status_mut() = parts.status;
     if let Some(value) = parts.headers.get(header::CONTENT_TYPE) {
         response
@@ -241,8 +242,8 @@ fn passed_on(answer: Response<Incoming>) -> Response<Body> {
     response
 }
 
-/// The agent's refusal: a `Status` as it is, a text as the message of one.
-async fn refusal(answer: Response<Incoming>) -> Box<Status> {
+/// The error of an agent: its `Status`, or a status with its text as the message.
+async fn agent_error(answer: Response<Incoming>) -> Box<Status> {
     let code = answer.status().as_u16();
     let limited = http_body_util::Limited::new(answer.into_body(), 64 << 10);
     let body = limited
@@ -269,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_offered_version_is_passed_on() {
+    fn all_offered_stream_versions_are_proxied_and_no_credentials() {
         let mut headers = HeaderMap::new();
         let mut add = |name: &'static str, value| {
             headers.append(name, HeaderValue::from_static(value));
@@ -279,7 +280,7 @@ mod tests {
         add("x-stream-protocol-version", "v4.channel.k8s.io");
         add("x-stream-protocol-version", "channel.k8s.io");
         add("authorization", "Bearer secret");
-        let passed = handshake(&headers);
+        let passed = upgrade_headers(&headers);
         let passed: Vec<_> = passed.iter().map(|(_, v)| v.to_str().unwrap()).collect();
         let wanted = ["Upgrade", "SPDY/3.1", "v4.channel.k8s.io", "channel.k8s.io"];
         assert_eq!(passed, wanted);
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_says_where_its_agent_is() {
+    fn agent_addresses_are_read_from_the_node() {
         let node = json!({"metadata": {"name": "n"}, "status": {
             "addresses": [{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "10.0.0.1"}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": 1234}}}});

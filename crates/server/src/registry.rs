@@ -1,14 +1,15 @@
-//! The objects: what each verb does to the store.
+//! The registry: the verbs on stored objects. Upstream: `k8s.io/apiserver/pkg/registry/generic`.
 //!
-//! Every write is read from the cache, changed as a value, and committed on the condition that the
-//! object is still as it was read; it is answered when it is durable and visible to all readers.
+//! A write reads the object from the watch cache, changes it as a value, and commits it with the
+//! precondition that the object is unchanged (optimistic concurrency). It is answered when it is durable
+//! and visible to all readers.
 
 pub mod create;
 pub mod delete;
 pub mod options;
 pub mod patch;
 pub mod read;
-pub(crate) mod stencil;
+pub(crate) mod template_cache;
 pub mod update;
 
 use std::sync::Arc;
@@ -25,29 +26,29 @@ use tokio::sync::Mutex;
 
 use crate::{
     auth::User,
-    cache::{Cache, key},
     convert,
     object::{self, Object},
+    watch_cache::{WatchCache, key},
 };
 
 pub use self::options::WriteOptions;
 
-/// Everything that writes to and reads from the store.
+/// Reads and writes of stored objects.
 #[derive(Debug)]
 pub struct Registry {
-    /// Where it is kept.
+    /// The store, to which all writes are committed.
     pub store: Arc<dyn Store>,
-    /// What can be seen.
-    pub cache: Arc<Cache>,
-    /// Held while a Service takes addresses and ports, so that no two take the same.
+    /// The watch cache, from which all reads are served.
+    pub cache: Arc<WatchCache>,
+    /// Held while a Service gets addresses and ports, so that no two get the same.
     pub service_lock: Mutex<()>,
-    /// What the store said when it last refused to write; `None` while it writes.
+    /// The error of the last durable write, if the store refused it.
     store_fault: parking_lot::Mutex<Option<String>>,
-    /// Pods that are like others.
-    stencils: stencil::Stencils,
+    /// Templates of pods that differ in name and node only.
+    templates: template_cache::TemplateCache,
 }
 
-/// One call: which object, on whose behalf, and how.
+/// The parameters of an operation: object, user, field manager, options and time.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// The kind of the path.
@@ -58,18 +59,18 @@ pub struct Call {
     pub name: String,
     /// The subresource of the path, empty for none.
     pub subresource: String,
-    /// Who.
+    /// The user of the request.
     pub user: User,
-    /// The field manager.
+    /// The field manager that owns the written fields.
     pub manager: String,
-    /// How.
+    /// The options of a write.
     pub options: WriteOptions,
-    /// When.
+    /// The time of the request.
     pub now: Timestamp,
 }
 
 impl Call {
-    /// A call of the server itself.
+    /// An operation of the server itself.
     #[must_use]
     pub fn internal(kind: &'static Kind, namespace: &str, name: &str) -> Self {
         Self {
@@ -84,75 +85,75 @@ impl Call {
         }
     }
 
-    /// The time as objects hold it.
+    /// The time of the request in the format of object timestamps.
     #[must_use]
     pub fn time(&self) -> String {
         format_time(self.now)
     }
 
-    /// The key of the object of the path.
+    /// The store's key of the object of the path.
     #[must_use]
     pub fn key(&self) -> pandaemon_store::Key {
         key(self.kind, &self.namespace, &self.name)
     }
 }
 
-/// RFC 3339 with whole seconds.
+/// A time in the format of object timestamps: RFC 3339, UTC, whole seconds.
 #[must_use]
 pub fn format_time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// What a write did.
+/// The outcome of a write.
 #[derive(Debug)]
 pub struct Written {
-    /// The object after it.
+    /// The object after the write.
     pub object: Arc<Object>,
-    /// Whether it is new.
+    /// Whether the write created it.
     pub created: bool,
-    /// Texts for the client.
+    /// Texts for `Warning` headers.
     pub warnings: Vec<String>,
 }
 
-/// Why a commit did not happen.
+/// Why a commit failed.
 #[derive(Debug)]
 pub enum CommitError {
-    /// Somebody else was first.
+    /// The object has changed since it was read. Contains the current entry, if it exists.
     Conflict(Option<Entry>),
-    /// Something that the client must be told.
+    /// Any other error, as the status for the client.
     Failed(Box<Status>),
 }
 
 impl Registry {
-    /// A registry over a store and the cache that follows it.
+    /// A registry of a store and of the watch cache that follows it.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, cache: Arc<Cache>) -> Self {
+    pub fn new(store: Arc<dyn Store>, cache: Arc<WatchCache>) -> Self {
         Self {
             store,
             cache,
             service_lock: Mutex::default(),
             store_fault: parking_lot::Mutex::default(),
-            stencils: stencil::Stencils::default(),
+            templates: template_cache::TemplateCache::default(),
         }
     }
 
-    /// The object of the call as it is now.
+    /// The current object of the call's path.
     ///
     /// # Errors
-    /// 404.
+    /// 404 if it does not exist.
     pub fn current(&self, call: &Call) -> Result<Arc<Object>> {
         self.find(call.kind, &call.namespace, &call.name)
             .ok_or_else(|| Status::not_found(call.kind, &call.name))
     }
 
-    /// An object, if it is there.
+    /// The current object with this name, if it exists.
     #[must_use]
     pub fn find(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Object>> {
         self.cache.of(kind)?.get(&key(kind, namespace, name))
     }
 
-    /// The object that a write has made. The cache has read its header already, unless somebody else has
-    /// changed it since, or it was a dry run.
+    /// The object after a write. Taken from the cache, where it is parsed already, unless it was a dry run
+    /// or another writer has changed the object since.
     fn written(
         &self,
         call: &Call,
@@ -170,7 +171,7 @@ impl Registry {
         object.map(Arc::new).map_err(CommitError::Failed)
     }
 
-    /// Commits and waits until everybody can see it.
+    /// Commits a write and waits until the watch cache has applied it.
     async fn commit(
         &self,
         call: &Call,
@@ -193,9 +194,9 @@ impl Registry {
                 durability,
             })
             .await;
-        // That a heartbeat needs no disk says nothing about the disk.
+        // A successful volatile write does not show that the disk works.
         if durability == Durability::Durable || committed.is_err() {
-            self.note(&committed);
+            self.record_fault(&committed);
         }
         match committed {
             Ok(revision) => {
@@ -208,34 +209,35 @@ impl Registry {
                 }
                 Err(CommitError::Conflict(entry))
             }
-            Err(error) => Err(CommitError::Failed(refused(&error))),
+            Err(error) => Err(CommitError::Failed(store_unavailable(&error))),
         }
     }
 
-    fn note(&self, committed: &Result<Revision, StoreError>) {
+    /// Records and logs whether the store accepts durable writes.
+    fn record_fault(&self, committed: &Result<Revision, StoreError>) {
         let fault = match committed {
             Err(StoreError::Storage(why)) => Some(why.clone()),
             Ok(_) => None,
-            // Refused before the disk was asked.
+            // The write failed without use of the disk.
             Err(_) => return,
         };
         let mut known = self.store_fault.lock();
         if *known != fault {
             match &fault {
-                Some(why) => tracing::error!(error = why, "the store refuses to write"),
-                None => tracing::info!("the store writes again"),
+                Some(why) => tracing::error!(error = why, "the store refuses durable writes"),
+                None => tracing::info!("the store accepts durable writes again"),
             }
             *known = fault;
         }
     }
 
-    /// What the store said when it last refused to write; `None` while it writes.
+    /// The error of the last durable write; `None` while the store accepts them.
     #[must_use]
     pub fn store_fault(&self) -> Option<String> {
         self.store_fault.lock().clone()
     }
 
-    /// Tries to write when the store has refused, so as to learn when it is well again.
+    /// Tries a durable write if the last one was refused, to detect that the store works again.
     pub async fn probe_store(&self) {
         if self.store_fault.lock().is_none() {
             return;
@@ -245,8 +247,8 @@ impl Registry {
             Some(entry) => Expect::At(entry.mod_revision),
             None => Expect::Absent,
         };
-        // As much as an object: a few free bytes do not make a disk well.
-        let op = Op::Put(vec![b' '; PROBE].into());
+        // As large as an object, because a disk with a few free bytes is still full.
+        let op = Op::Put(vec![b' '; PROBE_BYTES].into());
         let write = Write {
             key,
             expect,
@@ -254,15 +256,15 @@ impl Registry {
             durability: Durability::Durable,
         };
         let committed = self.store.commit(write).await;
-        self.note(&committed);
+        self.record_fault(&committed);
     }
 
-    /// Encodes a value of the call's kind in its stored form.
+    /// Encodes an object of the call's kind for the store.
     fn encode(call: &Call, value: &Value) -> Result<bytes::Bytes> {
         Self::encode_with(call, value, None)
     }
 
-    /// As [`Registry::encode`], with a spec that is encoded already.
+    /// As [`Registry::encode`], with an encoded spec.
     fn encode_with(call: &Call, value: &Value, spec: Option<&[u8]>) -> Result<bytes::Bytes> {
         let encoded = if convert::is_native(call.kind) {
             object::encode_with(value, spec)
@@ -281,10 +283,10 @@ impl Registry {
     }
 }
 
-/// As much of a pod's spec as a change of its status and its deletion look at.
+/// The fields of a pod's spec that status updates and deletions read.
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SpecInShort {
+struct SpecExcerpt {
     #[serde(default, skip_serializing_if = "Value::is_null")]
     node_name: Value,
     #[serde(default, skip_serializing_if = "Value::is_null")]
@@ -295,24 +297,24 @@ struct SpecInShort {
     termination_grace_period_seconds: Value,
 }
 
-/// Reads [`SpecInShort`] out of an encoded spec.
-fn spec_in_short(spec: &[u8]) -> Result<Value> {
-    let short: SpecInShort = serde_json::from_slice(spec).map_err(Status::internal)?;
-    serde_json::to_value(short).map_err(Status::internal)
+/// Parses [`SpecExcerpt`] from an encoded spec.
+fn spec_excerpt(spec: &[u8]) -> Result<Value> {
+    let excerpt: SpecExcerpt = serde_json::from_slice(spec).map_err(Status::internal)?;
+    serde_json::to_value(excerpt).map_err(Status::internal)
 }
 
-/// Bytes that the disk must take before it counts as well again.
-const PROBE: usize = 64 << 10;
+/// Size of the probe write, in bytes.
+const PROBE_BYTES: usize = 64 << 10;
 
-/// The largest object that is stored. As large as a request may be.
+/// Maximum size of a stored object, in bytes; that of a request body.
 const MAX_OBJECT: usize = 3 << 20;
 
-/// What the client hears when the store refuses: something that it may try again.
+/// The status of a write that the store refused: 503 with `retryAfterSeconds`.
 #[must_use]
-pub fn refused(error: &StoreError) -> Box<Status> {
+pub fn store_unavailable(error: &StoreError) -> Box<Status> {
     let message = match error {
         StoreError::Storage(why) => {
-            format!("the server cannot write: {why}; nothing of this request has been stored")
+            format!("the store refused the write: {why}; nothing of this request was stored")
         }
         StoreError::Closed => "the server is shutting down".to_owned(),
         other => other.to_string(),
@@ -323,7 +325,7 @@ pub fn refused(error: &StoreError) -> Box<Status> {
     })
 }
 
-/// What the client hears when the server's own data cannot be read.
+/// The status of a stored object that cannot be read (500).
 pub(crate) fn unreadable(error: object::Error) -> Box<Status> {
     Status::internal(error)
 }

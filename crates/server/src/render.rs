@@ -1,5 +1,4 @@
-//! Objects in the form that the client asked for: as they are, as a Table, or their metadata only;
-//! JSON or YAML.
+//! Response bodies in the negotiated form: objects, Tables or metadata only; JSON or YAML.
 
 use std::sync::Arc;
 
@@ -14,25 +13,25 @@ use crate::{
     object::Object,
 };
 
-/// How objects are shown.
+/// How objects are written into a response.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
-    /// The negotiated form.
+    /// The negotiated encoding and shape.
     pub form: Form,
-    /// What a row of a Table holds of its object.
+    /// What a row of a Table contains of its object (`includeObject`).
     pub include: table::IncludeObject,
-    /// Unix time, for ages in Tables.
+    /// The current Unix time in seconds, for ages in Tables.
     pub now_seconds: i64,
 }
 
 impl View {
-    /// Whether stored bytes can be sent.
+    /// Whether the form is that of the stored bytes.
     #[must_use]
     pub fn is_plain_json(&self) -> bool {
         self.form == Form::default()
     }
 
-    /// The version of `meta.k8s.io`, where JSON of metadata only is asked for.
+    /// The version of `meta.k8s.io`, if the form is compact JSON of metadata only.
     #[must_use]
     pub fn metadata_json(&self) -> Option<&'static str> {
         match (self.form.encoding, self.form.shape, self.form.pretty) {
@@ -53,12 +52,12 @@ pub(crate) fn encode(form: &Form, value: &Value) -> Vec<u8> {
             .map_err(|e| e.to_string()),
     };
     written.unwrap_or_else(|error| {
-        tracing::error!(%error, "an answer could not be encoded");
+        tracing::error!(%error, "cannot encode a response");
         Vec::new()
     })
 }
 
-/// The object as an answer of its own.
+/// The body of a response with one object.
 #[must_use]
 pub(crate) fn one(kind: &'static Kind, view: &View, object: &Object) -> Body {
     if view.is_plain_json() && convert::is_native(kind) {
@@ -67,11 +66,11 @@ pub(crate) fn one(kind: &'static Kind, view: &View, object: &Object) -> Body {
         out.push(b'\n');
         return Body::full(out);
     }
-    let value = convert::shown(kind, object).unwrap_or_default();
+    let value = convert::converted(kind, object).unwrap_or_default();
     value_body(view, &shape_one(kind, view, value, true))
 }
 
-/// A value as a body.
+/// A body with this value.
 #[must_use]
 pub(crate) fn value_body(view: &View, value: &Value) -> Body {
     let mut out = encode(&view.form, value);
@@ -81,7 +80,7 @@ pub(crate) fn value_body(view: &View, value: &Value) -> Body {
     Body::full(out)
 }
 
-/// A single object in its shape.
+/// An object in the negotiated shape. `with_columns` adds the column definitions to a Table.
 #[must_use]
 pub(crate) fn shape_one(
     kind: &'static Kind,
@@ -135,7 +134,7 @@ fn table_of(
     })
 }
 
-/// A bookmark's object in its shape.
+/// The object of a bookmark event in the negotiated shape.
 #[must_use]
 pub(crate) fn bookmark(kind: &'static Kind, view: &View, metadata: Value) -> Value {
     match view.form.shape {
@@ -163,19 +162,19 @@ pub(crate) fn bookmark(kind: &'static Kind, view: &View, metadata: Value) -> Val
     }
 }
 
-/// `ListMeta`.
+/// The metadata of a list (`ListMeta`).
 #[derive(Debug, Clone, Default)]
 pub struct ListMeta {
-    /// The revision that the list shows.
+    /// The revision of the list.
     pub resource_version: String,
-    /// The token of the next page.
+    /// The continue token of the next page.
     pub next: Option<String>,
-    /// How many objects come after this page, where that is known.
+    /// The number of objects after this page, if known.
     pub remaining: Option<u64>,
 }
 
 impl ListMeta {
-    /// For a list at this revision.
+    /// The metadata of a complete list at this revision.
     #[must_use]
     pub fn at(revision: Revision) -> Self {
         Self {
@@ -196,7 +195,7 @@ impl ListMeta {
     }
 }
 
-/// A list.
+/// The body of a list.
 #[must_use]
 pub(crate) fn list(
     kind: &'static Kind,
@@ -215,7 +214,7 @@ pub(crate) fn list(
     }
     let values = objects
         .iter()
-        .filter_map(|object| convert::shown(kind, object));
+        .filter_map(|object| convert::converted(kind, object));
     value_body(view, &shape_list(kind, view, meta, values))
 }
 

@@ -1,35 +1,32 @@
-//! What a request asks for: its path and query as a value.
-//!
-//! Pure: no socket, no state. Follows `k8s.io/apiserver/pkg/endpoints/request.RequestInfo`.
-
-use std::borrow::Cow;
+//! Parsing of paths, verbs and queries. Pure.
+//! Upstream: `k8s.io/apiserver/pkg/endpoints/request.RequestInfo`.
 
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-/// What the client wants to do, in the words of authorization and audit.
+/// The verb of a request, as authorization and metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verb {
     /// Read one object.
     Get,
     /// Read a collection.
     List,
-    /// Follow a collection.
+    /// Watch a collection.
     Watch,
-    /// Make an object.
+    /// Create an object.
     Create,
     /// Replace an object.
     Update,
     /// Change parts of an object.
     Patch,
-    /// Remove one object.
+    /// Delete one object.
     Delete,
-    /// Remove a collection.
+    /// Delete the objects of a collection.
     DeleteCollection,
 }
 
 impl Verb {
-    /// As upstream writes it.
+    /// The name of the verb.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,45 +42,45 @@ impl Verb {
     }
 }
 
-/// The part of a path below a group version.
+/// A path below a group version, split into its parts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ResourcePath {
-    /// Empty for the core group.
+    /// The API group, empty for the core group.
     pub group: String,
-    /// `v1`
+    /// The version, such as `v1`.
     pub version: String,
     /// The namespace, if the path names one.
     pub namespace: Option<String>,
-    /// `pods`
+    /// The plural name of the resource, such as `pods`.
     pub resource: String,
-    /// The object, if the path names one.
+    /// The name of the object, if the path names one.
     pub name: Option<String>,
-    /// `status`, `log`, ...
+    /// The subresource, such as `status` or `log`.
     pub subresource: Option<String>,
-    /// What follows the subresource (`proxy/metrics`).
+    /// The rest of the path after the subresource, as in `proxy/metrics`.
     pub tail: String,
-    /// The deprecated `/watch/` prefix.
+    /// Whether the path has the deprecated prefix `/watch/`.
     pub watch_prefix: bool,
 }
 
-/// What a path names.
+/// The target of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// `/api`
+    /// The versions of the core group: `/api`.
     CoreVersions,
-    /// `/apis`
+    /// The list of groups: `/apis`.
     Groups,
-    /// `/apis/apps`
+    /// A group: `/apis/apps`.
     Group(String),
-    /// `/api/v1`, `/apis/apps/v1`
+    /// A group version: `/api/v1`, `/apis/apps/v1`.
     GroupVersion(String, String),
-    /// Objects.
+    /// A resource: a collection, an object or a subresource.
     Resource(ResourcePath),
-    /// Anything else (`/healthz`, `/version`).
+    /// A non-resource path, such as `/healthz` or `/version`.
     Other,
 }
 
-/// Reads a path.
+/// Parses the path of a URL.
 #[must_use]
 pub fn parse_path(path: &str) -> Target {
     let mut segments: Vec<String> = path
@@ -150,7 +147,7 @@ fn decoded(segment: &str) -> String {
     percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 
-/// The verb of a request to a resource; `None` where the method means nothing there.
+/// The verb of a request to a resource; `None` if the method is not allowed there.
 #[must_use]
 pub fn verb(method: &Method, path: &ResourcePath, query: &Query) -> Option<Verb> {
     let has_name = path.name.is_some();
@@ -168,12 +165,12 @@ pub fn verb(method: &Method, path: &ResourcePath, query: &Query) -> Option<Verb>
     })
 }
 
-/// Query parameters in order.
+/// The parameters of a query, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads the part of a URL after `?`.
+    /// Parses the part of a URL after `?`.
     #[must_use]
     pub fn parse(text: Option<&str>) -> Self {
         let pairs = form_urlencoded::parse(text.unwrap_or_default().as_bytes());
@@ -184,7 +181,7 @@ impl Query {
         )
     }
 
-    /// The first value of that name.
+    /// The first value of a parameter.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
@@ -193,13 +190,13 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The first value of that name that is not empty.
+    /// The first value of a parameter, if it is not empty.
     #[must_use]
     pub fn filled(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.is_empty())
     }
 
-    /// All values of that name.
+    /// All values of a parameter.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0
             .iter()
@@ -207,34 +204,25 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Whether a switch is on. As upstream: present and neither `false` nor `0`.
+    /// Whether a boolean parameter is set: present and neither `false` nor `0`, as upstream.
     #[must_use]
     pub fn flag(&self, name: &str) -> bool {
         self.get(name)
             .is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0"))
     }
 
-    /// All pairs.
+    /// All parameters, as (name, value).
     #[must_use]
     pub fn pairs(&self) -> &[(String, String)] {
         &self.0
     }
 
-    /// The pairs as the part of a URL after `?`.
+    /// The parameters as the part of a URL after `?`.
     #[must_use]
     pub fn encode(&self) -> String {
         form_urlencoded::Serializer::new(String::new())
             .extend_pairs(&self.0)
             .finish()
-    }
-}
-
-/// A path without a query, for log lines and metrics.
-#[must_use]
-pub fn bounded(text: &str, max: usize) -> Cow<'_, str> {
-    match text.char_indices().nth(max) {
-        None => Cow::Borrowed(text),
-        Some((at, _)) => Cow::Owned(format!("{}...", &text[..at])),
     }
 }
 
@@ -260,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_read_as_upstream_reads_them() {
+    fn paths_are_parsed_as_upstream_does() {
         let table = [
             ("/api", "CoreVersions"),
             ("/api/", "CoreVersions"),
@@ -315,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn verbs_follow_method_and_name() {
+    fn verbs_depend_on_method_and_name() {
         let table = [
             ("GET", "/api/v1/pods", "", Some(Verb::List)),
             ("GET", "/api/v1/pods", "watch=true", Some(Verb::Watch)),
@@ -351,7 +339,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_path_makes_the_parser_fail(path in "/?(api|apis)?(/[a-z%2/]{0,8}){0,7}") {
+        fn arbitrary_paths_do_not_panic(path in "/?(api|apis)?(/[a-z%2/]{0,8}){0,7}") {
             let _ = parse_path(&path);
         }
     }

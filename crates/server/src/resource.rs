@@ -1,5 +1,5 @@
-//! Requests to objects: finds the kind, checks that the verb means something there, calls the
-//! registry, renders the outcome.
+//! The handlers of resource requests: they find the kind, check the verb, call the registry, and render
+//! the outcome.
 
 use std::time::Duration;
 
@@ -26,28 +26,28 @@ use crate::{
     render::{self, View},
     request::{ResourcePath, Verb},
     subresources,
-    watch::{Manners, WatchBody, error_line},
+    watch::{WatchBody, WatchOptions, error_line},
 };
 
-/// A request to a kind that is served.
+/// A request to a served kind.
 #[derive(Debug)]
-pub(crate) struct Asked<'a> {
-    /// The server.
+pub(crate) struct ResourceRequest<'a> {
+    /// The parts of the server.
     pub api: &'a Api,
-    /// The kind.
+    /// The kind of the path.
     pub kind: &'static Kind,
-    /// The path.
+    /// The parsed path of the URL.
     pub path: &'a ResourcePath,
-    /// The verb.
+    /// The verb, which the kind or subresource supports.
     pub verb: Verb,
-    /// Everything else.
+    /// The request itself.
     pub incoming: Incoming,
 }
 
-/// Answers a request to objects.
+/// Handles a resource request.
 ///
 /// # Errors
-/// Whatever stands against it, as a `Status`.
+/// The status of the failure.
 pub(crate) async fn answer(
     api: &Api,
     incoming: Incoming,
@@ -71,7 +71,7 @@ pub(crate) async fn answer(
     }
     let verb = verb.ok_or_else(Status::method_not_allowed)?;
     check_verb(kind, path, verb)?;
-    let asked = Asked {
+    let request = ResourceRequest {
         api,
         kind,
         path,
@@ -79,9 +79,9 @@ pub(crate) async fn answer(
         incoming,
     };
     let mut response = match path.subresource.as_deref() {
-        None => asked.main().await,
-        Some("status" | "ephemeralcontainers") => asked.main().await,
-        Some(_) => subresources::answer(asked).await,
+        None => request.handle().await,
+        Some("status" | "ephemeralcontainers") => request.handle().await,
+        Some(_) => subresources::answer(request).await,
     }?;
     if let Some(text) = deprecation(kind) {
         api::add_warnings(&mut response, &[text.into()]);
@@ -89,7 +89,7 @@ pub(crate) async fn answer(
     Ok(response)
 }
 
-/// What a client hears that uses a kind of the past.
+/// The warning for requests to a deprecated kind.
 fn deprecation(kind: &Kind) -> Option<&'static str> {
     (kind.storage == "endpoints")
         .then_some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
@@ -102,7 +102,7 @@ fn is_list_of_definitions(path: &ResourcePath, verb: Option<Verb>) -> bool {
             == ("apiextensions.k8s.io", "customresourcedefinitions")
 }
 
-/// There are no custom resources. `kubectl apply` asks so before it says that it does not know a kind.
+/// An empty list of CustomResourceDefinitions. `kubectl apply` lists them before it reports an unknown kind.
 fn no_definitions(api: &Api, incoming: &Incoming) -> Result<Response<Body>> {
     let form = incoming.form()?;
     let list = json!({
@@ -130,7 +130,7 @@ fn check_verb(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<()> {
     if !verbs.contains(&verb.as_str()) {
         return Err(Status::method_not_allowed());
     }
-    // Across all namespaces one can only look.
+    // A namespaced kind without namespace supports list and watch only.
     let is_across = kind.is_namespaced() && path.namespace.is_none();
     if is_across && (path.name.is_some() || !matches!(verb, Verb::List | Verb::Watch)) {
         let is_review = verb == Verb::Create && path.name.is_none();
@@ -143,8 +143,9 @@ fn check_verb(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<()> {
     Ok(())
 }
 
-impl Asked<'_> {
-    async fn main(self) -> Result<Response<Body>> {
+impl ResourceRequest<'_> {
+    /// Handles a request without subresource, or to `status` and `ephemeralcontainers`.
+    async fn handle(self) -> Result<Response<Body>> {
         match self.verb {
             Verb::Get => self.get(),
             Verb::List => self.list().await,
@@ -168,10 +169,10 @@ impl Asked<'_> {
         )
     }
 
-    /// How the client wants to see objects.
+    /// The negotiated form of objects in the response.
     ///
     /// # Errors
-    /// 406.
+    /// 406 if the `Accept` header names no supported media type.
     pub(crate) fn view(&self) -> Result<View> {
         let include = match self.incoming.query.get("includeObject") {
             Some("None") => IncludeObject::None,
@@ -186,10 +187,10 @@ impl Asked<'_> {
         })
     }
 
-    /// The call of this request.
+    /// The parameters of the registry operation.
     ///
     /// # Errors
-    /// 422 for options that are not allowed.
+    /// 422 for invalid options.
     pub(crate) fn call(&self) -> Result<Call> {
         let is_apply = self.verb == Verb::Patch
             && negotiate::content_type(self.incoming.headers()) == "application/apply-patch+yaml";
@@ -206,10 +207,10 @@ impl Asked<'_> {
         })
     }
 
-    /// The decoded body, of a kind that may differ from that of the path.
+    /// Decodes the body as `kind`, which may differ from the kind of the path.
     ///
     /// # Errors
-    /// 400 or 415.
+    /// 400 if it cannot be decoded, 415 for an unsupported media type.
     pub(crate) fn decoded(&self, kind: &'static Kind, call: &Call) -> Result<decode::Decoded> {
         let media = negotiate::body_media(self.incoming.headers())?;
         decode::decode(kind, &self.incoming.body, media, call.options.validation)
@@ -244,14 +245,14 @@ impl Asked<'_> {
         let body = match self.api.registry.watch(&options).await? {
             Err(status) => Body::full(error_line(&status)),
             Ok(started) => {
-                let manners = Manners {
+                let options = WatchOptions {
                     deadline: Instant::now() + options.timeout.unwrap_or_else(default_timeout),
                     bookmarks: options.bookmarks,
                     mark_initial: options.initial_events == Some(true) && options.bookmarks,
                 };
                 let cache = std::sync::Arc::clone(&self.api.registry.cache);
                 Body::Watch(Box::new(WatchBody::new(
-                    cache, self.kind, view, started, manners,
+                    cache, self.kind, view, started, options,
                 )))
             }
         };
@@ -261,20 +262,22 @@ impl Asked<'_> {
     async fn create(&self) -> Result<Response<Body>> {
         let (view, call) = (self.view()?, self.call()?);
         let (registry, body) = (&self.api.registry, &self.incoming.body);
-        // Pods come by the thousand, and are all alike.
-        let is_pod = self.kind.storage == "pods"
+        // A DaemonSet creates thousands of pods that differ in name and node only.
+        let uses_templates = self.kind.storage == "pods"
             && negotiate::body_media(self.incoming.headers())? == MediaType::Json
             && !call.options.dry_run;
-        let guard = is_pod.then(|| registry.guard());
-        if let Some(guard) = guard
-            && let Some(written) = registry.create_alike(&call, guard, body).await?
+        let dependencies = uses_templates.then(|| registry.dependency_revisions());
+        if let Some(dependencies) = dependencies
+            && let Some(written) = registry
+                .create_from_template(&call, dependencies, body)
+                .await?
         {
             return Ok(self.written(&view, &written));
         }
         let decoded = self.decoded(self.kind, &call)?;
         let written = registry.create(&call, decoded).await?;
-        if let Some(guard) = guard {
-            registry.learn(&call, guard, body, &written);
+        if let Some(dependencies) = dependencies {
+            registry.update_templates(&call, dependencies, body, &written);
         }
         Ok(self.written(&view, &written))
     }
@@ -298,7 +301,7 @@ impl Asked<'_> {
         Ok(self.written(&view, &written))
     }
 
-    /// The answer to a write.
+    /// The response to a write: 201 for a created object, else 200.
     #[must_use]
     pub(crate) fn written(&self, view: &View, written: &Written) -> Response<Body> {
         let code = if written.created { 201 } else { 200 };
@@ -363,7 +366,8 @@ impl Asked<'_> {
     }
 }
 
-/// How long a watch lasts that does not say: half an hour to an hour, so that not all end at once.
+/// The duration of a watch without `timeoutSeconds`: a random time of 30 to 60 minutes, so that watches do
+/// not all end together (upstream's `--min-request-timeout`).
 fn default_timeout() -> Duration {
     let random = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
     Duration::from_secs(1800 + random * 1800 / 256)

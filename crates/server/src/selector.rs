@@ -1,21 +1,21 @@
-//! Label and field selectors as they come in a query, for objects of a kind.
+//! Parsing of the label and field selectors of a query.
 
 use pandaemon_machinery::{Kind, Status, selectable_fields, status::Result};
 use pandaemon_types::{FieldSelector, LabelSelector};
 use serde_json::Value;
 
-/// Reads `labelSelector`.
+/// Parses `labelSelector`.
 ///
 /// # Errors
-/// 400 with the place that could not be read.
+/// 400, with the position of the syntax error.
 pub(crate) fn labels(text: &str) -> Result<LabelSelector> {
     LabelSelector::parse(text).map_err(|error| Status::bad_request(error.0))
 }
 
-/// Reads `fieldSelector` for objects of `kind`.
+/// Parses `fieldSelector` for objects of `kind`.
 ///
 /// # Errors
-/// 400 for bad syntax or a field that the kind cannot be selected by.
+/// 400 for a syntax error or for a field that is not selectable.
 pub(crate) fn fields(kind: &Kind, text: &str) -> Result<FieldSelector> {
     let selector = FieldSelector::parse(text).map_err(|error| Status::bad_request(error.0))?;
     for requirement in selector.requirements() {
@@ -29,7 +29,7 @@ fn check_supported(kind: &Kind, name: &str) -> Result<()> {
     if always || selectable_fields::field_value(kind, &Value::Null, name).is_some() {
         return Ok(());
     }
-    // Kinds with selectable fields of their own use another text than those without.
+    // Upstream's text differs between kinds with and without selectable fields of their own.
     let text = if kind.selectable_fields.is_empty() {
         format!(
             "{name:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""

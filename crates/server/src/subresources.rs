@@ -1,4 +1,4 @@
-//! Subresources other than `/status`.
+//! Handlers of subresources other than `status` and `ephemeralcontainers`.
 
 pub(crate) mod binding;
 pub(crate) mod eviction;
@@ -10,28 +10,28 @@ pub(crate) mod token;
 use http::Response;
 use pandaemon_machinery::{Status, status::Result};
 
-use crate::{body::Body, request::Verb, resource::Asked};
+use crate::{body::Body, request::Verb, resource::ResourceRequest};
 
-/// Answers a request to a subresource that the kind has and the verb fits.
+/// Handles a request to a subresource. The kind has it, and it supports the verb.
 ///
 /// # Errors
-/// Whatever stands against it, as a `Status`.
-pub(crate) async fn answer(asked: Asked<'_>) -> Result<Response<Body>> {
-    let name = asked.path.subresource.as_deref().unwrap_or_default();
-    match (asked.kind.storage, name) {
-        ("pods", "binding") if asked.verb == Verb::Create => binding::answer(&asked).await,
-        ("pods", "eviction") => eviction::answer(&asked).await,
-        ("pods", "log") => streams::log(asked).await,
-        ("pods", "exec" | "attach") => streams::upgrade(asked).await,
-        ("pods", "portforward") => streams::port_forward(asked).await,
-        ("nodes", "proxy") => streams::node(asked).await,
-        ("namespaces", "finalize") => finalize::answer(&asked).await,
-        ("serviceaccounts", "token") => token::answer(&asked),
+/// The status of the failure.
+pub(crate) async fn answer(request: ResourceRequest<'_>) -> Result<Response<Body>> {
+    let name = request.path.subresource.as_deref().unwrap_or_default();
+    match (request.kind.storage, name) {
+        ("pods", "binding") if request.verb == Verb::Create => binding::answer(&request).await,
+        ("pods", "eviction") => eviction::answer(&request).await,
+        ("pods", "log") => streams::log(request).await,
+        ("pods", "exec" | "attach") => streams::upgrade(request).await,
+        ("pods", "portforward") => streams::port_forward(request).await,
+        ("nodes", "proxy") => streams::node(request).await,
+        ("namespaces", "finalize") => finalize::answer(&request).await,
+        ("serviceaccounts", "token") => token::answer(&request),
         _ => Err(Status::path_not_found()),
     }
 }
 
-/// 501 for what this server does not do yet.
+/// The status of a request that this server does not implement (501).
 #[must_use]
 pub(crate) fn unsupported(what: &str) -> Box<Status> {
     Status::failure(

@@ -1,4 +1,4 @@
-//! TLS for both directions: the server's listener, and its calls to agents.
+//! TLS configurations of the listener and of the client of node agents.
 
 use std::sync::Arc;
 
@@ -26,10 +26,10 @@ fn roots(ca: &Pair) -> Result<Arc<RootCertStore>, Error> {
     Ok(Arc::new(roots))
 }
 
-/// What the listener speaks: client certificates of our CA are taken, none is asked for.
+/// The configuration of the listener. Client certificates of the cluster's CA are accepted, not required.
 ///
 /// # Errors
-/// When a certificate is damaged.
+/// When a certificate or key cannot be used.
 pub(crate) fn server(pki: &Pki) -> Result<Arc<ServerConfig>, Error> {
     let verifier = WebPkiClientVerifier::builder_with_provider(roots(&pki.ca)?, provider())
         .allow_unauthenticated()
@@ -46,10 +46,10 @@ pub(crate) fn server(pki: &Pki) -> Result<Arc<ServerConfig>, Error> {
     Ok(Arc::new(config))
 }
 
-/// What calls to agents speak.
+/// The configuration of requests to agents, with the server's client certificate.
 ///
 /// # Errors
-/// When a certificate is damaged.
+/// When a certificate or key cannot be used.
 pub(crate) fn client(pki: &Pki) -> Result<Arc<ClientConfig>, Error> {
     let (certificate, key) = pki.client.to_der()?;
     let mut config = ClientConfig::builder_with_provider(provider())

@@ -1,4 +1,4 @@
-//! The body of a watch: first the state or the history, then what happens.
+//! The response body of a watch: the initial objects or the history, then the live events.
 
 use std::{
     collections::VecDeque,
@@ -19,36 +19,37 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep};
 
 use crate::{
-    cache::{Cache, ChangeKind, Event, Next, Started, Watcher},
     convert,
     object::Object,
     render::{self, View},
+    watch_cache::{ChangeKind, Event, Next, Started, WatchCache, Watcher},
 };
 
-/// Lines are gathered into pieces of about this size.
-const PIECE: usize = 64 << 10;
+/// Size up to which lines are gathered into one chunk, in bytes.
+const CHUNK_BYTES: usize = 64 << 10;
 
-/// How often an idle watch hears a bookmark.
-const BOOKMARK_EVERY: Duration = Duration::from_secs(55);
+/// Interval of bookmarks.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(55);
 
-/// How a watch behaves.
+/// The options of a watch that influence its stream.
 #[derive(Debug, Clone, Copy)]
-pub struct Manners {
-    /// When the server ends it.
+pub struct WatchOptions {
+    /// When the server ends the watch.
     pub deadline: Instant,
-    /// Whether bookmarks are wanted.
+    /// Whether the client accepts bookmarks.
     pub bookmarks: bool,
-    /// Whether the end of the initial objects is marked.
+    /// Whether a bookmark with `k8s.io/initial-events-end` follows the initial objects.
     pub mark_initial: bool,
 }
 
 /// The body of one watch.
 pub struct WatchBody {
-    cache: Arc<Cache>,
+    cache: Arc<WatchCache>,
     kind: &'static Kind,
     view: View,
-    native: bool,
-    /// Only metadata are wanted, and stored bytes hold them: the version of `meta.k8s.io`.
+    /// Whether events are the stored bytes, so that encoded lines can be shared.
+    uses_stored_bytes: bool,
+    /// The version of `meta.k8s.io`, if the client wants metadata only and the stored bytes contain it.
     metadata_only: Option<&'static str>,
     columns_sent: bool,
     watcher: Arc<Watcher>,
@@ -69,7 +70,7 @@ impl fmt::Debug for WatchBody {
     }
 }
 
-/// The line that tells an error, after which a watch ends.
+/// The line of an ERROR event, which ends a watch.
 #[must_use]
 pub(crate) fn error_line(status: &Status) -> Bytes {
     let mut line =
@@ -79,44 +80,44 @@ pub(crate) fn error_line(status: &Status) -> Bytes {
 }
 
 impl WatchBody {
-    /// Follows what has been started.
+    /// The body of a started watch.
     #[must_use]
     pub fn new(
-        cache: Arc<Cache>,
+        cache: Arc<WatchCache>,
         kind: &'static Kind,
         view: View,
         started: Started,
-        manners: Manners,
+        options: WatchOptions,
     ) -> Self {
-        let first = Instant::now() + BOOKMARK_EVERY;
-        let wake = if manners.bookmarks {
-            first.min(manners.deadline)
+        let first_bookmark = Instant::now() + BOOKMARK_INTERVAL;
+        let wake = if options.bookmarks {
+            first_bookmark.min(options.deadline)
         } else {
-            manners.deadline
+            options.deadline
         };
         Self {
             cache,
             kind,
-            native: view.is_plain_json() && convert::is_native(kind),
+            uses_stored_bytes: view.is_plain_json() && convert::is_native(kind),
             metadata_only: view.metadata_json().filter(|_| convert::is_native(kind)),
             view,
             columns_sent: false,
             watcher: started.watcher,
             objects: started.objects.into_iter(),
             backlog: started.backlog,
-            initial_end: manners.mark_initial.then_some(started.revision),
-            bookmarks: manners.bookmarks,
-            deadline: manners.deadline,
+            initial_end: options.mark_initial.then_some(started.revision),
+            bookmarks: options.bookmarks,
+            deadline: options.deadline,
             timer: Box::pin(tokio::time::sleep_until(wake)),
             ended: false,
         }
     }
 
-    /// The next piece of the stream.
+    /// The next chunk of the stream: one or more complete lines.
     pub fn poll_lines(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut first: Option<Bytes> = None;
         let mut more = BytesMut::new();
-        while first.as_ref().map_or(0, Bytes::len) + more.len() < PIECE {
+        while first.as_ref().map_or(0, Bytes::len) + more.len() < CHUNK_BYTES {
             match self.poll_line(context) {
                 Poll::Ready(Some(line)) => match &first {
                     None => first = Some(line),
@@ -130,7 +131,7 @@ impl WatchBody {
             }
         }
         match first {
-            // One line is sent as it is: its bytes are shared with all other watches.
+            // A single line is not copied: its bytes are shared with the other watches.
             Some(line) if more.is_empty() => Poll::Ready(Some(line)),
             Some(line) => {
                 let mut piece = BytesMut::with_capacity(line.len() + more.len());
@@ -160,7 +161,7 @@ impl WatchBody {
     }
 
     fn poll_live(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        // Read before the queue: what is applied by now has been queued by now.
+        // Read before the queue: all events up to this revision are queued by now.
         let applied = self.cache.revision();
         match self.watcher.poll_next(context) {
             Poll::Ready(Next::Change(change, event)) => {
@@ -185,41 +186,41 @@ impl WatchBody {
         }
         self.timer
             .as_mut()
-            .reset((now + BOOKMARK_EVERY).min(self.deadline));
+            .reset((now + BOOKMARK_INTERVAL).min(self.deadline));
         Poll::Ready(Some(self.bookmark(applied, false)))
     }
 
     fn event_line(&mut self, change: ChangeKind, event: &Event) -> Bytes {
-        if self.native {
+        if self.uses_stored_bytes {
             return event.line(change);
         }
-        match event.shown(change) {
+        match event.object_for(change) {
             Some(object) => self.object_line(change, &object),
             None => Bytes::new(),
         }
     }
 
     fn object_line(&mut self, change: ChangeKind, object: &Object) -> Bytes {
-        if self.native {
+        if self.uses_stored_bytes {
             let mut out = Vec::with_capacity(object.len() + 40);
-            crate::cache::write_line(change, object, &mut out);
+            crate::watch_cache::write_line(change, object, &mut out);
             return out.into();
         }
         if let Some(version) = self.metadata_only {
             let mut out = Vec::with_capacity(object.len() + 100);
-            crate::cache::write_wrapped(change, &mut out, |out| {
+            crate::watch_cache::write_wrapped(change, &mut out, |out| {
                 object.write_metadata(version, out);
             });
             return out.into();
         }
-        let Some(value) = convert::shown(self.kind, object) else {
+        let Some(value) = convert::converted(self.kind, object) else {
             return Bytes::new();
         };
         let with_columns = !std::mem::replace(&mut self.columns_sent, true);
-        // Ages are told as of now, however long ago the watch began.
+        // The ages in a Table are those at the time of the event.
         self.view.now_seconds = Timestamp::now().as_second();
-        let shown = render::shape_one(self.kind, &self.view, value, with_columns);
-        self.wrapped(change.as_str(), &shown)
+        let shaped = render::shape_one(self.kind, &self.view, value, with_columns);
+        self.wrapped(change.as_str(), &shaped)
     }
 
     fn wrapped(&self, change: &str, object: &Value) -> Bytes {

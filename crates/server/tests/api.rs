@@ -1,4 +1,4 @@
-//! The whole server in one process.
+//! Tests of the whole server, in process and over TLS on loopback.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,8 +17,8 @@ mod harness;
 mod hostile;
 #[path = "api/pages.rs"]
 mod pages;
-#[path = "api/stencils.rs"]
-mod stencils;
+#[path = "api/pod_templates.rs"]
+mod pod_templates;
 #[path = "api/verbs.rs"]
 mod verbs;
 #[path = "api/wire.rs"]

@@ -1,4 +1,4 @@
-//! Nodes: a new one is not ready, and a node writes only about itself.
+//! Admission of Nodes: `TaintNodesByCondition` and `NodeRestriction`.
 
 use pandaemon_machinery::{Status, status::Result};
 use serde_json::{Value, json};
@@ -7,9 +7,9 @@ use crate::{meta, registry::Call};
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 
-/// `TaintNodesByCondition` and `NodeRestriction` for a new node.
+/// Taints a new Node as not ready, and checks that a node agent creates its own Node only.
 pub(super) fn admit_create(call: &Call, node: &mut Value) -> Result<()> {
-    check_own(call, meta::name(node))?;
+    check_node_restriction(call, meta::name(node))?;
     let taint = json!({"key": NOT_READY, "effect": "NoSchedule"});
     if !node["spec"].is_object() {
         node["spec"] = json!({});
@@ -28,8 +28,8 @@ pub(super) fn admit_create(call: &Call, node: &mut Value) -> Result<()> {
     Ok(())
 }
 
-/// `NodeRestriction`: a node does not write about another node.
-pub(super) fn check_own(call: &Call, name: &str) -> Result<()> {
+/// `NodeRestriction`: a node agent writes its own Node only.
+pub(super) fn check_node_restriction(call: &Call, name: &str) -> Result<()> {
     match call.user.node() {
         Some(own) if own != name => {
             let why = format!("node {own:?} is not allowed to modify node {name:?}");

@@ -1,4 +1,4 @@
-//! Pods: priority, the tolerations that everybody has, the service account.
+//! Admission of Pods: `ServiceAccount`, `Priority`, `DefaultTolerationSeconds`, `NodeRestriction`.
 
 use pandaemon_machinery::{Status, status::Result};
 use serde::Deserialize;
@@ -9,20 +9,20 @@ use crate::{
     registry::{Call, Registry},
 };
 
-/// How long a pod stays on a node that does not answer, unless it says otherwise.
+/// How long a pod without such tolerations stays on a node that is not ready or unreachable, in seconds.
 const TOLERATION_SECONDS: i64 = 300;
 
-/// `ServiceAccount`, `Priority` and `DefaultTolerationSeconds`.
+/// Sets the service account, the priority and the default tolerations of a new pod.
 pub(super) fn admit_create(registry: &Registry, call: &Call, pod: &mut Value) -> Result<()> {
-    check_maker(call, pod)?;
+    check_mirror_pod(call, pod)?;
     set_service_account(registry, call, pod)?;
     set_priority(registry, call, pod)?;
     add_tolerations(pod);
     Ok(())
 }
 
-/// `NodeRestriction`: a node touches only its own pods.
-pub(super) fn check_own(call: &Call, old: &Value, what: &str) -> Result<()> {
+/// `NodeRestriction`: a node agent writes pods of its own node only.
+pub(super) fn check_node_restriction(call: &Call, old: &Value, what: &str) -> Result<()> {
     let bound_to = meta::text_at(old, &["spec", "nodeName"]);
     match call.user.node() {
         Some(own) if own != bound_to => {
@@ -33,14 +33,15 @@ pub(super) fn check_own(call: &Call, old: &Value, what: &str) -> Result<()> {
     }
 }
 
+/// The annotation of mirror pods, which represent the static pods of a node.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
 fn is_mirror(pod: &Value) -> bool {
     meta::at(pod, &["metadata", "annotations", MIRROR]).is_some()
 }
 
-/// `NodeRestriction`: a node makes only mirrors of pods that it runs of its own accord.
-fn check_maker(call: &Call, pod: &Value) -> Result<()> {
+/// `NodeRestriction`: a node agent creates mirror pods of its own static pods only.
+fn check_mirror_pod(call: &Call, pod: &Value) -> Result<()> {
     let Some(own) = call.user.node() else {
         return Ok(());
     };
@@ -51,7 +52,7 @@ fn check_maker(call: &Call, pod: &Value) -> Result<()> {
         );
         return Err(Status::forbidden(call.kind, name, &why));
     }
-    check_own(call, pod, "create pods")
+    check_node_restriction(call, pod, "create pods")
 }
 
 fn set_service_account(registry: &Registry, call: &Call, pod: &mut Value) -> Result<()> {
@@ -73,7 +74,7 @@ fn set_service_account(registry: &Registry, call: &Call, pod: &mut Value) -> Res
     Ok(())
 }
 
-/// A priority class, as far as a pod takes it over.
+/// The fields of a PriorityClass that pods get.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Class {
@@ -135,7 +136,7 @@ fn find_class(registry: &Registry, name: &str) -> Result<Option<Class>> {
     Ok(Some(class))
 }
 
-/// The class with `globalDefault`; of several, that with the smallest value.
+/// The PriorityClass with `globalDefault`; of several, the one with the lowest value.
 fn default_class(registry: &Registry) -> Result<Option<Class>> {
     let kind = super::kind("scheduling.k8s.io", "priorityclasses")?;
     let Some(cache) = registry.cache.of(kind) else {
@@ -189,25 +190,27 @@ mod tests {
     }
 
     #[test]
-    fn a_node_touches_only_what_is_its_own() {
+    fn a_node_agent_writes_its_own_pods_only() {
         let node = call(User::known("system:node:a", &["system:nodes".into()]));
         let admin = call(User::admin());
         let pod = |node: &str| json!({"metadata": {"name": "p"}, "spec": {"nodeName": node}});
         let mut mirror = pod("a");
         mirror["metadata"]["annotations"][MIRROR] = "x".into();
-        assert!(check_own(&node, &pod("a"), "delete pods").is_ok());
+        assert!(check_node_restriction(&node, &pod("a"), "delete pods").is_ok());
         assert_eq!(
-            check_own(&node, &pod("b"), "delete pods").unwrap_err().code,
+            check_node_restriction(&node, &pod("b"), "delete pods")
+                .unwrap_err()
+                .code,
             403
         );
-        assert!(check_own(&admin, &pod("b"), "delete pods").is_ok());
-        assert_eq!(check_maker(&node, &pod("a")).unwrap_err().code, 403);
-        assert!(check_maker(&node, &mirror).is_ok());
-        assert!(check_maker(&admin, &pod("b")).is_ok());
+        assert!(check_node_restriction(&admin, &pod("b"), "delete pods").is_ok());
+        assert_eq!(check_mirror_pod(&node, &pod("a")).unwrap_err().code, 403);
+        assert!(check_mirror_pod(&node, &mirror).is_ok());
+        assert!(check_mirror_pod(&admin, &pod("b")).is_ok());
     }
 
     #[test]
-    fn everybody_tolerates_a_silent_node_for_a_while() {
+    fn pods_get_default_tolerations_of_unready_and_unreachable_nodes() {
         let mut pod = json!({"spec": {"tolerations": [
             {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"},
         ]}});

@@ -1,4 +1,4 @@
-//! Services: cluster addresses and node ports.
+//! Allocation of cluster IPs and node ports for Services.
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
@@ -14,20 +14,21 @@ use crate::{
     registry::{Call, Registry},
 };
 
-/// Cluster addresses come from `10.96.0.0/12`.
-const NETWORK: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 12);
+/// The range of cluster IPs, `10.96.0.0/12`.
+const CLUSTER_IP_RANGE: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 12);
+/// The range of node ports.
 const NODE_PORTS: std::ops::RangeInclusive<i64> = 30_000..=32_767;
 
-/// The address of the service `kubernetes`.
+/// The cluster IP of the Service `kubernetes`: the first of the range.
 #[must_use]
-pub(crate) fn first_address() -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(NETWORK.0) + 1)
+pub(crate) fn kubernetes_service_address() -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(CLUSTER_IP_RANGE.0) + 1)
 }
 
-/// Gives a service what it needs and takes what its type must not have.
+/// Allocates the cluster IP and node ports of a Service, and removes those that its type does not have.
 pub(super) fn admit(registry: &Registry, call: &Call, service: &mut Value) -> Result<()> {
     let name = meta::name(service).to_owned();
-    let others = Others::collect(registry, call, &name);
+    let others = Allocated::collect(registry, call, &name);
     let kind = meta::text_at(service, &["spec", "type"]).to_owned();
     if kind == "ExternalName" {
         if let Some(spec) = service["spec"].as_object_mut() {
@@ -40,15 +41,15 @@ pub(super) fn admit(registry: &Registry, call: &Call, service: &mut Value) -> Re
         }
         return Ok(());
     }
-    let asked = meta::text_at(service, &["spec", "clusterIP"]).to_owned();
-    let address = match asked.as_str() {
-        "None" => asked,
+    let requested = meta::text_at(service, &["spec", "clusterIP"]).to_owned();
+    let address = match requested.as_str() {
+        "None" => requested,
         "" => others
             .free_address(&name)
-            .ok_or_else(|| full(call, &name))?,
+            .ok_or_else(|| range_full(call, &name))?,
         _ => {
-            check_address(call, &name, &asked, &others)?;
-            asked
+            check_address(call, &name, &requested, &others)?;
+            requested
         }
     };
     service["spec"]["clusterIPs"] = json!([address]);
@@ -64,14 +65,14 @@ pub(super) fn admit(registry: &Registry, call: &Call, service: &mut Value) -> Re
     set_node_ports(call, &kind, service, others)
 }
 
-/// What other services hold.
+/// The cluster IPs and node ports of the other Services.
 #[derive(Default)]
-struct Others {
+struct Allocated {
     addresses: BTreeSet<String>,
     ports: BTreeSet<i64>,
 }
 
-impl Others {
+impl Allocated {
     fn collect(registry: &Registry, call: &Call, name: &str) -> Self {
         let mut found = Self::default();
         let Some(cache) = registry.cache.of(call.kind) else {
@@ -94,11 +95,12 @@ impl Others {
         found
     }
 
-    /// A free address. Starts at a place that depends on the name, so that addresses stay apart.
+    /// A free cluster IP. The search starts at a position that depends on the name, so that concurrent
+    /// allocations rarely meet.
     fn free_address(&self, name: &str) -> Option<String> {
-        let base = u32::from(NETWORK.0);
-        let size = 1_u32 << (32 - u32::from(NETWORK.1));
-        // The first 256 are left to those who ask for an address of their own.
+        let base = u32::from(CLUSTER_IP_RANGE.0);
+        let size = 1_u32 << (32 - u32::from(CLUSTER_IP_RANGE.1));
+        // The first 256 addresses are reserved for Services that request an address.
         let (first, count) = (256, size - 256 - 1);
         let start = name
             .bytes()
@@ -119,41 +121,46 @@ fn invalid(call: &Call, name: &str, field: &str, value: &str, detail: &str) -> B
     Status::invalid(call.kind, name, &[error])
 }
 
-fn full(call: &Call, name: &str) -> Box<Status> {
+fn range_full(call: &Call, name: &str) -> Box<Status> {
     Status::internal(format!(
         "failed to allocate a serviceIP for {}/{name}: range is full",
         call.namespace
     ))
 }
 
-fn check_address(call: &Call, name: &str, asked: &str, others: &Others) -> Result<()> {
+fn check_address(call: &Call, name: &str, requested: &str, others: &Allocated) -> Result<()> {
     let refuse = |why: String| {
-        let value = format!("[]string{{{asked:?}}}");
+        let value = format!("[]string{{{requested:?}}}");
         invalid(
             call,
             name,
             "spec.clusterIPs",
             &value,
-            &format!("failed to allocate IP {asked}: {why}"),
+            &format!("failed to allocate IP {requested}: {why}"),
         )
     };
-    let Ok(address) = asked.parse::<Ipv4Addr>() else {
+    let Ok(address) = requested.parse::<Ipv4Addr>() else {
         return Ok(());
     };
-    let mask = u32::MAX << (32 - NETWORK.1);
-    if u32::from(address) & mask != u32::from(NETWORK.0) {
+    let mask = u32::MAX << (32 - CLUSTER_IP_RANGE.1);
+    if u32::from(address) & mask != u32::from(CLUSTER_IP_RANGE.0) {
         return Err(refuse(format!(
-            "the provided IP ({asked}) is not in the valid range. The range of valid IPs is {}/{}",
-            NETWORK.0, NETWORK.1
+            "the provided IP ({requested}) is not in the valid range. The range of valid IPs is {}/{}",
+            CLUSTER_IP_RANGE.0, CLUSTER_IP_RANGE.1
         )));
     }
-    if others.addresses.contains(asked) {
+    if others.addresses.contains(requested) {
         return Err(refuse("provided IP is already allocated".into()));
     }
     Ok(())
 }
 
-fn set_node_ports(call: &Call, kind: &str, service: &mut Value, mut others: Others) -> Result<()> {
+fn set_node_ports(
+    call: &Call,
+    kind: &str,
+    service: &mut Value,
+    mut others: Allocated,
+) -> Result<()> {
     let name = meta::name(service).to_owned();
     let wants = matches!(kind, "NodePort" | "LoadBalancer");
     let ports = service["spec"]["ports"].as_array_mut();
@@ -161,7 +168,7 @@ fn set_node_ports(call: &Call, kind: &str, service: &mut Value, mut others: Othe
         let Some(fields) = port.as_object_mut() else {
             continue;
         };
-        let asked = fields
+        let requested = fields
             .get("nodePort")
             .and_then(Value::as_i64)
             .filter(|port| *port != 0);
@@ -169,20 +176,20 @@ fn set_node_ports(call: &Call, kind: &str, service: &mut Value, mut others: Othe
             fields.remove("nodePort");
             continue;
         }
-        if let Some(asked) = asked {
+        if let Some(requested) = requested {
             let field = format!("spec.ports[{at}].nodePort");
-            if !NODE_PORTS.contains(&asked) {
+            if !NODE_PORTS.contains(&requested) {
                 let detail = "provided port is not in the valid range. The range of valid ports is 30000-32767";
-                return Err(invalid(call, &name, &field, &asked.to_string(), detail));
+                return Err(invalid(call, &name, &field, &requested.to_string(), detail));
             }
-            if !others.ports.insert(asked) {
+            if !others.ports.insert(requested) {
                 let detail = "provided port is already allocated";
-                return Err(invalid(call, &name, &field, &asked.to_string(), detail));
+                return Err(invalid(call, &name, &field, &requested.to_string(), detail));
             }
             continue;
         }
         let free = NODE_PORTS.clone().find(|port| !others.ports.contains(port));
-        let free = free.ok_or_else(|| full(call, &name))?;
+        let free = free.ok_or_else(|| range_full(call, &name))?;
         others.ports.insert(free);
         fields.insert("nodePort".into(), free.into());
     }

@@ -1,4 +1,4 @@
-//! Files that only their owner reads, written as a whole or not at all.
+//! Files with mode 0600 that are replaced atomically.
 
 use std::{
     fs, io,
@@ -20,27 +20,27 @@ pub(super) fn read(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// Writes a file that only its owner reads, as a whole or not at all.
+/// Replaces a file atomically. Its mode is 0600.
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     let failed = |source| Error::File {
         action: "write",
         path: path.into(),
         source,
     };
-    let draft = path.with_extension("new");
+    let temporary = path.with_extension("new");
     let mut options = fs::OpenOptions::new();
     let mut file = options
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(&draft)
+        .open(&temporary)
         .map_err(failed)?;
     io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))
         .map_err(failed)?;
     file.sync_all().map_err(failed)?;
-    fs::rename(&draft, path).map_err(failed)
+    fs::rename(&temporary, path).map_err(failed)
 }
 
 pub(super) fn read_pair(dir: &Path, name: &str) -> Result<Option<Pair>> {
@@ -52,7 +52,7 @@ pub(super) fn read_pair(dir: &Path, name: &str) -> Result<Option<Pair>> {
 }
 
 pub(super) fn write_pair(dir: &Path, name: &str, pair: &Pair) -> Result<()> {
-    // The key first: a certificate without its key is made again.
+    // The key first: a pair without its certificate is created again.
     write(&dir.join(format!("{name}.key")), &pair.key)?;
     write(&dir.join(format!("{name}.crt")), &pair.certificate)
 }

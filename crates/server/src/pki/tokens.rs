@@ -1,4 +1,4 @@
-//! Secrets that clients show instead of a certificate.
+//! Bearer tokens: that of the administrator and that with which agents join.
 
 use std::path::Path;
 
@@ -6,14 +6,14 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use sha2::{Digest as _, Sha256};
 
 use super::{Pair, Result, files, unusable};
-use crate::auth::{User, same_secret};
+use crate::auth::User;
 
-/// Secrets that clients show.
+/// The bearer tokens that the server accepts.
 #[derive(Clone)]
 pub struct Tokens {
-    /// Lets agents join.
+    /// The token with which agents join: `SHA256-OF-THE-CA.SECRET`.
     pub agent: String,
-    /// Lets in as administrator.
+    /// The token of the administrator.
     pub admin: String,
 }
 
@@ -24,17 +24,27 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Whose token it is. The agents' token is nobody: it only lets them join.
+    /// The user of a token. The join token authenticates no user.
     #[must_use]
     pub fn user(&self, token: &str) -> Option<User> {
-        same_secret(token, &self.admin).then(User::admin)
+        constant_time_eq(token, &self.admin).then(User::admin)
     }
 
-    /// Whether it is the agents' token.
+    /// Whether this is the join token.
     #[must_use]
     pub fn may_join(&self, token: &str) -> bool {
-        same_secret(token, &self.agent)
+        constant_time_eq(token, &self.agent)
     }
+}
+
+/// Compares secrets in a time that does not depend on the position of the first difference.
+#[must_use]
+pub(crate) fn constant_time_eq(a: &str, b: &str) -> bool {
+    let differing = a
+        .bytes()
+        .zip(b.bytes())
+        .fold(0, |acc, (x, y)| acc | (x ^ y));
+    a.len() == b.len() && differing == 0
 }
 
 fn random_secret() -> String {
@@ -64,4 +74,16 @@ pub(super) fn open(data: &Path, ca: &Pair) -> Result<Tokens> {
         agent: open("token", &format!("{hash}."))?,
         admin: open("admin-token", "")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::constant_time_eq;
+
+    #[test]
+    fn secrets_are_equal_only_if_all_bytes_are() {
+        assert!(constant_time_eq("abc", "abc"));
+        assert!(!constant_time_eq("abc", "abd"));
+        assert!(!constant_time_eq("abc", "ab"));
+    }
 }

@@ -1,4 +1,4 @@
-//! Making objects.
+//! Creation of objects (POST). Upstream: `registry/rest/create.go`.
 
 use std::sync::Arc;
 
@@ -9,41 +9,43 @@ use pandaemon_store::{Expect, Op};
 use serde_json::Value;
 
 use super::{Call, CommitError, Registry, Written};
-use crate::{admission, cache::key, meta, object::Object};
+use crate::{admission, meta, object::Object, watch_cache::key};
 
-/// What generated names end in: no vowels, so no words.
+/// The characters of random suffixes: no vowels, so that they form no words (upstream's `utilrand`).
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-const SUFFIX: usize = 5;
-/// A generated name is cut so that its suffix fits.
-const GENERATED_MAX: usize = 63 - SUFFIX;
-/// How often another name is tried when a generated one is taken.
+/// Length of the random suffix of a generated name.
+const SUFFIX_LENGTH: usize = 5;
+/// Maximum length of `generateName` in a generated name; the rest is cut off.
+const MAX_PREFIX_LENGTH: usize = 63 - SUFFIX_LENGTH;
+/// How many generated names are tried when one exists already.
 const NAME_TRIES: usize = 8;
 
 impl Registry {
-    /// Makes an object from a decoded body.
+    /// Creates an object from a decoded body.
     ///
     /// # Errors
-    /// Whatever stands against it, as a `Status`.
+    /// The status of a failed check or write: 400, 403, 404, 409, 422 or 503.
     pub async fn create(&self, call: &Call, body: Decoded) -> Result<Written> {
         let Decoded {
             mut value,
             warnings,
         } = body;
-        take_namespace(call, &mut value)?;
+        set_namespace(call, &mut value)?;
         if !meta::text(&value, "resourceVersion").is_empty() {
             return Err(Status::bad_request(
                 "resourceVersion should not be set on objects to be created",
             ));
         }
         defaults::apply_defaults(call.kind, &mut value);
-        self.create_checked(call, value, warnings, |_| Ok(())).await
+        self.create_with_check(call, value, warnings, |_| Ok(()))
+            .await
     }
 
-    /// Makes an object that has its defaults; `check` sees it last.
+    /// Creates an object whose defaults are set. `check` runs after admission and may refuse it.
     ///
     /// # Errors
     /// As [`Registry::create`].
-    pub async fn create_checked(
+    pub async fn create_with_check(
         &self,
         call: &Call,
         mut value: Value,
@@ -54,12 +56,12 @@ impl Registry {
             meta::name(&value).is_empty() && !meta::text(&value, "generateName").is_empty();
         self.check_namespace(call, &meta_name_for_errors(&value))?;
         strategy::prepare_create(call.kind, &mut value);
-        stamp(call, &mut value);
+        fill_system_metadata(call, &mut value);
         let is_applied = meta::of(&value).is_some_and(|m| m.contains_key("managedFields"));
         if !is_applied {
             managed_fields::track_update(call.kind, None, &mut value, manager(call, &call.time()));
         }
-        let _turn = match call.kind.storage {
+        let _service_guard = match call.kind.storage {
             "services" => Some(self.service_lock.lock().await),
             _ => None,
         };
@@ -91,11 +93,11 @@ impl Registry {
                 Err(CommitError::Conflict(_)) => break,
             }
         }
-        Err(self.taken(call, meta::name(&value)))
+        Err(self.already_exists(call, meta::name(&value)))
     }
 
-    /// 409 of a name that is in use, also by something that is going away.
-    pub(super) fn taken(&self, call: &Call, name: &str) -> Box<Status> {
+    /// The status of a name that exists already (409), also when that object is being deleted.
+    pub(super) fn already_exists(&self, call: &Call, name: &str) -> Box<Status> {
         let mut status = Status::already_exists(call.kind, name);
         let other = self.find(call.kind, &call.namespace, name);
         if other.is_some_and(|other| other.is_terminating) {
@@ -128,7 +130,7 @@ impl Registry {
         self.written(call, key, bytes, revision)
     }
 
-    /// Refuses to make things in namespaces that are missing or going away.
+    /// Checks that the namespace exists and is not terminating (upstream's `NamespaceLifecycle`).
     fn check_namespace(&self, call: &Call, name: &str) -> Result<()> {
         if call.namespace.is_empty() || !call.kind.is_namespaced() {
             return Ok(());
@@ -147,7 +149,7 @@ impl Registry {
     }
 }
 
-/// 403 of a namespace that is going away.
+/// The status of a creation in a terminating namespace (403).
 fn terminating(kind: &Kind, namespace: &str, name: &str) -> Box<Status> {
     let why = format!(
         "unable to create new content in namespace {namespace} because it is being terminated"
@@ -163,7 +165,7 @@ fn terminating(kind: &Kind, namespace: &str, name: &str) -> Box<Status> {
     status
 }
 
-/// The field manager of a call, for the books of `metadata.managedFields`.
+/// The field manager of a call, for `metadata.managedFields`.
 pub(super) fn manager<'a>(call: &'a Call, now: &'a str) -> managed_fields::FieldManager<'a> {
     managed_fields::FieldManager {
         name: &call.manager,
@@ -172,8 +174,8 @@ pub(super) fn manager<'a>(call: &'a Call, now: &'a str) -> managed_fields::Field
     }
 }
 
-/// The object lives where the path says.
-pub(super) fn take_namespace(call: &Call, value: &mut Value) -> Result<()> {
+/// Sets the namespace of the path, or checks that the object names the same.
+pub(super) fn set_namespace(call: &Call, value: &mut Value) -> Result<()> {
     let given = meta::text(value, "namespace");
     if !call.kind.is_namespaced() {
         meta::set(value, "namespace", "");
@@ -198,8 +200,8 @@ fn meta_name_for_errors(value: &Value) -> String {
     }
 }
 
-/// Sets what only the server says.
-fn stamp(call: &Call, value: &mut Value) {
+/// Sets the fields of metadata that only the server sets (upstream's `FillObjectMetaSystemFields`).
+fn fill_system_metadata(call: &Call, value: &mut Value) {
     let uid = uuid::Uuid::new_v4().to_string();
     let time = call.time();
     meta::edit(value, |metadata| {
@@ -219,11 +221,11 @@ fn stamp(call: &Call, value: &mut Value) {
 fn generated_name(prefix: &str) -> String {
     let end = prefix
         .char_indices()
-        .nth(GENERATED_MAX)
+        .nth(MAX_PREFIX_LENGTH)
         .map_or(prefix.len(), |(at, _)| at);
     let mut name = prefix[..end].to_owned();
     let random = uuid::Uuid::new_v4().into_bytes();
-    for byte in random.iter().take(SUFFIX) {
+    for byte in random.iter().take(SUFFIX_LENGTH) {
         name.push(char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]));
     }
     name
@@ -234,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn generated_names_are_short_and_end_in_five_letters() {
+    fn generated_names_are_cut_and_end_in_five_random_characters() {
         let name = generated_name("web-");
         assert_eq!(name.len(), 9);
         assert!(name.starts_with("web-"));

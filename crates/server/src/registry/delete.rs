@@ -1,6 +1,5 @@
-//! Removing objects: grace, finalizers, propagation and preconditions.
-//!
-//! Follows `k8s.io/apiserver/pkg/registry/rest/delete.go` and `generic/registry/store.go`.
+//! Deletion of objects: grace periods, finalizers, propagation and preconditions.
+//! Upstream: `registry/rest/delete.go` and `registry/generic/registry/store.go`.
 
 use std::sync::Arc;
 
@@ -21,36 +20,37 @@ use crate::{
     object::{self, Object},
 };
 
+/// How often a deletion is tried when other writers change the object meanwhile.
 const TRIES: usize = 32;
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
-/// What is left after a delete.
+/// The outcome of a deletion, as it is answered.
 #[derive(Debug)]
 pub enum Deleted {
-    /// The object is still there, or its kind answers with it.
+    /// The object: it is terminating, or its kind answers with the deleted object.
     Object(Arc<Object>),
-    /// It is gone.
+    /// The object is deleted; the answer is this status.
     Gone(Box<Status>),
 }
 
-/// What a delete does to an object.
+/// What a deletion does to an object.
 #[derive(Debug, PartialEq)]
-enum Plan {
-    /// Nothing: it is under way.
+enum DeleteAction {
+    /// Nothing: the object is terminating already.
     Keep,
-    /// Marks it, and waits for somebody.
+    /// Sets the deletion timestamp; finalizers or the node agent finish the deletion later.
     Mark(Value),
-    /// Removes it.
+    /// Deletes it now.
     Remove,
 }
 
-/// Kinds that answer with the object even when it is gone.
+/// Whether a deletion of this kind answers with the deleted object.
 fn answers_with_object(kind: &Kind) -> bool {
     matches!(kind.storage, "pods" | "serviceaccounts")
 }
 
-/// Whether `spec.finalizers` (of namespaces) keep the object.
+/// Whether a Namespace has `spec.finalizers`.
 pub(super) fn has_spec_finalizers(kind: &Kind, object: &Value) -> bool {
     kind.storage == "namespaces"
         && meta::at(object, &["spec", "finalizers"])
@@ -62,27 +62,27 @@ impl Registry {
     /// DELETE of one object.
     ///
     /// # Errors
-    /// 404, 409 for preconditions, or what the store says.
+    /// 404; 403 for protected objects; 409 for failed preconditions; 503 when the store refuses.
     pub async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Deleted> {
         for _ in 0..TRIES {
             let current = self.current(call)?;
             let (old, spec) = read(call.kind, &current)?;
             check_preconditions(call, options, &old)?;
             crate::admission::admit_delete(call, &old)?;
-            let op = match plan(call.kind, &old, options, call.now) {
-                Plan::Keep => return Ok(Deleted::Object(current)),
-                Plan::Mark(mut value) => {
+            let op = match delete_action(call.kind, &old, options, call.now) {
+                DeleteAction::Keep => return Ok(Deleted::Object(current)),
+                DeleteAction::Mark(mut value) => {
                     if let (Some(_), Some(fields)) = (spec, value.as_object_mut()) {
                         fields.remove("spec");
                     }
                     Op::Put(object::encode_with(&value, spec).map_err(Status::internal)?)
                 }
-                Plan::Remove => Op::Delete,
+                DeleteAction::Remove => Op::Delete,
             };
             match self.store_delete(call, &current, op, options.dry_run).await {
                 Ok(Some(marked)) => return Ok(Deleted::Object(marked)),
                 Ok(None) if answers_with_object(call.kind) => return Ok(Deleted::Object(current)),
-                Ok(None) => return Ok(Deleted::Gone(gone(call.kind, &old))),
+                Ok(None) => return Ok(Deleted::Gone(deleted_status(call.kind, &old))),
                 Err(CommitError::Failed(status)) => return Err(status),
                 Err(CommitError::Conflict(_)) => {}
             }
@@ -115,8 +115,8 @@ impl Registry {
     }
 }
 
-/// The object, and (for pods, which go by the thousand) its spec as it is stored: then the object has no more of it
-/// than [`super::spec_in_short`] tells.
+/// The parsed object. For pods, most of which is spec, the spec is not parsed: it is returned encoded, and
+/// the object has only the fields of [`super::spec_excerpt`].
 fn read<'a>(kind: &'static Kind, current: &'a Object) -> Result<(Value, Option<&'a [u8]>)> {
     if kind.storage != "pods" {
         let value = current.value().map_err(super::unreadable)?;
@@ -124,7 +124,7 @@ fn read<'a>(kind: &'static Kind, current: &'a Object) -> Result<(Value, Option<&
     }
     let (mut value, spec) = current.value_and_spec().map_err(super::unreadable)?;
     if let (Some(spec), Some(fields)) = (spec, value.as_object_mut()) {
-        fields.insert("spec".to_owned(), super::spec_in_short(spec)?);
+        fields.insert("spec".to_owned(), super::spec_excerpt(spec)?);
     }
     Ok((value, spec))
 }
@@ -163,9 +163,9 @@ fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Res
     }
 }
 
-/// The answer when an object is gone.
+/// The status that answers the deletion of an object.
 #[must_use]
-pub fn gone(kind: &Kind, object: &Value) -> Box<Status> {
+pub fn deleted_status(kind: &Kind, object: &Value) -> Box<Status> {
     Status::success(Some(Details {
         name: meta::name(object).into(),
         group: kind.group.into(),
@@ -175,65 +175,72 @@ pub fn gone(kind: &Kind, object: &Value) -> Box<Status> {
     }))
 }
 
-/// Decides what a delete does. Pure.
-fn plan(kind: &Kind, old: &Value, options: &DeleteOptions, now: Timestamp) -> Plan {
-    let grace = match grace(kind, old, options) {
-        Grace::UnderWay => return Plan::Keep,
-        Grace::Seconds(seconds) => Some(seconds),
-        Grace::None => None,
+/// Decides what a deletion does to an object. Pure.
+fn delete_action(
+    kind: &Kind,
+    old: &Value,
+    options: &DeleteOptions,
+    now: Timestamp,
+) -> DeleteAction {
+    let grace = match grace_period(kind, old, options) {
+        GracePeriod::Unchanged => return DeleteAction::Keep,
+        GracePeriod::Seconds(seconds) => Some(seconds),
+        GracePeriod::None => None,
     };
     let finalizers = finalizers_after(old, options);
     let waits_for_others = !finalizers.is_empty() || has_spec_finalizers(kind, old);
     let waits_for_agent = grace.is_some_and(|seconds| seconds > 0);
     if !waits_for_others && !waits_for_agent {
-        return Plan::Remove;
+        return DeleteAction::Remove;
     }
     let mut new = old.clone();
     meta::set_finalizers(&mut new, finalizers);
-    mark(kind, &mut new, grace.unwrap_or(0), now);
+    mark_deleted(kind, &mut new, grace.unwrap_or(0), now);
     if new == *old {
-        Plan::Keep
+        DeleteAction::Keep
     } else {
-        Plan::Mark(new)
+        DeleteAction::Mark(new)
     }
 }
 
-enum Grace {
-    /// The kind ends at once.
+/// The effect of a deletion on the grace period of an object.
+enum GracePeriod {
+    /// The kind has no grace period.
     None,
-    /// So long.
+    /// The object gets this grace period, in seconds.
     Seconds(i64),
-    /// It is ending already, and this delete does not hurry it.
-    UnderWay,
+    /// The object is terminating already, and this deletion does not shorten its grace period.
+    Unchanged,
 }
 
-fn grace(kind: &Kind, old: &Value, options: &DeleteOptions) -> Grace {
+fn grace_period(kind: &Kind, old: &Value, options: &DeleteOptions) -> GracePeriod {
     if kind.storage != "pods" {
-        return Grace::None;
+        return GracePeriod::None;
     }
     if meta::is_terminating(old) {
         let Some(left) = meta::grace(old) else {
-            return Grace::None;
+            return GracePeriod::None;
         };
         return match options.grace_seconds {
-            Some(asked) if asked < left => Grace::Seconds(asked),
-            _ => Grace::UnderWay,
+            Some(requested) if requested < left => GracePeriod::Seconds(requested),
+            _ => GracePeriod::Unchanged,
         };
     }
     let phase = meta::text_at(old, &["status", "phase"]);
     let has_agent = !meta::text_at(old, &["spec", "nodeName"]).is_empty();
     if !has_agent || phase == "Failed" || phase == "Succeeded" {
-        return Grace::Seconds(0);
+        return GracePeriod::Seconds(0);
     }
     let own = meta::at(old, &["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64);
-    Grace::Seconds(options.grace_seconds.or(own).unwrap_or(30).max(0))
+    GracePeriod::Seconds(options.grace_seconds.or(own).unwrap_or(30).max(0))
 }
 
-fn mark(kind: &Kind, object: &mut Value, grace: i64, now: Timestamp) {
+/// Sets the deletion timestamp and the grace period.
+fn mark_deleted(kind: &Kind, object: &mut Value, grace: i64, now: Timestamp) {
     let started = meta::text(object, "deletionTimestamp")
         .parse::<Timestamp>()
         .ok();
-    // A shortened grace counts from when the first delete came.
+    // A shortened grace period counts from the first deletion.
     let start = match (started, meta::grace(object)) {
         (Some(end), Some(old_grace)) => end - SignedDuration::from_secs(old_grace),
         _ => now,
@@ -278,9 +285,9 @@ mod tests {
 
     use super::*;
 
-    fn planned(plural: &str, object: &Value, options: &DeleteOptions) -> Plan {
+    fn planned(plural: &str, object: &Value, options: &DeleteOptions) -> DeleteAction {
         let kind = scheme::find_resource("", "v1", plural).unwrap();
-        plan(
+        delete_action(
             kind,
             object,
             options,
@@ -296,59 +303,63 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_pod_gets_its_grace_and_a_second_delete_may_only_shorten_it() {
+    fn a_bound_pod_gets_a_grace_period_that_later_deletions_can_only_shorten() {
         let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 60}});
-        let Plan::Mark(marked) = planned("pods", &pod, &DeleteOptions::default()) else {
+        let DeleteAction::Mark(marked) = planned("pods", &pod, &DeleteOptions::default()) else {
             panic!()
         };
         assert_eq!(
             marked["metadata"]["deletionTimestamp"],
             "2026-01-01T00:01:00Z"
         );
-        assert_eq!(planned("pods", &marked, &grace(90)), Plan::Keep);
-        let Plan::Mark(shorter) = planned("pods", &marked, &grace(10)) else {
+        assert_eq!(planned("pods", &marked, &grace(90)), DeleteAction::Keep);
+        let DeleteAction::Mark(shorter) = planned("pods", &marked, &grace(10)) else {
             panic!()
         };
         assert_eq!(
             shorter["metadata"]["deletionTimestamp"],
             "2026-01-01T00:00:10Z"
         );
-        assert_eq!(planned("pods", &shorter, &grace(0)), Plan::Remove);
+        assert_eq!(planned("pods", &shorter, &grace(0)), DeleteAction::Remove);
     }
 
     #[test]
-    fn what_nobody_waits_for_goes_at_once() {
+    fn objects_without_finalizers_or_agent_are_deleted_immediately() {
         let unbound = json!({"metadata": {"name": "p"}, "spec": {}});
         let done = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n"}, "status": {"phase": "Failed"}});
         assert_eq!(
             planned("pods", &unbound, &DeleteOptions::default()),
-            Plan::Remove
+            DeleteAction::Remove
         );
         assert_eq!(
             planned("pods", &done, &DeleteOptions::default()),
-            Plan::Remove
+            DeleteAction::Remove
         );
         let config = json!({"metadata": {"name": "c"}});
-        assert_eq!(planned("configmaps", &config, &grace(30)), Plan::Remove);
+        assert_eq!(
+            planned("configmaps", &config, &grace(30)),
+            DeleteAction::Remove
+        );
     }
 
     #[test]
-    fn finalizers_keep_and_propagation_adds_them() {
+    fn finalizers_delay_a_deletion_and_propagation_adds_them() {
         let config = json!({"metadata": {"name": "c", "finalizers": ["a/b"]}});
         let orphan = DeleteOptions {
             propagation: Some(Propagation::Orphan),
             ..DeleteOptions::default()
         };
-        let Plan::Mark(marked) = planned("configmaps", &config, &orphan) else {
+        let DeleteAction::Mark(marked) = planned("configmaps", &config, &orphan) else {
             panic!()
         };
         assert_eq!(meta::finalizers(&marked), ["a/b", "orphan"]);
         assert_eq!(
             planned("configmaps", &marked, &DeleteOptions::default()),
-            Plan::Keep
+            DeleteAction::Keep
         );
         let namespace = json!({"metadata": {"name": "n"}, "spec": {"finalizers": ["kubernetes"]}});
-        let Plan::Mark(marked) = planned("namespaces", &namespace, &DeleteOptions::default())
+        let DeleteAction::Mark(marked) =
+            planned("namespaces", &namespace, &DeleteOptions::default())
         else {
             panic!()
         };

@@ -1,4 +1,5 @@
 //! Options of writes: `dryRun`, `fieldManager`, `fieldValidation`, `force`, and `DeleteOptions`.
+//! Upstream: `meta/v1` options and `meta/v1/validation`.
 
 use http::{HeaderMap, header};
 use pandaemon_machinery::{
@@ -12,27 +13,27 @@ use serde_json::Value;
 
 use crate::request::{Query, Verb};
 
-/// Options of a write.
+/// The options of a write, from its query.
 #[derive(Debug, Clone, Default)]
 pub struct WriteOptions {
-    /// Answer as if, and store nothing.
+    /// Run all checks and answer, but store nothing (`dryRun=All`).
     pub dry_run: bool,
-    /// The query's field manager, as the client gave it.
+    /// The field manager of the query, if it names one.
     pub field_manager: Option<String>,
-    /// What to do with unknown fields.
+    /// The handling of unknown and duplicate fields.
     pub validation: FieldValidation,
-    /// Take over fields of other managers (server-side apply).
+    /// Whether server-side apply takes over fields of other managers.
     pub force: bool,
 }
 
-/// The longest name of a field manager.
+/// Maximum length of the name of a field manager, in bytes.
 const MANAGER_MAX: usize = 128;
 
 impl WriteOptions {
-    /// Reads the query of a write.
+    /// Parses and validates the query of a write.
     ///
     /// # Errors
-    /// 422 for values that are not allowed.
+    /// 422 for invalid values.
     pub fn parse(verb: Verb, is_apply: bool, query: &Query) -> Result<Self> {
         let kind = match verb {
             Verb::Create => "CreateOptions",
@@ -64,7 +65,8 @@ impl WriteOptions {
         })
     }
 
-    /// Who owns what this write sets: the field manager, or the first word of the user agent.
+    /// The manager that will own the written fields: the field manager of the query, or the part of the
+    /// User-Agent before `/`.
     #[must_use]
     pub fn manager(&self, headers: &HeaderMap) -> String {
         let agent = headers
@@ -147,7 +149,7 @@ fn validation(value: Option<&str>, errors: &mut Vec<FieldError>) -> FieldValidat
     }
 }
 
-/// 422 about the options of a request.
+/// The status of invalid options of a request (422).
 #[must_use]
 pub fn invalid_options(kind: &str, errors: &[FieldError]) -> Box<Status> {
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -170,37 +172,37 @@ pub fn invalid_options(kind: &str, errors: &[FieldError]) -> Box<Status> {
     Status::failure(422, "Invalid", text).with_details(details)
 }
 
-/// What must hold for a delete.
+/// The preconditions of a deletion.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Preconditions {
-    /// The uid the object must have.
+    /// The required uid.
     pub uid: Option<String>,
-    /// The resource version the object must have.
+    /// The required resource version.
     pub resource_version: Option<String>,
 }
 
-/// What happens to dependents.
+/// What happens to the dependents of a deleted object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Propagation {
-    /// They are removed later.
+    /// The garbage collector deletes them after the object.
     Background,
-    /// They are removed first.
+    /// The garbage collector deletes them before the object.
     Foreground,
-    /// They stay.
+    /// They are kept and lose their owner reference.
     Orphan,
 }
 
-/// `DeleteOptions`.
+/// The options of a deletion (`DeleteOptions`).
 #[derive(Debug, Clone, Default)]
 pub struct DeleteOptions {
-    /// How long the object has to end.
+    /// The grace period, in seconds.
     pub grace_seconds: Option<i64>,
-    /// What must hold.
+    /// The preconditions on uid and resource version.
     pub preconditions: Preconditions,
-    /// What happens to dependents.
+    /// The propagation policy; `None` for the default of the kind.
     pub propagation: Option<Propagation>,
-    /// Answer as if.
+    /// Run all checks and answer, but delete nothing.
     pub dry_run: bool,
 }
 
@@ -215,10 +217,10 @@ struct DeleteBody {
 }
 
 impl DeleteOptions {
-    /// Reads the body of a DELETE, or its query if there is no body.
+    /// Parses and validates the body of a DELETE, or its query if it has no body.
     ///
     /// # Errors
-    /// 400 for what cannot be read, 422 for values that are not allowed.
+    /// 400 if it cannot be parsed, 422 for invalid values.
     pub fn parse(query: &Query, body: Option<&Value>) -> Result<Self> {
         let body = match body {
             Some(value) => serde_json::from_value(value.clone())

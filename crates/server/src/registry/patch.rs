@@ -1,4 +1,4 @@
-//! PATCH in its four forms.
+//! PATCH: JSON patch, JSON merge patch, strategic merge patch and server-side apply.
 
 use pandaemon_machinery::{
     Status,
@@ -12,24 +12,24 @@ use serde_json::Value;
 use super::{Call, Registry, Written, create, update::Change};
 use crate::{meta, negotiate};
 
-/// The form of a patch.
+/// The type of a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatchType {
-    /// RFC 6902.
+    /// JSON patch, RFC 6902.
     Json,
-    /// RFC 7386.
+    /// JSON merge patch, RFC 7386.
     Merge,
-    /// By the merge keys of the types.
+    /// Strategic merge patch: lists are merged by the merge keys of the schema.
     Strategic,
     /// Server-side apply.
     Apply,
 }
 
 impl PatchType {
-    /// Reads the `Content-Type` of a PATCH.
+    /// The patch type of a `Content-Type`.
     ///
     /// # Errors
-    /// 415 for anything else.
+    /// 415 for any other content type.
     pub fn parse(content_type: &str) -> Result<Self> {
         match content_type {
             "application/json-patch+json" => Ok(Self::Json),
@@ -45,21 +45,22 @@ impl PatchType {
 }
 
 impl Registry {
-    /// PATCH of one object.
+    /// Patches one object.
     ///
     /// # Errors
-    /// Whatever stands against it, as a `Status`.
+    /// The status of a failed check or write: 400, 403, 404, 409, 415, 422 or 503.
     pub async fn patch(&self, call: &Call, form: PatchType, body: &[u8]) -> Result<Written> {
         if form == PatchType::Apply {
             return self.apply(call, body).await;
         }
-        // JSON patches can look at anything; the other forms say what they touch.
+        // A JSON patch can test and copy any field. The other types name the fields that they change, and a
+        // patch of a pod's status cannot change the spec.
         let keeps_spec = form != PatchType::Json
             && (call.kind.storage, call.subresource.as_str()) == ("pods", "status");
-        self.change_but(call, keeps_spec, |old| {
+        self.guaranteed_update_with(call, keeps_spec, |old| {
             let new = patched(call, form, old, body)?;
             check_new_name(call, &new)?;
-            // What stands against it is said about the patch, or about all that came out of it.
+            // As upstream, a strategic merge patch is named in the error, else the patched object.
             let refuse = |why: &str| match form {
                 PatchType::Strategic | PatchType::Apply => {
                     patch::invalid::strategic_patch(body, why)
@@ -75,12 +76,12 @@ impl Registry {
         .await
     }
 
-    /// Server-side apply, which also makes objects.
+    /// Server-side apply. Creates the object if it does not exist.
     async fn apply(&self, call: &Call, body: &[u8]) -> Result<Written> {
         check_applied_version(call, body)?;
         let decoded = decode_config(call, body)?;
         let mut config = decoded.value;
-        create::take_namespace(call, &mut config)?;
+        create::set_namespace(call, &mut config)?;
         check_applied_name(call, &mut config)?;
         let exists = self.find(call.kind, &call.namespace, &call.name).is_some();
         if !exists && !call.subresource.is_empty() {
@@ -94,7 +95,7 @@ impl Registry {
             return self.apply_new(call, &config, decoded.warnings).await;
         }
         let time = call.time();
-        self.change(call, |old| {
+        self.guaranteed_update(call, |old| {
             let manager = create::manager(call, &time);
             let value =
                 managed_fields::apply(call.kind, Some(old), &config, manager, call.options.force)?;
@@ -120,7 +121,8 @@ impl Registry {
             managed_fields::apply(call.kind, None, config, manager, call.options.force)?;
         meta::set(&mut value, "resourceVersion", "");
         pandaemon_machinery::defaults::apply_defaults(call.kind, &mut value);
-        self.create_checked(call, value, warnings, |_| Ok(())).await
+        self.create_with_check(call, value, warnings, |_| Ok(()))
+            .await
     }
 }
 
@@ -152,7 +154,7 @@ struct TypeMeta {
     api_version: String,
 }
 
-/// Other bodies may leave their version out; an applied configuration says it.
+/// Checks the version of an applied configuration, which is required, unlike in other bodies.
 fn check_applied_version(call: &Call, body: &[u8]) -> Result<()> {
     let read = |why: String| Status::bad_request(format!("error decoding YAML: {why}"));
     let given: TypeMeta = match serde_json::from_slice(body) {
@@ -168,8 +170,8 @@ fn check_applied_version(call: &Call, body: &[u8]) -> Result<()> {
     )))
 }
 
-/// Reads a configuration. Fields that are unknown or of a wrong type are refused by the schema, whatever the
-/// request says about them, and in other words than those of other bodies.
+/// Decodes an applied configuration. Unknown fields and wrong types are schema errors, whatever the field
+/// validation of the request, and have other texts than in other bodies.
 fn decode_config(call: &Call, body: &[u8]) -> Result<decode::Decoded> {
     let decode = |mode| decode::decode(call.kind, body, MediaType::Yaml, mode);
     if decode(FieldValidation::Warn).is_ok_and(|decoded| decoded.warnings.is_empty()) {

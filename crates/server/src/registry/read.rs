@@ -1,6 +1,5 @@
-//! Reading collections: lists, and where watches begin.
-//!
-//! Follows `k8s.io/apiserver/pkg/storage/cacher` for what a resource version means.
+//! Lists and the start of watches. The meaning of resource versions is that of upstream's
+//! `k8s.io/apiserver/pkg/storage/cacher`.
 
 mod page;
 
@@ -16,39 +15,39 @@ use pandaemon_store::Revision;
 use self::page::{Token, token};
 use super::{Registry, options::invalid_options};
 use crate::{
-    cache::{Filter, KindCache, Start, Started},
     object::Object,
     render::ListMeta,
     request::Query,
     selector,
+    watch_cache::{Filter, KindCache, Start, Started},
 };
 
-/// How long a read waits for a revision that has not been seen yet.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a read waits for a revision that is newer than the cache.
+const REVISION_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How the named resource version is meant.
+/// The value of `resourceVersionMatch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Match {
-    /// Any state at least as new.
+    /// Any state at this revision or later.
     NotOlderThan,
-    /// Exactly that state.
+    /// The state at this revision.
     Exact,
 }
 
-/// `ListOptions`.
+/// The options of a list or watch (`ListOptions`).
 #[derive(Debug, Clone)]
 pub struct ListOptions {
-    /// What is selected.
+    /// The selected objects.
     pub filter: Filter,
     revision: Option<Revision>,
     matching: Option<Match>,
     limit: usize,
     token: Option<Token>,
-    /// `timeoutSeconds`
+    /// The value of `timeoutSeconds`.
     pub timeout: Option<Duration>,
-    /// `allowWatchBookmarks`
+    /// The value of `allowWatchBookmarks`.
     pub bookmarks: bool,
-    /// `sendInitialEvents`
+    /// The value of `sendInitialEvents`.
     pub initial_events: Option<bool>,
 }
 
@@ -61,10 +60,10 @@ fn fault(field: &str, what: ErrorType, detail: &str) -> FieldError {
 }
 
 impl ListOptions {
-    /// Reads the query of a list or watch.
+    /// Parses and validates the query of a list or watch.
     ///
     /// # Errors
-    /// 400 or 422 for what cannot be read or does not go together.
+    /// 400 for values that cannot be parsed, 422 for invalid values and combinations.
     pub fn parse(
         kind: &'static Kind,
         namespace: &str,
@@ -213,9 +212,9 @@ impl Registry {
         self.cache.of(kind).ok_or_else(Status::path_not_found)
     }
 
-    /// Waits until the revision can be seen.
+    /// Waits until the cache has applied the revision; 504 after [`REVISION_TIMEOUT`].
     async fn wait_for(&self, revision: Revision) -> Result<()> {
-        let waited = tokio::time::timeout(PATIENCE, self.cache.reached(revision)).await;
+        let waited = tokio::time::timeout(REVISION_TIMEOUT, self.cache.reached(revision)).await;
         if waited == Ok(true) {
             return Ok(());
         }
@@ -237,7 +236,7 @@ impl Registry {
     /// A list, or one page of it.
     ///
     /// # Errors
-    /// 410 for states that are no longer kept, 504 for those not reached yet.
+    /// 410 for revisions that are no longer kept, 504 for revisions that the cache has not reached.
     pub async fn list(&self, options: &ListOptions) -> Result<(ListMeta, Vec<Arc<Object>>)> {
         let kind = self.stored(options.filter.kind)?;
         if let Some(revision) = options.revision {
@@ -250,10 +249,10 @@ impl Registry {
         self.page(kind, options)
     }
 
-    /// Begins a watch. The inner error is one that is told inside the stream.
+    /// Starts a watch. The inner error is sent as an ERROR event in the stream.
     ///
     /// # Errors
-    /// 504 for a revision not reached yet.
+    /// 504 for a revision that the cache has not reached.
     pub async fn watch(&self, options: &ListOptions) -> Result<Result<Started>> {
         let kind = self.stored(options.filter.kind)?;
         if let Some(revision) = options.revision {
@@ -264,7 +263,7 @@ impl Registry {
             (Some(false), None | Some(0)) => Start::Now,
             (_, Some(revision)) => Start::After(revision),
         };
-        let asked = options.revision.unwrap_or(0);
+        let requested = options.revision.unwrap_or(0);
         let started = kind.watch(
             self.cache.revision(),
             &options.prefix(),
@@ -272,7 +271,7 @@ impl Registry {
             start,
         );
         Ok(started.map_err(|oldest| {
-            Status::expired(format!("too old resource version: {asked} ({oldest})"))
+            Status::expired(format!("too old resource version: {requested} ({oldest})"))
         }))
     }
 }

@@ -1,4 +1,5 @@
-//! Changing objects: the one loop under PUT, all patches and all subresources that write.
+//! Updates: PUT, and the read-modify-write loop of all changes of objects.
+//! Upstream: `registry/rest/update.go` and `GuaranteedUpdate` of `k8s.io/apiserver/pkg/storage`.
 
 use std::sync::Arc;
 
@@ -11,10 +12,10 @@ use serde_json::{Map, Value};
 use super::{Call, CommitError, Registry, Written, create};
 use crate::{admission, convert, meta, object::Object};
 
-/// How often a change is tried again when somebody else was first.
+/// How often a change is tried when other writers change the object meanwhile.
 const TRIES: usize = 32;
 
-/// Kinds whose PUT makes the object if it is not there.
+/// Kinds whose PUT creates a missing object (upstream's `AllowCreateOnUpdate`).
 const CREATE_ON_UPDATE: [&str; 5] = [
     "endpoints",
     "events",
@@ -23,14 +24,14 @@ const CREATE_ON_UPDATE: [&str; 5] = [
     "services",
 ];
 
-/// A changed object, and how it came about.
+/// The result of a change function: a new state of the object.
 #[derive(Debug)]
 pub struct Change {
-    /// What it shall be.
+    /// The new state of the object.
     pub value: Value,
-    /// Texts for the client.
+    /// Texts for `Warning` headers.
     pub warnings: Vec<String>,
-    /// Ownership of fields is recorded already (server-side apply).
+    /// Whether managedFields are set already (server-side apply).
     pub is_applied: bool,
 }
 
@@ -48,14 +49,14 @@ impl Registry {
     /// PUT: replaces an object.
     ///
     /// # Errors
-    /// Whatever stands against it, as a `Status`.
+    /// The status of a failed check or write: 400, 403, 404, 409, 422 or 503.
     pub async fn update(&self, call: &Call, body: Decoded) -> Result<Written> {
         let Decoded {
             mut value,
             warnings,
         } = body;
         check_name(call, &mut value)?;
-        create::take_namespace(call, &mut value)?;
+        create::set_namespace(call, &mut value)?;
         if self.find(call.kind, &call.namespace, &call.name).is_none()
             && call.subresource.is_empty()
             && CREATE_ON_UPDATE.contains(&call.kind.plural)
@@ -64,9 +65,9 @@ impl Registry {
         }
         let version = meta::text(&value, "resourceVersion").to_owned();
         if version.is_empty() && call.kind.plural == "leases" {
-            return Err(must_name_version(call));
+            return Err(version_required(call));
         }
-        self.change(call, |_| {
+        self.guaranteed_update(call, |_| {
             Ok(Change {
                 value: value.clone(),
                 warnings: warnings.clone(),
@@ -76,24 +77,25 @@ impl Registry {
         .await
     }
 
-    /// Changes an object by a function of what it is now, again when somebody else was first.
+    /// Changes an object with a function of its current state. Tries again when another writer changes
+    /// the object meanwhile. Upstream: `GuaranteedUpdate`.
     ///
     /// # Errors
-    /// Whatever stands against it, as a `Status`.
-    pub async fn change(
+    /// The status of a failed check or write, and any error of `make`.
+    pub async fn guaranteed_update(
         &self,
         call: &Call,
         make: impl Fn(&Value) -> Result<Change>,
     ) -> Result<Written> {
-        self.change_but(call, false, make).await
+        self.guaranteed_update_with(call, false, make).await
     }
 
-    /// [`Registry::change`], where the spec stays as it is whatever `make` says (`keeps_spec`). Then it is set
-    /// aside meanwhile: it is most of a pod, and nodes report status all day.
+    /// As [`Registry::guaranteed_update`]. With `keeps_spec` the spec is neither parsed nor changed: it is
+    /// most of a pod, and status updates are frequent. `make` then sees the object without its spec.
     ///
     /// # Errors
-    /// As [`Registry::change`].
-    pub(super) async fn change_but(
+    /// As [`Registry::guaranteed_update`].
+    pub(super) async fn guaranteed_update_with(
         &self,
         call: &Call,
         keeps_spec: bool,
@@ -112,7 +114,7 @@ impl Registry {
             let is_same = match spec {
                 Some(spec) => {
                     let is_same = same(&old, &change.value);
-                    self.check_beside(call, &mut old, &mut change, spec)?;
+                    self.check_with_spec_excerpt(call, &mut old, &mut change, spec)?;
                     is_same
                 }
                 None => {
@@ -142,33 +144,33 @@ impl Registry {
         Err(Status::modified_since_read(call.kind, &call.name))
     }
 
-    /// [`Registry::check`] of objects without their spec: both get as much of it as a change of a pod's status
-    /// is checked by.
-    fn check_beside(
+    /// As [`Registry::check`], for objects without spec: both get the fields of the spec that the checks of
+    /// a status update read.
+    fn check_with_spec_excerpt(
         &self,
         call: &Call,
         old: &mut Value,
         change: &mut Change,
         spec: &[u8],
     ) -> Result<()> {
-        let short = super::spec_in_short(spec)?;
-        put_spec(old, short.clone());
-        put_spec(&mut change.value, short);
+        let excerpt = super::spec_excerpt(spec)?;
+        insert_spec(old, excerpt.clone());
+        insert_spec(&mut change.value, excerpt);
         self.check(call, old, change)?;
-        cut_spec(&mut change.value);
+        remove_spec(&mut change.value);
         Ok(())
     }
 
-    /// Everything between what the client wants and what is checked.
+    /// Completes a changed object: defaults, system metadata, strategy and managedFields.
     fn prepare(call: &Call, old: &Value, change: &mut Change, without_spec: bool) -> Result<()> {
         let new = &mut change.value;
         check_identity(call, old, new)?;
         if without_spec {
-            cut_spec(new);
+            remove_spec(new);
         }
         defaults::apply_defaults(call.kind, new);
         if without_spec {
-            cut_spec(new);
+            remove_spec(new);
         }
         keep_system_metadata(old, new);
         strategy::prepare_update(call.kind, &call.subresource, old, new);
@@ -183,6 +185,7 @@ impl Registry {
         Ok(())
     }
 
+    /// Runs admission and validation.
     fn check(&self, call: &Call, old: &Value, change: &mut Change) -> Result<()> {
         let new = &mut change.value;
         admission::admit_update(self, call, old, new, &mut change.warnings)?;
@@ -219,19 +222,19 @@ impl Registry {
     }
 }
 
-fn cut_spec(object: &mut Value) {
+fn remove_spec(object: &mut Value) {
     if let Some(fields) = object.as_object_mut() {
         fields.remove("spec");
     }
 }
 
-fn put_spec(object: &mut Value, spec: Value) {
+fn insert_spec(object: &mut Value, spec: Value) {
     if let Some(fields) = object.as_object_mut() {
         fields.insert("spec".to_owned(), spec);
     }
 }
 
-/// The name and the namespace of the body are those of the path.
+/// Checks that name and namespace of the body are those of the path, and sets a missing name.
 fn check_name(call: &Call, value: &mut Value) -> Result<()> {
     let namespace = meta::text(value, "namespace");
     if call.kind.is_namespaced() && !namespace.is_empty() && namespace != call.namespace {
@@ -252,7 +255,7 @@ fn check_name(call: &Call, value: &mut Value) -> Result<()> {
     Ok(())
 }
 
-fn must_name_version(call: &Call) -> Box<Status> {
+fn version_required(call: &Call) -> Box<Status> {
     let error = validation::FieldError {
         field: "metadata.resourceVersion".into(),
         error_type: validation::ErrorType::Invalid("0x0".into()),
@@ -261,7 +264,7 @@ fn must_name_version(call: &Call) -> Box<Status> {
     Status::invalid(call.kind, &call.name, &[error])
 }
 
-/// The client means the object that is there: its version and its uid, if it names them.
+/// Checks uid and resource version of the new object against the current one, if they are given.
 fn check_identity(call: &Call, old: &Value, new: &Value) -> Result<()> {
     let (wanted, found) = (meta::text(new, "uid"), meta::text(old, "uid"));
     if !wanted.is_empty() && wanted != found {
@@ -277,7 +280,7 @@ fn check_identity(call: &Call, old: &Value, new: &Value) -> Result<()> {
     Ok(())
 }
 
-/// What no client changes.
+/// Restores the fields of metadata that clients cannot change.
 fn keep_system_metadata(old: &Value, new: &mut Value) {
     const KEPT: [&str; 7] = [
         "uid",
@@ -299,12 +302,12 @@ fn keep_system_metadata(old: &Value, new: &mut Value) {
     });
 }
 
-/// Whether nothing changed but the times in the books of field ownership.
+/// Whether two objects are equal except for the times in managedFields. Such a change is not stored.
 fn same(old: &Value, new: &Value) -> bool {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
         return old == new;
     };
-    // Status and spec are where objects differ, and they come last: look there first.
+    // Most objects differ in spec or status, which come last: compare those first.
     old.len() == new.len()
         && old
             .iter()
@@ -313,22 +316,22 @@ fn same(old: &Value, new: &Value) -> bool {
             .all(|((old_name, old), (new_name, new))| {
                 old_name == new_name
                     && match old_name.as_str() {
-                        "metadata" => same_but(old, new, "managedFields", same_books),
+                        "metadata" => same_except(old, new, "managedFields", same_managed_fields),
                         _ => old == new,
                     }
             })
 }
 
-fn same_books(old: &Value, new: &Value) -> bool {
+fn same_managed_fields(old: &Value, new: &Value) -> bool {
     let (Some(old), Some(new)) = (old.as_array(), new.as_array()) else {
         return old == new;
     };
     let pairs = || old.iter().zip(new);
-    old.len() == new.len() && pairs().all(|(old, new)| same_but(old, new, "time", |_, _| true))
+    old.len() == new.len() && pairs().all(|(old, new)| same_except(old, new, "time", |_, _| true))
 }
 
-/// Whether two objects are equal, with an equality of its own for one of their fields.
-fn same_but(old: &Value, new: &Value, field: &str, equal: fn(&Value, &Value) -> bool) -> bool {
+/// Whether two objects are equal, comparing one field with `equal`. A missing field counts as null.
+fn same_except(old: &Value, new: &Value, field: &str, equal: fn(&Value, &Value) -> bool) -> bool {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
         return old == new;
     };
@@ -337,7 +340,7 @@ fn same_but(old: &Value, new: &Value, field: &str, equal: fn(&Value, &Value) -> 
         && old.iter().all(|(name, value)| match new.get(name) {
             Some(other) if name == field => equal(value, other),
             Some(other) => value == other,
-            // Books that lack a time are as good as those that have one; books that are gone are not.
+            // Entries may differ in `time`; missing managedFields differ.
             None => name == field && equal(value, &Value::Null),
         })
         && (old.contains_key(field)

@@ -1,4 +1,4 @@
-//! `pods/binding` and `bindings`: gives a pod its node.
+//! `pods/binding` and `bindings`: assigns a pod to a node.
 
 use http::Response;
 use pandaemon_machinery::{Kind, Status, scheme, status::Result};
@@ -10,21 +10,21 @@ use crate::{
     meta,
     registry::{Call, Registry, update::Change},
     render,
-    resource::Asked,
+    resource::ResourceRequest,
 };
 
 fn kind(plural: &str) -> Result<&'static Kind> {
     scheme::find_resource("", "v1", plural).ok_or_else(Status::path_not_found)
 }
 
-/// Answers a POST of a Binding.
+/// Handles a POST of a Binding.
 ///
 /// # Errors
-/// 404 without the pod, 409 when it has a node already, 500 for a target that is no node.
-pub(crate) async fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
-    let form = asked.incoming.form()?;
-    let call = asked.call()?;
-    let binding = asked.decoded(kind("bindings")?, &call)?.value;
+/// 404 if the pod does not exist, 409 if it is assigned or terminating, 500 for a target that is no node.
+pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
+    let form = request.incoming.form()?;
+    let call = request.call()?;
+    let binding = request.decoded(kind("bindings")?, &call)?.value;
     let name = match call.name.as_str() {
         "" => meta::name(&binding),
         name => name,
@@ -35,7 +35,7 @@ pub(crate) async fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
         subresource: "binding".into(),
         ..call.clone()
     };
-    bind(&asked.api.registry, &pod, &binding).await?;
+    bind(&request.api.registry, &pod, &binding).await?;
     let mut status = Status::success(None);
     status.code = 201;
     let value = serde_json::to_value(&status).unwrap_or_default();
@@ -53,11 +53,12 @@ async fn bind(registry: &Registry, pod: &Call, binding: &Value) -> Result<()> {
         return Err(Status::internal(format!("invalid binding target {target}")));
     }
     registry
-        .change(pod, |old| bound(pod, old, node, binding))
+        .guaranteed_update(pod, |old| bound(pod, old, node, binding))
         .await
         .map(|_| ())
 }
 
+/// The pod with its node and the condition `PodScheduled`.
 fn bound(pod: &Call, old: &Value, node: &str, binding: &Value) -> Result<Change> {
     let refuse = |why: &str| Status::conflict(pod.kind, &pod.name, why);
     if meta::is_terminating(old) {
@@ -75,7 +76,7 @@ fn bound(pod: &Call, old: &Value, node: &str, binding: &Value) -> Result<Change>
     }
     let mut value = old.clone();
     value["spec"]["nodeName"] = node.into();
-    take_annotations(&mut value, binding);
+    copy_annotations(&mut value, binding);
     set_scheduled(&mut value, &pod.time());
     Ok(Change {
         value,
@@ -84,7 +85,8 @@ fn bound(pod: &Call, old: &Value, node: &str, binding: &Value) -> Result<Change>
     })
 }
 
-fn take_annotations(pod: &mut Value, binding: &Value) {
+/// Adds the annotations of a Binding to the pod.
+fn copy_annotations(pod: &mut Value, binding: &Value) {
     let given = meta::of(binding)
         .and_then(|m| m.get("annotations"))
         .and_then(Value::as_object);
@@ -98,7 +100,7 @@ fn take_annotations(pod: &mut Value, binding: &Value) {
     }
 }
 
-/// Sets the condition `PodScheduled`.
+/// Sets the condition `PodScheduled` to `True`, unless it is already.
 pub(crate) fn set_scheduled(pod: &mut Value, time: &str) {
     if !pod["status"].is_object() {
         pod["status"] = json!({});

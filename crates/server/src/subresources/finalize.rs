@@ -1,18 +1,18 @@
-//! `namespaces/finalize`: says which of a namespace's finalizers are left.
+//! `namespaces/finalize`: sets `spec.finalizers` of a Namespace.
 
 use http::Response;
 use pandaemon_machinery::{Status, status::Result};
 use serde_json::Value;
 
-use crate::{body::Body, meta, registry::update::Change, resource::Asked};
+use crate::{body::Body, meta, registry::update::Change, resource::ResourceRequest};
 
-/// Answers a PUT of a Namespace.
+/// Handles a PUT of a Namespace.
 ///
 /// # Errors
-/// 404, 409.
-pub(crate) async fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
-    let (view, call) = (asked.view()?, asked.call()?);
-    let decoded = asked.decoded(asked.kind, &call)?;
+/// 400 for another name than that of the path, 404 if it does not exist, 409 for an old resource version.
+pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
+    let (view, call) = (request.view()?, request.call()?);
+    let decoded = request.decoded(request.kind, &call)?;
     let given = meta::name(&decoded.value);
     if !given.is_empty() && given != call.name {
         return Err(Status::bad_request(format!(
@@ -22,10 +22,10 @@ pub(crate) async fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
     }
     let version = meta::text(&decoded.value, "resourceVersion").to_owned();
     let left = meta::at(&decoded.value, &["spec", "finalizers"]).cloned();
-    let written = asked
+    let written = request
         .api
         .registry
-        .change(&call, |old| {
+        .guaranteed_update(&call, |old| {
             let mut value: Value = old.clone();
             value["spec"] = match &left {
                 Some(left) if left.as_array().is_some_and(|l| !l.is_empty()) => {
@@ -43,5 +43,5 @@ pub(crate) async fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
             })
         })
         .await?;
-    Ok(asked.written(&view, &written))
+    Ok(request.written(&view, &written))
 }

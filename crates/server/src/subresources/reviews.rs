@@ -1,4 +1,4 @@
-//! Reviews: who am I, what may I do, whose token is this. Nothing is stored.
+//! Reviews of tokens, users and access. They are answered and not stored.
 
 use http::Response;
 use pandaemon_machinery::{Status, status::Result};
@@ -10,21 +10,21 @@ use crate::{
     body::Body,
     render,
     request::{ResourcePath, Verb},
-    resource::Asked,
+    resource::ResourceRequest,
 };
 
-/// Answers a POST of a review.
+/// Handles a POST of a review.
 ///
 /// # Errors
-/// 400 for what cannot be read.
-pub(crate) fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
-    let form = asked.incoming.form()?;
-    let call = asked.call()?;
-    let mut review = asked.decoded(asked.kind, &call)?.value;
-    let user = &asked.incoming.user;
-    review["status"] = match asked.kind.kind {
+/// 400 for a body that cannot be decoded or a review without attributes.
+pub(crate) fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
+    let form = request.incoming.form()?;
+    let call = request.call()?;
+    let mut review = request.decoded(request.kind, &call)?.value;
+    let user = &request.incoming.user;
+    review["status"] = match request.kind.kind {
         "SelfSubjectReview" => json!({"userInfo": user_info(user)}),
-        "TokenReview" => token(asked, &review["spec"]),
+        "TokenReview" => token(request, &review["spec"]),
         "SelfSubjectAccessReview" => access(user, &review["spec"])?,
         "SubjectAccessReview" | "LocalSubjectAccessReview" => {
             access(&subject(&review["spec"]), &review["spec"])?
@@ -46,9 +46,9 @@ fn user_info(user: &User) -> Value {
     json!({"username": user.name, "groups": user.groups})
 }
 
-fn token(asked: &Asked<'_>, spec: &Value) -> Value {
+fn token(request: &ResourceRequest<'_>, spec: &Value) -> Value {
     let token = spec["token"].as_str().unwrap_or_default();
-    match asked.api.pki.tokens.user(token) {
+    match request.api.pki.tokens.user(token) {
         Some(user) => json!({"authenticated": true, "user": user_info(&user)}),
         None => json!({"user": {}, "error": "invalid bearer token"}),
     }
@@ -71,7 +71,7 @@ fn text(value: &Value) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// `*` asks for every verb; a write is the harder one.
+/// The verb of a review. `*` and unknown verbs are checked as an update, for which fewer users have rights.
 fn verb(name: &str) -> Verb {
     match name {
         "get" => Verb::Get,

@@ -1,4 +1,4 @@
-//! What only the pod's agent knows: logs, exec, attach, ports, and the agent's own pages.
+//! Requests that the node agent serves: logs, exec, attach, port-forward, and `nodes/proxy`.
 
 use http::{Method, Response, header};
 use pandaemon_machinery::{Status, scheme, status::Result};
@@ -9,10 +9,10 @@ use crate::{
     body::Body,
     meta,
     proxy::{Agent, upgrade_token},
-    resource::Asked,
+    resource::ResourceRequest,
 };
 
-/// Parameters that the agent takes over as they are.
+/// Query parameters of logs that are passed to the agent.
 const LOG_PARAMETERS: [&str; 7] = [
     "follow",
     "tailLines",
@@ -23,21 +23,21 @@ const LOG_PARAMETERS: [&str; 7] = [
     "limitBytes",
 ];
 
-/// `pods/log`
+/// Handles `pods/log`.
 ///
 /// # Errors
-/// 400 without a container, 404, and what the agent says.
-pub(crate) async fn log(asked: Asked<'_>) -> Result<Response<Body>> {
-    check_log_parameters(&asked)?;
-    let (pod, agent, container) = find(&asked)?;
+/// 400 for an invalid container or parameter, 404 if the pod does not exist; the agent's errors.
+pub(crate) async fn log(request: ResourceRequest<'_>) -> Result<Response<Body>> {
+    check_log_parameters(&request)?;
+    let (pod, agent, container) = find(&request)?;
     let place = format!("{}/{}", meta::text(&pod, "namespace"), meta::name(&pod));
     let Some(agent) = agent else {
-        // Nothing has run yet, so nothing has been said.
+        // The pod has no node, so it has no logs.
         return Ok(api::text(200, ""));
     };
-    let query = parameters(&asked, &LOG_PARAMETERS);
+    let query = parameters(&request, &LOG_PARAMETERS);
     let path = format!("/containerLogs/{place}/{container}?{query}");
-    let mut answer = asked.api.agents.get(&agent, &path).await?;
+    let mut answer = request.api.agents.get(&agent, &path).await?;
     let headers = answer.headers_mut();
     if !headers.contains_key(header::CONTENT_TYPE) {
         headers.insert(
@@ -48,8 +48,8 @@ pub(crate) async fn log(asked: Asked<'_>) -> Result<Response<Body>> {
     Ok(answer)
 }
 
-fn check_log_parameters(asked: &Asked<'_>) -> Result<()> {
-    let query = &asked.incoming.query;
+fn check_log_parameters(request: &ResourceRequest<'_>) -> Result<()> {
+    let query = &request.incoming.query;
     for name in ["tailLines", "sinceSeconds", "limitBytes"] {
         let Some(text) = query.filled(name) else {
             continue;
@@ -74,9 +74,9 @@ fn check_log_parameters(asked: &Asked<'_>) -> Result<()> {
             return Err(Status::invalid(
                 &pandaemon_machinery::Kind {
                     kind: "PodLogOptions",
-                    ..*asked.kind
+                    ..*request.kind
                 },
-                &asked.path.name.clone().unwrap_or_default(),
+                &request.path.name.clone().unwrap_or_default(),
                 &[error],
             ));
         }
@@ -84,8 +84,8 @@ fn check_log_parameters(asked: &Asked<'_>) -> Result<()> {
     Ok(())
 }
 
-fn parameters(asked: &Asked<'_>, names: &[&str]) -> String {
-    let wanted = asked
+fn parameters(request: &ResourceRequest<'_>, names: &[&str]) -> String {
+    let wanted = request
         .incoming
         .query
         .pairs()
@@ -96,13 +96,13 @@ fn parameters(asked: &Asked<'_>, names: &[&str]) -> String {
         .finish()
 }
 
-/// The pod, the agent of its node (if it has one) and the container that is meant.
-fn find(asked: &Asked<'_>) -> Result<(Value, Option<Agent>, String)> {
-    let call = asked.call()?;
-    let object = asked.api.registry.current(&call)?;
+/// The pod, the agent of its node (if it is assigned) and the requested container.
+fn find(request: &ResourceRequest<'_>) -> Result<(Value, Option<Agent>, String)> {
+    let call = request.call()?;
+    let object = request.api.registry.current(&call)?;
     let pod = object.value().map_err(crate::registry::unreadable)?;
-    let container = container(&pod, asked.incoming.query.filled("container"))?;
-    let agent = agent(asked, object.node())?;
+    let container = container(&pod, request.incoming.query.filled("container"))?;
+    let agent = agent(request, object.node())?;
     Ok((pod, agent, container))
 }
 
@@ -115,18 +115,18 @@ fn names(pod: &Value, list: &str) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Which container is meant. Pure.
-fn container(pod: &Value, asked: Option<&str>) -> Result<String> {
+/// The requested container, or the only one of the pod. Pure.
+fn container(pod: &Value, requested: Option<&str>) -> Result<String> {
     let name = meta::name(pod);
     let own = names(pod, "containers");
     let others = ["initContainers", "ephemeralContainers"]
         .map(|list| names(pod, list))
         .concat();
-    if let Some(asked) = asked {
-        return match own.iter().chain(&others).any(|name| name == asked) {
-            true => Ok(asked.to_owned()),
+    if let Some(requested) = requested {
+        return match own.iter().chain(&others).any(|name| name == requested) {
+            true => Ok(requested.to_owned()),
             false => Err(Status::bad_request(format!(
-                "container {asked} is not valid for pod {name}"
+                "container {requested} is not valid for pod {name}"
             ))),
         };
     }
@@ -149,12 +149,12 @@ fn container(pod: &Value, asked: Option<&str>) -> Result<String> {
     }
 }
 
-fn agent(asked: &Asked<'_>, node: &str) -> Result<Option<Agent>> {
+fn agent(request: &ResourceRequest<'_>, node: &str) -> Result<Option<Agent>> {
     if node.is_empty() {
         return Ok(None);
     }
     let kind = scheme::find_resource("", "v1", "nodes").ok_or_else(Status::path_not_found)?;
-    let object = asked
+    let object = request
         .api
         .registry
         .find(kind, "", node)
@@ -162,12 +162,12 @@ fn agent(asked: &Asked<'_>, node: &str) -> Result<Option<Agent>> {
     Agent::of(&object.value().map_err(crate::registry::unreadable)?).map(Some)
 }
 
-/// `pods/exec` and `pods/attach`: joins the client's connection to the agent's.
+/// Handles `pods/exec` and `pods/attach`: connects the client to the agent.
 ///
 /// # Errors
-/// 400 without a container or an upgrade, 404, and what the agent says.
-pub(crate) async fn upgrade(asked: Asked<'_>) -> Result<Response<Body>> {
-    let (pod, agent, container) = find(&asked)?;
+/// 400 for an invalid container or without an upgrade, 404 if the pod does not exist; the agent's errors.
+pub(crate) async fn upgrade(request: ResourceRequest<'_>) -> Result<Response<Body>> {
+    let (pod, agent, container) = find(&request)?;
     let name = meta::name(&pod);
     let phase = meta::text_at(&pod, &["status", "phase"]);
     if matches!(phase, "Succeeded" | "Failed") {
@@ -175,32 +175,32 @@ pub(crate) async fn upgrade(asked: Asked<'_>) -> Result<Response<Body>> {
             format!("cannot exec into a container in a completed pod; current phase is {phase}");
         return Err(Status::bad_request(text));
     }
-    let verb = asked.path.subresource.as_deref().unwrap_or_default();
-    let query = parameters(&asked, &["command", "stdin", "stdout", "stderr", "tty"]);
+    let verb = request.path.subresource.as_deref().unwrap_or_default();
+    let query = parameters(&request, &["command", "stdin", "stdout", "stderr", "tty"]);
     let path = format!(
         "/{verb}/{}/{name}/{container}?{query}",
         meta::text(&pod, "namespace")
     );
-    join(asked, &pod, agent, &path).await
+    connect(request, &pod, agent, &path).await
 }
 
-/// `pods/portforward`: the same for connections to the pod's ports.
+/// Handles `pods/portforward`: connects the client to the agent.
 ///
 /// # Errors
-/// 400 without an upgrade or a node, 404, and what the agent says.
-pub(crate) async fn port_forward(asked: Asked<'_>) -> Result<Response<Body>> {
-    let call = asked.call()?;
-    let object = asked.api.registry.current(&call)?;
+/// 400 without an upgrade or for an unassigned pod, 404 if the pod does not exist; the agent's errors.
+pub(crate) async fn port_forward(request: ResourceRequest<'_>) -> Result<Response<Body>> {
+    let call = request.call()?;
+    let object = request.api.registry.current(&call)?;
     let pod = object.value().map_err(crate::registry::unreadable)?;
-    let agent = agent(&asked, object.node())?;
+    let agent = agent(&request, object.node())?;
     let namespace = meta::text(&pod, "namespace");
     let path = format!("/portForward/{namespace}/{}", meta::name(&pod));
-    join(asked, &pod, agent, &path).await
+    connect(request, &pod, agent, &path).await
 }
 
-/// Joins the client's connection to the one that the agent makes of this path.
-async fn join(
-    asked: Asked<'_>,
+/// Connects the client to the agent's stream at this path.
+async fn connect(
+    request: ResourceRequest<'_>,
     pod: &Value,
     agent: Option<Agent>,
     path: &str,
@@ -209,31 +209,31 @@ async fn join(
         let name = meta::name(pod);
         Status::bad_request(format!("pod {name} does not have a host assigned"))
     })?;
-    let token = upgrade_token(asked.incoming.headers());
+    let token = upgrade_token(request.incoming.headers());
     if !token.is_some_and(|token| matches!(token.as_str(), "websocket" | "spdy/3.1")) {
         return Err(Status::bad_request("Upgrade request required"));
     }
-    let parts = asked.incoming.parts;
-    asked.api.agents.upgrade(&agent, path, parts).await
+    let parts = request.incoming.parts;
+    request.api.agents.upgrade(&agent, path, parts).await
 }
 
-/// `nodes/proxy`, for reading.
+/// Handles GET of `nodes/proxy`.
 ///
 /// # Errors
-/// 405 for anything but GET, 404, and what the agent says.
-pub(crate) async fn node(asked: Asked<'_>) -> Result<Response<Body>> {
-    if asked.incoming.parts.method != Method::GET {
+/// 405 for other methods, 404 if the node does not exist; the agent's errors.
+pub(crate) async fn node(request: ResourceRequest<'_>) -> Result<Response<Body>> {
+    if request.incoming.parts.method != Method::GET {
         return Err(Status::method_not_allowed());
     }
-    let name = asked.path.name.clone().unwrap_or_default();
+    let name = request.path.name.clone().unwrap_or_default();
     let node = name.split(':').next().unwrap_or_default();
-    let agent = agent(&asked, node)?.ok_or_else(Status::path_not_found)?;
-    let query = asked.incoming.query.encode();
+    let agent = agent(&request, node)?.ok_or_else(Status::path_not_found)?;
+    let query = request.incoming.query.encode();
     let path = match query.as_str() {
-        "" => format!("/{}", asked.path.tail),
-        query => format!("/{}?{query}", asked.path.tail),
+        "" => format!("/{}", request.path.tail),
+        query => format!("/{}?{query}", request.path.tail),
     };
-    asked.api.agents.get(&agent, &path).await
+    request.api.agents.get(&agent, &path).await
 }
 
 #[cfg(test)]
@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_container_is_named_or_the_only_one() {
+    fn a_container_must_be_named_unless_the_pod_has_one() {
         let two = json!({"metadata": {"name": "p"}, "spec": {
             "containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]}});
         let one = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}]}});

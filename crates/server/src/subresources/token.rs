@@ -1,4 +1,4 @@
-//! `serviceaccounts/token`: checks the request; tokens are not given out yet.
+//! `serviceaccounts/token`: validates a TokenRequest. Tokens are not implemented.
 
 use http::Response;
 use pandaemon_machinery::{
@@ -7,29 +7,29 @@ use pandaemon_machinery::{
     validation::{ErrorType, FieldError},
 };
 
-use crate::{body::Body, resource::Asked};
+use crate::{body::Body, resource::ResourceRequest};
 
-/// The shortest life of a token.
-const SHORTEST: i64 = 600;
-/// The longest.
-const LONGEST: i64 = 1 << 32;
+/// Minimum lifetime of a token, in seconds.
+const MIN_SECONDS: i64 = 600;
+/// Maximum lifetime of a token, in seconds.
+const MAX_SECONDS: i64 = 1 << 32;
 
-/// Answers a POST of a TokenRequest.
+/// Handles a POST of a TokenRequest.
 ///
 /// # Errors
-/// 404 without the account, 422 for a life that is too short or too long, 501 otherwise.
-pub(crate) fn answer(asked: &Asked<'_>) -> Result<Response<Body>> {
-    let call = asked.call()?;
+/// 404 if the account does not exist, 422 for an invalid lifetime, 501 otherwise.
+pub(crate) fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
+    let call = request.call()?;
     let kind = scheme::find_kind("authentication.k8s.io", "v1", "TokenRequest")
         .ok_or_else(Status::path_not_found)?;
-    let request = asked.decoded(kind, &call)?.value;
-    asked.api.registry.current(&call)?;
-    let seconds = request["spec"]["expirationSeconds"]
+    let token_request = request.decoded(kind, &call)?.value;
+    request.api.registry.current(&call)?;
+    let seconds = token_request["spec"]["expirationSeconds"]
         .as_i64()
         .unwrap_or(3600);
     let fault = match seconds {
-        s if s < SHORTEST => "may not specify a duration less than 10 minutes",
-        s if s > LONGEST => "may not specify a duration larger than 2^32 seconds",
+        s if s < MIN_SECONDS => "may not specify a duration less than 10 minutes",
+        s if s > MAX_SECONDS => "may not specify a duration larger than 2^32 seconds",
         _ => return Err(super::unsupported("the token of a service account")),
     };
     let error = FieldError {

@@ -1,4 +1,4 @@
-//! A real disk without space, through the API: what clients hear, what goes on, and that it heals.
+//! A full disk: writes are refused, heartbeats, reads and watches work, and writes resume.
 
 use std::{
     fs,
@@ -28,7 +28,7 @@ fn lease(second: usize) -> Value {
         "spec": {"holderIdentity": "n1", "renewTime": format!("2026-01-01T00:00:{second:02}.000000Z")}})
 }
 
-/// Writes until the disk is full: what was acknowledged, and the refusal.
+/// Writes until the disk is full. Returns the names of the stored objects, and the status of the refusal.
 async fn fill(server: &Server) -> (Vec<String>, Value) {
     let mut written = Vec::new();
     loop {
@@ -59,13 +59,13 @@ async fn maps(server: &Server) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_disk_that_fills_up_refuses_writes_until_there_is_space() {
+async fn a_full_disk_refuses_durable_writes_until_there_is_space() {
     let data = tempfile::tempdir().unwrap();
     let Some(disk) = Tmpfs::mount(data.path(), 8) else {
         return;
     };
-    let (folder, filler) = (data.path().join("store"), data.path().join("filler"));
-    let store = Embedded::open(&folder, Options::default()).unwrap();
+    let (directory, filler) = (data.path().join("store"), data.path().join("filler"));
+    let store = Embedded::open(&directory, Options::default()).unwrap();
     let server = Server::on(data, Arc::new(store), ([127, 0, 0, 1], 0).into());
     let server = server.await.unwrap();
     assert_eq!(server.post(LEASES, &lease(0)).await.0, 201);
@@ -79,7 +79,7 @@ async fn a_disk_that_fills_up_refuses_writes_until_there_is_space() {
     let text = refusal["message"].as_str().unwrap();
     assert!(text.contains("the disk of the data directory") && text.contains("free space"));
     assert_eq!(refusal["details"]["retryAfterSeconds"], 1);
-    // Reads, watches and heartbeats go on; what was refused is not there.
+    // Reads, watches and heartbeats work; the refused object was not stored.
     assert_eq!(maps(&server).await, written);
     for second in 1..5 {
         let (path, beat) = (format!("{LEASES}/n1"), lease(second));
@@ -90,7 +90,7 @@ async fn a_disk_that_fills_up_refuses_writes_until_there_is_space() {
     let mut seen = String::new();
     while !seen.contains("00:00:04") {
         let frame = tokio::time::timeout(Duration::from_secs(10), watch.frame()).await;
-        let frame = frame.expect("the watch goes on").unwrap().unwrap();
+        let frame = frame.expect("the watch delivers events").unwrap().unwrap();
         seen.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
     }
     let (code, report) = server.get_text("/readyz").await;
@@ -101,7 +101,7 @@ async fn a_disk_that_fills_up_refuses_writes_until_there_is_space() {
     assert_eq!(
         server.get_text("/livez").await.0,
         200,
-        "a restart would not help"
+        "a restart does not help"
     );
 
     fs::remove_file(&filler).unwrap();
@@ -109,7 +109,7 @@ async fn a_disk_that_fills_up_refuses_writes_until_there_is_space() {
     while server.get_text("/readyz").await.0 != 200 {
         assert!(
             since.elapsed() < Duration::from_secs(20),
-            "it does not notice the space"
+            "the server does not detect the free space"
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -117,16 +117,16 @@ async fn a_disk_that_fills_up_refuses_writes_until_there_is_space() {
     written.push("after".into());
     written.sort();
     assert_eq!(maps(&server).await, written);
-    nothing_is_lost(server, &folder, &written).await;
+    assert_stored(server, &directory, &written).await;
     drop(disk);
 }
 
-/// Stops the server and reads what it left on the disk.
-async fn nothing_is_lost(mut server: Server, folder: &Path, written: &[String]) {
+/// Stops the server and checks the objects in its data directory.
+async fn assert_stored(mut server: Server, directory: &Path, written: &[String]) {
     server.shutdown.trigger();
     server.running.take().unwrap().wait().await;
     let copy = tempfile::tempdir().unwrap();
-    for file in fs::read_dir(folder).unwrap() {
+    for file in fs::read_dir(directory).unwrap() {
         let file = file.unwrap();
         fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
     }

@@ -1,4 +1,4 @@
-//! A store that refuses: what clients hear, and that the server gets well again.
+//! A store that refuses writes: the status of requests, readiness, and recovery.
 
 use std::sync::{
     Arc,
@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 use crate::harness::Server;
 
-/// A store whose disk can be full.
+/// A store that can be switched to refuse writes.
 #[derive(Debug)]
-struct Fragile {
+struct FaultyStore {
     inner: Embedded,
     full: Arc<AtomicBool>,
 }
 
-impl Store for Fragile {
+impl Store for FaultyStore {
     fn commit(&self, write: Write) -> BoxFuture<'_, Result<Revision>> {
         if self.full.load(Ordering::Relaxed) {
             let full = Error::Storage("no space left on device".into());
@@ -41,11 +41,11 @@ impl Store for Fragile {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_writes_and_keeps_reading() {
+async fn a_store_that_refuses_writes_still_serves_reads() {
     let data = tempfile::tempdir().unwrap();
     let full = Arc::new(AtomicBool::new(false));
     let inner = Embedded::open(data.path().join("store"), Options::default()).unwrap();
-    let store = Fragile {
+    let store = FaultyStore {
         inner,
         full: Arc::clone(&full),
     };

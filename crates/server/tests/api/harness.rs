@@ -1,4 +1,4 @@
-//! A server in this process and a client that sends plain requests.
+//! A server in this process, and helpers that send requests through its in-process client.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -11,15 +11,15 @@ use pandaemon_store::{Embedded, Options, Store};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A server that runs as long as this value lives.
+/// A running server; dropped, it shuts down.
 pub(crate) struct Server {
-    /// Its in-process client.
+    /// The in-process client.
     pub(crate) client: kube::Client,
-    /// The server.
+    /// The server; `None` after it was stopped.
     pub(crate) running: Option<Running>,
-    /// Ends it.
+    /// Stops the server.
     pub(crate) shutdown: Shutdown,
-    /// Its data.
+    /// The data directory.
     _data: TempDir,
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn json_of(text: &str) -> Value {
 }
 
 impl Server {
-    /// Starts a server on a port of its own.
+    /// Starts a server on a free port.
     pub(crate) async fn start() -> Self {
         Self::try_start(([127, 0, 0, 1], 0).into()).await.unwrap()
     }
@@ -72,7 +72,7 @@ impl Server {
         })
     }
 
-    /// Sends a request; the answer's code and text.
+    /// Sends a request. Returns code and text of the response.
     pub(crate) async fn text(
         &self,
         method: &str,
@@ -99,7 +99,7 @@ impl Server {
         (code, String::from_utf8(bytes.to_vec()).unwrap())
     }
 
-    /// Sends a request; the answer's code and JSON (or text as a string).
+    /// Sends a request. Returns code and JSON of the response; a text that is no JSON as a string.
     pub(crate) async fn send(
         &self,
         method: &str,
@@ -114,24 +114,24 @@ impl Server {
         )
     }
 
-    /// POST.
+    /// Sends a POST of JSON.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.send("POST", path, "application/json", body).await
     }
 
-    /// Makes the account that pods of the namespace `default` need: no controllers run here.
-    pub(crate) async fn has_account(&self) {
+    /// Creates the service account that pods of the namespace `default` need. No controllers run here.
+    pub(crate) async fn create_service_account(&self) {
         let account = serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
         let path = "/api/v1/namespaces/default/serviceaccounts";
         assert_eq!(self.post(path, &account).await.0, 201);
     }
 
-    /// GET of JSON.
+    /// Sends a GET. Returns code and JSON.
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         self.send("GET", path, "", &Value::Null).await
     }
 
-    /// GET of text.
+    /// Sends a GET. Returns code and text.
     pub(crate) async fn get_text(&self, path: &str) -> (u16, String) {
         self.text("GET", path, "", &Value::Null).await
     }

@@ -1,4 +1,4 @@
-//! Bad input over TLS: each case is refused in words, and the server serves others meanwhile and after.
+//! Invalid input over TLS: each case gets an error status, and other clients are served meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,13 @@ use crate::{
 };
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
-/// As `MAX_BODY` of the server.
+/// The server's `MAX_BODY`.
 const LIMIT: usize = 3 << 20;
 
-/// Sends bytes as they are; the code and the body of the answer (without one: 0).
+/// Sends raw bytes. Returns code and body of the response; 0 without a response.
 async fn raw(server: &Server, request: &[u8]) -> (u16, String) {
     let (mut stream, mut answer) = (wire::tls(server, None).await, Vec::new());
-    // The server may hang up before it has read everything.
+    // The server may close the connection before it has read everything.
     let _refused = stream.write_all(request).await;
     let read = timeout(Duration::from_secs(30), async {
         let mut piece = [0; 4096];
@@ -54,8 +54,8 @@ async fn post(server: &Server, body: &[u8]) -> (u16, String) {
     raw(server, &request).await
 }
 
-async fn assert_well(server: &Server) {
-    let asked = Instant::now();
+async fn assert_serves(server: &Server) {
+    let start = Instant::now();
     assert_eq!(server.get("/api/v1/namespaces/default").await.0, 200);
     assert_eq!(
         raw(server, head(server, "GET", "/readyz", "").as_bytes())
@@ -63,7 +63,10 @@ async fn assert_well(server: &Server) {
             .0,
         200
     );
-    assert!(asked.elapsed() < Duration::from_secs(5), "others wait");
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "other requests wait"
+    );
 }
 
 fn assert_too_large((code, body): &(u16, String)) {
@@ -80,13 +83,13 @@ fn assert_too_large((code, body): &(u16, String)) {
 }
 
 #[tokio::test]
-async fn bodies_that_are_too_large_are_refused() {
+async fn too_large_bodies_get_413() {
     let server = Server::start().await;
     assert_too_large(&post(&server, &vec![b' '; LIMIT + 1]).await);
-    // Announced and never sent: there is nothing to wait for.
+    // Announced by Content-Length and never sent.
     let announced = head(&server, "POST", MAPS, "content-length: 1000000000000\r\n");
     assert_too_large(&raw(&server, announced.as_bytes()).await);
-    // Not announced.
+    // Chunked, without a Content-Length.
     let mut chunked = head(&server, "POST", MAPS, "transfer-encoding: chunked\r\n").into_bytes();
     for _ in 0..=LIMIT >> 16 {
         chunked.extend_from_slice(b"10000\r\n");
@@ -94,11 +97,11 @@ async fn bodies_that_are_too_large_are_refused() {
         chunked.extend_from_slice(b"\r\n");
     }
     assert_too_large(&raw(&server, &chunked).await);
-    assert_well(&server).await;
+    assert_serves(&server).await;
 }
 
 #[tokio::test]
-async fn bodies_that_make_no_sense_are_refused() {
+async fn malformed_bodies_get_a_status() {
     let server = Server::start().await;
     let map = |data: &str| {
         format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"m"}},{data}}}"#)
@@ -146,11 +149,11 @@ async fn bodies_that_make_no_sense_are_refused() {
     }
     let huge = format!("{MAPS}?limit={}&timeoutSeconds={}", u64::MAX, u64::MAX);
     assert!(server.get(&huge).await.0 < 500);
-    assert_well(&server).await;
+    assert_serves(&server).await;
 }
 
 #[tokio::test]
-async fn heads_that_are_too_large_are_refused() {
+async fn too_large_heads_get_an_error() {
     let server = Server::start().await;
     let many: String = (0..20_000).map(|at| format!("x-{at}: y\r\n")).collect();
     let long = format!("x: {}\r\n", "y".repeat(1 << 20));
@@ -165,36 +168,36 @@ async fn heads_that_are_too_large_are_refused() {
         let (code, body) = raw(&server, request.as_bytes()).await;
         assert!(code == 0 || (400..500).contains(&code), "{code} {body}");
     }
-    assert_well(&server).await;
+    assert_serves(&server).await;
 }
 
-/// Connections that say this much and then nothing more.
-async fn stuck(server: &Server, said: &str, count: usize) -> Vec<TlsStream<TcpStream>> {
+/// Opens connections that send this text and nothing more.
+async fn stalled(server: &Server, text: &str, count: usize) -> Vec<TlsStream<TcpStream>> {
     let mut streams = Vec::new();
     for _ in 0..count {
         let mut stream = wire::tls(server, None).await;
-        stream.write_all(said.as_bytes()).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
         streams.push(stream);
     }
     streams
 }
 
 #[tokio::test]
-async fn slow_clients_hold_up_nobody_and_are_hung_up_on() {
+async fn stalled_connections_do_not_delay_others_and_are_closed() {
     let server = Server::start().await;
     let address = server.running.as_ref().unwrap().address();
     let no_handshake = TcpStream::connect(address).await.unwrap();
-    let mut streams = stuck(&server, "", 20).await;
-    streams.extend(stuck(&server, "P", 20).await);
-    streams.extend(stuck(&server, "PRI * HTTP/2.0\r\n", 20).await);
-    streams.extend(stuck(&server, "GET /version HTTP/1.1\r\nhost: x\r\nx-", 20).await);
+    let mut streams = stalled(&server, "", 20).await;
+    streams.extend(stalled(&server, "P", 20).await);
+    streams.extend(stalled(&server, "PRI * HTTP/2.0\r\n", 20).await);
+    streams.extend(stalled(&server, "GET /version HTTP/1.1\r\nhost: x\r\nx-", 20).await);
     let body = head(&server, "POST", MAPS, "content-length: 100\r\n") + "{";
-    let _slow_bodies = stuck(&server, &body, 20).await;
-    assert_well(&server).await;
+    let _slow_bodies = stalled(&server, &body, 20).await;
+    assert_serves(&server).await;
     let since = Instant::now();
     for mut stream in streams {
         let mut rest = Vec::new();
-        // An error is an end as well: not all of them are worth a good-bye.
+        // Some connections are closed without a TLS close_notify, which is an error here.
         let ended = timeout(Duration::from_secs(25), stream.read_to_end(&mut rest)).await;
         assert!(ended.is_ok(), "a connection is kept");
         assert!(
@@ -205,5 +208,5 @@ async fn slow_clients_hold_up_nobody_and_are_hung_up_on() {
     let mut byte = [0];
     let ended = timeout(Duration::from_secs(10), no_handshake.peek(&mut byte)).await;
     assert!(ended.is_ok(), "a connection without TLS is kept");
-    assert_well(&server).await;
+    assert_serves(&server).await;
 }

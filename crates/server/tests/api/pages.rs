@@ -1,4 +1,4 @@
-//! Lists in pages: all pages show the state of the first, whatever happens in between.
+//! Paged lists: all pages show the state of the first, whatever changes meanwhile.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ fn space(at: usize) -> Value {
 }
 
 #[tokio::test]
-async fn a_walk_shows_one_state_and_counts_down() {
+async fn all_pages_show_one_state_and_the_remaining_count() {
     let server = Server::start().await;
     for at in 0..60 {
         assert_eq!(server.post(NAMESPACES, &space(at)).await.0, 201);
@@ -38,7 +38,7 @@ async fn a_walk_shows_one_state_and_counts_down() {
             assert_eq!(meta["resourceVersion"], version);
         }
         version = meta["resourceVersion"].clone();
-        // New ones on pages to come, and others gone, are not in this walk.
+        // Objects created and deleted meanwhile do not change the later pages.
         server.post(NAMESPACES, &space(100 + round)).await;
         let gone = format!("{NAMESPACES}/s{:03}", 59 - round);
         server.send("DELETE", &gone, "", &Value::Null).await;
@@ -54,7 +54,7 @@ async fn a_walk_shows_one_state_and_counts_down() {
 }
 
 #[tokio::test]
-async fn a_walk_with_a_selector_says_no_count() {
+async fn pages_with_a_selector_have_no_remaining_count() {
     let server = Server::start().await;
     for at in 0..40 {
         assert_eq!(server.post(NAMESPACES, &space(at)).await.0, 201);
@@ -66,13 +66,13 @@ async fn a_walk_with_a_selector_says_no_count() {
         (10, &Value::Null)
     );
     let (second, meta) = page(&server, selector, meta["continue"].as_str().unwrap()).await;
-    // The last page is full, and nothing selected comes after it.
+    // The last page is full, and no selected object follows.
     assert_eq!((second.len(), &meta["continue"]), (10, &Value::Null));
     assert_eq!(second.last().unwrap(), "s038");
 }
 
 #[tokio::test]
-async fn a_walk_survives_more_changes_than_the_history_holds() {
+async fn a_paged_list_outlasts_the_history() {
     let server = Server::start().await;
     let maps = "/api/v1/namespaces/default/configmaps";
     let map = |name: &str, length: usize| {
@@ -96,11 +96,14 @@ async fn a_walk_survives_more_changes_than_the_history_holds() {
     let (_, line) = server.get_text(&watch).await;
     assert!(
         line.contains("too old resource version"),
-        "the history is not short: {line:.200}"
+        "the history still reaches back: {line:.200}"
     );
     let next = first["metadata"]["continue"].as_str().unwrap();
     let (code, rest) = server.get(&format!("{maps}?continue={next}")).await;
     assert_eq!((code, &rest["metadata"]["resourceVersion"]), (200, version));
     let last = rest["items"].as_array().unwrap().last().unwrap();
-    assert_eq!(last["data"]["text"], "v", "as it was");
+    assert_eq!(
+        last["data"]["text"], "v",
+        "the object at the revision of the first page"
+    );
 }

@@ -1,4 +1,4 @@
-//! Each verb through the whole server, in process: requests as a client sends them, answers as it sees them.
+//! Each verb through the whole server, with the in-process client.
 
 use crate::harness::{Server, json_of};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ fn config(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_object_is_made_read_replaced_patched_and_removed() {
+async fn an_object_is_created_read_replaced_patched_and_deleted() {
     let server = Server::start().await;
     let (code, made) = server.post(MAPS, &config("c")).await;
     assert_eq!(code, 201, "{made}");
@@ -87,7 +87,7 @@ async fn pages_show_one_state() {
 }
 
 #[tokio::test]
-async fn a_watch_tells_state_changes_and_its_end() {
+async fn a_watch_sends_the_initial_objects_changes_and_bookmarks() {
     let server = Server::start().await;
     server.post(MAPS, &config("a")).await;
     let path = format!(
@@ -131,7 +131,7 @@ async fn a_watch_tells_state_changes_and_its_end() {
 }
 
 #[tokio::test]
-async fn a_watch_of_rows_tells_ages_as_of_now() {
+async fn a_watch_of_tables_shows_ages_at_the_time_of_the_event() {
     let server = Server::start().await;
     let request = http::Request::get(format!("{MAPS}?watch=true&timeoutSeconds=3"))
         .header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
@@ -157,7 +157,7 @@ async fn a_watch_of_rows_tells_ages_as_of_now() {
 }
 
 #[tokio::test]
-async fn namespaces_gate_what_is_made_in_them() {
+async fn objects_are_created_in_existing_active_namespaces_only() {
     let server = Server::start().await;
     let (code, status) = server
         .post("/api/v1/namespaces/nope/configmaps", &config("c"))
@@ -186,7 +186,7 @@ async fn namespaces_gate_what_is_made_in_them() {
 }
 
 #[tokio::test]
-async fn a_pod_is_bound_once_and_ends_with_grace() {
+async fn a_pod_is_bound_once_and_deleted_with_a_grace_period() {
     let server = Server::start().await;
     server
         .post(
@@ -231,7 +231,7 @@ async fn a_pod_is_bound_once_and_ends_with_grace() {
 }
 
 #[tokio::test]
-async fn services_get_addresses_of_their_own() {
+async fn services_get_distinct_cluster_ips() {
     let server = Server::start().await;
     let services = "/api/v1/namespaces/default/services";
     let service = |name: &str| {
@@ -254,7 +254,7 @@ async fn services_get_addresses_of_their_own() {
 }
 
 #[tokio::test]
-async fn bad_requests_get_a_status() {
+async fn invalid_requests_get_their_status() {
     let server = Server::start().await;
     let huge = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "h"},
         "data": {"a": "x".repeat(4 << 20)}});
@@ -278,7 +278,7 @@ async fn bad_requests_get_a_status() {
 }
 
 #[tokio::test]
-async fn what_a_patch_cannot_set_is_said_about_the_patch() {
+async fn an_invalid_patch_is_reported_as_upstream_does() {
     let server = Server::start().await;
     assert_eq!(server.post(MAPS, &config("c")).await.0, 201);
     let path = format!("{MAPS}/c?fieldValidation=Strict");
@@ -307,7 +307,7 @@ async fn what_a_patch_cannot_set_is_said_about_the_patch() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_applied_is_refused_by_the_schema() {
+async fn an_unknown_field_of_an_applied_object_is_a_schema_error() {
     let server = Server::start().await;
     for mode in ["Strict", "Ignore"] {
         let path = format!("{MAPS}/c?fieldManager=m&fieldValidation={mode}");
@@ -326,7 +326,7 @@ async fn what_cannot_be_applied_is_refused_by_the_schema() {
 }
 
 #[tokio::test]
-async fn there_are_no_custom_kinds() {
+async fn the_list_of_custom_resource_definitions_is_empty() {
     let server = Server::start().await;
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     let (code, list) = server.get(path).await;
@@ -335,7 +335,7 @@ async fn there_are_no_custom_kinds() {
 }
 
 #[tokio::test]
-async fn the_servers_own_client_has_a_name() {
+async fn the_in_process_client_has_a_field_manager() {
     let server = Server::start().await;
     let (_, made) = server.post(MAPS, &config("c")).await;
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The server over TLS: who gets in, agents that join, logs and exec through a pretend agent.
+//! The server over TLS: authentication, joining of agents, logs and exec through a fake agent.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -91,7 +91,7 @@ async fn ask(
     (code, String::from_utf8(bytes.to_vec()).unwrap())
 }
 
-/// What an agent holds after it has joined.
+/// The certificates of an agent that has joined.
 struct Joined {
     client: String,
     serving: String,
@@ -128,7 +128,7 @@ fn token(server: &Server) -> String {
 }
 
 #[tokio::test]
-async fn strangers_see_health_and_nothing_else() {
+async fn anonymous_users_can_read_public_paths_only() {
     let server = Server::start().await;
     let mut sender = connect(&server, None).await;
     for path in ["/healthz", "/livez", "/readyz", "/version", "/cacerts"] {
@@ -151,7 +151,7 @@ async fn strangers_see_health_and_nothing_else() {
             "{path}"
         );
     }
-    // The agents' token lets them join, and nothing more.
+    // The join token authenticates no user.
     let (code, _) = ask(
         &mut sender,
         "GET",
@@ -171,7 +171,7 @@ async fn strangers_see_health_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn an_agent_joins_with_the_token_and_is_its_node() {
+async fn an_agent_joins_with_the_token_and_gets_the_rights_of_its_node() {
     let server = Server::start().await;
     let refused = join(&server, "n1", "s", "nonsense").await.err().unwrap();
     assert_eq!(refused.0, 401);
@@ -198,7 +198,7 @@ async fn an_agent_joins_with_the_token_and_is_its_node() {
 }
 
 #[tokio::test]
-async fn two_agents_cannot_have_one_name() {
+async fn a_node_name_belongs_to_the_first_machine_that_joined_with_it() {
     let server = Server::start().await;
     let token = token(&server);
     assert!(join(&server, "n1", "one", &token).await.is_ok());
@@ -216,8 +216,8 @@ async fn two_agents_cannot_have_one_name() {
     assert!(join(&server, "n1", "two", &token).await.is_ok());
 }
 
-/// Answers as an agent would: the path as the log, an echo as exec.
-async fn pretend(
+/// A fake agent: answers logs with the path of the request, and exec with an echo.
+async fn fake_agent(
     mut request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
     let path = request.uri().to_string();
@@ -271,7 +271,7 @@ async fn start_agent(server: &Server, joined: &Joined) -> SocketAddr {
             };
             let builder = hyper::server::conn::http1::Builder::new();
             let connection = builder
-                .serve_connection(TokioIo::new(stream), service_fn(pretend))
+                .serve_connection(TokioIo::new(stream), service_fn(fake_agent))
                 .with_upgrades();
             pandaemon_runtime::spawn("agent-connection", connection);
         }
@@ -299,7 +299,7 @@ async fn pod_on_an_agent(server: &Server, containers: Value) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn logs_come_from_the_agent_of_the_node() {
+async fn logs_are_proxied_from_the_agent_of_the_pods_node() {
     let server = Server::start().await;
     pod_on_an_agent(
         &server,
@@ -332,7 +332,7 @@ async fn logs_come_from_the_agent_of_the_node() {
 }
 
 #[tokio::test]
-async fn an_agent_that_does_not_answer_is_named() {
+async fn the_error_of_an_unreachable_agent_names_node_and_address() {
     let server = Server::start().await;
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n9"}, "status": {
         "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
@@ -347,7 +347,7 @@ async fn an_agent_that_does_not_answer_is_named() {
 }
 
 #[tokio::test]
-async fn exec_joins_both_connections() {
+async fn exec_copies_bytes_between_client_and_agent() {
     let server = Server::start().await;
     pod_on_an_agent(&server, json!([{"name": "c", "image": "i"}])).await;
     let admin = server.running.as_ref().unwrap().admin_token();
@@ -375,7 +375,7 @@ async fn exec_joins_both_connections() {
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_watches_and_the_server() {
+async fn a_shutdown_ends_watches_and_then_the_server() {
     let mut server = Server::start().await;
     let watching = {
         let client = server.client.clone();
@@ -393,7 +393,7 @@ async fn a_shutdown_ends_watches_and_the_server() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_said_with_its_address() {
+async fn the_error_of_a_used_port_names_the_address() {
     let server = Server::start().await;
     let taken = server.running.as_ref().unwrap().address();
     let error = Server::try_start(taken).await.err().unwrap();

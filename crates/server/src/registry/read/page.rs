@@ -1,4 +1,4 @@
-//! One page of a list, and the token that leads to the next.
+//! Pages of a list and their continue tokens.
 
 use std::{sync::Arc, time::Instant};
 
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{ListOptions, Match};
 use crate::{
-    cache::{KindCache, below_from},
     object::Object,
     registry::Registry,
     render::ListMeta,
+    watch_cache::{KindCache, range_from},
 };
 
-/// As lenient as Go's decoder, whose texts clients know.
+/// Base64 that is as lenient as Go's decoder.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new()
@@ -27,7 +27,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What a continue token says.
+/// The contents of a continue token. Upstream: `storage.continueToken`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Token {
     v: String,
@@ -35,10 +35,10 @@ pub(super) struct Token {
     start: String,
 }
 
-/// Reads a continue token.
+/// Parses a continue token.
 ///
 /// # Errors
-/// 400 with upstream's text.
+/// 400, with upstream's text.
 pub(super) fn token(text: &str) -> Result<Token> {
     let refuse = |why: String| Status::bad_request(format!("invalid continue token: {why}"));
     let bytes = BASE64
@@ -69,22 +69,22 @@ fn quoted(byte: u8) -> String {
 }
 
 impl Registry {
-    /// A page costs what is on it: the state of the first page is kept for the others.
+    /// A page of a list, at the revision of the first page.
     pub(super) fn page(
         &self,
         kind: &KindCache,
         options: &ListOptions,
     ) -> Result<(ListMeta, Vec<Arc<Object>>)> {
         let (prefix, now) = (options.prefix(), Instant::now());
-        let (storage, walks) = (options.filter.kind.storage, &self.cache.walks);
-        let asked = options.asked();
-        let state = asked
-            .and_then(|revision| walks.resume(storage, revision, now))
-            .or_else(|| kind.as_of(self.cache.revision(), asked));
+        let (storage, lists) = (options.filter.kind.storage, &self.cache.paged_lists);
+        let requested = options.exact_revision();
+        let state = requested
+            .and_then(|revision| lists.resume(storage, revision, now))
+            .or_else(|| kind.as_of(self.cache.revision(), requested));
         let (revision, objects) = state.ok_or_else(|| too_old(options))?;
         let token = options.token.as_ref();
         let start = token.map_or_else(|| prefix.clone(), |t| format!("{prefix}{}", t.start));
-        let mut selected = below_from(&objects, &prefix, &start)
+        let mut selected = range_from(&objects, &prefix, &start)
             .map(|(_, object)| object)
             .filter(|object| options.filter.matches(object));
         let limit = match options.limit {
@@ -96,23 +96,23 @@ impl Registry {
         let Some(last) = page.last().filter(|_| selected.next().is_some()) else {
             return Ok((meta, page));
         };
-        if options.filter.is_open() {
-            let all = walks
-                .rest(storage, revision, &start)
-                .unwrap_or_else(|| below_from(&objects, &prefix, &start).count() as u64);
+        if options.filter.selects_all() {
+            let all = lists
+                .remaining(storage, revision, &start)
+                .unwrap_or_else(|| range_from(&objects, &prefix, &start).count() as u64);
             meta.remaining = Some(all.saturating_sub(page.len() as u64));
         }
         meta.next = Some(next_token(revision, &last.key[prefix.len()..]));
         let next = (format!("{}\0", last.key), meta.remaining);
         drop(selected);
-        walks.keep(storage, (revision, objects), next, now);
+        lists.keep(storage, (revision, objects), next, now);
         Ok((meta, page))
     }
 }
 
 impl ListOptions {
-    /// The revision that a page must show; `None` for the latest.
-    fn asked(&self) -> Option<Revision> {
+    /// The revision of the page; `None` for the latest.
+    fn exact_revision(&self) -> Option<Revision> {
         match &self.token {
             Some(token) => Revision::try_from(token.rv).ok(),
             None => self
@@ -152,13 +152,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_come_back_as_they_went() {
+    fn continue_tokens_survive_encoding_and_decoding() {
         let read = token(&next_token(7, "ns/a")).unwrap();
         assert_eq!((read.rv, read.start.as_str()), (7, "ns/a\0"));
     }
 
     #[test]
-    fn foreign_tokens_are_refused_with_upstreams_text() {
+    fn invalid_continue_tokens_are_refused_with_upstreams_text() {
         let status = token("garbage").unwrap_err();
         assert_eq!(status.code, 400);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! One change, encoded at most once for each way it can look, and shared by all who follow.
+//! Watch events: the line of each event type is encoded at most once and shared by all watchers.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,19 +7,20 @@ use pandaemon_store::Revision;
 
 use crate::object::Object;
 
-/// What a change is to one who follows (a selector can turn a change into an arrival or a leaving).
+/// The type of a watch event. It depends on the watcher: a modification that makes an object match a
+/// selector is an addition for that watcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// `ADDED`
+    /// The object is new or starts to match the selectors (`ADDED`).
     Added,
-    /// `MODIFIED`
+    /// The object has changed and still matches the selectors (`MODIFIED`).
     Modified,
-    /// `DELETED`
+    /// The object is deleted or stops matching the selectors (`DELETED`).
     Deleted,
 }
 
 impl ChangeKind {
-    /// As it is on the wire.
+    /// The `type` of the watch event.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -30,15 +31,16 @@ impl ChangeKind {
     }
 }
 
-/// One change of one object.
+/// A change of one object.
 #[derive(Debug)]
 pub struct Event {
-    /// When.
+    /// Revision of the change.
     pub revision: Revision,
-    /// The object now; `None` when it has been deleted.
+    /// The object after the change; `None` for a deletion.
     pub now: Option<Arc<Object>>,
-    /// The object before; `None` when it is new.
+    /// The object before the change; `None` for a creation.
     pub before: Option<Arc<Object>>,
+    /// The encoded line of each [`ChangeKind`].
     lines: [OnceLock<Bytes>; 3],
 }
 
@@ -54,59 +56,59 @@ impl Event {
         }
     }
 
-    /// The same change, not encoded yet.
+    /// The same change without encoded lines.
     #[must_use]
-    pub fn unread(&self) -> Self {
+    pub fn without_lines(&self) -> Self {
         Self::new(self.revision, self.now.clone(), self.before.clone())
     }
 
-    /// Whichever of the two objects there is.
+    /// The object after the change, or before it for a deletion.
     #[must_use]
-    pub fn any(&self) -> Option<&Arc<Object>> {
+    pub fn object(&self) -> Option<&Arc<Object>> {
         self.now.as_ref().or(self.before.as_ref())
     }
 
-    /// The object that is shown for a change of this kind: what was there before for a deletion (or
-    /// for leaving a selector), under the revision of this event.
+    /// The object that a watch event of this type contains, with the revision of the event. DELETED
+    /// contains the object before the change.
     #[must_use]
-    pub fn shown(&self, change: ChangeKind) -> Option<Object> {
+    pub fn object_for(&self, change: ChangeKind) -> Option<Object> {
         let object = match change {
             ChangeKind::Added | ChangeKind::Modified => self.now.as_ref(),
             ChangeKind::Deleted => self.before.as_ref(),
         }?;
-        Some(object.at(self.revision))
+        Some(object.with_revision(self.revision))
     }
 
-    /// The line of a JSON watch. Encoded by the first reader, shared by the others.
+    /// The line of a JSON watch. Encoded by the first watcher that asks, shared by the others.
     pub fn line(&self, change: ChangeKind) -> Bytes {
         self.lines[change as usize]
             .get_or_init(|| {
-                self.shown(change)
+                self.object_for(change)
                     .map_or_else(Bytes::new, |object| line(change, &object))
             })
             .clone()
     }
 
-    /// About how much memory the event holds beyond what the cache holds anyway.
+    /// Approximate bytes that the event retains beyond those of the current objects.
     #[must_use]
-    pub fn weight(&self) -> usize {
+    pub fn retained_bytes(&self) -> usize {
         self.before.as_ref().map_or(0, |object| object.len()) + 128
     }
 }
 
-/// `{"type":"ADDED","object":{...}}` and a line end.
+/// A line of a JSON watch: `{"type":"ADDED","object":{...}}` and a line feed.
 pub(super) fn line(change: ChangeKind, object: &Object) -> Bytes {
     let mut out = Vec::with_capacity(object.len() + 40);
     write_line(change, object, &mut out);
     out.into()
 }
 
-/// As [`line`], into a buffer.
+/// Writes the line of a JSON watch for an object.
 pub fn write_line(change: ChangeKind, object: &Object, out: &mut Vec<u8>) {
     write_wrapped(change, out, |out| object.write(out));
 }
 
-/// The line of a change around whatever `write` writes.
+/// Writes the line of a JSON watch; `write` writes the object.
 pub fn write_wrapped(change: ChangeKind, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(b"{\"type\":\"");
     out.extend_from_slice(change.as_str().as_bytes());

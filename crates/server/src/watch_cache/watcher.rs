@@ -1,4 +1,4 @@
-//! One who follows: a bounded queue between the cache and one connection.
+//! A watcher: the bounded queue between the watch cache and one watch request.
 
 use std::{
     collections::VecDeque,
@@ -11,21 +11,21 @@ use parking_lot::Mutex;
 
 use super::{
     event::{ChangeKind, Event},
-    hub::{Filter, Scope},
+    filter::{Filter, Scope},
 };
 
-/// How many undelivered events a watcher may hold. The events themselves are shared with the history,
-/// so a full queue costs 16 bytes an event.
-const QUEUE: usize = 32_768;
+/// Capacity of a watcher's queue, in events. The events are shared with the history, so a full queue
+/// costs 16 bytes per event.
+const QUEUE_EVENTS: usize = 32_768;
 
-/// What comes next for a watcher.
+/// The next item of a watch.
 #[derive(Debug)]
 pub enum Next {
-    /// A change that the filter lets through.
+    /// An event that the filter selects.
     Change(ChangeKind, Arc<Event>),
-    /// The server ends the watch.
+    /// The server has ended the watch.
     Closed,
-    /// The reader was too slow: it must list again.
+    /// The queue was full: the client must list again.
     Lagged,
 }
 
@@ -36,12 +36,12 @@ struct Queue {
     closed: bool,
 }
 
-/// One watch.
+/// An open watch: its selection and the queue of its events.
 #[derive(Debug)]
 pub struct Watcher {
-    /// Where it hangs in the index.
+    /// Its place in the watcher index.
     pub scope: Scope,
-    /// What it wants of what the index brings.
+    /// The selection of the watch.
     pub filter: Filter,
     queue: Mutex<Queue>,
     waker: AtomicWaker,
@@ -59,14 +59,15 @@ impl Watcher {
         }
     }
 
-    /// Hands over a change if the filter wants it. `false` when the watcher is done for.
+    /// Queues an event if the filter selects it. Returns `false` when the watcher has ended or its queue
+    /// is full, and must be removed from the index.
     pub fn offer(&self, event: &Arc<Event>) -> bool {
-        let Some(change) = self.filter.change(event) else {
+        let Some(change) = self.filter.change_kind(event) else {
             return true;
         };
         let alive = {
             let mut queue = self.queue.lock();
-            if queue.waiting.len() >= QUEUE {
+            if queue.waiting.len() >= QUEUE_EVENTS {
                 queue.lagged = true;
                 queue.waiting = VecDeque::new();
             }
@@ -80,13 +81,13 @@ impl Watcher {
         alive
     }
 
-    /// Ends the watch after what is queued.
+    /// Ends the watch after the queued events.
     pub fn close(&self) {
         self.queue.lock().closed = true;
         self.waker.wake();
     }
 
-    /// The next change, or the end.
+    /// The next event, or the reason for the end.
     pub fn poll_next(&self, context: &Context<'_>) -> Poll<Next> {
         self.waker.register(context.waker());
         let mut queue = self.queue.lock();

@@ -1,4 +1,4 @@
-//! Pods that are like others: the short way makes what the long way makes.
+//! The pod template cache: pods created from a template equal pods created through the full path.
 
 use serde_json::{Value, json};
 
@@ -19,8 +19,8 @@ fn pod(name: &str, node: &str) -> Value {
     })
 }
 
-/// What is no pod's own: everything but name, node, uid, version and time.
-fn common(pod: &Value, name: &str, node: &str) -> String {
+/// A pod with its name, node, uid, version and time replaced by placeholders.
+fn without_own_values(pod: &Value, name: &str, node: &str) -> String {
     let metadata = &pod["metadata"];
     assert_eq!(metadata["name"], name);
     assert_eq!(pod["spec"]["nodeName"], node);
@@ -33,9 +33,9 @@ fn common(pod: &Value, name: &str, node: &str) -> String {
 }
 
 #[tokio::test]
-async fn pods_that_are_alike_come_out_alike() {
+async fn pods_from_a_template_equal_pods_of_the_full_path() {
     let server = Server::start().await;
-    server.has_account().await;
+    server.create_service_account().await;
     let mut all = Vec::new();
     for at in 2..8 {
         let (name, node) = (format!("web-{at}"), format!("n{at}"));
@@ -47,7 +47,7 @@ async fn pods_that_are_alike_come_out_alike() {
         );
         all.push((
             made["metadata"]["uid"].to_string(),
-            common(&made, &name, &node),
+            without_own_values(&made, &name, &node),
         ));
     }
     let (_, first) = all[0].clone();
@@ -58,13 +58,13 @@ async fn pods_that_are_alike_come_out_alike() {
     assert!(all.iter().all(|(_, text)| *text == first));
     all.sort_unstable();
     all.dedup_by(|a, b| a.0 == b.0);
-    assert_eq!(all.len(), 6, "each has a uid of its own");
+    assert_eq!(all.len(), 6, "each pod has its own uid");
 }
 
 #[tokio::test]
-async fn what_a_pod_depends_on_is_looked_at_each_time() {
+async fn a_template_is_not_used_after_a_dependency_changed() {
     let server = Server::start().await;
-    server.has_account().await;
+    server.create_service_account().await;
     for at in 2..6 {
         assert_eq!(
             server.post(PODS, &pod(&format!("web-{at}"), "n1")).await.0,

@@ -1,14 +1,16 @@
-//! The watch cache: the current objects of every kind, the recent history, and who follows them.
+//! The watch cache: the current objects, the recent history and the watchers of every kind.
+//! Upstream: `k8s.io/apiserver/pkg/storage/cacher`.
 //!
-//! Filled from the store's feed alone, so what it shows has been committed. A writer waits until the
-//! cache has its revision, so everybody reads what has been acknowledged.
+//! It is filled from the store's feed alone, so it contains committed writes only. A write is answered
+//! after the cache has applied it, so that every read that begins after the answer sees it.
 
 mod event;
-mod follow;
-mod hub;
+mod filter;
 mod kind;
-mod walks;
+mod paged_lists;
+mod reflector;
 mod watcher;
+mod watcher_index;
 
 use std::{
     collections::BTreeMap,
@@ -25,39 +27,39 @@ use tokio::sync::oneshot;
 
 pub use self::{
     event::{ChangeKind, Event, write_line, write_wrapped},
-    follow::follow,
-    hub::{Filter, Scope},
-    kind::{KindCache, Listing, Start, Started, below_from},
-    walks::{Objects, Walks},
+    filter::{Filter, Scope},
+    kind::{KindCache, Listing, Start, Started, range_from},
+    paged_lists::{Objects, PagedLists},
+    reflector::run_reflector,
     watcher::{Next, Watcher},
 };
 
-/// Current state and recent history of all kinds.
+/// The current objects, the recent history and the watchers of all kinds.
 #[derive(Debug)]
-pub struct Cache {
+pub struct WatchCache {
     kinds: BTreeMap<&'static str, KindCache>,
     applied: AtomicU64,
     waiters: Mutex<BTreeMap<Revision, Vec<oneshot::Sender<()>>>>,
     closed: AtomicBool,
-    /// Lists that are being read in pages.
-    pub walks: Walks,
+    /// The states of lists that clients are reading in pages.
+    pub paged_lists: PagedLists,
 }
 
-/// The store's key of an object.
+/// The store's key of an object: `/STORAGE/NAMESPACE/NAME`, with an empty namespace if cluster-scoped.
 #[must_use]
 pub fn key(kind: &Kind, namespace: &str, name: &str) -> pandaemon_store::Key {
     format!("/{}/{namespace}/{name}", kind.storage).into()
 }
 
-/// The storage part of a key: what is left of namespace and name.
+/// The storage name in a key.
 fn storage(key: &str) -> Option<&str> {
     let (rest, _name) = key.rsplit_once('/')?;
     let (storage, _namespace) = rest.rsplit_once('/')?;
     storage.strip_prefix('/')
 }
 
-impl Cache {
-    /// A cache of everything in the snapshot. Its history starts there.
+impl WatchCache {
+    /// A cache with all objects of the snapshot. Its history starts at the snapshot's revision.
     #[must_use]
     pub fn new(snapshot: &Snapshot) -> Self {
         let stored = scheme::kinds()
@@ -74,7 +76,7 @@ impl Cache {
             applied: AtomicU64::new(snapshot.revision),
             waiters: Mutex::default(),
             closed: AtomicBool::new(false),
-            walks: Walks::default(),
+            paged_lists: PagedLists::default(),
         };
         for entry in snapshot.entries.values() {
             if let Some(kind) = cache.of_key(&entry.key) {
@@ -88,24 +90,24 @@ impl Cache {
         self.kinds.get(storage(key)?)
     }
 
-    /// The objects of a kind; `None` for kinds that are not stored.
+    /// The cache of a kind; `None` for kinds that are not stored.
     #[must_use]
     pub fn of(&self, kind: &Kind) -> Option<&KindCache> {
         self.kinds.get(kind.storage)
     }
 
-    /// All stored kinds.
+    /// The caches of all stored kinds, with their storage names.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, &KindCache)> {
         self.kinds.iter().map(|(name, kind)| (*name, kind))
     }
 
-    /// Everything up to this revision is visible.
+    /// The applied revision: all changes up to it are visible.
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.applied.load(Ordering::Acquire)
     }
 
-    /// Takes over changes in revision order and tells those who follow.
+    /// Applies changes in revision order and offers them to the watchers.
     pub fn apply(&self, batch: &[StoreEvent]) {
         let Some(last) = batch.last() else { return };
         for event in batch {
@@ -117,6 +119,7 @@ impl Cache {
         self.advance(last.revision);
     }
 
+    /// Sets the applied revision and wakes its waiters.
     fn advance(&self, revision: Revision) {
         let mut waiters = self.waiters.lock();
         self.applied.store(revision, Ordering::Release);
@@ -124,12 +127,12 @@ impl Cache {
         let ready = std::mem::replace(&mut *waiters, later);
         drop(waiters);
         for waiter in ready.into_values().flatten() {
-            // A waiter that went away does not care.
-            let _gone = waiter.send(());
+            // Fails if the waiting request was dropped.
+            let _dropped = waiter.send(());
         }
     }
 
-    /// Resolves when the revision is visible; `false` if the cache was closed first.
+    /// Waits until the revision is applied. Returns `false` if the cache is closed first.
     pub async fn reached(&self, revision: Revision) -> bool {
         let waiter = {
             let mut waiters = self.waiters.lock();
@@ -151,7 +154,7 @@ impl Cache {
         Some(self.of_key(key)?.get(key)?.revision)
     }
 
-    /// Everything that is cached, as the store holds it.
+    /// All cached objects as entries of the store.
     fn entries(&self) -> impl Iterator<Item = Entry> {
         self.kinds
             .values()
@@ -164,14 +167,14 @@ impl Cache {
             })
     }
 
-    /// Forgets the history: watches that ask for something older get 410.
+    /// Drops the history. Watches from an older revision get 410 Expired.
     pub fn forget_history(&self) {
         for kind in self.kinds.values() {
             kind.forget_history(self.revision());
         }
     }
 
-    /// Ends all watches and all waiting.
+    /// Ends all watches and wakes all waiters.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.waiters.lock().clear();
@@ -180,21 +183,18 @@ impl Cache {
         }
     }
 
-    /// Whether [`Cache::close`] has been called.
+    /// Whether [`WatchCache::close`] has been called.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// How many watches are open.
+    /// Number of open watches.
     #[must_use]
     pub fn watchers(&self) -> usize {
         self.kinds.values().map(KindCache::watchers).sum()
     }
 }
-
-/// Shared by everything that reads.
-pub type SharedCache = Arc<Cache>;
 
 #[cfg(test)]
 mod tests;

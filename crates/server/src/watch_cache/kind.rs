@@ -1,4 +1,4 @@
-//! The objects, the history and the watchers of one kind.
+//! The watch cache of one kind: its objects, history and watchers.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -12,37 +12,48 @@ use parking_lot::RwLock;
 
 use super::{
     event::{ChangeKind, Event},
-    hub::{Filter, Hub, Scope},
+    filter::{Filter, Scope},
     watcher::Watcher,
+    watcher_index::WatcherIndex,
 };
 use crate::object::Object;
 
-/// Bounds of the history of a kind.
+/// Bounds of the history of a kind: events, and bytes that they retain.
 const HISTORY_EVENTS: usize = 16_384;
 const HISTORY_BYTES: usize = 16 << 20;
 
-/// The history of a kind.
+/// The recent events of a kind.
 #[derive(Debug)]
-struct Ring {
+struct History {
     events: VecDeque<Arc<Event>>,
-    weight: usize,
+    /// Bytes that the events retain.
+    bytes: usize,
     /// All events after this revision are kept.
     floor: Revision,
 }
 
-impl Ring {
+impl History {
+    fn new(floor: Revision) -> Self {
+        Self {
+            events: VecDeque::new(),
+            bytes: 0,
+            floor,
+        }
+    }
+
     fn push(&mut self, event: Arc<Event>) {
-        self.weight += event.weight();
+        self.bytes += event.retained_bytes();
         self.events.push_back(event);
-        while self.events.len() > HISTORY_EVENTS || self.weight > HISTORY_BYTES {
+        while self.events.len() > HISTORY_EVENTS || self.bytes > HISTORY_BYTES {
             let Some(old) = self.events.pop_front() else {
                 break;
             };
-            self.weight -= old.weight();
+            self.bytes -= old.retained_bytes();
             self.floor = old.revision;
         }
     }
 
+    /// The events after a revision.
     fn after(&self, revision: Revision) -> impl Iterator<Item = &Arc<Event>> {
         let start = self
             .events
@@ -56,75 +67,72 @@ struct State {
     objects: OrdMap<Key, Arc<Object>>,
     /// Keys of the pods of each node.
     by_node: HashMap<Box<str>, BTreeSet<Key>>,
+    /// Revision of the last change of this kind.
     last: Revision,
-    ring: Ring,
-    hub: Hub,
+    history: History,
+    watchers: WatcherIndex,
 }
 
-/// The objects of one kind.
+/// The objects, history and watchers of one kind.
 #[derive(Debug)]
 pub struct KindCache(RwLock<State>);
 
-/// Objects as of a revision.
+/// Objects at one revision.
 #[derive(Debug)]
 pub struct Listing {
-    /// The revision.
+    /// The revision at which the list is consistent.
     pub revision: Revision,
-    /// The objects in order of namespace and name.
+    /// The selected objects, ordered by namespace and name.
     pub objects: Vec<Arc<Object>>,
 }
 
-/// Where a watch begins.
+/// Where a watch starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// With all objects that are there.
+    /// With the current objects as ADDED events.
     State,
-    /// With what happens from now on.
+    /// With the changes from now on.
     Now,
-    /// With what happened after a revision.
+    /// With the changes after a revision.
     After(Revision),
 }
 
-/// A watch that has begun.
+/// A watch that has started.
 #[derive(Debug)]
 pub struct Started {
-    /// The revision of the state it began with.
+    /// The revision at which it started.
     pub revision: Revision,
-    /// Objects to send first.
+    /// Objects to send first, as ADDED events.
     pub objects: Vec<Arc<Object>>,
-    /// Changes to send then.
+    /// Events of the history to send next.
     pub backlog: VecDeque<(ChangeKind, Arc<Event>)>,
-    /// Everything later.
+    /// The queue of the later events.
     pub watcher: Arc<Watcher>,
 }
 
 impl KindCache {
-    /// An empty cache whose history starts at `floor`.
+    /// An empty cache. Its history starts at `floor`.
     #[must_use]
     pub fn new(floor: Revision) -> Self {
         Self(RwLock::new(State {
             objects: OrdMap::new(),
             by_node: HashMap::new(),
             last: floor,
-            ring: Ring {
-                events: VecDeque::new(),
-                weight: 0,
-                floor,
-            },
-            hub: Hub::default(),
+            history: History::new(floor),
+            watchers: WatcherIndex::default(),
         }))
     }
 
-    /// Takes an entry that was there before the history starts.
+    /// Adds an object from before the start of the history.
     pub fn load(&self, entry: &Entry) {
         if let Some(object) = read(entry) {
             self.0.write().put(object);
         }
     }
 
-    /// Takes a change and tells those who follow.
+    /// Applies a change and offers it to the watchers.
     pub fn apply(&self, event: &StoreEvent) {
-        // Reading the header is the expensive part and needs no lock.
+        // Reading the header of the object is the expensive part and needs no lock.
         let now = event.entry.as_ref().and_then(read);
         let key = event
             .entry
@@ -142,18 +150,19 @@ impl KindCache {
             return;
         }
         let event = Arc::new(Event::new(event.revision, now, before));
-        // The history has an event of its own, so that encoded lines go when the last watch has sent them.
-        state.ring.push(Arc::new(event.unread()));
-        state.hub.publish(&event);
+        // The history keeps an event without lines, so that the encoded lines are freed when the last
+        // watch has sent them.
+        state.history.push(Arc::new(event.without_lines()));
+        state.watchers.offer(&event);
     }
 
-    /// One object.
+    /// The object under a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Arc<Object>> {
         self.0.read().objects.get(key).cloned()
     }
 
-    /// The selected objects, as of at least `applied`.
+    /// The selected objects below the key `prefix`, at revision `applied` or later.
     #[must_use]
     pub fn list(&self, applied: Revision, prefix: &str, filter: &Filter) -> Listing {
         let (revision, objects) = {
@@ -164,45 +173,47 @@ impl KindCache {
         Listing { revision, objects }
     }
 
-    /// The whole kind as it was at `asked` (now, if that is `None`), for a walk in pages; `None` when
-    /// the history does not reach back so far.
+    /// All objects at revision `requested` (`None`: now), for a list in pages. Returns `None` when the
+    /// history does not reach back to that revision.
     #[must_use]
     pub fn as_of(
         &self,
         applied: Revision,
-        asked: Option<Revision>,
+        requested: Option<Revision>,
     ) -> Option<(Revision, OrdMap<Key, Arc<Object>>)> {
         let state = self.0.read();
         let latest = state.last.max(applied);
-        let Some(asked) = asked else {
+        let Some(requested) = requested else {
             return Some((latest, state.objects.clone()));
         };
-        if asked < state.ring.floor || asked > latest {
+        if requested < state.history.floor || requested > latest {
             return None;
         }
-        let undo: Vec<_> = state.ring.after(asked).cloned().collect();
+        let undo: Vec<_> = state.history.after(requested).cloned().collect();
         let mut objects = state.objects.clone();
         drop(state);
         for event in undo.iter().rev() {
-            let Some(object) = event.any() else { continue };
+            let Some(object) = event.object() else {
+                continue;
+            };
             match &event.before {
                 Some(before) => objects.insert(Arc::clone(&before.key), Arc::clone(before)),
                 None => objects.remove(&*object.key),
             };
         }
-        Some((asked, objects))
+        Some((requested, objects))
     }
 
-    /// All objects.
+    /// All current objects, ordered by key.
     pub fn every(&self) -> impl Iterator<Item = Arc<Object>> + use<> {
         let objects = self.0.read().objects.clone();
         objects.into_iter().map(|(_, object)| object)
     }
 
-    /// Begins a watch.
+    /// Starts a watch of the objects below the key `prefix` that `filter` selects.
     ///
     /// # Errors
-    /// The oldest revision that can be asked for, when `Start::After` is older.
+    /// The oldest revision that a watch can start from, when that of [`Start::After`] is older.
     pub fn watch(
         &self,
         applied: Revision,
@@ -215,15 +226,15 @@ impl KindCache {
         let mut state = self.0.write();
         let mut backlog = VecDeque::new();
         if let Start::After(revision) = start {
-            if revision < state.ring.floor {
-                return Err(state.ring.floor);
+            if revision < state.history.floor {
+                return Err(state.history.floor);
             }
-            let changes = state.ring.after(revision);
-            backlog.extend(changes.filter_map(|e| Some((filter.change(e)?, Arc::clone(e)))));
+            let changes = state.history.after(revision);
+            backlog.extend(changes.filter_map(|e| Some((filter.change_kind(e)?, Arc::clone(e)))));
         }
         let candidates = (start == Start::State).then(|| state.candidates(filter));
         let revision = state.last.max(applied);
-        state.hub.add(Arc::clone(&watcher));
+        state.watchers.add(Arc::clone(&watcher));
         drop(state);
         let objects = candidates
             .map(|c| c.select(prefix, filter))
@@ -236,40 +247,36 @@ impl KindCache {
         })
     }
 
-    /// Ends a watch.
+    /// Removes the watcher of a watch that the client has ended.
     pub fn unwatch(&self, watcher: &Arc<Watcher>) {
-        self.0.write().hub.remove(watcher);
+        self.0.write().watchers.remove(watcher);
     }
 
-    /// Forgets the history up to `revision`.
+    /// Drops the history up to `revision`.
     pub fn forget_history(&self, revision: Revision) {
         let mut state = self.0.write();
         let floor = state.last.max(revision);
-        state.ring = Ring {
-            events: VecDeque::new(),
-            weight: 0,
-            floor,
-        };
+        state.history = History::new(floor);
     }
 
-    /// Ends all watches.
+    /// Ends all watches, and those that start later.
     pub fn close(&self) {
-        self.0.write().hub.close();
+        self.0.write().watchers.close();
     }
 
-    /// When an object of this kind was made, changed or removed last.
+    /// Revision of the last change of an object of this kind.
     #[must_use]
-    pub fn changed(&self) -> Revision {
+    pub fn last_changed(&self) -> Revision {
         self.0.read().last
     }
 
-    /// How many watches are open.
+    /// Number of open watches.
     #[must_use]
     pub fn watchers(&self) -> usize {
-        self.0.read().hub.len()
+        self.0.read().watchers.len()
     }
 
-    /// How many objects there are.
+    /// Number of current objects.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.read().objects.len()
@@ -280,13 +287,13 @@ fn read(entry: &Entry) -> Option<Arc<Object>> {
     match Object::read(entry) {
         Ok(object) => Some(Arc::new(object)),
         Err(error) => {
-            tracing::error!(%error, "skipped");
+            tracing::error!(%error, "the watch cache skips an unreadable object");
             None
         }
     }
 }
 
-/// Objects that a filter may select, taken under the lock and looked through outside of it.
+/// Objects that a filter may select. Taken under the lock, filtered outside of it.
 enum Candidates {
     Snapshot(OrdMap<Key, Arc<Object>>),
     Few(Vec<Arc<Object>>),
@@ -297,7 +304,7 @@ impl Candidates {
         let wanted = |object: &&Arc<Object>| filter.matches(object);
         match self {
             Self::Few(objects) => objects.iter().filter(wanted).cloned().collect(),
-            Self::Snapshot(objects) => below(objects, prefix)
+            Self::Snapshot(objects) => range(objects, prefix)
                 .map(|(_, object)| object)
                 .filter(wanted)
                 .cloned()
@@ -306,22 +313,22 @@ impl Candidates {
     }
 }
 
-/// All entries whose key starts with `prefix` (which ends in `/`).
-fn below<'a>(
+/// The objects whose key starts with `prefix`, which ends in `/`.
+fn range<'a>(
     objects: &'a OrdMap<Key, Arc<Object>>,
     prefix: &str,
 ) -> impl Iterator<Item = (&'a Key, &'a Arc<Object>)> {
-    below_from(objects, prefix, prefix)
+    range_from(objects, prefix, prefix)
 }
 
-/// Those of them that do not come before `first`.
-pub fn below_from<'a>(
+/// The objects whose key starts with `prefix`, which ends in `/`, and is not less than `first`.
+pub fn range_from<'a>(
     objects: &'a OrdMap<Key, Arc<Object>>,
     prefix: &str,
     first: &str,
 ) -> impl Iterator<Item = (&'a Key, &'a Arc<Object>)> {
     let mut end = prefix.to_owned();
-    // '0' follows '/', so this is the first key behind all that start with the prefix.
+    // '0' follows '/' in ASCII, so this is the first key after all keys with the prefix.
     end.pop();
     end.push('0');
     let bounds = (

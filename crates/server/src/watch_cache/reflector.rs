@@ -1,24 +1,25 @@
-//! Fills the cache from the store's feed, and finds the way back when the feed was too fast.
+//! Fills the watch cache from the store's feed. Upstream: the reflector of the cacher.
 
 use std::{sync::Arc, time::Duration};
 
 use pandaemon_store::{Error, Event, Feed, Store};
 
-use super::Cache;
+use super::WatchCache;
 
-/// Follows the store until it closes.
-pub async fn follow(cache: Arc<Cache>, store: Arc<dyn Store>, mut feed: Box<dyn Feed>) {
+/// Applies the feed to the cache until the store closes, then closes the cache. After
+/// [`Error::Lagged`] it takes a new snapshot and applies the differences.
+pub async fn run_reflector(cache: Arc<WatchCache>, store: Arc<dyn Store>, mut feed: Box<dyn Feed>) {
     loop {
         match feed.next().await {
             Ok(batch) => cache.apply(&batch),
             Err(Error::Closed) => break,
             Err(error) => {
-                tracing::warn!(%error, "the watch cache reads the store anew");
-                match restart(&cache, &*store) {
+                tracing::warn!(%error, "the watch cache lost the store's feed and resumes from a snapshot");
+                match resync(&cache, &*store) {
                     Ok(new) => feed = new,
                     Err(Error::Closed) => break,
                     Err(error) => {
-                        tracing::error!(%error, "the store cannot be followed");
+                        tracing::error!(%error, "the watch cache cannot follow the store; retrying");
                         tokio::time::sleep(Duration::from_millis(200)).await;
                     }
                 }
@@ -28,8 +29,8 @@ pub async fn follow(cache: Arc<Cache>, store: Arc<dyn Store>, mut feed: Box<dyn 
     cache.close();
 }
 
-/// Takes a new snapshot and tells the differences as changes.
-fn restart(cache: &Cache, store: &dyn Store) -> Result<Box<dyn Feed>, Error> {
+/// Takes a new snapshot, applies its differences to the cache as changes, and follows from there.
+fn resync(cache: &WatchCache, store: &dyn Store) -> Result<Box<dyn Feed>, Error> {
     let snapshot = store.snapshot();
     let feed = store.follow(snapshot.revision)?;
     let mut changes: Vec<Event> = snapshot

@@ -1,4 +1,4 @@
-//! The cache without a server: changes go in, watchers and lists are looked at.
+//! Tests of the watch cache without a server: changes are applied, watchers and lists are checked.
 
 use std::task::{Context, Poll, Waker};
 
@@ -22,8 +22,8 @@ fn filter(plural: &str, namespace: &str, labels: &str, fields: &str) -> Filter {
     }
 }
 
-fn empty() -> Cache {
-    Cache::new(&Snapshot {
+fn empty() -> WatchCache {
+    WatchCache::new(&Snapshot {
         revision: 1,
         entries: Default::default(),
     })
@@ -38,7 +38,7 @@ fn pod(name: &str, node: &str, app: &str) -> Value {
 }
 
 /// Puts (or, with `None`, deletes) an object at a revision.
-fn change(cache: &Cache, revision: Revision, name: &str, value: Option<Value>) {
+fn change(cache: &WatchCache, revision: Revision, name: &str, value: Option<Value>) {
     let key = key(kind("pods"), "d", name);
     let entry = |value: bytes::Bytes| Entry {
         key: Arc::clone(&key),
@@ -59,7 +59,7 @@ fn change(cache: &Cache, revision: Revision, name: &str, value: Option<Value>) {
     }]);
 }
 
-fn watch(cache: &Cache, filter: Filter, start: Start) -> Started {
+fn watch(cache: &WatchCache, filter: Filter, start: Start) -> Started {
     let kind = cache.of(filter.kind).unwrap();
     let prefix = match &filter.namespace {
         Some(namespace) => format!("/{}/{namespace}/", filter.kind.storage),
@@ -69,19 +69,19 @@ fn watch(cache: &Cache, filter: Filter, start: Start) -> Started {
         .unwrap()
 }
 
-/// What is queued, as `ADDED p1@5`.
+/// The queued events, as `ADDED p1@5`.
 fn queued(watcher: &Watcher) -> Vec<String> {
     let mut found = Vec::new();
     let context = Context::from_waker(Waker::noop());
     while let Poll::Ready(Next::Change(change, event)) = watcher.poll_next(&context) {
-        let name = event.any().unwrap().name().to_owned();
+        let name = event.object().unwrap().name().to_owned();
         found.push(format!("{} {name}@{}", change.as_str(), event.revision));
     }
     found
 }
 
 #[test]
-fn each_watcher_sees_what_it_asked_for_and_nothing_else() {
+fn a_watcher_gets_exactly_the_events_of_its_scope_and_selectors() {
     let cache = empty();
     let start = |f| watch(&cache, f, Start::Now).watcher;
     let all = start(filter("pods", "", "", ""));
@@ -103,7 +103,7 @@ fn each_watcher_sees_what_it_asked_for_and_nothing_else() {
 }
 
 #[test]
-fn leaving_a_selector_is_a_deletion_and_entering_it_an_arrival() {
+fn leaving_a_selector_is_deleted_and_entering_it_is_added() {
     let cache = empty();
     let labelled = watch(&cache, filter("pods", "", "app=web", ""), Start::Now).watcher;
     let node = watch(
@@ -124,7 +124,7 @@ fn leaving_a_selector_is_a_deletion_and_entering_it_an_arrival() {
 }
 
 #[test]
-fn a_watch_from_the_past_is_told_what_it_missed() {
+fn a_watch_from_an_older_version_gets_the_events_since() {
     let cache = empty();
     change(&cache, 2, "p", Some(pod("p", "n1", "web")));
     change(&cache, 3, "p", Some(pod("p", "n1", "db")));
@@ -137,7 +137,7 @@ fn a_watch_from_the_past_is_told_what_it_missed() {
 }
 
 #[test]
-fn history_that_is_gone_is_said_to_be_gone() {
+fn a_watch_from_before_the_history_is_refused_with_the_oldest_version() {
     let cache = empty();
     change(&cache, 2, "p", Some(pod("p", "n1", "web")));
     cache.forget_history();
@@ -152,7 +152,7 @@ fn history_that_is_gone_is_said_to_be_gone() {
 }
 
 #[test]
-fn a_watcher_that_does_not_read_is_let_go() {
+fn a_watcher_with_a_full_queue_is_removed_and_gets_lagged() {
     let cache = empty();
     let watcher = watch(&cache, filter("pods", "", "", ""), Start::Now).watcher;
     for revision in 2..40_000 {
@@ -167,14 +167,14 @@ fn a_watcher_that_does_not_read_is_let_go() {
 }
 
 #[test]
-fn the_past_can_be_listed_while_it_is_kept() {
+fn an_older_version_can_be_listed_while_the_history_reaches_back() {
     let cache = empty();
     change(&cache, 2, "p1", Some(pod("p1", "n1", "web")));
     change(&cache, 3, "p2", Some(pod("p2", "n1", "web")));
     change(&cache, 4, "p1", None);
     let kind = cache.of(kind("pods")).unwrap();
-    let names = |asked| {
-        let (_, objects) = kind.as_of(cache.revision(), asked).unwrap();
+    let names = |revision| {
+        let (_, objects) = kind.as_of(cache.revision(), revision).unwrap();
         objects
             .values()
             .map(|o| format!("{}@{}", o.name(), o.revision))
@@ -187,7 +187,7 @@ fn the_past_can_be_listed_while_it_is_kept() {
 }
 
 #[test]
-fn lists_of_one_node_use_its_index() {
+fn pods_of_a_node_are_listed_from_the_node_index() {
     let cache = empty();
     change(&cache, 2, "p1", Some(pod("p1", "n1", "web")));
     change(&cache, 3, "p2", Some(pod("p2", "", "web")));
@@ -209,7 +209,7 @@ fn lists_of_one_node_use_its_index() {
 }
 
 #[test]
-fn an_event_is_encoded_once_for_all() {
+fn an_event_is_encoded_once_for_all_watchers() {
     let cache = empty();
     let one = watch(&cache, filter("pods", "", "", ""), Start::Now).watcher;
     let two = watch(&cache, filter("pods", "d", "", ""), Start::Now).watcher;
@@ -223,7 +223,7 @@ fn an_event_is_encoded_once_for_all() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_revision_is_woken_by_it() {
+async fn waiting_for_a_revision_ends_when_it_is_applied_or_the_cache_closes() {
     let cache = Arc::new(empty());
     let waiting = {
         let cache = Arc::clone(&cache);
@@ -238,7 +238,7 @@ async fn who_waits_for_a_revision_is_woken_by_it() {
 }
 
 #[test]
-fn a_watch_that_begins_after_the_end_ends_at_once() {
+fn a_watch_on_a_closed_cache_ends_immediately() {
     let cache = empty();
     cache.close();
     let watcher = watch(&cache, filter("pods", "", "", ""), Start::Now).watcher;

@@ -1,0 +1,107 @@
+//! Selections of lists and watches: namespace, label selector, field selector.
+
+use std::sync::Arc;
+
+use pandaemon_machinery::{Kind, selectable_fields};
+use pandaemon_types::{FieldSelector, LabelSelector};
+
+use super::event::{ChangeKind, Event};
+use crate::object::Object;
+
+/// The place of a watcher in the watcher index: the narrowest set of objects that contains its selection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Every object of the kind.
+    All,
+    /// Every object of this namespace.
+    Namespace(Box<str>),
+    /// One object: `NAMESPACE/NAME`, or `/NAME` for cluster-scoped kinds.
+    Object(Box<str>),
+    /// Every pod with this `spec.nodeName`.
+    Node(Box<str>),
+}
+
+/// The selection of a list or watch. Upstream: `storage.SelectionPredicate`.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// The kind, which defines the selectable fields.
+    pub kind: &'static Kind,
+    /// The namespace of the request; `None` for all namespaces.
+    pub namespace: Option<Box<str>>,
+    /// The label selector that objects must match.
+    pub labels: LabelSelector,
+    /// The field selector that objects must match.
+    pub fields: FieldSelector,
+}
+
+impl Filter {
+    /// The narrowest scope that contains everything this filter selects.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        let name = self.fields.exact("metadata.name");
+        let namespace = self
+            .namespace
+            .as_deref()
+            .or_else(|| self.fields.exact("metadata.namespace"));
+        match (name, namespace) {
+            (Some(name), Some(namespace)) => Scope::Object(format!("{namespace}/{name}").into()),
+            (Some(name), None) if !self.kind.is_namespaced() => {
+                Scope::Object(format!("/{name}").into())
+            }
+            _ => match (self.fields.exact("spec.nodeName"), namespace) {
+                (Some(node), _) if self.kind.storage == "pods" => Scope::Node(node.into()),
+                (_, Some(namespace)) => Scope::Namespace(namespace.into()),
+                _ => Scope::All,
+            },
+        }
+    }
+
+    /// Whether it selects every object of its namespace.
+    #[must_use]
+    pub fn selects_all(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// Whether it selects the object.
+    #[must_use]
+    pub fn matches(&self, object: &Object) -> bool {
+        self.namespace
+            .as_deref()
+            .is_none_or(|namespace| namespace == object.namespace())
+            && self.labels.matches(object)
+            && self.matches_fields(object)
+    }
+
+    fn matches_fields(&self, object: &Object) -> bool {
+        let mut parsed = None;
+        self.fields.requirements().iter().all(|field| {
+            let equal = match &*field.field {
+                "metadata.name" => object.name() == field.value,
+                "metadata.namespace" => object.namespace() == field.value,
+                "spec.nodeName" if self.kind.storage == "pods" => object.node() == field.value,
+                other => {
+                    let value = parsed.get_or_insert_with(|| object.value().ok());
+                    let found = value
+                        .as_ref()
+                        .and_then(|v| selectable_fields::field_value(self.kind, v, other));
+                    found.unwrap_or_default() == field.value
+                }
+            };
+            equal == field.equal
+        })
+    }
+
+    /// The type of the event for a watcher with this filter; `None` if neither the old nor the new object
+    /// is selected. An object that starts to match is ADDED, one that stops matching is DELETED.
+    #[must_use]
+    pub fn change_kind(&self, event: &Event) -> Option<ChangeKind> {
+        let selected =
+            |object: &Option<Arc<Object>>| object.as_ref().is_some_and(|o| self.matches(o));
+        match (selected(&event.before), selected(&event.now)) {
+            (false, false) => None,
+            (false, true) => Some(ChangeKind::Added),
+            (true, true) => Some(ChangeKind::Modified),
+            (true, false) => Some(ChangeKind::Deleted),
+        }
+    }
+}

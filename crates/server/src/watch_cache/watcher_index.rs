@@ -1,0 +1,102 @@
+//! The index of watchers by scope, so that an event is offered only to watchers that may select it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{event::Event, filter::Scope, watcher::Watcher};
+
+/// The watchers of one kind, by scope. An event is offered only to the scopes that it touches.
+#[derive(Debug, Default)]
+pub(super) struct WatcherIndex {
+    by_scope: HashMap<Scope, Vec<Arc<Watcher>>>,
+    count: usize,
+    closed: bool,
+}
+
+impl WatcherIndex {
+    /// Adds a watcher. On a closed index the watch ends immediately.
+    pub(super) fn add(&mut self, watcher: Arc<Watcher>) {
+        if self.closed {
+            return watcher.close();
+        }
+        self.count += 1;
+        self.by_scope
+            .entry(watcher.scope.clone())
+            .or_default()
+            .push(watcher);
+    }
+
+    /// Removes a watcher, if it is still there.
+    pub(super) fn remove(&mut self, watcher: &Arc<Watcher>) {
+        let Some(watchers) = self.by_scope.get_mut(&watcher.scope) else {
+            return;
+        };
+        if let Some(at) = watchers
+            .iter()
+            .position(|other| Arc::ptr_eq(other, watcher))
+        {
+            watchers.swap_remove(at);
+            self.count -= 1;
+        }
+        if watchers.is_empty() {
+            self.by_scope.remove(&watcher.scope);
+        }
+    }
+
+    /// Offers an event to the watchers whose scope contains its object.
+    pub(super) fn offer(&mut self, event: &Arc<Event>) {
+        if self.by_scope.is_empty() {
+            return;
+        }
+        let Some(object) = event.object() else { return };
+        let (namespace, name) = (object.namespace(), object.name());
+        self.offer_to(&Scope::All, event);
+        if !namespace.is_empty() {
+            self.offer_to(&Scope::Namespace(namespace.into()), event);
+        }
+        self.offer_to(&Scope::Object(format!("{namespace}/{name}").into()), event);
+        if object.key.starts_with("/pods/") {
+            self.offer_to_nodes(event);
+        }
+    }
+
+    /// Offers a pod event to the watchers of its node, and of its previous node if that differs.
+    fn offer_to_nodes(&mut self, event: &Arc<Event>) {
+        let now = event.now.as_ref().map(|pod| pod.node());
+        let before = event.before.as_ref().map(|pod| pod.node());
+        for node in [now, before.filter(|before| Some(*before) != now)]
+            .into_iter()
+            .flatten()
+        {
+            self.offer_to(&Scope::Node(node.into()), event);
+        }
+    }
+
+    /// Offers an event to the watchers of a scope and removes those that cannot take it.
+    fn offer_to(&mut self, scope: &Scope, event: &Arc<Event>) {
+        let Some(watchers) = self.by_scope.get_mut(scope) else {
+            return;
+        };
+        let before = watchers.len();
+        watchers.retain(|watcher| watcher.offer(event));
+        self.count -= before - watchers.len();
+        if watchers.is_empty() {
+            self.by_scope.remove(scope);
+        }
+    }
+
+    /// Ends all watches, and those that are added later.
+    pub(super) fn close(&mut self) {
+        for watcher in self.by_scope.values().flatten() {
+            watcher.close();
+        }
+        self.by_scope.clear();
+        self.count = 0;
+        self.closed = true;
+    }
+
+    /// Number of open watches.
+    #[must_use]
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+}
