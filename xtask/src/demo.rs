@@ -202,7 +202,7 @@ impl Show {
 
 fn print(text: &str) {
     let mut out = std::io::stdout();
-    // Nobody is left to be told when standard output is closed.
+    // A closed standard output leaves no reader for an error.
     let _closed = std::io::Write::write_all(&mut out, text.as_bytes());
     let _closed = std::io::Write::flush(&mut out);
 }
