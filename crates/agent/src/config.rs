@@ -173,7 +173,13 @@ impl Paths {
         if below_data.as_os_str().len() <= MAX_LENGTH {
             return below_data;
         }
-        Path::new("/run/pandaemon").join(&self.short).join(name)
+        self.run_dir().join(name)
+    }
+
+    /// The directory below `/run` for sockets; it exists only if one would be too long elsewhere.
+    #[must_use]
+    pub(crate) fn run_dir(&self) -> PathBuf {
+        Path::new("/run/pandaemon").join(&self.short)
     }
 
     /// The default range of pod addresses: a `/24` in `10.64.0.0/10` chosen by the node's name.

@@ -292,6 +292,9 @@ async fn stop_all(context: &Context, containerd: Option<&ManagedContainerd>, pod
     if let Some(containerd) = containerd {
         containerd.stop().await;
         mounts::unmount_below(&context.paths.containerd());
+        if let Err(error) = files::remove_dir(&context.paths.run_dir()) {
+            tracing::warn!(%error, "cannot remove the directory of sockets");
+        }
         if context.machine.iptables {
             cni::remove_masquerade_rule(&context.paths, pod_cidr).await;
         }

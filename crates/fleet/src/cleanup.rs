@@ -37,7 +37,6 @@ pub async fn clean_up(plan: &Plan, data_dir: &Path, holders: &[u32]) -> Vec<Stri
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     unmount_below(data_dir);
-    unmount_below(&runtime_dir(plan));
     for dir in cgroup_dirs(plan) {
         remove_cgroups(&dir).await;
         if dir.exists() {
@@ -49,15 +48,8 @@ pub async fn clean_up(plan: &Plan, data_dir: &Path, holders: &[u32]) -> Vec<Stri
             let _may_be_gone = command::run(&step.remove).await;
         }
     }
-    let _absent = fs::remove_dir_all(runtime_dir(plan));
     left.extend(leftovers(plan));
     left
-}
-
-/// The directory for sockets whose paths must be short.
-#[must_use]
-pub fn runtime_dir(plan: &Plan) -> PathBuf {
-    PathBuf::from("/run/pandaemon").join(&plan.id)
 }
 
 fn exists(remove: &[String]) -> bool {

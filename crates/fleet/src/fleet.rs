@@ -13,6 +13,7 @@ use crate::{
     agent::{self, AgentCommand},
     cleanup, command, holder, machine,
     plan::{self, NodePlan, Plan},
+    shared::{Shared, SharedLock},
 };
 
 /// How to create a fleet.
@@ -31,8 +32,6 @@ struct State {
     slot: u8,
     nodes: usize,
     holders: Vec<u32>,
-    /// Whether the fleet switched `net.ipv4.ip_forward` on.
-    forwarding_switched_on: bool,
 }
 
 /// The running nodes on this machine.
@@ -44,8 +43,6 @@ pub struct Fleet {
     tasks: Vec<tokio::task::JoinHandle<Option<()>>>,
     agents: Shutdown,
 }
-
-const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
 impl Fleet {
     /// Creates the nodes' namespaces and network, or takes over those of a process that was killed.
@@ -66,6 +63,8 @@ impl Fleet {
         if let Some(fleet) = Self::take_over(&data_dir, &id, config.nodes).await {
             return Ok(fleet);
         }
+        let shared = Shared::default();
+        let lock = shared.lock().await?;
         let slot = choose_slot(&id).await?;
         let plan = Plan::new(&id, slot, config.nodes);
         let state = State {
@@ -82,7 +81,8 @@ impl Fleet {
         };
         // What an earlier fleet of this directory left has the same names.
         cleanup::clean_up(&fleet.plan, &fleet.data_dir, &[]).await;
-        if let Err(error) = fleet.create_nodes().await {
+        if let Err(error) = fleet.create_nodes(&lock).await {
+            drop(lock);
             fleet.remove().await;
             return Err(error);
         }
@@ -131,21 +131,19 @@ impl Fleet {
             let _ended = task.await;
         }
         let left = cleanup::clean_up(&self.plan, &self.data_dir, &self.state.holders).await;
-        if self.state.forwarding_switched_on
-            && let Err(error) = fs::write(FORWARDING, "0")
-        {
-            tracing::warn!(%error, "cannot switch net.ipv4.ip_forward off again");
+        if let Err(error) = release_forwarding().await {
+            tracing::warn!("cannot switch net.ipv4.ip_forward off again: {error:#}");
         }
         let _absent = fs::remove_file(state_file(&self.data_dir));
         left
     }
 
-    async fn create_nodes(&mut self) -> anyhow::Result<()> {
+    async fn create_nodes(&mut self, lock: &SharedLock<'_>) -> anyhow::Result<()> {
         self.save()?;
         for step in self.plan.steps() {
             command::run(&step.create).await?;
         }
-        self.enable_forwarding().await?;
+        self.enable_forwarding(lock).await;
         for node in self.plan.nodes.clone() {
             fs::create_dir_all(self.node_dir(&node))?;
             self.state.holders.push(holder::start(&node).await?);
@@ -155,17 +153,15 @@ impl Fleet {
     }
 
     /// Lets the nodes reach other networks. Without it, nodes still run images that are imported.
-    async fn enable_forwarding(&mut self) -> anyhow::Result<()> {
-        if fs::read_to_string(FORWARDING).is_ok_and(|value| value.trim() == "0") {
-            self.state.forwarding_switched_on = fs::write(FORWARDING, "1").is_ok();
-            self.save()?;
+    async fn enable_forwarding(&self, lock: &SharedLock<'_>) {
+        if let Err(error) = lock.enable_forwarding() {
+            tracing::warn!(%error, "cannot switch net.ipv4.ip_forward on: nodes do not reach other networks");
         }
         for rule in self.plan.rules() {
             if let Err(error) = command::run(&rule.create).await {
                 tracing::warn!(%error, "cannot add an iptables rule: nodes do not reach other networks");
             }
         }
-        Ok(())
     }
 
     async fn take_over(data_dir: &Path, id: &str, nodes: usize) -> Option<Self> {
@@ -229,13 +225,18 @@ fn state_file(data_dir: &Path) -> PathBuf {
     data_dir.join("fleet.json")
 }
 
+async fn release_forwarding() -> anyhow::Result<()> {
+    let shared = Shared::default();
+    shared.lock().await?.release_forwarding()?;
+    Ok(())
+}
+
 async fn choose_slot(id: &str) -> anyhow::Result<u8> {
     let routes: Vec<String> = command::run_line("ip -4 route show")
         .await?
         .lines()
         .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
         .collect();
-    let preferred = u8::from_str_radix(id.get(..2).unwrap_or("0"), 16).unwrap_or_default();
-    plan::free_slot(preferred % plan::SLOTS, &routes)
+    plan::free_slot(plan::preferred_slot(id), &routes)
         .context("every range from 10.64.0.0/16 to 10.127.0.0/16 is in use on this machine")
 }

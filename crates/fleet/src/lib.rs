@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod holder;
 pub mod machine;
 pub mod plan;
+mod shared;
 
 pub use fleet::{Fleet, FleetConfig};
 pub use machine::MissingTools;

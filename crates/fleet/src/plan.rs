@@ -201,6 +201,14 @@ fn step(create: &str, remove: &str) -> Step {
     }
 }
 
+/// Whether a network device with this name is the bridge of a fleet.
+pub(crate) fn is_fleet_bridge(device: &str) -> bool {
+    let id = device
+        .strip_prefix("pd")
+        .and_then(|rest| rest.strip_suffix("br"));
+    id.is_some_and(|id| id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 fn device_name(name: &str) -> String {
     name.chars().take(DEVICE_NAME_MAX).collect()
 }
@@ -212,6 +220,12 @@ pub fn id_of(data_dir: &str) -> String {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
     format!("{hash:08x}")
+}
+
+/// The slot that a fleet with this id gets if its range is free.
+#[must_use]
+pub fn preferred_slot(id: &str) -> u8 {
+    u8::from_str_radix(id.get(..2).unwrap_or("0"), 16).unwrap_or_default() % SLOTS
 }
 
 /// The first slot at or after `preferred` whose range contains none of `routes` (destinations as
@@ -245,6 +259,33 @@ mod tests {
     #[test]
     fn ids_of_two_data_directories_differ() {
         assert_ne!(id_of("/var/lib/a"), id_of("/var/lib/b"));
+    }
+
+    /// All names and ranges that a plan brings onto the machine.
+    fn names(plan: &Plan) -> BTreeSet<String> {
+        let nodes = plan.nodes.iter().flat_map(|node| {
+            [
+                node.netns.clone(),
+                node.veth.clone(),
+                node.pod_cidr.clone(),
+                node.cgroup_root.clone(),
+            ]
+        });
+        let rules = plan.rules().into_iter().map(|rule| rule.create.join(" "));
+        let fleet = [plan.bridge(), plan.cgroup_root(), plan.range()];
+        nodes.chain(rules).chain(fleet).collect()
+    }
+
+    #[test]
+    fn two_fleets_on_one_machine_share_no_name_and_no_range() {
+        let (first, second) = (id_of("/tmp/a/data"), id_of("/tmp/b/data"));
+        let first = Plan::new(&first, 3, 20);
+        let routes = [first.range()];
+        let second = Plan::new(&second, free_slot(3, &routes).unwrap(), 20);
+        let (first, second) = (names(&first), names(&second));
+        assert!(!first.is_empty());
+        let shared: Vec<_> = first.intersection(&second).collect();
+        assert!(shared.is_empty(), "{shared:?}");
     }
 
     #[test]

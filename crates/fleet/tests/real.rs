@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Command};
 
-use pandaemon_fleet::{Fleet, FleetConfig, machine};
+use pandaemon_fleet::{Fleet, FleetConfig, machine, plan};
 
 fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
@@ -78,4 +78,45 @@ async fn nodes_reach_the_machine_and_each_other_and_removal_leaves_nothing() {
         !Path::new(&dir.path().join("fleet.json")).exists(),
         "no state"
     );
+}
+
+#[tokio::test]
+async fn two_fleets_do_not_touch_each_other() {
+    if let Err(missing) = machine::check() {
+        eprintln!("skipped: {missing}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let config = |name: &str| FleetConfig {
+        data_dir: dir.path().join(name),
+        nodes: 2,
+    };
+    let slot = |name: &str| {
+        let data_dir = dir.path().canonicalize().unwrap().join(name);
+        plan::preferred_slot(&plan::id_of(&data_dir.to_string_lossy()))
+    };
+    let same_slot = (0..).map(|n| n.to_string());
+    let other = same_slot.into_iter().find(|name| slot(name) == slot("a"));
+    // Both prefer the same address range and choose it at the same time.
+    let (first, second) = (config("a"), config(&other.unwrap()));
+    let (first, second) = tokio::join!(Fleet::create(&first), Fleet::create(&second));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    let plan = second.plan().clone();
+    assert_ne!(first.plan().range(), plan.range(), "one range each");
+
+    assert_eq!(first.remove().await, Vec::<String>::new());
+    let forwarding = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap();
+    assert_eq!(forwarding.trim(), "1", "the second fleet still needs it");
+    let listener = std::net::TcpListener::bind((plan.gateway(), 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    assert!(
+        connects(&plan.nodes[1].netns, port, &plan.gateway().to_string()),
+        "the second fleet still works"
+    );
+    let rules = output("iptables", &["-w", "-t", "nat", "-S"]);
+    assert!(rules.contains(&plan.id), "its rules are still there");
+
+    assert_eq!(second.remove().await, Vec::<String>::new());
+    let rules = output("iptables", &["-w", "-t", "nat", "-S"]);
+    assert!(!rules.contains(&plan.id), "no nat rule");
 }
