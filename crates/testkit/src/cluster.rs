@@ -148,6 +148,27 @@ impl Cluster {
             .with_context(|| format!("process id in {}", file.display()))
     }
 
+    /// The id in the names of everything that this cluster creates on the machine, read from the
+    /// name of the network namespace of its first node. Other clusters have other ids.
+    ///
+    /// # Errors
+    /// If the first node has no agent in a named network namespace.
+    pub fn id(&self) -> anyhow::Result<String> {
+        let own = format!("/proc/{}/ns/net", self.agent_pid("node1")?);
+        let own = fs::metadata(&own)
+            .with_context(|| format!("look at {own}"))?
+            .ino();
+        let namespaces = fs::read_dir("/run/netns")?.filter_map(Result::ok);
+        let mut names = namespaces
+            .filter(|entry| fs::metadata(entry.path()).is_ok_and(|meta| meta.ino() == own))
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let id = names.find_map(|name| {
+            let id = name.strip_prefix("pandaemon-")?.strip_suffix("-node1")?;
+            Some(id.to_owned())
+        });
+        id.context("node1 has no network namespace pandaemon-ID-node1")
+    }
+
     /// Kills the process with SIGKILL. Nodes and containers keep running.
     ///
     /// # Errors
