@@ -1,25 +1,22 @@
 //! The commands: read a snapshot, explain it, print.
 
 use std::{
-    io::{IsTerminal as _, Read as _, Write as _},
+    io::{IsTerminal as _, Read as _},
     path::Path,
 };
 
-use serde::Serialize;
+use pandaemon_explain::{
+    Report, RolloutTracker, Snapshot, TableOptions, dry_run, explain, manifest, render,
+    render_status,
+};
 use serde_json::Value;
 
 use crate::{
     args::{ExplainArgs, Output, StatusArgs},
     cluster::Cluster,
-    dryrun::dry_run,
     error::CommandError,
-    explain::explain,
-    manifest,
+    output::{print, print_json},
     read_cluster::now,
-    render::{TableOptions, render},
-    report::Report,
-    snapshot::Snapshot,
-    status::{render_status, status},
     watch,
 };
 
@@ -168,16 +165,6 @@ fn show(report: &Report, args: &ExplainArgs) -> Result<(), CommandError> {
     print(&render(report, now(), options))
 }
 
-fn print_json(value: &impl Serialize) -> Result<(), CommandError> {
-    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
-}
-
-pub(crate) fn print(text: &str) -> Result<(), CommandError> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
-}
-
 /// Runs `status`.
 ///
 /// # Errors
@@ -196,7 +183,7 @@ pub async fn run_status(args: StatusArgs) -> Result<(), CommandError> {
     }
     let set = cluster.set(&cluster.namespace, &args.name).await?;
     let (snapshot, _) = cluster.daemons(set).await?;
-    let report = status(&snapshot)?;
+    let report = RolloutTracker::of(&snapshot)?.report(snapshot.now);
     if args.output == Output::Json {
         return print_json(&report);
     }

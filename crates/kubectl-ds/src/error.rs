@@ -1,8 +1,7 @@
 //! The error of a command: a message as kubectl writes it, and an exit status.
 
 use kube::core::Status;
-
-use crate::manifest::ManifestError;
+use pandaemon_explain::manifest::ManifestError;
 
 /// A command that failed. The message is printed as it is, without a prefix.
 #[derive(Debug, thiserror::Error)]

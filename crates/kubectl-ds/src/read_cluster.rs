@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use pandaemon_explain::{DaemonPod, Node, Revision, Snapshot};
 use pandaemon_types::{Name, PodView, Timestamp};
 use serde_json::Value;
 
-use crate::{
-    cluster::Cluster,
-    error::CommandError,
-    snapshot::{DaemonPod, Node, Revision, Snapshot},
-};
+use crate::{cluster::Cluster, error::CommandError};
 
 /// With more nodes than this, the pods of the whole cluster are read instead of those of each node.
 const NODES_ONE_BY_ONE: usize = 20;
@@ -68,15 +65,14 @@ impl Cluster {
     pub(crate) async fn daemons(&self, set: Value) -> Result<(Snapshot, String), CommandError> {
         let namespace = set["metadata"]["namespace"].as_str().unwrap_or_default();
         let labels = labels(&set);
-        let revisions = format!("/apis/apps/v1/namespaces/{namespace}/controllerrevisions");
         let pods = pods_path(namespace);
         let (revisions, pods) = futures::try_join!(
-            self.list::<Revision>(&revisions, &labels, ""),
+            self.revisions(&set),
             self.list::<DaemonPod>(&pods, &labels, ""),
         )?;
         let snapshot = Snapshot {
             set,
-            revisions: revisions.0,
+            revisions,
             nodes: Vec::new(),
             pods: pods.0,
             node_pods: Some(BTreeMap::new()),
@@ -84,6 +80,13 @@ impl Cluster {
             now: now(),
         };
         Ok((snapshot, pods.1))
+    }
+
+    /// Reads the revisions that a DaemonSet's selector selects.
+    pub(crate) async fn revisions(&self, set: &Value) -> Result<Vec<Revision>, CommandError> {
+        let namespace = set["metadata"]["namespace"].as_str().unwrap_or_default();
+        let path = format!("/apis/apps/v1/namespaces/{namespace}/controllerrevisions");
+        Ok(self.list(&path, &labels(set), "").await?.0)
     }
 
     /// Events about the DaemonSet; none if they cannot be read.

@@ -1,23 +1,23 @@
 //! `status --watch`: watches a DaemonSet and its pods until the rollout is done.
 
-use std::{collections::BTreeMap, pin::Pin, time::Duration};
+use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, StreamExt as _, stream};
 use kube::{
     api::WatchParams,
     core::{Request as Collection, WatchEvent},
 };
+use pandaemon_explain::{DaemonPod, RolloutTracker, StatusReport, render_status};
+use pandaemon_types::Timestamp;
 use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
     cluster::Cluster,
-    command::print,
     error::CommandError,
+    output::print,
     read_cluster::{labels, now, pods_path, sets_path},
-    snapshot::{DaemonPod, Snapshot},
-    status::{StatusReport, render_status, status},
 };
 
 /// Least time between two redraws of a terminal.
@@ -107,22 +107,19 @@ async fn watch_once(
     let namespace = &cluster.namespace;
     let set = cluster.set(namespace, name).await?;
     let (set_version, selector) = (version(&set), set["spec"]["selector"].clone());
-    let (mut snapshot, pods_version) = cluster.daemons(set).await?;
-    let mut pods: BTreeMap<String, DaemonPod> = std::mem::take(&mut snapshot.pods)
-        .into_iter()
-        .map(|pod| (pod.view.uid.to_string(), pod))
-        .collect();
+    let (snapshot, pods_version) = cluster.daemons(set).await?;
+    let mut tracker = RolloutTracker::of(&snapshot)?;
+    let labels = labels(&snapshot.set);
+    let mut set = snapshot.set;
     let only = format!("metadata.name={name}");
     let path = sets_path(namespace);
     let sets = watch(cluster, &path, ("", &only), &set_version, set_update);
     let path = pods_path(namespace);
-    let labels = labels(&snapshot.set);
     let daemons = watch(cluster, &path, (&labels, ""), &pods_version, pod_update);
     let mut update = stream::select(sets, daemons);
     loop {
-        snapshot.pods = pods.values().cloned().collect();
-        snapshot.now = now();
-        if printer.show(&snapshot)? {
+        let now = now();
+        if printer.show(&tracker.report(now), now)? {
             return Ok(true);
         }
         let wait = tokio::time::timeout(TICK, update.next()).await;
@@ -134,21 +131,21 @@ async fn watch_once(
         }
         for update in batch {
             match update {
-                Update::Set(set) if set["spec"]["selector"] != selector => return Ok(false),
-                Update::Set(set) => {
-                    let template = snapshot.set["spec"]["template"] == set["spec"]["template"];
+                Update::Set(next) if next["spec"]["selector"] != selector => return Ok(false),
+                Update::Set(next) => {
+                    tracker.apply_set(&next, now)?;
                     let seen = |set: &Value| set["status"]["observedGeneration"].clone();
-                    let same = template && seen(&snapshot.set) == seen(&set);
-                    snapshot.set = set;
-                    if !same {
+                    let template = |set: &Value| set["spec"]["template"].clone();
+                    if template(&set) != template(&next) || seen(&set) != seen(&next) {
                         // A new template gets a new revision.
-                        let set = snapshot.set.clone();
-                        snapshot.revisions = cluster.daemons(set).await?.0.revisions;
+                        let revisions = cluster.revisions(&next).await?;
+                        tracker.replace_revisions(revisions, now);
                     }
+                    set = next;
                 }
                 Update::SetDeleted => return Err(CommandError::not_found("daemonsets.apps", name)),
-                Update::Pod(pod) => drop(pods.insert(pod.view.uid.to_string(), *pod)),
-                Update::PodDeleted(pod) => drop(pods.remove(&pod.view.uid.to_string())),
+                Update::Pod(pod) => tracker.apply_pod(*pod),
+                Update::PodDeleted(pod) => tracker.remove_pod(&pod.view.uid),
                 Update::Relist => return Ok(false),
                 Update::WatchFailed(error) if first => return Err(error.into()),
                 Update::WatchFailed(_) => {
@@ -247,12 +244,11 @@ impl StatusPrinter {
     }
 
     /// Prints the state if it changed. Returns whether the rollout is done.
-    fn show(&mut self, snapshot: &Snapshot) -> Result<bool, CommandError> {
-        let report = status(snapshot)?;
+    fn show(&mut self, report: &StatusReport, now: Timestamp) -> Result<bool, CommandError> {
         let text = match self.form {
-            OutputForm::Screen { colours } => render_status(&report, snapshot.now, colours),
-            OutputForm::Lines => line(&report),
-            OutputForm::Json => format!("{}\n", serde_json::to_string(&report)?),
+            OutputForm::Screen { colours } => render_status(report, now, colours),
+            OutputForm::Lines => line(report),
+            OutputForm::Json => format!("{}\n", serde_json::to_string(report)?),
         };
         if text != self.last {
             match self.form {

@@ -9,9 +9,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use pandaemon_client::rest::{Patch, Rest};
 use pandaemon_controllers::Options;
-use pandaemon_kubectl_ds::{
-    Cluster, Report, Verdict, explain_applied, explain_live, follow_rollout, manifest,
-};
+use pandaemon_explain::{NodeReport, Report, Verdict, manifest};
+use pandaemon_kubectl_ds::{Cluster, explain_applied, explain_live, follow_rollout};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_server::{Config, Running, start};
 use serde_json::{Value, json};
@@ -156,7 +155,7 @@ impl Plane {
 }
 
 fn told(report: &Report) -> Vec<(String, Verdict, String)> {
-    let node = |node: &pandaemon_kubectl_ds::NodeReport| {
+    let node = |node: &NodeReport| {
         let all = node.reasons.iter().chain(&node.remarks);
         let why: Vec<&str> = all.map(|reason| &*reason.message).collect();
         (node.name.to_string(), node.verdict, why.join("; "))
@@ -191,13 +190,13 @@ async fn without_a_controller_the_verdicts_are_right() {
         (
             "c",
             Verdict::CannotRunYet,
-            "cpu is short by 300m: requests 500m, 200m free; held by default/heavy-c 800m",
+            "300m cpu short: 500m requested, 200m free; held by default/heavy-c 800m",
         ),
         ("a", Verdict::WillRun, "a pod would be created"),
         (
             "b",
             Verdict::MustNotRun,
-            "node selector wants disk=ssd, node has disk=hdd",
+            "node selector wants disk=ssd, the node has disk=hdd",
         ),
     ];
     let mut expected =

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use pandaemon_types::Timestamp;
 
 use crate::{
-    pod_health::ago,
-    reason::{Reason, join_limited},
+    reason::Reason,
     report::{Change, NodeReport, Report, Verdict},
+    text::{ago, join_limited},
 };
 
 /// With more nodes than this, those with the same reasons share a line.

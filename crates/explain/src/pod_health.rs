@@ -1,12 +1,12 @@
 //! What a pod waits for, or why it fails, read from its status.
 
-use pandaemon_machinery::table::human_duration;
 use pandaemon_types::{Phase, Timestamp};
 use serde_json::Value;
 
 use crate::{
-    reason::{Kind, Reason},
+    reason::{Reason, ReasonKind},
     snapshot::DaemonPod,
+    text::{ago, plural},
 };
 
 /// Reasons of waiting containers that are part of a normal start.
@@ -36,7 +36,8 @@ pub(crate) fn pod_health(pod: &DaemonPod, now: Timestamp) -> (Health, Vec<Reason
             }
             if phase == Phase::Pending {
                 let text = format!("pod {name} starts: {}", starting(pod, now));
-                let reason = Reason::new(Kind::Starting, text).with_group_key("its pod starts");
+                let reason =
+                    Reason::new(ReasonKind::Starting, text).with_group_key("its pod starts");
                 return (Health::Starts, vec![reason]);
             }
             if !pod.view.ready {
@@ -50,11 +51,6 @@ pub(crate) fn pod_health(pod: &DaemonPod, now: Timestamp) -> (Health, Vec<Reason
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     let found = value.pointer(pointer).and_then(Value::as_str);
     found.unwrap_or_default()
-}
-
-/// How long ago a time was.
-pub(crate) fn ago(then: Timestamp, now: Timestamp) -> String {
-    human_duration(now.millis_since(then) / 1000)
 }
 
 fn since(time: &str, now: Timestamp) -> Option<String> {
@@ -85,7 +81,7 @@ fn ended(pod: &DaemonPod) -> Reason {
         ("", None) => colon(message),
         (reason, _) => format!(": {reason}{}", colon(message)),
     };
-    Reason::new(Kind::PodEnded, format!("pod {name} {word}{why}"))
+    Reason::new(ReasonKind::PodEnded, format!("pod {name} {word}{why}"))
         .with_group_key(format!("its pod {word}: {reason}"))
 }
 
@@ -96,15 +92,15 @@ fn unscheduled(pod: &DaemonPod, now: Timestamp) -> (Health, Vec<Reason>) {
     let Some(refused) = refused else {
         let age = ago(pod.view.created, now);
         let text = format!("pod {name} waits for the scheduler since {age}");
-        let reason =
-            Reason::new(Kind::Starting, text).with_group_key("its pod waits for the scheduler");
+        let reason = Reason::new(ReasonKind::Starting, text)
+            .with_group_key("its pod waits for the scheduler");
         return (Health::Starts, vec![reason]);
     };
     let (word, message) = (text(refused, "/reason"), text(refused, "/message"));
     // The part about preemption repeats the rest.
     let message = message.split(" preemption: ").next().unwrap_or_default();
     let text = format!("pod {name} is not scheduled: {word}{}", colon(message));
-    let reason = Reason::new(Kind::Unschedulable, text);
+    let reason = Reason::new(ReasonKind::Unschedulable, text);
     (
         Health::Stuck,
         vec![reason.with_group_key("its pod is not scheduled")],
@@ -156,7 +152,10 @@ fn container_problem(kind: &str, container: &Value, now: Timestamp) -> Option<Re
         let failed = container.pointer("/state/terminated/exitCode")?.as_i64()? != 0;
         let running = kind == "container" || failed;
         let what = exit(container).filter(|_| running)?;
-        let reason = Reason::new(Kind::Container, format!("{kind} {name} ended: {what}"));
+        let reason = Reason::new(
+            ReasonKind::Container,
+            format!("{kind} {name} ended: {what}"),
+        );
         return Some(reason.with_group_key(format!("{kind} {name} ended")));
     };
     let word = text(waiting, "/reason");
@@ -184,12 +183,7 @@ fn container_problem(kind: &str, container: &Value, now: Timestamp) -> Option<Re
         last.unwrap_or_default()
     );
     let group_key = format!("{kind} {name}: {word}");
-    Some(Reason::new(Kind::Container, text).with_group_key(group_key))
-}
-
-pub(crate) fn plural(count: i64, noun: &str) -> String {
-    let s = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{s}")
+    Some(Reason::new(ReasonKind::Container, text).with_group_key(group_key))
 }
 
 fn starting(pod: &DaemonPod, now: Timestamp) -> String {
@@ -236,7 +230,7 @@ fn unready(pod: &DaemonPod, now: Timestamp) -> Reason {
     };
     let name = &pod.view.name;
     let text = format!("pod {name} is not ready{for_how_long}{why}");
-    Reason::new(Kind::NotReady, text).with_group_key(format!("its pod is not ready{why}"))
+    Reason::new(ReasonKind::NotReady, text).with_group_key(format!("its pod is not ready{why}"))
 }
 
 fn has_probe(pod: &DaemonPod, container: &str, probe: &str) -> bool {

@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use pandaemon_planner::failed_pod_back_off;
 use pandaemon_types::Timestamp;
 use serde_json::Value;
 
-/// Longest back-off after failed pods in seconds, as in upstream's controller.
-const BACK_OFF_MAX: i64 = 15 * 60;
 /// Age in seconds above which a failed creation is not reported any more.
 const RECENT: i64 = 10 * 60;
 
@@ -41,7 +40,7 @@ impl EventFailures {
                     let message = message.to_owned();
                     failures.create = Some(FailedCreate { at, message });
                 }
-                "FailedDaemonPod" => failures.failed_pod(event, text("message"), at, now),
+                "FailedDaemonPod" => failures.failed_pod(event, text("message"), at),
                 _ => {}
             }
         }
@@ -53,10 +52,7 @@ impl EventFailures {
         failures
     }
 
-    fn failed_pod(&mut self, event: &Value, message: &str, at: Timestamp, now: Timestamp) {
-        if now.millis_since(at) > 2 * BACK_OFF_MAX * 1000 {
-            return;
-        }
+    fn failed_pod(&mut self, event: &Value, message: &str, at: Timestamp) {
         let node = message.split(" on node ").nth(1);
         let Some(node) = node.and_then(|rest| rest.split(',').next()) else {
             return;
@@ -67,12 +63,11 @@ impl EventFailures {
         entry.1 = entry.1.max(at);
     }
 
-    /// How many pods failed on a node lately, and the end of the back-off: 1 s after the first failure,
-    /// doubled with each further one.
-    pub(crate) fn back_off(&self, node: &str) -> Option<(u32, Timestamp)> {
+    /// How many pods failed on a node lately, and the end of the back-off that follows from it by the rule of
+    /// the planner, which is upstream's.
+    pub(crate) fn back_off(&self, node: &str, now: Timestamp) -> Option<(u32, Timestamp)> {
         let (count, at) = *self.failed.get(node)?;
-        let seconds = 1_i64 << count.saturating_sub(1).min(10);
-        Some((count, at.plus_seconds(seconds.min(BACK_OFF_MAX))))
+        Some((count, failed_pod_back_off(count, at, now)?))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use pandaemon_kubectl_ds::{
-    Snapshot, TableOptions, dry_run, explain, render, render_status, status,
+use pandaemon_explain::{
+    RolloutTracker, Snapshot, TableOptions, dry_run, explain, render, render_status,
 };
 use pandaemon_types::{PodView, Timestamp};
 use serde::Deserialize;
@@ -119,7 +119,8 @@ impl Sketch {
     pub(crate) fn output(&self) -> String {
         let snapshot = self.snapshot();
         if self.ask == "status" {
-            return render_status(&status(&snapshot).unwrap(), snapshot.now, false);
+            let tracker = RolloutTracker::of(&snapshot).unwrap();
+            return render_status(&tracker.report(snapshot.now), snapshot.now, false);
         }
         let report = match &self.applied {
             Some(_) => dry_run(&snapshot, Some(&self.set), self.only.as_deref()),

@@ -9,14 +9,14 @@ use pandaemon_planner::{
     Action, DaemonSetView, DeleteReason, Event, NodeStatus, Options, Planner, Reply, RevisionView,
     Rollout,
 };
-use pandaemon_types::{Name, Owner, PodView, Uid};
+use pandaemon_types::{Name, Owner, PodView, Timestamp, Uid};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::snapshot::Snapshot;
 
 /// At most this many plans: one that creates a revision, and one that uses it.
-const ROUNDS: usize = 3;
+pub(crate) const ROUNDS: usize = 3;
 
 /// What the planner would do with a snapshot.
 #[derive(Debug)]
@@ -41,7 +41,16 @@ impl PlanPreview {
             explain: true,
             ..Options::default()
         });
-        feed(&mut planner, snapshot, &view);
+        for revision in snapshot.revisions_of(&view) {
+            observe_revision(&mut planner, &view, &revision.view, snapshot.now);
+        }
+        observe_set(&mut planner, &view, snapshot.now);
+        for node in &snapshot.nodes {
+            planner.observe(Event::Node(node.view.clone()), snapshot.now);
+        }
+        for pod in snapshot.pods_of(&view) {
+            planner.observe(Event::Pod(Box::new(pod.view.clone())), snapshot.now);
+        }
         let mut preview = Self {
             rollout: Rollout::default(),
             node_statuses: BTreeMap::new(),
@@ -78,18 +87,9 @@ impl PlanPreview {
                     }
                     self.deletions.insert(pod.uid, reason);
                 }
-                Action::CreateRevision { ref object, .. } => {
-                    if let Some(view) = stored(object) {
-                        again = true;
-                        planner.observe(Event::Revision(Box::new(view)), snapshot.now);
-                        let outcome = Event::Outcome {
-                            result: Ok(Reply::Done),
-                            action: Box::new(action),
-                        };
-                        planner.observe(outcome, snapshot.now);
-                    }
+                action => {
+                    again |= reply_to_revision(planner, action, snapshot.now).is_some();
                 }
-                _ => {}
             }
         }
         again
@@ -101,31 +101,53 @@ impl PlanPreview {
     }
 }
 
-fn feed(planner: &mut Planner, snapshot: &Snapshot, view: &DaemonSetView) {
-    let now = snapshot.now;
-    for revision in snapshot.revisions_of(view) {
-        let owner = Owner {
-            uid: view.uid.clone(),
-            is_daemonset: true,
-        };
-        let revision = RevisionView {
-            owner: Some(owner),
-            ..revision.view.clone()
-        };
-        planner.observe(Event::Revision(Box::new(revision)), now);
-    }
+/// Shows the planner a DaemonSet.
+pub(crate) fn observe_set(planner: &mut Planner, set: &DaemonSetView, now: Timestamp) {
     // The planner ignores a set that is being deleted, and with it its revisions.
     let set = DaemonSetView {
         deleting: false,
-        ..view.clone()
+        ..set.clone()
     };
     planner.observe(Event::Set(Box::new(set)), now);
-    for node in &snapshot.nodes {
-        planner.observe(Event::Node(node.view.clone()), now);
-    }
-    for pod in snapshot.pods_of(view) {
-        planner.observe(Event::Pod(Box::new(pod.view.clone())), now);
-    }
+}
+
+/// Shows the planner a revision that the DaemonSet owns or selects.
+pub(crate) fn observe_revision(
+    planner: &mut Planner,
+    set: &DaemonSetView,
+    revision: &RevisionView,
+    now: Timestamp,
+) {
+    let owner = Owner {
+        uid: set.uid.clone(),
+        is_daemonset: true,
+    };
+    let revision = RevisionView {
+        owner: Some(owner),
+        ..revision.clone()
+    };
+    planner.observe(Event::Revision(Box::new(revision)), now);
+}
+
+/// Replies to the creation of a revision as the server would. Returns the name of the revision if the action
+/// was one.
+pub(crate) fn reply_to_revision(
+    planner: &mut Planner,
+    action: Action,
+    now: Timestamp,
+) -> Option<Name> {
+    let Action::CreateRevision { object, .. } = &action else {
+        return None;
+    };
+    let view = stored(object)?;
+    let name = Name::clone(&view.name);
+    planner.observe(Event::Revision(Box::new(view)), now);
+    let outcome = Event::Outcome {
+        result: Ok(Reply::Done),
+        action: Box::new(action),
+    };
+    planner.observe(outcome, now);
+    Some(name)
 }
 
 /// The view of a revision as the server would return it.

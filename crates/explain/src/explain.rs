@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use pandaemon_placement::PodNeeds;
 use pandaemon_types::Name;
-use serde_json::Value;
 
 use crate::{
-    event_failures::EventFailures,
-    explain_context::ExplainContext,
+    context::ExplainContext,
     plan_preview::PlanPreview,
     report::{Newest, NodeReport, Report, Summary, Verdict},
     snapshot::{DaemonPod, Snapshot},
@@ -27,27 +24,14 @@ pub(crate) fn report(
     snapshot: &Snapshot,
     preview: &PlanPreview,
     only: Option<&str>,
-    planned: bool,
+    dry_run: bool,
 ) -> Report {
     let view = &preview.view;
-    let numbers: BTreeMap<Name, i64> = snapshot
-        .revisions_of(view)
-        .map(|revision| (revision.view.hash(), revision.view.revision))
-        .collect();
-    let needs = needs_of(&snapshot.set);
-    let failures = EventFailures::of(&snapshot.events, snapshot.now);
-    let context = ExplainContext {
-        snapshot,
-        preview,
-        needs: &needs,
-        failures: &failures,
-        numbers: &numbers,
-        planned,
-    };
-    let mut nodes = explain_nodes(snapshot, &context, only);
+    let context = ExplainContext::new(snapshot, preview, dry_run);
+    let mut nodes = explain_nodes(snapshot, preview, &context, only);
     nodes.sort_by(|a, b| (attention(a), &a.name).cmp(&(attention(b), &b.name)));
     let hash = preview.rollout.current.as_deref();
-    let number = hash.and_then(|hash| numbers.get(hash)).copied();
+    let number = context.revision_number(hash);
     Report {
         kind: "DaemonSetExplanation",
         namespace: Name::clone(&view.key.namespace),
@@ -65,19 +49,14 @@ pub(crate) fn report(
     }
 }
 
-/// What the pod template requires of a node.
-pub(crate) fn needs_of(set: &Value) -> PodNeeds {
-    let spec = set.pointer("/spec/template/spec");
-    PodNeeds::for_daemon(spec.unwrap_or(&Value::Null))
-}
-
 fn explain_nodes(
     snapshot: &Snapshot,
+    preview: &PlanPreview,
     context: &ExplainContext<'_>,
     only: Option<&str>,
 ) -> Vec<NodeReport> {
     let mut by_node: BTreeMap<&Name, Vec<&DaemonPod>> = BTreeMap::new();
-    for pod in snapshot.pods_of(&context.preview.view) {
+    for pod in snapshot.pods_of(&preview.view) {
         if let Some(node) = pod.view.placed_on() {
             by_node.entry(node).or_default().push(pod);
         }

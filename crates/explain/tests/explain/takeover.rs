@@ -1,6 +1,6 @@
 //! Objects written by another controller: its counts and the explanation agree.
 
-use pandaemon_kubectl_ds::{Snapshot, Verdict, explain, status};
+use pandaemon_explain::{RolloutTracker, Snapshot, Verdict, explain};
 use pandaemon_testkit::fixtures::{self, Recording};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -25,7 +25,8 @@ fn a_finished_rollout_is_settled() {
         report.nodes_to_inspect().is_empty(),
         "nothing more needs to be read"
     );
-    assert!(status(&snapshot).unwrap().done);
+    let tracker = RolloutTracker::of(&snapshot).unwrap();
+    assert!(tracker.report(snapshot.now).done);
     let verdicts: Vec<Verdict> = report.nodes.iter().map(|node| node.verdict).collect();
     assert_eq!(verdicts, [Verdict::Runs, Verdict::MustNotRun]);
 }
@@ -94,9 +95,9 @@ fn the_counts_of_upstreams_status_are_explained() {
         // One of them is being replaced: its pod is going.
         let here = report.summary.runs + report.summary.will_run;
         assert_eq!(json!(here), counts["desiredNumberScheduled"], "{name}");
-        let told = counts["updatedNumberScheduled"].as_u64().unwrap_or(0);
+        let expected = counts["updatedNumberScheduled"].as_u64().unwrap_or(0);
         let updated = here - report.summary.outdated;
-        assert_eq!(json!(updated), json!(told), "{name}");
+        assert_eq!(json!(updated), json!(expected), "{name}");
         let missing = report
             .nodes
             .iter()

@@ -1,6 +1,6 @@
 //! Many nodes: groups instead of lines.
 
-use pandaemon_kubectl_ds::{TableOptions, explain, render};
+use pandaemon_explain::{TableOptions, explain, render};
 
 use crate::sketch::{Sketch, noon};
 

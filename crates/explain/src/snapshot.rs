@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use pandaemon_placement::PodNeeds;
 use pandaemon_planner::{DaemonSetView, HASH_LABEL, RevisionView};
-use pandaemon_types::{LabelSelector, Labels as _, Meta, Name, NodeView, PodView, Timestamp};
+use pandaemon_types::{
+    LabelSelector, LabelSet, Labels as _, Meta, Name, NodeView, PodView, Timestamp,
+};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -120,7 +123,18 @@ impl DaemonPod {
     }
 }
 
+/// What the pod template of a DaemonSet requires of a node.
+pub(crate) fn needs_of(set: &Value) -> PodNeeds {
+    let spec = set.pointer("/spec/template/spec");
+    PodNeeds::for_daemon(spec.unwrap_or(&Value::Null))
+}
+
 impl Snapshot {
+    /// What the pod template requires of a node.
+    pub(crate) fn needs(&self) -> PodNeeds {
+        needs_of(&self.set)
+    }
+
     /// The fields of the DaemonSet that the planner reads.
     ///
     /// # Errors
@@ -129,35 +143,46 @@ impl Snapshot {
         DaemonSetView::deserialize(&self.set)
     }
 
-    /// The revisions of the DaemonSet: those that it owns, and orphans that it selects.
+    /// The revisions of the DaemonSet.
     pub(crate) fn revisions_of<'a>(
         &'a self,
         set: &'a DaemonSetView,
     ) -> impl Iterator<Item = &'a Revision> {
-        self.revisions.iter().filter(|revision| {
-            let view = &revision.view;
-            view.namespace == set.key.namespace
-                && selects(set.selector.as_ref(), &view.labels)
-                && view.owner.as_ref().is_none_or(|owner| owner.uid == set.uid)
-        })
+        self.revisions
+            .iter()
+            .filter(|revision| revision.belongs_to(set))
     }
 
-    /// The pods of the DaemonSet: those that it owns, and orphans that it selects.
+    /// The pods of the DaemonSet.
     pub(crate) fn pods_of<'a>(
         &'a self,
         set: &'a DaemonSetView,
     ) -> impl Iterator<Item = &'a DaemonPod> {
-        self.pods.iter().filter(|pod| {
-            let view = &pod.view;
-            selects(set.selector.as_ref(), &view.labels)
-                && match &view.owner {
-                    Some(owner) => owner.uid == set.uid,
-                    None => !view.deleting,
-                }
-        })
+        self.pods
+            .iter()
+            .filter(|pod| pod_belongs_to(&pod.view, set))
     }
 }
 
-fn selects(selector: Option<&LabelSelector>, labels: &pandaemon_types::LabelSet) -> bool {
+impl Revision {
+    /// Whether the DaemonSet owns the revision, or selects it and nothing owns it.
+    pub(crate) fn belongs_to(&self, set: &DaemonSetView) -> bool {
+        let view = &self.view;
+        view.namespace == set.key.namespace
+            && selects(set.selector.as_ref(), &view.labels)
+            && view.owner.as_ref().is_none_or(|owner| owner.uid == set.uid)
+    }
+}
+
+/// Whether the DaemonSet owns the pod, or would adopt it.
+pub(crate) fn pod_belongs_to(pod: &PodView, set: &DaemonSetView) -> bool {
+    selects(set.selector.as_ref(), &pod.labels)
+        && match &pod.owner {
+            Some(owner) => owner.uid == set.uid,
+            None => !pod.deleting,
+        }
+}
+
+fn selects(selector: Option<&LabelSelector>, labels: &LabelSet) -> bool {
     selector.is_some_and(|selector| !selector.is_everything() && selector.matches(labels))
 }

@@ -8,11 +8,11 @@ use pandaemon_types::Name;
 use serde_json::Value;
 
 use crate::{
-    explain::{needs_of, report},
+    explain::report,
     manifest::differences,
     plan_preview::PlanPreview,
     report::{Change, Report},
-    snapshot::Snapshot,
+    snapshot::{Snapshot, needs_of},
 };
 
 /// Explains a snapshot whose DaemonSet is that of a manifest, and compares it with the live one.

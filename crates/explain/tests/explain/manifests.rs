@@ -1,6 +1,6 @@
 //! Manifests: several documents, defaults, and Kubernetes' words for what is wrong.
 
-use pandaemon_kubectl_ds::manifest::{created, read, updated};
+use pandaemon_explain::manifest::{created, read, updated};
 use serde_json::json;
 
 const AGENT: &str = "

@@ -1,10 +1,11 @@
 //! Reasons: why a DaemonSet is, or is not, on a node, in one sentence each.
 
+use pandaemon_placement::{self as placement, PodNeeds};
 use serde::Serialize;
 
 /// The kinds of reasons. Their names are part of the JSON output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum Kind {
+pub enum ReasonKind {
     /// The template names another node.
     NodeName,
     /// The node does not match the node selector.
@@ -69,7 +70,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
     /// Its kind.
-    pub reason: Kind,
+    pub reason: ReasonKind,
     /// The sentence.
     pub message: String,
     /// The message without what differs from node to node: nodes with the same key share a line.
@@ -78,7 +79,7 @@ pub struct Reason {
 }
 
 impl Reason {
-    pub(crate) fn new(reason: Kind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: ReasonKind, message: impl Into<String>) -> Self {
         let message = message.into();
         Self {
             reason,
@@ -87,22 +88,25 @@ impl Reason {
         }
     }
 
+    /// The reason why a node does not fit, or what a pod lacks there, in the words of `placement`.
+    pub(crate) fn from_placement(reason: &placement::Reason, needs: &PodNeeds) -> Self {
+        use placement::Reason as Placement;
+        let kind = match reason {
+            Placement::OtherNode { .. } => ReasonKind::NodeName,
+            Placement::NodeSelector { .. } => ReasonKind::NodeSelector,
+            Placement::Affinity { .. } | Placement::EmptyAffinity => ReasonKind::NodeAffinity,
+            Placement::Taint(_) => ReasonKind::Taint,
+            Placement::Unschedulable => ReasonKind::Unschedulable,
+            Placement::Resource { .. } | Placement::NoSuchResource { .. } => ReasonKind::Resource,
+            Placement::PodCount { .. } => ReasonKind::PodCount,
+            Placement::Port { .. } => ReasonKind::Port,
+        };
+        Self::new(kind, reason.to_string()).with_group_key(needs.summary(reason))
+    }
+
     /// The same reason with another group key.
     pub(crate) fn with_group_key(mut self, group_key: impl Into<String>) -> Self {
         self.group_key = group_key.into();
         self
     }
-}
-
-/// Joins at most `limit` names and says how many more there are.
-pub(crate) fn join_limited<T: AsRef<str>>(names: &[T], limit: usize) -> String {
-    let mut shown: Vec<String> = names
-        .iter()
-        .take(limit)
-        .map(|name| name.as_ref().to_owned())
-        .collect();
-    if let Some(more) = names.len().checked_sub(limit).filter(|more| *more > 0) {
-        shown.push(format!("{more} more"));
-    }
-    shown.join(", ")
 }

@@ -2,7 +2,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "helpers of tests fail as tests do"
+    clippy::disallowed_methods,
+    reason = "helpers of tests fail as tests do; cases are read from files"
 )]
 
 #[path = "explain/cases.rs"]
@@ -11,6 +12,8 @@ mod cases;
 mod large;
 #[path = "explain/manifests.rs"]
 mod manifests;
+#[path = "explain/rollout_tracker.rs"]
+mod rollout_tracker;
 #[path = "explain/sketch.rs"]
 mod sketch;
 #[path = "explain/takeover.rs"]
