@@ -31,7 +31,7 @@ use self::{
     node_monitor::{NodeMonitor, Task},
     timing::Timing,
 };
-use crate::views::{Pod, Shared};
+use crate::views::Shared;
 
 /// Tasks at the same time: many nodes may change at once, and each is one or two writes.
 const WORKERS: usize = 32;
@@ -94,10 +94,21 @@ fn start(
             } else {
                 None
             };
-            let not_ready: Vec<Arc<Pod>> = monitor.pods_to_mark(name);
+            if monitor.take_not_ready_event(name) {
+                executor.record_node_not_ready(&node);
+            }
             async move {
-                let ok = executor.write_node(&node, conditions, taints).await
-                    && executor.mark_pods(&node, not_ready).await;
+                let ok = executor.write_node(&node, conditions, taints).await;
+                (task, ok)
+            }
+            .boxed()
+        }
+        Task::MarkNotReady(key) => {
+            let Some(pod) = monitor.pod_to_mark(key) else {
+                return done(task);
+            };
+            async move {
+                let ok = executor.mark_pod_not_ready(&pod).await;
                 (task, ok)
             }
             .boxed()

@@ -56,7 +56,7 @@ pub struct Behaviour {
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     pub failure_rate: f64,
     /// How often each node renews its lease; 0 for never; without it 10s, for more than 5,000 nodes longer
-    /// (500 renewals a second), but never more than 30s: after 40s a node counts as lost
+    /// (500 renewals a second), but never more than 30s: after 50s a node counts as lost
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub lease_interval: Option<Duration>,
     /// Requests under way at the same time
@@ -69,7 +69,7 @@ const RENEWAL: Duration = Duration::from_secs(10);
 /// The longest interval at which renewals arrive before the node counts as lost.
 const RENEWAL_MAX: Duration = Duration::from_secs(30);
 /// A node counts as lost when its lease is older (`--node-monitor-grace-period`).
-pub(crate) const GRACE: Duration = Duration::from_secs(40);
+pub(crate) const GRACE: Duration = Duration::from_secs(50);
 /// Renewals a second above which the interval gets longer.
 const RENEWALS_PER_SECOND: u32 = 500;
 

@@ -65,10 +65,10 @@ pub async fn run(client: Client, args: HollowArgs, shutdown: Shutdown) -> anyhow
 fn lease_warning(count: u32, interval: Duration) -> Option<String> {
     let seconds = interval.as_secs_f64();
     if interval.is_zero() {
-        Some("leases are not renewed: the nodes count as lost after 40 s".to_owned())
+        Some("leases are not renewed: the nodes count as lost after 50 s".to_owned())
     } else if interval >= args::GRACE {
         Some(format!(
-            "leases are renewed every {seconds} s: nodes count as lost after 40 s unless the control plane has a longer grace period"
+            "leases are renewed every {seconds} s: nodes count as lost after 50 s unless the control plane has a longer grace period"
         ))
     } else {
         let rate = f64::from(count) / seconds;

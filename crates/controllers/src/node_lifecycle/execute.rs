@@ -97,44 +97,37 @@ impl Executor {
         )
     }
 
-    /// Writes the condition Ready=False of pods on a node that is not ready.
-    pub async fn mark_pods(&self, node: &Node, pods: Vec<Arc<Pod>>) -> bool {
-        if node.is_ready() {
-            return true;
+    /// Records the event that a node has become not ready.
+    pub fn record_node_not_ready(&self, node: &Node) {
+        let (name, uid) = (&node.meta.name, &node.meta.uid);
+        let about = ObjectReference::node(name, uid);
+        let text = format!("Node {name} status is now: NodeNotReady");
+        self.nodes
+            .event(&about, EventType::Normal, "NodeNotReady", text);
+    }
+
+    /// Writes the condition Ready=False of a pod whose node is not ready, and an event.
+    pub async fn mark_pod_not_ready(&self, pod: &Pod) -> bool {
+        let body = json!({
+            "metadata": { "uid": pod.meta.uid },
+            "status": { "conditions": [{
+                "type": "Ready", "status": "False",
+                "lastTransitionTime": seconds(Timestamp::now()),
+            }]},
+        });
+        let path = format!("{}/status", pod_path(pod));
+        match self.api.patch(&path, Patch::Strategic, &body).await {
+            Ok(()) => {
+                let about = ObjectReference::new("v1", "Pod", &pod.meta);
+                let text = "Node is not ready";
+                self.nodes
+                    .event(&about, EventType::Warning, "NodeNotReady", text);
+                true
+            }
+            // The pod of this uid does not exist any more.
+            Err(error) if errors::is_conflict(&error) => true,
+            failed => succeeded("pod condition Ready", &pod.meta.name, failed),
         }
-        if !pods.is_empty() {
-            let (name, uid) = (&node.meta.name, &node.meta.uid);
-            let text = format!("Node {name} status is now: NodeNotReady");
-            self.nodes.event(
-                &ObjectReference::node(name, uid),
-                EventType::Normal,
-                "NodeNotReady",
-                text,
-            );
-        }
-        for pod in pods {
-            let body = json!({
-                "metadata": { "uid": pod.meta.uid },
-                "status": { "conditions": [{
-                    "type": "Ready", "status": "False",
-                    "lastTransitionTime": seconds(Timestamp::now()),
-                }]},
-            });
-            let path = format!("{}/status", pod_path(&pod));
-            succeeded(
-                "pod not ready",
-                &pod.meta.name,
-                self.api.patch(&path, Patch::Strategic, &body).await,
-            );
-            let about = ObjectReference::new("v1", "Pod", &pod.meta);
-            self.nodes.event(
-                &about,
-                EventType::Warning,
-                "NodeNotReady",
-                "Node is not ready",
-            );
-        }
-        true
     }
 
     /// Deletes a pod because of a NoExecute taint.

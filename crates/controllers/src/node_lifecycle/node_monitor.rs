@@ -20,8 +20,10 @@ use crate::views::{Node, Pod};
 /// A task for one node or pod.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Task {
-    /// Check a node's conditions and taints, and the readiness of its pods.
+    /// Check a node's conditions and taints.
     Node(String),
+    /// Write the condition Ready=False of a pod whose node is not ready.
+    MarkNotReady(Key),
     /// Evict a pod from a node with a NoExecute taint, if it is time.
     Evict(Key),
     /// Delete the pods of a node that is gone. An empty name: terminating pods that were never
@@ -33,8 +35,8 @@ pub enum Task {
 struct NodeData {
     node: Arc<Node>,
     health: NodeHealth,
-    /// Its pods were marked not ready since it became not ready.
-    pods_marked: bool,
+    /// It has become not ready, and the event about that was not recorded yet.
+    not_ready_event_due: bool,
 }
 
 /// The state of all nodes and pods.
@@ -121,12 +123,12 @@ impl NodeMonitor {
             format!("{} {posted}", ready.last_heartbeat_time)
         });
         self.missing.remove(&name);
-        let is_ready = node.is_ready();
-        if is_ready || ready.is_none() {
+        let becomes_not_ready = if node.is_ready() || ready.is_none() {
             self.not_ready.remove(&name);
+            false
         } else {
-            self.not_ready.insert(name.clone());
-        }
+            self.not_ready.insert(name.clone())
+        };
         let taints_changed = match self.nodes.get_mut(&name) {
             Some(known) => {
                 let own_status = status.trim_end() == known.node_heartbeat();
@@ -135,7 +137,7 @@ impl NodeMonitor {
                 } else {
                     known.health.saw_status(&status, now);
                 }
-                known.pods_marked &= !is_ready;
+                known.not_ready_event_due |= becomes_not_ready;
                 let changed = known.node.view.taints != node.view.taints;
                 let same = !changed
                     && known.node.conditions_without_heartbeat()
@@ -150,19 +152,19 @@ impl NodeMonitor {
             None => {
                 let lease = self.leases.get(&name).cloned().unwrap_or_default();
                 let health = NodeHealth::new(Heartbeat { lease, status }, now);
-                // Pods of a node that was not ready at the start were marked by the previous
-                // process.
-                self.nodes.insert(
-                    name.clone(),
-                    NodeData {
-                        node,
-                        health,
-                        pods_marked: !is_ready,
-                    },
-                );
+                // A node that was not ready at the start has its event from the previous process.
+                let data = NodeData {
+                    node,
+                    health,
+                    not_ready_event_due: false,
+                };
+                self.nodes.insert(name.clone(), data);
                 true
             }
         };
+        if becomes_not_ready {
+            self.mark_pods_of(&name, queue);
+        }
         queue.add(Task::Node(name.clone()));
         if taints_changed {
             let pods: Vec<Arc<Pod>> = self
@@ -276,6 +278,12 @@ impl NodeMonitor {
     #[must_use]
     pub fn node(&self, name: &str) -> Option<Arc<Node>> {
         self.nodes.get(name).map(|known| known.node.clone())
+    }
+
+    /// Whether an event about the node's change to not ready is due; true once.
+    pub fn take_not_ready_event(&mut self, name: &str) -> bool {
+        let data = self.nodes.get_mut(name);
+        data.is_some_and(|data| std::mem::take(&mut data.not_ready_event_due))
     }
 
     /// Whether the node had no heartbeat for the grace period.

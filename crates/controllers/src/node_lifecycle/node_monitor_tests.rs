@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use pandaemon_client::{list_watch::Delta, object_meta::Key, work_queue::WorkQueue};
 use serde::Deserialize as _;
 use serde_json::json;
@@ -118,18 +119,66 @@ fn toleration_seconds_run_from_the_taint_and_end_with_it() {
     assert!(!test.due("later", 100));
 }
 
+/// The pods that the next tasks mark not ready, in the order of the queue.
+fn marked(test: &mut TestMonitor) -> Vec<String> {
+    let mut names = Vec::new();
+    while let Some(task) = test.queue.next().now_or_never() {
+        if let Task::MarkNotReady(key) = &task {
+            let pod = test.monitor.pod_to_mark(key);
+            names.extend(pod.map(|pod| pod.meta.name.clone()));
+        }
+        test.queue.finish(task, true);
+    }
+    names
+}
+
 #[test]
-fn pods_are_marked_once_when_their_node_stops_being_ready() {
+fn pods_are_marked_when_their_node_becomes_not_ready() {
     let mut test = TestMonitor::new();
     test.node("n1", "True", "", 0);
     test.pod("p", "n1", None, 0);
-    assert!(test.monitor.pods_to_mark("n1").is_empty());
+    assert!(marked(&mut test).is_empty());
     test.node("n1", "False", "", 1);
-    assert_eq!(test.monitor.pods_to_mark("n1").len(), 1);
-    assert!(test.monitor.pods_to_mark("n1").is_empty());
-    test.node("n1", "True", "", 2);
-    test.node("n1", "False", "", 3);
-    assert_eq!(test.monitor.pods_to_mark("n1").len(), 1);
+    assert_eq!(marked(&mut test), ["p"]);
+    test.node("n1", "Unknown", "", 2);
+    test.pod("p", "n1", None, 3);
+    assert!(
+        marked(&mut test).is_empty(),
+        "an agent that lives says more"
+    );
+    test.node("n1", "True", "", 4);
+    test.node("n1", "False", "", 5);
+    assert_eq!(marked(&mut test), ["p"]);
+}
+
+#[tokio::test]
+async fn a_pod_that_could_not_be_marked_is_tried_again() {
+    let mut test = TestMonitor::new();
+    test.node("n1", "True", "", 0);
+    test.pod("p", "n1", None, 0);
+    test.node("n1", "Unknown", "", 1);
+    // All writes fail: that of the node's taints, and that of the pod.
+    while let Some(task) = test.queue.next().now_or_never() {
+        test.queue.finish(task, false);
+    }
+    let expected = Task::MarkNotReady(Key::new("a", "p"));
+    while test.queue.next().await != expected {}
+    assert!(test.monitor.pod_to_mark(&Key::new("a", "p")).is_some());
+}
+
+#[test]
+fn pods_of_a_dead_node_are_marked_after_a_restart() {
+    for pods_first in [true, false] {
+        let mut test = TestMonitor::new();
+        if pods_first {
+            test.pod("p", "n1", None, 0);
+        }
+        test.node("n1", "Unknown", "", 0);
+        if !pods_first {
+            test.pod("p", "n1", None, 0);
+        }
+        assert_eq!(marked(&mut test), ["p"], "pods first: {pods_first}");
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ impl Default for Timing {
     /// again.
     fn default() -> Self {
         Self {
-            node_monitor_grace_period: Duration::from_secs(40),
+            node_monitor_grace_period: Duration::from_secs(50),
             unknown_node_delay: Duration::from_secs(40),
             deleted_node_delay: Duration::from_secs(5),
         }

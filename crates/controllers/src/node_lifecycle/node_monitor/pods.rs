@@ -41,11 +41,10 @@ impl NodeMonitor {
 
     fn add_pod(&mut self, pod: Arc<Pod>, queue: &mut WorkQueue<Task>, now: Instant) {
         let key = pod.meta.key();
-        let other = self.node_of.get(&key).filter(|place| **place != pod.node);
-        let replaced = self
+        let is_known = self
             .pod(&key)
-            .is_some_and(|known| known.meta.uid != pod.meta.uid || other.is_some());
-        if replaced {
+            .is_some_and(|known| known.meta.uid == pod.meta.uid && known.node == pod.node);
+        if !is_known {
             self.remove_pod(&key, queue);
         }
         self.node_of.insert(key.clone(), pod.node.clone());
@@ -59,6 +58,10 @@ impl NodeMonitor {
             }
         } else {
             self.update_eviction(&pod, queue, now);
+            // As upstream, later changes do not count: an agent that is alive reports the pod itself.
+            if !is_known && self.pod_to_mark(&pod.meta.key()).is_some() {
+                queue.add(Task::MarkNotReady(pod.meta.key()));
+            }
         }
     }
 
@@ -125,24 +128,19 @@ impl NodeMonitor {
         }
     }
 
-    /// The ready pods of a node that has become not ready; returned once.
-    pub fn pods_to_mark(&mut self, name: &str) -> Vec<Arc<Pod>> {
-        let not_ready = self.not_ready.contains(name);
-        let Some(known) = self.nodes.get_mut(name) else {
-            return Vec::new();
-        };
-        if known.pods_marked || !not_ready {
-            return Vec::new();
+    /// Adds a task for each ready pod of a node that has become not ready.
+    pub(super) fn mark_pods_of(&self, node: &str, queue: &mut WorkQueue<Task>) {
+        let pods = self.pods.get(node).into_iter().flatten();
+        for (key, _) in pods.filter(|(_, pod)| pod.ready == Some(true)) {
+            queue.add(Task::MarkNotReady(key.clone()));
         }
-        known.pods_marked = true;
-        let pods = self
-            .pods
-            .get(name)
-            .into_iter()
-            .flat_map(|pods| pods.values());
-        pods.filter(|pod| pod.ready == Some(true))
-            .cloned()
-            .collect()
+    }
+
+    /// The pod of that key, if it is ready and its node is not.
+    #[must_use]
+    pub fn pod_to_mark(&self, key: &Key) -> Option<Arc<Pod>> {
+        self.pod(key)
+            .filter(|pod| pod.ready == Some(true) && self.not_ready.contains(&pod.node))
     }
 
     /// The pods of a node that is gone; for an empty name, terminating pods that were never bound.
