@@ -102,26 +102,99 @@ impl ApiResources {
     }
 }
 
+/// Why the resources of a group are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoveryError {
+    /// A request failed.
+    #[error(transparent)]
+    Request(#[from] kube::Error),
+    /// The server of the group cannot be reached, and its resources may have changed since.
+    #[error("stale GroupVersion discovery: {0}")]
+    Stale(String),
+}
+
+/// The resources that could be discovered, and the groups that could not.
+#[derive(Debug, Default)]
+pub struct Available {
+    /// The resources in the preferred version of each group.
+    pub resources: ApiResources,
+    /// Groups or group versions whose resources are not known.
+    pub failures: Vec<(String, DiscoveryError)>,
+    /// Group versions that are malformed, such as `a/b/c`.
+    pub malformed: Vec<String>,
+}
+
 /// Asks the server which resources it serves, in the preferred version of each group.
 ///
 /// # Errors
 /// When the server cannot be reached, or a group cannot be read: half an answer would look like kinds that are gone.
-pub async fn discover(client: &Client) -> kube::Result<ApiResources> {
-    let mut kinds = Vec::new();
-    for path in ["/api", "/apis"] {
-        let answer: Value = get(client, path).await?;
-        if answer["kind"] == "APIGroupDiscoveryList" {
-            let groups = Groups::deserialize(answer).map_err(kube::Error::SerdeError)?;
-            kinds.extend(groups.items.into_iter().flat_map(Group::into_kinds));
-            continue;
-        }
-        for group_version in group_versions(&answer) {
-            let root = if path == "/api" { "/api" } else { "/apis" };
-            let list: Resources = get(client, &format!("{root}/{group_version}")).await?;
-            kinds.extend(list.into_kinds(&group_version));
+pub async fn discover(client: &Client) -> Result<ApiResources, DiscoveryError> {
+    let found = discover_available(client).await;
+    match found.failures.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(found.resources),
+    }
+}
+
+/// Asks the server which resources it serves, and goes on when a group cannot be read.
+pub async fn discover_available(client: &Client) -> Available {
+    let (mut kinds, mut found) = (Vec::new(), Available::default());
+    for root in ["/api", "/apis"] {
+        match get::<Value>(client, root).await {
+            Ok(answer) if answer["kind"] == "APIGroupDiscoveryList" => {
+                kinds.extend(aggregated(root, answer, &mut found));
+            }
+            Ok(answer) => {
+                kinds.extend(group_by_group(client, root, &answer, &mut found).await);
+            }
+            Err(error) => found.failures.push((root.to_owned(), error.into())),
         }
     }
-    Ok(ApiResources::new(kinds))
+    found.resources = ApiResources::new(kinds);
+    found
+}
+
+/// The resources in an answer of aggregated discovery.
+fn aggregated(root: &str, answer: Value, found: &mut Available) -> Vec<ApiResource> {
+    let groups = match Groups::deserialize(answer) {
+        Ok(groups) => groups.items,
+        Err(error) => {
+            let error = kube::Error::SerdeError(error);
+            found.failures.push((root.to_owned(), error.into()));
+            return Vec::new();
+        }
+    };
+    let mut kinds = Vec::new();
+    for group in groups {
+        if let Some(stale) = group.stale_version() {
+            let error = DiscoveryError::Stale(stale.clone());
+            found.failures.push((stale, error));
+        } else {
+            kinds.extend(group.into_kinds());
+        }
+    }
+    kinds
+}
+
+/// The resources of each group in an answer without them.
+async fn group_by_group(
+    client: &Client,
+    root: &str,
+    answer: &Value,
+    found: &mut Available,
+) -> Vec<ApiResource> {
+    let mut kinds = Vec::new();
+    for group_version in group_versions(answer) {
+        if group_version.is_empty() || group_version.matches('/').count() > 1 {
+            found.malformed.push(group_version);
+            continue;
+        }
+        match get::<Resources>(client, &format!("{root}/{group_version}")).await {
+            Ok(list) => kinds.extend(list.into_kinds(&group_version)),
+            Err(error) => found.failures.push((group_version, error.into())),
+        }
+    }
+    kinds
 }
 
 async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> kube::Result<T> {
@@ -197,6 +270,8 @@ struct Group {
 #[serde(default)]
 struct Version {
     version: String,
+    /// `Stale` if the server of the group cannot be reached.
+    freshness: String,
     resources: Vec<Resource>,
 }
 
@@ -216,6 +291,13 @@ struct ResponseKind {
 }
 
 impl Group {
+    /// The preferred version, if its resources may have changed.
+    fn stale_version(&self) -> Option<String> {
+        let preferred = self.versions.first()?;
+        let text = format!("{}/{}", self.metadata.name, preferred.version);
+        (preferred.freshness == "Stale").then_some(text)
+    }
+
     fn into_kinds(self) -> Vec<ApiResource> {
         let group = self.metadata.name;
         let preferred = self.versions.into_iter().next().unwrap_or_default();
@@ -238,6 +320,8 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
+    use kube::client::Body;
+
     use super::*;
 
     #[test]
@@ -262,5 +346,55 @@ mod tests {
         let kinds = ApiResources::new([kind("apps", "daemonsets")]);
         assert!(kinds.find("apps/v1beta9", "K").is_some());
         assert!(kinds.find("v1", "K").is_none());
+    }
+
+    /// A server whose paths answer so; every other path is 503.
+    fn server(answers: &'static [(&'static str, &'static str)]) -> Client {
+        let service = tower::service_fn(move |request: Request<Body>| async move {
+            let known = answers
+                .iter()
+                .find(|(path, _)| *path == request.uri().path());
+            let (code, text) = known.map_or((503, "{}"), |(_, text)| (200, *text));
+            let answer = http::Response::builder().status(code);
+            answer.body(Body::from(text.as_bytes().to_vec()))
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test]
+    async fn groups_that_cannot_be_read_are_failures_and_the_others_are_found() {
+        let client = server(&[
+            ("/api", r#"{"kind": "APIVersions", "versions": ["v1"]}"#),
+            (
+                "/api/v1",
+                r#"{"resources": [{"name": "pods", "kind": "Pod", "verbs": ["list"]}]}"#,
+            ),
+            (
+                "/apis",
+                r#"{"groups": [{"preferredVersion": {"groupVersion": "a.io/v1"}},
+                    {"preferredVersion": {"groupVersion": "a/b/c"}}]}"#,
+            ),
+        ]);
+        let found = discover_available(&client).await;
+        assert!(found.resources.find("v1", "Pod").is_some());
+        let failed: Vec<&str> = found.failures.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(failed, ["a.io/v1"]);
+        assert_eq!(found.malformed, ["a/b/c"]);
+        assert!(discover(&client).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_stale_group_of_aggregated_discovery_is_a_failure() {
+        let client = server(&[
+            ("/api", r#"{"kind": "APIGroupDiscoveryList", "items": []}"#),
+            (
+                "/apis",
+                r#"{"kind": "APIGroupDiscoveryList", "items": [
+                    {"metadata": {"name": "a.io"}, "versions": [{"version": "v1", "freshness": "Stale"}]}]}"#,
+            ),
+        ]);
+        let found = discover_available(&client).await;
+        let failed: Vec<&str> = found.failures.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(failed, ["a.io/v1"]);
     }
 }

@@ -1,10 +1,11 @@
 //! The namespace controller: deletes the content of terminating namespaces, then removes their
 //! finalizer.
 //!
-//! Observe: terminating namespaces. Plan: [`conditions`], the status about the remaining content.
-//! Act: delete collections, write the status, finalize.
+//! Observe: terminating namespaces. Act: [`deletion`], pods first. Plan: [`content`], the conditions
+//! about what remains. When nothing does, the namespace is finalized.
 
-pub mod conditions;
+pub mod content;
+mod deletion;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,10 +14,9 @@ use jiff::Timestamp;
 use kube::Client;
 use pandaemon_client::{
     backoff::Backoff,
-    discovery::{ApiResource, discover},
     errors,
     list_watch::{Delta, ListWatch, watch},
-    object_meta::{Object, ObjectMeta, PartialObjectMetadata},
+    object_meta::{Object, ObjectMeta},
     rest::{Patch, Rest},
     work_queue::WorkQueue,
 };
@@ -24,7 +24,7 @@ use pandaemon_runtime::Shutdown;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use self::conditions::Remaining;
+use self::{content::Content, deletion::delete_all_content};
 
 /// The finalizer in a namespace's spec that this controller removes.
 const FINALIZER: &str = "kubernetes";
@@ -35,8 +35,6 @@ const BACKOFF: Backoff = Backoff {
     min: Duration::from_millis(100),
     max: Duration::from_secs(5),
 };
-/// The page size of lists that count the remaining objects.
-const PAGE: usize = 500;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -110,9 +108,12 @@ async fn sync_namespace(api: &Rest, name: &str) -> kube::Result<bool> {
     if namespace["metadata"]["deletionTimestamp"].is_null() || !finalizers.contains(&FINALIZER) {
         return Ok(true);
     }
-    let remaining = delete_content(api, name).await?;
-    report(api, &path, &namespace, &remaining).await?;
-    if !remaining.is_empty() {
+    let deleted_at = namespace["metadata"]["deletionTimestamp"].as_str();
+    let deleted_at = deleted_at.and_then(|text| text.parse::<Timestamp>().ok());
+    let age = deleted_at.map_or(0, |at| Timestamp::now().duration_since(at).as_secs());
+    let content = delete_all_content(api, name, age).await;
+    report(api, &path, &namespace, &content).await?;
+    if !content.is_empty() {
         return Ok(false);
     }
     let rest: Vec<&str> = finalizers.into_iter().filter(|f| *f != FINALIZER).collect();
@@ -130,75 +131,14 @@ async fn sync_namespace(api: &Rest, name: &str) -> kube::Result<bool> {
     }
 }
 
-async fn delete_content(api: &Rest, namespace: &str) -> kube::Result<Remaining> {
-    let kinds = discover(api.client()).await?;
-    let mut remaining = Remaining::default();
-    for kind in kinds
-        .iter()
-        .filter(|kind| kind.namespaced && kind.can(&["delete"]))
-    {
-        match delete_kind(api, kind, namespace).await {
-            Ok(left) => remaining.add(kind, &left),
-            // The kind is not served any more.
-            Err(error) if errors::is_not_found(&error) => (),
-            Err(error) => remaining.failures.push(error.to_string()),
-        }
-    }
-    Ok(remaining)
-}
-
-/// Deletes all objects of a kind, and returns those that remain.
-async fn delete_kind(
-    api: &Rest,
-    kind: &ApiResource,
-    namespace: &str,
-) -> kube::Result<Vec<ObjectMeta>> {
-    let collection = kind.collection(namespace);
-    // Most kinds have no object in a namespace: one cheap list spares the delete.
-    let found = list(api, &collection).await?;
-    if found.is_empty() {
-        return Ok(found);
-    }
-    let options = json!({ "propagationPolicy": "Background" });
-    if kind.can(&["deletecollection"]) {
-        api.delete(&collection, &options).await?;
-    } else {
-        for object in found.iter().filter(|object| !object.is_deleting()) {
-            api.delete(&format!("{collection}/{}", object.name), &options)
-                .await?;
-        }
-    }
-    list(api, &collection).await
-}
-
-#[derive(Deserialize)]
-struct List {
-    #[serde(default)]
-    items: Vec<PartialObjectMetadata>,
-}
-
-async fn list(api: &Rest, collection: &str) -> kube::Result<Vec<ObjectMeta>> {
-    let list: Option<List> = api
-        .get_metadata_list(&format!("{collection}?limit={PAGE}"))
-        .await?;
-    Ok(list
-        .map(|l| l.items.into_iter().map(|i| i.metadata).collect())
-        .unwrap_or_default())
-}
-
-async fn report(
-    api: &Rest,
-    path: &str,
-    namespace: &Value,
-    remaining: &Remaining,
-) -> kube::Result<()> {
+async fn report(api: &Rest, path: &str, namespace: &Value, content: &Content) -> kube::Result<()> {
     let old: BTreeMap<String, Value> = namespace["status"]["conditions"]
         .as_array()
         .into_iter()
         .flatten()
         .filter_map(|c| Some((c["type"].as_str()?.to_owned(), c.clone())))
         .collect();
-    let new = conditions::conditions(remaining, &old, Timestamp::now());
+    let new = content.conditions(&old, Timestamp::now());
     let terminating = namespace["status"]["phase"] == "Terminating";
     if new
         .iter()
