@@ -19,7 +19,7 @@ pub(crate) fn assess(state: &NodeState, pods: &[Pod<'_>], facts: &SetFacts<'_>) 
     present.sort_by(|(_, a), (_, b)| a.age().cmp(&b.age()));
     count(state, &present, facts, &mut out);
     let mut active = present.clone();
-    active.retain(|(_, pod)| !pod.leaving());
+    active.retain(|(_, pod)| !pod.leaving(facts.now));
     match state.placement {
         Placement::NoNode => {
             let lost = active.iter().filter(|(_, pod)| !pod.bound);
@@ -39,30 +39,46 @@ pub(crate) fn assess(state: &NodeState, pods: &[Pod<'_>], facts: &SetFacts<'_>) 
         Mode::Rolling => out.counts.down = out.counts.missing,
         Mode::Surge => classify_surge(state, &active, facts, &mut out),
     }
-    if facts.mode == Mode::Surge && present.iter().any(|(_, pod)| pod.deletion_unconfirmed()) {
-        // The deletion may still fail, and one more pod would then be one too many.
-        out.counts.missing = false;
-        if matches!(out.step, UpdateStep::SurgeNow | UpdateStep::SurgeCandidate) {
-            out.step = UpdateStep::Surging;
-        }
-        // A pod whose deletion failed still runs, and the deletion of the other may have failed, too.
-        let still_runs =
-            |pod: &PodState| pod.deletion != Deletion::Requested && facts.is_available(pod);
-        if out.step == UpdateStep::None
-            && present.len() > 1
-            && present
-                .iter()
-                .any(|(_, pod)| pod.deletion_unconfirmed() && still_runs(pod))
-        {
-            out.step = UpdateStep::Surging;
-        }
+    if facts.mode == Mode::Surge {
+        wait_for_deletions(&present, facts, &mut out);
     }
     keep_unadopted(&active, &mut out);
     for (_, pod) in &present {
         let due = facts.available_at(pod).filter(|at| facts.now < *at);
         out.wake = earliest(out.wake, due);
+        if let Deletion::Unanswered(until) = pod.deletion {
+            out.wake = earliest(out.wake, Some(until).filter(|at| facts.now < *at));
+        }
     }
+    let unanswered = state.creating.as_ref().is_some_and(|c| !c.sent);
+    out.due.create = out.counts.missing || unanswered;
+    out.due.delete = !out.deletes.is_empty();
     out
+}
+
+/// With surge, no pod is created beside one whose deletion may still fail: it would be one too many.
+fn wait_for_deletions(present: &[Pod<'_>], facts: &SetFacts<'_>, out: &mut Assessment) {
+    let unconfirmed = |pod: &PodState| pod.deletion_unconfirmed(facts.now);
+    if !present.iter().any(|(_, pod)| unconfirmed(pod)) {
+        return;
+    }
+    out.counts.missing = false;
+    if matches!(
+        out.due.step,
+        UpdateStep::SurgeNow | UpdateStep::SurgeCandidate
+    ) {
+        out.due.step = UpdateStep::Surging;
+    }
+    // A pod whose deletion got no answer may still run, and the deletion of the other may have failed, too.
+    let may_run = |pod: &PodState| {
+        unconfirmed(pod) && pod.deletion != Deletion::Requested && facts.is_available(pod)
+    };
+    if out.due.step == UpdateStep::None
+        && present.len() > 1
+        && present.iter().any(|(_, pod)| may_run(pod))
+    {
+        out.due.step = UpdateStep::Surging;
+    }
 }
 
 /// Removes deletions of pods that are not adopted yet: they keep their node from getting another pod, but
@@ -80,10 +96,10 @@ fn keep_unadopted(active: &[Pod<'_>], out: &mut Assessment) {
     if let UpdateStep::Replace(id)
     | UpdateStep::Candidate(id)
     | UpdateStep::Retire(id)
-    | UpdateStep::RetireMisplaced(id) = out.step
+    | UpdateStep::RetireMisplaced(id) = out.due.step
         && is_unadopted(id)
     {
-        out.step = match out.step {
+        out.due.step = match out.due.step {
             UpdateStep::Retire(_) => UpdateStep::Surging,
             _ => UpdateStep::None,
         };
@@ -191,20 +207,29 @@ fn classify_rolling(
     facts: &SetFacts<'_>,
     out: &mut Assessment,
 ) {
+    let available = |pod: &PodState| facts.is_available(pod);
     let (down, step) = match split(active, facts) {
-        Some([None, Some((_, new))]) => (!facts.is_available(new), UpdateStep::None),
+        Some([_, Some((_, new))]) => (!available(new), UpdateStep::None),
         Some([Some((id, old)), None]) if state.creating.is_none() => {
-            if facts.is_available(old) {
+            if available(old) {
                 (false, UpdateStep::Candidate(id))
             } else {
                 (true, UpdateStep::Replace(id))
             }
         }
-        // Terminating, being created, or more than one: not a step of the rolling update.
-        Some(_) | None => (true, UpdateStep::None),
+        // More than one old or new pod. A surplus pod whose deletion is refused must not count for ever.
+        None => {
+            let is_refused = active
+                .iter()
+                .any(|(_, pod)| pod.deletion == Deletion::Refused);
+            let serves = active.iter().any(|(_, pod)| available(pod));
+            (!(is_refused && serves), UpdateStep::None)
+        }
+        // Terminating, or being created: not a step of the rolling update.
+        Some(_) => (true, UpdateStep::None),
     };
     out.counts.down = down;
-    out.step = step;
+    out.due.step = step;
 }
 
 /// With surge: the new pod is created first, and the old one deleted when the new one is available.
@@ -215,13 +240,19 @@ fn classify_surge(
     out: &mut Assessment,
 ) {
     let Some([old, new]) = split(active, facts) else {
-        out.step = UpdateStep::Surging;
+        // A surplus pod whose deletion is refused must not use the limit for ever.
+        if !active
+            .iter()
+            .any(|(_, pod)| pod.deletion == Deletion::Refused)
+        {
+            out.due.step = UpdateStep::Surging;
+        }
         return;
     };
     out.counts.serves = old.or(new).is_some_and(|(_, pod)| facts.is_available(pod));
     let Some((id, old)) = old else { return };
     let should_run = state.placement == Placement::Run;
-    out.step = match (new, facts.is_available(old)) {
+    out.due.step = match (new, facts.is_available(old)) {
         (Some((_, new)), _) if facts.is_available(new) => UpdateStep::Retire(id),
         (Some(_), _) => UpdateStep::Surging,
         (None, _) if state.creating.is_some() && old.ready => UpdateStep::Surging,

@@ -10,7 +10,8 @@ use crate::{
     node_status::{BlockedBy, Explanation, NodeStatus, Wait},
     planner::Planner,
     pod_state::PodState,
-    set::{Set, Totals},
+    set::Set,
+    totals::Totals,
     view::SetKey,
 };
 
@@ -53,7 +54,11 @@ impl Planner {
             .iter()
             .filter_map(|id| self.pods.get(*id))
             .collect();
-        let active: Vec<&PodState> = pods.iter().copied().filter(|pod| !pod.leaving()).collect();
+        let active: Vec<&PodState> = pods
+            .iter()
+            .copied()
+            .filter(|pod| !pod.leaving(now))
+            .collect();
         if state
             .creating
             .as_ref()
@@ -62,13 +67,18 @@ impl Planner {
             return Some(NodeStatus::Creates);
         }
         if active.is_empty() {
-            return self.status_without_pod(set, state, reason, pods.is_empty(), now);
+            let is_empty = pods.is_empty();
+            return Self::status_without_pod(set, (node, state), reason, is_empty, now);
         }
         if let Some(wait) = state.back_off.as_deref().map(|wait| wait.until())
             && now < wait
             && active.iter().all(|pod| pod.phase == Phase::Failed)
         {
             return Some(NodeStatus::Waits(Wait::BackOff(wait)));
+        }
+        let deletion = set.deletes.wait_end(node, now);
+        if let Some(until) = deletion.filter(|_| state.due.delete) {
+            return Some(NodeStatus::Waits(Wait::Deletion(until)));
         }
         if let (Some(reason), Placement::Keep) = (&reason, state.placement) {
             return Some(NodeStatus::Keeps(reason.clone()));
@@ -88,21 +98,28 @@ impl Planner {
                 NodeStatus::Starts
             });
         }
-        Some(NodeStatus::Outdated(blocked_by(set, &state.step)))
+        let step = state.due.step;
+        Some(NodeStatus::Outdated(match (step, deletion) {
+            (UpdateStep::Retire(_) | UpdateStep::Candidate(_), Some(until)) => {
+                BlockedBy::Deletion(until)
+            }
+            _ => blocked_by(set, step),
+        }))
     }
 
     fn status_without_pod(
-        &self,
         set: &Set,
-        state: &NodeState,
+        (node, state): (NodeId, &NodeState),
         reason: Option<pandaemon_placement::Reason>,
-        empty: bool,
+        is_empty: bool,
         now: Timestamp,
     ) -> Option<NodeStatus> {
-        if let Some(creating) = &state.creating {
-            return Some(NodeStatus::Waits(Wait::Until(creating.retry_at)));
+        let until = set.creates.wait_end(node, now);
+        if state.creating.is_some() {
+            // The last request got no answer.
+            return Some(NodeStatus::Waits(until.map_or(Wait::Turn, Wait::Until)));
         }
-        if !empty {
+        if !is_empty {
             return Some(NodeStatus::Ends);
         }
         if let Some(reason) = reason {
@@ -111,7 +128,6 @@ impl Planner {
         if state.placement == Placement::NoNode {
             return None;
         }
-        let until = set.requests.retry_at.filter(|at| now < *at);
         Some(NodeStatus::Waits(match until {
             _ if set.current.is_none() => Wait::Revision,
             Some(until) => Wait::Until(until),
@@ -132,11 +148,11 @@ impl Planner {
         let mut totals = Totals::default();
         for (node, state) in set.nodes.iter::<NodeId>() {
             if set.touched.contains(&node) {
-                totals.add(state.counts, state.step);
+                totals.add(state.counts, state.due.step);
                 continue;
             }
             let answer = assess(state, &self.pods_of(state), &set.facts(now));
-            totals.add(answer.counts, answer.step);
+            totals.add(answer.counts, answer.due.step);
         }
         totals
     }
@@ -155,7 +171,7 @@ impl Planner {
     }
 }
 
-fn blocked_by(set: &Set, step: &UpdateStep) -> BlockedBy {
+fn blocked_by(set: &Set, step: UpdateStep) -> BlockedBy {
     let (down, surge) = set.budgets();
     match set.mode() {
         Mode::OnDelete => BlockedBy::OnDelete,
@@ -163,7 +179,7 @@ fn blocked_by(set: &Set, step: &UpdateStep) -> BlockedBy {
             down: set.totals.down,
             limit: down,
         },
-        Mode::Surge if *step == UpdateStep::Surging => BlockedBy::Replacement,
+        Mode::Surge if step == UpdateStep::Surging => BlockedBy::Replacement,
         Mode::Surge => BlockedBy::Surge {
             surging: set.totals.surging,
             limit: surge,

@@ -16,15 +16,18 @@ mod node_state;
 mod node_status;
 mod observe;
 mod owner;
+mod pacing;
 mod plan;
 mod planner;
 mod pod_rules;
 mod pod_state;
 mod pod_template;
+mod queues;
 mod revision;
 mod rollout;
 mod set;
 mod tables;
+mod totals;
 mod view;
 
 pub use action::{Action, DeleteReason, Patch, Plan, PodRef, Purpose, Severity};

@@ -43,8 +43,6 @@ pub(crate) struct Creating {
     pub(crate) unclear: bool,
     /// The resources that are counted on the node for it.
     pub(crate) reserved: Option<Arc<PodResources>>,
-    /// When to repeat the request.
-    pub(crate) retry_at: Timestamp,
 }
 
 /// The state of one set on one node.
@@ -55,7 +53,8 @@ pub(crate) struct NodeState {
     pub(crate) creating: Option<Box<Creating>>,
     pub(crate) back_off: Option<Box<BackOff>>,
     pub(crate) counts: Counts,
-    pub(crate) step: UpdateStep,
+    /// The requests that are due, as last assessed.
+    pub(crate) due: Due,
     pub(crate) wake: Option<Timestamp>,
 }
 
@@ -67,7 +66,7 @@ impl NodeState {
             creating: None,
             back_off: None,
             counts: Counts::default(),
-            step: UpdateStep::None,
+            due: Due::default(),
             wake: None,
         }
     }
@@ -119,6 +118,17 @@ pub(crate) enum UpdateStep {
     RetireMisplaced(PodId),
 }
 
+/// The requests that a node waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// A pod has to be created, or a creation that got no answer has to be repeated.
+    pub(crate) create: bool,
+    /// Pods have to be deleted regardless of the update budget.
+    pub(crate) delete: bool,
+    /// The next step of a rolling update.
+    pub(crate) step: UpdateStep,
+}
+
 /// How a set replaces outdated pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -163,7 +173,7 @@ impl SetFacts<'_> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Assessment {
     pub(crate) counts: Counts,
-    pub(crate) step: UpdateStep,
+    pub(crate) due: Due,
     /// Pods to delete regardless of the update budget.
     pub(crate) deletes: Vec<(PodId, DeleteCause)>,
     /// When the result changes without an event.

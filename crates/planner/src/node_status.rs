@@ -16,7 +16,7 @@ pub enum NodeStatus {
     Starts,
     /// The creation of a pod is under way.
     Creates,
-    /// A pod has to be created, but not yet.
+    /// A pod has to be created or deleted, but not yet.
     Waits(Wait),
     /// A pod runs that should not be started on the node, but may stay.
     Keeps(Reason),
@@ -28,7 +28,7 @@ pub enum NodeStatus {
     Outdated(BlockedBy),
 }
 
-/// What the creation of a pod waits for.
+/// What the next request for a node waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wait {
     /// Other creations of the set: the slow-start window is full.
@@ -39,6 +39,8 @@ pub enum Wait {
     Revision,
     /// The end of the back-off before a failed pod is deleted.
     BackOff(Timestamp),
+    /// The end of the back-off after a deletion failed; the pod must go before anything else.
+    Deletion(Timestamp),
 }
 
 /// Why an outdated pod is not replaced yet.
@@ -62,6 +64,8 @@ pub enum BlockedBy {
     Replacement,
     /// The strategy is `OnDelete`, and nobody has deleted it.
     OnDelete,
+    /// Its deletion failed, and is repeated at this time.
+    Deletion(Timestamp),
 }
 
 impl NodeStatus {
@@ -91,6 +95,9 @@ impl fmt::Display for NodeStatus {
             Self::Waits(Wait::Until(time)) => write!(f, "creation failed, again at {time}"),
             Self::Waits(Wait::Revision) => f.write_str("for the revision to be written"),
             Self::Waits(Wait::BackOff(time)) => write!(f, "failed pod stays until {time}"),
+            Self::Waits(Wait::Deletion(time)) | Self::Outdated(BlockedBy::Deletion(time)) => {
+                write!(f, "deletion failed, again at {time}")
+            }
             Self::Keeps(reason) | Self::Skips(reason) => write!(f, "{reason}"),
             Self::Outdated(BlockedBy::Budget { down, limit }) => {
                 write!(f, "{down} of {limit} down")

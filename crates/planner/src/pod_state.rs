@@ -25,8 +25,10 @@ pub(crate) enum Deletion {
     NotRequested,
     /// A request is under way, or succeeded and the watch has not shown it.
     Requested,
-    /// The request failed. It is not repeated before this time.
-    Failed(Timestamp),
+    /// The request was refused: the pod goes on as before.
+    Refused,
+    /// The request got no answer. Until this time, the pod counts as being deleted.
+    Unanswered(Timestamp),
 }
 
 /// A known pod: the fields of [`PodView`](pandaemon_types::PodView) that planning needs, interned.
@@ -58,9 +60,9 @@ pub(crate) struct PodState {
 }
 
 impl PodState {
-    /// Whether it is being deleted, or its deletion was requested.
-    pub(crate) fn leaving(&self) -> bool {
-        self.deleting || self.deletion != Deletion::NotRequested
+    /// Whether it is being deleted, or may be because of a request.
+    pub(crate) fn leaving(&self, now: Timestamp) -> bool {
+        self.deleting || self.deletion_unconfirmed(now)
     }
 
     /// Whether the set owns it. The adoption of any other pod may still be refused.
@@ -68,9 +70,14 @@ impl PodState {
         !matches!(self.set, Some((_, Ownership::Adopting { .. })))
     }
 
-    /// Whether its deletion was requested and the API server has not confirmed it.
-    pub(crate) fn deletion_unconfirmed(&self) -> bool {
-        self.deletion != Deletion::NotRequested && !self.deleting
+    /// Whether its deletion was requested, and the API server has neither confirmed nor refused it.
+    pub(crate) fn deletion_unconfirmed(&self, now: Timestamp) -> bool {
+        !self.deleting
+            && match self.deletion {
+                Deletion::NotRequested | Deletion::Refused => false,
+                Deletion::Requested => true,
+                Deletion::Unanswered(until) => now < until,
+            }
     }
 
     /// Whether it keeps another pod from being created on the node: a pod that ended and is being deleted

@@ -57,10 +57,10 @@ impl Planner {
         };
         let (limit_down, limit_surge) = set.budgets();
         let queues = &set.queues;
-        let next = queues.replace.keys().chain(queues.candidates.keys());
-        let next = next
-            .chain(queues.surge_now.keys())
-            .chain(queues.surge_candidates.keys());
+        let deleted = queues.replace.names().chain(queues.candidates.names());
+        let surged = queues.surge_now.names();
+        let surged = surged.chain(queues.surge_candidates.names());
+        let next = deleted.chain(surged);
         Some(Rollout {
             current: set.current.as_ref().map(|c| Name::clone(&c.hash)),
             aliases: set
@@ -72,7 +72,7 @@ impl Planner {
             limit_down,
             limit_surge,
             down: named(&|state| state.counts.down),
-            surging: named(&|state| state.step == UpdateStep::Surging),
+            surging: named(&|state| state.due.step == UpdateStep::Surging),
             next: next.cloned().collect(),
         })
     }

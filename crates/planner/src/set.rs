@@ -11,134 +11,14 @@ use pandaemon_types::{Name, Timestamp, Uid};
 use crate::{
     action::{Action, Severity},
     ids::{IdMap, NodeId},
-    node_state::{Assessment, Counts, Mode, NodeState, Placement, SetFacts, UpdateStep},
+    node_state::{Assessment, Mode, NodeState, Placement, SetFacts},
+    pacing::{MAX_IN_FLIGHT, Pacer},
     pod_template::PodTemplate,
+    queues::{BackOffEnds, NodeQueues},
     tables::NodeTable,
+    totals::Totals,
     view::{DaemonSetView, RevisionView, SetKey, Status, Strategy},
 };
-
-/// How many creations (and how many deletions) of one set may be under way at once.
-pub(crate) const MAX_IN_FLIGHT: usize = 250;
-
-/// The totals over all nodes of a set.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
-    pub(crate) desired: usize,
-    pub(crate) current: usize,
-    pub(crate) misscheduled: usize,
-    pub(crate) ready: usize,
-    pub(crate) available: usize,
-    pub(crate) updated: usize,
-    pub(crate) down: usize,
-    pub(crate) serves: usize,
-    pub(crate) surging: usize,
-}
-
-impl Totals {
-    pub(crate) fn add(&mut self, counts: Counts, step: UpdateStep) {
-        for (sum, flag) in self.fields(counts, step) {
-            *sum += usize::from(flag);
-        }
-    }
-
-    fn subtract(&mut self, counts: Counts, step: UpdateStep) {
-        for (sum, flag) in self.fields(counts, step) {
-            *sum -= usize::from(flag);
-        }
-    }
-
-    fn fields(&mut self, counts: Counts, step: UpdateStep) -> [(&mut usize, bool); 9] {
-        [
-            (&mut self.desired, counts.desired),
-            (&mut self.current, counts.current),
-            (&mut self.misscheduled, counts.misscheduled),
-            (&mut self.ready, counts.ready),
-            (&mut self.available, counts.available),
-            (&mut self.updated, counts.updated),
-            (&mut self.down, counts.down),
-            (&mut self.serves, counts.serves),
-            (&mut self.surging, step == UpdateStep::Surging),
-        ]
-    }
-}
-
-/// The nodes of a set by their [`UpdateStep`], in the order of their names.
-#[derive(Debug, Default)]
-pub(crate) struct StepQueues {
-    pub(crate) missing: BTreeMap<Name, NodeId>,
-    pub(crate) replace: BTreeMap<Name, NodeId>,
-    pub(crate) candidates: BTreeMap<Name, NodeId>,
-    pub(crate) surge_now: BTreeMap<Name, NodeId>,
-    pub(crate) surge_candidates: BTreeMap<Name, NodeId>,
-    pub(crate) retire: BTreeMap<Name, NodeId>,
-    pub(crate) retire_misplaced: BTreeMap<Name, NodeId>,
-}
-
-impl StepQueues {
-    fn of(&mut self, step: UpdateStep) -> Option<&mut BTreeMap<Name, NodeId>> {
-        Some(match step {
-            UpdateStep::None | UpdateStep::Surging => return None,
-            UpdateStep::Replace(_) => &mut self.replace,
-            UpdateStep::Candidate(_) => &mut self.candidates,
-            UpdateStep::SurgeNow => &mut self.surge_now,
-            UpdateStep::SurgeCandidate => &mut self.surge_candidates,
-            UpdateStep::Retire(_) => &mut self.retire,
-            UpdateStep::RetireMisplaced(_) => &mut self.retire_misplaced,
-        })
-    }
-}
-
-/// The requests of a set that are under way, and the slow-start window of its creations.
-#[derive(Debug)]
-pub(crate) struct RequestWindow {
-    pub(crate) creating: usize,
-    pub(crate) deleting: usize,
-    /// How many creations may be under way: 1 at first, one more for each success.
-    pub(crate) window: usize,
-    pub(crate) failures: u32,
-    pub(crate) retry_at: Option<Timestamp>,
-}
-
-impl Default for RequestWindow {
-    fn default() -> Self {
-        Self {
-            creating: 0,
-            deleting: 0,
-            window: 1,
-            failures: 0,
-            retry_at: None,
-        }
-    }
-}
-
-impl RequestWindow {
-    pub(crate) fn may_create(&self, now: Timestamp) -> bool {
-        self.creating < self.window && self.retry_at.is_none_or(|at| at <= now)
-    }
-
-    pub(crate) fn may_delete(&self) -> bool {
-        self.deleting < MAX_IN_FLIGHT
-    }
-
-    pub(crate) fn succeeded(&mut self) {
-        self.window = (self.window + 1).min(MAX_IN_FLIGHT);
-        self.failures = 0;
-        self.retry_at = None;
-    }
-
-    /// A creation failed: the window starts at 1 again after a back-off that doubles up to a minute.
-    /// `spread` adds jitter, so that sets that failed together do not retry together.
-    pub(crate) fn failed(&mut self, now: Timestamp, at_least: i64, spread: u64) {
-        self.window = 1;
-        if self.retry_at.is_some_and(|at| now < at) {
-            return;
-        }
-        let pause = 100_i64 << self.failures.min(10);
-        let jitter = i64::try_from(spread % 64).unwrap_or(0) * pause / 256;
-        self.failures += 1;
-        self.retry_at = Some(now.plus_millis(pause.min(60_000).max(at_least) + jitter));
-    }
-}
 
 /// The current template, once its revision exists.
 #[derive(Debug, Clone)]
@@ -164,8 +44,9 @@ pub(crate) struct Set {
     pub(crate) current: Option<Current>,
     pub(crate) nodes: IdMap<NodeState>,
     pub(crate) totals: Totals,
-    pub(crate) queues: StepQueues,
-    pub(crate) requests: RequestWindow,
+    pub(crate) queues: NodeQueues,
+    pub(crate) creates: Pacer<NodeId>,
+    pub(crate) deletes: Pacer<NodeId>,
     /// Nodes to assess with the next plan.
     pub(crate) touched: BTreeSet<NodeId>,
     pub(crate) timers: BTreeSet<(Timestamp, NodeId)>,
@@ -207,8 +88,9 @@ impl Set {
             current: None,
             nodes: IdMap::default(),
             totals: Totals::default(),
-            queues: StepQueues::default(),
-            requests: RequestWindow::default(),
+            queues: NodeQueues::default(),
+            creates: Pacer::new(1, 100),
+            deletes: Pacer::new(MAX_IN_FLIGHT, 1_000),
             touched: BTreeSet::new(),
             timers: BTreeSet::new(),
             hashes: BTreeMap::new(),
@@ -308,38 +190,32 @@ impl Set {
         &mut self,
         node: NodeId,
         nodes: &NodeTable,
-        answer: &Assessment,
+        assessment: &Assessment,
         wake: Option<Timestamp>,
     ) {
         let Some(state) = self.nodes.get_mut(node) else {
             return;
         };
-        let (counts, step) = (answer.counts, answer.step);
-        self.totals.subtract(state.counts, state.step);
-        self.totals.add(counts, step);
-        if state.step != step || state.counts.missing != counts.missing {
-            let name = nodes.name(node);
-            if let Some(queue) = self.queues.of(state.step) {
-                queue.remove(&name);
-            }
-            if let Some(queue) = self.queues.of(step) {
-                queue.insert(Name::clone(&name), node);
-            }
-            if counts.missing {
-                self.queues.missing.insert(name, node);
-            } else if state.counts.missing {
-                self.queues.missing.remove(&name);
-            }
-        }
+        let (counts, due) = (assessment.counts, assessment.due);
+        self.totals.subtract(state.counts, state.due.step);
+        self.totals.add(counts, due.step);
+        let ends = BackOffEnds {
+            create: self.creates.back_off_end(node),
+            delete: self.deletes.back_off_end(node),
+        };
+        let name = || nodes.name(node);
+        self.queues.update(node, name, (state.due, due), ends);
         if state.wake != wake {
             if let Some(old) = state.wake {
                 self.timers.remove(&(old, node));
             }
             self.timers.extend(wake.map(|new| (new, node)));
         }
-        (state.counts, state.step, state.wake) = (counts, step, wake);
+        (state.counts, state.due, state.wake) = (counts, due, wake);
         if state.is_idle() {
             self.nodes.take(node);
+            self.creates.forget(node);
+            self.deletes.forget(node);
         }
     }
 
@@ -390,16 +266,13 @@ impl Set {
             return None;
         }
         let timer = self.timers.iter().map(|(at, _)| *at).find(|at| now < *at);
-        let due = !self.queues.missing.is_empty()
-            || !self.queues.surge_now.is_empty()
-            || !self.queues.surge_candidates.is_empty();
-        let retry = self.requests.retry_at.filter(|at| due && now < *at);
+        let request = self.queues.wake_at(&self.creates, &self.deletes, now);
         let revise = self
             .revise_after
             .filter(|at| self.revisions_dirty && now < *at);
         let write = self.write_after.filter(|at| now < *at);
         let ownership = self.ownership_retry_at.filter(|at| now < *at);
-        [timer, retry, revise, write, ownership]
+        [timer, request, revise, write, ownership]
             .into_iter()
             .flatten()
             .min()

@@ -5,14 +5,12 @@ use pandaemon_types::{Name, PodView, Timestamp, Uid};
 
 use crate::{
     action::{Action, PodRef, Purpose, Severity},
-    back_off::BackOff,
     canonical::fnv64,
     event::{Failure, FailureKind, Reply},
     ids::NodeId,
     planner::Planner,
     pod_state::{Deletion, Ownership, PodState},
     revision::new_name,
-    set::Set,
     view::{RevisionView, SetKey, Status},
 };
 
@@ -101,7 +99,7 @@ impl Planner {
 
     fn created(&mut self, key: &SetKey, node: NodeId, name: &Name, reply: Reply, now: Timestamp) {
         if let Some(set) = self.sets.get_mut(key) {
-            set.requests.succeeded();
+            set.creates.succeeded(node);
             set.record_event(
                 Severity::Normal,
                 "SuccessfulCreate",
@@ -130,28 +128,24 @@ impl Planner {
         failure: &Failure,
         now: Timestamp,
     ) {
+        let spread = self.spread(key, node);
         let Some(set) = self.sets.get_mut(key) else {
             return;
         };
-        let spread = fnv64([key.name.as_bytes(), key.namespace.as_bytes()]);
-        set.requests.failed(now, failure.retry_after, spread);
-        match failure.kind {
-            FailureKind::NamespaceTerminating => {
-                set.requests.retry_at = Some(now.plus_seconds(60));
-            }
-            FailureKind::NotFound | FailureKind::Refused | FailureKind::Unclear => {
-                let message = format!("Error creating: {}", failure.message);
-                set.record_event(Severity::Warning, "FailedCreate", message);
-            }
+        if failure.kind != FailureKind::NamespaceTerminating {
+            let message = format!("Error creating: {}", failure.message);
+            set.record_event(Severity::Warning, "FailedCreate", message);
         }
-        let retry_at = set.requests.retry_at.unwrap_or(now);
-        let creating = set.nodes.get_mut(node).and_then(|state| {
-            let creating = state.creating.as_mut()?;
-            (creating.name == *name).then_some(creating)
-        });
+        let state = set.nodes.get_mut(node);
+        let creating = state.and_then(|state| state.creating.as_mut());
+        let Some(creating) = creating.filter(|creating| creating.name == *name) else {
+            // The watch has shown the pod meanwhile.
+            return;
+        };
+        set.creates.failed(node, failure, now, spread);
         let unclear = match failure.kind {
             FailureKind::Unclear => true,
-            FailureKind::Refused => creating.as_ref().is_some_and(|known| known.unclear),
+            FailureKind::Refused => creating.unclear,
             FailureKind::NotFound | FailureKind::NamespaceTerminating => false,
         };
         if !unclear {
@@ -159,14 +153,17 @@ impl Planner {
             return;
         }
         // The pod may exist. Repeating the request with the same name finds out.
-        if let Some(creating) = creating {
-            if creating.sent {
-                set.requests.creating = set.requests.creating.saturating_sub(1);
-            }
-            (creating.sent, creating.unclear) = (false, true);
-            creating.retry_at = retry_at;
-            set.touch(node);
+        if creating.sent {
+            set.creates.end();
         }
+        (creating.sent, creating.unclear) = (false, true);
+        set.touch(node);
+    }
+
+    /// Jitter for the back-off of a set's requests on a node.
+    fn spread(&self, key: &SetKey, node: NodeId) -> u64 {
+        let node = self.nodes.name(node);
+        fnv64([&*key.name, &*key.namespace, &*node].map(str::as_bytes))
     }
 
     fn deleted(
@@ -178,17 +175,24 @@ impl Planner {
         now: Timestamp,
     ) {
         let PodRef { name, uid } = pod;
-        let set = self.sets.get_mut(key);
-        if let Some(set) = set {
-            set.requests.deleting = set.requests.deleting.saturating_sub(1);
+        let spread = self.spread(key, node);
+        if let Some(set) = self.sets.get_mut(key) {
+            set.deletes.end();
             set.touch(node);
             match &result {
                 Ok(_) => {
+                    set.deletes.succeeded(node);
                     let message = format!("Deleted pod: {name}");
                     set.record_event(Severity::Normal, "SuccessfulDelete", message);
                 }
-                Err(failure) if failure.kind == FailureKind::NotFound => {}
+                Err(failure) if failure.kind == FailureKind::NotFound => {
+                    set.deletes.succeeded(node);
+                }
                 Err(failure) => {
+                    // A node that is gone has no state, and nothing to back off for.
+                    if set.nodes.get(node).is_some() {
+                        set.deletes.failed(node, failure, now, spread);
+                    }
                     let message = format!("Error deleting: {}", failure.message);
                     set.record_event(Severity::Warning, "FailedDelete", message);
                 }
@@ -198,13 +202,16 @@ impl Planner {
             Ok(Reply::Pod(view)) => self.apply_reply(*view, now),
             Err(failure) if failure.kind == FailureKind::NotFound => self.remove_pod(uid),
             Ok(_) => {}
-            Err(_) => {
-                let again = now.plus_millis(RETRY);
+            Err(failure) => {
+                let set = self.sets.get(key);
+                let until = set.and_then(|set| set.deletes.back_off_end(node));
+                let until = until.unwrap_or_else(|| now.plus_millis(RETRY));
                 if let Some(pod) = self.pod_mut(uid) {
-                    pod.deletion = Deletion::Failed(again);
-                }
-                if let Some(set) = self.sets.get_mut(key) {
-                    set.timers.insert((again, node));
+                    pod.deletion = if failure.kind == FailureKind::Unclear {
+                        Deletion::Unanswered(until)
+                    } else {
+                        Deletion::Refused
+                    };
                 }
             }
         }
@@ -328,15 +335,6 @@ impl Planner {
         }
         if let Ok(Reply::Set(view)) = result {
             self.apply_set(*view);
-        }
-    }
-
-    /// Extends the back-off of a node after a failed pod.
-    pub(crate) fn back_off(set: &mut Set, node: NodeId, now: Timestamp) {
-        let generation = set.view.generation;
-        if let Some(state) = set.nodes.get_mut(node) {
-            let last = state.back_off.as_deref().copied();
-            state.back_off = Some(Box::new(BackOff::next(last, generation, now)));
         }
     }
 }

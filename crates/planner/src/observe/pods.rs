@@ -160,10 +160,22 @@ impl Planner {
         let Some(id) = self.pods.find(uid) else {
             return;
         };
+        self.forget_deletion(id);
         self.detach(id);
         self.count_on_node(id, false);
         self.pods.remove(id);
         self.maybe_sweep();
+    }
+
+    /// Ends the back-off of a node for a deletion that failed, as the pod is gone all the same.
+    fn forget_deletion(&mut self, id: PodId) {
+        if let Some(pod) = self.pods.get(id)
+            && matches!(pod.deletion, Deletion::Refused | Deletion::Unanswered(_))
+            && let (Some((key, _)), Some(node)) = (&pod.set, pod.place)
+            && let Some(set) = self.sets.get_mut(&**key)
+        {
+            set.deletes.forget(node);
+        }
     }
 
     /// Whether the watch has delivered this version. An unknown pod of such a version was deleted already.
@@ -252,24 +264,29 @@ impl Planner {
             set.count_hash(pod.hash(), true);
             set.touch(node);
             let name = Name::clone(&pod.name);
-            self.creation_observed(&key, node, &name);
+            if self.creation_observed(&key, node, &name)
+                && let Some(set) = self.sets.get_mut(&*key)
+            {
+                set.creates.forget(node);
+            }
         }
         self.mark_dirty(&key);
     }
 
-    /// A pod that was requested exists: the creation on this node is no longer pending.
-    pub(crate) fn creation_observed(&mut self, key: &SetKey, node: NodeId, name: &str) {
+    /// The creation of a pod on a node is no longer pending: the pod exists, or is known not to. Returns
+    /// whether it was pending.
+    pub(crate) fn creation_observed(&mut self, key: &SetKey, node: NodeId, name: &str) -> bool {
         let Some(set) = self.sets.get_mut(key) else {
-            return;
+            return false;
         };
-        let Some(state) = set.nodes.get_mut(node) else {
-            return;
-        };
-        let Some(creating) = state.creating.take_if(|creating| &*creating.name == name) else {
-            return;
+        let state = set.nodes.get_mut(node);
+        let creating =
+            state.and_then(|state| state.creating.take_if(|creating| &*creating.name == name));
+        let Some(creating) = creating else {
+            return false;
         };
         if creating.sent {
-            set.requests.creating = set.requests.creating.saturating_sub(1);
+            set.creates.end();
         }
         set.touch(node);
         if let Some(resources) = creating.reserved
@@ -277,6 +294,7 @@ impl Planner {
         {
             usage.remove(&resources);
         }
+        true
     }
 
     /// Queues the release of a pod whose owner is a set that does not select it.

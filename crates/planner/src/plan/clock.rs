@@ -19,7 +19,7 @@ impl Planner {
             self.dirty.insert(key.clone());
         }
         for pod in self.pods.values_mut() {
-            if let Deletion::Failed(until) = &mut pod.deletion {
+            if let Deletion::Unanswered(until) = &mut pod.deletion {
                 *until = until.plus_millis(-back);
             }
             // A time in the future counts as now, as for new events.
@@ -30,7 +30,6 @@ impl Planner {
 
 fn shift_timers(set: &mut Set, back: i64) {
     let pauses = [
-        &mut set.requests.retry_at,
         &mut set.revise_after,
         &mut set.write_after,
         &mut set.ownership_retry_at,
@@ -38,6 +37,8 @@ fn shift_timers(set: &mut Set, back: i64) {
     for at in pauses.into_iter().flatten() {
         *at = at.plus_millis(-back);
     }
+    set.creates.shift(-back);
+    set.deletes.shift(-back);
     set.wake = None;
     let timers = std::mem::take(&mut set.timers).into_iter();
     set.timers = timers
@@ -45,9 +46,6 @@ fn shift_timers(set: &mut Set, back: i64) {
         .collect();
     for state in set.nodes.values_mut() {
         state.wake = state.wake.map(|at| at.plus_millis(-back));
-        if let Some(creating) = &mut state.creating {
-            creating.retry_at = creating.retry_at.plus_millis(-back);
-        }
         if let Some(back_off) = &mut state.back_off {
             back_off.since = back_off.since.plus_millis(-back);
         }

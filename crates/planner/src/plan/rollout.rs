@@ -1,8 +1,6 @@
 //! The rolling update: deletes old pods and creates new ones within `maxUnavailable` and `maxSurge`.
 
-use std::collections::BTreeMap;
-
-use pandaemon_types::{Name, Timestamp};
+use pandaemon_types::Timestamp;
 
 use crate::{
     action::{DeleteReason, Plan},
@@ -23,66 +21,51 @@ impl Planner {
 
     /// Without surge: first the nodes that are down anyway, then as many as `maxUnavailable` allows.
     fn plan_rolling(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
-        while let Some(node) = first(&set.queues.replace) {
-            if !self.delete_old(set, node, DeleteReason::OutdatedDown, now, plan) {
-                return;
-            }
+        while let Some(node) = set.queues.replace.next(&set.deletes, now) {
+            self.delete_old(set, node, DeleteReason::OutdatedDown, now, plan);
         }
         let (limit, _) = set.budgets();
-        while set.totals.down < limit {
-            let Some(node) = first(&set.queues.candidates) else {
-                break;
-            };
+        while set.totals.down < limit
+            && let Some(node) = set.queues.candidates.next(&set.deletes, now)
+        {
             let reason = DeleteReason::Outdated {
                 down: set.totals.down + 1,
                 limit,
             };
-            if !self.delete_old(set, node, reason, now, plan) {
-                return;
-            }
+            self.delete_old(set, node, reason, now, plan);
         }
     }
 
     /// With surge: deletes old pods whose replacement is available, and creates new ones as `maxSurge`
     /// allows.
     fn plan_surge(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
-        while let Some(node) = first(&set.queues.retire) {
+        while let Some(node) = set.queues.retire.next(&set.deletes, now) {
             let reason = match self.misplaced(set, node) {
                 Some(reason) => DeleteReason::Misplaced(reason),
                 None if self.nodes.node(node).is_some() => DeleteReason::Replaced,
                 None => DeleteReason::NoNode,
             };
-            if !self.delete_old(set, node, reason, now, plan) {
-                break;
-            }
+            self.delete_old(set, node, reason, now, plan);
         }
-        while set.totals.desired < set.totals.serves {
-            let Some(node) = first(&set.queues.retire_misplaced) else {
-                break;
-            };
-            let reason = self
-                .misplaced(set, node)
-                .map_or(DeleteReason::NoNode, DeleteReason::Misplaced);
-            if !self.delete_old(set, node, reason, now, plan) {
-                break;
-            }
+        while set.totals.desired < set.totals.serves
+            && let Some(node) = set.queues.retire_misplaced.next(&set.deletes, now)
+        {
+            let reason = self.misplaced(set, node);
+            let reason = reason.map_or(DeleteReason::NoNode, DeleteReason::Misplaced);
+            self.delete_old(set, node, reason, now, plan);
         }
-        while let Some(node) = first(&set.queues.surge_now) {
-            if !set.requests.may_create(now) {
-                return;
-            }
+        while let Some(node) = set.queues.surge_now.next(&set.creates, now) {
             self.create(set, node, now, plan);
         }
         let (_, limit) = set.budgets();
-        while set.totals.surging < limit && set.requests.may_create(now) {
-            let Some(node) = first(&set.queues.surge_candidates) else {
-                break;
-            };
+        while set.totals.surging < limit
+            && let Some(node) = set.queues.surge_candidates.next(&set.creates, now)
+        {
             self.create(set, node, now, plan);
         }
     }
 
-    /// Deletes the old pod of a node. Returns false if no more deletions may be under way.
+    /// Deletes the old pod of a node whose update step is a deletion.
     fn delete_old(
         &mut self,
         set: &mut Set,
@@ -90,27 +73,17 @@ impl Planner {
         reason: DeleteReason,
         now: Timestamp,
         plan: &mut Plan,
-    ) -> bool {
-        if !set.requests.may_delete() {
-            return false;
+    ) {
+        let step = set.nodes.get(node).map(|state| state.due.step);
+        if let Some(
+            UpdateStep::Replace(pod)
+            | UpdateStep::Candidate(pod)
+            | UpdateStep::Retire(pod)
+            | UpdateStep::RetireMisplaced(pod),
+        ) = step
+        {
+            self.delete(set, node, pod, reason, now, plan);
         }
-        let pod = set.nodes.get(node).and_then(|state| match state.step {
-            UpdateStep::Replace(id)
-            | UpdateStep::Candidate(id)
-            | UpdateStep::Retire(id)
-            | UpdateStep::RetireMisplaced(id) => Some(id),
-            UpdateStep::None
-            | UpdateStep::Surging
-            | UpdateStep::SurgeNow
-            | UpdateStep::SurgeCandidate => None,
-        });
-        let Some(pod) = pod else { return false };
-        self.delete(set, node, pod, reason, plan);
         self.refresh(set, node, now);
-        true
     }
-}
-
-fn first(nodes: &BTreeMap<Name, NodeId>) -> Option<NodeId> {
-    nodes.first_key_value().map(|(_, node)| *node)
 }

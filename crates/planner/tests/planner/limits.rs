@@ -1,6 +1,6 @@
 //! Limits on requests under way: slow start, and at most 250 creations and 250 deletions per set.
 
-use pandaemon_planner::{Action, Options};
+use pandaemon_planner::{Action, Failure, FailureKind, Options};
 use serde_json::json;
 
 use crate::cluster::Cluster;
@@ -80,4 +80,69 @@ fn pods_are_made_slowly_at_first_and_never_too_many_at_once() {
         .map(|(_, ended)| ended)
         .collect();
     assert_eq!(ended, [250, 250, 200]);
+}
+
+/// Plans and carries out until nothing changes, without letting time pass; requests for pods on the node
+/// `n0000` are refused. Returns the number of plans.
+fn settle_with_a_refusing_node(cluster: &mut Cluster) -> usize {
+    for round in 1..2_000 {
+        let plan = cluster.plan();
+        for action in &plan.actions {
+            let result = match action {
+                Action::CreatePod { node, .. } | Action::DeletePod { node, .. }
+                    if &**node == "n0000" =>
+                {
+                    Err(Failure {
+                        kind: FailureKind::Refused,
+                        message: "no".to_owned(),
+                        retry_after: 0,
+                    })
+                }
+                action => cluster.carry_out(action),
+            };
+            cluster.report(action, result);
+        }
+        let changed = cluster.run_kubelets();
+        if plan.actions.is_empty() && !changed && cluster.events.is_empty() {
+            return round;
+        }
+    }
+    panic!("does not settle");
+}
+
+#[test]
+fn a_node_that_refuses_its_pod_delays_no_other() {
+    let run = |nodes: std::ops::Range<usize>| {
+        let mut cluster = Cluster::new(Options::default());
+        nodes.for_each(|number| cluster.put_node(node(number)));
+        cluster.put_set(set("v1", 1, ""));
+        let rounds = settle_with_a_refusing_node(&mut cluster);
+        assert_eq!(cluster.pods.len(), 500);
+        rounds
+    };
+    let (with, without) = (run(0..501), run(1..501));
+    assert!(with <= without + 2, "{with} plans, {without} without it");
+}
+
+#[test]
+fn a_node_that_refuses_a_deletion_stops_no_rolling_update() {
+    for surge in [false, true] {
+        let mut cluster = Cluster::new(Options::default());
+        (0..20).for_each(|number| cluster.put_node(node(number)));
+        let object = |image: &str, generation| {
+            let mut set = set(image, generation, "");
+            let limits = json!({"maxSurge": i32::from(surge), "maxUnavailable": i32::from(!surge)});
+            set["spec"]["updateStrategy"]["rollingUpdate"] = limits;
+            set
+        };
+        cluster.put_set(object("v1", 1));
+        cluster.settle();
+        cluster.put_set(object("v2", 2));
+        settle_with_a_refusing_node(&mut cluster);
+        let is_new =
+            |pod: &&serde_json::Value| pod["spec"]["containers"][0]["image"] == json!("v2");
+        let updated = cluster.pods.values().filter(is_new).count();
+        // The node keeps its old pod in both modes.
+        assert_eq!(updated, 19, "surge {surge}");
+    }
 }

@@ -82,7 +82,7 @@ impl TextCluster {
             .collect()
     }
 
-    /// Every action of the last plan fails, or only those of the set `of`.
+    /// Every action of the last plan fails, or only those of the set `of`, or of the node in `on=NODE`.
     fn fail(&mut self, how: &str, of: Option<&str>) {
         let kind = match how {
             "refused" => FailureKind::Refused,
@@ -94,7 +94,7 @@ impl TextCluster {
         let (failing, fine): (Vec<Action>, Vec<Action>) = plan
             .actions
             .into_iter()
-            .partition(|action| of.is_none_or(|of| set_of(action) == of));
+            .partition(|action| of.is_none_or(|of| concerns(action, of)));
         let rest = Plan {
             actions: fine,
             ..Plan::default()
@@ -432,6 +432,17 @@ impl TextCluster {
             }
             Action::WriteStatus { .. } | Action::Event { .. } => return None,
         })
+    }
+}
+
+/// Whether an action is about a set, or about a node if the word is `on=NODE`.
+fn concerns(action: &Action, word: &str) -> bool {
+    let Some(wanted) = word.strip_prefix("on=") else {
+        return set_of(action) == word;
+    };
+    match action {
+        Action::CreatePod { node, .. } | Action::DeletePod { node, .. } => &**node == wanted,
+        _ => false,
     }
 }
 

@@ -606,7 +606,10 @@ impl Oracle {
             let asked = self
                 .pending
                 .contains_key(&(set.view.uid.clone(), (**node).clone()));
-            (asked || !new.is_empty()) && old.iter().any(|pod| self.is_available(set, &pod.view))
+            // As upstream counts: a node whose new pod is available waits for its old pod to go.
+            (asked || !new.is_empty())
+                && !new.iter().any(|pod| self.is_available(set, &pod.view))
+                && old.iter().any(|pod| self.is_available(set, &pod.view))
         };
         let surging = desired.iter().filter(surges).count();
         let limit = max_surge.of_rounded_up(desired.len());
