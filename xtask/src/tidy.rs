@@ -28,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["types", "placement", "planner", "runtime", "client"],
     ),
     ("agent", &["types", "podsync", "cri", "runtime"]),
-    ("hollow", &["runtime"]),
+    ("hollow", &["types", "runtime"]),
     ("fleet", &["runtime"]),
     ("kubectl-ds", &["types", "explain"]),
     (

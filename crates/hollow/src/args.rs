@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroU32, str::FromStr, time::Duration};
 
 use clap::Args;
+use pandaemon_types::parse_duration_or_seconds;
 
 /// The options of `pandaemon hollow`.
 #[derive(Debug, Clone, Args)]
@@ -44,20 +45,20 @@ pub struct Behaviour {
     #[arg(long, value_name = "N", default_value = "110")]
     pub pods: u32,
     /// Time from a pod's arrival on its node until it runs
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration_or_seconds)]
     pub start_latency: Duration,
     /// Upper limit of a further delay, evenly spread over the pods
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration_or_seconds)]
     pub start_jitter: Duration,
     /// Time from a pod's deletion until it has ended; never longer than its own grace period
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration_or_seconds)]
     pub stop_latency: Duration,
     /// Share of the pods, from 0 to 1, that never get ready: their containers crash
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     pub failure_rate: f64,
     /// How often each node renews its lease; 0 for never; without it 10s, for more than 5,000 nodes longer
     /// (500 renewals a second), but never more than 30s: after 50s a node counts as lost
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_seconds)]
     pub lease_interval: Option<Duration>,
     /// Requests under way at the same time
     #[arg(long, value_name = "N", default_value = "64")]
@@ -135,40 +136,9 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Reads `500ms`, `2s`, `1m30s`, or plain seconds.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Ok(Duration::from_secs(seconds.into()));
-    }
-    let wrong = || "expected a duration such as 500ms, 10s or 1m30s".to_owned();
-    let parsed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
-    Duration::try_from(parsed).map_err(|_| wrong())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_parsed() {
-        for (text, milliseconds) in [
-            ("500ms", 500),
-            ("10s", 10_000),
-            ("0s", 0),
-            ("0", 0),
-            ("3", 3000),
-            ("1m30s", 90_000),
-        ] {
-            assert_eq!(
-                duration(text),
-                Ok(Duration::from_millis(milliseconds)),
-                "{text}"
-            );
-        }
-        for text in ["", "soon", "-1s", "1.5"] {
-            duration(text).unwrap_err();
-        }
-    }
 
     #[test]
     fn labels_are_parsed() {

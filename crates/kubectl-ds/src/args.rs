@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pandaemon_types::parse_duration_or_seconds;
 
 /// Shown below `--help`.
 const EXAMPLES: &str = "\
@@ -105,7 +106,7 @@ pub struct StatusArgs {
     #[arg(short, long)]
     pub(crate) watch: bool,
     /// With --watch: fail if it is not done after this time, such as 90s or 5m; 0 waits for ever
-    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = parse_duration_or_seconds)]
     pub(crate) timeout: Duration,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
@@ -143,35 +144,6 @@ fn set_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// `90`, `90s`, `5m`, `1h30m`, `250ms`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text} is no time, such as 90s or 5m");
-    if let Ok(seconds) = text.parse() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let (number, tail) = rest.split_at(digits);
-        let letters = tail
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(letters);
-        let number: u32 = number.parse().map_err(|_| wrong())?;
-        let unit = match unit {
-            "ms" => Duration::from_millis(1),
-            "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
-            "h" => Duration::from_secs(3600),
-            _ => return Err(wrong()),
-        };
-        total += unit.checked_mul(number).ok_or_else(wrong)?;
-        rest = tail;
-    }
-    Ok(total)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -184,12 +156,9 @@ mod tests {
     }
 
     #[test]
-    fn names_and_durations_are_parsed_as_kubectl_does() {
+    fn names_are_parsed_as_kubectl_does() {
         assert_eq!(set_name("ds/agent").as_deref(), Ok("agent"));
         assert_eq!(set_name("daemonset.apps/agent").as_deref(), Ok("agent"));
         assert!(set_name("deploy/agent").is_err());
-        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("5"), Ok(Duration::from_secs(5)));
-        assert!(duration("5 minutes").is_err() && duration("s").is_err());
     }
 }

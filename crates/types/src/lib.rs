@@ -1,6 +1,7 @@
 //! Value types that all other crates share: label and field selectors, quantities, timestamps, and small
 //! read models of API objects. Pure: it parses, compares and prints; it does no IO and reads no clock.
 
+pub mod duration;
 pub mod field_selector;
 pub mod intern;
 pub mod label_selector;
@@ -14,6 +15,7 @@ pub mod time;
 pub mod uid;
 pub mod view;
 
+pub use duration::{parse_duration, parse_duration_or_seconds};
 pub use field_selector::FieldSelector;
 pub use intern::Interner;
 pub use label_selector::{LabelSelector, Labels, SelectorError};

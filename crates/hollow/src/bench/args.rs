@@ -3,8 +3,9 @@
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::Args;
+use pandaemon_types::parse_duration_or_seconds;
 
-use crate::args::{Behaviour, duration};
+use crate::args::Behaviour;
 
 /// The options of `pandaemon bench`.
 #[derive(Debug, Clone, Args)]
@@ -32,13 +33,13 @@ pub struct BenchArgs {
     #[arg(long)]
     pub ceiling: bool,
     /// How long that is measured at each of five levels of parallelism
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_duration_or_seconds)]
     pub ceiling_span: Duration,
     /// Use N existing nodes instead of hollow nodes of this process; no node joins then
     #[arg(long)]
     pub hollow_external: bool,
     /// How long each phase may take
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration_or_seconds)]
     pub timeout: Duration,
     /// Name of this run in reports and charts
     #[arg(long, value_name = "TEXT")]
