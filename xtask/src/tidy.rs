@@ -45,7 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "kubectl-ds",
         ],
     ),
-    ("testkit", &[]),
+    ("testkit", &["runtime", "client", "store", "server"]),
     ("e2e", &[]),
 ];
 

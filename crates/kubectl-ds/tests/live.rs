@@ -1,18 +1,13 @@
 //! Against a live cluster: a server and controllers in this process, and a kubelet that this test plays.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests fail as tests do"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{ops::Deref, time::Duration};
 
-use pandaemon_client::rest::{Patch, Rest};
+use pandaemon_client::rest::Patch;
 use pandaemon_controllers::Options;
 use pandaemon_explain::{NodeReport, Report, Verdict, manifest};
 use pandaemon_kubectl_ds::{Cluster, explain_applied, explain_live, follow_rollout};
-use pandaemon_runtime::{Shutdown, metrics::Metrics};
-use pandaemon_server::{Config, Running, start};
+use pandaemon_testkit::Server;
 use serde_json::{Value, json};
 
 const SETS: &str = "/apis/apps/v1/namespaces/default/daemonsets";
@@ -34,66 +29,35 @@ spec:
         resources: {requests: {cpu: 500m}}
 ";
 
-struct Plane {
-    api: Rest,
+struct ControlPlane {
+    server: Server,
     cluster: Cluster,
-    shutdown: Shutdown,
-    _running: Running,
-    _data: tempfile::TempDir,
 }
 
-impl Drop for Plane {
-    fn drop(&mut self) {
-        self.shutdown.trigger();
+impl Deref for ControlPlane {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
     }
 }
 
-impl Plane {
+impl ControlPlane {
     async fn start(controllers: &str) -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let path = data.path().join("store");
-        let store = pandaemon_store::Embedded::open(path, Default::default()).unwrap();
-        let shutdown = Shutdown::default();
-        let config = Config {
-            data_dir: data.path().to_owned(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            extra_sans: Vec::new(),
-            store: Arc::new(store),
-            metrics: Metrics::default(),
-        };
-        let running = start(config, &shutdown).await.unwrap();
+        let server = Server::start().await;
         let options = Options {
             controllers: controllers.parse().unwrap(),
             ca_pem: "PEM".to_owned(),
             ..Options::default()
         };
-        let loops = pandaemon_controllers::run(running.client(), options, shutdown.clone());
+        let shutdown = server.shutdown().clone();
+        let loops = pandaemon_controllers::run(server.client(), options, shutdown);
         pandaemon_runtime::spawn("controllers", loops);
-        let plane = Self {
-            api: Rest::new(running.client()),
-            cluster: Cluster::new(running.client(), "default"),
-            shutdown,
-            _running: running,
-            _data: data,
-        };
+        let cluster = Cluster::new(server.client(), "default");
+        let control_plane = Self { server, cluster };
         let account = "/api/v1/namespaces/default/serviceaccounts/default";
-        plane.until(account, Value::is_object).await;
-        plane
-    }
-
-    async fn until(&self, path: &str, good: impl Fn(&Value) -> bool) -> Value {
-        for _ in 0..400 {
-            let found: Option<Value> = self.api.get(path).await.unwrap();
-            if let Some(found) = found.filter(|found| good(found)) {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("{path} did not become what it should")
-    }
-
-    async fn create(&self, path: &str, object: Value) {
-        let _made: Value = self.api.create(path, &object).await.unwrap();
+        control_plane.until(account, Value::is_object).await;
+        control_plane
     }
 
     async fn node(&self, name: &str, disk: &str) {
@@ -107,7 +71,7 @@ impl Plane {
         let ready = json!([{"type": "Ready", "status": "True"}]);
         let status = json!({"status": {"allocatable": allocatable, "conditions": ready}});
         let path = format!("/api/v1/nodes/{name}/status");
-        self.api
+        self.rest()
             .patch(&path, Patch::Strategic, &status)
             .await
             .unwrap();
@@ -118,24 +82,24 @@ impl Plane {
     async fn untaint(&self, name: &str) {
         let none = json!({"spec": {"taints": null}});
         let path = format!("/api/v1/nodes/{name}");
-        self.api.patch(&path, Patch::Merge, &none).await.unwrap();
+        self.rest().patch(&path, Patch::Merge, &none).await.unwrap();
     }
 
     /// Marks all pods with a node ready, and removes those being deleted.
     async fn kubelet(&self) {
-        let pods: Option<Value> = self.api.get(PODS).await.unwrap();
+        let pods: Option<Value> = self.rest().get(PODS).await.unwrap();
         for pod in pods.unwrap()["items"].as_array().unwrap() {
             let name = pod["metadata"]["name"].as_str().unwrap();
             let path = format!("{PODS}/{name}");
             if pod["metadata"]["deletionTimestamp"].is_string() {
                 let at_once = json!({"gracePeriodSeconds": 0});
-                drop(self.api.delete(&path, &at_once).await);
+                drop(self.rest().delete(&path, &at_once).await);
             } else if pod["status"]["phase"] == "Pending" && pod["spec"]["nodeName"].is_string() {
                 let ready = json!([{"type": "Ready", "status": "True",
                     "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
                 let status = json!({"status": {"phase": "Running", "conditions": ready}});
                 let path = format!("{path}/status");
-                drop(self.api.patch(&path, Patch::Strategic, &status).await);
+                drop(self.rest().patch(&path, Patch::Strategic, &status).await);
             }
         }
     }
@@ -172,18 +136,18 @@ fn agent(image: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_controller_the_verdicts_are_right() {
-    let plane = Plane::start("serviceaccount").await;
+    let control_plane = ControlPlane::start("serviceaccount").await;
     for (name, disk) in [("a", "ssd"), ("b", "hdd"), ("c", "ssd")] {
-        plane.node(name, disk).await;
+        control_plane.node(name, disk).await;
     }
-    plane.bind("c").await;
-    let missing = explain_live(&plane.cluster, "agent", None)
+    control_plane.bind("c").await;
+    let missing = explain_live(&control_plane.cluster, "agent", None)
         .await
         .unwrap_err();
     let text = "Error from server (NotFound): daemonsets.apps \"agent\" not found";
     assert_eq!(missing.to_string(), text);
 
-    let dry = explain_applied(&plane.cluster, &agent("v1"), None)
+    let dry = explain_applied(&control_plane.cluster, &agent("v1"), None)
         .await
         .unwrap();
     let expected = [
@@ -205,8 +169,8 @@ async fn without_a_controller_the_verdicts_are_right() {
     let change = dry.change.unwrap();
     assert!(!change.exists && change.gained.len() == 2, "{change:?}");
 
-    plane.create(SETS, agent("v1")).await;
-    let live = plane.explain().await;
+    control_plane.create(SETS, agent("v1")).await;
+    let live = control_plane.explain().await;
     expected[1].2 = "the controller has not created it yet".to_owned();
     assert_eq!(told(&live), expected);
     assert!(
@@ -216,11 +180,11 @@ async fn without_a_controller_the_verdicts_are_right() {
         "{:?}",
         live.notes
     );
-    let one = explain_live(&plane.cluster, "agent", Some("c"))
+    let one = explain_live(&control_plane.cluster, "agent", Some("c"))
         .await
         .unwrap();
     assert_eq!(told(&one), expected.get(..1).unwrap());
-    let missing = explain_live(&plane.cluster, "agent", Some("x"))
+    let missing = explain_live(&control_plane.cluster, "agent", Some("x"))
         .await
         .unwrap_err();
     assert_eq!(
@@ -231,11 +195,11 @@ async fn without_a_controller_the_verdicts_are_right() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollout_is_explained_and_followed() {
-    let plane = Plane::start("serviceaccount,daemonset,scheduler").await;
+    let control_plane = ControlPlane::start("serviceaccount,daemonset,scheduler").await;
     for name in ["a", "b"] {
-        plane.node(name, "ssd").await;
+        control_plane.node(name, "ssd").await;
     }
-    plane.create(SETS, agent("v1")).await;
+    control_plane.create(SETS, agent("v1")).await;
     let path = format!("{SETS}/agent");
     let available = |count: i64| {
         move |set: &Value| {
@@ -244,17 +208,17 @@ async fn a_rollout_is_explained_and_followed() {
         }
     };
     for _ in 0..100 {
-        plane.kubelet().await;
-        let set: Option<Value> = plane.api.get(&path).await.unwrap();
+        control_plane.kubelet().await;
+        let set: Option<Value> = control_plane.rest().get(&path).await.unwrap();
         if set.is_some_and(|set| available(2)(&set)) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    plane.until(&path, available(2)).await;
-    assert!(plane.explain().await.is_settled());
+    control_plane.until(&path, available(2)).await;
+    assert!(control_plane.explain().await.is_settled());
 
-    let dry = explain_applied(&plane.cluster, &agent("v2"), None)
+    let dry = explain_applied(&control_plane.cluster, &agent("v2"), None)
         .await
         .unwrap();
     let change = dry.change.unwrap();
@@ -267,20 +231,20 @@ async fn a_rollout_is_explained_and_followed() {
 
     let image =
         json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "v2"}]}}}});
-    plane
-        .api
+    control_plane
+        .rest()
         .patch(&path, Patch::Strategic, &image)
         .await
         .unwrap();
-    let done = follow_rollout(&plane.cluster, "agent", Duration::from_secs(60));
+    let done = follow_rollout(&control_plane.cluster, "agent", Duration::from_secs(60));
     let mut done = Box::pin(done);
     loop {
         tokio::select! {
             result = &mut done => { result.unwrap(); break; }
-            () = tokio::time::sleep(Duration::from_millis(50)) => plane.kubelet().await,
+            () = tokio::time::sleep(Duration::from_millis(50)) => control_plane.kubelet().await,
         }
     }
-    let report = plane.explain().await;
+    let report = control_plane.explain().await;
     assert!(report.is_settled(), "{:?}", told(&report));
     assert_eq!(report.newest.revision, Some(2));
 }

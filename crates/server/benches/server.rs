@@ -2,18 +2,16 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark ends at the first failure")]
 
-use std::sync::Arc;
-
 use divan::{AllocProfiler, Bencher};
 use http::Request;
 use kube::client::Body;
 use pandaemon_machinery::scheme;
-use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_server::{
-    Config, object, start,
+    object,
     watch_cache::{Filter, Start, Started, WatchCache},
 };
-use pandaemon_store::{Embedded, Entry, Event, Options, Snapshot};
+use pandaemon_store::{Entry, Event, Snapshot};
+use pandaemon_testkit::Server;
 use pandaemon_types::{FieldSelector, LabelSelector};
 use serde_json::json;
 
@@ -72,23 +70,6 @@ fn one_event_for_one_of_10000_watchers(bencher: Bencher<'_, '_>) {
     });
 }
 
-fn server(runtime: &tokio::runtime::Runtime, data: &std::path::Path) -> kube::Client {
-    runtime.block_on(async {
-        let store = Embedded::open(data.join("store"), Options::default()).expect("a store");
-        let config = Config {
-            data_dir: data.to_owned(),
-            listen: ([127, 0, 0, 1], 0).into(),
-            extra_sans: Vec::new(),
-            store: Arc::new(store),
-            metrics: Metrics::default(),
-        };
-        start(config, &Shutdown::default())
-            .await
-            .expect("a server")
-            .client()
-    })
-}
-
 async fn create(client: &kube::Client, name: String) {
     let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
         "data": {"key": "x".repeat(1000)}});
@@ -103,9 +84,9 @@ async fn create(client: &kube::Client, name: String) {
 /// Creates through the whole stack, with this many concurrent requests.
 #[divan::bench(args = [1, 64], sample_count = 20)]
 fn create_through_the_stack(bencher: Bencher<'_, '_>, at_once: usize) {
-    let data = tempfile::tempdir().expect("a directory");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let client = server(&runtime, data.path());
+    let server = runtime.block_on(Server::start());
+    let client = server.client();
     let mut round = 0;
     bencher
         .counter(divan::counter::ItemsCount::new(at_once))
@@ -121,9 +102,9 @@ fn create_through_the_stack(bencher: Bencher<'_, '_>, at_once: usize) {
 /// Opens a watch with a request and keeps it open: duration and memory.
 #[divan::bench(sample_count = 1000, sample_size = 1)]
 fn open_a_watch(bencher: Bencher<'_, '_>) {
-    let data = tempfile::tempdir().expect("a directory");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let client = server(&runtime, data.path());
+    let server = runtime.block_on(Server::start());
+    let client = server.client();
     let mut open = Vec::with_capacity(10_000);
     bencher.bench_local(|| {
         let path = format!(

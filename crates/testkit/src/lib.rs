@@ -1,14 +1,19 @@
-//! Helpers of tests and of the demo: container images made from Debian packages, and a cluster of real
-//! nodes that is controlled through the `pandaemon` program and kubectl.
+//! Helpers of tests and of the demo: container images made from Debian packages, a cluster of real nodes
+//! that is controlled through the `pandaemon` program and kubectl, and (feature `server`) an API server in
+//! the process of a test.
 
 pub mod cluster;
 pub mod disk;
 pub mod fixtures;
 pub mod images;
 pub mod kubectl;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod skip;
 pub mod wait;
 
 pub use cluster::Cluster;
 pub use kubectl::Kubectl;
+#[cfg(feature = "server")]
+pub use server::{Server, ServerOptions};
 pub use skip::{skipped, skipped_here};

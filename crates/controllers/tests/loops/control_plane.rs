@@ -1,29 +1,20 @@
 //! An API server and some controllers in this process, and requests by path.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{ops::Deref, time::Duration};
 
-use pandaemon_client::{
-    errors,
-    rest::{Patch, Rest},
-};
+use pandaemon_client::{errors, rest::Patch};
 use pandaemon_controllers::{NodeLifecycleTiming, Options, run_with_timing};
-use pandaemon_runtime::{Shutdown, metrics::Metrics};
-use pandaemon_server::{Config, Running, start};
-use pandaemon_store::Embedded;
+use pandaemon_testkit::Server;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-/// A control plane that runs as long as this value lives.
-pub(crate) struct ControlPlane {
-    pub(crate) api: Rest,
-    shutdown: Shutdown,
-    _running: Running,
-    _data: TempDir,
-}
+/// An API server with some controllers.
+pub(crate) struct ControlPlane(Server);
 
-impl Drop for ControlPlane {
-    fn drop(&mut self) {
-        self.shutdown.trigger();
+impl Deref for ControlPlane {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.0
     }
 }
 
@@ -50,17 +41,7 @@ impl ControlPlane {
     }
 
     async fn start_with_timing(controllers: &str, timing: NodeLifecycleTiming) -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let store = Embedded::open(data.path().join("store"), Default::default()).unwrap();
-        let shutdown = Shutdown::default();
-        let config = Config {
-            data_dir: data.path().to_owned(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            extra_sans: Vec::new(),
-            store: Arc::new(store),
-            metrics: Metrics::default(),
-        };
-        let running = start(config, &shutdown).await.unwrap();
+        let server = Server::start().await;
         // Pods need an account.
         let controllers = format!("serviceaccount,{controllers}").parse().unwrap();
         let options = Options {
@@ -68,62 +49,12 @@ impl ControlPlane {
             ca_pem: "PEM".to_owned(),
             embedded: true,
         };
-        let loops = run_with_timing(running.client(), options, timing, shutdown.clone());
+        let shutdown = server.shutdown().clone();
+        let loops = run_with_timing(server.client(), options, timing, shutdown);
         pandaemon_runtime::spawn("controllers", loops);
-        let plane = Self {
-            api: Rest::new(running.client()),
-            shutdown,
-            _running: running,
-            _data: data,
-        };
-        plane
-            .until(
-                "/api/v1/namespaces/default/serviceaccounts/default",
-                Value::is_object,
-            )
-            .await;
-        plane
-    }
-
-    /// Creates an object of a collection below `/api/v1` or `/apis`.
-    pub(crate) async fn create(&self, collection: &str, object: Value) -> Value {
-        match self.api.create(collection, &object).await {
-            Ok(made) => made,
-            Err(error) => panic!("POST {collection} {object}: {error}"),
-        }
-    }
-
-    /// Reads an object; null if it is not there.
-    pub(crate) async fn get(&self, path: &str) -> Value {
-        self.api.get(path).await.unwrap().unwrap_or(Value::Null)
-    }
-
-    /// Patches an object.
-    pub(crate) async fn patch(&self, path: &str, form: Patch, body: Value) {
-        if let Err(error) = self.api.patch(path, form, &body).await {
-            panic!("PATCH {path} {body}: {error}");
-        }
-    }
-
-    /// Deletes an object.
-    pub(crate) async fn delete(&self, path: &str, options: Value) {
-        assert!(
-            self.api.delete(path, &options).await.unwrap(),
-            "DELETE {path}"
-        );
-    }
-
-    /// Reads the path again and again until the object satisfies `good`.
-    pub(crate) async fn until(&self, path: &str, good: impl Fn(&Value) -> bool) -> Value {
-        let mut last = Value::Null;
-        for _ in 0..200 {
-            last = self.get(path).await;
-            if good(&last) {
-                return last;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{path} stayed {last:#}");
+        let account = "/api/v1/namespaces/default/serviceaccounts/default";
+        server.until(account, Value::is_object).await;
+        Self(server)
     }
 
     /// Creates a node and reports it ready.
@@ -159,7 +90,7 @@ impl ControlPlane {
         let path = format!("{collection}/{name}");
         let spec = json!({ "holderIdentity": name, "renewTime": time });
         match self
-            .api
+            .rest()
             .patch(&path, Patch::Merge, &json!({ "spec": spec }))
             .await
         {

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +13,7 @@ use std::{
 
 use http::Request;
 use kube::{Client, client::Body};
-use pandaemon_client::rest::{Patch, Rest};
+use pandaemon_client::rest::Patch;
 use pandaemon_controllers::{
     NodeLifecycleTiming, Options,
     leader_election::{
@@ -24,27 +24,23 @@ use pandaemon_controllers::{
     run_with_timing,
     standalone::{Settings, run_with_clients},
 };
-use pandaemon_runtime::{Shutdown, metrics::Metrics};
-use pandaemon_server::{Config, Running, start};
+use pandaemon_runtime::Shutdown;
 use pandaemon_store::{Durability, Embedded, Expect, Op, Store, Write};
+use pandaemon_testkit::{Server, ServerOptions};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 pub(crate) const LEASE: &str =
     "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/daemonsets";
 
 /// A control plane without a DaemonSet controller.
-pub(crate) struct Cluster {
-    pub(crate) api: Rest,
-    running: Running,
-    shutdown: Shutdown,
-    _data: TempDir,
-}
+pub(crate) struct Cluster(Server);
 
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.shutdown.trigger();
+impl Deref for Cluster {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.0
     }
 }
 
@@ -78,76 +74,46 @@ async fn import(store: &Embedded, objects: &[Value]) {
 
 impl Cluster {
     pub(crate) async fn start(objects: &[Value]) -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let store = Embedded::open(data.path().join("store"), Default::default()).unwrap();
+        let data_dir = tempfile::tempdir().unwrap();
+        let store = Embedded::open(Server::store_dir(data_dir.path()), Default::default()).unwrap();
         import(&store, objects).await;
-        let shutdown = Shutdown::default();
-        let config = Config {
-            data_dir: data.path().to_owned(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            extra_sans: Vec::new(),
-            store: Arc::new(store),
-            metrics: Metrics::default(),
+        let options = ServerOptions {
+            data_dir: Some(data_dir),
+            store: Some(Arc::new(store)),
+            ..ServerOptions::default()
         };
-        let running = start(config, &shutdown).await.unwrap();
+        let server = Server::start_with(options).await.unwrap();
         let options = Options {
             controllers: "serviceaccount,scheduler".parse().unwrap(),
             ca_pem: "PEM".to_owned(),
             embedded: true,
         };
-        let client = running.client();
         let loops = run_with_timing(
-            client,
+            server.client(),
             options,
             NodeLifecycleTiming::default(),
-            shutdown.clone(),
+            server.shutdown().clone(),
         );
         pandaemon_runtime::spawn("controllers", loops);
-        let cluster = Self {
-            api: Rest::new(running.client()),
-            running,
-            shutdown,
-            _data: data,
-        };
         for namespace in ["default", "kube-system", "logging"] {
             let body =
                 json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
             // Those that a cluster has anyway are there.
-            let _made: kube::Result<Value> = cluster.api.create("/api/v1/namespaces", &body).await;
+            let _made: kube::Result<Value> =
+                server.rest().create("/api/v1/namespaces", &body).await;
             let account = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");
-            cluster.until(&account, Value::is_object).await;
+            server.until(&account, Value::is_object).await;
         }
-        cluster
-    }
-
-    pub(crate) fn client(&self) -> Client {
-        self.running.client()
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> Value {
-        self.api.get(path).await.unwrap().unwrap_or(Value::Null)
-    }
-
-    pub(crate) async fn items(&self, path: &str) -> Vec<Value> {
-        let list = self.get(path).await;
-        list["items"].as_array().cloned().unwrap_or_default()
+        Self(server)
     }
 
     pub(crate) async fn pods(&self) -> Vec<Value> {
         self.items("/api/v1/pods").await
     }
 
-    pub(crate) async fn create(&self, collection: &str, object: Value) -> Value {
-        match self.api.create(collection, &object).await {
-            Ok(made) => made,
-            Err(error) => panic!("POST {collection} {object}: {error}"),
-        }
-    }
-
-    pub(crate) async fn patch(&self, path: &str, body: Value) {
-        if let Err(error) = self.api.patch(path, Patch::Strategic, &body).await {
-            panic!("PATCH {path} {body}: {error}");
-        }
+    /// A strategic merge patch.
+    pub(crate) async fn strategic_patch(&self, path: &str, body: Value) {
+        self.patch(path, Patch::Strategic, body).await;
     }
 
     pub(crate) async fn node(&self, name: &str) {
@@ -160,12 +126,13 @@ impl Cluster {
         self.create("/api/v1/nodes", node.clone()).await;
         node["status"] = json!({"allocatable": size, "capacity": size, "conditions": ready});
         let path = format!("/api/v1/nodes/{name}");
-        self.patch(&format!("{path}/status"), json!({"status": node["status"]}))
+        let status = json!({"status": node["status"]});
+        self.strategic_patch(&format!("{path}/status"), status)
             .await;
         // The server of a cluster taints new nodes until its node life cycle, which does not run
         // here, says well.
         let body = json!({"spec": {"taints": null}});
-        self.api.patch(&path, Patch::Merge, &body).await.unwrap();
+        self.rest().patch(&path, Patch::Merge, &body).await.unwrap();
     }
 
     /// What the nodes' agents do next: bound pods get ready, terminating ones end. Returns the pods
@@ -182,13 +149,13 @@ impl Cluster {
             if !pod["metadata"]["deletionTimestamp"].is_null() {
                 let now = json!({"gracePeriodSeconds": 0});
                 // It may have ended since the list.
-                self.api.delete(&path, &now).await.unwrap();
+                self.rest().delete(&path, &now).await.unwrap();
             } else if pod["spec"]["nodeName"].is_string() && !is_ready(pod) {
                 let ready =
                     json!([{"type": "Ready", "status": "True", "lastTransitionTime": TIME}]);
                 let status = json!({"status": {"phase": "Running", "conditions": ready}});
                 let path = format!("{path}/status");
-                let _gone = self.api.patch(&path, Patch::Strategic, &status).await;
+                let _gone = self.rest().patch(&path, Patch::Strategic, &status).await;
             }
         }
         pods
@@ -220,18 +187,6 @@ impl Cluster {
             pause().await;
         }
         panic!("{set} stayed {status:#}");
-    }
-
-    pub(crate) async fn until(&self, path: &str, good: impl Fn(&Value) -> bool) -> Value {
-        let mut last = Value::Null;
-        for _ in 0..400 {
-            last = self.get(path).await;
-            if good(&last) {
-                return last;
-            }
-            pause().await;
-        }
-        panic!("{path} stayed {last:#}");
     }
 }
 

@@ -47,7 +47,7 @@ async fn a_leader_that_is_cut_off_is_replaced_in_mid_rollout() {
     let first = Controller::start(&cluster, "first", QUICK);
     cluster.settled(SET, 1, NODES as u64, one_a_node).await;
     let second = Controller::start(&cluster, "second", QUICK);
-    cluster.patch(SET, image("agent:v2")).await;
+    cluster.strategic_patch(SET, image("agent:v2")).await;
     let updated = |set: &Value| {
         set["status"]["updatedNumberScheduled"]
             .as_u64()
@@ -66,7 +66,7 @@ async fn a_leader_that_is_cut_off_is_replaced_in_mid_rollout() {
     assert_eq!(lease["spec"]["leaseTransitions"], 1);
     // Connected again, it knows that it does not lead.
     first.cut.store(false, Ordering::SeqCst);
-    cluster.patch(SET, image("agent:v3")).await;
+    cluster.strategic_patch(SET, image("agent:v3")).await;
     cluster.settled(SET, 3, NODES as u64, within_budget).await;
     let late: Vec<_> = first.requests.lock()[sent..]
         .iter()
@@ -88,7 +88,7 @@ async fn a_leader_that_is_stopped_hands_over_at_once() {
     let first = Controller::start(&cluster, "first", timing);
     cluster.settled(SET, 1, NODES as u64, one_a_node).await;
     let second = Controller::start(&cluster, "second", timing);
-    cluster.patch(SET, image("agent:v2")).await;
+    cluster.strategic_patch(SET, image("agent:v2")).await;
     cluster.agents().await;
     first.stop.trigger();
     first.ended.await.unwrap();

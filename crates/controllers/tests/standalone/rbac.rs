@@ -81,7 +81,7 @@ async fn live(cluster: &Cluster, controller: &Controller) {
     cluster.node("b").await;
     cluster.settled(SET, 1, 2, |_| ()).await;
     let image = |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": image}]}}}});
-    cluster.patch(SET, image("agent:v2")).await;
+    cluster.strategic_patch(SET, image("agent:v2")).await;
     cluster.settled(SET, 2, 2, |_| ()).await;
     cluster
         .until(REVISIONS, |list| {
@@ -91,11 +91,11 @@ async fn live(cluster: &Cluster, controller: &Controller) {
         })
         .await;
     cluster
-        .patch(SET, json!({"spec": {"revisionHistoryLimit": 5}}))
+        .strategic_patch(SET, json!({"spec": {"revisionHistoryLimit": 5}}))
         .await;
-    cluster.patch(SET, image("agent:v3")).await;
+    cluster.strategic_patch(SET, image("agent:v3")).await;
     cluster.settled(SET, 4, 2, |_| ()).await;
-    cluster.patch(SET, image("agent:v2")).await;
+    cluster.strategic_patch(SET, image("agent:v2")).await;
     cluster.settled(SET, 5, 2, |_| ()).await;
 }
 

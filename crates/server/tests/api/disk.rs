@@ -2,15 +2,13 @@
 
 use std::{
     fs,
-    path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use http::Request;
 use http_body_util::BodyExt as _;
 use pandaemon_store::{Embedded, Options};
-use pandaemon_testkit::disk::Tmpfs;
+use pandaemon_testkit::{ServerOptions, disk::Tmpfs};
 use serde_json::{Value, json};
 
 use crate::harness::Server;
@@ -64,14 +62,16 @@ async fn a_full_disk_refuses_durable_writes_until_there_is_space() {
     let Some(disk) = Tmpfs::mount(data.path(), 8) else {
         return;
     };
-    let (directory, filler) = (data.path().join("store"), data.path().join("filler"));
-    let store = Embedded::open(&directory, Options::default()).unwrap();
-    let server = Server::on(data, Arc::new(store), ([127, 0, 0, 1], 0).into());
-    let server = server.await.unwrap();
+    let filler = data.path().join("filler");
+    let options = ServerOptions {
+        data_dir: Some(data),
+        ..ServerOptions::default()
+    };
+    let server = Server::start_with(options).await.unwrap();
     assert_eq!(server.post(LEASES, &lease(0)).await.0, 201);
     fs::write(&filler, vec![1; 3 << 20]).unwrap();
     let watch = Request::get(format!("{LEASES}?watch=true")).body(kube::client::Body::empty());
-    let watch = server.client.send(watch.unwrap()).await.unwrap();
+    let watch = server.client().send(watch.unwrap()).await.unwrap();
     let mut watch = watch.into_body();
 
     let (mut written, refusal) = fill(&server).await;
@@ -117,16 +117,15 @@ async fn a_full_disk_refuses_durable_writes_until_there_is_space() {
     written.push("after".into());
     written.sort();
     assert_eq!(maps(&server).await, written);
-    assert_stored(server, &directory, &written).await;
+    assert_stored(server, &written).await;
     drop(disk);
 }
 
 /// Stops the server and checks the objects in its data directory.
-async fn assert_stored(mut server: Server, directory: &Path, written: &[String]) {
-    server.shutdown.trigger();
-    server.running.take().unwrap().wait().await;
+async fn assert_stored(mut server: Server, written: &[String]) {
+    server.stop().await;
     let copy = tempfile::tempdir().unwrap();
-    for file in fs::read_dir(directory).unwrap() {
+    for file in fs::read_dir(server.data_dir().join("store")).unwrap() {
         let file = file.unwrap();
         fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
     }

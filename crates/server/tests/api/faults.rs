@@ -7,6 +7,7 @@ use std::sync::{
 
 use futures::future::BoxFuture;
 use pandaemon_store::{Embedded, Error, Feed, Options, Result, Revision, Snapshot, Store, Write};
+use pandaemon_testkit::ServerOptions;
 use serde_json::{Value, json};
 
 use crate::harness::Server;
@@ -49,9 +50,12 @@ async fn a_store_that_refuses_writes_still_serves_reads() {
         inner,
         full: Arc::clone(&full),
     };
-    let server = Server::on(data, Arc::new(store), ([127, 0, 0, 1], 0).into())
-        .await
-        .unwrap();
+    let options = ServerOptions {
+        data_dir: Some(data),
+        store: Some(Arc::new(store)),
+        ..ServerOptions::default()
+    };
+    let server = Server::start_with(options).await.unwrap();
     let space =
         |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
     full.store(true, Ordering::Relaxed);

@@ -1,31 +1,28 @@
 //! A server in this process, and helpers that send requests through its in-process client.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::ops::{Deref, DerefMut};
 
 use http::Request;
 use http_body_util::BodyExt as _;
 use kube::client::Body;
-use pandaemon_runtime::{Shutdown, metrics::Metrics};
-use pandaemon_server::{Config, Running, start};
-use pandaemon_store::{Embedded, Options, Store};
+use pandaemon_server::Error;
+use pandaemon_testkit::{self as testkit, ServerOptions};
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// A running server; dropped, it shuts down.
-pub(crate) struct Server {
-    /// The in-process client.
-    pub(crate) client: kube::Client,
-    /// The server; `None` after it was stopped.
-    pub(crate) running: Option<Running>,
-    /// Stops the server.
-    pub(crate) shutdown: Shutdown,
-    /// The data directory.
-    _data: TempDir,
+/// A server, and requests whose code and body are returned.
+pub(crate) struct Server(testkit::Server);
+
+impl Deref for Server {
+    type Target = testkit::Server;
+
+    fn deref(&self) -> &testkit::Server {
+        &self.0
+    }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.shutdown.trigger();
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut testkit::Server {
+        &mut self.0
     }
 }
 
@@ -37,39 +34,16 @@ pub(crate) fn json_of(text: &str) -> Value {
 impl Server {
     /// Starts a server on a free port.
     pub(crate) async fn start() -> Self {
-        Self::try_start(([127, 0, 0, 1], 0).into()).await.unwrap()
+        Self::start_with(ServerOptions::default()).await.unwrap()
     }
 
-    /// Starts a server on this address.
-    pub(crate) async fn try_start(listen: SocketAddr) -> Result<Self, String> {
-        let data = tempfile::tempdir().unwrap();
-        let store = Embedded::open(data.path().join("store"), Options::default()).unwrap();
-        Self::on(data, Arc::new(store), listen).await
-    }
-
-    /// Starts a server on this store.
-    pub(crate) async fn on(
-        data: TempDir,
-        store: Arc<dyn Store>,
-        listen: SocketAddr,
-    ) -> Result<Self, String> {
-        let shutdown = Shutdown::default();
-        let config = Config {
-            data_dir: data.path().to_owned(),
-            listen,
+    /// Starts a server with these options. Its certificate is valid for `node.example`.
+    pub(crate) async fn start_with(options: ServerOptions) -> Result<Self, Error> {
+        let options = ServerOptions {
             extra_sans: vec!["node.example".into()],
-            store,
-            metrics: Metrics::default(),
+            ..options
         };
-        let running = start(config, &shutdown)
-            .await
-            .map_err(|error| error.to_string())?;
-        Ok(Self {
-            client: running.client(),
-            running: Some(running),
-            shutdown,
-            _data: data,
-        })
+        testkit::Server::start_with(options).await.map(Self)
     }
 
     /// Sends a request. Returns code and text of the response.
@@ -90,7 +64,7 @@ impl Server {
             serde_json::to_vec(body).unwrap()
         };
         let response = self
-            .client
+            .client()
             .send(request.body(Body::from(body)).unwrap())
             .await
             .unwrap();

@@ -38,7 +38,7 @@ async fn raw(server: &Server, request: &[u8]) -> (u16, String) {
 }
 
 fn head(server: &Server, method: &str, path: &str, more: &str) -> String {
-    let token = server.running.as_ref().unwrap().admin_token();
+    let token = server.running().admin_token();
     format!(
         "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n{more}\r\n"
     )
@@ -185,7 +185,7 @@ async fn stalled(server: &Server, text: &str, count: usize) -> Vec<TlsStream<Tcp
 #[tokio::test]
 async fn stalled_connections_do_not_delay_others_and_are_closed() {
     let server = Server::start().await;
-    let address = server.running.as_ref().unwrap().address();
+    let address = server.running().address();
     let no_handshake = TcpStream::connect(address).await.unwrap();
     let mut streams = stalled(&server, "", 20).await;
     streams.extend(stalled(&server, "P", 20).await);

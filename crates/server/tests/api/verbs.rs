@@ -137,7 +137,8 @@ async fn a_watch_of_tables_shows_ages_at_the_time_of_the_event() {
         .header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
         .body(Vec::new())
         .unwrap();
-    let watching = server.client.request_text(request);
+    let client = server.client();
+    let watching = client.request_text(request);
     let changing = async {
         // Longer than an age may lie in the future.
         tokio::time::sleep(std::time::Duration::from_millis(2200)).await;

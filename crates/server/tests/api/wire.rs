@@ -7,6 +7,7 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, client::conn::http1::SendRequest, service::service_fn};
 use hyper_util::rt::TokioIo;
+use pandaemon_testkit::ServerOptions;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier,
 };
@@ -48,7 +49,7 @@ fn client_config(ca: &str, identity: Option<(&str, &str)>) -> ClientConfig {
 
 /// A connection over TLS.
 pub(crate) async fn tls(server: &Server, identity: Option<(&str, &str)>) -> TlsStream<TcpStream> {
-    let running = server.running.as_ref().unwrap();
+    let running = server.running();
     let config = client_config(&running.ca_pem(), identity);
     let stream = TcpStream::connect(running.address()).await.unwrap();
     let name = ServerName::try_from("node.example").unwrap();
@@ -124,7 +125,7 @@ async fn join(
 }
 
 fn token(server: &Server) -> String {
-    server.running.as_ref().unwrap().agent_token()
+    server.running().agent_token()
 }
 
 #[tokio::test]
@@ -161,7 +162,7 @@ async fn anonymous_users_can_read_public_paths_only() {
     )
     .await;
     assert_eq!(code, 401);
-    let admin = server.running.as_ref().unwrap().admin_token();
+    let admin = server.running().admin_token();
     assert_eq!(
         ask(&mut sender, "GET", "/api/v1/nodes", &admin, &Value::Null)
             .await
@@ -250,7 +251,7 @@ async fn fake_agent(
 
 async fn start_agent(server: &Server, joined: &Joined) -> SocketAddr {
     let provider = Arc::new(ring::default_provider());
-    let ca = server.running.as_ref().unwrap().ca_pem();
+    let ca = server.running().ca_pem();
     let verifier = WebPkiClientVerifier::builder_with_provider(roots(&ca), Arc::clone(&provider))
         .build()
         .unwrap();
@@ -350,7 +351,7 @@ async fn the_error_of_an_unreachable_agent_names_node_and_address() {
 async fn exec_copies_bytes_between_client_and_agent() {
     let server = Server::start().await;
     pod_on_an_agent(&server, json!([{"name": "c", "image": "i"}])).await;
-    let admin = server.running.as_ref().unwrap().admin_token();
+    let admin = server.running().admin_token();
     let mut sender = connect(&server, None).await;
     let path = "/api/v1/namespaces/default/pods/p/exec?command=cat&stdin=true&stdout=true";
     let plain = ask(&mut sender, "GET", path, &admin, &Value::Null).await;
@@ -378,7 +379,7 @@ async fn exec_copies_bytes_between_client_and_agent() {
 async fn a_shutdown_ends_watches_and_then_the_server() {
     let mut server = Server::start().await;
     let watching = {
-        let client = server.client.clone();
+        let client = server.client();
         pandaemon_runtime::spawn("watch", async move {
             let request =
                 Request::get("/api/v1/nodes?watch=true").body(kube::client::Body::empty());
@@ -387,16 +388,19 @@ async fn a_shutdown_ends_watches_and_then_the_server() {
         })
     };
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    server.shutdown.trigger();
-    server.running.take().unwrap().wait().await;
+    server.stop().await;
     assert_eq!(watching.await.unwrap(), Some(()));
 }
 
 #[tokio::test]
 async fn the_error_of_a_used_port_names_the_address() {
     let server = Server::start().await;
-    let taken = server.running.as_ref().unwrap().address();
-    let error = Server::try_start(taken).await.err().unwrap();
+    let taken = server.running().address();
+    let options = ServerOptions {
+        listen: taken,
+        ..ServerOptions::default()
+    };
+    let error = Server::start_with(options).await.err().unwrap().to_string();
     assert!(
         error.contains(&taken.to_string()) && error.contains("in use"),
         "{error}"
