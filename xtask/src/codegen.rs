@@ -1,5 +1,6 @@
-//! `codegen`: generates the field tables and the OpenAPI documents of the crate `machinery` from the published
-//! schema of Kubernetes (`crates/machinery/schema`) and from the kinds in `machinery/src/scheme.rs`.
+//! `codegen`: generates the field tables and the OpenAPI documents of the crate `machinery` from
+//! the published schema of Kubernetes (`crates/machinery/schema`) and from the kinds in
+//! `machinery/src/scheme.rs`.
 //!
 //! All input is in the tree: `codegen` and `codegen --check` need no network.
 
@@ -8,7 +9,8 @@ mod openapi;
 mod presence;
 mod tables;
 
-/// The file with the kinds alone: the generator must also run when the generated code does not compile.
+/// The file with the kinds alone: the generator must also run when the generated code does not
+/// compile.
 #[expect(
     dead_code,
     unreachable_pub,
@@ -42,8 +44,8 @@ const META_TYPES: &[&str] = &[
 /// Writes every generated file. With `check` nothing is written.
 ///
 /// # Errors
-/// With `check`, if a file differs from what would be written; otherwise if the input cannot be read or a file
-/// cannot be written.
+/// With `check`, if a file differs from what would be written; otherwise if the input cannot be
+/// read or a file cannot be written.
 pub(crate) fn run(check: bool) -> Result<()> {
     let crate_dir = machinery_dir();
     for (path, content) in render(&crate_dir)? {

@@ -1,9 +1,9 @@
 //! Decodes request bodies (JSON, YAML or protobuf) and checks them against the field tables.
 //!
-//! The body is parsed (`parse`, `protobuf`), its `apiVersion` and `kind` are compared with those of the
-//! resource (`type_meta`), and the value is normalized (`normalize`) as a round trip through upstream's Go
-//! types would: unknown fields, nulls and empty optional values are dropped, quantities and times become
-//! canonical.
+//! The body is parsed (`parse`, `protobuf`), its `apiVersion` and `kind` are compared with those of
+//! the resource (`type_meta`), and the value is normalized (`normalize`) as a round trip through
+//! upstream's Go types would: unknown fields, nulls and empty optional values are dropped,
+//! quantities and times become canonical.
 
 mod go_errors;
 mod normalize;
@@ -39,8 +39,8 @@ pub enum MediaType {
     Protobuf,
 }
 
-/// A decoded object: `apiVersion` and `kind` are set, unknown fields and nulls dropped, quantities and times
-/// canonical.
+/// A decoded object: `apiVersion` and `kind` are set, unknown fields and nulls dropped, quantities
+/// and times canonical.
 #[derive(Debug)]
 pub struct Decoded {
     /// The object.
@@ -53,8 +53,8 @@ pub struct Decoded {
 /// Decodes the body of a write to a resource of this kind.
 ///
 /// # Errors
-/// 400 with upstream's text for bad syntax, wrong types, another kind, and with `Strict` for unknown or
-/// duplicate fields.
+/// 400 with upstream's text for bad syntax, wrong types, another kind, and with `Strict` for
+/// unknown or duplicate fields.
 pub fn decode(
     kind: &Kind,
     body: &[u8],
@@ -82,8 +82,8 @@ pub fn decode(
     finish(kind, &found, value, parsed.duplicates, mode, to_status)
 }
 
-/// Checks and normalizes a value that is not a request body, such as the result of an apply, as [`decode`]
-/// does.
+/// Checks and normalizes a value that is not a request body, such as the result of an apply, as
+/// [`decode`] does.
 ///
 /// # Errors
 /// As [`decode`].
@@ -93,8 +93,8 @@ pub fn decode_value(kind: &Kind, mut value: Value, mode: FieldValidation) -> Res
     finish(kind, &found, value, Vec::new(), mode, to_status)
 }
 
-/// Checks and normalizes the result of a patch. `to_status` turns the text of an error into a response
-/// (see [`crate::patch::invalid`]).
+/// Checks and normalizes the result of a patch. `to_status` turns the text of an error into a
+/// response (see [`crate::patch::invalid`]).
 ///
 /// # Errors
 /// 400 for another kind, otherwise what `to_status` returns.

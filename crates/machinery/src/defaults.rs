@@ -1,7 +1,8 @@
 //! Defaulting (`SetDefaults_*` in `k8s.io/kubernetes/pkg/apis/*/v1/defaults.go`).
 //!
-//! Objects come from [`crate::decode`], which drops empty optional values. Required numbers and booleans get
-//! their zero value, then each kind gets its defaults. Defaulting twice changes nothing the second time.
+//! Objects come from [`crate::decode`], which drops empty optional values. Required numbers and
+//! booleans get their zero value, then each kind gets its defaults. Defaulting twice changes
+//! nothing the second time.
 
 mod container;
 mod pod;

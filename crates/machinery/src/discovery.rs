@@ -1,5 +1,6 @@
-//! Discovery documents: `/api`, `/apis` (each also as aggregated discovery), `/apis/GROUP`, `/api/v1` and
-//! `/apis/GROUP/VERSION`. Groups and resources are those of the [`scheme`], in its order.
+//! Discovery documents: `/api`, `/apis` (each also as aggregated discovery), `/apis/GROUP`,
+//! `/api/v1` and `/apis/GROUP/VERSION`. Groups and resources are those of the [`scheme`], in its
+//! order.
 
 use serde_json::{Map, Value, json};
 
@@ -35,8 +36,8 @@ pub fn api_group(group: &str) -> Option<Value> {
     Some(entry)
 }
 
-/// The response to `/api/v1` (empty `group`) or `/apis/GROUP/VERSION`: `APIResourceList`; `None` for a
-/// version that is not served.
+/// The response to `/api/v1` (empty `group`) or `/apis/GROUP/VERSION`: `APIResourceList`; `None`
+/// for a version that is not served.
 #[must_use]
 pub fn resource_list(group: &str, version: &str) -> Option<Value> {
     let mut resources = Vec::new();

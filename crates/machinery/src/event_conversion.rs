@@ -43,7 +43,8 @@ pub fn to_events(event: &mut Value) {
     }
 }
 
-/// Converts an event to the API version `v1` or `events.k8s.io/v1`; one that has it already is unchanged.
+/// Converts an event to the API version `v1` or `events.k8s.io/v1`; one that has it already is
+/// unchanged.
 pub fn convert(event: &mut Value, api_version: &str) {
     if event["apiVersion"] != api_version {
         match api_version {

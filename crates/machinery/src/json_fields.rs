@@ -1,5 +1,5 @@
-//! Access to the fields of a [`serde_json::Value`] as if it were one of upstream's Go structs: an absent field
-//! reads as the zero value of its type.
+//! Access to the fields of a [`serde_json::Value`] as if it were one of upstream's Go structs: an
+//! absent field reads as the zero value of its type.
 
 use serde_json::{Map, Value, json};
 

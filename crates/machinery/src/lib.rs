@@ -1,10 +1,11 @@
 //! API machinery: what a Kubernetes API server does with objects, as pure functions.
 //!
 //! A request body is decoded into a [`serde_json::Value`] and checked against the field tables of
-//! [`schema`] ([`decode`]), or made from the stored object by a patch ([`patch`], [`managed_fields`]). It
-//! gets its defaults ([`defaults`]), is prepared for storage ([`strategy`]) and validated
-//! ([`validation`]). Responses are objects, Tables ([`table`]), discovery documents ([`discovery`]),
-//! OpenAPI documents ([`openapi`]) or errors ([`status`]). The [`scheme`] lists the kinds that are served.
+//! [`schema`] ([`decode`]), or made from the stored object by a patch ([`patch`],
+//! [`managed_fields`]). It gets its defaults ([`defaults`]), is prepared for storage ([`strategy`])
+//! and validated ([`validation`]). Responses are objects, Tables ([`table`]), discovery documents
+//! ([`discovery`]), OpenAPI documents ([`openapi`]) or errors ([`status`]). The [`scheme`] lists
+//! the kinds that are served.
 //!
 //! Nothing here does IO, logs or reads a clock: time is always an argument.
 

@@ -1,18 +1,21 @@
-//! Server-side apply and `metadata.managedFields`: which field manager set which field of an object.
+//! Server-side apply and `metadata.managedFields`: which field manager set which field of an
+//! object.
 //!
 //! The rules are those of `k8s.io/apimachinery/pkg/util/managedfields` and of
 //! `sigs.k8s.io/structured-merge-diff`. A server calls this module at the same points as upstream:
 //!
-//! - **Create and update** (POST, PUT, JSON patch, merge patch, strategic merge patch): decode the new
-//!   object, set its defaults, then [`track_update`], then the strategy, validation and
-//!   [`ignore_timestamps`]. Values that the strategy sets (generation, allocated addresses) have no owner.
+//! - **Create and update** (POST, PUT, JSON patch, merge patch, strategic merge patch): decode the
+//!   new object, set its defaults, then [`track_update`], then the strategy, validation and
+//!   [`ignore_timestamps`]. Values that the strategy sets (generation, allocated addresses) have no
+//!   owner.
 //! - **Apply**: decode the body without setting defaults, [`apply`] it, decode the result again
-//!   (`decode::decode_value`), set defaults, then the strategy, validation and [`ignore_timestamps`]. The
-//!   manager owns what its configuration sets, and no default. Keys of list items that have a default
-//!   (`protocol: TCP`) may be left out of a configuration; the field tables hold these defaults.
+//!   (`decode::decode_value`), set defaults, then the strategy, validation and
+//!   [`ignore_timestamps`]. The manager owns what its configuration sets, and no default. Keys of
+//!   list items that have a default (`protocol: TCP`) may be left out of a configuration; the field
+//!   tables hold these defaults.
 //!
-//! Objects that differ only in the times of their `managedFields` count as equal: compare them after
-//! [`ignore_timestamps`], and write nothing if they are equal.
+//! Objects that differ only in the times of their `managedFields` count as equal: compare them
+//! after [`ignore_timestamps`], and write nothing if they are equal.
 
 use serde_json::Value;
 
@@ -51,7 +54,8 @@ use initial_entries::InitialEntries;
 use merge_type::MergeType;
 use reset_fields::ResetFields;
 
-/// Manager that owns every field of an object that had no `managedFields` when it was first applied to.
+/// Manager that owns every field of an object that had no `managedFields` when it was first applied
+/// to.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
 /// The client whose write is recorded.
@@ -84,14 +88,14 @@ impl FieldManager<'_> {
     }
 }
 
-/// Records in `new.metadata.managedFields` which fields a write other than apply has changed (upstream's
-/// `FieldManager.Update`). `old` is the stored object, `None` for a create.
+/// Records in `new.metadata.managedFields` which fields a write other than apply has changed
+/// (upstream's `FieldManager.Update`). `old` is the stored object, `None` for a create.
 ///
-/// The manager becomes the only owner of the fields that it added or modified, also of those that an
-/// applier owned. Removed fields lose all their owners.
+/// The manager becomes the only owner of the fields that it added or modified, also of those that
+/// an applier owned. Removed fields lose all their owners.
 ///
-/// `managedFields` in `new` that differ from the stored ones replace them before the write is recorded. An
-/// empty list resets them: nothing is tracked until the next apply.
+/// `managedFields` in `new` that differ from the stored ones replace them before the write is
+/// recorded. An empty list resets them: nothing is tracked until the next apply.
 pub fn track_update(kind: &Kind, old: Option<&Value>, new: &mut Value, manager: FieldManager<'_>) {
     let sent = take_managed_fields(new);
     let stored = old.and_then(managed_fields_of);
@@ -150,7 +154,8 @@ fn track_create(kind: &Kind, new: &mut Value, manager: FieldManager<'_>, reset: 
 /// # Errors
 /// - 400 if the configuration is of another kind or sets `managedFields`
 /// - 500, as upstream, if it has unknown fields, or list items with no or the same key
-/// - 409 with a cause for each field that another manager owns and whose value would change, unless `force`
+/// - 409 with a cause for each field that another manager owns and whose value would change, unless
+///   `force`
 pub fn apply(
     kind: &Kind,
     live: Option<&Value>,
@@ -180,7 +185,8 @@ struct Apply<'a> {
 }
 
 impl Apply<'_> {
-    /// The entries of the live object. If it has none, [`BEFORE_FIRST_APPLY`] gets all of its fields.
+    /// The entries of the live object. If it has none, [`BEFORE_FIRST_APPLY`] gets all of its
+    /// fields.
     fn initial_entries(&self) -> Result<Vec<Entry>> {
         let Some(live) = self.live else {
             return Ok(Vec::new());
@@ -278,11 +284,12 @@ impl Apply<'_> {
     }
 }
 
-/// Checks a configuration as it was sent, before it is applied: its kind, and its fields against the field
-/// tables.
+/// Checks a configuration as it was sent, before it is applied: its kind, and its fields against
+/// the field tables.
 ///
 /// # Errors
-/// 400 for another kind or for `managedFields`, 500 (as upstream) for fields that the kind does not have.
+/// 400 for another kind or for `managedFields`, 500 (as upstream) for fields that the kind does not
+/// have.
 pub fn check_applied_config(kind: &Kind, config: &Value) -> Result<()> {
     let text = |pointer| {
         config
@@ -322,8 +329,8 @@ fn root(kind: &Kind) -> MergeType {
     })
 }
 
-/// Removes added, modified and removed fields from the entries that `affects` selects, and then the entries
-/// without a field.
+/// Removes added, modified and removed fields from the entries that `affects` selects, and then the
+/// entries without a field.
 fn take_from_owners(
     entries: &mut Vec<Entry>,
     changes: &Comparison,

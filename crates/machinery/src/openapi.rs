@@ -1,6 +1,6 @@
-//! OpenAPI documents: version 3 with one document for each group version, and version 2 with one document for
-//! all. They are generated (`cargo run -p xtask -- codegen`) and embedded with gzip compression, and served
-//! as they are to clients that accept gzip.
+//! OpenAPI documents: version 3 with one document for each group version, and version 2 with one
+//! document for all. They are generated (`cargo run -p xtask -- codegen`) and embedded with gzip
+//! compression, and served as they are to clients that accept gzip.
 
 #[rustfmt::skip]
 mod generated;
@@ -47,8 +47,8 @@ pub fn index() -> Value {
     json!({"paths": paths})
 }
 
-/// The gzipped document of a group version (`apis/apps/v1` or `api/v1`) and its hash; `None` for a group
-/// version that is not served.
+/// The gzipped document of a group version (`apis/apps/v1` or `api/v1`) and its hash; `None` for a
+/// group version that is not served.
 #[must_use]
 pub fn document_gzip(path: &str) -> Option<(Cow<'static, [u8]>, String)> {
     let document = DOCUMENTS.iter().find(|document| document.path == path)?;
@@ -58,7 +58,8 @@ pub fn document_gzip(path: &str) -> Option<(Cow<'static, [u8]>, String)> {
 /// The media type of `/openapi/v2` as protobuf.
 pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
-/// The gzipped document of `/openapi/v2` and its hash: as protobuf, as kubectl requests it, or as JSON.
+/// The gzipped document of `/openapi/v2` and its hash: as protobuf, as kubectl requests it, or as
+/// JSON.
 #[must_use]
 pub fn v2_gzip(protobuf: bool) -> (&'static [u8], String) {
     const PROTOBUF: &[u8] = include_bytes!("../schema/openapi/v2.pb.gz");

@@ -1,12 +1,12 @@
 //! JSON patch, JSON merge patch and strategic merge patch.
 //!
-//! Each function applies the bytes of a patch to the current object and returns the patched object. The current
-//! object is the one that clients read, with its `resourceVersion`: `kubectl` tests and replaces it, and a
-//! value that a patch sets there is a precondition.
+//! Each function applies the bytes of a patch to the current object and returns the patched object.
+//! The current object is the one that clients read, with its `resourceVersion`: `kubectl` tests and
+//! replaces it, and a value that a patch sets there is a precondition.
 //!
-//! The result is neither checked against the field tables nor defaulted: the caller does that, as with the
-//! body of an update ([`crate::decode::decode_patched`]). A `null` in the result means that the field is not
-//! set.
+//! The result is neither checked against the field tables nor defaulted: the caller does that, as
+//! with the body of an update ([`crate::decode::decode_patched`]). A `null` in the result means
+//! that the field is not set.
 
 use serde_json::{Map, Value};
 
@@ -25,8 +25,8 @@ mod strategic;
 /// Applies a JSON patch (RFC 6902).
 ///
 /// # Errors
-/// 400 for a malformed patch, 413 for more than 10,000 operations, 422 for an operation that does not fit
-/// the object, with upstream's texts.
+/// 400 for a malformed patch, 413 for more than 10,000 operations, 422 for an operation that does
+/// not fit the object, with upstream's texts.
 pub fn json_patch(current: &Value, patch: &[u8]) -> Result<Value> {
     json::apply(current, patch)
 }
@@ -43,8 +43,8 @@ pub fn merge_patch(current: &Value, patch: &[u8]) -> Result<Value> {
     Ok(merged)
 }
 
-/// Applies a strategic merge patch, with the patch strategies and merge keys of the field tables (upstream's
-/// `strategicpatch.StrategicMergePatch`).
+/// Applies a strategic merge patch, with the patch strategies and merge keys of the field tables
+/// (upstream's `strategicpatch.StrategicMergePatch`).
 ///
 /// # Errors
 /// 400 for a malformed patch or directive, 422 for lists of lists, 500 (as upstream) for an unknown

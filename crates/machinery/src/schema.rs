@@ -1,5 +1,5 @@
-//! The field tables: every type that a served kind reaches, generated from the published OpenAPI schema of
-//! Kubernetes 1.33 (`cargo run -p xtask -- codegen`).
+//! The field tables: every type that a served kind reaches, generated from the published OpenAPI
+//! schema of Kubernetes 1.33 (`cargo run -p xtask -- codegen`).
 //!
 //! Decoding, defaulting, strategic merge patch and server-side apply read the same tables.
 
@@ -69,11 +69,11 @@ pub struct Field {
     pub patch_retain_keys: bool,
     /// `x-kubernetes-patch-merge-key`, empty for none.
     pub patch_merge_key: &'static str,
-    /// Whether an empty value (`""`, `0`, `false`, `[]`, `{}`) is left out of the JSON: the Go field has
-    /// `omitempty` and is no pointer.
+    /// Whether an empty value (`""`, `0`, `false`, `[]`, `{}`) is left out of the JSON: the Go
+    /// field has `omitempty` and is no pointer.
     pub omit_empty: bool,
-    /// Field number in protobuf, 0 for none. A field of an embedded struct has the number of that struct in
-    /// the high byte.
+    /// Field number in protobuf, 0 for none. A field of an embedded struct has the number of that
+    /// struct in the high byte.
     pub number: u16,
     /// Default of the field if server-side apply needs it for a key of a list (`TCP`).
     pub default: Option<&'static str>,

@@ -1,8 +1,8 @@
-//! The kinds that the server serves, and their resources: the part of upstream's `runtime.Scheme` and
-//! `meta.RESTMapper` that is fixed when the server starts.
+//! The kinds that the server serves, and their resources: the part of upstream's `runtime.Scheme`
+//! and `meta.RESTMapper` that is fixed when the server starts.
 //!
-//! Discovery, routing, field selectors and storage read this table. The code generator includes this file
-//! as a module of its own, so nothing here may use the rest of the crate.
+//! Discovery, routing, field selectors and storage read this table. The code generator includes
+//! this file as a module of its own, so nothing here may use the rest of the crate.
 
 /// Whether objects of a kind live in a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +55,12 @@ pub struct Kind {
     pub subresources: &'static [Subresource],
     /// Name of the type in the field tables, such as `io.k8s.api.apps.v1.DaemonSet`.
     pub type_name: &'static str,
-    /// Prefix of the storage keys: `plural` in the core group, `group/plural` in the others. Kinds with the
-    /// same prefix share their objects (`events` of the core group and of `events.k8s.io`). Empty for kinds
-    /// that are not stored.
+    /// Prefix of the storage keys: `plural` in the core group, `group/plural` in the others. Kinds
+    /// with the same prefix share their objects (`events` of the core group and of
+    /// `events.k8s.io`). Empty for kinds that are not stored.
     pub storage: &'static str,
-    /// Fields that a field selector may name beside `metadata.name` and `metadata.namespace`, sorted.
+    /// Fields that a field selector may name beside `metadata.name` and `metadata.namespace`,
+    /// sorted.
     pub selectable_fields: &'static [&'static str],
     /// Whether `metadata.generation` counts the changes of the spec.
     pub has_generation: bool,
@@ -121,7 +122,8 @@ pub fn body_kinds() -> &'static [Kind] {
     BODY_KINDS
 }
 
-/// Finds the kind of a resource (upstream's `RESTMapper.KindFor`). `group` is empty for the core group.
+/// Finds the kind of a resource (upstream's `RESTMapper.KindFor`). `group` is empty for the core
+/// group.
 #[must_use]
 pub fn find_resource(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
     kinds()

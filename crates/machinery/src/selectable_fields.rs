@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use crate::Kind;
 
-/// The value of `field` (such as `spec.nodeName` or `metadata.name`) in `object` as text; empty if it is not
-/// set, `None` if the kind does not support the field. Events must be in the stored form (`v1`).
+/// The value of `field` (such as `spec.nodeName` or `metadata.name`) in `object` as text; empty if
+/// it is not set, `None` if the kind does not support the field. Events must be in the stored form
+/// (`v1`).
 #[must_use]
 pub fn field_value(kind: &Kind, object: &Value, field: &str) -> Option<String> {
     match field {

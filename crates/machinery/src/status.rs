@@ -1,5 +1,5 @@
-//! `metav1.Status`: every error of the API, and the response to a deletion. The constructors and their texts
-//! are those of `k8s.io/apimachinery/pkg/api/errors`.
+//! `metav1.Status`: every error of the API, and the response to a deletion. The constructors and
+//! their texts are those of `k8s.io/apimachinery/pkg/api/errors`.
 
 use serde::{Deserialize, Serialize};
 
@@ -195,7 +195,8 @@ impl Status {
         .with_details(Details::default())
     }
 
-    /// 410 for a resource version or continue token that is too old (upstream's `NewResourceExpired`).
+    /// 410 for a resource version or continue token that is too old (upstream's
+    /// `NewResourceExpired`).
     #[must_use]
     pub fn expired(message: impl Into<String>) -> Box<Self> {
         Self::failure(410, "Expired", message)

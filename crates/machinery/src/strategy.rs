@@ -22,8 +22,8 @@ const SERVER_METADATA: [&str; 6] = [
     "generation",
 ];
 
-/// Prepares a new object: removes what the client cannot set, such as the status, and sets generation,
-/// phase and QoS class (upstream's `PrepareForCreate`).
+/// Prepares a new object: removes what the client cannot set, such as the status, and sets
+/// generation, phase and QoS class (upstream's `PrepareForCreate`).
 pub fn prepare_create(kind: &Kind, object: &mut Value) {
     let metadata = object.member("metadata");
     for name in SERVER_METADATA {
@@ -51,9 +51,10 @@ pub fn prepare_create(kind: &Kind, object: &mut Value) {
     }
 }
 
-/// Prepares a changed object: takes from `old` what this write cannot change (the status in a write to the
-/// object, all else in a write to `/status`, immutable metadata), and increments the generation if the spec
-/// changed (upstream's `PrepareForUpdate`). `subresource` is empty for the object itself.
+/// Prepares a changed object: takes from `old` what this write cannot change (the status in a write
+/// to the object, all else in a write to `/status`, immutable metadata), and increments the
+/// generation if the spec changed (upstream's `PrepareForUpdate`). `subresource` is empty for the
+/// object itself.
 pub fn prepare_update(kind: &Kind, subresource: &str, old: &Value, new: &mut Value) {
     prepare_metadata(&old["metadata"], new);
     match subresource {
@@ -144,8 +145,8 @@ fn prepare_status(kind: &Kind, old: &Value, new: &mut Value) {
     }
 }
 
-/// Takes all top-level fields but `names` from the old object. Equal fields are not copied: copying the spec
-/// of a pod costs more than the rest of a write to its status.
+/// Takes all top-level fields but `names` from the old object. Equal fields are not copied: copying
+/// the spec of a pod costs more than the rest of a write to its status.
 fn keep_all_but(old: &Value, new: &mut Value, names: &[&str]) {
     let (Some(old), Some(fields)) = (old.as_object(), new.as_object_mut()) else {
         return;

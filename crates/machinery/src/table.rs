@@ -1,7 +1,8 @@
-//! Table printers: the `meta.k8s.io/v1 Table` that `kubectl get` shows (upstream's `TableConvertor`).
+//! Table printers: the `meta.k8s.io/v1 Table` that `kubectl get` shows (upstream's
+//! `TableConvertor`).
 //!
-//! Columns and cells are those of `k8s.io/kubernetes/pkg/printers/internalversion`. The client only aligns the
-//! cells, so texts and ages are made here.
+//! Columns and cells are those of `k8s.io/kubernetes/pkg/printers/internalversion`. The client only
+//! aligns the cells, so texts and ages are made here.
 
 mod age;
 mod columns;
@@ -76,8 +77,8 @@ pub fn columns(kind: &Kind) -> Value {
         .collect()
 }
 
-/// One entry of `rows`, with `cells`, `object` and for a finished pod `conditions`. `now_seconds` is the time
-/// of the request in seconds since 1970, for ages.
+/// One entry of `rows`, with `cells`, `object` and for a finished pod `conditions`. `now_seconds`
+/// is the time of the request in seconds since 1970, for ages.
 #[must_use]
 pub fn row(kind: &Kind, object: &Value, include: IncludeObject, now_seconds: i64) -> Value {
     let cells = (printer(kind).cells)(object, Clock { now_seconds });

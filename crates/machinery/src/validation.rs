@@ -1,7 +1,7 @@
 //! Validation of objects (`k8s.io/kubernetes/pkg/apis/*/validation`).
 //!
-//! Rules, their order and their texts are upstream's, because scripts match the texts. Values in texts are
-//! printed as Go prints them.
+//! Rules, their order and their texts are upstream's, because scripts match the texts. Values in
+//! texts are printed as Go prints them.
 
 mod affinity;
 mod container;
@@ -164,8 +164,8 @@ fn content(kind: &Kind, object: &Value, errors: &mut ErrorList) {
     }
 }
 
-/// Validates a changed object, after defaulting (upstream's strategy `ValidateUpdate`). `subresource` is empty
-/// for the object itself.
+/// Validates a changed object, after defaulting (upstream's strategy `ValidateUpdate`).
+/// `subresource` is empty for the object itself.
 #[must_use]
 pub fn validate_update(
     kind: &Kind,

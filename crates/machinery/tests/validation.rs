@@ -1,9 +1,9 @@
 //! Validation errors of the cases in `tests/cases/validation/*.txt`.
 //!
-//! A case starts with `=== TITLE` and a command: `pod` (a pod spec in YAML follows), `daemonset` (the pod spec
-//! of its template follows), `create GROUP/VERSION PLURAL` (an object follows), or
-//! `update GROUP/VERSION PLURAL [SUBRESOURCE]` (an object, `>>>` and a merge patch follow). After `---` come
-//! the errors, none for a valid object.
+//! A case starts with `=== TITLE` and a command: `pod` (a pod spec in YAML follows), `daemonset`
+//! (the pod spec of its template follows), `create GROUP/VERSION PLURAL` (an object follows), or
+//! `update GROUP/VERSION PLURAL [SUBRESOURCE]` (an object, `>>>` and a merge patch follow). After
+//! `---` come the errors, none for a valid object.
 #![expect(clippy::disallowed_methods, reason = "cases are read from files")]
 #![expect(
     clippy::expect_used,
@@ -68,7 +68,8 @@ fn cases_have_the_expected_validation_errors() {
     assert!(failed.is_empty(), "\n{}\n", failed.join("\n"));
 }
 
-/// Replaces each value of each case by others: nothing panics, and defaulting twice changes nothing.
+/// Replaces each value of each case by others: nothing panics, and defaulting twice changes
+/// nothing.
 #[test]
 fn objects_with_odd_values_are_defaulted_validated_and_printed() {
     let mut runs = 0;

@@ -1,7 +1,8 @@
 //! Which fields are left out of the JSON when they are empty (`omitempty`).
 //!
-//! The published schema does not say which Go fields are pointers, but the API shows it: `hostNetwork: false`
-//! is not stored, `privileged: false` is. The lists here name the optional scalars that are pointers in Go.
+//! The published schema does not say which Go fields are pointers, but the API shows it:
+//! `hostNetwork: false` is not stored, `privileged: false` is. The lists here name the optional
+//! scalars that are pointers in Go.
 
 use serde_json::Value;
 

@@ -60,8 +60,8 @@ const SPECIAL: &[(&str, &str)] = &[
     ("io.k8s.apimachinery.pkg.runtime.RawExtension", "Any"),
 ];
 
-/// Defaults of key fields (type, field, default) that server-side apply needs and the published definitions
-/// leave out.
+/// Defaults of key fields (type, field, default) that server-side apply needs and the published
+/// definitions leave out.
 const DEFAULTS: &[(&str, &str, &str)] = &[
     ("io.k8s.api.core.v1.ContainerPort", "protocol", "TCP"),
     ("io.k8s.api.core.v1.ServicePort", "protocol", "TCP"),
@@ -76,8 +76,8 @@ pub(crate) fn default_of(owner: &str, field: &str) -> Option<&'static str> {
     Some(found.2)
 }
 
-/// The text of `machinery/src/schema/generated.rs`. `numbers` are the protobuf field numbers by type and
-/// field, `roots` the types that everything served can be reached from.
+/// The text of `machinery/src/schema/generated.rs`. `numbers` are the protobuf field numbers by
+/// type and field, `roots` the types that everything served can be reached from.
 pub(crate) fn render(definitions: &Definitions, numbers: &Value, roots: &[&str]) -> Result<String> {
     let mut text = String::new();
     let mut index = String::new();

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::schema::{Field, Shape, Type};
 
-/// Checks `value` against `table` and normalizes it in place. Returns a text for each unknown field, such as
-/// `unknown field "spec.x"`; these fields are dropped.
+/// Checks `value` against `table` and normalizes it in place. Returns a text for each unknown
+/// field, such as `unknown field "spec.x"`; these fields are dropped.
 ///
 /// # Errors
 /// The text of Go's decoder for a value of the wrong type.
@@ -33,8 +33,8 @@ struct Walk {
     unknown: Vec<String>,
 }
 
-/// The field that a value belongs to, for type errors. List items and map values belong to the field that
-/// holds the list or map.
+/// The field that a value belongs to, for type errors. List items and map values belong to the
+/// field that holds the list or map.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     owner: &'static Type,
@@ -144,7 +144,8 @@ fn scalar(shape: Shape, value: &mut Value, place: Place<'_>) -> Result<(), Strin
     }
 }
 
-/// Such as `json: cannot unmarshal string into Go struct field DaemonSetSpec.spec.minReadySeconds of type int32`.
+/// Such as `json: cannot unmarshal string into Go struct field DaemonSetSpec.spec.minReadySeconds
+/// of type int32`.
 fn mismatch(shape: Shape, value: &Value, place: Place<'_>) -> String {
     let found = match (shape, value) {
         (Shape::Int32 | Shape::Int64, Value::Number(number)) => {

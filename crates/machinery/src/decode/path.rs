@@ -1,4 +1,5 @@
-//! The path from the root of an object to a value, as a chain of borrowed steps: a walk allocates nothing.
+//! The path from the root of an object to a value, as a chain of borrowed steps: a walk allocates
+//! nothing.
 
 use std::fmt;
 
@@ -23,7 +24,8 @@ pub(super) struct Path<'a> {
 }
 
 impl Path<'_> {
-    /// The fields without keys and indices, as in Go's type errors: `spec.template.spec.containers.image`.
+    /// The fields without keys and indices, as in Go's type errors:
+    /// `spec.template.spec.containers.image`.
     pub(super) fn fields(&self) -> String {
         let mut names = Vec::new();
         let mut at = Some(self);

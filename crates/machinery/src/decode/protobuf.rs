@@ -1,8 +1,8 @@
-//! Decodes Kubernetes protobuf bodies: the envelope (`runtime.Unknown`), and the message in it by the field
-//! numbers of the field tables.
+//! Decodes Kubernetes protobuf bodies: the envelope (`runtime.Unknown`), and the message in it by
+//! the field numbers of the field tables.
 //!
-//! kubectl sends some bodies as protobuf whatever the server offers (`auth can-i`, `debug`). Objects are never
-//! written as protobuf.
+//! kubectl sends some bodies as protobuf whatever the server offers (`auth can-i`, `debug`).
+//! Objects are never written as protobuf.
 
 mod wire;
 
@@ -88,8 +88,8 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// Decodes a message of type `table` into `map`. `embedded` is the field number of the embedded message that
-/// `bytes` hold, 0 for the message itself. `depth` is how many levels may follow.
+/// Decodes a message of type `table` into `map`. `embedded` is the field number of the embedded
+/// message that `bytes` hold, 0 for the message itself. `depth` is how many levels may follow.
 fn message(
     table: &'static Type,
     embedded: u16,

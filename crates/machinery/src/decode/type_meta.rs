@@ -1,4 +1,5 @@
-//! The `apiVersion` and `kind` of a body (`metav1.TypeMeta`), compared with the kind of the resource.
+//! The `apiVersion` and `kind` of a body (`metav1.TypeMeta`), compared with the kind of the
+//! resource.
 
 use serde_json::Value;
 
@@ -61,8 +62,8 @@ pub(super) fn resolve(expected: &Kind, value: &mut Value) -> Result<TypeMeta, St
 }
 
 impl TypeMeta {
-    /// Checks that the body can be decoded as the expected kind: it is of that kind, or of one that shares
-    /// its storage.
+    /// Checks that the body can be decoded as the expected kind: it is of that kind, or of one that
+    /// shares its storage.
     ///
     /// # Errors
     /// Upstream's text.
@@ -89,8 +90,8 @@ impl TypeMeta {
         }
     }
 
-    /// Checks that the API version is the one of the resource. `DeleteOptions` and evictions are accepted in
-    /// any version.
+    /// Checks that the API version is the one of the resource. `DeleteOptions` and evictions are
+    /// accepted in any version.
     ///
     /// # Errors
     /// Upstream's text.

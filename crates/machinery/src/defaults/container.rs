@@ -62,8 +62,8 @@ fn http_get(handler: &mut Value) {
     }
 }
 
-/// The default `imagePullPolicy`: `Always` for an image without tag and digest or with the tag `latest`,
-/// otherwise `IfNotPresent`.
+/// The default `imagePullPolicy`: `Always` for an image without tag and digest or with the tag
+/// `latest`, otherwise `IfNotPresent`.
 pub(super) fn pull_policy(image: &str) -> &'static str {
     let (name, digest) = match image.split_once('@') {
         Some((name, _)) => (name, true),

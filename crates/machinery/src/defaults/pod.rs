@@ -78,7 +78,8 @@ fn host_ports(spec: &mut Value) {
     }
 }
 
-/// Makes `podIP` and the first of `podIPs` equal, and fills in the required fields of container statuses.
+/// Makes `podIP` and the first of `podIPs` equal, and fills in the required fields of container
+/// statuses.
 fn status(status: &mut Value) {
     let ip = status.text("podIP").to_owned();
     let first = status

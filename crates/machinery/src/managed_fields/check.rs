@@ -1,4 +1,5 @@
-//! Checks an applied configuration against the field tables (structured-merge-diff's `typed.AsTyped`).
+//! Checks an applied configuration against the field tables (structured-merge-diff's
+//! `typed.AsTyped`).
 
 use std::collections::BTreeSet;
 
@@ -6,8 +7,8 @@ use serde_json::Value;
 
 use super::{merge_type::MergeType, path_element};
 
-/// The errors of a configuration: fields that the kind does not have, list items without their key fields or
-/// with the keys of another item. Upstream's texts, one for each error.
+/// The errors of a configuration: fields that the kind does not have, list items without their key
+/// fields or with the keys of another item. Upstream's texts, one for each error.
 pub(super) fn errors(merge_type: MergeType, config: &Value) -> Vec<String> {
     let mut errors = Vec::new();
     collect(merge_type, config, "", &mut errors);

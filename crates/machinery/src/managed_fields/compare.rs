@@ -86,8 +86,8 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Compares two objects of a kind, without the fields in `reset`. `None` for `old` compares with an empty Go
-/// object, as for a create.
+/// Compares two objects of a kind, without the fields in `reset`. `None` for `old` compares with an
+/// empty Go object, as for a create.
 pub(super) fn compare(
     root: MergeType,
     old: Option<&Value>,
@@ -138,7 +138,8 @@ pub(super) fn compare_any(root: MergeType, old: &Value, new: &Value) -> Comparis
 
 type Visit<'v> = dyn Fn(MergeType, &str, Side<'_>, Side<'_>, &mut Comparison) + 'v;
 
-/// Calls `visit` for every field name that at least one object has and whose values differ, in order.
+/// Calls `visit` for every field name that at least one object has and whose values differ, in
+/// order.
 fn fields(
     parent: MergeType,
     old: Side<'_>,
@@ -161,7 +162,8 @@ fn fields(
         let b = right
             .next_if(|(key, _)| *key == name)
             .map(|(_, value)| value);
-        // Most fields of an object do not change, and equal values need no look into the field tables.
+        // Most fields of an object do not change, and equal values need no look into the field
+        // tables.
         if a.is_some() && a == b {
             continue;
         }
@@ -201,8 +203,8 @@ fn walk(merge_type: MergeType, old: Side<'_>, new: Side<'_>, out: &mut Compariso
     }
 }
 
-/// Whether values are compared as a whole: they have no parts with owners, or both are empty (so that empty
-/// and absent values differ).
+/// Whether values are compared as a whole: they have no parts with owners, or both are empty (so
+/// that empty and absent values differ).
 fn is_leaf(merge_type: MergeType, old: Side<'_>, new: Side<'_>) -> bool {
     let parts = |side| match side {
         Side::Value(Value::Null) | Side::Absent | Side::Zero => None,
@@ -299,8 +301,8 @@ fn item(
     out.attach(element, mark, below);
 }
 
-/// Compares the items that have the same path element: normally at most one on each side. Where a stored
-/// list has several, they are owned together.
+/// Compares the items that have the same path element: normally at most one on each side. Where a
+/// stored list has several, they are owned together.
 fn duplicates(
     merge_type: MergeType,
     element: String,

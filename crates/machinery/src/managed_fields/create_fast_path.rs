@@ -1,7 +1,7 @@
 //! The fast path of a create: the `fieldsV1` of a new object, written in one walk.
 //!
-//! The full path is a [`super::compare::compare`] with an empty object, which builds a set and encodes it.
-//! The result here is the same; a property test compares both.
+//! The full path is a [`super::compare::compare`] with an empty object, which builds a set and
+//! encodes it. The result here is the same; a property test compares both.
 
 use std::collections::BTreeMap;
 
@@ -42,8 +42,8 @@ pub(super) fn fields_v1(root: MergeType, new: &Value, reset: &ResetFields) -> Ma
     out
 }
 
-/// Writes a field of a struct or map. `parent_is_zero`: an empty Go object has the parent, with its zero
-/// value.
+/// Writes a field of a struct or map. `parent_is_zero`: an empty Go object has the parent, with its
+/// zero value.
 fn field(
     parent: MergeType,
     parent_is_zero: bool,
@@ -58,7 +58,8 @@ fn field(
     }
 }
 
-/// The owned part of a value as `fieldsV1`: `None` for nothing, an empty object for the value as a whole.
+/// The owned part of a value as `fieldsV1`: `None` for nothing, an empty object for the value as a
+/// whole.
 fn walk(merge_type: MergeType, was_zero: bool, value: &Value) -> Option<Value> {
     if value.is_null() || !merge_type.has_parts(value) || is_empty(value) {
         let is_owned = !was_zero || !is_zero(value);

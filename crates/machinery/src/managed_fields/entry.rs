@@ -1,4 +1,5 @@
-//! The entries of `metadata.managedFields` (`metav1.ManagedFieldsEntry`), and the list in an object.
+//! The entries of `metadata.managedFields` (`metav1.ManagedFieldsEntry`), and the list in an
+//! object.
 
 use std::cmp::Ordering;
 
@@ -12,7 +13,8 @@ pub(super) const MAX_UPDATE_MANAGERS: usize = 10;
 /// Manager of an entry that was merged from the oldest ones (upstream's name).
 const ANCIENT_CHANGES: &str = "ancient-changes";
 
-/// The operation by which a manager came to own its fields. The order is that of the entries in an object.
+/// The operation by which a manager came to own its fields. The order is that of the entries in an
+/// object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Operation {
     Apply,
@@ -34,7 +36,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Whether both entries belong to the same manager. The API version does not tell appliers apart.
+    /// Whether both entries belong to the same manager. The API version does not tell appliers
+    /// apart.
     pub(super) fn same_manager(&self, other: &Self) -> bool {
         self.cmp_manager(other) == Ordering::Equal
     }
@@ -117,7 +120,8 @@ fn text_of<'a>(entry: &'a Value, name: &str) -> &'a str {
     entry.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Reads `managedFields`; `None` if an entry is malformed. Of several entries of one manager the last counts.
+/// Reads `managedFields`; `None` if an entry is malformed. Of several entries of one manager the
+/// last counts.
 pub(super) fn decode(list: Option<&Value>) -> Option<Vec<Entry>> {
     let Some(Value::Array(list)) = list else {
         return Some(Vec::new());

@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::entry::{managed_fields_of, put_managed_fields};
 
-/// Gives the `managedFields` of `new` the times of `old` if the objects differ only in these times and in
-/// `resourceVersion`, which only one of both may carry. Upstream's
+/// Gives the `managedFields` of `new` the times of `old` if the objects differ only in these times
+/// and in `resourceVersion`, which only one of both may carry. Upstream's
 /// `IgnoreManagedFieldsTimestampsTransformer`.
 pub fn ignore_timestamps(old: &Value, new: &mut Value) {
     let (Some(stored), Some(sent)) = (managed_fields_of(old), managed_fields_of(new)) else {

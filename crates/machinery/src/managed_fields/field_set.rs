@@ -1,8 +1,9 @@
-//! A set of fields: the `fieldsV1` of `metadata.managedFields` with set operations (structured-merge-diff's
-//! `fieldpath.Set`).
+//! A set of fields: the `fieldsV1` of `metadata.managedFields` with set operations
+//! (structured-merge-diff's `fieldpath.Set`).
 //!
-//! A path is a chain of elements in the form in which `fieldsV1` has them: `f:name` (a field or map key),
-//! `k:{"name":"x"}` (a list item by its keys), `v:"x"` (an item of a list of scalars), `i:0` (by index).
+//! A path is a chain of elements in the form in which `fieldsV1` has them: `f:name` (a field or map
+//! key), `k:{"name":"x"}` (a list item by its keys), `v:"x"` (an item of a list of scalars), `i:0`
+//! (by index).
 
 use std::collections::BTreeMap;
 
@@ -120,7 +121,8 @@ impl FieldSet {
         }
     }
 
-    /// Removes the members of `other`, but not the members below them. True if a member was removed.
+    /// Removes the members of `other`, but not the members below them. True if a member was
+    /// removed.
     pub fn subtract(&mut self, other: &Self) -> bool {
         let mut changed = false;
         for (element, theirs) in &other.entries {
@@ -144,8 +146,8 @@ impl FieldSet {
         self.entries.remove(element);
     }
 
-    /// Changes an element (whether it is a member, and the members below it), and drops it if it is then
-    /// empty.
+    /// Changes an element (whether it is a member, and the members below it), and drops it if it is
+    /// then empty.
     pub(super) fn edit(&mut self, element: &str, edit: impl FnOnce(&mut bool, &mut Self)) {
         let Some(entry) = self.entries.get_mut(element) else {
             return;
@@ -177,8 +179,8 @@ impl FieldSet {
         rest
     }
 
-    /// Every member as errors show it, such as `.spec.containers[name="c"].image`: the members of a level
-    /// before the members below them.
+    /// Every member as errors show it, such as `.spec.containers[name="c"].image`: the members of a
+    /// level before the members below them.
     #[must_use]
     pub fn paths(&self) -> Vec<String> {
         let mut all = Vec::new();

@@ -13,8 +13,8 @@ pub(super) enum InitialEntries {
 }
 
 impl InitialEntries {
-    /// A request with no, unchanged or malformed `managedFields` leaves the stored ones in place, and so
-    /// does every write to a subresource. `[]` and `[{}]` reset them.
+    /// A request with no, unchanged or malformed `managedFields` leaves the stored ones in place,
+    /// and so does every write to a subresource. `[]` and `[{}]` reset them.
     pub(super) fn of(stored: Option<&Value>, sent: Option<&Value>, subresource: &str) -> Self {
         let Some(list) = sent.filter(|sent| Some(*sent) != stored && subresource.is_empty()) else {
             return Self::Stored;

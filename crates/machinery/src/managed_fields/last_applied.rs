@@ -1,5 +1,5 @@
-//! `kubectl apply --server-side` on objects that client-side `kubectl apply` manages: the annotation with
-//! the last applied configuration tells which fields belong to kubectl. Upstream's
+//! `kubectl apply --server-side` on objects that client-side `kubectl apply` manages: the
+//! annotation with the last applied configuration tells which fields belong to kubectl. Upstream's
 //! `lastAppliedManager` and `lastAppliedUpdater`.
 
 use serde_json::Value;
@@ -16,8 +16,8 @@ const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
 /// The field manager that takes over fields from client-side apply.
 pub(super) const MANAGER: &str = "kubectl";
 
-/// The fields that client-side apply set and whose values are unchanged: kubectl may apply them without a
-/// conflict.
+/// The fields that client-side apply set and whose values are unchanged: kubectl may apply them
+/// without a conflict.
 pub(super) fn allowed(root: MergeType, live: &Value, api_version: &str) -> FieldSet {
     let Some(last) = annotation(live).and_then(|text| serde_json::from_str::<Value>(text).ok())
     else {
@@ -34,8 +34,8 @@ pub(super) fn allowed(root: MergeType, live: &Value, api_version: &str) -> Field
     set
 }
 
-/// Writes the applied configuration into the annotation if the object has it, so that client-side apply
-/// still works. The annotation becomes empty where it would be too large.
+/// Writes the applied configuration into the annotation if the object has it, so that client-side
+/// apply still works. The annotation becomes empty where it would be too large.
 pub(super) fn refresh(object: &mut Value, config: &Value) {
     if annotation(object).is_none_or(str::is_empty) {
         return;

@@ -8,11 +8,12 @@ use serde_json::Value;
 use super::path_element;
 use crate::schema::{Shape, Topology, Type};
 
-/// Types that are atomic wherever they occur. For a field of such a type the field table says so, but items
-/// of a list have no field of their own.
+/// Types that are atomic wherever they occur. For a field of such a type the field table says so,
+/// but items of a list have no field of their own.
 const ATOMIC_ITEMS: &[&str] = &["OwnerReference", "LocalObjectReference", "ObjectReference"];
 
-/// Optional struct fields that are no pointers in Go, by type and field: an unset one is an empty struct.
+/// Optional struct fields that are no pointers in Go, by type and field: an unset one is an empty
+/// struct.
 const EMPTY_STRUCTS: &[(&str, &str)] = &[
     ("Container", "resources"),
     ("DaemonSetSpec", "updateStrategy"),
@@ -55,7 +56,8 @@ impl MergeType {
         }
     }
 
-    /// The merge type of a struct field or map value; `None` for a field that the struct does not have.
+    /// The merge type of a struct field or map value; `None` for a field that the struct does not
+    /// have.
     pub(super) fn field(self, name: &str) -> Option<Self> {
         match self {
             Self::Struct(fields) => fields.field(name).map(|f| Self::of(f.shape, f.topology)),
@@ -92,7 +94,8 @@ impl MergeType {
         matches!(self, Self::Struct(_))
     }
 
-    /// Whether the value has parts with owners of their own: this type has parts, and the JSON type fits it.
+    /// Whether the value has parts with owners of their own: this type has parts, and the JSON type
+    /// fits it.
     pub(super) fn has_parts(self, value: &Value) -> bool {
         match self {
             Self::Atomic => false,
@@ -101,8 +104,9 @@ impl MergeType {
         }
     }
 
-    /// Whether upstream's Go struct has a zero value for this field where the JSON leaves it out. Upstream
-    /// compares Go objects, so setting such a field to its zero value changes nothing there.
+    /// Whether upstream's Go struct has a zero value for this field where the JSON leaves it out.
+    /// Upstream compares Go objects, so setting such a field to its zero value changes nothing
+    /// there.
     pub(super) fn zero_when_absent(self, name: &str) -> bool {
         let Self::Struct(parent) = self else {
             return false;

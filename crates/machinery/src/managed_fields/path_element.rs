@@ -1,5 +1,5 @@
-//! The text of path elements, as `fieldsV1` has them and as errors show them (structured-merge-diff's
-//! `fieldpath.PathElement`).
+//! The text of path elements, as `fieldsV1` has them and as errors show them
+//! (structured-merge-diff's `fieldpath.PathElement`).
 
 use std::borrow::Cow;
 
@@ -28,8 +28,8 @@ pub(super) fn keys<'a>(pairs: impl Iterator<Item = (&'a str, Cow<'a, Value>)>) -
     format!("k:{}", Value::Object(pairs))
 }
 
-/// The element in the form of this module: Go escapes more characters, and clients may sort keys otherwise.
-/// `None` for an unknown kind of element.
+/// The element in the form of this module: Go escapes more characters, and clients may sort keys
+/// otherwise. `None` for an unknown kind of element.
 pub(super) fn canonical(element: &str) -> Result<Option<String>, PathElementError> {
     let bad = || PathElementError(element.to_owned());
     let parse = |text: &str| serde_json::from_str::<Value>(text).map_err(|_| bad());

@@ -9,9 +9,10 @@ use super::{
     to_field_set::{to_field_set, with_structs},
 };
 
-/// Removes a field, list item or map key from the merged object if the manager applied it last time, does
-/// not apply it now, and no other manager owns it (the `prune` of structured-merge-diff's `Updater`).
-/// `last` is what the manager applied last time, `owned` what all managers own now.
+/// Removes a field, list item or map key from the merged object if the manager applied it last
+/// time, does not apply it now, and no other manager owns it (the `prune` of
+/// structured-merge-diff's `Updater`). `last` is what the manager applied last time, `owned` what
+/// all managers own now.
 pub(super) fn prune(root: MergeType, merged: &mut Value, last: &FieldSet, owned: &FieldSet) {
     if last.difference(owned).is_empty() {
         return;
@@ -27,7 +28,8 @@ pub(super) fn prune(root: MergeType, merged: &mut Value, last: &FieldSet, owned:
     let mut keep = set_of(&last);
     keep.union(&with_structs(root, owned));
     let kept = set_of(&all.difference(&keep));
-    // Of the fields that are missing now, only those applied last time are removed: the others had no owner.
+    // Of the fields that are missing now, only those applied last time are removed: the others had
+    // no owner.
     let removed = all.difference(&kept).intersection(&last);
     remove(root, merged, &removed);
 }

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::{field_set::FieldSet, merge_type::MergeType, path_element};
 
-/// Removes the fields of a set. A list, map or struct that becomes empty becomes null, because another
-/// manager may own it; [`remove_nulls`] removes it in the end.
+/// Removes the fields of a set. A list, map or struct that becomes empty becomes null, because
+/// another manager may own it; [`remove_nulls`] removes it in the end.
 pub(super) fn remove(merge_type: MergeType, value: &mut Value, set: &FieldSet) {
     if set.is_empty() || !merge_type.has_parts(value) {
         return;

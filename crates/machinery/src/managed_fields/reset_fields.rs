@@ -1,5 +1,5 @@
-//! Fields that have no owner: those that the server sets itself, and those that a write to this resource or
-//! subresource cannot set.
+//! Fields that have no owner: those that the server sets itself, and those that a write to this
+//! resource or subresource cannot set.
 
 use super::{field_set::FieldSet, path_element};
 use crate::Kind;
@@ -25,8 +25,8 @@ pub(super) struct ResetFields {
 }
 
 impl ResetFields {
-    /// What the strategy of the kind resets (upstream's `GetResetFields`): a write to the object cannot set
-    /// its status, a write to `/status` cannot set the spec.
+    /// What the strategy of the kind resets (upstream's `GetResetFields`): a write to the object
+    /// cannot set its status, a write to `/status` cannot set the spec.
     pub(super) fn of(kind: &Kind, subresource: &str) -> Self {
         let (top_level, metadata): (&[&str], &[&str]) = match (subresource, kind.plural) {
             ("", _) if kind.subresource("status").is_some() => (&["status"], &[]),

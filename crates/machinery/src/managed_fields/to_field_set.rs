@@ -1,11 +1,12 @@
-//! The set of fields that an object or configuration sets (structured-merge-diff's `typed.ToFieldSet`).
+//! The set of fields that an object or configuration sets (structured-merge-diff's
+//! `typed.ToFieldSet`).
 
 use serde_json::Value;
 
 use super::{field_set::FieldSet, merge_type::MergeType, path_element};
 
-/// The fields that a value sets: atomic values, list items, map keys and empty maps, without the structs
-/// around them.
+/// The fields that a value sets: atomic values, list items, map keys and empty maps, without the
+/// structs around them.
 pub(super) fn to_field_set(merge_type: MergeType, value: &Value) -> FieldSet {
     let mut set = FieldSet::default();
     collect(merge_type, value, &mut set);
@@ -40,8 +41,9 @@ fn collect(merge_type: MergeType, value: &Value, out: &mut FieldSet) -> bool {
     }
 }
 
-/// The set with every struct field that has members below it added as a member, so that a struct is removed
-/// together with the last of its fields (structured-merge-diff's `EnsureNamedFieldsAreMembers`).
+/// The set with every struct field that has members below it added as a member, so that a struct is
+/// removed together with the last of its fields (structured-merge-diff's
+/// `EnsureNamedFieldsAreMembers`).
 pub(super) fn with_structs(merge_type: MergeType, set: &FieldSet) -> FieldSet {
     let mut out = FieldSet::default();
     for (element, member, below) in set.iter() {

@@ -1,9 +1,10 @@
 //! The fast path of an update that takes no field from another manager.
 //!
-//! This is what most updates do: a manager changes values of fields that it owns already, or sets fields
-//! that nobody owns, such as a kubelet that reports the status of a pod for the first time. Only the entry of
-//! that manager changes then, so the stored JSON is changed in place and no [`FieldSet`] is decoded. Stored
-//! entries are in the form of [`super::entry::encode`], because every write goes through it.
+//! This is what most updates do: a manager changes values of fields that it owns already, or sets
+//! fields that nobody owns, such as a kubelet that reports the status of a pod for the first time.
+//! Only the entry of that manager changes then, so the stored JSON is changed in place and no
+//! [`FieldSet`] is decoded. Stored entries are in the form of [`super::entry::encode`], because
+//! every write goes through it.
 //!
 //! The result is that of the full path in [`super::track_update`]; a property test compares both.
 
@@ -15,10 +16,11 @@ use super::{
     field_set::FieldSet,
 };
 
-/// Adds the changed fields (`own.set`) to the entry of the writing manager in `list`, or adds that entry.
+/// Adds the changed fields (`own.set`) to the entry of the writing manager in `list`, or adds that
+/// entry.
 ///
-/// False, with `list` unchanged, if this needs the full path: another manager loses a field, a field is
-/// removed, or there would be too many entries.
+/// False, with `list` unchanged, if this needs the full path: another manager loses a field, a
+/// field is removed, or there would be too many entries.
 pub(super) fn record(list: &mut Value, own: &Entry, changes: &Comparison) -> bool {
     let Some(entries) = list.as_array_mut().filter(|entries| !entries.is_empty()) else {
         return false;

@@ -1,13 +1,15 @@
-//! The 422 for a patched object that cannot be decoded (upstream's `NewInvalid` in `applyPatchToObject`).
+//! The 422 for a patched object that cannot be decoded (upstream's `NewInvalid` in
+//! `applyPatchToObject`).
 //!
-//! Its text shows a strategic merge patch as Go prints a map, and for the other patch types the patched object.
+//! Its text shows a strategic merge patch as Go prints a map, and for the other patch types the
+//! patched object.
 
 use serde_json::Value;
 
 use crate::status::{Cause, Details, Status};
 
-/// The response to a strategic merge patch. `why` is the text of the JSON decoder; upstream converts from Go
-/// maps here, which has other texts.
+/// The response to a strategic merge patch. `why` is the text of the JSON decoder; upstream
+/// converts from Go maps here, which has other texts.
 #[must_use]
 pub fn strategic_patch(patch: &[u8], why: &str) -> Box<Status> {
     let patch: Value = serde_json::from_slice(patch).unwrap_or_default();
@@ -23,7 +25,8 @@ pub fn patched_object(patched: &Value, why: &str) -> Box<Status> {
     invalid(&patched.to_string(), why)
 }
 
-/// 422 without a reason for a patch that does not fit the object, as upstream's `NewGenericServerResponse`.
+/// 422 without a reason for a patch that does not fit the object, as upstream's
+/// `NewGenericServerResponse`.
 pub(super) fn unprocessable() -> Box<Status> {
     Status::failure(
         422,

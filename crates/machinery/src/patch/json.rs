@@ -11,8 +11,8 @@ const MAX_OPERATIONS: usize = 10_000;
 /// Most bytes that the `copy` operations of a patch may copy together (upstream's
 /// `AccumulatedCopySizeLimit`).
 const MAX_COPIED: usize = 3 * 1024 * 1024;
-/// Most levels of nesting in the patched object. The JSON parser accepts 128 levels. Moves could nest without
-/// a limit, and code that walks such a value recursively would overflow the stack.
+/// Most levels of nesting in the patched object. The JSON parser accepts 128 levels. Moves could
+/// nest without a limit, and code that walks such a value recursively would overflow the stack.
 const MAX_DEPTH: usize = 160;
 
 /// Applies a patch to `current`.
@@ -102,7 +102,8 @@ impl Target {
     }
 }
 
-/// Whether the path names an absent member of an object, for which upstream lets a `test` for null pass.
+/// Whether the path names an absent member of an object, for which upstream lets a `test` for null
+/// pass.
 fn is_absent_member(object: &Value, path: &Pointer) -> bool {
     let Some((parent, last)) = path.split_back() else {
         return false;

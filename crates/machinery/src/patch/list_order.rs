@@ -1,6 +1,7 @@
 //! The order of a merged list in a strategic merge patch, and the identity of its items.
 //!
-//! Precedence is `$setElementOrder`, then the order in the patch, then the order in the live object.
+//! Precedence is `$setElementOrder`, then the order in the patch, then the order in the live
+//! object.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -52,9 +53,9 @@ fn key(id: &Value) -> (u8, Cow<'_, str>) {
     }
 }
 
-/// Sorts the items that the patch names by `patch_order`, the others by `live_order`, and interleaves
-/// both: an item of the live object stays before an item of the patch only where the live object had
-/// both, in that order.
+/// Sorts the items that the patch names by `patch_order`, the others by `live_order`, and
+/// interleaves both: an item of the live object stays before an item of the patch only where the
+/// live object had both, in that order.
 pub(super) fn arrange(
     items: Vec<Value>,
     merge_key: &str,

@@ -1,9 +1,10 @@
 //! Strategic merge patch (upstream's `apimachinery/pkg/util/strategicpatch`):
 //!
-//! - A map merges key by key, and `null` deletes a key. `$patch: replace` replaces the map, `$patch: delete`
-//!   clears it, `$retainKeys: [..]` clears all other keys.
-//! - A list with the patch strategy `merge` merges by merge key, or scalars by value; other lists are
-//!   replaced. `$patch: delete` in an item deletes it, an item `$patch: replace` replaces the list.
+//! - A map merges key by key, and `null` deletes a key. `$patch: replace` replaces the map,
+//!   `$patch: delete` clears it, `$retainKeys: [..]` clears all other keys.
+//! - A list with the patch strategy `merge` merges by merge key, or scalars by value; other lists
+//!   are replaced. `$patch: delete` in an item deletes it, an item `$patch: replace` replaces the
+//!   list.
 //! - `$setElementOrder/x` orders the list `x`, `$deleteFromPrimitiveList/x` deletes values from it.
 
 use serde_json::{Map, Value};
@@ -227,7 +228,8 @@ fn merge_scalars(live: Vec<Value>, patch: Vec<Value>, deletes: bool) -> Vec<Valu
     list_order::arrange(all, "", &patch_order, &live_order)
 }
 
-/// Applies the directives in list items. Returns the remaining live items, and the items to merge into them.
+/// Applies the directives in list items. Returns the remaining live items, and the items to merge
+/// into them.
 fn item_directives(
     mut live: Vec<Value>,
     patch: Vec<Value>,

@@ -1,5 +1,5 @@
-//! Strategy of `DaemonSet`. The generation of the template is kept in an annotation, because `apps/v1` has no
-//! field for it.
+//! Strategy of `DaemonSet`. The generation of the template is kept in an annotation, because
+//! `apps/v1` has no field for it.
 
 use serde_json::{Value, json};
 

@@ -32,7 +32,8 @@ pub fn qos_class(spec: &Value) -> &'static str {
     }
 }
 
-/// Adds the positive amounts of CPU and memory to `sums`, in thousandths, and returns how many there were.
+/// Adds the positive amounts of CPU and memory to `sums`, in thousandths, and returns how many
+/// there were.
 fn add(list: &Value, sums: &mut BTreeMap<&'static str, i128>) -> usize {
     let mut found = 0;
     for name in COMPUTE {

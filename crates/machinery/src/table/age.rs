@@ -3,7 +3,8 @@
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 
-/// A duration as text, with one or two units depending on its length; `<invalid>` below minus one second.
+/// A duration as text, with one or two units depending on its length; `<invalid>` below minus one
+/// second.
 #[must_use]
 pub fn human_duration(seconds: i64) -> String {
     // One second in the future counts as now, because clocks of two machines differ.

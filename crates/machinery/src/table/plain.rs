@@ -54,7 +54,8 @@ pub(super) fn priority_class(object: &Value, clock: Clock) -> Vec<Value> {
     ]
 }
 
-/// Kinds without a printer of their own. The second cell is a date, which the client shows as an age.
+/// Kinds without a printer of their own. The second cell is a date, which the client shows as an
+/// age.
 pub(super) fn other(object: &Value, _clock: Clock) -> Vec<Value> {
     vec![
         name(object),

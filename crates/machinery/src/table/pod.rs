@@ -114,8 +114,8 @@ impl Summary {
         summary
     }
 
-    /// Sums up the init containers, up to the first one that has neither finished nor started as a sidecar.
-    /// Returns whether there is such a one, and the restarts of sidecars.
+    /// Sums up the init containers, up to the first one that has neither finished nor started as a
+    /// sidecar. Returns whether there is such a one, and the restarts of sidecars.
     fn init_containers(&mut self, spec: &Value, status: &Value) -> (bool, Restarts) {
         let init = spec.items("initContainers");
         let mut sidecar_restarts = Restarts::default();

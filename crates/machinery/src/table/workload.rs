@@ -55,7 +55,8 @@ fn controller(object: &Value) -> String {
     }
 }
 
-/// A label selector as `app=a,tier in (x,y)`, or `<none>` (upstream's `metav1.FormatLabelSelector`).
+/// A label selector as `app=a,tier in (x,y)`, or `<none>` (upstream's
+/// `metav1.FormatLabelSelector`).
 fn format_selector(selector: &Value) -> String {
     let mut parts: Vec<(String, String)> = Vec::new();
     for (key, value) in selector.entries("matchLabels").into_iter().flatten() {

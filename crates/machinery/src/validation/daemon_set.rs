@@ -15,8 +15,8 @@ pub(super) fn validate(object: &Value, errors: &mut ErrorList) {
     spec(&object["spec"], errors);
 }
 
-/// Validates a changed DaemonSet. Upstream validates it as a new object and as a change, so an error can occur
-/// twice.
+/// Validates a changed DaemonSet. Upstream validates it as a new object and as a change, so an
+/// error can occur twice.
 pub(super) fn update(kind: &Kind, old: &Value, new: &Value, errors: &mut ErrorList) {
     meta::validate(kind, new, errors);
     spec(&new["spec"], errors);

@@ -103,8 +103,8 @@ fn key_reference(path: &Path<'_>, reference: &Value, errors: &mut ErrorList) {
     }
 }
 
-/// Validates a `fieldRef`, such as to `metadata.labels['app']`; `supported` are the fields without a
-/// subscript that it may name.
+/// Validates a `fieldRef`, such as to `metadata.labels['app']`; `supported` are the fields without
+/// a subscript that it may name.
 pub(super) fn field_reference(
     path: &Path<'_>,
     reference: &Value,

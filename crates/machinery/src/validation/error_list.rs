@@ -10,7 +10,8 @@ enum Part<'a> {
     Key(&'a str),
 }
 
-/// The path of a field (upstream's `field.Path`): a chain of borrowed parts, so that it costs no allocation.
+/// The path of a field (upstream's `field.Path`): a chain of borrowed parts, so that it costs no
+/// allocation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Path<'a> {
     parent: Option<&'a Self>,
@@ -202,7 +203,8 @@ impl ErrorList {
         }
     }
 
-    /// Adds an error unless the value is one of the supported ones; an empty one is reported as missing.
+    /// Adds an error unless the value is one of the supported ones; an empty one is reported as
+    /// missing.
     pub(super) fn required_one_of(&mut self, path: &Path<'_>, value: &str, supported: &[&str]) {
         if value.is_empty() {
             self.required(path, "");

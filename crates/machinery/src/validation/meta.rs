@@ -30,7 +30,8 @@ pub(super) fn validate(kind: &Kind, object: &Value, errors: &mut ErrorList) {
     }
 }
 
-/// Validates the metadata by the rules of every kind, as upstream's registry does after those of the kind.
+/// Validates the metadata by the rules of every kind, as upstream's registry does after those of
+/// the kind.
 pub(super) fn validate_common(kind: &Kind, object: &Value, errors: &mut ErrorList) {
     with_rule(kind, object, names::path_segment, errors);
 }
@@ -78,7 +79,8 @@ fn with_rule(kind: &Kind, object: &Value, rule: NameRule, errors: &mut ErrorList
     managed_fields(&ROOT.child("managedFields"), metadata, errors);
 }
 
-/// The prefix with a dash at its end replaced by `a`, because a suffix follows (upstream's `maskTrailingDash`).
+/// The prefix with a dash at its end replaced by `a`, because a suffix follows (upstream's
+/// `maskTrailingDash`).
 fn mask_dash(prefix: &str) -> String {
     match prefix.strip_suffix('-') {
         Some(rest) if rest.len() > 1 && rest.is_char_boundary(rest.len() - 1) => {

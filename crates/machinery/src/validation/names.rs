@@ -25,8 +25,8 @@ const HEADER: &str = "a valid HTTP header must consist of alphanumeric character
 const PERCENT: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. \
      '1%',  or '93%', regex used for validation is '[0-9]+%')";
 
-/// Checks a DNS label (upstream's `ValidateDNS1123Label`); for a name that only has dots too many, the text
-/// says so.
+/// Checks a DNS label (upstream's `ValidateDNS1123Label`); for a name that only has dots too many,
+/// the text says so.
 pub(super) fn label(text: &str) -> Vec<String> {
     let mut errors = pandaemon_types::names::dns_label(text);
     if text.len() <= 253 && text.contains('.') && dns_subdomain(text).is_empty() {

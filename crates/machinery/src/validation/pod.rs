@@ -76,7 +76,8 @@ fn tokens_without_account(pod: &Value, errors: &mut ErrorList) {
     }
 }
 
-/// Validates a pod template at `path`, which is `spec.template` (upstream's `ValidatePodTemplateSpec`).
+/// Validates a pod template at `path`, which is `spec.template` (upstream's
+/// `ValidatePodTemplateSpec`).
 pub(super) fn template(path: &Path<'_>, template: &Value, errors: &mut ErrorList) {
     let metadata = &template["metadata"];
     meta::labels(&path.child("labels"), &metadata["labels"], errors);
@@ -97,7 +98,8 @@ pub(super) fn template(path: &Path<'_>, template: &Value, errors: &mut ErrorList
     }
 }
 
-/// Validates the annotations of a pod that have rules (upstream's `ValidatePodSpecificAnnotations`).
+/// Validates the annotations of a pod that have rules (upstream's
+/// `ValidatePodSpecificAnnotations`).
 fn pod_annotations(path: &Path<'_>, object: &Value, errors: &mut ErrorList) {
     let annotations = &object["metadata"]["annotations"];
     let mirror = "kubernetes.io/config.mirror";

@@ -1,5 +1,5 @@
-//! Updates of pods (upstream's `ValidatePodUpdate`): images, the deadline and additional tolerations may
-//! change.
+//! Updates of pods (upstream's `ValidatePodUpdate`): images, the deadline and additional
+//! tolerations may change.
 
 use serde_json::Value;
 
@@ -83,7 +83,8 @@ fn spec(old: &Value, new: &Value, errors: &mut ErrorList) {
     }
 }
 
-/// Validates a changed deadline: it may be set and shortened. False if further rules must not be checked.
+/// Validates a changed deadline: it may be set and shortened. False if further rules must not be
+/// checked.
 fn deadline(old: &Value, new: &Value, errors: &mut ErrorList) -> bool {
     let field = "activeDeadlineSeconds";
     let path = SPEC.child(field);

@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::error_list::{ErrorList, Path};
 use crate::json_fields::ReadFields;
 
-/// Highest value of a class that is not one of the system (upstream's `HighestUserDefinablePriority`).
+/// Highest value of a class that is not one of the system (upstream's
+/// `HighestUserDefinablePriority`).
 const HIGHEST: i64 = 1_000_000_000;
 
 /// The classes of the system, with their values.

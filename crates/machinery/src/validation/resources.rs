@@ -92,7 +92,8 @@ fn one(path: &Path<'_>, name: &str, amount: &Value, errors: &mut ErrorList) {
     value(path, name, amount, errors);
 }
 
-/// Validates the amount of a resource of a container or node (upstream's `ValidateResourceQuantityValue`).
+/// Validates the amount of a resource of a container or node (upstream's
+/// `ValidateResourceQuantityValue`).
 pub(super) fn value(path: &Path<'_>, name: &str, amount: &Value, errors: &mut ErrorList) {
     let Ok(quantity) = Quantity::from_json(amount) else {
         return;

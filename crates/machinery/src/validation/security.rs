@@ -97,7 +97,8 @@ pub(super) fn container(
     );
 }
 
-/// Refuses `allowPrivilegeEscalation: false` for a container with all privileges or `CAP_SYS_ADMIN`.
+/// Refuses `allowPrivilegeEscalation: false` for a container with all privileges or
+/// `CAP_SYS_ADMIN`.
 fn escalation(path: &Path<'_>, context: &Value, errors: &mut ErrorList) {
     let escalation = context
         .field("allowPrivilegeEscalation")

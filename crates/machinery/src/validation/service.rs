@@ -14,7 +14,8 @@ const SPEC: Path<'static> = Path::root("spec");
 /// Longest `sessionAffinityConfig.clientIP.timeoutSeconds`: a day.
 const MAX_AFFINITY_SECONDS: i64 = 86_400;
 
-/// Validates the spec of a service; the metadata is validated already (upstream's `ValidateService`).
+/// Validates the spec of a service; the metadata is validated already (upstream's
+/// `ValidateService`).
 pub(super) fn validate(object: &Value, errors: &mut ErrorList) {
     let spec = &object["spec"];
     let kind = spec.text("type");

@@ -9,7 +9,8 @@ use crate::json_fields::ReadFields;
 
 const SPEC: Path<'static> = Path::root("spec");
 
-/// Validates the changes of a service (upstream's `ValidateServiceUpdate` before its `ValidateService`).
+/// Validates the changes of a service (upstream's `ValidateServiceUpdate` before its
+/// `ValidateService`).
 pub(super) fn validate(old: &Value, new: &Value, errors: &mut ErrorList) {
     let (before, after) = (&old["spec"], &new["spec"]);
     if [before, after]

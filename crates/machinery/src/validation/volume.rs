@@ -22,8 +22,8 @@ enum Rule {
 
 use Rule::{Check, Needs};
 
-/// Sources in upstream's order: the field, its name in the error for more than one source, its name in other
-/// errors, its rule.
+/// Sources in upstream's order: the field, its name in the error for more than one source, its name
+/// in other errors, its rule.
 const SOURCES: [(&str, &str, &str, Rule); 29] = [
     ("hostPath", "hostPath", "hostPath", Check(host_path)),
     ("gitRepo", "gitRepo", "gitRepo", Check(git_repo)),
@@ -121,7 +121,8 @@ const SOURCES: [(&str, &str, &str, Rule); 29] = [
     ("image", "image", "image", Needs(&["reference"])),
 ];
 
-/// Validates the volumes of a pod, and returns the valid ones by name (upstream's `ValidateVolumes`).
+/// Validates the volumes of a pod, and returns the valid ones by name (upstream's
+/// `ValidateVolumes`).
 pub(super) fn volumes<'a>(
     path: &Path<'_>,
     volumes: &'a [Value],

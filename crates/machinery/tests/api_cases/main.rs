@@ -1,5 +1,5 @@
-//! Replays recorded API requests as far as this crate handles them: a body is decoded, defaulted, prepared and
-//! validated, and the response is compared with the expected one.
+//! Replays recorded API requests as far as this crate handles them: a body is decoded, defaulted,
+//! prepared and validated, and the response is compared with the expected one.
 #![expect(clippy::disallowed_methods, reason = "cases are read from files")]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 

@@ -11,7 +11,8 @@ use crate::codegen::scheme::{self, Kind, Subresource};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
-/// Methods by the verbs of discovery: verb, method, `x-kubernetes-action`, first word of the operation's name.
+/// Methods by the verbs of discovery: verb, method, `x-kubernetes-action`, first word of the
+/// operation's name.
 const METHODS: &[(&str, &str, &str, &str)] = &[
     ("get", "get", "get", "read"),
     ("update", "put", "put", "replace"),

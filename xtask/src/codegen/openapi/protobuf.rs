@@ -1,8 +1,8 @@
-//! Encodes the OpenAPI v2 document as protobuf, the only form in which kubectl reads version 2. kubectl requests
-//! it for manifests of kind `List` and for kinds that cannot be patched.
+//! Encodes the OpenAPI v2 document as protobuf, the only form in which kubectl reads version 2.
+//! kubectl requests it for manifests of kind `List` and for kinds that cannot be patched.
 //!
-//! The messages are those of `gnostic` (`openapi.v2`). Encoded is what clients read: schemas, and the paths
-//! with their operations and query parameters.
+//! The messages are those of `gnostic` (`openapi.v2`). Encoded is what clients read: schemas, and
+//! the paths with their operations and query parameters.
 
 use serde_json::{Map, Value};
 

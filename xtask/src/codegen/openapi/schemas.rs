@@ -12,7 +12,8 @@ use crate::codegen::{
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
-/// The schemas of the kinds, their lists and the bodies of their subresources, with all that they refer to.
+/// The schemas of the kinds, their lists and the bodies of their subresources, with all that they
+/// refer to.
 ///
 /// # Errors
 /// If a definition is missing.

@@ -40,7 +40,8 @@ fn create_of_a_daemonset_has_upstreams_fields_v1() {
     assert_eq!(object["metadata"]["managedFields"][0]["fieldsV1"], expected);
 }
 
-/// A DaemonSet as an upstream server kept it: created by `kubectl apply`, run by the controller, patched.
+/// A DaemonSet as an upstream server kept it: created by `kubectl apply`, run by the controller,
+/// patched.
 #[test]
 fn entries_equal_those_of_a_daemonset_recorded_from_upstream() {
     let recorded: Value = serde_json::from_str(include_str!("recorded.json")).unwrap();

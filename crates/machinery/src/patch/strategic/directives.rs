@@ -16,8 +16,8 @@ pub(super) fn is_list_directive(key: &str) -> bool {
     key.starts_with(SET_ORDER) || key.starts_with(DELETE_PRIMITIVES)
 }
 
-/// Removes nulls and directives from a value that is new to the object. False if the value itself is a
-/// directive and must be dropped.
+/// Removes nulls and directives from a value that is new to the object. False if the value itself
+/// is a directive and must be dropped.
 pub(super) fn clean(value: &mut Value) -> bool {
     match value {
         Value::Object(fields) => {

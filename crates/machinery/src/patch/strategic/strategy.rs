@@ -1,4 +1,5 @@
-//! The patch strategies of the field tables (`x-kubernetes-patch-strategy`, `x-kubernetes-patch-merge-key`).
+//! The patch strategies of the field tables (`x-kubernetes-patch-strategy`,
+//! `x-kubernetes-patch-merge-key`).
 
 use super::errors::internal;
 use crate::{schema::Shape, status::Result};

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::{daemonset, kind};
 use crate::{patch::strategic_merge_patch, status::Status};
 
-/// Applies a strategic merge patch to the spec of a pod template, which has most lists with merge keys.
+/// Applies a strategic merge patch to the spec of a pod template, which has most lists with merge
+/// keys.
 fn patched(spec: Value, patch: Value) -> Result<Value, Box<Status>> {
     let current = json!({"spec": {"template": {"spec": spec}}});
     let patch = json!({"spec": {"template": {"spec": patch}}}).to_string();
