@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("podsync", &["types"]),
     ("machinery", &["types"]),
     ("runtime", &[]),
-    ("client", &["runtime"]),
+    ("client", &["types", "runtime"]),
     ("store", &[]),
     ("cri", &[]),
     ("server", &["types", "machinery", "store", "runtime"]),
@@ -29,7 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("agent", &["types", "podsync", "cri", "runtime"]),
     ("hollow", &["types", "runtime"]),
-    ("fleet", &["runtime"]),
+    ("fleet", &["types", "runtime"]),
     ("kubectl-ds", &["types", "explain"]),
     (
         "cli",

@@ -17,6 +17,7 @@ use std::{
 use jiff::Timestamp;
 use kube::Client;
 use pandaemon_runtime::Shutdown;
+use pandaemon_types::time::rfc3339_seconds;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::Instant};
 
@@ -178,7 +179,7 @@ impl EventWriter {
             Decision::New => (pending.at, 1),
             Decision::Repeated { path, first, count } => {
                 let body = json!({
-                    "count": count, "lastTimestamp": seconds(pending.at), "message": pending.message,
+                    "count": count, "lastTimestamp": rfc3339_seconds(pending.at), "message": pending.message,
                 });
                 match self.api.patch(&path, Patch::Merge, &body).await {
                     // The first one has expired: write a new one.
@@ -216,18 +217,12 @@ impl EventWriter {
             "source": { "component": self.component },
             "reportingComponent": self.component,
             "reportingInstance": "",
-            "firstTimestamp": seconds(first),
-            "lastTimestamp": seconds(pending.at),
+            "firstTimestamp": rfc3339_seconds(first),
+            "lastTimestamp": rfc3339_seconds(pending.at),
             "count": count,
         });
         (format!("/api/v1/namespaces/{namespace}/events"), event)
     }
-}
-
-/// A time as the API writes it.
-#[must_use]
-pub fn seconds(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use pandaemon_types::hash::fnv1a_32;
+
 /// The prefix of all names on the machine that are long enough to show it.
 const PREFIX: &str = "pandaemon";
 
@@ -216,10 +218,7 @@ fn device_name(name: &str) -> String {
 /// The id of the fleet with this data directory: its 32-bit FNV-1a hash.
 #[must_use]
 pub fn id_of(data_dir: &str) -> String {
-    let hash = data_dir.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
-    format!("{hash:08x}")
+    format!("{:08x}", fnv1a_32([data_dir.as_bytes()]))
 }
 
 /// The slot that a fleet with this id gets if its range is free.

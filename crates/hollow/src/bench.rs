@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, anyhow};
 use jiff::Timestamp;
 use kube::Client;
 use pandaemon_runtime::Shutdown;
+use pandaemon_types::time::rfc3339_seconds;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use args::BenchArgs;
@@ -27,14 +28,14 @@ use self::{
     report::{Options, Report, SCHEMA, Server},
     run::Run,
 };
-use crate::{node::seconds, say};
+use crate::say;
 
 /// Measures, prints the result, and removes everything that it created, also when it is interrupted.
 ///
 /// # Errors
 /// When the cluster cannot be used, a phase takes too long, or the run is interrupted.
 pub async fn bench(client: Client, args: BenchArgs, shutdown: Shutdown) -> Result<()> {
-    let (machine, started) = (process::machine(), seconds(Timestamp::now()));
+    let (machine, started) = (process::machine(), rfc3339_seconds(Timestamp::now()));
     // The hollow nodes run until everything is cleaned up.
     let work = Shutdown::default();
     let prepared = shutdown.guard(Run::prepare(client, args, &work)).await;

@@ -16,7 +16,6 @@ mod pod;
 mod pod_lifecycle;
 mod pod_loop;
 mod register;
-mod template;
 
 use std::{
     io::Write as _,

@@ -3,9 +3,13 @@
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use jiff::Timestamp;
+use pandaemon_types::{
+    text_template::TextTemplate,
+    time::{rfc3339_micros, rfc3339_seconds},
+};
 use serde_json::{Value, json};
 
-use crate::{args::Behaviour, template::Template};
+use crate::args::Behaviour;
 
 /// The hollow nodes of this process; they differ only in name and address.
 #[derive(Debug, Clone)]
@@ -19,10 +23,10 @@ pub(crate) struct HollowNodes {
 /// Objects with placeholders for what differs from node to node.
 #[derive(Debug, Clone)]
 struct Templates {
-    node: Template<3>,
-    labels: Template<3>,
-    status: Template<3>,
-    lease: Template<3>,
+    node: TextTemplate<3>,
+    labels: TextTemplate<3>,
+    status: TextTemplate<3>,
+    lease: TextTemplate<3>,
 }
 
 /// Placeholders in the templates of nodes.
@@ -41,10 +45,10 @@ impl HollowNodes {
         let lease_interval = behaviour.renewal(count);
         let (labels, status) = (node_labels(&labels), status(behaviour));
         let templates = Templates {
-            node: Template::new(&node(&labels, &status), NODE),
-            labels: Template::new(&json!({"metadata": {"labels": labels}}), NODE),
-            status: Template::new(&json!({"status": status}), NODE),
-            lease: Template::new(&lease(lease_interval), LEASE),
+            node: TextTemplate::new(&node(&labels, &status).to_string(), NODE),
+            labels: TextTemplate::new(&json!({"metadata": {"labels": labels}}).to_string(), NODE),
+            status: TextTemplate::new(&json!({"status": status}).to_string(), NODE),
+            lease: TextTemplate::new(&lease(lease_interval).to_string(), LEASE),
         };
         Self {
             prefix: behaviour.name_prefix.clone(),
@@ -76,15 +80,16 @@ impl HollowNodes {
         (fill(&self.templates.labels), fill(&self.templates.status))
     }
 
-    fn fill(&self, template: &Template<3>, index: u32, now: Timestamp) -> Vec<u8> {
+    fn fill(&self, template: &TextTemplate<3>, index: u32, now: Timestamp) -> Vec<u8> {
         let (name, address) = (self.name(index), node_ip(index).to_string());
-        template.fill([&name, &address, &seconds(now)])
+        let text = template.fill([&name, &address, &rfc3339_seconds(now)]);
+        text.into_bytes()
     }
 
     /// The lease as a kubelet would create it, owned by its node.
     pub(crate) fn lease(&self, index: u32, uid: &str, now: Timestamp) -> Vec<u8> {
-        let (name, now) = (self.name(index), micro(now));
-        self.templates.lease.fill([&name, uid, &now])
+        let (name, now) = (self.name(index), rfc3339_micros(now));
+        self.templates.lease.fill([&name, uid, &now]).into_bytes()
     }
 }
 
@@ -128,15 +133,7 @@ fn lease(interval: Duration) -> Value {
 
 /// The merge patch that renews a lease.
 pub(crate) fn renewal(now: Timestamp) -> Vec<u8> {
-    format!(r#"{{"spec":{{"renewTime":"{}"}}}}"#, micro(now)).into_bytes()
-}
-
-fn micro(now: Timestamp) -> String {
-    format!("{now:.6}")
-}
-
-pub(crate) fn seconds(now: Timestamp) -> String {
-    format!("{now:.0}")
+    format!(r#"{{"spec":{{"renewTime":"{}"}}}}"#, rfc3339_micros(now)).into_bytes()
 }
 
 /// Address of a node: one of four million in 10.64.0.0/10.

@@ -7,6 +7,7 @@ mod tests;
 
 use std::net::Ipv4Addr;
 
+use pandaemon_types::hash::fnv1a_64_seeded;
 use serde::Deserialize;
 
 pub(crate) use self::start::StartAttempt;
@@ -155,11 +156,7 @@ fn unit(bits: u64) -> f64 {
 
 /// FNV-1a with a final mix, so that the upper bits depend on all bytes.
 fn mix(seed: u64, text: &str) -> u64 {
-    let hash = text
-        .bytes()
-        .fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    let hash = fnv1a_64_seeded(seed, [text.as_bytes()]);
     let hash = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     hash ^ (hash >> 29)
 }

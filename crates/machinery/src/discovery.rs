@@ -119,14 +119,7 @@ fn resource(kind: &Kind) -> Value {
         "kind": kind.kind,
         "verbs": kind.verbs,
     });
-    for (name, list) in [
-        ("shortNames", kind.short_names),
-        ("categories", kind.categories),
-    ] {
-        if !list.is_empty() {
-            entry[name] = list.into();
-        }
-    }
+    add_names(&mut entry, kind);
     if kind.verbs.contains(&"list") {
         entry["storageVersionHash"] = storage_version_hash(kind).into();
     }
@@ -146,6 +139,18 @@ fn subresource(kind: &Kind, sub: &Subresource) -> Value {
         entry["version"] = sub.version.into();
     }
     entry
+}
+
+/// Adds the short names and categories that the kind has.
+fn add_names(entry: &mut Value, kind: &Kind) {
+    for (name, list) in [
+        ("shortNames", kind.short_names),
+        ("categories", kind.categories),
+    ] {
+        if !list.is_empty() {
+            entry[name] = list.into();
+        }
+    }
 }
 
 /// The first eight bytes of the SHA-256 of group, version and kind in Base64 (upstream's
@@ -186,14 +191,7 @@ fn aggregated_resource(kind: &'static Kind) -> Value {
         "singularResource": kind.singular,
         "verbs": kind.verbs,
     });
-    for (name, list) in [
-        ("shortNames", kind.short_names),
-        ("categories", kind.categories),
-    ] {
-        if !list.is_empty() {
-            entry[name] = list.into();
-        }
-    }
+    add_names(&mut entry, kind);
     let subresources: Vec<Value> = kind
         .subresources
         .iter()

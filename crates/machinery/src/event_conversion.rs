@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 /// Fields whose names differ: in `events.k8s.io/v1`, in `v1`.
-const NAMES: &[(&str, &str)] = &[
+const NAMES: [(&str, &str); 7] = [
     ("regarding", "involvedObject"),
     ("note", "message"),
     ("reportingController", "reportingComponent"),
@@ -15,55 +15,28 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 /// Converts an event of `events.k8s.io/v1` to `v1`.
-pub fn to_core(event: &mut Value) {
-    if let Value::Object(map) = event {
-        rename(map, "v1", NAMES.iter().map(|&(new, core)| (new, core)));
-        // These two fields of the Go type have no `omitempty`.
-        for name in ["reportingComponent", "reportingInstance"] {
-            map.entry(name).or_insert_with(|| "".into());
+pub fn to_core_v1(event: &mut Value) {
+    if let Value::Object(fields) = event {
+        for (events, core) in NAMES {
+            rename(fields, events, core);
         }
+        fields.insert("apiVersion".into(), "v1".into());
     }
 }
 
 /// Converts an event of `v1` to `events.k8s.io/v1`.
-pub fn to_events(event: &mut Value) {
-    if let Value::Object(map) = event {
-        rename(
-            map,
-            "events.k8s.io/v1",
-            NAMES.iter().map(|&(new, core)| (core, new)),
-        );
-        for name in ["reportingController", "reportingInstance"] {
-            if map.get(name).and_then(Value::as_str) == Some("") {
-                map.remove(name);
-            }
+pub fn to_events_v1(event: &mut Value) {
+    if let Value::Object(fields) = event {
+        for (events, core) in NAMES {
+            rename(fields, core, events);
         }
-        // Not a pointer in Go: the zero time is written as null.
-        map.entry("eventTime").or_insert(Value::Null);
+        fields.insert("apiVersion".into(), "events.k8s.io/v1".into());
     }
 }
 
-/// Converts an event to the API version `v1` or `events.k8s.io/v1`; one that has it already is
-/// unchanged.
-pub fn convert(event: &mut Value, api_version: &str) {
-    if event["apiVersion"] != api_version {
-        match api_version {
-            "v1" => to_core(event),
-            _ => to_events(event),
-        }
-    }
-}
-
-fn rename<'a>(
-    map: &mut Map<String, Value>,
-    api_version: &str,
-    names: impl Iterator<Item = (&'a str, &'a str)>,
-) {
-    map.insert("apiVersion".into(), api_version.into());
-    for (from, to) in names {
-        if let Some(value) = map.remove(from) {
-            map.insert(to.into(), value);
-        }
+fn rename(fields: &mut Map<String, Value>, from: &str, to: &str) {
+    if let Some(value) = fields.remove(from) {
+        fields.insert(to.into(), value);
     }
 }
 
@@ -84,13 +57,20 @@ mod tests {
             "reportingComponent": "c", "reportingInstance": "",
         });
         let mut event = core.clone();
-        convert(&mut event, "events.k8s.io/v1");
-        assert_eq!(event["apiVersion"], "events.k8s.io/v1");
-        assert_eq!(event["regarding"]["name"], "d");
-        assert_eq!(event["note"], "m");
-        assert_eq!(event["deprecatedCount"], 3);
-        assert!(event.get("message").is_none() && event.get("reportingInstance").is_none());
-        convert(&mut event, "v1");
+        to_events_v1(&mut event);
+        assert_eq!(
+            event,
+            json!({
+                "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e"},
+                "regarding": {"kind": "DaemonSet", "name": "d"}, "note": "m", "reason": "r",
+                "deprecatedSource": {"component": "c"}, "deprecatedCount": 3, "type": "Normal",
+                "deprecatedFirstTimestamp": "2024-01-01T00:00:00Z",
+                "deprecatedLastTimestamp": "2024-01-02T00:00:00Z",
+                "eventTime": "2024-01-01T00:00:00.000000Z",
+                "reportingController": "c", "reportingInstance": "",
+            })
+        );
+        to_core_v1(&mut event);
         assert_eq!(event, core);
     }
 }

@@ -13,6 +13,7 @@ pub mod decode;
 pub mod defaults;
 pub mod discovery;
 pub mod event_conversion;
+mod go_text;
 mod json_fields;
 pub mod managed_fields;
 pub mod openapi;

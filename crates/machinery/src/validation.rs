@@ -34,8 +34,6 @@ use serde_json::Value;
 
 use crate::Kind;
 
-pub(crate) use go_format::quote;
-
 use error_list::{ErrorList, Path};
 
 /// The type of a validation error (upstream's `field.ErrorType`), with the value as Go prints it.

@@ -79,23 +79,6 @@ pub(crate) fn five_letters(mut seed: u64) -> String {
     letters
 }
 
-/// The 64-bit FNV-1a hash of the concatenated parts.
-pub(crate) fn fnv64<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in parts.into_iter().flatten() {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    hash
-}
-
-pub(crate) fn fnv32(parts: [&[u8]; 2]) -> u32 {
-    let mut hash = 0x811c_9dc5_u32;
-    for byte in parts.into_iter().flatten() {
-        hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-    }
-    hash
-}
-
 /// The JSON text of a new revision, byte for byte as upstream writes it: sorted keys, and Go's escapes.
 /// Upstream compares the data of revisions by bytes. With other escapes, handing a cluster back would
 /// restart every pod whose template contains `&`, `<` or `>`.

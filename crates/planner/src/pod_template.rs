@@ -1,7 +1,7 @@
 //! The pod object of a DaemonSet: built once per revision, and rendered for each node.
 
 use pandaemon_placement::daemon_tolerations;
-use pandaemon_types::Effect;
+use pandaemon_types::{Effect, text_template::TextTemplate};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -19,15 +19,8 @@ const NODE: &str = "\u{1}pandaemon-node";
 #[derive(Debug, PartialEq, Eq)]
 pub struct PodTemplate {
     prefix: String,
-    bound: Vec<Part>,
-    floating: Vec<Part>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Part {
-    Text(String),
-    Name,
-    Node,
+    bound: TextTemplate<2>,
+    floating: TextTemplate<2>,
 }
 
 impl PodTemplate {
@@ -35,14 +28,14 @@ impl PodTemplate {
     #[must_use]
     pub fn new(set: &DaemonSetView, hash: &str) -> Self {
         let mut pod = pod_object(set, hash);
-        let floating = split(&pod.to_string());
+        let floating = text_template(&pod);
         if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
             spec.insert("nodeName".to_owned(), json!(NODE));
         }
         let prefix = format!("{}-", set.key.name);
         Self {
             prefix,
-            bound: split(&pod.to_string()),
+            bound: text_template(&pod),
             floating,
         }
     }
@@ -56,34 +49,15 @@ impl PodTemplate {
     /// The JSON text of the pod for a node; with `bind`, `spec.nodeName` is set.
     #[must_use]
     pub fn render(&self, name: &str, node: &str, bind: bool) -> String {
-        let parts = if bind { &self.bound } else { &self.floating };
-        let mut text = String::with_capacity(1024);
-        for part in parts {
-            match part {
-                Part::Text(part) => text.push_str(part),
-                Part::Name => text.push_str(&Value::from(name).to_string()),
-                Part::Node => text.push_str(&Value::from(node).to_string()),
-            }
-        }
-        text
+        let template = if bind { &self.bound } else { &self.floating };
+        let [name, node] = [name, node].map(|text| Value::from(text).to_string());
+        template.fill([&name, &node])
     }
 }
 
-fn split(text: &str) -> Vec<Part> {
-    let (name, node) = (Value::from(NAME).to_string(), Value::from(NODE).to_string());
-    let mut parts = Vec::new();
-    for (position, part) in text.split(&name).enumerate() {
-        if position > 0 {
-            parts.push(Part::Name);
-        }
-        for (position, part) in part.split(&node).enumerate() {
-            if position > 0 {
-                parts.push(Part::Node);
-            }
-            parts.push(Part::Text(part.to_owned()));
-        }
-    }
-    parts
+fn text_template(pod: &Value) -> TextTemplate<2> {
+    let [name, node] = [NAME, NODE].map(|placeholder| Value::from(placeholder).to_string());
+    TextTemplate::new(&pod.to_string(), [&name, &node])
 }
 
 fn pod_object(set: &DaemonSetView, hash: &str) -> Value {

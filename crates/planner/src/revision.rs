@@ -4,12 +4,12 @@
 //! its data. Neither is decided by computing a hash, so that taking over the objects of another controller
 //! restarts no pod.
 
-use pandaemon_types::{Labels as _, Name};
+use pandaemon_types::{Labels as _, Name, hash::fnv1a_32};
 use serde_json::{Map, Value, json};
 
 use crate::{
     action::{Action, Patch},
-    canonical::{HASH_LABEL, fnv32, safe_text},
+    canonical::{HASH_LABEL, safe_text},
     owner::owner_reference,
     view::{DaemonSetView, RevisionView},
 };
@@ -26,7 +26,7 @@ fn new_hash(set: &DaemonSetView) -> String {
         .collision_count
         .map(|count| count.to_string())
         .unwrap_or_default();
-    safe_text(fnv32([set.canonical.as_bytes(), salt.as_bytes()]))
+    safe_text(fnv1a_32([set.canonical.as_bytes(), salt.as_bytes()]))
 }
 
 /// The object of a new revision.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pandaemon_types::Phase;
+use pandaemon_types::{Phase, hash::fnv1a_32};
 
 /// The pod spec's `restartPolicy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,9 +77,6 @@ pub struct DesiredPod {
 /// other change of a running pod's container that would need a restart.
 #[must_use]
 pub fn container_hash(name: &str, image: &str) -> String {
-    let bytes = name.bytes().chain([0]).chain(image.bytes());
-    let hash = bytes.fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(16_777_619)
-    });
-    format!("{hash:x}")
+    let parts: [&[u8]; 3] = [name.as_bytes(), &[0], image.as_bytes()];
+    format!("{:x}", fnv1a_32(parts))
 }

@@ -3,31 +3,10 @@
 //! Objects are stored as core `v1` and converted for requests to `events.k8s.io`.
 //! Upstream: `k8s.io/kubernetes/pkg/apis/events/v1/conversion.go`.
 
-use pandaemon_machinery::{Kind, scheme};
-use serde_json::{Map, Value};
+use pandaemon_machinery::{Kind, event_conversion};
+use serde_json::Value;
 
 use crate::object::Object;
-
-/// Names of the same field in `events.k8s.io/v1` and in core `v1`.
-const EVENT_FIELDS: [(&str, &str); 8] = [
-    ("regarding", "involvedObject"),
-    ("note", "message"),
-    ("deprecatedSource", "source"),
-    ("deprecatedFirstTimestamp", "firstTimestamp"),
-    ("deprecatedLastTimestamp", "lastTimestamp"),
-    ("deprecatedCount", "count"),
-    ("reportingController", "reportingComponent"),
-    ("reportingInstance", "reportingInstance"),
-];
-
-/// The kind as which objects of this kind are stored.
-#[must_use]
-pub(crate) fn stored_kind(kind: &'static Kind) -> &'static Kind {
-    scheme::kinds()
-        .iter()
-        .find(|other| other.storage == kind.storage)
-        .unwrap_or(kind)
-}
 
 /// The group of the one kind that is stored as another kind.
 const CONVERTED_GROUP: &str = "events.k8s.io";
@@ -41,35 +20,16 @@ pub(crate) fn is_native(kind: &'static Kind) -> bool {
 
 /// Converts an object of `kind` to its stored form.
 pub(crate) fn to_stored(kind: &'static Kind, object: &mut Value) {
-    convert(kind, stored_kind(kind), object, |(event, core)| {
-        (event, core)
-    });
+    if !is_native(kind) {
+        event_conversion::to_core_v1(object);
+    }
 }
 
 /// Converts a stored object to `kind`.
 pub(crate) fn from_stored(kind: &'static Kind, object: &mut Value) {
-    convert(kind, kind, object, |(event, core)| (core, event));
-}
-
-fn convert(
-    kind: &'static Kind,
-    target: &Kind,
-    object: &mut Value,
-    names: impl Fn((&'static str, &'static str)) -> (&'static str, &'static str),
-) {
-    let Some(fields) = object.as_object_mut().filter(|_| !is_native(kind)) else {
-        return;
-    };
-    let old: Map<String, Value> = std::mem::take(fields);
-    for (name, value) in old {
-        let pair = EVENT_FIELDS
-            .into_iter()
-            .map(&names)
-            .find(|(from, _)| *from == name);
-        fields.insert(pair.map_or(name, |(_, to)| to.to_owned()), value);
+    if !is_native(kind) {
+        event_conversion::to_events_v1(object);
     }
-    fields.insert("apiVersion".into(), target.api_version().into());
-    fields.insert("kind".into(), target.kind.into());
 }
 
 /// A stored object parsed and converted to `kind`, with its resource version. `None`, with an error in
@@ -88,13 +48,15 @@ pub(crate) fn converted(kind: &'static Kind, object: &Object) -> Option<Value> {
 mod tests {
     use serde_json::json;
 
+    use pandaemon_machinery::scheme;
+
     use super::*;
 
     #[test]
     fn only_events_k8s_io_is_stored_as_another_kind() {
         for kind in scheme::kinds() {
-            let stored = stored_kind(kind);
-            let is_own = (stored.group, stored.version) == (kind.group, kind.version);
+            let stored = scheme::kinds().iter().find(|k| k.storage == kind.storage);
+            let is_own = stored.is_some_and(|stored| stored.group == kind.group);
             assert_eq!(is_native(kind), is_own, "{}", kind.plural);
         }
     }

@@ -20,6 +20,7 @@ use pandaemon_machinery::{
     status::{Details, Result},
 };
 use pandaemon_store::{Durability, Entry, Error as StoreError, Expect, Op, Revision, Store, Write};
+use pandaemon_types::time::rfc3339_seconds;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -88,7 +89,7 @@ impl Call {
     /// The time of the request in the format of object timestamps.
     #[must_use]
     pub fn time(&self) -> String {
-        format_time(self.now)
+        rfc3339_seconds(self.now)
     }
 
     /// The store's key of the object of the path.
@@ -96,12 +97,6 @@ impl Call {
     pub fn key(&self) -> pandaemon_store::Key {
         key(self.kind, &self.namespace, &self.name)
     }
-}
-
-/// A time in the format of object timestamps: RFC 3339, UTC, whole seconds.
-#[must_use]
-pub fn format_time(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The outcome of a write.

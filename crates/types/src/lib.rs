@@ -3,6 +3,7 @@
 
 pub mod duration;
 pub mod field_selector;
+pub mod hash;
 pub mod intern;
 pub mod label_selector;
 pub mod label_set;
@@ -11,6 +12,7 @@ pub mod number;
 pub mod object;
 pub mod pod_resources;
 pub mod quantity;
+pub mod text_template;
 pub mod time;
 pub mod uid;
 pub mod view;

@@ -83,8 +83,11 @@ fn revision<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D:
     Ok(text.and_then(|text| text.parse().ok()).unwrap_or_default())
 }
 
-/// Reads `null` as an empty value.
-pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+/// Deserializes `null` as the default of the type, for `#[serde(deserialize_with)]`.
+///
+/// # Errors
+/// Those of the type.
+pub fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Default + Deserialize<'de>,

@@ -1,8 +1,22 @@
-//! Timestamps in milliseconds since 1970. Nothing here reads a clock: time is always an argument.
+//! Timestamps in milliseconds since 1970, and the formats in which the API writes times. Nothing here
+//! reads a clock: time is always an argument.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A time in the format of `metav1.Time`: RFC 3339 in UTC with whole seconds, rounded down.
+#[must_use]
+pub fn rfc3339_seconds(time: jiff::Timestamp) -> String {
+    format!("{time:.0}")
+}
+
+/// A time in the format of `metav1.MicroTime`: RFC 3339 in UTC with six digits of the second, rounded
+/// down.
+#[must_use]
+pub fn rfc3339_micros(time: jiff::Timestamp) -> String {
+    format!("{time:.6}")
+}
 
 /// A timestamp, in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
@@ -64,6 +78,26 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_have_whole_seconds_and_micro_times_six_digits() {
+        for (text, seconds, micros) in [
+            (
+                "2026-11-20T23:27:09.9999999Z",
+                "2026-11-20T23:27:09Z",
+                "2026-11-20T23:27:09.999999Z",
+            ),
+            (
+                "2026-01-01T01:00:00+01:00",
+                "2026-01-01T00:00:00Z",
+                "2026-01-01T00:00:00.000000Z",
+            ),
+        ] {
+            let time = text.parse().unwrap();
+            assert_eq!(rfc3339_seconds(time), seconds);
+            assert_eq!(rfc3339_micros(time), micros);
+        }
+    }
 
     #[test]
     fn times_print_as_kubernetes_prints_them() {

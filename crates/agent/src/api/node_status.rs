@@ -8,6 +8,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use pandaemon_cri::pb;
+use pandaemon_types::time::{rfc3339_micros, rfc3339_seconds};
 use serde_json::{Value, json};
 
 use crate::{config::Config, context::Context};
@@ -229,9 +230,7 @@ fn disk_full(context: &Context) -> bool {
 }
 
 fn timestamp() -> String {
-    jiff::Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string()
+    rfc3339_seconds(jiff::Timestamp::now())
 }
 
 /// Registers the Node and keeps its status up to date; does not return.
@@ -352,9 +351,7 @@ pub(crate) async fn renew_lease(context: Arc<Context>) {
 }
 
 async fn renew(api: &Api<Lease>, name: &str) -> kube::Result<()> {
-    let time = jiff::Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%S.%6fZ")
-        .to_string();
+    let time = rfc3339_micros(jiff::Timestamp::now());
     let spec = json!({
         "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": time,
     });

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use pandaemon_podsync::{
     ContainerStatus, Millis, PodCondition, PodStatus, StateStatus, Terminated,
 };
-use pandaemon_types::Phase;
+use pandaemon_types::{Phase, time::rfc3339_seconds};
 use serde_json::{Map, Value, json};
 
 use super::{PodRef, resources};
@@ -25,7 +25,7 @@ fn time(millis: Millis) -> Value {
         return Value::Null;
     }
     let time = Timestamp::from_millisecond(millis).unwrap_or_default();
-    json!(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    json!(rfc3339_seconds(time))
 }
 
 /// The status as JSON for a merge patch. Absent fields are null, so that the patch removes them.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use http::StatusCode;
 use pandaemon_cri::pb;
+use pandaemon_types::time::rfc3339_seconds;
 use serde_json::{Value, json};
 
 use super::{HttpError, HttpResponse, ServerState, json, text};
@@ -53,9 +54,7 @@ pub(super) async fn summary(state: &ServerState) -> Result<HttpResponse, HttpErr
 }
 
 fn now() -> String {
-    jiff::Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string()
+    rfc3339_seconds(jiff::Timestamp::now())
 }
 
 fn container(stats: &pb::ContainerStats, name: &str) -> Value {

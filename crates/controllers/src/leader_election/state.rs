@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use pandaemon_types::time::rfc3339_micros;
 use serde::{Deserialize, Serialize};
 
 /// The spec of a Lease (client-go's `LeaderElectionRecord`).
@@ -133,7 +134,7 @@ impl ElectionState {
     }
 
     fn new_record(&self, time: Timestamp, transitions: i64) -> LeaderElectionRecord {
-        let time = micro_time(time);
+        let time = rfc3339_micros(time);
         LeaderElectionRecord {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i64::try_from(self.lease_duration.as_secs()).ok(),
@@ -142,11 +143,6 @@ impl ElectionState {
             lease_transitions: Some(transitions),
         }
     }
-}
-
-/// A MicroTime in the form of the API: six digits of a second.
-fn micro_time(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
 #[cfg(test)]
@@ -167,8 +163,8 @@ mod tests {
         LeaderElectionRecord {
             holder_identity: Some(holder.to_owned()),
             lease_duration_seconds: Some(15),
-            acquire_time: Some(micro_time(time(acquired))),
-            renew_time: Some(micro_time(time(renewed))),
+            acquire_time: Some(rfc3339_micros(time(acquired))),
+            renew_time: Some(rfc3339_micros(time(renewed))),
             lease_transitions: Some(transitions),
         }
     }
@@ -269,6 +265,6 @@ mod tests {
     #[test]
     fn micro_times_have_six_digits() {
         let time: Timestamp = "2030-01-02T03:04:05.000006Z".parse().unwrap();
-        assert_eq!(micro_time(time), "2030-01-02T03:04:05.000006Z");
+        assert_eq!(rfc3339_micros(time), "2030-01-02T03:04:05.000006Z");
     }
 }

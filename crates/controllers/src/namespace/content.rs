@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use pandaemon_client::{discovery::ApiResource, events::seconds, object_meta::ObjectMeta};
+use pandaemon_client::{discovery::ApiResource, object_meta::ObjectMeta};
+use pandaemon_types::time::rfc3339_seconds;
 use serde_json::{Value, json};
 
 /// What one sync of a namespace has found, after its deletions.
@@ -214,7 +215,7 @@ impl Condition {
             .get(self.kind)
             .filter(|old| old["status"] == self.status)
             .and_then(|old| old["lastTransitionTime"].as_str())
-            .map_or_else(|| seconds(now), str::to_owned);
+            .map_or_else(|| rfc3339_seconds(now), str::to_owned);
         json!({
             "type": self.kind, "status": self.status, "reason": self.reason,
             "message": self.message, "lastTransitionTime": since,

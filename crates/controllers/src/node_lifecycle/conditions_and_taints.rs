@@ -2,7 +2,7 @@
 //! Pure.
 
 use jiff::Timestamp;
-use pandaemon_client::events::seconds;
+use pandaemon_types::time::rfc3339_seconds;
 use serde_json::{Value, json};
 
 use crate::views::{Node, NodeTaint};
@@ -29,7 +29,7 @@ const UNKNOWN: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPress
 /// The conditions to write for an unresponsive node; empty when they are Unknown already.
 #[must_use]
 pub fn unknown_conditions(node: &Node, now: Timestamp) -> Vec<Value> {
-    let now = seconds(now);
+    let now = rfc3339_seconds(now);
     UNKNOWN
         .into_iter()
         .filter_map(|kind| {
@@ -52,7 +52,7 @@ pub fn unknown_conditions(node: &Node, now: Timestamp) -> Vec<Value> {
                 let made = node
                     .meta
                     .creation_timestamp
-                    .map_or_else(|| now.clone(), seconds);
+                    .map_or_else(|| now.clone(), rfc3339_seconds);
                 condition["lastHeartbeatTime"] = json!(made);
             }
             Some(condition)
@@ -78,7 +78,7 @@ pub fn taints(node: &Node, evict: bool, now: Timestamp) -> Option<Vec<NodeTaint>
                 key: key.to_owned(),
                 value: None,
                 effect: effect.to_owned(),
-                time_added: Some(seconds(now)),
+                time_added: Some(rfc3339_seconds(now)),
             });
         }
     }

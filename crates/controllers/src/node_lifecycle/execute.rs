@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use kube::Client;
 use pandaemon_client::{
     errors,
-    events::{EventRecorder, EventType, ObjectReference, seconds},
+    events::{EventRecorder, EventType, ObjectReference},
     object_meta::PartialObjectMetadata,
     rest::{Patch, Rest, uid_precondition},
 };
 use pandaemon_runtime::Shutdown;
+use pandaemon_types::time::rfc3339_seconds;
 use serde_json::{Value, json};
 
 use crate::views::{Node, NodeTaint, Pod};
@@ -112,7 +113,7 @@ impl Executor {
             "metadata": { "uid": pod.meta.uid },
             "status": { "conditions": [{
                 "type": "Ready", "status": "False",
-                "lastTransitionTime": seconds(Timestamp::now()),
+                "lastTransitionTime": rfc3339_seconds(Timestamp::now()),
             }]},
         });
         let path = format!("{}/status", pod_path(pod));
@@ -155,7 +156,7 @@ impl Executor {
     async fn write_disruption(&self, pod: &Pod, reason: &str, message: &str, failed: bool) -> bool {
         let mut status = json!({ "conditions": [{
             "type": "DisruptionTarget", "status": "True", "reason": reason, "message": message,
-            "lastTransitionTime": seconds(Timestamp::now()),
+            "lastTransitionTime": rfc3339_seconds(Timestamp::now()),
         }]});
         if failed {
             status["phase"] = json!("Failed");

@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use kube::Client;
 use pandaemon_client::{
     errors,
-    events::{EventRecorder, EventType, ObjectReference, seconds},
+    events::{EventRecorder, EventType, ObjectReference},
     object_meta::Key,
     rest::{Patch, Rest, uid_precondition},
 };
 use pandaemon_runtime::Shutdown;
+use pandaemon_types::time::rfc3339_seconds;
 use serde_json::{Value, json};
 
 use super::preemption::Victim;
@@ -80,7 +81,7 @@ impl Executor {
         let mut status = json!({ "conditions": [{
             "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
             "message": message, "lastProbeTime": Value::Null,
-            "lastTransitionTime": seconds(Timestamp::now()),
+            "lastTransitionTime": rfc3339_seconds(Timestamp::now()),
         }]});
         if let Some(node) = nominated {
             status["nominatedNodeName"] = json!(node);
@@ -110,7 +111,7 @@ impl Executor {
             "metadata": { "uid": victim.uid },
             "status": { "conditions": [{
                 "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
-                "message": why, "lastTransitionTime": seconds(Timestamp::now()),
+                "message": why, "lastTransitionTime": rfc3339_seconds(Timestamp::now()),
             }]},
         });
         // The condition only explains the deletion: without it, the pod is deleted all the same.

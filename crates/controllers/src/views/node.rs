@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use pandaemon_types::{Effect, LabelSet, Name, NodeView, Resources, Taint, Uid};
+use pandaemon_types::{
+    Effect, LabelSet, Name, NodeView, Resources, Taint, Uid, object::or_default,
+};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::or_default;
 use pandaemon_client::object_meta::{Object, ObjectMeta, share};
 
 /// A node.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use pandaemon_placement::{PodNeeds, Toleration};
 use pandaemon_types::{
-    Phase, PodResources, Taint, pod_resources::PodResourceSpec, view::pinned_node,
+    Phase, PodResources, Taint, object::or_default, pod_resources::PodResourceSpec,
+    view::pinned_node,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::or_default;
 use pandaemon_client::object_meta::{Object, ObjectMeta, share};
 
 /// A pod.

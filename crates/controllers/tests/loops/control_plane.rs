@@ -131,7 +131,7 @@ pub(crate) fn now() -> String {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map(|since| jiff::Timestamp::from_second(since.as_secs().cast_signed()).unwrap())
-        .map(pandaemon_client::events::seconds)
+        .map(pandaemon_types::time::rfc3339_seconds)
         .unwrap()
 }
 

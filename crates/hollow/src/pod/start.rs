@@ -1,6 +1,7 @@
 //! The status that a node reports after an attempt to start a pod.
 
 use jiff::Timestamp;
+use pandaemon_types::time::rfc3339_seconds;
 
 use super::{
     Container, Pod, Spec, mix,
@@ -8,7 +9,7 @@ use super::{
         self, Condition, ContainerStatus, Ip, Patch, Running, State, Terminated, Uid, Waiting,
     },
 };
-use crate::node::{node_ip, seconds};
+use crate::node::node_ip;
 
 /// One attempt of a node to start a pod.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +61,7 @@ impl Pod {
         } = &self.spec;
         let builder = StatusBuilder {
             attempt,
-            now: &seconds(now),
+            now: &rfc3339_seconds(now),
             init_stuck: init_containers.iter().any(Container::lacks_image),
             failed: attempt.crash && self.spec.restart_policy.as_deref() == Some("Never"),
         };

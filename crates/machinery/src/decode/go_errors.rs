@@ -1,8 +1,11 @@
 //! Error texts of Go's decoders (`encoding/json`, `sigs.k8s.io/json`, apimachinery's serializers).
 
-use serde_json::{Value, error::Category};
+use serde_json::Value;
 
-use crate::schema::{Field, Shape, Type};
+use crate::{
+    go_text::json_type,
+    schema::{Field, Shape, Type},
+};
 
 /// The Go type that upstream decodes `apiVersion` and `kind` into.
 const TYPE_META: &str = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; \
@@ -47,18 +50,6 @@ const NAMED: &[(&str, &str, &str)] = &[
     ("Toleration", "operator", "v1.TolerationOperator"),
 ];
 
-/// The name of the JSON type in Go's error texts.
-pub(super) fn value_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
 /// The Go type of a field.
 pub(super) fn field_type(owner: &Type, field: &Field) -> String {
     let named = NAMED
@@ -92,7 +83,7 @@ pub(super) fn no_kind(why: &str) -> String {
 pub(super) fn not_an_object(value: &Value) -> String {
     no_kind(&format!(
         "json: cannot unmarshal {} into Go value of type {TYPE_META}",
-        value_name(value)
+        json_type(value)
     ))
 }
 
@@ -109,42 +100,4 @@ pub(super) fn summarize(body: &[u8]) -> String {
             format!("{hex}{more}")
         }
     }
-}
-
-/// The text of `encoding/json` for a syntax error.
-pub(super) fn syntax(body: &[u8], error: &serde_json::Error) -> String {
-    if error.classify() == Category::Eof {
-        return "unexpected end of JSON input".into();
-    }
-    let text = error.to_string();
-    let Some(found) = character(body, error) else {
-        return text;
-    };
-    let context = [
-        ("trailing characters", "after top-level value"),
-        ("expected `:`", "after object key"),
-        ("expected `,` or `}`", "after object key:value pair"),
-        ("expected `,` or `]`", "after array element"),
-        (
-            "key must be a string",
-            "looking for beginning of object key string",
-        ),
-        (
-            "trailing comma",
-            "looking for beginning of object key string",
-        ),
-        ("expected value", "looking for beginning of value"),
-    ];
-    match context.iter().find(|(ours, _)| text.starts_with(ours)) {
-        Some((_, go)) => format!("invalid character '{found}' {go}"),
-        None => text,
-    }
-}
-
-fn character(body: &[u8], error: &serde_json::Error) -> Option<char> {
-    let line = body
-        .split(|&byte| byte == b'\n')
-        .nth(error.line().checked_sub(1)?)?;
-    let at = error.column().checked_sub(1)?;
-    std::str::from_utf8(line.get(at..)?).ok()?.chars().next()
 }

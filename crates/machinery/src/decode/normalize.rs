@@ -3,15 +3,21 @@
 use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jiff::{Timestamp, fmt::strtime};
-use pandaemon_types::quantity::Quantity;
+use jiff::Timestamp;
+use pandaemon_types::{
+    Quantity,
+    time::{rfc3339_micros, rfc3339_seconds},
+};
 use serde_json::{Map, Value};
 
 use super::{
     go_errors,
     path::{Path, Step},
 };
-use crate::schema::{Field, Shape, Type};
+use crate::{
+    go_text::json_type,
+    schema::{Field, Shape, Type},
+};
 
 /// Checks `value` against `table` and normalizes it in place. Returns a text for each unknown
 /// field, such as `unknown field "spec.x"`; these fields are dropped.
@@ -132,8 +138,8 @@ fn scalar(shape: Shape, value: &mut Value, place: Place<'_>) -> Result<(), Strin
             number.as_i64().is_some_and(|n| i32::try_from(n).is_ok())
         }
         (Shape::Quantity, _) => return quantity(value),
-        (Shape::Time, Value::String(_)) => return time(value, "%Y-%m-%dT%H:%M:%SZ"),
-        (Shape::MicroTime, Value::String(_)) => return time(value, "%Y-%m-%dT%H:%M:%S.%6fZ"),
+        (Shape::Time, Value::String(_)) => return time(value, rfc3339_seconds),
+        (Shape::MicroTime, Value::String(_)) => return time(value, rfc3339_micros),
         (Shape::Bytes, Value::String(_)) => return bytes(value),
         _ => false,
     };
@@ -151,7 +157,7 @@ fn mismatch(shape: Shape, value: &Value, place: Place<'_>) -> String {
         (Shape::Int32 | Shape::Int64, Value::Number(number)) => {
             Cow::Owned(format!("number {number}"))
         }
-        _ => Cow::Borrowed(go_errors::value_name(value)),
+        _ => Cow::Borrowed(json_type(value)),
     };
     if matches!(shape, Shape::Time | Shape::MicroTime | Shape::IntOrString) {
         return format!(
@@ -179,13 +185,11 @@ fn quantity(value: &mut Value) -> Result<(), String> {
     Ok(())
 }
 
-fn time(value: &mut Value, format: &str) -> Result<(), String> {
+fn time(value: &mut Value, format: fn(Timestamp) -> String) -> Result<(), String> {
     const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
     let text = value.as_str().unwrap_or_default();
     let strict = text.as_bytes().get(10) == Some(&b'T');
-    let parsed: Option<Timestamp> = text.parse().ok().filter(|_| strict);
-    let canonical = parsed.and_then(|time| strtime::format(format, time).ok());
-    let Some(canonical) = canonical else {
+    let Some(canonical) = text.parse().ok().filter(|_| strict).map(format) else {
         return Err(format!(
             "parsing time \"{text}\" as \"{LAYOUT}\": cannot parse \"{text}\" as \"2006\""
         ));

@@ -5,10 +5,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::{
-    go_errors,
-    path::{Path, Step},
-};
+use super::path::{Path, Step};
+use crate::go_text;
 
 /// A parsed body.
 #[derive(Debug)]
@@ -33,7 +31,7 @@ pub(super) fn from_json(body: &[u8]) -> Result<Parsed, String> {
     let value = seed
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value))
-        .map_err(|error| go_errors::syntax(body, &error))?;
+        .map_err(|error| go_text::syntax_error(body, &error))?;
     let duplicates = duplicates
         .iter()
         .map(|path| format!("duplicate field \"{path}\""))

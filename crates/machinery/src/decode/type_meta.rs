@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::go_errors;
-use crate::{Kind, scheme};
+use crate::{Kind, go_text::json_type, scheme};
 
 /// The name of the scheme in upstream's texts.
 const SCHEME: &str = "pkg/api/legacyscheme/scheme.go:30";
@@ -37,7 +37,7 @@ pub(super) fn resolve(expected: &Kind, value: &mut Value) -> Result<TypeMeta, St
             Ok(default)
         }
         Some(other) => {
-            let found = go_errors::value_name(other);
+            let found = json_type(other);
             let why = format!(
                 "json: cannot unmarshal {found} into Go struct field .{field} of type string"
             );

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::{child, existing, items, resources, set, set_number, set_text};
-use crate::json_fields::ReadFields;
+use super::{child, existing, resources, set, set_number, set_text};
+use crate::json_fields::{ReadFields, WriteFields};
 
 /// Sets the defaults of a container, in a pod or a pod template.
 pub(super) fn container(container: &mut Value) {
@@ -12,10 +12,10 @@ pub(super) fn container(container: &mut Value) {
     set_text(container, "terminationMessagePath", "/dev/termination-log");
     set_text(container, "terminationMessagePolicy", "File");
     resources::requirements(child(container, "resources"));
-    for port in items(container, "ports") {
+    for port in container.items_mut("ports") {
         set_text(port, "protocol", "TCP");
     }
-    for variable in items(container, "env") {
+    for variable in container.items_mut("env") {
         if let Some(source) = existing(variable, "valueFrom") {
             field_source(source);
         }

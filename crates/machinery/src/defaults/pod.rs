@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{child, container, existing, items, put, resources, set, set_text, volume};
-use crate::json_fields::ReadFields;
+use super::{child, container, existing, put, resources, set, set_text, volume};
+use crate::json_fields::{ReadFields, WriteFields};
 
 const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 
@@ -13,7 +13,7 @@ pub(super) fn pod(object: &mut Value) {
     pod_spec(spec);
     set(spec, "enableServiceLinks", true);
     for list in ["containers", "initContainers"] {
-        items(spec, list).for_each(requests_from_limits);
+        spec.items_mut(list).for_each(requests_from_limits);
     }
     if spec.flag("hostNetwork") {
         host_ports(spec);
@@ -30,9 +30,9 @@ pub(super) fn pod_spec(spec: &mut Value) {
     child(spec, "securityContext");
     service_account(spec);
     for list in CONTAINER_LISTS {
-        items(spec, list).for_each(container::container);
+        spec.items_mut(list).for_each(container::container);
     }
-    items(spec, "volumes").for_each(volume::volume);
+    spec.items_mut("volumes").for_each(volume::volume);
     if let Some(overhead) = existing(spec, "overhead") {
         resources::round(overhead);
     }
@@ -69,8 +69,8 @@ fn requests_from_limits(container: &mut Value) {
 /// With `hostNetwork`, sets `hostPort` to `containerPort`.
 fn host_ports(spec: &mut Value) {
     for list in ["containers", "initContainers"] {
-        for container in items(spec, list) {
-            for port in items(container, "ports") {
+        for container in spec.items_mut(list) {
+            for port in container.items_mut("ports") {
                 let number = port.int("containerPort");
                 super::set_number(port, "hostPort", number);
             }
@@ -97,7 +97,7 @@ fn status(status: &mut Value) {
         "initContainerStatuses",
         "ephemeralContainerStatuses",
     ] {
-        for container in items(status, list) {
+        for container in status.items_mut(list) {
             for name in ["state", "lastState"] {
                 child(container, name);
             }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{child, items, put, set, set_text};
-use crate::json_fields::ReadFields;
+use super::{child, put, set, set_text};
+use crate::json_fields::{ReadFields, WriteFields};
 
 /// How long `sessionAffinity: ClientIP` keeps a client at one endpoint: three hours (upstream's
 /// `DefaultClientIPServiceAffinitySeconds`).
@@ -14,7 +14,7 @@ pub(super) fn service(object: &mut Value) {
     set_text(spec, "sessionAffinity", "None");
     set_text(spec, "type", "ClusterIP");
     affinity(spec);
-    for port in items(spec, "ports") {
+    for port in spec.items_mut("ports") {
         set_text(port, "protocol", "TCP");
         let unset = match port.get("targetPort") {
             None | Some(Value::Null) => true,
@@ -36,7 +36,7 @@ pub(super) fn service(object: &mut Value) {
         set(spec, "allocateLoadBalancerNodePorts", true);
     }
     let balancer = child(child(object, "status"), "loadBalancer");
-    for ingress in items(balancer, "ingress") {
+    for ingress in balancer.items_mut("ingress") {
         if !ingress.text("ip").is_empty() {
             set(ingress, "ipMode", "VIP");
         }
@@ -62,8 +62,8 @@ fn affinity(spec: &mut Value) {
 }
 
 pub(super) fn endpoints(object: &mut Value) {
-    for subset in items(object, "subsets") {
-        for port in items(subset, "ports") {
+    for subset in object.items_mut("subsets") {
+        for port in subset.items_mut("ports") {
             set_text(port, "protocol", "TCP");
         }
     }
@@ -72,11 +72,11 @@ pub(super) fn endpoints(object: &mut Value) {
 pub(super) fn endpoint_slice(object: &mut Value) {
     set(object, "endpoints", json!([]));
     set(object, "ports", json!([]));
-    for port in items(object, "ports") {
+    for port in object.items_mut("ports") {
         set(port, "name", "");
         set_text(port, "protocol", "TCP");
     }
-    for endpoint in items(object, "endpoints") {
+    for endpoint in object.items_mut("endpoints") {
         child(endpoint, "conditions");
     }
 }

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::container::{field_source, pull_policy};
-use super::{child, existing, items, set, set_text};
-use crate::json_fields::ReadFields;
+use super::{child, existing, set, set_text};
+use crate::json_fields::{ReadFields, WriteFields};
 
 /// Permission bits of files in `secret`, `configMap`, `downwardAPI` and `projected` volumes.
 const FILE_MODE: i64 = 0o644;
@@ -24,10 +24,10 @@ pub(super) fn volume(volume: &mut Value) {
         }
     }
     if let Some(source) = existing(volume, "downwardAPI") {
-        items(source, "items").for_each(field_source);
+        source.items_mut("items").for_each(field_source);
     }
     if let Some(source) = existing(volume, "projected") {
-        items(source, "sources").for_each(projection);
+        source.items_mut("sources").for_each(projection);
     }
     if let Some(source) = existing(volume, "hostPath") {
         set(source, "type", "");
@@ -46,7 +46,7 @@ pub(super) fn volume(volume: &mut Value) {
 
 fn projection(source: &mut Value) {
     if let Some(downward) = existing(source, "downwardAPI") {
-        items(downward, "items").for_each(field_source);
+        downward.items_mut("items").for_each(field_source);
     }
     if let Some(token) = existing(source, "serviceAccountToken") {
         set(token, "expirationSeconds", 3600);

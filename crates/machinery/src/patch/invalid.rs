@@ -6,7 +6,10 @@
 
 use serde_json::Value;
 
-use crate::status::{Cause, Details, Status};
+use crate::{
+    go_text,
+    status::{Cause, Details, Status},
+};
 
 /// The response to a strategic merge patch. `why` is the text of the JSON decoder; upstream
 /// converts from Go maps here, which has other texts.
@@ -14,7 +17,7 @@ use crate::status::{Cause, Details, Status};
 pub fn strategic_patch(patch: &[u8], why: &str) -> Box<Status> {
     let patch: Value = serde_json::from_slice(patch).unwrap_or_default();
     invalid(
-        &go_text(&patch),
+        &go_text::plain(&patch),
         &converted(why).unwrap_or_else(|| why.into()),
     )
 }
@@ -37,7 +40,7 @@ pub(super) fn unprocessable() -> Box<Status> {
 }
 
 fn invalid(shown: &str, why: &str) -> Box<Status> {
-    let detail = format!("Invalid value: {}: {why}", crate::validation::quote(shown));
+    let detail = format!("Invalid value: {}: {why}", go_text::quote(shown));
     Status::failure(422, "Invalid", format!(" \"\" is invalid: patch: {detail}")).with_details(
         Details {
             causes: vec![Cause {
@@ -70,26 +73,6 @@ fn converted(why: &str) -> Option<String> {
         "string" | "bool" | "int32" | "int64" => format!("unrecognized type: {wanted}"),
         _ => format!("cannot restore struct from: {found}"),
     })
-}
-
-/// A value as Go's `%+v` prints it, such as `map[a:1 b:[x y]]`.
-fn go_text(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".into(),
-        Value::String(text) => text.clone(),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(go_text).collect();
-            format!("[{}]", items.join(" "))
-        }
-        Value::Object(fields) => {
-            let fields: Vec<String> = fields
-                .iter()
-                .map(|(name, value)| format!("{name}:{}", go_text(value)))
-                .collect();
-            format!("map[{}]", fields.join(" "))
-        }
-    }
 }
 
 #[cfg(test)]

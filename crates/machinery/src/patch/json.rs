@@ -4,7 +4,10 @@ use json_patch::{PatchOperation, jsonptr::Pointer};
 use serde_json::Value;
 
 use super::{invalid::unprocessable, parse};
-use crate::status::{Result, Status};
+use crate::{
+    go_text::json_type,
+    status::{Result, Status},
+};
 
 /// Most operations in a patch (upstream's `maxJSONPatchOperations`).
 const MAX_OPERATIONS: usize = 10_000;
@@ -38,7 +41,7 @@ fn read(patch: &[u8]) -> Result<Vec<Value>> {
         other => {
             return Err(bad(format!(
                 "json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp",
-                parse::json_kind(&other)
+                json_type(&other)
             )));
         }
     };

@@ -1,7 +1,7 @@
 //! A list of validation errors, and paths that are turned into text only for an error.
 
-use super::go_format::quote;
 use super::{ErrorType, FieldError};
+use crate::go_text::quote;
 
 #[derive(Debug, Clone, Copy)]
 enum Part<'a> {

@@ -2,26 +2,7 @@
 
 use serde_json::Value;
 
-use crate::json_fields::ReadFields;
-
-/// A string in Go's format `%q`.
-pub(crate) fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
+use crate::{go_text::quote, json_fields::ReadFields};
 
 /// A map such as `map[string]string{"a":"b"}`.
 pub(super) fn string_map(map: &Value) -> String {

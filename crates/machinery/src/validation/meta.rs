@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::error_list::{ErrorList, GoValue, Path};
 use super::{go_format, names};
 use crate::Kind;
-use crate::json_fields::ReadFields;
+use crate::{go_text::quote, json_fields::ReadFields};
 
 /// Most bytes in keys and values of all annotations (upstream's `TotalAnnotationSizeLimitB`).
 const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
@@ -262,10 +262,7 @@ fn no_new_finalizers(old: &Value, new: &Value, errors: &mut ErrorList) {
         let items = metadata.items("finalizers").iter();
         items.filter_map(Value::as_str).map(str::to_owned).collect()
     };
-    let extra: Vec<String> = set(new)
-        .difference(&set(old))
-        .map(|f| go_format::quote(f))
-        .collect();
+    let extra: Vec<String> = set(new).difference(&set(old)).map(|f| quote(f)).collect();
     if !extra.is_empty() {
         let why = format!(
             "no new finalizers can be added if the object is being deleted, found new finalizers \

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::error_list::{ErrorList, GoValue, Path};
 use super::{affinity, go_format, names, resources};
-use crate::json_fields::ReadFields;
+use crate::{go_text::quote, json_fields::ReadFields};
 
 const SPEC: Path<'static> = Path::root("spec");
 
@@ -86,8 +86,8 @@ fn addresses(addresses: &[Value], errors: &mut ErrorList) {
         if addresses[..at].contains(address) {
             let shown = format!(
                 "core.NodeAddress{{Type:{}, Address:{}}}",
-                go_format::quote(address.text("type")),
-                go_format::quote(address.text("address"))
+                quote(address.text("type")),
+                quote(address.text("address"))
             );
             errors.duplicate(&list.index(at), GoValue::formatted(shown));
         }

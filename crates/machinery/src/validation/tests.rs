@@ -36,7 +36,6 @@ fn error_text_has_type_value_and_detail() {
 
 #[test]
 fn values_have_gos_format() {
-    assert_eq!(go_format::quote("a\"b\n"), "\"a\\\"b\\n\"");
     assert_eq!(
         go_format::string_map(&json!(null)),
         "map[string]string(nil)"

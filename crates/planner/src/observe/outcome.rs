@@ -1,11 +1,10 @@
 //! Outcomes of actions. An object in a reply is applied as if the watch had delivered it; a failure sets
 //! the time of the next attempt.
 
-use pandaemon_types::{Name, PodView, Timestamp, Uid};
+use pandaemon_types::{Name, PodView, Timestamp, Uid, hash::fnv1a_64};
 
 use crate::{
     action::{Action, PodRef, Purpose, Severity},
-    canonical::fnv64,
     event::{Failure, FailureKind, Reply},
     ids::NodeId,
     planner::Planner,
@@ -163,7 +162,7 @@ impl Planner {
     /// Jitter for the back-off of a set's requests on a node.
     fn spread(&self, key: &SetKey, node: NodeId) -> u64 {
         let node = self.nodes.name(node);
-        fnv64([&*key.name, &*key.namespace, &*node].map(str::as_bytes))
+        fnv1a_64([&*key.name, &*key.namespace, &*node].map(str::as_bytes))
     }
 
     fn deleted(

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use pandaemon_types::{Name, Timestamp};
+use pandaemon_types::{Name, Timestamp, hash::fnv1a_64};
 
 use crate::{
     action::{Action, Plan},
-    canonical::{five_letters, fnv64},
+    canonical::five_letters,
     ids::NodeId,
     node_state::Creating,
     planner::Planner,
@@ -66,7 +66,7 @@ impl Planner {
         now: Timestamp,
     ) -> Creating {
         set.serial += 1;
-        let seed = fnv64([
+        let seed = fnv1a_64([
             set.uid.as_bytes(),
             self.nodes.name(node).as_bytes(),
             &now.0.to_le_bytes(),

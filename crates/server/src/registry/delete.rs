@@ -9,10 +9,11 @@ use pandaemon_machinery::{
     status::{Details, Result},
 };
 use pandaemon_store::{Expect, Op};
+use pandaemon_types::time::rfc3339_seconds;
 use serde_json::Value;
 
 use super::{
-    Call, CommitError, Registry, format_time,
+    Call, CommitError, Registry,
     options::{DeleteOptions, Propagation},
 };
 use crate::{
@@ -246,7 +247,7 @@ fn mark_deleted(kind: &Kind, object: &mut Value, grace: i64, now: Timestamp) {
         _ => now,
     };
     let is_first = started.is_none();
-    let ends = format_time(start + SignedDuration::from_secs(grace));
+    let ends = rfc3339_seconds(start + SignedDuration::from_secs(grace));
     meta::edit(object, |metadata| {
         metadata.insert("deletionTimestamp".into(), ends.into());
         metadata.insert("deletionGracePeriodSeconds".into(), grace.into());

@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::{
     directives::{PATCH, SET_ORDER},
-    errors::{go_list, go_type, internal, no_merge_key},
+    errors::{go_type, internal, no_merge_key},
 };
 use crate::{
+    go_text::plain_list,
     patch::{invalid::unprocessable, list_order},
     status::Result,
 };
@@ -27,8 +28,8 @@ pub(super) fn check_order(patched: &[Value], wanted: &[Value], merge_key: &str) 
         if !rest.any(|other| list_order::identity(other, merge_key) == Some(id)) {
             return Err(internal(format!(
                 "The order in patch list:\n{}\n doesn't match {SET_ORDER} list:\n{}\n",
-                go_list(patched),
-                go_list(wanted)
+                plain_list(patched),
+                plain_list(wanted)
             )));
         }
     }
@@ -48,7 +49,7 @@ pub(super) fn are_maps(live: &[Value], patch: &[Value]) -> Result<Option<bool>> 
     }
     let kind = go_type(first);
     if live.iter().chain(patch).any(|item| go_type(item) != kind) {
-        let lists = format!("[{} {}]", go_list(live), go_list(patch));
+        let lists = format!("[{} {}]", plain_list(live), plain_list(patch));
         return Err(internal(format!(
             "list element types are not identical: {lists}"
         )));

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::status::Status;
+use crate::{go_text, status::Status};
 
 /// An error that upstream has no status for: 500 with this text.
 pub(super) fn internal(text: impl Into<String>) -> Box<Status> {
@@ -13,8 +13,8 @@ pub(super) fn internal(text: impl Into<String>) -> Box<Status> {
 pub(super) fn unknown_directive(directive: &Value, map: &Value) -> Box<Status> {
     internal(format!(
         "unknown patch type: {} in map: {}",
-        go_text(directive),
-        go_text(map)
+        go_text::plain(directive),
+        go_text::plain(map)
     ))
 }
 
@@ -22,7 +22,7 @@ pub(super) fn unknown_directive(directive: &Value, map: &Value) -> Box<Status> {
 pub(super) fn no_merge_key(item: &Value, merge_key: &str) -> Box<Status> {
     internal(format!(
         "map: {} does not contain declared merge key: {merge_key}",
-        go_text(item)
+        go_text::plain(item)
     ))
 }
 
@@ -37,27 +37,4 @@ pub(super) fn go_type(value: &Value) -> &'static str {
         Value::Array(_) => "[]interface {}",
         Value::Object(_) => "map[string]interface {}",
     }
-}
-
-/// A value as Go's `%v` prints it.
-pub(super) fn go_text(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".into(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => go_list(items),
-        Value::Object(fields) => {
-            let fields: Vec<String> = fields
-                .iter()
-                .map(|(key, value)| format!("{key}:{}", go_text(value)))
-                .collect();
-            format!("map[{}]", fields.join(" "))
-        }
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
-    }
-}
-
-/// A list as Go's `%v` prints it.
-pub(super) fn go_list(items: &[Value]) -> String {
-    let items: Vec<String> = items.iter().map(go_text).collect();
-    format!("[{}]", items.join(" "))
 }
