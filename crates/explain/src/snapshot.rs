@@ -169,14 +169,14 @@ impl Revision {
     pub(crate) fn belongs_to(&self, set: &DaemonSetView) -> bool {
         let view = &self.view;
         view.namespace == set.key.namespace
-            && selects(set.selector.as_ref(), &view.labels)
+            && selects(set.selector.as_ref().ok(), &view.labels)
             && view.owner.as_ref().is_none_or(|owner| owner.uid == set.uid)
     }
 }
 
 /// Whether the DaemonSet owns the pod, or would adopt it.
 pub(crate) fn pod_belongs_to(pod: &PodView, set: &DaemonSetView) -> bool {
-    selects(set.selector.as_ref(), &pod.labels)
+    selects(set.selector.as_ref().ok(), &pod.labels)
         && match &pod.owner {
             Some(owner) => owner.uid == set.uid,
             None => !pod.deleting,

@@ -28,6 +28,39 @@ struct BackOff {
     until: Timestamp,
 }
 
+impl BackOff {
+    /// The back-off after one more failure: twice as long as the last time, at least as long as the server
+    /// asks for. `spread` adds up to a quarter, so that what failed together is not repeated together.
+    fn next(
+        last: Option<Self>,
+        first: i64,
+        failure: &Failure,
+        now: Timestamp,
+        spread: u64,
+    ) -> Self {
+        let failures = last.map_or(0, |last| last.failures);
+        let longest = match failure.kind {
+            FailureKind::Unclear => UNANSWERED_MAX,
+            FailureKind::NotFound | FailureKind::Refused | FailureKind::NamespaceTerminating => {
+                REFUSED_MAX
+            }
+        };
+        let wait = doubled(first, failures, longest, spread).max(server_asks(failure));
+        Self {
+            failures: failures.saturating_add(1),
+            until: now.plus_millis(wait),
+        }
+    }
+}
+
+/// How long the server asks to wait, in milliseconds; 0 if it does not.
+const fn server_asks(failure: &Failure) -> i64 {
+    match failure.kind {
+        FailureKind::NamespaceTerminating => TERMINATING_PAUSE,
+        _ => failure.retry_after,
+    }
+}
+
 /// Paces the requests of one kind of a set.
 #[derive(Debug)]
 pub(crate) struct Pacer<I> {
@@ -85,31 +118,19 @@ impl<I: Copy + Ord> Pacer<I> {
         self.back_offs.remove(&candidate);
     }
 
-    /// A request failed: the candidate backs off, twice as long as the last time. `spread` adds up to a
-    /// quarter, so that what failed together is not repeated together.
+    /// A request failed: the candidate backs off.
     ///
     /// The first failure of one candidate leaves the window alone. From the second candidate in a row on,
     /// each halves the window and doubles a pause of the candidates that have not failed, once per pause.
     pub(crate) fn failed(&mut self, candidate: I, failure: &Failure, now: Timestamp, spread: u64) {
-        let failures = self.back_offs.get(&candidate).map_or(0, |b| b.failures);
-        let longest = match failure.kind {
-            FailureKind::Unclear => UNANSWERED_MAX,
-            FailureKind::NotFound | FailureKind::Refused | FailureKind::NamespaceTerminating => {
-                REFUSED_MAX
-            }
-        };
-        let server_asks = match failure.kind {
-            FailureKind::NamespaceTerminating => TERMINATING_PAUSE,
-            _ => failure.retry_after,
-        };
-        if server_asks > 0 {
-            self.blocked_until = self.blocked_until.max(Some(now.plus_millis(server_asks)));
+        let asked = server_asks(failure);
+        if asked > 0 {
+            self.blocked_until = self.blocked_until.max(Some(now.plus_millis(asked)));
         }
-        let wait = doubled(self.first_back_off, failures, longest, spread).max(server_asks);
-        let until = now.plus_millis(wait);
-        let failures = failures.saturating_add(1);
-        self.back_offs
-            .insert(candidate, BackOff { failures, until });
+        let last = self.back_offs.get(&candidate).copied();
+        let next = BackOff::next(last, self.first_back_off, failure, now, spread);
+        self.back_offs.insert(candidate, next);
+        let failures = next.failures;
         let is_paused = self.paused_until.is_some_and(|at| now < at);
         if failures > 1 || is_paused {
             return;
@@ -155,6 +176,46 @@ impl<I: Copy + Ord> Pacer<I> {
             *at = at.map(|at| at.plus_millis(millis));
         }
         for back_off in self.back_offs.values_mut() {
+            back_off.until = back_off.until.plus_millis(millis);
+        }
+    }
+}
+
+/// The back-off of requests that a set makes one at a time: for its revisions and its status.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Retry(Option<BackOff>);
+
+/// The first back-off of such a request in milliseconds.
+const RETRY_FIRST: i64 = 1_000;
+
+impl Retry {
+    /// A request failed: the next one waits twice as long as the last time. Of several that were under way at
+    /// once, the first counts.
+    pub(crate) fn failed(&mut self, failure: &Failure, now: Timestamp, spread: u64) {
+        if !self.is_over(now) {
+            return;
+        }
+        self.0 = Some(BackOff::next(self.0, RETRY_FIRST, failure, now, spread));
+    }
+
+    /// Forgets the failures.
+    pub(crate) const fn reset(&mut self) {
+        self.0 = None;
+    }
+
+    /// When the back-off ends; the time may have passed.
+    pub(crate) fn end(&self) -> Option<Timestamp> {
+        self.0.map(|back_off| back_off.until)
+    }
+
+    /// Whether a request may be made now.
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        self.end().is_none_or(|at| at <= now)
+    }
+
+    /// Moves the time, as the clock was set back.
+    pub(crate) fn shift(&mut self, millis: i64) {
+        if let Some(back_off) = &mut self.0 {
             back_off.until = back_off.until.plus_millis(millis);
         }
     }

@@ -64,15 +64,12 @@ impl Planner {
     }
 
     fn plan_set(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        if !set.is_planned() {
+            warn_of_selector(set);
+            plan.actions.append(&mut set.pending_events);
+            return;
+        }
         plan.actions.append(&mut set.pending_events);
-        if set.view.deleting {
-            return;
-        }
-        if set.view.selects_all() {
-            warn_of_selector(set, plan);
-            return;
-        }
-        self.plan_ownership(set, now, plan);
         self.plan_revisions(set, now, plan);
         while let Some((at, node)) = set.timers.first().copied() {
             if now < at {
@@ -88,8 +85,10 @@ impl Planner {
         for (_, node) in &touched {
             self.refresh(set, *node, now);
         }
-        self.plan_deletions(set, now, plan);
+        // Until the current revision exists, nothing else is done, as upstream.
         if set.current.is_some() {
+            self.plan_ownership(set, now, plan);
+            self.plan_deletions(set, now, plan);
             self.plan_creations(set, now, plan);
             self.plan_rollout(set, now, plan);
         }
@@ -135,19 +134,26 @@ impl Planner {
     }
 }
 
-fn warn_of_selector(set: &mut Set, plan: &mut Plan) {
-    if set.warned_generation == Some(set.view.generation) {
-        return;
-    }
+/// Warns of a selector that selects everything or cannot be read, once per generation.
+fn warn_of_selector(set: &mut Set) {
+    let (reason, message) = match &set.view.selector {
+        _ if set.view.deleting || set.warned_generation == Some(set.view.generation) => return,
+        Ok(_) => (
+            "SelectingAll",
+            "This daemon set is selecting all pods. A non-empty selector is required.".to_owned(),
+        ),
+        Err(error) => (
+            "InvalidSelector",
+            format!("The selector cannot be read: {error}. Nothing is done until it is corrected."),
+        ),
+    };
     set.warned_generation = Some(set.view.generation);
-    let message = "This daemon set is selecting all pods. A non-empty selector is required.";
-    set.record_event(Severity::Warning, "SelectingAll", message.to_owned());
-    plan.actions.append(&mut set.pending_events);
+    set.record_event(Severity::Warning, reason, message);
 }
 
 /// Writes the status if it differs from the last known one.
 fn plan_status(set: &mut Set, now: Timestamp, plan: &mut Plan) {
-    let may = set.writing.is_none() && set.write_after.is_none_or(|at| at <= now);
+    let may = set.writing.is_none() && set.write_retry.is_over(now);
     let status = set.status();
     if !may || set.current.is_none() || status == set.view.status {
         return;

@@ -12,7 +12,7 @@ use crate::{
     action::{Action, Severity},
     ids::{IdMap, NodeId},
     node_state::{Assessment, Mode, NodeState, Placement, SetFacts},
-    pacing::{MAX_IN_FLIGHT, Pacer},
+    pacing::{MAX_IN_FLIGHT, Pacer, Retry},
     pod_template::PodTemplate,
     queues::{BackOffEnds, NodeQueues},
     tables::NodeTable,
@@ -58,16 +58,18 @@ pub(crate) struct Set {
     pub(crate) collided: bool,
     /// Requests for revisions that are under way.
     pub(crate) revising: usize,
-    pub(crate) revise_after: Option<Timestamp>,
+    /// The back-off of requests for revisions.
+    pub(crate) revise_retry: Retry,
     /// Pods to adopt or release.
     pub(crate) ownership_due: BTreeSet<Uid>,
     pub(crate) ownership_retry_at: Option<Timestamp>,
     /// The status of the write under way.
     pub(crate) writing: Option<Status>,
-    pub(crate) write_after: Option<Timestamp>,
+    /// The back-off of writes of the status.
+    pub(crate) write_retry: Retry,
     /// Events to return with the next plan.
     pub(crate) pending_events: Vec<Action>,
-    /// The generation for which the warning about its selector was recorded.
+    /// The generation for which the warning about the selector was recorded.
     pub(crate) warned_generation: Option<i64>,
     /// Counts creations: part of the seed of pod names.
     pub(crate) serial: u64,
@@ -97,11 +99,11 @@ impl Set {
             revisions_dirty: true,
             collided: false,
             revising: 0,
-            revise_after: None,
+            revise_retry: Retry::default(),
             ownership_due: BTreeSet::new(),
             ownership_retry_at: None,
             writing: None,
-            write_after: None,
+            write_retry: Retry::default(),
             pending_events: Vec::new(),
             warned_generation: None,
             serial: 0,
@@ -111,13 +113,9 @@ impl Set {
 
     /// Revisions that the set owns but does not select.
     pub(crate) fn mismatched_revisions(&self) -> impl Iterator<Item = &RevisionView> {
-        let matches = |revision: &RevisionView| {
-            let selector = self.view.selector.as_ref();
-            selector.is_none_or(|selector| selector.matches(&revision.labels))
-        };
         self.revisions
             .values()
-            .filter(move |revision| !matches(revision))
+            .filter(|revision| !self.view.selects(&revision.labels))
     }
 
     pub(crate) fn mode(&self) -> Mode {
@@ -260,17 +258,22 @@ impl Set {
         }
     }
 
+    /// Whether requests are planned for the set at all: not if it is being deleted, and not with a selector
+    /// that selects everything or cannot be read, as upstream.
+    pub(crate) fn is_planned(&self) -> bool {
+        !self.view.deleting && self.view.selector.is_ok() && !self.view.selects_all()
+    }
+
     /// When the set has to be planned again without an event.
     pub(crate) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.view.deleting {
+        if !self.is_planned() {
             return None;
         }
         let timer = self.timers.iter().map(|(at, _)| *at).find(|at| now < *at);
         let request = self.queues.wake_at(&self.creates, &self.deletes, now);
-        let revise = self
-            .revise_after
-            .filter(|at| self.revisions_dirty && now < *at);
-        let write = self.write_after.filter(|at| now < *at);
+        let revise = self.revise_retry.end().filter(|_| self.revisions_dirty);
+        let revise = revise.filter(|at| now < *at);
+        let write = self.write_retry.end().filter(|at| now < *at);
         let ownership = self.ownership_retry_at.filter(|at| now < *at);
         [timer, request, revise, write, ownership]
             .into_iter()

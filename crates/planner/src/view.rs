@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use pandaemon_types::{
-    IntOrPercent, LabelSelector, LabelSet, Labels as _, Meta, Name, Owner, Timestamp, Uid,
+    IntOrPercent, LabelSelector, LabelSet, Labels as _, Meta, Name, Owner, SelectorError,
+    Timestamp, Uid,
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -78,8 +79,8 @@ pub struct DaemonSetView {
     pub deleting: bool,
     /// The annotations, which a new revision gets, too.
     pub annotations: BTreeMap<String, String>,
-    /// The label selector of its pods; `None` if it cannot be read.
-    pub selector: Option<LabelSelector>,
+    /// The label selector of its pods, or why it cannot be read: such a set is not planned.
+    pub selector: Result<LabelSelector, SelectorError>,
     /// The pod template.
     pub template: Arc<Value>,
     /// The template as canonical text.
@@ -102,7 +103,15 @@ impl DaemonSetView {
     pub fn selects_all(&self) -> bool {
         self.selector
             .as_ref()
-            .is_some_and(LabelSelector::is_everything)
+            .is_ok_and(LabelSelector::is_everything)
+    }
+
+    /// Whether the selector selects an object with these labels; false if it cannot be read.
+    #[must_use]
+    pub fn selects(&self, labels: &LabelSet) -> bool {
+        self.selector
+            .as_ref()
+            .is_ok_and(|selector| selector.matches(labels))
     }
 
     /// The planning order among sets: 0 for `system-node-critical`, 1 for `system-cluster-critical`, 2 for
@@ -233,7 +242,7 @@ impl<'de> Deserialize<'de> for DaemonSetView {
             deleting: metadata.deletion_timestamp.is_some(),
             template_generation: generation.and_then(|text| text.parse().ok()),
             annotations: metadata.annotations,
-            selector: LabelSelector::from_json(&spec.selector).ok(),
+            selector: LabelSelector::from_json(&spec.selector),
             canonical: canonical_template(&spec.template).into(),
             template: Arc::new(spec.template),
             strategy: spec.update_strategy.strategy(),

@@ -51,26 +51,24 @@ impl Planner {
             }
             Action::PatchRevision { set, .. } => {
                 self.touch(&set);
-                let settled = match result {
+                let failure = match result {
                     Ok(Reply::Revision(view)) => {
                         self.apply_revision_reply(*view);
-                        true
+                        None
                     }
-                    Ok(_) => true,
-                    Err(failure) => failure.kind == FailureKind::NotFound,
+                    Ok(_) => None,
+                    Err(failure) => Some(failure),
                 };
-                self.revision_request_done(&set, settled, now);
+                self.revision_request_done(&set, failure.as_ref(), now);
             }
             Action::DeleteRevision { set, name, .. } => {
                 self.touch(&set);
-                let settled = match &result {
-                    Ok(_) => true,
-                    Err(failure) => failure.kind == FailureKind::NotFound,
-                };
-                if settled {
+                let failure = result.err();
+                let is_gone = |failure: &Failure| failure.kind == FailureKind::NotFound;
+                if failure.as_ref().is_none_or(is_gone) {
                     self.remove_revision(&(Name::clone(&set.namespace), name));
                 }
-                self.revision_request_done(&set, settled, now);
+                self.revision_request_done(&set, failure.as_ref(), now);
             }
             Action::WriteStatus { set, uid, status } => {
                 // The reply is about another set if the name was deleted or reused since.
@@ -232,7 +230,7 @@ impl Planner {
             Ok(Reply::Pod(view)) => self.apply_reply(*view, now),
             Ok(_) => {}
             Err(failure) if failure.kind == FailureKind::NotFound => self.remove_pod(uid),
-            Err(_) => self.patch_failed(key, uid, purpose, now),
+            Err(failure) => self.patch_failed(key, uid, purpose, &failure, now),
         }
         // The pod may have changed since the request, so that another patch is due.
         if let Some(number) = self.pods.find(uid)
@@ -248,7 +246,14 @@ impl Planner {
         }
     }
 
-    fn patch_failed(&mut self, key: &SetKey, uid: &Uid, purpose: Purpose, now: Timestamp) {
+    fn patch_failed(
+        &mut self,
+        key: &SetKey,
+        uid: &Uid,
+        purpose: Purpose,
+        failure: &Failure,
+        now: Timestamp,
+    ) {
         let Some(set) = self.sets.get_mut(key) else {
             return;
         };
@@ -256,7 +261,7 @@ impl Planner {
         match purpose {
             Purpose::Relabel => {
                 set.revisions_dirty = true;
-                set.revise_after = again;
+                set.revise_retry.failed(failure, now, set_spread(key));
             }
             Purpose::Adopt | Purpose::Release => {
                 set.ownership_due.insert(uid.clone());
@@ -267,34 +272,44 @@ impl Planner {
 
     // === revisions and status ===
 
-    fn revision_request_done(&mut self, key: &SetKey, settled: bool, now: Timestamp) {
+    fn revision_request_done(&mut self, key: &SetKey, failure: Option<&Failure>, now: Timestamp) {
         let Some(set) = self.sets.get_mut(key) else {
             return;
         };
         set.revising = set.revising.saturating_sub(1);
         set.revisions_dirty = true;
-        set.revise_after = (!settled).then(|| now.plus_millis(RETRY));
+        // What is not there needs no further request.
+        if let Some(failure) = failure.filter(|failure| failure.kind != FailureKind::NotFound) {
+            set.revise_retry.failed(failure, now, set_spread(key));
+        }
     }
 
     fn revision_created(&mut self, key: &SetKey, result: Result<Reply, Failure>, now: Timestamp) {
-        let settled = match result {
+        match result {
             Ok(Reply::Revision(view)) => {
                 self.count_collision(key, &view);
                 self.apply_revision_reply(*view);
-                true
+                self.revision_request_done(key, None, now);
             }
-            Ok(_) => true,
+            Ok(_) => self.revision_request_done(key, None, now),
             Err(failure) => {
+                let failure = Failure {
+                    // Of a creation that found nothing, the namespace is gone.
+                    kind: match failure.kind {
+                        FailureKind::NotFound => FailureKind::Refused,
+                        kind => kind,
+                    },
+                    ..failure
+                };
                 if let Some(set) = self.sets.get_mut(key)
                     && failure.kind != FailureKind::NamespaceTerminating
                 {
                     let message = format!("Error creating: {}", failure.message);
                     set.record_event(Severity::Warning, "FailedCreate", message);
                 }
-                false
+                self.revision_request_done(key, Some(&failure), now);
             }
-        };
-        self.revision_request_done(key, settled, now);
+        }
     }
 
     /// Counts a collision if a revision with other data has the name, so that the next hash differs.
@@ -324,16 +339,18 @@ impl Planner {
             match &result {
                 Ok(_) => {
                     set.view.status = status;
-                    set.write_after = None;
+                    set.write_retry.reset();
                 }
-                Err(failure) => {
-                    let pause = failure.retry_after.max(RETRY);
-                    set.write_after = Some(now.plus_millis(pause));
-                }
+                Err(failure) => set.write_retry.failed(failure, now, set_spread(key)),
             }
         }
         if let Ok(Reply::Set(view)) = result {
             self.apply_set(*view);
         }
     }
+}
+
+/// Jitter for the back-off of a set's requests.
+fn set_spread(key: &SetKey) -> u64 {
+    fnv64([&*key.name, &*key.namespace].map(str::as_bytes))
 }

@@ -314,16 +314,13 @@ impl Planner {
 
     /// The set that a pod belongs to: its owner, or the first set that may adopt it.
     fn owning_set(&self, pod: &PodState) -> Option<(Arc<SetKey>, Ownership)> {
-        let selected = |set: &Set| {
-            set.view
-                .selector
-                .as_ref()
-                .is_some_and(|selector| selector.matches(&pod.labels))
-        };
+        let selected = |set: &Set| set.view.selects(&pod.labels);
         if let Some(owner) = &pod.owner {
             let key = self.by_uid.get(&owner.uid)?;
             let set = self.sets.get(key)?;
-            return selected(set).then(|| (Arc::clone(&set.key), Ownership::Owned));
+            // Nothing is released on behalf of a selector that cannot be read.
+            let stays = set.view.selector.is_err() || selected(set);
+            return stays.then(|| (Arc::clone(&set.key), Ownership::Owned));
         }
         if pod.deleting {
             return None;

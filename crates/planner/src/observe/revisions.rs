@@ -48,13 +48,7 @@ impl Planner {
     /// Marks the sets that may adopt a revision without an owner.
     fn orphan_revision(&mut self, view: &RevisionView) {
         for (key, set) in &mut self.sets {
-            let selected = |set: &Set| {
-                set.view
-                    .selector
-                    .as_ref()
-                    .is_some_and(|selector| selector.matches(&view.labels))
-            };
-            if key.namespace == view.namespace && selected(set) {
+            if key.namespace == view.namespace && set.view.selects(&view.labels) {
                 set.revisions_dirty = true;
                 self.dirty.insert(key.clone());
             }
@@ -100,15 +94,12 @@ impl Planner {
 
     /// Revisions without an owner that the set selects, and so will adopt.
     pub(crate) fn orphan_revisions(&self, set: &Set) -> Vec<&RevisionView> {
-        let Some(selector) = &set.view.selector else {
-            return Vec::new();
-        };
         let namespace = Name::clone(&set.view.key.namespace);
         self.revisions
             .range((Name::clone(&namespace), "".into())..)
             .take_while(|((ns, _), _)| *ns == namespace)
             .map(|(_, revision)| revision)
-            .filter(|r| r.owner.is_none() && !r.deleting && selector.matches(&r.labels))
+            .filter(|r| r.owner.is_none() && !r.deleting && set.view.selects(&r.labels))
             .collect()
     }
 }

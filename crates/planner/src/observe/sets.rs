@@ -125,6 +125,7 @@ fn update(set: &mut Set, view: DaemonSetView) -> bool {
         set.rank = set.view.rank();
         set.current = None;
         set.revisions_dirty = true;
+        set.revise_retry.reset();
         let spec = set.view.template.get("spec").cloned().unwrap_or_default();
         let needs = pandaemon_placement::PodNeeds::for_daemon(&spec);
         same_needs = needs == *set.needs;

@@ -29,14 +29,11 @@ impl Planner {
 }
 
 fn shift_timers(set: &mut Set, back: i64) {
-    let pauses = [
-        &mut set.revise_after,
-        &mut set.write_after,
-        &mut set.ownership_retry_at,
-    ];
-    for at in pauses.into_iter().flatten() {
+    if let Some(at) = &mut set.ownership_retry_at {
         *at = at.plus_millis(-back);
     }
+    set.revise_retry.shift(-back);
+    set.write_retry.shift(-back);
     set.creates.shift(-back);
     set.deletes.shift(-back);
     set.wake = None;

@@ -60,7 +60,7 @@ impl Planner {
     // === revisions ===
 
     pub(super) fn plan_revisions(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
-        if !set.revisions_dirty || set.revising > 0 || set.revise_after.is_some_and(|at| now < at) {
+        if !set.revisions_dirty || set.revising > 0 || !set.revise_retry.is_over(now) {
             return;
         }
         if set.collided {
@@ -76,7 +76,6 @@ impl Planner {
             });
         }
         set.revisions_dirty = false;
-        set.revise_after = None;
         let patched = self.adopt_and_release_revisions(set, plan);
         if patched > 0 {
             set.revising += patched;
@@ -92,6 +91,9 @@ impl Planner {
             live,
         );
         set.revising += revision_plan.actions.len();
+        if revision_plan.actions.is_empty() {
+            set.revise_retry.reset();
+        }
         plan.actions.extend(revision_plan.actions);
         for hash in &revision_plan.duplicate_hashes {
             self.relabel(set, hash, revision_plan.current.as_ref(), plan);

@@ -130,6 +130,8 @@ fn a_pod_that_is_adopted_after_it_lost_its_label_is_released() {
         );
         found.cloned()
     };
+    let revision = cluster.plan();
+    cluster.perform(&revision);
     let adopt = of(&cluster.plan(), Purpose::Adopt).unwrap();
     pod["metadata"]["labels"]["app"] = json!("else");
     cluster.put_pod(pod);

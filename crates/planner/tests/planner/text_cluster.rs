@@ -143,6 +143,11 @@ impl TextCluster {
                 "minready" => spec["minReadySeconds"] = number(),
                 "history" => spec["revisionHistoryLimit"] = number(),
                 "selector" => spec["selector"] = json!({}),
+                "badselector" => {
+                    let test = json!({"key": "app", "operator": "Near", "values": [name]});
+                    spec["selector"] = json!({"matchExpressions": [test]});
+                }
+                "goodselector" => spec["selector"] = json!({"matchLabels": {"app": name}}),
                 "image" | "select" | "cpu" | "critical" | "command" | "expr" | "orexpr"
                 | "field" | "prefer" | "tolerates" | "hostnet" | "nodename" | "note" | "label"
                 | "hostport" => {

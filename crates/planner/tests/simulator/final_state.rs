@@ -40,7 +40,7 @@ fn check_set(api: &Api, set: &DaemonSetView) -> Result<(), Violation> {
     let selects = |pod: &Pod| {
         set.selector
             .as_ref()
-            .is_some_and(|selector| selector.matches(&pod.view.labels))
+            .is_ok_and(|selector| selector.matches(&pod.view.labels))
     };
     for pod in api
         .pods

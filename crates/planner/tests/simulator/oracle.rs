@@ -286,7 +286,7 @@ impl Oracle {
         ours && set
             .selector
             .as_ref()
-            .is_some_and(|selector| selector.matches(&pod.labels))
+            .is_ok_and(|selector| selector.matches(&pod.labels))
     }
 
     fn pods_on<'a>(
