@@ -352,5 +352,5 @@ impl Planner {
 
 /// Jitter for the back-off of a set's requests.
 fn set_spread(key: &SetKey) -> u64 {
-    fnv64([&*key.name, &*key.namespace].map(str::as_bytes))
+    fnv1a_64([&*key.name, &*key.namespace].map(str::as_bytes))
 }
