@@ -32,10 +32,9 @@ fn template() -> Value {
     })
 }
 
-#[divan::bench]
-fn pod(bencher: Bencher<'_, '_>) {
-    let body = template().to_string();
-    let kind = scheme::find_resource("", "v1", "pods");
+fn bench_decode(bencher: Bencher<'_, '_>, group: &str, plural: &str, body: &Value) {
+    let body = body.to_string();
+    let kind = scheme::find_resource(group, "v1", plural);
     bencher.bench(|| {
         kind.map(|kind| {
             decode(
@@ -49,18 +48,13 @@ fn pod(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench]
+fn pod(bencher: Bencher<'_, '_>) {
+    bench_decode(bencher, "", "pods", &template());
+}
+
+#[divan::bench]
 fn daemon_set(bencher: Bencher<'_, '_>) {
     let spec = json!({"selector": {"matchLabels": {"app": "agent"}}, "template": template()});
-    let body = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"}, "spec": spec}).to_string();
-    let kind = scheme::find_resource("apps", "v1", "daemonsets");
-    bencher.bench(|| {
-        kind.map(|kind| {
-            decode(
-                kind,
-                black_box(body.as_bytes()),
-                MediaType::Json,
-                FieldValidation::Strict,
-            )
-        })
-    });
+    let body = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"}, "spec": spec});
+    bench_decode(bencher, "apps", "daemonsets", &body);
 }

@@ -98,39 +98,24 @@ fn strategic_merge_patch_of_the_image(bencher: Bencher<'_, '_>) {
     bencher.bench(|| strategic_merge_patch(daemonsets(), black_box(&live), patch.as_bytes()));
 }
 
-#[divan::bench]
-fn apply_of_the_image(bencher: Bencher<'_, '_>) {
+fn bench_apply(bencher: Bencher<'_, '_>, config: &Value) {
     let live =
         apply(daemonsets(), None, &daemonset("agent:v1"), KUBECTL, false).unwrap_or_default();
-    let config = daemonset("agent:v2");
-    bencher.bench(|| {
-        apply(
-            daemonsets(),
-            Some(black_box(&live)),
-            &config,
-            KUBECTL,
-            false,
-        )
-    });
+    bencher.bench(|| apply(daemonsets(), Some(black_box(&live)), config, KUBECTL, false));
+}
+
+#[divan::bench]
+fn apply_of_the_image(bencher: Bencher<'_, '_>) {
+    bench_apply(bencher, &daemonset("agent:v2"));
 }
 
 #[divan::bench]
 fn apply_that_removes_a_container(bencher: Bencher<'_, '_>) {
-    let live =
-        apply(daemonsets(), None, &daemonset("agent:v1"), KUBECTL, false).unwrap_or_default();
     let mut config = daemonset("agent:v1");
     if let Some(list) = config.pointer_mut("/spec/template/spec/containers") {
         *list = json!([container("agent", "agent:v1")]);
     }
-    bencher.bench(|| {
-        apply(
-            daemonsets(),
-            Some(black_box(&live)),
-            &config,
-            KUBECTL,
-            false,
-        )
-    });
+    bench_apply(bencher, &config);
 }
 
 #[divan::bench]

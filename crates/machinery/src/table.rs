@@ -121,6 +121,12 @@ impl Clock {
     }
 }
 
+/// The string field `field` of the item of this `type` in a list, or `""`.
+fn text_of_type<'a>(items: &'a [Value], of_type: &str, field: &str) -> &'a str {
+    let item = items.iter().find(|item| item.text("type") == of_type);
+    item.map_or("", |item| item.text(field))
+}
+
 /// `text`, or `<none>` if it is empty.
 fn or_none(text: &str) -> String {
     if text.is_empty() {

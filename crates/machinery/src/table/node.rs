@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Clock, name, or_none};
+use super::{Clock, name, or_none, text_of_type};
 use crate::json_fields::ReadFields;
 
 const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
@@ -13,14 +13,15 @@ const ROLE_LABEL: &str = "kubernetes.io/role";
 pub(super) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
     let status = &object["status"];
     let info = &status["nodeInfo"];
+    let address = |of_type| text_of_type(status.items("addresses"), of_type, "address");
     vec![
         name(object),
         readiness(object).into(),
         roles(object).into(),
         clock.age(object),
         info.text("kubeletVersion").into(),
-        or_none(address(status, "InternalIP")).into(),
-        or_none(address(status, "ExternalIP")).into(),
+        or_none(address("InternalIP")).into(),
+        or_none(address("ExternalIP")).into(),
         or_unknown(info.text("osImage")).into(),
         or_unknown(info.text("kernelVersion")).into(),
         or_unknown(info.text("containerRuntimeVersion")).into(),
@@ -56,14 +57,6 @@ fn roles(object: &Value) -> String {
         .filter(|role| !role.is_empty())
         .collect();
     or_none(&roles.into_iter().collect::<Vec<_>>().join(","))
-}
-
-fn address<'a>(status: &'a Value, kind: &str) -> &'a str {
-    let addresses = status.items("addresses");
-    addresses
-        .iter()
-        .find(|a| a.text("type") == kind)
-        .map_or("", |a| a.text("address"))
 }
 
 fn or_unknown(text: &str) -> &str {

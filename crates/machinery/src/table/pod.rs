@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Clock, age, name, or_none};
+use super::{Clock, age, name, or_none, text_of_type};
 use crate::json_fields::ReadFields;
 
 pub(super) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
@@ -48,12 +48,8 @@ fn gates(spec: &Value, status: &Value) -> String {
     format!("{met}/{}", gates.len())
 }
 
-fn condition<'a>(status: &'a Value, kind: &str) -> &'a str {
-    let conditions = status.items("conditions");
-    conditions
-        .iter()
-        .find(|c| c.text("type") == kind)
-        .map_or("", |c| c.text("status"))
+fn condition<'a>(status: &'a Value, of_type: &str) -> &'a str {
+    text_of_type(status.items("conditions"), of_type, "status")
 }
 
 /// The restarts of some containers, and the time of the last one in seconds since 1970.

@@ -1,128 +1,34 @@
-//! Replays recorded API requests as far as this crate handles them: a body is decoded, defaulted,
-//! prepared and validated, and the response is compared with the expected one.
-#![expect(clippy::disallowed_methods, reason = "cases are read from files")]
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
-mod compare;
+//! Replays recorded API requests as far as this crate handles them, and compares the responses.
+//!
+//! The recordings lie beside the checkout. `scripts/conformance` replays all of them against a server; this
+//! replay needs no server and names the function at fault sooner.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pandaemon_machinery::decode::{FieldValidation, MediaType};
-use pandaemon_machinery::table::IncludeObject;
-use pandaemon_machinery::{
-    Kind, Status, decode, defaults, patch, scheme, strategy, table, validation,
-};
+use pandaemon_machinery::decode::{self, FieldValidation, MediaType};
+use pandaemon_machinery::table::{self, IncludeObject};
+use pandaemon_machinery::{Kind, Status, patch, scheme};
+use pandaemon_testkit::skipped_here;
 use serde_json::{Value, json};
 
+use crate::{compare, pipeline};
+
 #[test]
-fn the_parity_corpus() {
+fn responses_equal_the_recorded_ones() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/parity/cases");
     if !root.is_dir() {
-        println!("skipped: {} is not there", root.display());
-        return;
+        return skipped_here("there are no recordings in ../shared/parity");
     }
     let mut all = Outcome::default();
     for area in ["defaulting", "validation", "crud", "table"] {
         let outcome = replay_all(&root.join(area));
-        println!(
-            "{area}: {} steps, {} differ",
-            outcome.steps,
-            outcome.differences.len()
-        );
         all.steps += outcome.steps;
         all.differences.extend(outcome.differences);
     }
     assert!(all.steps > 100, "only {} steps were replayed", all.steps);
     all.assert_clean();
-}
-
-#[test]
-fn the_manifests() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/manifests");
-    if !root.is_dir() {
-        println!("skipped: {} is not there", root.display());
-        return;
-    }
-    let mut valid = 0;
-    for file in yaml_files(&root)
-        .into_iter()
-        .chain(yaml_files(&root.join("companions")))
-    {
-        for answer in apply_manifest(&file) {
-            assert_eq!(answer, "", "{}", file.display());
-            valid += 1;
-        }
-    }
-    assert!(valid > 25, "only {valid} documents");
-    let labels = "spec.template.metadata.labels: Invalid value: map[string]string(nil): `selector` does \
-                  not match template `labels`";
-    let image = "spec.template.spec.containers[0].image: Required value";
-    let broken = [
-        ("003-fluentd-tolerations-in-container", String::new()),
-        (
-            "003-ha-agent-container-restartpolicy",
-            "spec.template.spec.containers[0].restartPolicy: Forbidden: may not be set for non-init \
-             containers"
-                .to_owned(),
-        ),
-        ("004-gpu-monitor-no-template-labels", labels.to_owned()),
-        ("004-secure-daemonset-no-selector", labels.to_owned()),
-        ("004-cost-optimized-no-selector-no-image", format!("[{labels}, {image}]")),
-        ("004-optimized-daemonset-no-selector-no-image", format!("[{labels}, {image}]")),
-    ];
-    for (name, expected) in broken {
-        let answers = apply_manifest(&root.join(format!("broken/{name}.yaml")));
-        let last = answers.last().map(String::as_str).unwrap_or_default();
-        assert!(last.ends_with(&expected), "{name}: {last}");
-        assert_eq!(last.is_empty(), expected.is_empty(), "{name}: {last}");
-    }
-}
-
-fn yaml_files(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a file").path()).collect();
-    files.retain(|file| file.extension().is_some_and(|e| e == "yaml"));
-    files.sort();
-    files
-}
-
-/// What the server says to each document of a kind that it serves: nothing, or why not.
-fn apply_manifest(file: &Path) -> Vec<String> {
-    let text = format!("\n{}", fs::read_to_string(file).expect("a manifest"));
-    let mut answers = Vec::new();
-    for document in text.split("\n---") {
-        let object: Value = serde_saphyr::from_str(document).expect("YAML");
-        let version = object["apiVersion"].as_str().unwrap_or_default();
-        let (group, version) = version.split_once('/').unwrap_or(("", version));
-        let kind = object["kind"].as_str().unwrap_or_default();
-        let Some(kind) = scheme::find_kind(group, version, kind) else {
-            continue;
-        };
-        let namespace = object["metadata"]["namespace"]
-            .as_str()
-            .unwrap_or("default");
-        let target = Target {
-            kind,
-            namespace: namespace.to_owned(),
-            name: String::new(),
-            subresource: String::new(),
-        };
-        let result = create(
-            &target,
-            document.as_bytes(),
-            MediaType::Yaml,
-            FieldValidation::Ignore,
-        );
-        answers.push(
-            result
-                .err()
-                .map(|status| status.message)
-                .unwrap_or_default(),
-        );
-    }
-    answers
 }
 
 #[derive(Debug, Default)]
@@ -141,8 +47,8 @@ impl Outcome {
     }
 }
 
-/// Steps whose answer is not made here: admission, routing or storage.
-const NOT_OURS: &[(&str, &str)] = &[
+/// Steps whose response depends on admission, routing or storage: case, step or `*`.
+const OTHER_CRATES: &[(&str, &str)] = &[
     // The POST says that templates get no host ports, the GET after it that they do.
     ("manifest-gpu-monitoring", "s2"),
     ("manifest-cadvisor", "s2"),
@@ -156,11 +62,11 @@ const NOT_OURS: &[(&str, &str)] = &[
     ("manifest-node-exporter-service", "*"),
     ("services", "s3"),
     ("accept-fallback", "*"),
-    // Namespaces are made by the server that replays them.
+    // The replay creates namespaces of its own.
     ("namespaces", "*"),
 ];
 
-/// Cases of the area `crud` that are about what is done here.
+/// The cases of the area `crud` that need no storage.
 const CRUD: &[&str] = &[
     "generation-cannot-be-set",
     "generation-spec-only",
@@ -197,10 +103,10 @@ fn replay(case: &Value, outcome: &mut Outcome) {
     let mut stored: BTreeMap<String, Value> = BTreeMap::new();
     for step in case["steps"].as_array().into_iter().flatten() {
         let id = step["id"].as_str().unwrap_or_default();
-        let not_ours = NOT_OURS
+        let elsewhere = OTHER_CRATES
             .iter()
             .any(|(n, s)| *n == name && (*s == id || *s == "*"));
-        if not_ours {
+        if elsewhere {
             continue;
         }
         let Some((status, answer)) = answer(step, &mut stored) else {
@@ -215,7 +121,7 @@ fn replay(case: &Value, outcome: &mut Outcome) {
     }
 }
 
-/// A request path in its parts.
+/// A parsed request path.
 struct Target {
     kind: &'static Kind,
     namespace: String,
@@ -339,16 +245,13 @@ fn create(
     media: MediaType,
     mode: FieldValidation,
 ) -> Result<Value, Box<Status>> {
-    let mut object = decode::decode(target.kind, body, media, mode)?.value;
-    if target.kind.is_namespaced() {
-        object["metadata"]["namespace"] = target.namespace.clone().into();
-    }
-    defaults::apply_defaults(target.kind, &mut object);
-    strategy::prepare_create(target.kind, &mut object);
-    if target.kind.kind == "Pod" {
-        admit(&mut object);
-    }
-    let errors = validation::validate_create(target.kind, &object);
+    let admit = |object: &mut Value| {
+        if target.kind.kind == "Pod" {
+            admit(object);
+        }
+    };
+    let (object, errors) =
+        pipeline::create(target.kind, &target.namespace, (body, media), mode, admit)?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     if errors.is_empty() {
         Ok(object)
@@ -357,7 +260,7 @@ fn create(
     }
 }
 
-/// What admission would add to a pod.
+/// Adds to a pod what admission would add.
 fn admit(pod: &mut Value) {
     let keys = [
         "node.kubernetes.io/not-ready",
@@ -381,13 +284,13 @@ fn update(
     stored: &mut BTreeMap<String, Value>,
     key: &str,
 ) -> Result<(u16, Value), Box<Status>> {
-    let mut new = decode::decode_value(target.kind, new, FieldValidation::Warn)?.value;
-    if target.kind.is_namespaced() {
-        new["metadata"]["namespace"] = target.namespace.clone().into();
-    }
-    defaults::apply_defaults(target.kind, &mut new);
-    strategy::prepare_update(target.kind, &target.subresource, old, &mut new);
-    let errors = validation::validate_update(target.kind, &target.subresource, old, &new);
+    let (new, errors) = pipeline::update(
+        target.kind,
+        &target.subresource,
+        old,
+        new,
+        FieldValidation::Warn,
+    )?;
     if !errors.is_empty() {
         return Err(Status::invalid(target.kind, &target.name, &errors));
     }

@@ -1,8 +1,8 @@
-//! Compares an answer with an expectation of the corpus, as its own replay does.
+//! Compares a response with the expectation of a recorded case.
 
 use serde_json::{Value, json};
 
-/// Keys that the server fills in later.
+/// Keys that the server adds after the steps replayed here.
 const VOLATILE: [&str; 8] = [
     "uid",
     "resourceVersion",
@@ -18,7 +18,7 @@ struct Comparison<'a> {
     expect: &'a Value,
 }
 
-/// Appends what differs between an answer and what a step expects.
+/// Adds a text for each difference between a response and the expectation of a step.
 pub(crate) fn step(expect: &Value, status: u16, answer: &Value, found: &mut Vec<String>) {
     if expect["status"]
         .as_u64()
