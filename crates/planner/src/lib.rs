@@ -17,6 +17,7 @@ mod node_status;
 mod observe;
 mod owner;
 mod pacing;
+mod patches;
 mod plan;
 mod planner;
 mod pod_rules;

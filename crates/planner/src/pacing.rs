@@ -110,12 +110,14 @@ impl<I: Copy + Ord> Pacer<I> {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// A request succeeded.
-    pub(crate) fn succeeded(&mut self, candidate: I) {
+    /// A request succeeded; its candidate may be gone.
+    pub(crate) fn succeeded(&mut self, candidate: impl Into<Option<I>>) {
         self.window = (self.window + 1).min(MAX_IN_FLIGHT);
         self.failed_in_a_row = 0;
         self.paused_until = None;
-        self.back_offs.remove(&candidate);
+        if let Some(candidate) = candidate.into() {
+            self.back_offs.remove(&candidate);
+        }
     }
 
     /// A request failed: the candidate backs off.
@@ -307,6 +309,26 @@ impl<I: Copy + Ord> CandidateQueue<I> {
             failed.map(|end| Some(end).max(pacer.blocked_until).unwrap_or(end)),
         ];
         times.into_iter().flatten().filter(|at| now < *at).min()
+    }
+
+    /// Moves all times, as the clock was set back.
+    pub(crate) fn shift(&mut self, millis: i64) {
+        let failed = std::mem::take(&mut self.failed).into_iter();
+        self.failed = failed
+            .map(|(end, name, candidate)| (end.plus_millis(millis), name, candidate))
+            .collect();
+        for end in self.ends.values_mut() {
+            *end = end.plus_millis(millis);
+        }
+    }
+
+    /// All candidates.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = I> {
+        let failed = self.failed.iter().map(|(_, _, candidate)| *candidate);
+        self.fresh
+            .iter()
+            .map(|(_, candidate)| *candidate)
+            .chain(failed)
     }
 
     /// The names of the candidates, in order.

@@ -87,7 +87,7 @@ impl Planner {
         }
         // Until the current revision exists, nothing else is done, as upstream.
         if set.current.is_some() {
-            self.plan_ownership(set, now, plan);
+            self.plan_patches(set, now, plan);
             self.plan_deletions(set, now, plan);
             self.plan_creations(set, now, plan);
             self.plan_rollout(set, now, plan);
@@ -123,13 +123,21 @@ impl Planner {
     }
 
     /// Assesses a node; returns the pods to delete.
-    fn refresh(&self, set: &mut Set, node: NodeId, now: Timestamp) -> Vec<(PodId, DeleteCause)> {
+    fn refresh(
+        &mut self,
+        set: &mut Set,
+        node: NodeId,
+        now: Timestamp,
+    ) -> Vec<(PodId, DeleteCause)> {
         let Some(state) = set.nodes.get(node) else {
             return Vec::new();
         };
         let assessment = assess(state, &self.pods_of(state), &set.facts(now));
         let wake = assessment.wake.filter(|at| now < *at);
         set.set_assessment(node, &self.nodes, &assessment, wake);
+        if set.nodes.get(node).is_none() {
+            self.forget_if_unused(node);
+        }
         assessment.deletes
     }
 }

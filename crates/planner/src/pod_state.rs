@@ -51,6 +51,8 @@ pub(crate) struct PodState {
     pub(crate) deleting: bool,
     /// Whether a patch of the pod is under way.
     pub(crate) patching: bool,
+    /// Whether it waits for a patch in the queue of a set.
+    pub(crate) patch_queued: bool,
     /// Whether its resources are counted on its node.
     pub(crate) counted: bool,
     /// The set it belongs to, and how.

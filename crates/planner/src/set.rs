@@ -6,13 +6,13 @@ use std::{
 };
 
 use pandaemon_placement::PodNeeds;
-use pandaemon_types::{Name, Timestamp, Uid};
+use pandaemon_types::{Name, Timestamp};
 
 use crate::{
     action::{Action, Severity},
-    ids::{IdMap, NodeId},
+    ids::{IdMap, NodeId, PodId},
     node_state::{Assessment, Mode, NodeState, Placement, SetFacts},
-    pacing::{MAX_IN_FLIGHT, Pacer, Retry},
+    pacing::{CandidateQueue, MAX_IN_FLIGHT, Pacer, Retry},
     pod_template::PodTemplate,
     queues::{BackOffEnds, NodeQueues},
     tables::NodeTable,
@@ -60,9 +60,9 @@ pub(crate) struct Set {
     pub(crate) revising: usize,
     /// The back-off of requests for revisions.
     pub(crate) revise_retry: Retry,
-    /// Pods to adopt or release.
-    pub(crate) ownership_due: BTreeSet<Uid>,
-    pub(crate) ownership_retry_at: Option<Timestamp>,
+    /// Patches of pods, and the pods that wait for one.
+    pub(crate) patches: Pacer<PodId>,
+    pub(crate) patch_queue: CandidateQueue<PodId>,
     /// The status of the write under way.
     pub(crate) writing: Option<Status>,
     /// The back-off of writes of the status.
@@ -100,8 +100,8 @@ impl Set {
             collided: false,
             revising: 0,
             revise_retry: Retry::default(),
-            ownership_due: BTreeSet::new(),
-            ownership_retry_at: None,
+            patches: Pacer::new(1, 1_000),
+            patch_queue: CandidateQueue::default(),
             writing: None,
             write_retry: Retry::default(),
             pending_events: Vec::new(),
@@ -274,8 +274,8 @@ impl Set {
         let revise = self.revise_retry.end().filter(|_| self.revisions_dirty);
         let revise = revise.filter(|at| now < *at);
         let write = self.write_retry.end().filter(|at| now < *at);
-        let ownership = self.ownership_retry_at.filter(|at| now < *at);
-        [timer, request, revise, write, ownership]
+        let patch = self.patch_queue.wake_at(&self.patches, now);
+        [timer, request, revise, write, patch]
             .into_iter()
             .flatten()
             .min()

@@ -16,6 +16,8 @@ use crate::{
 struct NodeEntry {
     name: Name,
     node: Option<Box<NodeView>>,
+    /// How many pods are bound or pinned to it.
+    pods: u32,
     usage: CompactUsage,
 }
 
@@ -27,9 +29,6 @@ pub(crate) struct NodeTable {
     free: Vec<NodeId>,
     existing: usize,
 }
-
-/// Entries of deleted nodes are swept once they outnumber the existing nodes by this many.
-const SWEEP_SLACK: usize = 1024;
 
 impl NodeTable {
     /// The id of a node name. Allocates one if the name is new.
@@ -44,8 +43,12 @@ impl NodeTable {
         let name = Name::from(name);
         self.ids.insert(Name::clone(&name), id);
         if let Some(entry) = self.entries.get_mut(id.index()) {
-            let (node, usage) = (None, CompactUsage::default());
-            *entry = Some(NodeEntry { name, node, usage });
+            *entry = Some(NodeEntry {
+                name,
+                node: None,
+                pods: 0,
+                usage: CompactUsage::default(),
+            });
         }
         id
     }
@@ -108,30 +111,33 @@ impl NodeTable {
             .filter_map(|id| Some((*id, self.node(*id)?)))
     }
 
-    /// Whether enough deleted nodes are kept for a sweep to pay.
-    pub(crate) fn needs_sweep(&self) -> bool {
-        2 * self.existing + SWEEP_SLACK < self.ids.len()
+    /// A pod is bound or pinned to the node.
+    pub(crate) fn add_pod(&mut self, id: NodeId) {
+        if let Some(entry) = self.entry_mut(id) {
+            entry.pods += 1;
+        }
     }
 
-    /// Forgets deleted nodes, except those with counted pods and those that `matters` returns true for.
-    pub(crate) fn sweep(&mut self, matters: impl Fn(NodeId) -> bool) {
-        let Self {
-            ids, entries, free, ..
-        } = self;
-        ids.retain(|_, id| {
-            let Some(place) = entries.get_mut(id.index()) else {
-                return false;
-            };
-            let used = place
-                .as_ref()
-                .is_some_and(|entry| entry.node.is_some() || !entry.usage.is_empty());
-            if used || matters(*id) {
-                return true;
-            }
-            *place = None;
-            free.push(*id);
-            false
-        });
+    /// A pod that was added is gone, or on another node.
+    pub(crate) fn remove_pod(&mut self, id: NodeId) {
+        if let Some(entry) = self.entry_mut(id) {
+            entry.pods = entry.pods.saturating_sub(1);
+        }
+    }
+
+    /// Whether the node does not exist and no pod is on it.
+    pub(crate) fn is_unused(&self, id: NodeId) -> bool {
+        self.entry(id)
+            .is_some_and(|entry| entry.node.is_none() && entry.pods == 0)
+    }
+
+    /// Forgets an unused node; its id is used again.
+    pub(crate) fn forget(&mut self, id: NodeId) {
+        let entry = self.entries.get_mut(id.index());
+        if let Some(entry) = entry.and_then(Option::take) {
+            self.ids.remove(&entry.name);
+            self.free.push(id);
+        }
     }
 }
 

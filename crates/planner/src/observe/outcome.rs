@@ -4,7 +4,7 @@
 use pandaemon_types::{Name, PodView, Timestamp, Uid, hash::fnv1a_64};
 
 use crate::{
-    action::{Action, PodRef, Purpose, Severity},
+    action::{Action, PodRef, Severity},
     event::{Failure, FailureKind, Reply},
     ids::NodeId,
     planner::Planner,
@@ -28,7 +28,7 @@ impl Planner {
                 set, node, name, ..
             } => {
                 self.touch(&set);
-                let node = self.nodes.id(&node);
+                let node = self.nodes.find(&node);
                 match result {
                     Ok(reply) => self.created(&set, node, &name, reply, now),
                     Err(failure) => self.create_failed(&set, node, &name, &failure, now),
@@ -36,14 +36,12 @@ impl Planner {
             }
             Action::DeletePod { set, node, pod, .. } => {
                 self.touch(&set);
-                let node = self.nodes.id(&node);
+                let node = self.nodes.find(&node);
                 self.deleted(&set, node, &pod, result, now);
             }
-            Action::PatchPod {
-                set, pod, purpose, ..
-            } => {
+            Action::PatchPod { set, pod, .. } => {
                 self.touch(&set);
-                self.patched(&set, &pod.uid, purpose, result, now);
+                self.patched(&set, &pod, result, now);
             }
             Action::CreateRevision { set, .. } => {
                 self.touch(&set);
@@ -94,7 +92,14 @@ impl Planner {
 
     // === pods ===
 
-    fn created(&mut self, key: &SetKey, node: NodeId, name: &Name, reply: Reply, now: Timestamp) {
+    fn created(
+        &mut self,
+        key: &SetKey,
+        node: Option<NodeId>,
+        name: &Name,
+        reply: Reply,
+        now: Timestamp,
+    ) {
         if let Some(set) = self.sets.get_mut(key) {
             set.creates.succeeded(node);
             set.record_event(
@@ -106,7 +111,9 @@ impl Planner {
         if let Reply::Pod(view) = reply {
             self.apply_reply(*view, now);
         }
-        self.creation_observed(key, node, name);
+        if let Some(node) = node {
+            self.creation_observed(key, node, name);
+        }
     }
 
     /// Applies a pod from a reply. It is newer than what the watch has delivered, unless the pod was deleted
@@ -120,12 +127,11 @@ impl Planner {
     fn create_failed(
         &mut self,
         key: &SetKey,
-        node: NodeId,
+        node: Option<NodeId>,
         name: &Name,
         failure: &Failure,
         now: Timestamp,
     ) {
-        let spread = self.spread(key, node);
         let Some(set) = self.sets.get_mut(key) else {
             return;
         };
@@ -133,13 +139,13 @@ impl Planner {
             let message = format!("Error creating: {}", failure.message);
             set.record_event(Severity::Warning, "FailedCreate", message);
         }
-        let state = set.nodes.get_mut(node);
-        let creating = state.and_then(|state| state.creating.as_mut());
-        let Some(creating) = creating.filter(|creating| creating.name == *name) else {
+        let state = node.and_then(|node| Some((node, set.nodes.get_mut(node)?)));
+        let creating = state.and_then(|(node, state)| Some((node, state.creating.as_mut()?)));
+        let Some((node, creating)) = creating.filter(|(_, creating)| creating.name == *name) else {
             // The watch has shown the pod meanwhile.
             return;
         };
-        set.creates.failed(node, failure, now, spread);
+        set.creates.failed(node, failure, now, spread(key, name));
         let unclear = match failure.kind {
             FailureKind::Unclear => true,
             FailureKind::Refused => creating.unclear,
@@ -157,25 +163,21 @@ impl Planner {
         set.touch(node);
     }
 
-    /// Jitter for the back-off of a set's requests on a node.
-    fn spread(&self, key: &SetKey, node: NodeId) -> u64 {
-        let node = self.nodes.name(node);
-        fnv1a_64([&*key.name, &*key.namespace, &*node].map(str::as_bytes))
-    }
-
     fn deleted(
         &mut self,
         key: &SetKey,
-        node: NodeId,
+        node: Option<NodeId>,
         pod: &PodRef,
         result: Result<Reply, Failure>,
         now: Timestamp,
     ) {
         let PodRef { name, uid } = pod;
-        let spread = self.spread(key, node);
+        let mut until = now.plus_millis(RETRY);
         if let Some(set) = self.sets.get_mut(key) {
             set.deletes.end();
-            set.touch(node);
+            // A node that is gone has no state, and nothing to back off for.
+            let node = node.filter(|node| set.nodes.get(*node).is_some());
+            node.into_iter().for_each(|node| set.touch(node));
             match &result {
                 Ok(_) => {
                     set.deletes.succeeded(node);
@@ -186,9 +188,9 @@ impl Planner {
                     set.deletes.succeeded(node);
                 }
                 Err(failure) => {
-                    // A node that is gone has no state, and nothing to back off for.
-                    if set.nodes.get(node).is_some() {
-                        set.deletes.failed(node, failure, now, spread);
+                    if let Some(node) = node {
+                        set.deletes.failed(node, failure, now, spread(key, name));
+                        until = set.deletes.back_off_end(node).unwrap_or(until);
                     }
                     let message = format!("Error deleting: {}", failure.message);
                     set.record_event(Severity::Warning, "FailedDelete", message);
@@ -200,9 +202,6 @@ impl Planner {
             Err(failure) if failure.kind == FailureKind::NotFound => self.remove_pod(uid),
             Ok(_) => {}
             Err(failure) => {
-                let set = self.sets.get(key);
-                let until = set.and_then(|set| set.deletes.back_off_end(node));
-                let until = until.unwrap_or_else(|| now.plus_millis(RETRY));
                 if let Some(pod) = self.pod_mut(uid) {
                     pod.deletion = if failure.kind == FailureKind::Unclear {
                         Deletion::Unanswered(until)
@@ -217,56 +216,46 @@ impl Planner {
     fn patched(
         &mut self,
         key: &SetKey,
-        uid: &Uid,
-        purpose: Purpose,
+        pod: &PodRef,
         result: Result<Reply, Failure>,
         now: Timestamp,
     ) {
+        let PodRef { name, uid } = pod;
+        let id = self.pods.find(uid);
         if let Some(pod) = self.pod_mut(uid) {
             pod.patching = false;
+        }
+        if let Some(set) = self.sets.get_mut(key) {
+            set.patches.end();
+            match (&result, id) {
+                (Ok(_), _) => set.patches.succeeded(id),
+                (Err(failure), Some(id)) if failure.kind != FailureKind::NotFound => {
+                    set.patches.failed(id, failure, now, spread(key, name));
+                }
+                (Err(_), _) => {}
+            }
         }
         let failed = result.is_err();
         match result {
             Ok(Reply::Pod(view)) => self.apply_reply(*view, now),
-            Ok(_) => {}
             Err(failure) if failure.kind == FailureKind::NotFound => self.remove_pod(uid),
-            Err(failure) => self.patch_failed(key, uid, purpose, &failure, now),
+            Ok(_) | Err(_) => {}
         }
         // The pod may have changed since the request, so that another patch is due.
-        if let Some(number) = self.pods.find(uid)
-            && let Some(pod) = self.pods.get(number)
-            && match pod.set {
-                Some((_, Ownership::Owned)) => false,
-                Some((_, Ownership::Adopting { requested: true })) => !failed,
-                Some((_, Ownership::Adopting { requested: false })) | None => true,
-            }
-        {
-            self.detach(number);
-            self.attach(number);
-        }
-    }
-
-    fn patch_failed(
-        &mut self,
-        key: &SetKey,
-        uid: &Uid,
-        purpose: Purpose,
-        failure: &Failure,
-        now: Timestamp,
-    ) {
-        let Some(set) = self.sets.get_mut(key) else {
+        let Some(id) = self.pods.find(uid) else {
             return;
         };
-        let again = Some(now.plus_millis(RETRY));
-        match purpose {
-            Purpose::Relabel => {
-                set.revisions_dirty = true;
-                set.revise_retry.failed(failure, now, set_spread(key));
-            }
-            Purpose::Adopt | Purpose::Release => {
-                set.ownership_due.insert(uid.clone());
-                set.ownership_retry_at = again;
-            }
+        let set = self.pods.get(id).and_then(|pod| pod.set.as_ref());
+        let may_belong_elsewhere = match set {
+            Some((_, Ownership::Owned)) => false,
+            Some((_, Ownership::Adopting { requested: true })) => !failed,
+            Some((_, Ownership::Adopting { requested: false })) | None => true,
+        };
+        if may_belong_elsewhere {
+            self.detach(id);
+            self.attach(id);
+        } else {
+            self.queue_patch(id);
         }
     }
 
@@ -353,4 +342,9 @@ impl Planner {
 /// Jitter for the back-off of a set's requests.
 fn set_spread(key: &SetKey) -> u64 {
     fnv1a_64([&*key.name, &*key.namespace].map(str::as_bytes))
+}
+
+/// Jitter for the back-off of requests about an object of a set.
+fn spread(key: &SetKey, name: &str) -> u64 {
+    fnv1a_64([&*key.name, &*key.namespace, name].map(str::as_bytes))
 }

@@ -45,7 +45,9 @@ impl Planner {
             ..state_of(view)
         };
         let account = state.bound && !state.phase.is_terminal();
+        let place = state.place;
         let id = self.pods.add(state);
+        place.into_iter().for_each(|node| self.nodes.add_pod(node));
         self.count_on_node(id, account);
         self.attach(id);
     }
@@ -66,6 +68,7 @@ impl Planner {
         (state.deletion, state.patching) = (old.deletion, old.patching);
         if !moved {
             (state.set, state.counted) = (old.set.take(), old.counted);
+            state.patch_queued = old.patch_queued;
             if recount {
                 self.count_on_node(id, false);
                 state.counted = false;
@@ -88,9 +91,25 @@ impl Planner {
             state.set =
                 set.filter(|(_, ownership)| is_requested(ownership) && state.owner.is_none());
         }
-        self.swap(id, state);
+        self.move_pod(id, state);
         self.count_on_node(id, account);
         self.attach(id);
+    }
+
+    /// Replaces the state of a pod that may be on another node now.
+    fn move_pod(&mut self, id: PodId, state: PodState) {
+        let (old, new) = (self.pods.get(id).and_then(|pod| pod.place), state.place);
+        self.swap(id, state);
+        if old != new {
+            new.into_iter().for_each(|node| self.nodes.add_pod(node));
+            old.into_iter().for_each(|node| self.leave_node(node));
+        }
+    }
+
+    /// A pod is no longer on a node.
+    fn leave_node(&mut self, node: NodeId) {
+        self.nodes.remove_pod(node);
+        self.forget_if_unused(node);
     }
 
     fn swap(&mut self, id: PodId, state: PodState) {
@@ -160,15 +179,20 @@ impl Planner {
         let Some(id) = self.pods.find(uid) else {
             return;
         };
-        self.forget_deletion(id);
+        self.forget_failures(id);
         self.detach(id);
         self.count_on_node(id, false);
+        let node = self.pods.get(id).and_then(|pod| pod.place);
         self.pods.remove(id);
+        node.into_iter().for_each(|node| self.leave_node(node));
         self.maybe_sweep();
     }
 
-    /// Ends the back-off of a node for a deletion that failed, as the pod is gone all the same.
-    fn forget_deletion(&mut self, id: PodId) {
+    /// Ends the back-offs for a pod that is gone: its node's for a deletion that failed, and its own.
+    fn forget_failures(&mut self, id: PodId) {
+        for set in self.sets.values_mut() {
+            set.patches.forget(id);
+        }
         if let Some(pod) = self.pods.get(id)
             && matches!(pod.deletion, Deletion::Refused | Deletion::Unanswered(_))
             && let (Some((key, _)), Some(node)) = (&pod.set, pod.place)
@@ -201,6 +225,7 @@ impl Planner {
 
     /// Removes a pod from its set.
     pub(crate) fn detach(&mut self, id: PodId) {
+        self.unqueue_patch(id);
         let Some(pod) = self.pods.get_mut(id) else {
             return;
         };
@@ -213,7 +238,6 @@ impl Planner {
         let Some(set) = self.sets.get_mut(&*key) else {
             return;
         };
-        set.ownership_due.remove(&pod.uid);
         let Some(node) = pod.place else {
             return;
         };
@@ -236,7 +260,7 @@ impl Planner {
             if let Some(pod) = self.pods.get_mut(id) {
                 pod.set = None;
             }
-            self.queue_release(id);
+            self.queue_patch(id);
             return;
         };
         let Some(pod) = self.pods.get_mut(id) else {
@@ -246,10 +270,6 @@ impl Planner {
         let Some(set) = self.sets.get_mut(&*key) else {
             return;
         };
-        // Also for a pod that changed between a failed adoption and the next attempt.
-        if matches!(ownership, Ownership::Adopting { .. }) && !pod.patching {
-            set.ownership_due.insert(pod.uid.clone());
-        }
         if let Some(node) = pod.place {
             if set.nodes.get(node).is_none() {
                 let fit = self.nodes.node(node);
@@ -270,6 +290,7 @@ impl Planner {
                 set.creates.forget(node);
             }
         }
+        self.queue_patch(id);
         self.mark_dirty(&key);
     }
 
@@ -295,21 +316,6 @@ impl Planner {
             usage.remove(&resources);
         }
         true
-    }
-
-    /// Queues the release of a pod whose owner is a set that does not select it.
-    fn queue_release(&mut self, id: PodId) {
-        let Some(pod) = self.pods.get(id) else {
-            return;
-        };
-        let owner = pod.owner.as_ref();
-        let Some(key) = owner.and_then(|owner| self.by_uid.get(&owner.uid)).cloned() else {
-            return;
-        };
-        if let Some(set) = self.sets.get_mut(&key) {
-            set.ownership_due.insert(pod.uid.clone());
-            self.mark_dirty(&key);
-        }
     }
 
     /// The set that a pod belongs to: its owner, or the first set that may adopt it.
@@ -365,6 +371,7 @@ fn state_of(view: PodView) -> PodState {
         ready: view.ready,
         deleting: view.deleting,
         patching: false,
+        patch_queued: false,
         counted: false,
         set: None,
         deletion: Deletion::NotRequested,

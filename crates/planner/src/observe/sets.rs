@@ -97,6 +97,11 @@ impl Planner {
         if let Some(at) = set.wake {
             self.wakes.remove(&(at, key.clone()));
         }
+        for id in set.patch_queue.iter() {
+            if let Some(pod) = self.pods.get_mut(id) {
+                pod.patch_queued = false;
+            }
+        }
         for (node, state) in set.nodes.iter::<NodeId>() {
             let creating = state.creating.as_deref();
             if let Some(resources) = creating.and_then(|creating| creating.reserved.as_ref())
@@ -110,6 +115,7 @@ impl Planner {
                     pod.deletion = Deletion::NotRequested;
                 }
             }
+            self.forget_if_unused(node);
         }
     }
 }

@@ -29,9 +29,8 @@ impl Planner {
 }
 
 fn shift_timers(set: &mut Set, back: i64) {
-    if let Some(at) = &mut set.ownership_retry_at {
-        *at = at.plus_millis(-back);
-    }
+    set.patches.shift(-back);
+    set.patch_queue.shift(-back);
     set.revise_retry.shift(-back);
     set.write_retry.shift(-back);
     set.creates.shift(-back);

@@ -3,56 +3,44 @@
 use std::sync::Arc;
 
 use pandaemon_types::{Name, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     action::{Action, Patch, Plan, PodRef, Purpose},
     canonical::HASH_LABEL,
-    ids::NodeId,
+    ids::{NodeId, PodId},
     owner::owner_reference,
     planner::Planner,
-    pod_state::Ownership,
+    pod_state::{Ownership, PodState},
     pod_template::PodTemplate,
     revision::reconcile_revisions,
     set::{Current, Set},
 };
 
 impl Planner {
-    pub(super) fn plan_ownership(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
-        if set.ownership_retry_at.is_some_and(|at| now < at) {
-            return;
-        }
-        set.ownership_retry_at = None;
-        for uid in std::mem::take(&mut set.ownership_due) {
-            let id = self.pods.find(&uid);
-            let Some(pod) = id.and_then(|id| self.pods.get_mut(id)) else {
+    /// Adopts, releases and relabels pods, as many at once as the window of patches allows.
+    pub(super) fn plan_patches(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
+        while let Some(id) = set.patch_queue.next(&set.patches, now) {
+            set.unqueue_patch(id, &mut self.pods);
+            let Some(pod) = self.pods.get_mut(id) else {
                 continue;
             };
-            let reference = PodRef {
-                name: Name::clone(&pod.name),
-                uid: uid.clone(),
+            let Some(purpose) = set.due_patch(pod) else {
+                continue;
             };
-            let (purpose, owners) = match &mut pod.set {
-                Some((_, Ownership::Adopting { requested })) => {
-                    *requested = true;
-                    (Purpose::Adopt, json!([owner_reference(&set.view)]))
-                }
-                Some((_, Ownership::Owned)) => continue,
-                None if pod.patching => continue,
-                None => {
-                    let gone = json!({"$patch": "delete", "uid": set.view.uid.to_string()});
-                    (Purpose::Release, json!([gone]))
-                }
-            };
+            if let Some((_, Ownership::Adopting { requested })) = &mut pod.set {
+                *requested = true;
+            }
             pod.patching = true;
-            let metadata = json!({"uid": uid.to_string(), "ownerReferences": owners});
-            let patch = Patch::Strategic(json!({"metadata": metadata}));
-            let set = set.view.key.clone();
+            set.patches.begin();
             plan.actions.push(Action::PatchPod {
-                set,
-                pod: reference,
+                set: set.view.key.clone(),
+                pod: PodRef {
+                    name: Name::clone(&pod.name),
+                    uid: pod.uid.clone(),
+                },
                 purpose,
-                patch,
+                patch: patch_of(set, pod, purpose),
             });
         }
     }
@@ -95,9 +83,6 @@ impl Planner {
             set.revise_retry.reset();
         }
         plan.actions.extend(revision_plan.actions);
-        for hash in &revision_plan.duplicate_hashes {
-            self.relabel(set, hash, revision_plan.current.as_ref(), plan);
-        }
         let known = set
             .current
             .as_ref()
@@ -122,6 +107,7 @@ impl Planner {
             }
         });
         set.touch_all();
+        self.queue_relabelling(set);
     }
 
     /// Adopts revisions without an owner that the set selects, and releases its own that it does not
@@ -144,28 +130,32 @@ impl Planner {
         plan.actions.len() - before
     }
 
-    /// Relabels the pods of a duplicate revision with the hash of the current one.
-    fn relabel(&mut self, set: &Set, from: &str, to: Option<&Name>, plan: &mut Plan) {
-        let Some(to) = to else { return };
+    /// Queues the pods of duplicate revisions to be relabelled.
+    fn queue_relabelling(&mut self, set: &mut Set) {
+        let has_aliases = set.current.as_ref().is_some_and(|c| !c.aliases.is_empty());
+        if !has_aliases {
+            return;
+        }
         let states = set.nodes.iter::<NodeId>();
-        for id in states.flat_map(|(_, state)| &state.pods) {
-            let Some(pod) = self.pods.get_mut(*id) else {
-                continue;
-            };
-            if pod.patching || pod.hash().map(|hash| &**hash) != Some(from) {
-                continue;
-            }
-            pod.patching = true;
-            let labels = json!({HASH_LABEL: &**to});
-            plan.actions.push(Action::PatchPod {
-                set: set.view.key.clone(),
-                pod: PodRef {
-                    name: Name::clone(&pod.name),
-                    uid: pod.uid.clone(),
-                },
-                purpose: Purpose::Relabel,
-                patch: Patch::Merge(json!({"metadata": {"labels": labels}})),
-            });
+        let pods: Vec<PodId> = states.flat_map(|(_, state)| state.pods.clone()).collect();
+        pods.into_iter()
+            .for_each(|id| set.queue_patch(id, &mut self.pods));
+    }
+}
+
+/// The patch of a pod for a purpose.
+fn patch_of(set: &Set, pod: &PodState, purpose: Purpose) -> Patch {
+    let owned = |owner: Value| {
+        let metadata = json!({"uid": pod.uid.to_string(), "ownerReferences": [owner]});
+        Patch::Strategic(json!({"metadata": metadata}))
+    };
+    match purpose {
+        Purpose::Adopt => owned(owner_reference(&set.view)),
+        Purpose::Release => owned(json!({"$patch": "delete", "uid": &*set.uid})),
+        Purpose::Relabel => {
+            let hash = set.current.as_ref().map(|current| &*current.hash);
+            let labels = json!({HASH_LABEL: hash});
+            Patch::Merge(json!({"metadata": {"labels": labels}}))
         }
     }
 }

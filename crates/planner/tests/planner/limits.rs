@@ -146,3 +146,26 @@ fn a_node_that_refuses_a_deletion_stops_no_rolling_update() {
         assert_eq!(updated, 19, "surge {surge}");
     }
 }
+
+#[test]
+fn adoptions_start_slowly_and_never_exceed_250_at_once() {
+    let mut cluster = Cluster::new(Options::default());
+    cluster.put_set(set("v1", 1, ""));
+    for number in 0..700 {
+        cluster.put_node(node(number));
+        let name = format!("orphan-{number:04}");
+        cluster.put_pod(json!({
+            "metadata": {"name": name, "namespace": "ns", "uid": name, "labels": {"app": "agent"}},
+            "spec": {"nodeName": format!("n{number:04}")},
+        }));
+    }
+    let mut adopted = Vec::new();
+    while adopted.iter().sum::<usize>() < 700 {
+        let plan = cluster.plan();
+        let patches = |action: &&Action| matches!(action, Action::PatchPod { .. });
+        adopted.push(plan.actions.iter().filter(patches).count());
+        cluster.perform(&plan);
+    }
+    // The first plan only creates the revision.
+    assert_eq!(adopted[..10], [0, 1, 2, 4, 8, 16, 32, 64, 128, 250]);
+}

@@ -82,7 +82,7 @@ impl TextCluster {
             .collect()
     }
 
-    /// Every action of the last plan fails, or only those of the set `of`, or of the node in `on=NODE`.
+    /// Every action of the last plan fails, or only those of the set `of`, or of the node or pod in `on=NAME`.
     fn fail(&mut self, how: &str, of: Option<&str>) {
         let kind = match how {
             "refused" => FailureKind::Refused,
@@ -142,12 +142,7 @@ impl TextCluster {
                 "ondelete" => spec["updateStrategy"]["type"] = json!("OnDelete"),
                 "minready" => spec["minReadySeconds"] = number(),
                 "history" => spec["revisionHistoryLimit"] = number(),
-                "selector" => spec["selector"] = json!({}),
-                "badselector" => {
-                    let test = json!({"key": "app", "operator": "Near", "values": [name]});
-                    spec["selector"] = json!({"matchExpressions": [test]});
-                }
-                "goodselector" => spec["selector"] = json!({"matchLabels": {"app": name}}),
+                "selector" => spec["selector"] = selector(name, value),
                 "image" | "select" | "cpu" | "critical" | "command" | "expr" | "orexpr"
                 | "field" | "prefer" | "tolerates" | "hostnet" | "nodename" | "note" | "label"
                 | "hostport" => {
@@ -440,13 +435,14 @@ impl TextCluster {
     }
 }
 
-/// Whether an action is about a set, or about a node if the word is `on=NODE`.
+/// Whether an action is about a set, or about a node or patched pod if the word is `on=NAME`.
 fn concerns(action: &Action, word: &str) -> bool {
     let Some(wanted) = word.strip_prefix("on=") else {
         return set_of(action) == word;
     };
     match action {
         Action::CreatePod { node, .. } | Action::DeletePod { node, .. } => &**node == wanted,
+        Action::PatchPod { pod, .. } => &*pod.name == wanted,
         _ => false,
     }
 }
@@ -470,6 +466,18 @@ fn other_than_agent(set: &SetKey) -> String {
         String::new()
     } else {
         format!(" {}", set.name)
+    }
+}
+
+/// A selector that selects everything, the pods of a set, or cannot be read.
+fn selector(set: &str, word: &str) -> Value {
+    match word {
+        "" => json!({}),
+        "good" => json!({"matchLabels": {"app": set}}),
+        _ => {
+            let test = json!({"key": "app", "operator": "Near", "values": [set]});
+            json!({"matchExpressions": [test]})
+        }
     }
 }
 
