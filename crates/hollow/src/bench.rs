@@ -13,7 +13,7 @@ mod progress_bar;
 mod report;
 mod run;
 
-use std::io::Write as _;
+use std::io::Write;
 
 use anyhow::{Context as _, Result, anyhow};
 use jiff::Timestamp;
@@ -30,11 +30,16 @@ use self::{
 };
 use crate::say;
 
-/// Measures, prints the result, and removes everything that it created, also when it is interrupted.
+/// Measures, writes the result, and removes everything that it created, also when it is interrupted.
 ///
 /// # Errors
 /// When the cluster cannot be used, a phase takes too long, or the run is interrupted.
-pub async fn bench(client: Client, args: BenchArgs, shutdown: Shutdown) -> Result<()> {
+pub async fn bench(
+    client: Client,
+    args: BenchArgs,
+    shutdown: Shutdown,
+    out: &mut (impl Write + Send),
+) -> Result<()> {
     let (machine, started) = (process::machine(), rfc3339_seconds(Timestamp::now()));
     // The hollow nodes run until everything is cleaned up.
     let work = Shutdown::default();
@@ -61,7 +66,7 @@ pub async fn bench(client: Client, args: BenchArgs, shutdown: Shutdown) -> Resul
         return Err(error);
     }
     let report = report(run, machine, started, processes?)?;
-    print(&report.0, report.1)?;
+    write(&report.0, report.1, out)?;
     cleaned
 }
 
@@ -100,16 +105,13 @@ fn report(
     Ok((report, args.json))
 }
 
-/// Prints the result to standard output.
-fn print(report: &Report, json: bool) -> Result<()> {
+fn write(report: &Report, json: bool, out: &mut impl Write) -> Result<()> {
     let text = if json {
         serde_json::to_string_pretty(report)? + "\n"
     } else {
         report.table()
     };
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .context("write the result")
+    out.write_all(text.as_bytes()).context("write the result")
 }
 
 /// Resolves at the next SIGINT or SIGTERM after the one that triggered the shutdown.

@@ -1,14 +1,22 @@
-//! Against a live cluster: a server and controllers in this process, and a kubelet that this test plays.
+//! Against a live cluster: a server, controllers and hollow nodes in this process.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{ops::Deref, time::Duration};
 
+use clap::Parser;
 use pandaemon_client::rest::Patch;
 use pandaemon_controllers::Options;
 use pandaemon_explain::{NodeReport, Report, Verdict, manifest};
+use pandaemon_hollow::HollowArgs;
 use pandaemon_kubectl_ds::{Cluster, explain_applied, explain_live, follow_rollout};
 use pandaemon_testkit::Server;
 use serde_json::{Value, json};
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    hollow: HollowArgs,
+}
 
 const SETS: &str = "/apis/apps/v1/namespaces/default/daemonsets";
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -85,23 +93,15 @@ impl ControlPlane {
         self.rest().patch(&path, Patch::Merge, &none).await.unwrap();
     }
 
-    /// Marks all pods with a node ready, and removes those being deleted.
-    async fn kubelet(&self) {
-        let pods: Option<Value> = self.rest().get(PODS).await.unwrap();
-        for pod in pods.unwrap()["items"].as_array().unwrap() {
-            let name = pod["metadata"]["name"].as_str().unwrap();
-            let path = format!("{PODS}/{name}");
-            if pod["metadata"]["deletionTimestamp"].is_string() {
-                let at_once = json!({"gracePeriodSeconds": 0});
-                drop(self.rest().delete(&path, &at_once).await);
-            } else if pod["status"]["phase"] == "Pending" && pod["spec"]["nodeName"].is_string() {
-                let ready = json!([{"type": "Ready", "status": "True",
-                    "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
-                let status = json!({"status": {"phase": "Running", "conditions": ready}});
-                let path = format!("{path}/status");
-                drop(self.rest().patch(&path, Patch::Strategic, &status).await);
-            }
-        }
+    /// Starts hollow nodes with disk=ssd, which report their pods ready.
+    fn start_nodes(&self, count: &str) {
+        let words = [
+            "hollow", "--labels", "disk=ssd", "--cpu", "1", "--count", count,
+        ];
+        let args = Line::parse_from(words).hollow;
+        let shutdown = self.shutdown().clone();
+        let nodes = pandaemon_hollow::run(self.client(), args, shutdown);
+        pandaemon_runtime::spawn("hollow", nodes);
     }
 
     async fn explain(&self) -> Report {
@@ -118,7 +118,7 @@ impl ControlPlane {
     }
 }
 
-fn told(report: &Report) -> Vec<(String, Verdict, String)> {
+fn reasons(report: &Report) -> Vec<(String, Verdict, String)> {
     let node = |node: &NodeReport| {
         let all = node.reasons.iter().chain(&node.remarks);
         let why: Vec<&str> = all.map(|reason| &*reason.message).collect();
@@ -165,14 +165,14 @@ async fn without_a_controller_the_verdicts_are_right() {
     ];
     let mut expected =
         expected.map(|(node, verdict, why)| (node.to_owned(), verdict, why.to_owned()));
-    assert_eq!(told(&dry), expected);
+    assert_eq!(reasons(&dry), expected);
     let change = dry.change.unwrap();
     assert!(!change.exists && change.gained.len() == 2, "{change:?}");
 
     control_plane.create(SETS, agent("v1")).await;
     let live = control_plane.explain().await;
     expected[1].2 = "the controller has not created it yet".to_owned();
-    assert_eq!(told(&live), expected);
+    assert_eq!(reasons(&live), expected);
     assert!(
         live.notes
             .iter()
@@ -183,7 +183,7 @@ async fn without_a_controller_the_verdicts_are_right() {
     let one = explain_live(&control_plane.cluster, "agent", Some("c"))
         .await
         .unwrap();
-    assert_eq!(told(&one), expected.get(..1).unwrap());
+    assert_eq!(reasons(&one), expected.get(..1).unwrap());
     let missing = explain_live(&control_plane.cluster, "agent", Some("x"))
         .await
         .unwrap_err();
@@ -195,27 +195,16 @@ async fn without_a_controller_the_verdicts_are_right() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollout_is_explained_and_followed() {
-    let control_plane = ControlPlane::start("serviceaccount,daemonset,scheduler").await;
-    for name in ["a", "b"] {
-        control_plane.node(name, "ssd").await;
-    }
+    let controllers = "serviceaccount,daemonset,scheduler,nodelifecycle";
+    let control_plane = ControlPlane::start(controllers).await;
+    control_plane.start_nodes("2");
     control_plane.create(SETS, agent("v1")).await;
     let path = format!("{SETS}/agent");
-    let available = |count: i64| {
-        move |set: &Value| {
-            let status = &set["status"];
-            status["numberAvailable"] == count && status["updatedNumberScheduled"] == 2
-        }
+    let available = |set: &Value| {
+        let status = &set["status"];
+        status["numberAvailable"] == 2 && status["updatedNumberScheduled"] == 2
     };
-    for _ in 0..100 {
-        control_plane.kubelet().await;
-        let set: Option<Value> = control_plane.rest().get(&path).await.unwrap();
-        if set.is_some_and(|set| available(2)(&set)) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    control_plane.until(&path, available(2)).await;
+    control_plane.until(&path, available).await;
     assert!(control_plane.explain().await.is_settled());
 
     let dry = explain_applied(&control_plane.cluster, &agent("v2"), None)
@@ -237,14 +226,8 @@ async fn a_rollout_is_explained_and_followed() {
         .await
         .unwrap();
     let done = follow_rollout(&control_plane.cluster, "agent", Duration::from_secs(60));
-    let mut done = Box::pin(done);
-    loop {
-        tokio::select! {
-            result = &mut done => { result.unwrap(); break; }
-            () = tokio::time::sleep(Duration::from_millis(50)) => control_plane.kubelet().await,
-        }
-    }
+    done.await.unwrap();
     let report = control_plane.explain().await;
-    assert!(report.is_settled(), "{:?}", told(&report));
+    assert!(report.is_settled(), "{:?}", reasons(&report));
     assert_eq!(report.newest.revision, Some(2));
 }

@@ -8,5 +8,5 @@ use crate::args::BenchArgs;
 /// Measures once, and cleans up.
 pub(crate) async fn run(args: BenchArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     let client = connect::direct(connect::config(Some(&args.kubeconfig), None).await?)?;
-    pandaemon_hollow::bench(client, args.bench, shutdown).await
+    pandaemon_hollow::bench(client, args.bench, shutdown, &mut std::io::stdout()).await
 }

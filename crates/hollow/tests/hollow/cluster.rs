@@ -1,8 +1,7 @@
 //! Hollow nodes against this project's API server, in one process.
 
-use std::time::Duration;
-
 use clap::Parser;
+use pandaemon_client::rest::Patch;
 use pandaemon_hollow::HollowArgs;
 use pandaemon_runtime::spawn;
 use pandaemon_testkit::Server;
@@ -70,16 +69,13 @@ async fn pods_run_and_end(server: &Server) {
     server.until(&format!("{PODS}/good"), Value::is_null).await;
 }
 
-async fn given_up_nodes_return(server: &Server) {
+async fn unreachable_nodes_are_reported_ready_again(server: &Server) {
     let unknown = json!([{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]);
     let patch = json!({"status": {"conditions": unknown}});
     let path = "/api/v1/nodes/hollow-3";
-    let request = http::Request::patch(format!("{path}/status"))
-        .header("content-type", "application/strategic-merge-patch+json")
-        .body(serde_json::to_vec(&patch).unwrap())
-        .unwrap();
-    let given_up: Value = server.client().request(request).await.unwrap();
-    assert_eq!(condition(&given_up, "Ready").as_deref(), Some("Unknown"));
+    server
+        .patch(&format!("{path}/status"), Patch::Strategic, patch)
+        .await;
     server
         .until(path, |node| {
             condition(node, "Ready").as_deref() == Some("True")
@@ -128,7 +124,7 @@ async fn nodes_join_run_pods_and_leave() {
         .await;
 
     pods_run_and_end(&server).await;
-    given_up_nodes_return(&server).await;
+    unreachable_nodes_are_reported_ready_again(&server).await;
 
     stop.trigger();
     hollow.await.unwrap().unwrap().unwrap();
@@ -136,31 +132,32 @@ async fn nodes_join_run_pods_and_leave() {
     server.shutdown().trigger();
 }
 
+/// Runs hollow nodes until the nodes of the API are as they should be.
+async fn run_until(server: &Server, words: &[&str], good: impl Fn(&[Value]) -> bool) {
+    let args = Line::parse_from(["hollow"].iter().chain(words)).hollow;
+    let stop = server.shutdown().child();
+    let hollow = spawn(
+        "hollow",
+        pandaemon_hollow::run(server.client(), args, stop.clone()),
+    );
+    let nodes = |list: &Value| list["items"].as_array().cloned().unwrap_or_default();
+    server
+        .until("/api/v1/nodes", |list| good(&nodes(list)))
+        .await;
+    stop.trigger();
+    hollow.await.unwrap().unwrap().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_run_takes_the_nodes_over() {
+async fn a_second_process_takes_over_the_nodes_of_the_first() {
     let server = Server::start().await;
-    for words in [
-        ["hollow", "--count", "3"],
-        ["hollow", "--labels", "run=second"],
-    ] {
-        let args = Line::parse_from(words).hollow;
-        let stop = server.shutdown().child();
-        let hollow = spawn(
-            "hollow",
-            pandaemon_hollow::run(server.client(), args, stop.clone()),
-        );
-        let second = words[1] == "--labels";
-        server
-            .until("/api/v1/nodes/hollow-0", |node| {
-                !node.is_null() && (!second || node["metadata"]["labels"]["run"] == "second")
-            })
-            .await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        stop.trigger();
-        hollow.await.unwrap().unwrap().unwrap();
-    }
-    // They stay.
-    let nodes = server.get("/api/v1/nodes").await;
-    assert_eq!(nodes["items"].as_array().map(Vec::len), Some(3));
+    run_until(&server, &["--count", "3"], |nodes| nodes.len() == 3).await;
+    let labelled = |node: &&Value| node["metadata"]["labels"]["run"] == "second";
+    run_until(&server, &["--labels", "run=second"], |nodes| {
+        nodes.iter().filter(labelled).count() == 1
+    })
+    .await;
+    let nodes = server.items("/api/v1/nodes").await;
+    assert_eq!(nodes.len(), 3, "nodes stay without --cleanup");
     server.shutdown().trigger();
 }
