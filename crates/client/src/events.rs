@@ -16,7 +16,7 @@ use std::{
 
 use jiff::Timestamp;
 use kube::Client;
-use pandaemon_runtime::Shutdown;
+use pandaemon_runtime::{Shutdown, catch_panic};
 use pandaemon_types::time::rfc3339_seconds;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::Instant};
@@ -36,6 +36,8 @@ const REMEMBERED: usize = 4_096;
 /// a roll-out drop the failures that follow.
 const BURST: u32 = 25;
 const REFILL: Duration = Duration::from_secs(300);
+/// How long writing one event may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The `type` of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +49,7 @@ pub enum EventType {
 }
 
 /// The object that an event is about (`involvedObject`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectReference {
     /// Group and version of its kind.
     pub api_version: String,
@@ -61,6 +63,8 @@ pub struct ObjectReference {
     pub uid: String,
     /// The version that the event is about; repetitions may differ in it.
     pub resource_version: String,
+    /// The part of the object that the event is about, such as `spec.containers{name}`; empty for all of it.
+    pub field_path: String,
 }
 
 impl ObjectReference {
@@ -74,6 +78,7 @@ impl ObjectReference {
             name: meta.name.clone(),
             uid: meta.uid.clone(),
             resource_version: meta.resource_version.clone(),
+            field_path: String::new(),
         }
     }
 
@@ -83,20 +88,21 @@ impl ObjectReference {
         Self {
             api_version: "v1".to_owned(),
             kind: "Node".to_owned(),
-            namespace: String::new(),
             name: name.to_owned(),
             uid: uid.to_owned(),
-            resource_version: String::new(),
+            ..Self::default()
         }
     }
 
     fn to_value(&self) -> Value {
         let mut value = json!({
-            "apiVersion": self.api_version, "kind": self.kind, "name": self.name, "uid": self.uid,
+            "kind": self.kind, "name": self.name, "uid": self.uid,
         });
         for (field, text) in [
+            ("apiVersion", &self.api_version),
             ("namespace", &self.namespace),
             ("resourceVersion", &self.resource_version),
+            ("fieldPath", &self.field_path),
         ] {
             if !text.is_empty() {
                 value[field] = json!(text);
@@ -120,13 +126,20 @@ struct PendingEvent {
 pub struct EventRecorder(mpsc::Sender<PendingEvent>);
 
 impl EventRecorder {
-    /// Starts the task that writes the events.
+    /// Starts the task that writes the events of a component.
     #[must_use]
     pub fn start(client: Client, component: &'static str, stop: Shutdown) -> Self {
+        Self::start_on(client, component, String::new(), stop)
+    }
+
+    /// As [`EventRecorder::start`], for a component that runs on a node.
+    #[must_use]
+    pub fn start_on(client: Client, component: &'static str, node: String, stop: Shutdown) -> Self {
         let (sender, receiver) = mpsc::channel(PENDING);
         let writer = EventWriter {
-            api: Rest::new(client),
+            api: Rest::new(client).timeout(TIMEOUT),
             component,
+            node,
             correlator: EventCorrelator::default(),
         };
         pandaemon_runtime::spawn("events", async move {
@@ -159,18 +172,25 @@ impl EventRecorder {
 struct EventWriter {
     api: Rest,
     component: &'static str,
+    /// Empty for a component that belongs to no node.
+    node: String,
     correlator: EventCorrelator,
 }
 
 impl EventWriter {
     async fn run(mut self, mut incoming: mpsc::Receiver<PendingEvent>) {
         while let Some(pending) = incoming.recv().await {
-            let decision = self.correlator.correlate(&pending, Instant::now());
-            if let Err(error) = self.write(&pending, decision).await {
+            let written = catch_panic("events", self.record(&pending)).await;
+            if let Some(Err(error)) = written {
                 // The namespace is being deleted or the API is away: events are best effort.
                 tracing::debug!(reason = pending.reason, %error, "event not written");
             }
         }
+    }
+
+    async fn record(&mut self, pending: &PendingEvent) -> kube::Result<()> {
+        let decision = self.correlator.correlate(pending, Instant::now());
+        self.write(pending, decision).await
     }
 
     async fn write(&mut self, pending: &PendingEvent, decision: Decision) -> kube::Result<()> {
@@ -203,6 +223,10 @@ impl EventWriter {
         } else {
             object.namespace.as_str()
         };
+        let mut source = json!({ "component": self.component });
+        if !self.node.is_empty() {
+            source["host"] = json!(self.node);
+        }
         let event = json!({
             "apiVersion": "v1",
             "kind": "Event",
@@ -214,9 +238,9 @@ impl EventWriter {
             "reason": pending.reason,
             "message": pending.message,
             "type": match pending.event_type { EventType::Normal => "Normal", EventType::Warning => "Warning" },
-            "source": { "component": self.component },
+            "source": source,
             "reportingComponent": self.component,
-            "reportingInstance": "",
+            "reportingInstance": self.node,
             "firstTimestamp": rfc3339_seconds(first),
             "lastTimestamp": rfc3339_seconds(pending.at),
             "count": count,
@@ -319,6 +343,12 @@ impl EventCorrelator {
 
 #[cfg(test)]
 mod tests {
+    use std::{convert::Infallible, sync::Arc};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use parking_lot::Mutex;
+
     use super::*;
 
     fn pending(message: &str) -> PendingEvent {
@@ -369,5 +399,38 @@ mod tests {
             correlator.correlate(&pending("a"), start + REFILL),
             Decision::Drop
         );
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_an_event_is_written_loses_only_that_event() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&written);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let seen = Arc::clone(&seen);
+            async move {
+                let bytes = request.into_body().collect_bytes().await.unwrap();
+                let event: Value = serde_json::from_slice(&bytes).unwrap();
+                assert_ne!(event["reason"], "Bad", "a panic in the client");
+                seen.lock().push(event);
+                let reply = r#"{"metadata":{"name":"e"}}"#;
+                Ok::<_, Infallible>(Response::new(Body::from(reply.as_bytes().to_vec())))
+            }
+        });
+        let (client, stop) = (Client::new(service, "default"), Shutdown::default());
+        let events = EventRecorder::start_on(client, "kubelet", "n1".to_owned(), stop);
+        let mut pod = ObjectReference::node("p", "u");
+        pod.field_path = "spec.containers{c}".to_owned();
+        events.event(&pod, EventType::Warning, "Bad", "one");
+        events.event(&pod, EventType::Warning, "Good", "two");
+        while written.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let event = written.lock()[0].clone();
+        assert_eq!(event["reason"], "Good");
+        assert_eq!(
+            event["source"],
+            json!({ "component": "kubelet", "host": "n1" })
+        );
+        assert_eq!(event["involvedObject"]["fieldPath"], "spec.containers{c}");
     }
 }

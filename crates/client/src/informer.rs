@@ -1,4 +1,4 @@
-//! One watch that several loops share: objects are parsed once and kept once.
+//! One list-watch that several loops share: objects are decoded once and kept once. Upstream: `cache.SharedInformer`.
 //!
 //! ```ignore
 //! let pods = Informer::<Pod>::start(client, ListWatch::all("/api/v1/pods"), stop);
@@ -14,69 +14,111 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use kube::Client;
 use pandaemon_runtime::Shutdown;
+use pandaemon_types::Uid;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch as signal};
 
 use crate::{
-    list_watch::{Delta, ListWatch, watch},
+    list_watch::{self, Delta, Handler, ListWatch, ListWatchEvent},
     object_meta::{Key, Object},
+    supervise::restart_on_panic,
 };
 
 /// Deltas that may wait for a subscriber before it has to start over: a burst of some thousand pods fits.
 const PENDING: usize = 4_096;
 
-/// A shared, current copy of all objects of a kind.
+/// A shared, current copy of all objects of a collection. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Informer<T>(Arc<Inner<T>>);
 
 #[derive(Debug)]
 struct Inner<T> {
     state: Mutex<State<T>>,
-    /// True once the first list has come.
+    /// True once the first list is complete.
     synced: signal::Sender<bool>,
 }
 
 #[derive(Debug)]
 struct State<T> {
     objects: BTreeMap<Key, Arc<T>>,
-    subscribers: Vec<mpsc::Sender<Delta<Arc<T>>>>,
-    /// The last one that came: the next one is often like it.
+    /// The version of the last list.
+    listed: u64,
+    subscribers: Vec<mpsc::Sender<Update<T>>>,
+    /// The last object that came: the next one is often like it.
     last: Option<Arc<T>>,
 }
 
+/// What a subscriber is sent: a delta, and the version of the last list.
+type Update<T> = (Delta<Arc<T>>, u64);
+
 impl<T: Object> State<T> {
-    fn insert(&mut self, mut item: T) -> Arc<T> {
-        let key = item.meta().key();
-        if let Some(like) = self.objects.get(&key).or(self.last.as_ref()) {
-            item.share(like);
+    /// Shares with an earlier object what is equal in both.
+    fn intern(&mut self, key: &Key, mut object: T) -> Arc<T> {
+        if let Some(like) = self.objects.get(key).or(self.last.as_ref()) {
+            object.share(like);
         }
-        let item = Arc::new(item);
-        self.last = Some(item.clone());
-        self.objects.insert(key, item.clone());
-        item
+        let object = Arc::new(object);
+        self.last = Some(object.clone());
+        object
+    }
+
+    /// Replaces all objects.
+    fn replace(&mut self, objects: BTreeMap<Key, Arc<T>>, version: u64) {
+        self.objects = objects;
+        self.listed = version;
+        self.tell(Delta::Listed(self.objects.values().cloned().collect()));
+    }
+
+    fn apply(&mut self, object: T) {
+        let key = object.meta().key();
+        let object = self.intern(&key, object);
+        let old = self.objects.insert(key, object.clone());
+        // The deletion of an earlier object of the name has not been told.
+        if let Some(old) = old.filter(|old| old.meta().uid != object.meta().uid) {
+            self.tell(Delta::Deleted(old));
+        }
+        self.tell(Delta::Applied(object));
+    }
+
+    fn delete(&mut self, object: T) {
+        let key = object.meta().key();
+        let known = self.objects.get(&key);
+        // A later object of the name stays.
+        if known.is_some_and(|known| known.meta().uid != object.meta().uid) {
+            return;
+        }
+        let object = self.intern(&key, object);
+        self.objects.remove(&key);
+        self.tell(Delta::Deleted(object));
+    }
+
+    fn tell(&mut self, delta: Delta<Arc<T>>) {
+        let listed = self.listed;
+        // A full channel loses its sender: the subscriber notices when it has read the rest, and subscribes anew.
+        self.subscribers
+            .retain(|subscriber| subscriber.try_send((delta.clone(), listed)).is_ok());
     }
 }
 
 impl<T: Object> Informer<T> {
-    /// Starts the watch.
+    /// Starts the list-watch. A panic in it starts it again.
     #[must_use]
     pub fn start(client: Client, source: ListWatch, stop: Shutdown) -> Self {
         let informer = Self::detached();
-        let feed = informer.clone();
+        let fed = informer.clone();
         pandaemon_runtime::spawn("informer", async move {
-            let mut deltas = watch::<T>(client, source, stop);
-            while let Some(delta) = deltas.recv().await {
-                feed.feed(delta);
-            }
+            let start = || list_watch::run(&client, &source, Feed::new(fed.clone()));
+            stop.guard(restart_on_panic("informer", start)).await;
         });
         informer
     }
 
-    /// An informer without a watch, for tests that feed it by hand.
+    /// An informer without a list-watch, for tests that feed it by hand.
     #[must_use]
     pub fn detached() -> Self {
         let state = State {
             objects: BTreeMap::new(),
+            listed: 0,
             subscribers: Vec::new(),
             last: None,
         };
@@ -89,26 +131,20 @@ impl<T: Object> Informer<T> {
     /// Takes in what has happened, and tells the subscribers.
     pub fn feed(&self, delta: Delta<T>) {
         let mut state = self.0.state.lock();
-        let shared = match delta {
+        match delta {
             Delta::Listed(items) => {
-                state.objects.clear();
-                items.into_iter().for_each(|item| drop(state.insert(item)));
-                Delta::Listed(state.objects.values().cloned().collect())
+                let mut objects = BTreeMap::new();
+                for item in items {
+                    let key = item.meta().key();
+                    let item = state.intern(&key, item);
+                    objects.insert(key, item);
+                }
+                state.replace(objects, 0);
+                drop(state);
+                self.0.synced.send_replace(true);
             }
-            Delta::Applied(item) => Delta::Applied(state.insert(item)),
-            Delta::Deleted(item) => {
-                state.objects.remove(&item.meta().key());
-                Delta::Deleted(Arc::new(item))
-            }
-        };
-        let listed = matches!(shared, Delta::Listed(_));
-        // A full channel loses its sender: the subscriber notices when it has read the rest, and subscribes anew.
-        state
-            .subscribers
-            .retain(|subscriber| subscriber.try_send(shared.clone()).is_ok());
-        drop(state);
-        if listed {
-            self.0.synced.send_replace(true);
+            Delta::Applied(object) => state.apply(object),
+            Delta::Deleted(object) => state.delete(object),
         }
     }
 
@@ -117,17 +153,18 @@ impl<T: Object> Informer<T> {
     pub fn subscribe(&self) -> Subscription<T> {
         Subscription {
             informer: self.clone(),
-            deltas: self.attach(),
+            updates: self.attach(),
+            listed: 0,
         }
     }
 
-    fn attach(&self) -> mpsc::Receiver<Delta<Arc<T>>> {
+    fn attach(&self) -> mpsc::Receiver<Update<T>> {
         let (sender, receiver) = mpsc::channel(PENDING);
         let mut state = self.0.state.lock();
         if *self.0.synced.borrow() {
             let all = Delta::Listed(state.objects.values().cloned().collect());
             // The channel is new and empty.
-            let _fits = sender.try_send(all);
+            let _fits = sender.try_send((all, state.listed));
         }
         state.subscribers.push(sender);
         receiver
@@ -153,22 +190,89 @@ impl<T: Object> Informer<T> {
     }
 }
 
+/// Takes in the events of the list-watch.
+struct Feed<T> {
+    informer: Informer<T>,
+    /// The list that is being read.
+    listing: Option<BTreeMap<Key, Arc<T>>>,
+}
+
+impl<T> Feed<T> {
+    const fn new(informer: Informer<T>) -> Self {
+        let listing = None;
+        Self { informer, listing }
+    }
+}
+
+impl<T: Object> Handler for Feed<T> {
+    type Object = T;
+
+    fn uid(object: &T) -> Uid {
+        object.meta().uid.as_str().into()
+    }
+
+    fn version(object: &T) -> u64 {
+        object.meta().version()
+    }
+
+    async fn handle(&mut self, events: Vec<ListWatchEvent<T>>) -> bool {
+        let inner = &self.informer.0;
+        let mut state = inner.state.lock();
+        for event in events {
+            match (event, &mut self.listing) {
+                (ListWatchEvent::ListStarted { .. }, listing) => *listing = Some(BTreeMap::new()),
+                (ListWatchEvent::Page(items), Some(listing)) => {
+                    for item in items {
+                        let key = item.meta().key();
+                        let item = state.intern(&key, item);
+                        listing.insert(key, item);
+                    }
+                }
+                (ListWatchEvent::Deleted(object), Some(listing)) => {
+                    let key = object.meta().key();
+                    let known = listing.get(&key);
+                    if known.is_some_and(|known| known.meta().uid == object.meta().uid) {
+                        listing.remove(&key);
+                    }
+                }
+                (ListWatchEvent::Listed { version }, listing) => {
+                    state.replace(listing.take().unwrap_or_default(), version);
+                    inner.synced.send_replace(true);
+                }
+                (ListWatchEvent::Applied(object), _) => state.apply(object),
+                (ListWatchEvent::Deleted(object), None) => state.delete(object),
+                // Pages come after the start of a list.
+                (ListWatchEvent::Page(_), None) => {}
+            }
+        }
+        true
+    }
+}
+
 /// A loop's place in the series of deltas.
 #[derive(Debug)]
 pub struct Subscription<T> {
     informer: Informer<T>,
-    deltas: mpsc::Receiver<Delta<Arc<T>>>,
+    updates: mpsc::Receiver<Update<T>>,
+    listed: u64,
 }
 
 impl<T: Object> Subscription<T> {
     /// The next delta. Safe to cancel.
     pub async fn next(&mut self) -> Delta<Arc<T>> {
         loop {
-            if let Some(delta) = self.deltas.recv().await {
+            if let Some((delta, listed)) = self.updates.recv().await {
+                self.listed = listed;
                 return delta;
             }
-            self.deltas = self.informer.attach();
+            self.updates = self.informer.attach();
         }
+    }
+
+    /// The version of the last list before the delta that [`Subscription::next`] returned last.
+    #[must_use]
+    pub const fn listed(&self) -> u64 {
+        self.listed
     }
 }
 
@@ -214,5 +318,38 @@ mod tests {
         assert!(matches!(late.next().await, Delta::Listed(items) if items.len() == 1));
         assert!(matches!(late.next().await, Delta::Applied(item) if item.metadata.name == "b"));
         assert!(informer.get(&Key::new("", "b")).is_some());
+    }
+
+    fn with_uid(name: &str, uid: &str) -> PartialObjectMetadata {
+        let mut object = object(name);
+        object.metadata.uid = uid.to_owned();
+        object
+    }
+
+    #[tokio::test]
+    async fn a_deletion_goes_by_uid_and_not_by_name() {
+        let informer = Informer::detached();
+        informer.feed(Delta::Listed(vec![with_uid("a", "1")]));
+        let mut subscription = informer.subscribe();
+        informer.feed(Delta::Applied(with_uid("a", "2")));
+        informer.feed(Delta::Deleted(with_uid("a", "1")));
+        assert_eq!(informer.list()[0].metadata.uid, "2");
+        informer.feed(Delta::Applied(object("end")));
+        let mut told = Vec::new();
+        while told.last().is_none_or(|last| last != "applied end ") {
+            told.push(match subscription.next().await {
+                Delta::Listed(all) => format!("listed {}", all.len()),
+                Delta::Applied(one) => {
+                    format!("applied {} {}", one.metadata.name, one.metadata.uid)
+                }
+                Delta::Deleted(one) => {
+                    format!("deleted {} {}", one.metadata.name, one.metadata.uid)
+                }
+            });
+        }
+        assert_eq!(
+            told,
+            ["listed 1", "deleted a 1", "applied a 2", "applied end "]
+        );
     }
 }

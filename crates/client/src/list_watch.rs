@@ -1,510 +1,209 @@
-//! List and watch of one kind: an endless series of [`Delta`]s that survives lost connections.
+//! List and watch of one collection: an endless series of events that survives lost connections and never goes back.
 //!
 //! ```ignore
 //! let mut nodes = watch::<Node>(client, ListWatch::all("/api/v1/nodes"), stop.clone());
 //! while let Some(delta) = nodes.recv().await {
 //!     match delta {
-//!         Delta::Listed(all) => state.replace(all),   // first, and after the server forgot where we were
+//!         Delta::Listed(all) => state.replace(all),   // first, and after the server's history was lost
 //!         Delta::Applied(node) => state.apply(node),
 //!         Delta::Deleted(node) => state.remove(node), // its last state
 //!     }
 //! }
 //! ```
 //!
-//! A stream that ends goes on from its last resource version; 410 lists anew; errors wait, longer each time. The
-//! channel is bounded: a slow reader slows no other watch. The watch ends with its receiver.
-//!
-//! [`run`] is the loop itself, for readers with a [`Handler`] of their own: the planner takes pages as they come and
-//! must know the version of a list.
+//! [`run`] is the loop itself, for readers with a [`Handler`] of their own: it tells the pages of a list as they come,
+//! and the versions of lists. Upstream: `cache.Reflector`. What it promises is in `docs/design/client.md`.
+
+mod attempt;
+mod decode;
+mod deltas;
+mod event;
+mod lines;
+mod metrics;
+mod request;
+#[cfg(test)]
+mod tests;
+mod versions;
 
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
-use http::Request;
-use kube::{
-    Client,
-    api::{ListParams, WatchParams},
-    core::{Request as Collection, WatchEvent},
-};
-use pandaemon_runtime::Shutdown;
-use serde::{Deserialize, de::DeserializeOwned};
-use tokio::{sync::mpsc, time::Instant};
+use kube::Client;
+use tokio::time::Instant;
 
+use self::attempt::{Attempt, End};
+pub use self::{
+    deltas::{Delta, watch},
+    event::{Handler, ListWatchEvent},
+    metrics::ListWatchMetrics,
+    request::ListWatch,
+};
 use crate::{
     backoff::{Backoff, jittered},
     errors,
-    object_meta::Object,
 };
 
-/// A list page: big enough that 100,000 objects are few requests, small enough that no answer is huge.
-const PAGE: u32 = 2_000;
-/// Deltas that may wait for their reader.
-const PENDING: usize = 256;
-/// How long one watch request may last, in seconds (kube refuses more than 295).
-const WATCH_SECONDS: u32 = 290;
-/// A watch that outlasts this much more than it asked for hangs on a dead connection.
-const WATCH_GRACE: Duration = Duration::from_secs(15);
-/// How long a streamed list may be silent before it is read in pages instead.
-const STREAM_SILENCE: Duration = Duration::from_secs(30);
-/// The failure in a row that people are told of: missing rights, for example.
-const LOUD: u32 = 5;
-/// What marks the end of a streamed list.
-const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 const BACKOFF: Backoff = Backoff {
     min: Duration::from_millis(50),
     max: Duration::from_secs(15),
 };
+/// A watch that ends before this although nothing came is a failure. Upstream calls it a very short watch.
+const SHORT_WATCH: Duration = Duration::from_secs(1);
+/// How long the server may refuse lists that are not older than what was seen, before any state of it is taken.
+const PATIENCE_WITH_VERSION: Duration = Duration::from_secs(30);
+/// Lines in a row that cannot be decoded at all, before the collection is listed again.
+const GARBLED: u32 = 3;
+/// The failure in a row that is logged as a warning; missing rights, for example.
+const LOUD: u32 = 5;
 
-/// What has happened to the objects of a kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Delta<T> {
-    /// These are all objects there are.
-    Listed(Vec<T>),
-    /// One was added or changed.
-    Applied(T),
-    /// One is gone; this was its last state.
-    Deleted(T),
-}
-
-/// Which objects to watch.
-#[derive(Debug, Clone, Default)]
-pub struct ListWatch {
-    /// The collection's path, such as `/api/v1/pods`.
-    pub path: String,
-    /// A label selector.
-    pub labels: Option<String>,
-    /// A field selector.
-    pub fields: Option<String>,
-    /// Ask the server for metadata only (PartialObjectMetadata).
-    pub metadata_only: bool,
-    /// Ask for the list as a stream first (WatchList, Kubernetes 1.32 and later): the server then need not hold the
-    /// whole list in memory. A server that cannot is asked for pages.
-    pub streamed: bool,
-}
-
-impl ListWatch {
-    /// Every object of the collection.
-    #[must_use]
-    pub fn all(path: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            ..Self::default()
-        }
-    }
-
-    /// Only objects that a field selector selects.
-    #[must_use]
-    pub fn fields(mut self, selector: impl Into<String>) -> Self {
-        self.fields = Some(selector.into());
-        self
-    }
-
-    /// Only objects that a label selector selects.
-    #[must_use]
-    pub fn labels(mut self, selector: impl Into<String>) -> Self {
-        self.labels = Some(selector.into());
-        self
-    }
-
-    /// Only the metadata.
-    #[must_use]
-    pub const fn metadata_only(mut self) -> Self {
-        self.metadata_only = true;
-        self
-    }
-
-    /// The list as a stream, where the server can.
-    #[must_use]
-    pub const fn streamed(mut self) -> Self {
-        self.streamed = true;
-        self
-    }
-
-    fn list_request(&self, token: Option<String>) -> kube::Result<Request<Vec<u8>>> {
-        let params = ListParams {
-            label_selector: self.labels.clone(),
-            field_selector: self.fields.clone(),
-            limit: Some(PAGE),
-            continue_token: token,
-            ..ListParams::default()
-        };
-        let collection = Collection::new(self.path.clone());
-        let request = if self.metadata_only {
-            collection.list_metadata(&params)
-        } else {
-            collection.list(&params)
-        };
-        request.map_err(kube::Error::BuildRequest)
-    }
-
-    /// A watch from a version; without one, a streamed list and then a watch.
-    fn watch_request(&self, version: Option<&str>) -> kube::Result<Request<Vec<u8>>> {
-        let params = WatchParams {
-            send_initial_events: version.is_none(),
-            label_selector: self.labels.clone(),
-            field_selector: self.fields.clone(),
-            timeout: Some(WATCH_SECONDS),
-            bookmarks: true,
-        };
-        let collection = Collection::new(self.path.clone());
-        let version = version.unwrap_or_default();
-        let request = if self.metadata_only {
-            collection.watch_metadata(&params, version)
-        } else {
-            collection.watch(&params, version)
-        };
-        request.map_err(kube::Error::BuildRequest)
-    }
-}
-
-/// Starts to watch. The first delta is [`Delta::Listed`].
-#[must_use]
-pub fn watch<T: Object>(
-    client: Client,
-    source: ListWatch,
-    stop: Shutdown,
-) -> mpsc::Receiver<Delta<T>> {
-    let (sender, receiver) = mpsc::channel(PENDING);
-    pandaemon_runtime::spawn("watch", async move {
-        let closed = sender.clone();
-        let handler = Deltas {
-            listed: Vec::new(),
-            sender,
-        };
-        tokio::select! {
-            () = stop.triggered() => (),
-            () = closed.closed() => (),
-            () = run(&client, &source, handler) => (),
-        }
-    });
-    receiver
-}
-
-/// Gathers the pages of a list into one delta.
-struct Deltas<T> {
-    listed: Vec<T>,
-    sender: mpsc::Sender<Delta<T>>,
-}
-
-impl<T: Object> Handler for Deltas<T> {
-    type Object = T;
-
-    fn version(object: &T) -> String {
-        object.meta().resource_version.clone()
-    }
-
-    async fn handle(&mut self, event: ListWatchEvent<T>) -> bool {
-        let delta = match event {
-            ListWatchEvent::Begin => {
-                self.listed.clear();
-                return true;
-            }
-            ListWatchEvent::Page(items) if self.listed.is_empty() => {
-                self.listed = items;
-                return true;
-            }
-            ListWatchEvent::Page(items) => {
-                self.listed.extend(items);
-                return true;
-            }
-            ListWatchEvent::Listed(_) => Delta::Listed(std::mem::take(&mut self.listed)),
-            ListWatchEvent::Applied(object) => Delta::Applied(object),
-            ListWatchEvent::Deleted(object) => Delta::Deleted(object),
-        };
-        self.sender.send(delta).await.is_ok()
-    }
-}
-
-/// What a list and the watch after it tell.
-#[derive(Debug)]
-pub enum ListWatchEvent<T> {
-    /// A list begins; what came of an earlier one that was not finished does not count.
-    Begin,
-    /// Some of its objects.
-    Page(Vec<T>),
-    /// That was all of them, at this version.
-    Listed(String),
-    /// One was added or changed.
-    Applied(T),
-    /// One is gone; this was its last state.
-    Deleted(T),
-}
-
-/// Receives list-watch events.
-pub trait Handler: Send {
-    /// What is read.
-    type Object: DeserializeOwned + Clone + Send + 'static;
-
-    /// The version of an object's state.
-    fn version(object: &Self::Object) -> String;
-
-    /// Takes in what has happened. False: the receiver is gone.
-    fn handle(&mut self, event: ListWatchEvent<Self::Object>) -> impl Future<Output = bool> + Send;
-}
-
-/// Why a request is over.
-#[derive(Debug, PartialEq, Eq)]
-enum End {
-    /// Go on from this version.
-    Resume(String),
-    /// The server no longer knows that version.
-    Relist,
-    /// It cannot list by watching.
-    NotStreamed,
-    /// The handler wants no more.
-    Closed,
-}
-
-/// Lists and watches until the handler returns false.
-pub async fn run<H: Handler>(client: &Client, source: &ListWatch, mut handler: H) {
-    let (mut failures, mut streamed) = (0, source.streamed);
-    let mut version: Option<String> = None;
-    loop {
-        let began = Instant::now();
-        let outcome = match &version {
-            None if streamed => stream(client, source, None, &mut handler).await,
-            None => list(client, source, &mut handler).await,
-            Some(at) => stream(client, source, Some(at), &mut handler).await,
-        };
-        // A server that ends every stream at once must not be asked in a tight circle.
-        if version.is_some() && began.elapsed() < BACKOFF.min {
-            tokio::time::sleep(jittered(BACKOFF.min)).await;
-        }
-        match outcome {
-            Ok(End::Closed) => return,
-            Ok(End::Resume(at)) => {
-                failures = 0;
-                version = Some(at);
-            }
-            Ok(End::Relist) => version = None,
-            Ok(End::NotStreamed) => streamed = false,
-            Err(error) if errors::is_gone(&error) => version = None,
-            Err(error) => {
-                failures += 1;
-                if failures == LOUD {
-                    tracing::warn!(path = source.path, %error, "watch fails again and again");
-                } else {
-                    tracing::debug!(path = source.path, %error, failures, "watch failed");
-                }
-                tokio::time::sleep(jittered(BACKOFF.delay(failures))).await;
-            }
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Page<T> {
-    metadata: PageMeta,
-    #[serde(default = "Vec::new")]
-    items: Vec<T>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct PageMeta {
-    resource_version: String,
-    r#continue: Option<String>,
-}
-
-async fn list<H: Handler>(
-    client: &Client,
-    source: &ListWatch,
-    handler: &mut H,
-) -> kube::Result<End> {
-    let mut token = None;
-    if !handler.handle(ListWatchEvent::Begin).await {
-        return Ok(End::Closed);
-    }
-    loop {
-        let page: Page<H::Object> = client.request(source.list_request(token)?).await?;
-        let mut open = handler.handle(ListWatchEvent::Page(page.items)).await;
-        token = page.metadata.r#continue.filter(|token| !token.is_empty());
-        let version = page.metadata.resource_version;
-        if token.is_none() {
-            open = open
-                && handler
-                    .handle(ListWatchEvent::Listed(version.clone()))
-                    .await;
-        }
-        match (open, &token) {
-            (false, _) => return Ok(End::Closed),
-            (true, None) => return Ok(End::Resume(version)),
-            (true, Some(_)) => {}
-        }
-    }
-}
-
-/// Watches from a version; without one, lists by watching first.
-async fn stream<H: Handler>(
-    client: &Client,
-    source: &ListWatch,
-    from: Option<&str>,
-    handler: &mut H,
-) -> kube::Result<End> {
-    let request = source.watch_request(from)?;
-    let deadline = Instant::now() + Duration::from_secs(WATCH_SECONDS.into()) + WATCH_GRACE;
-    let answer = tokio::time::timeout(WATCH_GRACE * 2, client.request_events(request)).await;
-    let events = match answer {
-        Ok(Ok(events)) => events,
-        Ok(Err(error)) if from.is_none() && refuses_streams(&error) => return Ok(End::NotStreamed),
-        Ok(Err(error)) => return Err(error),
-        Err(_) => return Ok(resume(from)),
+/// Lists and watches until the handler wants no more.
+pub async fn run<H: Handler>(client: &Client, source: &ListWatch, handler: H) {
+    let attempt = Attempt::new(client, source, handler);
+    let streams = !source.paged;
+    let reflector = Reflector {
+        attempt,
+        path: &source.path,
+        synced: false,
+        from_now: source.without_list,
+        streams,
+        pages_once: false,
+        refused_since: None,
+        garbled: 0,
+        failures: 0,
     };
-    let mut events = std::pin::pin!(events);
-    let (mut listing, mut version) = (from.is_none(), from.map(str::to_owned));
-    if listing && !handler.handle(ListWatchEvent::Begin).await {
-        return Ok(End::Closed);
-    }
-    loop {
-        let patience = if listing {
-            Instant::now() + STREAM_SILENCE
-        } else {
-            deadline
-        };
-        let event = match tokio::time::timeout_at(patience, events.try_next()).await {
-            Ok(event) => event?,
-            Err(_) if listing => return Ok(End::NotStreamed),
-            Err(_) => None,
-        };
-        let next = match event {
-            None if listing => return Ok(End::NotStreamed),
-            None => return Ok(resume(version.as_deref())),
-            Some(WatchEvent::Added(object)) if listing => ListWatchEvent::Page(vec![object]),
-            Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
-                version = Some(H::version(&object));
-                ListWatchEvent::Applied(object)
-            }
-            Some(WatchEvent::Deleted(object)) => {
-                version = Some(H::version(&object));
-                ListWatchEvent::Deleted(object)
-            }
-            Some(WatchEvent::Bookmark(bookmark)) => {
-                let at = bookmark.metadata.resource_version;
-                version = Some(at.clone());
-                let ends = bookmark
-                    .metadata
-                    .annotations
-                    .contains_key(INITIAL_EVENTS_END);
-                match (listing, ends) {
-                    (true, true) => listing = false,
-                    // It does not know what it was asked for.
-                    (true, false) => return Ok(End::NotStreamed),
-                    (false, _) => continue,
-                }
-                ListWatchEvent::Listed(at)
-            }
-            Some(WatchEvent::Error(status)) if status.code == 410 => return Ok(End::Relist),
-            Some(WatchEvent::Error(status)) => return Err(kube::Error::Api(status)),
-        };
-        if !handler.handle(next).await {
-            return Ok(End::Closed);
-        }
-    }
+    reflector.run().await;
 }
 
-fn resume(version: Option<&str>) -> End {
-    version.map_or(End::Relist, |version| End::Resume(version.to_owned()))
+/// Decides what to ask for next, and when.
+struct Reflector<'a, H: Handler> {
+    attempt: Attempt<'a, H>,
+    path: &'a str,
+    /// A watch may go on from the newest version seen.
+    synced: bool,
+    from_now: bool,
+    /// The server may be asked for streamed lists.
+    streams: bool,
+    /// The next list is read in pages.
+    pages_once: bool,
+    /// Since when the server has refused lists that are not older than the newest version seen.
+    refused_since: Option<Instant>,
+    /// Lines in a row that could not be decoded at all.
+    garbled: u32,
+    /// Attempts in a row that brought nothing.
+    failures: u32,
 }
 
-/// Servers before Kubernetes 1.27, and later ones without the feature, call the parameters invalid.
-fn refuses_streams(error: &kube::Error) -> bool {
-    errors::status(error).is_some_and(|status| matches!(status.code, 400 | 403 | 406 | 415 | 422))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use http::Response;
-    use kube::client::Body;
-    use parking_lot::Mutex;
-
-    use super::*;
-    use crate::object_meta::PartialObjectMetadata;
-
-    /// A server that answers a watch with the next of these, and a list with one object.
-    fn server(watches: &[(u16, &str)]) -> (Client, Arc<Mutex<Vec<String>>>) {
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&asked);
-        let watches: Vec<_> = watches
-            .iter()
-            .map(|(status, body)| (*status, (*body).to_owned()))
-            .collect();
-        let mut watches = watches.into_iter();
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let query = request.uri().query().unwrap_or_default();
-            let list =
-                r#"{"metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"a"}}]}"#;
-            let answer = if query.contains("watch=true") {
-                let streamed = query.contains("sendInitialEvents=true");
-                seen.lock()
-                    .push(if streamed { "stream" } else { "watch" }.to_owned());
-                watches.next()
+impl<H: Handler> Reflector<'_, H> {
+    async fn run(mut self) {
+        loop {
+            self.forget_lost_versions();
+            let began = Instant::now();
+            let outcome = if self.synced {
+                self.attempt.watch().await
+            } else if self.from_now {
+                self.attempt.start_from_now().await
+            } else if self.streams && !self.pages_once {
+                self.attempt.stream().await
             } else {
-                seen.lock().push("list".to_owned());
-                Some((200, list.to_owned()))
+                self.attempt.pages().await
             };
-            async move {
-                let Some((status, body)) = answer else {
-                    return std::future::pending().await;
-                };
-                let answer = Response::builder().status(status);
-                Ok::<_, std::convert::Infallible>(
-                    answer.body(Body::from(body.into_bytes())).unwrap(),
-                )
+            let wait = match outcome {
+                Ok(End::Closed) => return,
+                Ok(end) => self.ended(end, began),
+                Err(error) => self.failed(&error, began),
+            };
+            if !wait.is_zero() {
+                tokio::time::sleep(jittered(wait)).await;
             }
-        });
-        (Client::new(service, "default"), asked)
+        }
     }
 
-    const ADDED: &str =
-        r#"{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"5"}}}"#;
-    const END: &str = r#"{"type":"BOOKMARK","object":{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"7","annotations":{"k8s.io/initial-events-end":"true"}}}}"#;
-    const PLAIN: &str = r#"{"type":"BOOKMARK","object":{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"7"}}}"#;
-    const CHANGED: &str =
-        r#"{"type":"MODIFIED","object":{"metadata":{"name":"a","resourceVersion":"9"}}}"#;
-    const REFUSED: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"no","reason":"Invalid","code":422}"#;
-
-    #[tokio::test]
-    async fn a_list_is_streamed_where_the_server_can() {
-        let whole = format!("{ADDED}\n{END}\n{CHANGED}\n");
-        let silent = format!("{ADDED}\n{PLAIN}\n");
-        let then = format!("{CHANGED}\n");
-        let short = format!("{ADDED}\n");
-        type Answers<'a> = [(u16, &'a str); 2];
-        let cases: [(&str, Answers<'_>, &[&str]); 4] = [
-            ("one that can", [(200, &whole), (200, "")], &["stream"]),
-            (
-                "one that refuses",
-                [(422, REFUSED), (200, &then)],
-                &["stream", "list", "watch"],
-            ),
-            (
-                "one that does not know the end",
-                [(200, &silent), (200, &then)],
-                &["stream", "list", "watch"],
-            ),
-            (
-                "one that hangs up",
-                [(200, &short), (200, &then)],
-                &["stream", "list", "watch"],
-            ),
-        ];
-        for (name, answers, expected) in cases {
-            let (client, asked) = server(&answers);
-            let stop = Shutdown::default();
-            let source = ListWatch::all("/api/v1/pods").streamed();
-            let mut deltas = watch::<PartialObjectMetadata>(client, source, stop.clone());
-            let listed = deltas.recv().await.unwrap();
-            assert!(
-                matches!(&listed, Delta::Listed(all) if all.len() == 1),
-                "{name}: {listed:?}"
+    /// After a restore the server may never reach the newest version seen. Then only its own state counts.
+    fn forget_lost_versions(&mut self) {
+        let lost = |since: Instant| since.elapsed() >= PATIENCE_WITH_VERSION;
+        if self.refused_since.is_some_and(lost) {
+            tracing::warn!(
+                path = self.path,
+                newest = self.attempt.newest(),
+                "the server does not know the versions that were seen, perhaps after a restore: \
+                 taking its present state"
             );
-            let changed = deltas.recv().await.unwrap();
-            assert!(matches!(&changed, Delta::Applied(_)), "{name}: {changed:?}");
-            let first: Vec<String> = asked.lock().iter().take(expected.len()).cloned().collect();
-            assert_eq!(first, expected, "{name}");
-            stop.trigger();
+            self.attempt.forget();
+            self.refused_since = None;
         }
+    }
+
+    /// What follows the end of an attempt, and after which wait.
+    fn ended(&mut self, end: End, began: Instant) -> Duration {
+        let heard = self.attempt.heard();
+        let lasted = began.elapsed();
+        if heard || (end == End::Ended && lasted >= SHORT_WATCH) {
+            self.failures = 0;
+            self.garbled = 0;
+        }
+        match end {
+            End::Listed => {
+                self.list_done();
+                return Duration::ZERO;
+            }
+            End::Ended => {
+                self.list_done();
+                if lasted >= SHORT_WATCH {
+                    return Duration::ZERO;
+                }
+            }
+            End::Expired | End::Behind => self.synced = false,
+            End::Silent => {
+                self.pages_once = true;
+                self.refused_since.get_or_insert(began);
+                return Duration::ZERO;
+            }
+            End::NotStreamed { ever } => {
+                self.pages_once = true;
+                self.streams &= ever;
+                return Duration::ZERO;
+            }
+            // The caller has returned.
+            End::Closed => {}
+        }
+        self.failures = self.failures.saturating_add(1);
+        BACKOFF.delay(self.failures)
+    }
+
+    fn list_done(&mut self) {
+        self.synced = true;
+        self.from_now = false;
+        self.pages_once = false;
+        self.refused_since = None;
+    }
+
+    fn failed(&mut self, error: &kube::Error, began: Instant) -> Duration {
+        self.attempt.counters().failures.inc();
+        if self.attempt.heard() {
+            self.failures = 0;
+        }
+        self.failures = self.failures.saturating_add(1);
+        if !self.synced {
+            if self.attempt.is_listed() {
+                // A stream that broke after its list.
+                self.list_done();
+            } else if errors::is_gone(error) || errors::is_too_large_version(error) {
+                self.refused_since.get_or_insert(began);
+            } else {
+                self.refused_since = None;
+            }
+        }
+        let garbled = matches!(error, kube::Error::SerdeError(_));
+        self.garbled = if garbled { self.garbled + 1 } else { 0 };
+        if errors::is_gone(error) || self.garbled >= GARBLED {
+            self.garbled = 0;
+            self.synced = false;
+        }
+        if self.failures == LOUD {
+            tracing::warn!(path = self.path, %error, "list-watch fails again and again");
+        } else {
+            tracing::debug!(path = self.path, %error, self.failures, "list-watch failed");
+        }
+        let wait = BACKOFF.delay(self.failures);
+        errors::retry_after(error).map_or(wait, |asked| asked.max(wait))
     }
 }

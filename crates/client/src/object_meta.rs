@@ -74,6 +74,12 @@ impl ObjectMeta {
         Key::new(self.namespace.clone(), self.name.clone())
     }
 
+    /// The resource version as a number; 0 if it is none.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.resource_version.parse().unwrap_or(0)
+    }
+
     /// Whether deletion has been asked for.
     #[must_use]
     pub const fn is_deleting(&self) -> bool {

@@ -4,15 +4,37 @@
 //! let api = Rest::new(client);
 //! let node: Option<Node> = api.get("/api/v1/nodes/n1").await?;       // None: not found
 //! api.patch("/api/v1/nodes/n1", Patch::Merge, &json!({"spec": {"unschedulable": true}})).await?;
-//! let gone = !api.delete("/api/v1/namespaces/a/pods/p", &json!({"gracePeriodSeconds": 0})).await?;
+//! let found = api.delete("/api/v1/namespaces/a/pods/p", &json!({"gracePeriodSeconds": 0})).await?;
 //! ```
+//!
+//! Every request has a timeout. Of a reply only the fields of the caller's type are decoded.
 
-use http::{Method, Request, header};
-use kube::Client;
-use serde::{de::DeserializeOwned, de::IgnoredAny};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http_body_util::BodyExt as _;
+use kube::{
+    Client,
+    client::Body,
+    core::{Status, response::StatusDetails},
+};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::errors::is_not_found;
+use crate::errors::{TimedOut, is_not_found};
+
+/// The media type of an object.
+pub const JSON: &str = "application/json";
+/// How long a request may take, its reply included.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+const METADATA: HeaderValue = HeaderValue::from_static(
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+);
+const METADATA_LIST: HeaderValue = HeaderValue::from_static(
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+);
 
 /// The media type of a patch, and with it how the server merges it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +48,9 @@ pub enum Patch {
 }
 
 impl Patch {
-    const fn media_type(self) -> &'static str {
+    /// The media type.
+    #[must_use]
+    pub const fn media_type(self) -> &'static str {
         match self {
             Self::Merge => "application/merge-patch+json",
             Self::Strategic => "application/strategic-merge-patch+json",
@@ -37,19 +61,29 @@ impl Patch {
 
 /// Sends requests by path through a `kube::Client`. Cheap to clone.
 #[derive(Clone)]
-pub struct Rest(Client);
+pub struct Rest {
+    client: Client,
+    timeout: Duration,
+}
 
 impl Rest {
-    /// Wraps a client.
+    /// Wraps a client. A request may take 30 s.
     #[must_use]
     pub const fn new(client: Client) -> Self {
-        Self(client)
+        let timeout = REQUEST_TIMEOUT;
+        Self { client, timeout }
+    }
+
+    /// Gives requests another timeout. `Duration::MAX` is for clients that have timeouts themselves.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// The client below.
     #[must_use]
     pub const fn client(&self) -> &Client {
-        &self.0
+        &self.client
     }
 
     /// Reads an object, or a list; `None` if it is not there.
@@ -57,7 +91,7 @@ impl Rest {
     /// # Errors
     /// When the server cannot be reached or refuses the request.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> kube::Result<Option<T>> {
-        optional(self.0.request(build(Method::GET, path, None, None)?).await)
+        optional(self.decoded(get(path)?).await)
     }
 
     /// Reads only the metadata of an object; `None` if it is not there.
@@ -65,11 +99,7 @@ impl Rest {
     /// # Errors
     /// When the server cannot be reached or refuses the request.
     pub async fn get_metadata<T: DeserializeOwned>(&self, path: &str) -> kube::Result<Option<T>> {
-        self.get_as(
-            path,
-            "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
-        )
-        .await
+        self.get_as(path, METADATA).await
     }
 
     /// Reads only the metadata of a collection's objects; `None` if the kind is not served.
@@ -80,62 +110,53 @@ impl Rest {
         &self,
         path: &str,
     ) -> kube::Result<Option<T>> {
-        self.get_as(
-            path,
-            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
-        )
-        .await
+        self.get_as(path, METADATA_LIST).await
     }
 
     async fn get_as<T: DeserializeOwned>(
         &self,
         path: &str,
-        accept: &'static str,
+        accept: HeaderValue,
     ) -> kube::Result<Option<T>> {
-        let mut request = build(Method::GET, path, None, None)?;
-        request
-            .headers_mut()
-            .insert(header::ACCEPT, header::HeaderValue::from_static(accept));
-        optional(self.0.request(request).await)
+        let mut request = get(path)?;
+        request.headers_mut().insert(header::ACCEPT, accept);
+        optional(self.decoded(request).await)
     }
 
-    /// Creates an object in a collection, or posts to a subresource.
+    /// Creates an object in a collection, or posts to a subresource. `IgnoredAny` reads nothing of the reply.
     ///
     /// # Errors
     /// When the server cannot be reached or refuses the request.
-    pub async fn create<T: DeserializeOwned>(&self, path: &str, body: &Value) -> kube::Result<T> {
-        self.0
-            .request(build(
-                Method::POST,
-                path,
-                Some("application/json"),
-                Some(body),
-            )?)
+    pub async fn create<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> kube::Result<T> {
+        let body = bytes(body)?;
+        self.send(Method::POST, path, JSON, body).await
+    }
+
+    /// Replaces an object. `IgnoredAny` reads nothing of the reply.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses the request.
+    pub async fn replace<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> kube::Result<T> {
+        let body = bytes(body)?;
+        self.send(Method::PUT, path, JSON, body).await
+    }
+
+    /// Patches an object; the reply is not decoded.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses the request.
+    pub async fn patch(&self, path: &str, form: Patch, body: &impl Serialize) -> kube::Result<()> {
+        let body = bytes(body)?;
+        self.send_only(Method::PATCH, path, form.media_type(), body)
             .await
-    }
-
-    /// Replaces an object.
-    ///
-    /// # Errors
-    /// When the server cannot be reached or refuses the request.
-    pub async fn replace<T: DeserializeOwned>(&self, path: &str, body: &Value) -> kube::Result<T> {
-        self.0
-            .request(build(
-                Method::PUT,
-                path,
-                Some("application/json"),
-                Some(body),
-            )?)
-            .await
-    }
-
-    /// Patches an object; the reply is parsed no further than its end.
-    ///
-    /// # Errors
-    /// When the server cannot be reached or refuses the request.
-    pub async fn patch(&self, path: &str, form: Patch, body: &Value) -> kube::Result<()> {
-        let request = build(Method::PATCH, path, Some(form.media_type()), Some(body))?;
-        self.0.request::<IgnoredAny>(request).await.map(drop)
     }
 
     /// Deletes an object or a collection with DeleteOptions; false if it was not there.
@@ -148,13 +169,57 @@ impl Rest {
             map.insert("kind".to_owned(), json!("DeleteOptions"));
             map.insert("apiVersion".to_owned(), json!("v1"));
         }
-        let request = build(
-            Method::DELETE,
-            path,
-            Some("application/json"),
-            Some(&options),
-        )?;
-        optional(self.0.request::<IgnoredAny>(request).await).map(|answer| answer.is_some())
+        let body = bytes(&options)?;
+        let sent = self.send_only(Method::DELETE, path, JSON, body).await;
+        optional(sent).map(|reply| reply.is_some())
+    }
+
+    /// Sends an encoded body and decodes the reply.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses the request.
+    pub async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        media_type: &'static str,
+        body: Vec<u8>,
+    ) -> kube::Result<T> {
+        self.decoded(request(method, path, media_type, body)?).await
+    }
+
+    /// Sends an encoded body; the reply is read, so that the connection can be used again, and not decoded.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses the request.
+    pub async fn send_only(
+        &self,
+        method: Method,
+        path: &str,
+        media_type: &'static str,
+        body: Vec<u8>,
+    ) -> kube::Result<()> {
+        let request = request(method, path, media_type, body)?;
+        self.limited(async {
+            let mut reply = exchange(&self.client, request).await?;
+            while let Some(frame) = reply.body_mut().frame().await {
+                frame?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn decoded<T: DeserializeOwned>(&self, request: Request<Body>) -> kube::Result<T> {
+        let reply = self.limited(read(&self.client, request)).await?;
+        serde_json::from_slice(&reply).map_err(kube::Error::SerdeError)
+    }
+
+    async fn limited<T>(&self, work: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(done) => done,
+            Err(_) => Err(TimedOut(self.timeout).into()),
+        }
     }
 }
 
@@ -164,21 +229,24 @@ pub fn uid_precondition(uid: &str) -> Value {
     json!({ "preconditions": { "uid": uid } })
 }
 
-fn build(
+fn get(path: &str) -> kube::Result<Request<Body>> {
+    let request = Request::get(path).body(Body::empty());
+    request.map_err(kube::Error::HttpError)
+}
+
+fn request(
     method: Method,
     path: &str,
-    content_type: Option<&str>,
-    body: Option<&Value>,
-) -> kube::Result<Request<Vec<u8>>> {
-    let mut request = Request::builder().method(method).uri(path);
-    if let Some(content_type) = content_type {
-        request = request.header(header::CONTENT_TYPE, content_type);
-    }
-    let bytes = match body {
-        Some(body) => serde_json::to_vec(body).map_err(kube::Error::SerdeError)?,
-        None => Vec::new(),
-    };
-    request.body(bytes).map_err(kube::Error::HttpError)
+    media_type: &'static str,
+    body: Vec<u8>,
+) -> kube::Result<Request<Body>> {
+    let request = Request::builder().method(method).uri(path);
+    let request = request.header(header::CONTENT_TYPE, media_type);
+    request.body(body.into()).map_err(kube::Error::HttpError)
+}
+
+fn bytes(object: &impl Serialize) -> kube::Result<Vec<u8>> {
+    serde_json::to_vec(object).map_err(kube::Error::SerdeError)
 }
 
 fn optional<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
@@ -186,5 +254,99 @@ fn optional<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
         Ok(value) => Ok(Some(value)),
         Err(error) if is_not_found(&error) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Sends a request and reads the whole reply.
+pub(crate) async fn read(client: &Client, request: Request<Body>) -> kube::Result<Bytes> {
+    let reply = exchange(client, request).await?;
+    Ok(reply.into_body().collect().await?.to_bytes())
+}
+
+/// Sends a request. A reply that says no becomes an error, with the `Status` in it or one made of its text.
+pub(crate) async fn exchange(
+    client: &Client,
+    request: Request<Body>,
+) -> kube::Result<Response<Body>> {
+    let reply = client.send(request).await?;
+    if reply.status().is_success() {
+        return Ok(reply);
+    }
+    let code = reply.status().as_u16();
+    let retry_after = retry_after(reply.headers());
+    let text = reply.into_body().collect().await?.to_bytes();
+    let mut status: Status = serde_json::from_slice(&text).unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(&text);
+        Status::failure(text.trim(), "NotAStatus")
+    });
+    if let Some(seconds) = retry_after {
+        let details = status.details.get_or_insert_with(|| StatusDetails {
+            name: String::new(),
+            group: String::new(),
+            kind: String::new(),
+            uid: String::new(),
+            causes: Vec::new(),
+            retry_after_seconds: 0,
+        });
+        details.retry_after_seconds = details.retry_after_seconds.max(seconds);
+    }
+    Err(kube::Error::Api(status.with_code(code).boxed()))
+}
+
+/// The seconds of a `Retry-After` header.
+fn retry_after(headers: &HeaderMap) -> Option<u32> {
+    headers
+        .get(header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use serde::de::IgnoredAny;
+
+    use super::*;
+    use crate::errors;
+
+    fn client(reply: fn() -> Response<Body>) -> Rest {
+        let service =
+            tower::service_fn(move |_: Request<Body>| async move { Ok::<_, Infallible>(reply()) });
+        Rest::new(Client::new(service, "default"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_an_answer_times_out() {
+        let service = tower::service_fn(|_: Request<Body>| {
+            std::future::pending::<Result<Response<Body>, Infallible>>()
+        });
+        let api = Rest::new(Client::new(service, "default"));
+        let began = tokio::time::Instant::now();
+        let error = api.get::<IgnoredAny>("/api").await.unwrap_err();
+        assert_eq!(began.elapsed(), REQUEST_TIMEOUT);
+        assert!(errors::is_timed_out(&error), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_says_when_to_come_again() {
+        let api = client(|| {
+            let reply = Response::builder().status(429).header("Retry-After", "7");
+            reply.body(Body::from(b"slow down".to_vec())).unwrap()
+        });
+        let error = api.get::<IgnoredAny>("/api").await.unwrap_err();
+        assert_eq!(errors::code(&error), Some(429));
+        assert_eq!(errors::retry_after(&error), Some(Duration::from_secs(7)));
+        assert!(error.to_string().contains("slow down"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_none_and_no_error() {
+        let api = client(|| Response::builder().status(404).body(Body::empty()).unwrap());
+        assert!(api.get::<IgnoredAny>("/api").await.unwrap().is_none());
+        assert!(!api.delete("/api", &json!({})).await.unwrap());
+        assert!(api.create::<IgnoredAny>("/api", &json!({})).await.is_err());
     }
 }

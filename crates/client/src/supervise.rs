@@ -1,17 +1,47 @@
 //! Restarts loops: a panic or an error ends only that run, and the loop starts again after a back-off.
 //!
 //! ```ignore
-//! supervise("binder", stop, move |stop| binder::run(client.clone(), stop)).await;
+//! supervise("scheduler", stop, move |stop| scheduler::run(client.clone(), stop)).await;
 //! ```
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use pandaemon_runtime::Shutdown;
+use pandaemon_runtime::{Shutdown, catch_panic};
+use tokio::time::Instant;
 
-use crate::backoff::jittered;
+use crate::backoff::{Backoff, jittered};
 
-/// The shortest and the longest wait before a failed loop starts again.
-const RESTART: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// The wait before a failed loop starts again.
+const RESTART: Backoff = Backoff {
+    min: Duration::from_millis(200),
+    max: Duration::from_secs(30),
+};
+
+/// Counts runs that ended early.
+struct Restarts {
+    failures: u32,
+    began: Instant,
+}
+
+impl Restarts {
+    fn new() -> Self {
+        let began = Instant::now();
+        Self { failures: 0, began }
+    }
+
+    /// How long to wait before the next run. A run that lasted starts the count anew.
+    fn next(&mut self) -> Duration {
+        if self.began.elapsed() > RESTART.max {
+            self.failures = 0;
+        }
+        self.failures = self.failures.saturating_add(1);
+        jittered(RESTART.delay(self.failures))
+    }
+
+    fn start(&mut self) {
+        self.began = Instant::now();
+    }
+}
 
 /// Runs `start` again and again until a stop is asked for. Each run is a task of its own.
 pub async fn supervise<F, R>(name: &'static str, stop: Shutdown, start: F)
@@ -19,9 +49,9 @@ where
     F: Fn(Shutdown) -> R,
     R: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
-    let mut wait = RESTART.0;
+    let mut restarts = Restarts::new();
     while !stop.is_triggered() {
-        let began = Instant::now();
+        restarts.start();
         // The child token ends what a failed run has started (its watches) before the next one.
         let part = stop.child();
         let outcome = pandaemon_runtime::spawn(name, start(part.clone())).await;
@@ -29,22 +59,70 @@ where
         if stop.is_triggered() {
             return;
         }
+        let wait = restarts.next();
         match outcome {
-            Ok(Some(Ok(()))) => tracing::warn!(controller = name, "loop ended: starting it again"),
+            Ok(Some(Ok(()))) => {
+                tracing::warn!(name, ?wait, "loop ended: it starts again after the wait");
+            }
             Ok(Some(Err(error))) => {
+                let error = format!("{error:#}");
                 tracing::warn!(
-                    controller = name,
-                    error = format!("{error:#}"),
-                    "loop failed"
+                    name,
+                    ?wait,
+                    error,
+                    "loop failed: it starts again after the wait"
                 );
             }
-            Ok(None) | Err(_) => tracing::error!(controller = name, "loop panicked"),
+            Ok(None) | Err(_) => {
+                tracing::error!(name, ?wait, "loop panicked: it starts again after the wait");
+            }
         }
-        if began.elapsed() > RESTART.1 {
-            wait = RESTART.0;
+        stop.guard(tokio::time::sleep(wait)).await;
+    }
+}
+
+/// Runs `start` until it ends without a panic.
+pub async fn restart_on_panic<F, R>(name: &'static str, start: F) -> R::Output
+where
+    F: Fn() -> R,
+    R: Future,
+{
+    let mut restarts = Restarts::new();
+    loop {
+        restarts.start();
+        if let Some(output) = catch_panic(name, start()).await {
+            return output;
         }
-        stop.guard(tokio::time::sleep(jittered(wait))).await;
-        wait = (wait * 2).min(RESTART.1);
+        let wait = restarts.next();
+        tracing::error!(name, ?wait, "loop panicked: it starts again after the wait");
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Why an action has no outcome of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Abandoned {
+    /// It did not end in time.
+    #[error("given up after {0:?}")]
+    TimedOut(Duration),
+    /// It panicked; the log says where.
+    #[error("panicked")]
+    Panicked,
+}
+
+/// Runs one action to its end, a panic, or the limit: whoever waits for its outcome always gets one.
+///
+/// # Errors
+/// When the action panics or takes longer.
+pub async fn limited<F: Future>(
+    name: &'static str,
+    limit: Duration,
+    action: F,
+) -> Result<F::Output, Abandoned> {
+    match tokio::time::timeout(limit, catch_panic(name, action)).await {
+        Ok(Some(output)) => Ok(output),
+        Ok(None) => Err(Abandoned::Panicked),
+        Err(_) => Err(Abandoned::TimedOut(limit)),
     }
 }
 
@@ -57,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_panic_and_an_error_start_the_loop_again() {
         let (stop, runs) = (Shutdown::default(), Arc::new(AtomicUsize::new(0)));
         let (inner, counter) = (stop.clone(), runs.clone());
@@ -76,5 +154,28 @@ mod tests {
         })
         .await;
         assert_eq!(runs.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_panics_waits_longer_each_time_and_ends_when_it_ends() {
+        let (runs, began) = (AtomicUsize::new(0), Instant::now());
+        let last = restart_on_panic("test", || async {
+            let run = runs.fetch_add(1, Ordering::Relaxed);
+            assert!(run >= 4, "run {run}");
+            run
+        })
+        .await;
+        assert_eq!(last, 4);
+        assert!(began.elapsed() >= Duration::from_millis(200 + 400 + 800 + 1_600));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_action_that_never_answers_or_panics_has_an_outcome() {
+        let limit = Duration::from_secs(40);
+        let silent = limited("test", limit, std::future::pending::<()>());
+        assert_eq!(silent.await, Err(Abandoned::TimedOut(limit)));
+        let panicking = limited("test", limit, async { panic!("an action") });
+        assert_eq!(panicking.await, Err::<(), _>(Abandoned::Panicked));
+        assert_eq!(limited("test", limit, async { 1 }).await, Ok(1));
     }
 }

@@ -14,8 +14,13 @@ use std::{
 };
 
 use kube::Client;
-use pandaemon_planner::{Action, Event, Listed, Options, Planner, Severity};
-use pandaemon_runtime::Shutdown;
+use pandaemon_client::{
+    events::{EventRecorder, EventType, ObjectReference},
+    rest::{REQUEST_TIMEOUT, Rest},
+    supervise::restart_on_panic,
+};
+use pandaemon_planner::{Action, Event, Failure, FailureKind, Listed, Options, Planner, Severity};
+use pandaemon_runtime::{Shutdown, catch_panic};
 use pandaemon_types::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -25,7 +30,6 @@ use self::{
     feed::Kind,
 };
 use crate::metrics::ControllerMetrics;
-use pandaemon_client::events::{EventRecorder, EventType, ObjectReference};
 
 /// Capacity of the event channel, in batches.
 const PENDING: usize = 1_024;
@@ -39,8 +43,10 @@ pub struct Setup {
     pub client: Client,
     /// No other scheduler binds pods in this cluster, so that a pod which fits is created on its node at once.
     pub embedded: bool,
-    /// Request lists as a watch (`sendInitialEvents`) where the server supports it.
-    pub streamed: bool,
+    /// Request lists in pages rather than as streams (`sendInitialEvents`).
+    pub paged: bool,
+    /// How long a request may take.
+    pub timeout: Duration,
     /// How long to wait for requests under way after a stop.
     pub drain: Duration,
     /// The metrics.
@@ -54,7 +60,8 @@ impl Setup {
         Self {
             client,
             embedded,
-            streamed: false,
+            paged: false,
+            timeout: REQUEST_TIMEOUT,
             drain: Duration::ZERO,
             telemetry: ControllerMetrics::default(),
         }
@@ -78,10 +85,11 @@ pub async fn run(setup: Setup, stop: Shutdown) -> anyhow::Result<()> {
     let shell = Shell {
         planner,
         recorder,
-        executor: Arc::new(Executor::new(client)),
+        executor: Arc::new(Executor::new(Rest::new(client).timeout(setup.timeout))),
         setup,
         sender,
         stop: stop.clone(),
+        ended: Shutdown::default(),
         listed: BTreeSet::new(),
         tasks: tasks.clone(),
         abort: abort.clone(),
@@ -102,6 +110,8 @@ struct Shell {
     setup: Setup,
     sender: mpsc::Sender<Vec<Event>>,
     stop: Shutdown,
+    /// Triggered when a feed ends although no stop was asked for.
+    ended: Shutdown,
     /// The kinds whose first list is complete.
     listed: BTreeSet<Kind>,
     /// The tasks of the actions under way, and the signal that aborts them.
@@ -117,6 +127,8 @@ impl Shell {
         let mut wake_at = None;
         loop {
             tokio::select! {
+                // A feed that ended would leave the planner deaf: a new run starts with new lists.
+                () = self.ended.triggered() => return,
                 batch = events.recv() => {
                     let Some(batch) = batch else { return };
                     self.observe(batch);
@@ -141,10 +153,11 @@ impl Shell {
 
     fn follow(&self, kind: Kind) {
         let (client, sender) = (self.setup.client.clone(), self.sender.clone());
-        let (stop, streamed) = (self.stop.clone(), self.setup.streamed);
+        let (stop, ended, paged) = (self.stop.clone(), self.ended.clone(), self.setup.paged);
         pandaemon_runtime::spawn("daemonset feed", async move {
-            stop.guard(feed::follow(client, kind, streamed, sender))
-                .await;
+            let start = || feed::follow(&client, kind, paged, sender.clone());
+            stop.guard(restart_on_panic("daemonset feed", start)).await;
+            ended.trigger();
         });
     }
 
@@ -184,7 +197,7 @@ impl Shell {
                 namespace: set.namespace.to_string(),
                 name: set.name.to_string(),
                 uid: uid.to_string(),
-                resource_version: String::new(),
+                ..ObjectReference::default()
             };
             let level = match severity {
                 Severity::Normal => EventType::Normal,
@@ -201,7 +214,8 @@ impl Shell {
                 telemetry.deleting(reason);
             }
             let under_way = telemetry.under_way();
-            let result = execute(&executor, &action).await;
+            let result = catch_panic("daemonset action", execute(&executor, &action)).await;
+            let result = result.unwrap_or_else(|| Err(panicked()));
             drop(under_way);
             telemetry.acted(word, result.is_ok());
             if let Err(failure) = &result {
@@ -216,6 +230,15 @@ impl Shell {
         };
         let work = async move { abort.guard(work).await };
         pandaemon_runtime::spawn("daemonset action", self.tasks.track_future(work));
+    }
+}
+
+/// The outcome of an action that panicked: its requests may have been carried out.
+fn panicked() -> Failure {
+    Failure {
+        kind: FailureKind::Unclear,
+        message: "the action panicked; the log says where".to_owned(),
+        retry_after: 0,
     }
 }
 

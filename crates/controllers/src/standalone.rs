@@ -99,7 +99,9 @@ pub async fn run_with_clients(
         controller_metrics.clone(),
     );
     let setup = Setup {
-        streamed: settings.streamed,
+        paged: !settings.streamed,
+        // The gate has timeouts of its own, which begin when a request leaves it.
+        timeout: Duration::MAX,
         drain: DRAIN,
         telemetry: controller_metrics.clone(),
         ..Setup::new(gate.client(work_client), false)

@@ -6,4 +6,4 @@ pub mod shutdown;
 pub mod task;
 
 pub use shutdown::Shutdown;
-pub use task::spawn;
+pub use task::{catch_panic, spawn};

@@ -18,18 +18,18 @@ where
     F::Output: Send + 'static,
 {
     let span = tracing::info_span!("task", name);
-    tokio::spawn(
-        async move {
-            match AssertUnwindSafe(future).catch_unwind().await {
-                Ok(output) => Some(output),
-                Err(panic) => {
-                    tracing::error!(task = name, panic = panic_text(&*panic), "task panicked");
-                    None
-                }
-            }
+    tokio::spawn(catch_panic(name, future).instrument(span))
+}
+
+/// Runs a future; a panic in it is logged with the name and yields `None`.
+pub async fn catch_panic<F: Future>(name: &'static str, future: F) -> Option<F::Output> {
+    match AssertUnwindSafe(future).catch_unwind().await {
+        Ok(output) => Some(output),
+        Err(panic) => {
+            tracing::error!(task = name, panic = panic_text(&*panic), "task panicked");
+            None
         }
-        .instrument(span),
-    )
+    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

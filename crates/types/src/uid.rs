@@ -7,12 +7,20 @@ use serde::{Deserialize, Deserializer};
 use crate::label_set::Name;
 
 /// The uid of an object. UUIDs, which the API server generates, are stored as 16 bytes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Uid {
     /// A UUID in lower case with dashes.
     Uuid([u8; 16]),
     /// Any other text, kept as it is.
     Other(Name),
+}
+
+impl Uid {
+    /// Whether it is the empty text, which stands for no uid.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Other(text) if text.is_empty())
+    }
 }
 
 impl From<&str> for Uid {

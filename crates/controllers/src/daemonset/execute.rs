@@ -1,8 +1,11 @@
 //! Carries out one action and returns its outcome.
 
-use http::{Method, Request, header};
-use kube::{Client, core::Status as ApiStatus};
-use pandaemon_client::errors;
+use http::Method;
+use kube::core::Status as ApiStatus;
+use pandaemon_client::{
+    errors,
+    rest::{self, JSON, Rest},
+};
 use pandaemon_planner::{
     Action, DaemonSetView, Failure, FailureKind, Patch, Purpose, Reply, RevisionView, SetKey,
     Status, revision_text,
@@ -11,32 +14,26 @@ use pandaemon_types::{PodView, Uid};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-const JSON: &str = "application/json";
-
 /// Sends the requests of actions.
 pub(super) struct Executor {
-    client: Client,
+    api: Rest,
 }
 
 impl Executor {
-    pub(super) const fn new(client: Client) -> Self {
-        Self { client }
+    pub(super) const fn new(api: Rest) -> Self {
+        Self { api }
     }
 
     async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
-        content: &str,
+        media_type: &'static str,
         body: String,
     ) -> kube::Result<T> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::CONTENT_TYPE, content)
-            .body(body.into_bytes())
-            .map_err(kube::Error::HttpError)?;
-        self.client.request(request).await
+        self.api
+            .send(method, path, media_type, body.into_bytes())
+            .await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> kube::Result<T> {
@@ -44,11 +41,11 @@ impl Executor {
     }
 
     async fn patch<T: DeserializeOwned>(&self, path: &str, patch: &Patch) -> kube::Result<T> {
-        let (content, body) = match patch {
-            Patch::Merge(body) => ("application/merge-patch+json", body),
-            Patch::Strategic(body) => ("application/strategic-merge-patch+json", body),
+        let (form, body) = match patch {
+            Patch::Merge(body) => (rest::Patch::Merge, body),
+            Patch::Strategic(body) => (rest::Patch::Strategic, body),
         };
-        self.send(Method::PATCH, path, content, body.to_string())
+        self.send(Method::PATCH, path, form.media_type(), body.to_string())
             .await
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use kube::Client;
 use pandaemon_client::list_watch::{self, Handler, ListWatch, ListWatchEvent};
 use pandaemon_planner::{DaemonSetView, Event, Listed, RevisionView, SetKey};
-use pandaemon_types::{Name, PodView, VersionedNode};
+use pandaemon_types::{Name, PodView, Uid, VersionedNode};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
@@ -23,28 +23,29 @@ pub(super) enum Kind {
 
 type Sender = mpsc::Sender<Vec<Event>>;
 
-/// Sends the events of a kind until the receiver is dropped.
-pub(super) async fn follow(client: Client, kind: Kind, streamed: bool, sender: Sender) {
+/// Sends the events of a kind until the receiver is dropped, or until the server starts a new history of
+/// versions: what the planner knows means nothing then.
+pub(super) async fn follow(client: &Client, kind: Kind, paged: bool, sender: Sender) {
     let source = |path: &str| ListWatch {
-        streamed,
+        paged,
         ..ListWatch::all(path)
     };
     match kind {
         Kind::Sets => {
             let source = source("/apis/apps/v1/daemonsets");
-            list_watch::run(&client, &source, Feed::<DaemonSetView>::new(sender)).await;
+            list_watch::run(client, &source, Feed::<DaemonSetView>::new(sender)).await;
         }
         Kind::Revisions => {
             let source = source("/apis/apps/v1/controllerrevisions");
-            list_watch::run(&client, &source, Feed::<RevisionView>::new(sender)).await;
+            list_watch::run(client, &source, Feed::<RevisionView>::new(sender)).await;
         }
         Kind::Nodes => {
             let source = source("/api/v1/nodes");
-            list_watch::run(&client, &source, Feed::<VersionedNode>::new(sender)).await;
+            list_watch::run(client, &source, Feed::<VersionedNode>::new(sender)).await;
         }
         Kind::Pods => {
             let source = source("/api/v1/pods");
-            list_watch::run(&client, &source, Feed::<PodView>::new(sender)).await;
+            list_watch::run(client, &source, Feed::<PodView>::new(sender)).await;
         }
     }
 }
@@ -54,6 +55,7 @@ trait Projection: DeserializeOwned + Clone + Send + 'static {
     /// The key of an object within its kind.
     type Key: Ord + Send;
     fn key(&self) -> Self::Key;
+    fn uid(&self) -> Uid;
     fn version(&self) -> u64;
     fn changed(self) -> Event;
     fn gone(self) -> Event;
@@ -65,6 +67,10 @@ impl Projection for DaemonSetView {
 
     fn key(&self) -> SetKey {
         self.key.clone()
+    }
+
+    fn uid(&self) -> Uid {
+        self.uid.clone()
     }
 
     fn version(&self) -> u64 {
@@ -89,6 +95,10 @@ impl Projection for RevisionView {
 
     fn key(&self) -> Self::Key {
         (Name::clone(&self.namespace), Name::clone(&self.name))
+    }
+
+    fn uid(&self) -> Uid {
+        self.uid.clone()
     }
 
     fn version(&self) -> u64 {
@@ -118,6 +128,10 @@ impl Projection for VersionedNode {
         Name::clone(&self.view.name)
     }
 
+    fn uid(&self) -> Uid {
+        self.view.uid.clone()
+    }
+
     fn version(&self) -> u64 {
         self.resource_version
     }
@@ -136,9 +150,13 @@ impl Projection for VersionedNode {
 }
 
 impl Projection for PodView {
-    type Key = pandaemon_types::Uid;
+    type Key = Uid;
 
     fn key(&self) -> Self::Key {
+        self.uid.clone()
+    }
+
+    fn uid(&self) -> Uid {
         self.uid.clone()
     }
 
@@ -183,27 +201,39 @@ impl<T: Projection> Feed<T> {
 impl<T: Projection> Handler for Feed<T> {
     type Object = T;
 
-    fn version(object: &T) -> String {
-        Projection::version(object).to_string()
+    fn uid(object: &T) -> Uid {
+        Projection::uid(object)
     }
 
-    async fn handle(&mut self, event: ListWatchEvent<T>) -> bool {
-        let events = match event {
-            ListWatchEvent::Begin => {
-                self.keys.clear();
-                return true;
+    fn version(object: &T) -> u64 {
+        Projection::version(object)
+    }
+
+    async fn handle(&mut self, events: Vec<ListWatchEvent<T>>) -> bool {
+        let mut observed = Vec::with_capacity(events.len());
+        for event in events {
+            match event {
+                ListWatchEvent::ListStarted { versions_reset } => {
+                    if versions_reset {
+                        return false;
+                    }
+                    self.keys.clear();
+                }
+                ListWatchEvent::Page(items) => {
+                    self.keys.extend(items.iter().map(T::key));
+                    observed.extend(items.into_iter().map(T::changed));
+                }
+                ListWatchEvent::Listed { version } => {
+                    let keys = std::mem::take(&mut self.keys);
+                    observed.push(Event::Listed(T::listed(keys, version)));
+                }
+                ListWatchEvent::Applied(object) => observed.push(object.changed()),
+                ListWatchEvent::Deleted(object) => {
+                    self.keys.remove(&object.key());
+                    observed.push(object.gone());
+                }
             }
-            ListWatchEvent::Page(items) => {
-                self.keys.extend(items.iter().map(T::key));
-                items.into_iter().map(T::changed).collect()
-            }
-            ListWatchEvent::Listed(version) => {
-                let keys = std::mem::take(&mut self.keys);
-                vec![Event::Listed(T::listed(keys, version.parse().unwrap_or(0)))]
-            }
-            ListWatchEvent::Applied(object) => vec![object.changed()],
-            ListWatchEvent::Deleted(object) => vec![object.gone()],
-        };
-        self.sender.send(events).await.is_ok()
+        }
+        observed.is_empty() || self.sender.send(observed).await.is_ok()
     }
 }

@@ -256,7 +256,7 @@ impl LeaderElector {
             namespace: self.config.namespace.clone(),
             name: self.config.name.clone(),
             uid: self.lock.uid.clone(),
-            resource_version: String::new(),
+            ..ObjectReference::default()
         };
         let message = format!("{} {what}", self.config.identity);
         tracing::info!(lease = self.config.name, "{message}");

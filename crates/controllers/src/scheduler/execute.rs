@@ -133,7 +133,7 @@ impl Executor {
                     namespace: victim.key.namespace.clone(),
                     name: victim.key.name.clone(),
                     uid: victim.uid.clone(),
-                    resource_version: String::new(),
+                    ..ObjectReference::default()
                 };
                 let text = format!("Preempted by pod {} on node {node}", pod.meta.uid);
                 self.events
