@@ -48,7 +48,7 @@ text { font: 12px system-ui, sans-serif; fill: #57606a }
 .grid { stroke: #8b949e; stroke-opacity: 0.3 }
 @media (prefers-color-scheme: dark) { text { fill: #9da7b3 } .title { fill: #e6edf3 } }";
 
-/// One result.
+/// The numbers of one run of `pandaemon bench` that the chart shows.
 struct Run {
     label: String,
     nodes: u64,

@@ -41,7 +41,7 @@ impl Step {
         }
     }
 
-    /// Ends it.
+    /// Ends the step and prints how long it took.
     pub(crate) fn done(self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

@@ -89,7 +89,7 @@ impl ApiResources {
         Self { all, by_name }
     }
 
-    /// Every kind.
+    /// Every kind that the server serves.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<ApiResource>> {
         self.all.iter()
     }

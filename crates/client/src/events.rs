@@ -53,13 +53,13 @@ pub enum EventType {
 pub struct ObjectReference {
     /// Group and version of its kind.
     pub api_version: String,
-    /// Its kind.
+    /// The object's kind, such as `Pod`.
     pub kind: String,
     /// Empty for cluster-scoped objects.
     pub namespace: String,
-    /// Its name.
+    /// `metadata.name`.
     pub name: String,
-    /// Its uid.
+    /// `metadata.uid`.
     pub uid: String,
     /// The version that the event is about; repetitions may differ in it.
     pub resource_version: String,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub struct Key {
     /// Empty for cluster-scoped objects.
     pub namespace: String,
-    /// Its name.
+    /// `metadata.name`.
     pub name: String,
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for Key {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ObjectMeta {
-    /// Its name.
+    /// `metadata.name`.
     pub name: String,
     /// Empty for cluster-scoped objects.
     pub namespace: String,
@@ -141,7 +141,7 @@ pub trait Object: DeserializeOwned + Clone + fmt::Debug + Send + Sync + 'static 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct PartialObjectMetadata {
-    /// Its metadata.
+    /// The object's `metadata`.
     pub metadata: ObjectMeta,
 }
 

@@ -29,7 +29,7 @@ pub struct UnknownController {
 }
 
 impl EnabledControllers {
-    /// All controllers.
+    /// Every controller is enabled (`*`).
     #[must_use]
     pub fn all() -> Self {
         Self(CONTROLLER_NAMES.into_iter().collect())

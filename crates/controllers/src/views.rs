@@ -13,9 +13,9 @@ use pandaemon_runtime::Shutdown;
 /// The shared informers of the loops that look at pods and nodes.
 #[derive(Debug, Clone)]
 pub struct Shared {
-    /// All pods.
+    /// The pods of all namespaces.
     pub pods: Informer<Pod>,
-    /// All nodes.
+    /// The nodes of the cluster.
     pub nodes: Informer<Node>,
 }
 

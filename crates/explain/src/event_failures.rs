@@ -17,7 +17,7 @@ pub(crate) struct FailedCreate {
     pub(crate) message: String,
 }
 
-/// The failures.
+/// Failed requests by node and reason, as recorded events tell of them.
 #[derive(Debug, Default)]
 pub(crate) struct EventFailures {
     pub(crate) create: Option<FailedCreate>,

@@ -15,7 +15,7 @@ pub enum ManifestError {
     /// A document cannot be read.
     #[error("error: error parsing {file}: {why}")]
     Syntax {
-        /// The file.
+        /// The file that was read, as it was named.
         file: String,
         /// What is wrong with it.
         why: String,
@@ -26,7 +26,7 @@ pub enum ManifestError {
     /// Validation failed, as in an API server.
     #[error("The DaemonSet \"{name}\" is invalid: {}", error_list(.errors))]
     Invalid {
-        /// The DaemonSet.
+        /// The DaemonSet's name.
         name: String,
         /// What is wrong with it.
         errors: Vec<FieldError>,
@@ -37,9 +37,9 @@ pub enum ManifestError {
     /// There is no DaemonSet of that name in it.
     #[error("error: no DaemonSet \"{name}\" in {file}")]
     NoSuchName {
-        /// The file.
+        /// The file that was read, as it was named.
         file: String,
-        /// The name.
+        /// The name that was looked for.
         name: String,
     },
 }

@@ -66,12 +66,12 @@ pub enum ReasonKind {
     NodeNotReady,
 }
 
-/// One reason.
+/// One reason why a node has, lacks or keeps a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
-    /// Its kind.
+    /// The kind of reason: a word for programs.
     pub reason: ReasonKind,
-    /// The sentence.
+    /// One sentence for people.
     pub message: String,
     /// The message without what differs from node to node: nodes with the same key share a line.
     #[serde(skip)]

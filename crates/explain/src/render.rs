@@ -20,11 +20,11 @@ const NAMED: usize = 10;
 /// The form of the table.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TableOptions {
-    /// More columns.
+    /// Adds the columns of `-o wide`.
     pub wide: bool,
     /// Every node on a line of its own, however many there are.
     pub all: bool,
-    /// Coloured verdicts.
+    /// Colours verdicts for a terminal.
     pub colours: bool,
 }
 

@@ -36,9 +36,9 @@ impl Verdict {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodReport {
-    /// Its name.
+    /// `metadata.name`.
     pub name: Name,
-    /// Its uid.
+    /// `metadata.uid`.
     #[serde(serialize_with = "displayed")]
     pub uid: pandaemon_types::Uid,
     /// Its phase, or `Terminating`.
@@ -68,13 +68,13 @@ fn displayed<S: Serializer>(
     serializer.collect_str(value)
 }
 
-/// One node.
+/// What holds for one node.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeReport {
-    /// Its name.
+    /// `metadata.name`.
     pub name: Name,
-    /// The verdict.
+    /// Whether the DaemonSet runs on the node.
     pub verdict: Verdict,
     /// Whether nothing is left to do: one available pod of the newest revision, or none where none belongs.
     pub settled: bool,
@@ -93,7 +93,7 @@ pub struct NodeReport {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// All nodes.
+    /// How many nodes there are.
     pub nodes: usize,
     /// Those where it runs.
     pub runs: usize,
@@ -134,7 +134,7 @@ impl Summary {
 /// The newest revision.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Newest {
-    /// Its hash.
+    /// The revision hash: the label `controller-revision-hash`.
     pub hash: Option<String>,
     /// Its number; none if it is not written yet.
     pub revision: Option<i64>,
@@ -168,15 +168,15 @@ pub struct Report {
     pub kind: &'static str,
     /// The namespace of the DaemonSet.
     pub namespace: Name,
-    /// Its name.
+    /// `metadata.name`.
     pub name: Name,
-    /// Its generation.
+    /// `metadata.generation` of the DaemonSet.
     pub generation: i64,
     /// The generation that its controller has acted on.
     pub observed_generation: i64,
     /// The newest revision.
     pub newest: Newest,
-    /// The sums.
+    /// How many nodes have which verdict.
     pub summary: Summary,
     /// Sentences about the DaemonSet as a whole.
     pub notes: Vec<String>,

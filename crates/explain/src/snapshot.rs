@@ -29,7 +29,7 @@ pub struct Snapshot {
     pub now: Timestamp,
 }
 
-/// A ControllerRevision.
+/// The fields of a ControllerRevision that explanations read.
 #[derive(Debug, Clone)]
 pub struct Revision {
     /// The fields that the planner reads.

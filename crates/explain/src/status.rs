@@ -15,7 +15,7 @@ pub(crate) const SLOW_NODES: usize = 5;
 pub struct RevisionStatus {
     /// Its number; none if the revision is gone or not written yet.
     pub revision: Option<i64>,
-    /// Its hash.
+    /// The revision hash: the label `controller-revision-hash`.
     pub hash: String,
     /// Whether it is the newest.
     pub newest: bool,
@@ -33,9 +33,9 @@ pub struct RevisionStatus {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SlowNode {
-    /// The node.
+    /// The node's name.
     pub node: Name,
-    /// Its pod.
+    /// The pod's name.
     pub pod: Name,
     /// The creation of its pod.
     pub since: Timestamp,
@@ -51,7 +51,7 @@ pub struct StatusReport {
     pub kind: &'static str,
     /// The namespace of the DaemonSet.
     pub namespace: Name,
-    /// Its name.
+    /// `metadata.name`.
     pub name: Name,
     /// Nodes that should run it.
     pub desired: usize,

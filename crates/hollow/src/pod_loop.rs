@@ -26,7 +26,7 @@ use crate::{
 
 /// Pods that are bound to a node.
 const BOUND: &str = "/api/v1/pods?fieldSelector=spec.nodeName%21%3D&";
-/// All pods.
+/// The path of the pods of all namespaces.
 const ALL: &str = "/api/v1/pods?";
 
 /// Successful writes, for the summary.

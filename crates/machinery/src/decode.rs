@@ -43,7 +43,7 @@ pub enum MediaType {
 /// and times canonical.
 #[derive(Debug)]
 pub struct Decoded {
-    /// The object.
+    /// The decoded object.
     pub value: Value,
     /// Texts for `Warning: 299` headers, such as `unknown field "spec.x"`; empty except with
     /// [`FieldValidation::Warn`].

@@ -9,7 +9,7 @@ mod generated;
 /// The type of a JSON value.
 #[derive(Debug, Clone, Copy)]
 pub enum Shape {
-    /// Any string.
+    /// A string without a format.
     String,
     /// `true` or `false`.
     Bool,
@@ -17,7 +17,7 @@ pub enum Shape {
     Int32,
     /// A whole number of 64 bits.
     Int64,
-    /// Any number.
+    /// An integer or floating-point number.
     Float,
     /// A string in standard Base64.
     Bytes,

@@ -24,7 +24,7 @@ use columns::Column;
 /// The query parameter `includeObject`: what a row holds beside its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IncludeObject {
-    /// No object.
+    /// Rows carry no object (`includeObject=None`).
     None,
     /// The metadata as `PartialObjectMetadata` (the default).
     #[default]

@@ -17,7 +17,7 @@ pub struct PodNeeds {
     pub node_selector: Vec<(Name, Name)>,
     /// The terms of the required node affinity, of which one must match; `None` without one.
     pub affinity: Option<Vec<NodeSelectorTerm>>,
-    /// The tolerations.
+    /// `spec.tolerations`, the controller's automatic ones included.
     pub tolerations: Vec<Toleration>,
     /// The resources and host ports it takes from the node.
     pub resources: Arc<PodResources>,

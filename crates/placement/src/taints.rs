@@ -17,9 +17,9 @@ pub enum TolerationOperator {
 pub struct Toleration {
     /// The key; an empty one matches every taint.
     pub key: Name,
-    /// The operator.
+    /// `Exists` or `Equal`.
     pub operator: TolerationOperator,
-    /// The value.
+    /// The value to compare with; unused for `Exists`.
     pub value: Name,
     /// The effect that is tolerated; `None` tolerates all effects.
     pub effect: Option<Effect>,

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// Human-readable text.
+    /// One line of text per event.
     Text,
     /// One JSON object per line.
     Json,

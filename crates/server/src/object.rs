@@ -25,7 +25,7 @@ pub enum Error {
     Unreadable {
         /// The key in the store.
         key: String,
-        /// The reason.
+        /// What is wrong with the object.
         why: String,
     },
 }

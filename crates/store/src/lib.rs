@@ -22,7 +22,7 @@ pub type Key = Arc<str>;
 /// The current value of a key.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The key.
+    /// The key that is written or was changed.
     pub key: Key,
     /// The value as it was written.
     pub value: Bytes,
@@ -64,9 +64,9 @@ pub enum Durability {
 pub struct Write {
     /// The key to write.
     pub key: Key,
-    /// The precondition.
+    /// What must hold of the key for the write to happen.
     pub expect: Expect,
-    /// The operation.
+    /// What the write does to the key.
     pub op: Op,
     /// Whether the write must survive a crash.
     pub durability: Durability,

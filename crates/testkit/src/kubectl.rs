@@ -19,9 +19,9 @@ pub struct Kubectl {
 /// The outcome of a run.
 #[derive(Debug)]
 pub struct Output {
-    /// Standard output.
+    /// What kubectl wrote to standard output.
     pub stdout: String,
-    /// Standard error.
+    /// What kubectl wrote to standard error.
     pub stderr: String,
     /// Exit status; -1 if a signal ended the process.
     pub code: i32,

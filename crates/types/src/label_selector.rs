@@ -279,13 +279,13 @@ impl Requirement {
         &self.key
     }
 
-    /// The operator.
+    /// The operator of the requirement.
     #[must_use]
     pub const fn operator(&self) -> Operator {
         self.operator
     }
 
-    /// The values.
+    /// The values of the requirement; empty for `Exists` and `DoesNotExist`.
     #[must_use]
     pub fn values(&self) -> &[String] {
         &self.values

@@ -15,7 +15,7 @@ pub struct IntOrPercentError(&'static str);
 pub enum IntOrPercent {
     /// An absolute number.
     Int(i32),
-    /// A percentage.
+    /// A percentage, such as 10 for `10%`.
     Percent(i32),
 }
 

@@ -14,17 +14,17 @@ pub struct Meta {
     pub name: String,
     /// The namespace; empty for cluster-scoped objects.
     pub namespace: String,
-    /// The uid.
+    /// `metadata.uid`.
     pub uid: Uid,
     /// The resource version; 0 if it is not a number.
     #[serde(deserialize_with = "revision")]
     pub resource_version: u64,
     /// The generation: the API server counts changes of the spec here.
     pub generation: i64,
-    /// The labels.
+    /// `metadata.labels`.
     #[serde(deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
-    /// The annotations.
+    /// `metadata.annotations`.
     #[serde(deserialize_with = "or_default")]
     pub annotations: BTreeMap<String, String>,
     /// The owner references.

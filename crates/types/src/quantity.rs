@@ -50,7 +50,7 @@ pub struct Quantity {
 }
 
 impl Quantity {
-    /// Zero.
+    /// The quantity `0`.
     pub const ZERO: Self = Self {
         nano: 0,
         format: Format::DecimalSi,

@@ -25,11 +25,11 @@ pub enum Effect {
 /// A taint of a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Taint {
-    /// The key.
+    /// The taint's key.
     pub key: Name,
     /// The value; often empty.
     pub value: Name,
-    /// The effect.
+    /// The taint's effect.
     pub effect: Effect,
 }
 
@@ -40,9 +40,9 @@ pub struct NodeView {
     pub name: Name,
     /// The uid. A node that is created again under its old name has another one.
     pub uid: Uid,
-    /// The labels.
+    /// `metadata.labels`.
     pub labels: LabelSet,
-    /// The taints.
+    /// `spec.taints`.
     pub taints: Vec<Taint>,
     /// Whether the node is cordoned (`spec.unschedulable`).
     pub unschedulable: bool,
@@ -79,11 +79,11 @@ impl Phase {
 /// The fields of a pod that planning reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodView {
-    /// The uid.
+    /// `metadata.uid`.
     pub uid: Uid,
-    /// The namespace.
+    /// `metadata.namespace`.
     pub namespace: Name,
-    /// The name.
+    /// `metadata.name`.
     pub name: Name,
     /// The resource version that this view was read from.
     pub resource_version: u64,
@@ -95,7 +95,7 @@ pub struct PodView {
     pub owner: Option<Owner>,
     /// The labels. `controller-revision-hash` names the revision.
     pub labels: LabelSet,
-    /// The phase.
+    /// `status.phase`.
     pub phase: Phase,
     /// When the condition `Ready` became `True`; `None` unless it is.
     pub ready_since: Option<Timestamp>,
@@ -173,7 +173,7 @@ fn ready(conditions: &[RawCondition]) -> Option<&RawCondition> {
 /// it.
 #[derive(Debug, Clone)]
 pub struct VersionedNode {
-    /// The node.
+    /// The fields of the node that placement reads.
     pub view: NodeView,
     /// The resource version that the view was read from.
     pub resource_version: u64,

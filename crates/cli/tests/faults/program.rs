@@ -14,7 +14,7 @@ pub(crate) struct Server {
     kubeconfig: PathBuf,
 }
 
-/// The program.
+/// The `pandaemon` program of this build, without arguments.
 pub(crate) fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_pandaemon"))
 }
@@ -83,7 +83,7 @@ impl Server {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// kill -9.
+    /// Ends the process with SIGKILL and waits for it.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

@@ -12,9 +12,9 @@ use crate::views::Pod;
 pub struct Port {
     /// Its name; empty for an only port.
     pub name: String,
-    /// Its number.
+    /// The port number, 1 to 65535.
     pub port: u16,
-    /// Its protocol.
+    /// `TCP`, `UDP` or `SCTP`.
     pub protocol: String,
     /// The application protocol.
     pub app_protocol: Option<String>,

@@ -26,7 +26,7 @@ const HEADLESS: &str = "service.kubernetes.io/headless";
 /// The writes that bring the slices up to date.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
-    /// New slices.
+    /// Slices to create.
     pub create: Vec<Value>,
     /// Slices that have changed.
     pub update: Vec<Value>,

@@ -11,13 +11,13 @@ pub(super) const WORKERS: usize = 8;
 /// A service waits so long after a change of a pod, so that changes of many pods are one write.
 pub(super) const BATCH_DELAY: Duration = Duration::from_millis(50);
 
-/// A Service.
+/// The fields of a Service that its endpoints depend on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Service {
-    /// Its metadata.
+    /// The Service's `metadata`.
     pub metadata: ObjectMeta,
-    /// Its spec.
+    /// The Service's `spec`.
     pub spec: ServiceSpec,
 }
 
@@ -27,7 +27,7 @@ pub struct Service {
 pub struct ServiceSpec {
     /// Labels of its pods; empty: its endpoints are written by a user.
     pub selector: BTreeMap<String, String>,
-    /// Its ports.
+    /// `spec.ports`.
     pub ports: Vec<ServicePort>,
     /// `None` (the text) for headless services.
     #[serde(rename = "clusterIP")]

@@ -31,7 +31,7 @@ impl Propagation {
 /// What to do for an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing.
+    /// The object stays as it is.
     Nothing,
     /// Remove this owner from the dependents' references, then the orphan finalizer from the
     /// object.
@@ -44,7 +44,7 @@ pub enum Decision {
     GetOwners(Vec<OwnerReference>),
     /// Some owners exist: remove the references to the others.
     RemoveOwnerReferences(Vec<String>),
-    /// Delete it.
+    /// Delete the object.
     Delete {
         /// The propagation policy.
         propagation: Propagation,

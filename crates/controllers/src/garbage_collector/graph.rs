@@ -21,7 +21,7 @@ pub const ORPHAN: &str = "orphan";
 /// An object in the graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Its kind.
+    /// The object's kind.
     pub kind: Arc<ApiResource>,
     /// Its namespace and name.
     pub key: Key,
@@ -57,7 +57,7 @@ pub struct DeletionAttempt {
     pub node: Node,
     /// Its owners, and what the graph knows of each.
     pub owners: Vec<(OwnerReference, OwnerState)>,
-    /// Its dependents.
+    /// The objects that name this one as an owner.
     pub dependents: Vec<Dependent>,
 }
 

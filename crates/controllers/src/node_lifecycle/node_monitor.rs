@@ -274,7 +274,7 @@ impl NodeMonitor {
 
     // === ask ===
 
-    /// The node.
+    /// The node of this name, as the watch last told.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<Arc<Node>> {
         self.nodes.get(name).map(|known| known.node.clone())

@@ -9,16 +9,16 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use pandaemon_client::object_meta::{Object, ObjectMeta, share};
 
-/// A node.
+/// The fields of a Node that the controllers read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Its metadata.
+    /// The node's `metadata`.
     pub meta: ObjectMeta,
     /// What placement looks at.
     pub view: Arc<NodeView>,
     /// Its taints with everything that must be written back.
     pub taints: Vec<NodeTaint>,
-    /// Its conditions.
+    /// `status.conditions`.
     pub conditions: Vec<Condition>,
 }
 
@@ -43,12 +43,12 @@ impl Node {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeTaint {
-    /// Its key.
+    /// The taint's key.
     pub key: String,
     /// Its value; often none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// Its effect.
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
     pub effect: String,
     /// When it was added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,11 +74,11 @@ impl NodeTaint {
     }
 }
 
-/// A condition.
+/// One entry of `status.conditions`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Condition {
-    /// Its type.
+    /// The condition type, such as `Ready`.
     #[serde(rename = "type")]
     pub kind: String,
     /// `True`, `False` or `Unknown`.

@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use pandaemon_client::object_meta::{Object, ObjectMeta, share};
 
-/// A pod.
+/// The fields of a Pod that the controllers read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pod {
-    /// Its metadata.
+    /// The pod's `metadata`.
     pub meta: ObjectMeta,
     /// The node it is bound to; empty: none yet.
     pub node: String,
@@ -23,15 +23,15 @@ pub struct Pod {
     pub pending: Option<Arc<Pending>>,
     /// What it takes from its node.
     pub resources: Arc<PodResources>,
-    /// Its priority.
+    /// `spec.priority`; 0 if it is not set.
     pub priority: i32,
     /// Which taints it tolerates, and for how long.
     pub tolerations: Arc<[Patience]>,
-    /// Its phase.
+    /// `status.phase`.
     pub phase: Phase,
     /// Whether its condition Ready is True; `None` without the condition.
     pub ready: Option<bool>,
-    /// Its addresses.
+    /// `status.podIPs`.
     pub ips: Vec<String>,
     /// Its name in its subdomain.
     pub hostname: String,
@@ -48,7 +48,7 @@ pub struct Pending {
     pub scheduler: String,
     /// Something must happen before it may be bound.
     pub gated: bool,
-    /// Its demands.
+    /// What the pod needs of its node.
     pub needs: PodNeeds,
     /// The only node it may run on, from its affinity.
     pub target: Option<String>,
@@ -81,10 +81,10 @@ impl Patience {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NamedPort {
-    /// Its name.
+    /// The port's name; empty if it has none.
     #[serde(deserialize_with = "or_default")]
     pub name: String,
-    /// Its number.
+    /// The port number in the container.
     pub container_port: u16,
     /// `TCP`, `UDP` or `SCTP`; empty is `TCP`.
     #[serde(deserialize_with = "or_default")]

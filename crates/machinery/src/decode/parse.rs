@@ -11,7 +11,7 @@ use crate::go_text;
 /// A parsed body.
 #[derive(Debug)]
 pub(super) struct Parsed {
-    /// Its value.
+    /// The value that was parsed.
     pub(super) value: Value,
     /// A text for each duplicate key, such as `duplicate field "data.a"`.
     pub(super) duplicates: Vec<String>,

@@ -14,7 +14,7 @@ const SPEC: Path<'static> = Path::root("spec");
 /// The object that a pod spec belongs to; some rules hold for pods only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// A pod.
+    /// A Pod, as opposed to the template of a workload.
     Pod,
     /// A pod template.
     Template,

@@ -16,7 +16,7 @@ use files::{downward_api, files, projected};
 enum Rule {
     /// These strings or lists must not be empty.
     Needs(&'static [&'static str]),
-    /// This function.
+    /// A function that checks the source.
     Check(fn(&Path<'_>, &Value, &mut ErrorList)),
 }
 

@@ -21,7 +21,7 @@ pub enum PatchType {
     Merge,
     /// Strategic merge patch: lists are merged by the merge keys of the schema.
     Strategic,
-    /// Server-side apply.
+    /// Server-side apply (`application/apply-patch+yaml`).
     Apply,
 }
 

@@ -12,7 +12,7 @@ type GaugeU64 = Gauge<u64, AtomicU64>;
 /// The metrics of a store. Clones share the values.
 #[derive(Debug, Clone)]
 pub struct Counters {
-    /// Acknowledged writes.
+    /// Writes acknowledged since the store was opened.
     pub writes: Counter,
     /// Writes whose precondition did not hold.
     pub conflicts: Counter,
@@ -20,13 +20,13 @@ pub struct Counters {
     pub failures: Counter,
     /// Batches synced to disk.
     pub commits: Counter,
-    /// Completed checkpoints.
+    /// Checkpoints completed since the store was opened.
     pub checkpoints: Counter,
     /// Durable writes per synced batch.
     pub batch_size: Histogram,
     /// Duration of fdatasync per batch, in seconds.
     pub sync_seconds: Histogram,
-    /// Current revision.
+    /// The revision of the newest write.
     pub revision: GaugeU64,
     /// Number of keys.
     pub entries: GaugeU64,
