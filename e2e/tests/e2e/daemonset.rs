@@ -1,20 +1,19 @@
-//! Self-healing and the end of a DaemonSet.
+//! Pods and containers that end, a deleted DaemonSet, and the end of the cluster.
 
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Result, ensure};
 use pandaemon_testkit::wait;
 
-use crate::world::{NODES, PATIENCE, World, container_id, name_of, program};
+use crate::test_env::{NODES, TIMEOUT, TestEnv, container_id, name_of, program};
 
-pub(crate) fn a_deleted_pod_comes_back(world: &World) -> Result<()> {
-    world.agent_everywhere()?;
-    let before = world.pod_on("app=agent", "node1")?;
-    world
-        .kubectl()?
+pub(crate) fn deleted_pod_is_replaced_on_its_node(env: &TestEnv) -> Result<()> {
+    env.run_agents()?;
+    let before = env.pod_on("app=agent", "node1")?;
+    env.kubectl()?
         .run(&format!("delete pod {}", name_of(&before)?))?;
-    world.ready_on("default", "app=agent", &NODES)?;
-    let after = world.pod_on("app=agent", "node1")?;
+    env.wait_until_ready_on("default", "app=agent", &NODES)?;
+    let after = env.pod_on("app=agent", "node1")?;
     ensure!(
         before["metadata"]["uid"] != after["metadata"]["uid"],
         "the same pod"
@@ -22,16 +21,15 @@ pub(crate) fn a_deleted_pod_comes_back(world: &World) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn a_killed_process_is_restarted(world: &World) -> Result<()> {
-    world.agent_everywhere()?;
-    let before = world.pod_on("app=agent", "node1")?;
+pub(crate) fn killed_container_is_restarted_in_its_pod(env: &TestEnv) -> Result<()> {
+    env.run_agents()?;
+    let before = env.pod_on("app=agent", "node1")?;
     let name = name_of(&before)?;
     // The shell is process 1 of its container and stops on TERM; `kill` itself may end with it.
-    world
-        .kubectl()?
+    env.kubectl()?
         .try_run(&format!("exec {name} -c agent -- kill 1"))?;
-    wait::until("restart count goes up", PATIENCE, || {
-        let pod = world
+    wait::until("restart count goes up", TIMEOUT, || {
+        let pod = env
             .pod_on("app=agent", "node1")
             .map_err(|error| error.to_string())?;
         let count = pod["status"]["containerStatuses"][0]["restartCount"].as_u64();
@@ -41,8 +39,8 @@ pub(crate) fn a_killed_process_is_restarted(world: &World) -> Result<()> {
             Err(format!("restart count {count:?}"))
         }
     })?;
-    world.ready_on("default", "app=agent", &NODES)?;
-    let after = world.pod_on("app=agent", "node1")?;
+    env.wait_until_ready_on("default", "app=agent", &NODES)?;
+    let after = env.pod_on("app=agent", "node1")?;
     ensure!(
         before["metadata"]["uid"] == after["metadata"]["uid"],
         "the pod stays"
@@ -51,7 +49,7 @@ pub(crate) fn a_killed_process_is_restarted(world: &World) -> Result<()> {
         container_id(&before) != container_id(&after),
         "the container is a new one"
     );
-    let previous = world
+    let previous = env
         .kubectl()?
         .run(&format!("logs {name} -c agent --previous"))?;
     ensure!(
@@ -61,26 +59,26 @@ pub(crate) fn a_killed_process_is_restarted(world: &World) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn a_deleted_daemonset_leaves_nothing(world: &World) -> Result<()> {
-    world.agent_everywhere()?;
-    let uids: Vec<String> = world
+pub(crate) fn deleted_daemonset_leaves_no_pods_cgroups_or_processes(env: &TestEnv) -> Result<()> {
+    env.run_agents()?;
+    let uids: Vec<String> = env
         .pods("default", "app=agent")?
         .iter()
         .filter_map(|pod| Some(pod["metadata"]["uid"].as_str()?.to_owned()))
         .collect();
     ensure!(
-        uids.iter().all(|uid| !traces(uid).is_empty()),
+        uids.iter().all(|uid| !cgroups_of(uid).is_empty()),
         "running pods have processes"
     );
-    world.kubectl()?.run("delete ds agent")?;
+    env.kubectl()?.run("delete ds agent")?;
     wait::until(
         "pods, processes, cgroups and mounts are gone",
-        PATIENCE,
+        TIMEOUT,
         || {
-            let pods = world
+            let pods = env
                 .pods("default", "app=agent")
                 .map_err(|error| error.to_string())?;
-            let left: Vec<String> = uids.iter().flat_map(|uid| traces(uid)).collect();
+            let left: Vec<String> = uids.iter().flat_map(|uid| cgroups_of(uid)).collect();
             if pods.is_empty() && left.is_empty() {
                 return Ok(());
             }
@@ -89,8 +87,9 @@ pub(crate) fn a_deleted_daemonset_leaves_nothing(world: &World) -> Result<()> {
     )
 }
 
-/// Cgroups and processes of a pod; its mounts are in the mount table of those processes.
-fn traces(uid: &str) -> Vec<String> {
+/// The cgroups of a pod. Its processes are in them, and its mounts are in the mount tables of
+/// these.
+fn cgroups_of(uid: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![Path::new("/sys/fs/cgroup").to_owned()];
     while let Some(folder) = folders.pop() {
@@ -110,10 +109,10 @@ fn traces(uid: &str) -> Vec<String> {
     found
 }
 
-pub(crate) fn stop_leaves_nothing_behind(world: &World) -> Result<()> {
+pub(crate) fn stop_leaves_nothing_behind(env: &TestEnv) -> Result<()> {
     // Only what this cluster created counts: another one may run on the machine.
-    let (data, id) = world.with_cluster(|cluster| Ok((cluster.data_dir(), cluster.id()?)))?;
-    world.stop()?;
+    let (data, id) = env.with_cluster(|cluster| Ok((cluster.data_dir(), cluster.id()?)))?;
+    env.stop()?;
     for (what, command) in [
         ("network namespace", "ip netns list"),
         ("network device", "ip link"),

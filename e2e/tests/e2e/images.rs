@@ -1,4 +1,5 @@
-//! Images from a real registry (Debian's docker-registry), which listens inside the network of one node.
+//! Images from a registry (Debian's docker-registry) that listens in the network namespace of one
+//! node.
 
 use std::{
     fs,
@@ -9,12 +10,12 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use pandaemon_testkit::{images::debian, wait};
 
-use crate::world::{PATIENCE, World};
+use crate::test_env::{TIMEOUT, TestEnv};
 
-/// Where the registry listens; container runtimes speak plain HTTP to the local host only.
+/// The address of the registry. Container runtimes use plain HTTP for the local host only.
 const REGISTRY: &str = "localhost:5000";
 
-/// A registry that ends with this value.
+/// A running registry, which is stopped when this value is dropped.
 #[derive(Debug)]
 struct Registry {
     child: Child,
@@ -28,8 +29,8 @@ impl Drop for Registry {
     }
 }
 
-pub(crate) fn images_come_from_a_registry(world: &World) -> Result<()> {
-    let data = world.with_cluster(|cluster| Ok(cluster.data_dir()))?;
+pub(crate) fn images_are_pulled_from_a_registry(env: &TestEnv) -> Result<()> {
+    let data = env.with_cluster(|cluster| Ok(cluster.data_dir()))?;
     let netns = netns_of_node1(&data)?;
     let _registry = start(&netns)?;
     let socket = data.join("nodes/node1/containerd/containerd.sock");
@@ -49,14 +50,14 @@ pub(crate) fn images_come_from_a_registry(world: &World) -> Result<()> {
         "docker.io/library/monitoring-agent:v1.0.0",
         &pushed,
     ])?;
-    wait::until("the registry takes the image", PATIENCE, || {
+    wait::until("the registry takes the image", TIMEOUT, || {
         ctr(&["push", "--plain-http", &pushed]).map_err(|error| format!("{error:#}"))
     })?;
     ctr(&["rm", &pushed])?;
 
-    let kubectl = world.kubectl()?;
-    world.apply("from-registry.yaml")?;
-    world.ready_on("default", "app=from-registry", &["node1"])?;
+    let kubectl = env.kubectl()?;
+    env.apply("from-registry.yaml")?;
+    env.wait_until_ready_on("default", "app=from-registry", &["node1"])?;
     let events = kubectl.run("get events --field-selector reason=Pulled")?;
     ensure!(
         events.contains("Successfully pulled image \"localhost:5000/agent:v1\""),
@@ -64,7 +65,7 @@ pub(crate) fn images_come_from_a_registry(world: &World) -> Result<()> {
     );
 
     kubectl.run("set image ds/from-registry c=localhost:5000/agent:nope")?;
-    wait::until("the registry's words in an event", PATIENCE, || {
+    wait::until("an event with the error of the registry", TIMEOUT, || {
         let line = "get events --field-selector reason=Failed";
         let said = kubectl.run(line).map_err(|error| format!("{error:#}"))?;
         if said.contains("localhost:5000/agent:nope: not found") {

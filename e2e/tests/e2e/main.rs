@@ -1,116 +1,134 @@
-//! End to end: `pandaemon up` with three nodes, real containers, plain kubectl. One cluster serves all
-//! scenarios, which run in this order; each cleans up what it applied.
+//! End to end: `pandaemon up` with three nodes, real containers and plain kubectl. All scenarios
+//! run on one cluster, in this order; each one cleans up what it applied.
 
+mod crashes;
 mod daemonset;
-mod faults;
+mod errors;
 mod images;
 mod manifests;
 mod nodes;
-mod restarts;
 mod rollout;
 mod streams;
+mod test_env;
 mod workload;
-mod world;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use world::World;
+use test_env::TestEnv;
 
-/// A scenario: its name and what it does.
-type Scenario = (&'static str, fn(&World) -> anyhow::Result<()>);
+/// The name of a scenario, and its function.
+type Scenario = (&'static str, fn(&TestEnv) -> anyhow::Result<()>);
 
 const SCENARIOS: &[Scenario] = &[
     (
-        "containers_get_what_the_pod_spec_says",
-        workload::containers_get_what_the_pod_spec_says,
+        "containers_get_environment_volumes_limits_and_security_of_the_pod_spec",
+        workload::containers_get_environment_volumes_limits_and_security_of_the_pod_spec,
     ),
     (
         "logs_and_exec_reach_the_container",
         workload::logs_and_exec_reach_the_container,
     ),
     (
-        "commands_read_until_their_input_ends",
-        streams::commands_read_until_their_input_ends,
+        "exec_and_run_read_standard_input_to_its_end",
+        streams::exec_and_run_read_standard_input_to_its_end,
     ),
     (
-        "a_command_ends_with_its_client",
-        streams::a_command_ends_with_its_client,
+        "exec_command_ends_when_its_client_is_killed",
+        streams::exec_command_ends_when_its_client_is_killed,
     ),
     (
-        "files_are_copied_both_ways",
-        streams::files_are_copied_both_ways,
+        "kubectl_cp_copies_files_both_ways",
+        streams::kubectl_cp_copies_files_both_ways,
     ),
     (
-        "attach_shows_what_is_printed",
-        streams::attach_shows_what_is_printed,
-    ),
-    ("ports_are_forwarded", streams::ports_are_forwarded),
-    (
-        "a_debugger_sees_the_processes_of_its_target",
-        streams::a_debugger_sees_the_processes_of_its_target,
+        "attach_shows_the_output_of_the_container",
+        streams::attach_shows_the_output_of_the_container,
     ),
     (
-        "logs_are_followed_and_outlive_a_restart",
-        streams::logs_are_followed_and_outlive_a_restart,
+        "port_forward_reaches_the_container",
+        streams::port_forward_reaches_the_container,
     ),
     (
-        "a_deleted_pod_comes_back",
-        daemonset::a_deleted_pod_comes_back,
+        "debug_container_sees_the_processes_of_its_target",
+        streams::debug_container_sees_the_processes_of_its_target,
     ),
     (
-        "a_killed_process_is_restarted",
-        daemonset::a_killed_process_is_restarted,
+        "logs_are_followed_and_kept_after_a_restart",
+        streams::logs_are_followed_and_kept_after_a_restart,
     ),
     (
-        "an_update_takes_one_node_at_a_time",
-        rollout::an_update_takes_one_node_at_a_time,
-    ),
-    ("history_and_undo", rollout::history_and_undo),
-    ("labels_move_pods", nodes::labels_move_pods),
-    (
-        "no_schedule_keeps_and_no_execute_evicts",
-        nodes::no_schedule_keeps_and_no_execute_evicts,
+        "deleted_pod_is_replaced_on_its_node",
+        daemonset::deleted_pod_is_replaced_on_its_node,
     ),
     (
-        "a_cordoned_node_keeps_its_daemon",
-        nodes::a_cordoned_node_keeps_its_daemon,
+        "killed_container_is_restarted_in_its_pod",
+        daemonset::killed_container_is_restarted_in_its_pod,
     ),
     (
-        "a_deleted_node_joins_again",
-        nodes::a_deleted_node_joins_again,
+        "rolling_update_has_one_node_without_a_ready_pod_at_a_time",
+        rollout::rolling_update_has_one_node_without_a_ready_pod_at_a_time,
     ),
     (
-        "an_agent_that_dies_leaves_its_containers",
-        restarts::an_agent_that_dies_leaves_its_containers,
+        "rollout_history_and_undo",
+        rollout::rollout_history_and_undo,
     ),
     (
-        "a_server_that_dies_loses_nothing",
-        restarts::a_server_that_dies_loses_nothing,
+        "pods_follow_changed_node_labels",
+        nodes::pods_follow_changed_node_labels,
     ),
     (
-        "containerd_that_dies_is_started_again",
-        restarts::containerd_that_dies_is_started_again,
+        "no_schedule_taint_keeps_pods_and_no_execute_evicts_them",
+        nodes::no_schedule_taint_keeps_pods_and_no_execute_evicts_them,
     ),
     (
-        "images_come_from_a_registry",
-        images::images_come_from_a_registry,
-    ),
-    ("a_missing_image_says_so", faults::a_missing_image_says_so),
-    (
-        "a_second_cluster_on_the_same_data_is_refused",
-        faults::a_second_cluster_is_refused,
-    ),
-    ("a_port_in_use_is_named", faults::a_port_in_use_is_named),
-    ("a_wrong_token_is_refused", faults::a_wrong_token_is_refused),
-    (
-        "a_node_name_that_is_taken_is_refused",
-        faults::a_node_name_that_is_taken_is_refused,
+        "cordoned_node_gets_its_daemon_pod",
+        nodes::cordoned_node_gets_its_daemon_pod,
     ),
     (
-        "a_deleted_daemonset_leaves_nothing",
-        daemonset::a_deleted_daemonset_leaves_nothing,
+        "deleted_node_registers_again_and_gets_a_new_pod",
+        nodes::deleted_node_registers_again_and_gets_a_new_pod,
+    ),
+    (
+        "containers_survive_a_kill_of_the_agent",
+        crashes::containers_survive_a_kill_of_the_agent,
+    ),
+    (
+        "objects_and_containers_survive_a_kill_of_the_server",
+        crashes::objects_and_containers_survive_a_kill_of_the_server,
+    ),
+    (
+        "killed_containerd_is_restarted_and_runs_new_pods",
+        crashes::killed_containerd_is_restarted_and_runs_new_pods,
+    ),
+    (
+        "images_are_pulled_from_a_registry",
+        images::images_are_pulled_from_a_registry,
+    ),
+    (
+        "missing_image_has_err_image_pull_and_back_off",
+        errors::missing_image_has_err_image_pull_and_back_off,
+    ),
+    (
+        "data_directory_in_use_is_refused_with_status_4",
+        errors::data_directory_in_use_is_refused_with_status_4,
+    ),
+    (
+        "address_in_use_is_refused_with_status_4",
+        errors::address_in_use_is_refused_with_status_4,
+    ),
+    (
+        "wrong_token_is_refused_with_status_5",
+        errors::wrong_token_is_refused_with_status_5,
+    ),
+    (
+        "node_name_in_use_is_refused_with_status_5",
+        errors::node_name_in_use_is_refused_with_status_5,
+    ),
+    (
+        "deleted_daemonset_leaves_no_pods_cgroups_or_processes",
+        daemonset::deleted_daemonset_leaves_no_pods_cgroups_or_processes,
     ),
     ("seed_000_nginx", manifests::nginx),
     ("seed_001_node_exporter", manifests::node_exporter_001),
@@ -118,7 +136,10 @@ const SCENARIOS: &[Scenario] = &[
     ("seed_003_fluentd", manifests::fluentd),
     ("seed_003_monitoring_agent", manifests::monitoring_agent),
     ("seed_004_node_exporter", manifests::node_exporter_004),
-    ("broken_manifests_get_their_errors", manifests::broken),
+    (
+        "broken_manifests_are_refused_with_upstreams_texts",
+        manifests::broken,
+    ),
     (
         "stop_leaves_nothing_behind",
         daemonset::stop_leaves_nothing_behind,
@@ -129,22 +150,23 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // One cluster, one scenario at a time.
     arguments.test_threads = Some(1);
-    let world = World::get();
+    let env = TestEnv::get();
     let trials = SCENARIOS
         .iter()
         .map(|(name, run)| Trial::test(*name, move || run_one(*run)).with_ignored_flag(false))
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    world.end();
+    env.shut_down();
     conclusion.exit_code()
 }
 
-fn run_one(run: fn(&World) -> anyhow::Result<()>) -> Result<(), Failed> {
-    let world = World::get();
-    let result = run(world);
+/// Runs a scenario, prints diagnostics if it fails, and cleans up.
+fn run_one(run: fn(&TestEnv) -> anyhow::Result<()>) -> Result<(), Failed> {
+    let env = TestEnv::get();
+    let result = run(env);
     if result.is_err() {
-        world.describe();
+        env.print_diagnostics();
     }
-    world.clean();
+    env.clean_up();
     result.map_err(|error| Failed::from(format!("{error:#}")))
 }

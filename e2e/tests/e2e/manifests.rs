@@ -1,18 +1,18 @@
-//! The six situations of the seed documents, with manifests of our own; and the documents' manifests, unchanged, where
-//! this checkout has them beside it.
+//! The six situations of the seed documents, with manifests of our own; and with the documents' own
+//! manifests, where they lie beside this checkout.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::world::{NODES, World, fetch, manifest, name_of, shared};
+use crate::test_env::{NODES, TestEnv, document_manifest, http_get, manifest, name_of};
 
 /// A DaemonSet in a manifest.
 #[derive(Clone, Copy)]
 struct Daemon {
     namespace: &'static str,
     name: &'static str,
-    /// Selects its pods.
+    /// The label selector of its pods.
     selector: &'static str,
 }
 
@@ -24,25 +24,26 @@ const fn daemon(namespace: &'static str, name: &'static str, selector: &'static 
     }
 }
 
-/// Rolls out our manifest and the document's, one after the other, and checks each while it runs on every node.
+/// Rolls out our manifest and then the document's, and calls `check` while the pods of each run on
+/// every node.
 fn each(
-    world: &World,
+    env: &TestEnv,
     ours: (&str, Daemon),
     document: (&str, Daemon),
-    check: impl Fn(&World, Daemon) -> Result<()>,
+    check: impl Fn(&TestEnv, Daemon) -> Result<()>,
 ) -> Result<()> {
     let seeds = [
         (Some(manifest(&format!("seeds/{}", ours.0))), ours.1),
-        (shared(document.0), document.1),
+        (document_manifest(document.0), document.1),
     ];
     for (path, daemon) in seeds {
         let Some(path) = path else { continue };
-        roll_out(world, &path, daemon).with_context(|| path.display().to_string())?;
-        check(world, daemon).with_context(|| path.display().to_string())?;
+        roll_out(env, &path, daemon).with_context(|| path.display().to_string())?;
+        check(env, daemon).with_context(|| path.display().to_string())?;
         let Daemon {
             namespace, name, ..
         } = daemon;
-        let kubectl = world.kubectl()?;
+        let kubectl = env.kubectl()?;
         kubectl.run(&format!("-n {namespace} delete ds {name}"))?;
         kubectl.run(&format!(
             "-n {namespace} wait pods -l {} --for=delete --timeout=120s",
@@ -53,37 +54,36 @@ fn each(
 }
 
 /// Applies a manifest and waits until its DaemonSet runs on every node.
-fn roll_out(world: &World, path: &Path, daemon: Daemon) -> Result<()> {
-    make_namespaces(world)?;
-    let kubectl = world.kubectl()?;
+fn roll_out(env: &TestEnv, path: &Path, daemon: Daemon) -> Result<()> {
+    create_namespaces(env)?;
+    let kubectl = env.kubectl()?;
     kubectl.words(&["apply".as_ref(), "-f".as_ref(), path.as_os_str()])?;
-    world.ready_on(daemon.namespace, daemon.selector, &NODES)
+    env.wait_until_ready_on(daemon.namespace, daemon.selector, &NODES)
 }
 
-/// The namespaces that the documents' manifests take for granted.
-fn make_namespaces(world: &World) -> Result<()> {
-    if let Some(file) = shared("companions/00-namespaces.yaml") {
-        world
-            .kubectl()?
+/// Creates the namespaces that the documents' manifests expect.
+fn create_namespaces(env: &TestEnv) -> Result<()> {
+    if let Some(file) = document_manifest("companions/00-namespaces.yaml") {
+        env.kubectl()?
             .words(&["apply".as_ref(), "-f".as_ref(), file.as_os_str()])?;
     }
     Ok(())
 }
 
-pub(crate) fn nginx(world: &World) -> Result<()> {
+pub(crate) fn nginx(env: &TestEnv) -> Result<()> {
     each(
-        world,
+        env,
         ("two-containers.yaml", daemon("default", "page", "app=page")),
         (
             "000-nginx-daemonset.yaml",
             daemon("default", "nginx-daemonset", "app=nginx"),
         ),
-        |world, daemon| {
-            let pod = world.pod_on(daemon.selector, "node1")?;
+        |env, daemon| {
+            let pod = env.pod_on(daemon.selector, "node1")?;
             let ip = pod["status"]["podIP"]
                 .as_str()
                 .context("a pod without an address")?;
-            let page = fetch(&format!("http://{ip}/"))?;
+            let page = http_get(&format!("http://{ip}/"))?;
             ensure!(
                 page.contains("20"),
                 "the page that the other container writes: {page}"
@@ -93,9 +93,9 @@ pub(crate) fn nginx(world: &World) -> Result<()> {
     )
 }
 
-pub(crate) fn node_exporter_001(world: &World) -> Result<()> {
+pub(crate) fn node_exporter_001(env: &TestEnv) -> Result<()> {
     each(
-        world,
+        env,
         (
             "exporter-on-the-host.yaml",
             daemon("default", "exporter", "app=exporter"),
@@ -108,9 +108,9 @@ pub(crate) fn node_exporter_001(world: &World) -> Result<()> {
     )
 }
 
-pub(crate) fn node_exporter_004(world: &World) -> Result<()> {
+pub(crate) fn node_exporter_004(env: &TestEnv) -> Result<()> {
     each(
-        world,
+        env,
         (
             "exporter-with-few-rights.yaml",
             daemon("metrics", "exporter", "app=exporter"),
@@ -123,17 +123,17 @@ pub(crate) fn node_exporter_004(world: &World) -> Result<()> {
     )
 }
 
-fn metrics_on_every_node(world: &World, _daemon: Daemon) -> Result<()> {
+fn metrics_on_every_node(env: &TestEnv, _daemon: Daemon) -> Result<()> {
     for node in NODES {
-        let text = fetch(&format!("http://{}:9100/metrics", world.node_ip(node)?))?;
+        let text = http_get(&format!("http://{}:9100/metrics", env.node_ip(node)?))?;
         ensure!(text.contains("node_cpu_seconds_total"), "metrics of {node}");
     }
     Ok(())
 }
 
-pub(crate) fn cadvisor(world: &World) -> Result<()> {
+pub(crate) fn cadvisor(env: &TestEnv) -> Result<()> {
     each(
-        world,
+        env,
         (
             "container-monitor.yaml",
             daemon("monitor", "monitor", "name=monitor"),
@@ -142,18 +142,18 @@ pub(crate) fn cadvisor(world: &World) -> Result<()> {
             "001-cadvisor.yaml",
             daemon("cadvisor", "cadvisor", "name=cadvisor"),
         ),
-        |world, _daemon| {
+        |env, _daemon| {
             for node in NODES {
-                fetch(&format!("http://{}:8080/healthz", world.node_ip(node)?))?;
+                http_get(&format!("http://{}:8080/healthz", env.node_ip(node)?))?;
             }
             Ok(())
         },
     )
 }
 
-pub(crate) fn fluentd(world: &World) -> Result<()> {
+pub(crate) fn fluentd(env: &TestEnv) -> Result<()> {
     each(
-        world,
+        env,
         (
             "log-collector.yaml",
             daemon("kube-system", "collector", "app=collector"),
@@ -162,10 +162,10 @@ pub(crate) fn fluentd(world: &World) -> Result<()> {
             "003-fluentd.yaml",
             daemon("kube-system", "fluentd", "app=fluentd"),
         ),
-        |world, daemon| {
-            let pods = world.pods(daemon.namespace, daemon.selector)?;
+        |env, daemon| {
+            let pods = env.pods(daemon.namespace, daemon.selector)?;
             let name = name_of(pods.first().context("a pod of the collector")?)?;
-            let said = world.kubectl()?.run(&format!(
+            let said = env.kubectl()?.run(&format!(
                 "-n kube-system exec {name} -- sh -c 'echo $FLUENTD_SYSTEMD_CONF'"
             ))?;
             ensure!(said.trim() == "disable", "its environment: {said}");
@@ -174,9 +174,9 @@ pub(crate) fn fluentd(world: &World) -> Result<()> {
     )
 }
 
-pub(crate) fn monitoring_agent(world: &World) -> Result<()> {
+pub(crate) fn monitoring_agent(env: &TestEnv) -> Result<()> {
     each(
-        world,
+        env,
         (
             "agent-to-update.yaml",
             daemon("default", "fleet-agent", "app=fleet-agent"),
@@ -185,8 +185,8 @@ pub(crate) fn monitoring_agent(world: &World) -> Result<()> {
             "003-monitoring-agent.yaml",
             daemon("default", "monitoring-agent", "app=monitoring-agent"),
         ),
-        |world, Daemon { name, .. }| {
-            let kubectl = world.kubectl()?;
+        |env, Daemon { name, .. }| {
+            let kubectl = env.kubectl()?;
             kubectl.run(&format!("set image ds/{name} agent=monitoring-agent:v3.0"))?;
             kubectl.run(&format!("rollout status ds/{name} --timeout=120s"))?;
             Ok(())
@@ -194,7 +194,8 @@ pub(crate) fn monitoring_agent(world: &World) -> Result<()> {
     )
 }
 
-/// What our broken manifests must make kubectl say: the errors of the documents' broken manifests.
+/// Our broken manifests, and what kubectl must print for each: the errors of the documents'
+/// manifests.
 const BROKEN: [(&str, &[&str]); 7] = [
     (
         "tabs.yaml",
@@ -225,7 +226,7 @@ const BROKEN: [(&str, &[&str]); 7] = [
     ("no-object.yaml", &["apiVersion not set", "kind not set"]),
 ];
 
-/// What the documents' broken manifests must make kubectl say.
+/// The documents' broken manifests, and what kubectl must print for each.
 const BROKEN_DOCUMENTS: [(&str, &[&str]); 12] = [
     (
         "002-ssd-monitor-tabs.yaml",
@@ -279,23 +280,23 @@ const BROKEN_DOCUMENTS: [(&str, &[&str]); 12] = [
     ),
 ];
 
-pub(crate) fn broken(world: &World) -> Result<()> {
-    make_namespaces(world)?;
+pub(crate) fn broken(env: &TestEnv) -> Result<()> {
+    create_namespaces(env)?;
     for (file, words) in BROKEN {
-        refused(world, &manifest(&format!("broken/{file}")), words)?;
+        assert_refused(env, &manifest(&format!("broken/{file}")), words)?;
     }
     for (file, words) in BROKEN_DOCUMENTS {
-        if let Some(path) = shared(&format!("broken/{file}")) {
-            refused(world, &path, words)?;
+        if let Some(path) = document_manifest(&format!("broken/{file}")) {
+            assert_refused(env, &path, words)?;
         }
     }
     Ok(())
 }
 
-/// kubectl refuses a manifest and says why.
-fn refused(world: &World, path: &Path, words: &[&str]) -> Result<()> {
+/// Checks that kubectl refuses a manifest with an error that has these texts.
+fn assert_refused(env: &TestEnv, path: &Path, words: &[&str]) -> Result<()> {
     let file = path.display().to_string();
-    let output = world
+    let output = env
         .kubectl()?
         .try_words(&["apply", "--dry-run=server", "-f", &file])?;
     ensure!(output.code == 1, "{file}: exit status {}", output.code);

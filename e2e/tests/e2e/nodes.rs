@@ -1,43 +1,44 @@
-//! Nodes change: labels, taints, cordon, leaving and joining.
+//! Changes of nodes: labels, taints, cordon, deletion and registration.
 
 use anyhow::{Result, ensure};
 use pandaemon_testkit::wait;
 
-use crate::world::{NODES, PATIENCE, World, name_of};
+use crate::test_env::{NODES, TIMEOUT, TestEnv, name_of};
 
-pub(crate) fn labels_move_pods(world: &World) -> Result<()> {
-    let kubectl = world.kubectl()?;
-    world.agent_everywhere()?;
+pub(crate) fn pods_follow_changed_node_labels(env: &TestEnv) -> Result<()> {
+    let kubectl = env.kubectl()?;
+    env.run_agents()?;
     let selector = r#"{"spec":{"template":{"spec":{"nodeSelector":{"disk":"ssd"}}}}}"#;
     kubectl.run("label node node1 disk=ssd --overwrite")?;
     kubectl.words(&["patch", "ds", "agent", "-p", selector])?;
-    let result = world
-        .ready_on("default", "app=agent", &["node1"])
+    let result = env
+        .wait_until_ready_on("default", "app=agent", &["node1"])
         .and_then(|()| kubectl.run("label node node2 disk=ssd --overwrite"))
-        .and_then(|_| world.ready_on("default", "app=agent", &["node1", "node2"]))
+        .and_then(|_| env.wait_until_ready_on("default", "app=agent", &["node1", "node2"]))
         .and_then(|()| kubectl.run("label node node1 disk=hdd --overwrite"))
-        .and_then(|_| world.ready_on("default", "app=agent", &["node2"]));
+        .and_then(|_| env.wait_until_ready_on("default", "app=agent", &["node2"]));
     kubectl.run("label node node1 node2 disk-")?;
     result
 }
 
-pub(crate) fn no_schedule_keeps_and_no_execute_evicts(world: &World) -> Result<()> {
-    let kubectl = world.kubectl()?;
-    world.agent_everywhere()?;
+pub(crate) fn no_schedule_taint_keeps_pods_and_no_execute_evicts_them(env: &TestEnv) -> Result<()> {
+    let kubectl = env.kubectl()?;
+    env.run_agents()?;
     kubectl.run("taint node node1 maintenance=true:NoSchedule")?;
-    let kept = misscheduled(world, 1).and_then(|()| world.ready_on("default", "app=agent", &NODES));
+    let kept = wait_for_misscheduled(env, 1)
+        .and_then(|()| env.wait_until_ready_on("default", "app=agent", &NODES));
     kubectl.run("taint node node1 maintenance-")?;
     kept?;
     kubectl.run("taint node node2 broken=true:NoExecute")?;
-    let evicted = world.ready_on("default", "app=agent", &["node1", "node3"]);
+    let evicted = env.wait_until_ready_on("default", "app=agent", &["node1", "node3"]);
     kubectl.run("taint node node2 broken-")?;
     evicted?;
-    world.ready_on("default", "app=agent", &NODES)
+    env.wait_until_ready_on("default", "app=agent", &NODES)
 }
 
-fn misscheduled(world: &World, wanted: u64) -> Result<()> {
-    wait::until("numberMisscheduled", PATIENCE, || {
-        let set = world
+fn wait_for_misscheduled(env: &TestEnv, wanted: u64) -> Result<()> {
+    wait::until("numberMisscheduled", TIMEOUT, || {
+        let set = env
             .kubectl()
             .and_then(|kubectl| kubectl.json("get ds agent"))
             .map_err(|error| error.to_string())?;
@@ -50,27 +51,27 @@ fn misscheduled(world: &World, wanted: u64) -> Result<()> {
     })
 }
 
-pub(crate) fn a_cordoned_node_keeps_its_daemon(world: &World) -> Result<()> {
-    let kubectl = world.kubectl()?;
-    world.agent_everywhere()?;
+pub(crate) fn cordoned_node_gets_its_daemon_pod(env: &TestEnv) -> Result<()> {
+    let kubectl = env.kubectl()?;
+    env.run_agents()?;
     kubectl.run("cordon node3")?;
-    let pod = world.pod_on("app=agent", "node3")?;
+    let pod = env.pod_on("app=agent", "node3")?;
     kubectl.run(&format!("delete pod {}", name_of(&pod)?))?;
-    let result = world.ready_on("default", "app=agent", &NODES);
+    let result = env.wait_until_ready_on("default", "app=agent", &NODES);
     kubectl.run("uncordon node3")?;
     result
 }
 
-pub(crate) fn a_deleted_node_joins_again(world: &World) -> Result<()> {
-    let kubectl = world.kubectl()?;
-    world.agent_everywhere()?;
-    let before = world.pod_on("app=agent", "node3")?;
+pub(crate) fn deleted_node_registers_again_and_gets_a_new_pod(env: &TestEnv) -> Result<()> {
+    let kubectl = env.kubectl()?;
+    env.run_agents()?;
+    let before = env.pod_on("app=agent", "node3")?;
     kubectl.run("delete node node3")?;
     wait::until(
         "the pod of the deleted node is gone or replaced",
-        PATIENCE,
+        TIMEOUT,
         || {
-            let pods = world
+            let pods = env
                 .pods("default", "app=agent")
                 .map_err(|error| error.to_string())?;
             let stays = pods
@@ -84,13 +85,13 @@ pub(crate) fn a_deleted_node_joins_again(world: &World) -> Result<()> {
         },
     )?;
     // An agent registers when it starts; the one of node3 is ended and started again by `up`.
-    let pid = world.with_cluster(|cluster| cluster.agent_pid("node3"))?;
+    let pid = env.with_cluster(|cluster| cluster.agent_pid("node3"))?;
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(pid),
         nix::sys::signal::Signal::SIGKILL,
     )?;
-    world.ready_on("default", "app=agent", &NODES)?;
-    let after = world.pod_on("app=agent", "node3")?;
+    env.wait_until_ready_on("default", "app=agent", &NODES)?;
+    let after = env.pod_on("app=agent", "node3")?;
     ensure!(
         before["metadata"]["uid"] != after["metadata"]["uid"],
         "a new node has a new pod"

@@ -1,48 +1,55 @@
-//! Rolling updates, seen through the watch stream, and their history.
+//! Rolling updates, observed through a watch, and rollout history.
 
-use std::{collections::BTreeMap, io::BufReader, process::Child, thread::JoinHandle};
+use std::{collections::BTreeMap, io::BufReader, process::Child, sync::mpsc, thread::JoinHandle};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use pandaemon_testkit::cluster::is_ready;
 use serde_json::Value;
 
-use crate::world::{NODES, World, node_of};
+use crate::test_env::{NODES, TIMEOUT, TestEnv, node_of};
 
-pub(crate) fn an_update_takes_one_node_at_a_time(world: &World) -> Result<()> {
-    world.agent_everywhere()?;
-    let kubectl = world.kubectl()?;
-    let watched = Watched::start(world)?;
+pub(crate) fn rolling_update_has_one_node_without_a_ready_pod_at_a_time(
+    env: &TestEnv,
+) -> Result<()> {
+    env.run_agents()?;
+    let kubectl = env.kubectl()?;
+    let watched = UpdateWatch::start(env)?;
     kubectl.run("set image ds/agent agent=monitoring-agent:v2.0")?;
     kubectl.run("rollout status ds/agent --timeout=120s")?;
-    world.ready_on("default", "app=agent", &NODES)?;
+    env.wait_until_ready_on("default", "app=agent", &NODES)?;
     let worst = watched.end()?;
     ensure!(
         worst == 1,
         "{worst} nodes were without a ready pod at once, maxUnavailable is 1"
     );
-    for pod in world.pods("default", "app=agent")? {
+    for pod in env.pods("default", "app=agent")? {
         let image = &pod["spec"]["containers"][0]["image"];
         ensure!(image == "monitoring-agent:v2.0", "image {image}");
     }
     Ok(())
 }
 
-/// Follows the pods of the daemon and counts nodes without a ready one.
+/// A watch of the agent's pods, which counts the nodes without a ready one.
 #[derive(Debug)]
-struct Watched {
+struct UpdateWatch {
     child: Child,
     reader: JoinHandle<usize>,
 }
 
-impl Watched {
-    fn start(world: &World) -> Result<Self> {
+impl UpdateWatch {
+    fn start(env: &TestEnv) -> Result<Self> {
         let line = "get pods -l app=agent --watch --output-watch-events -o json";
-        let mut child = world.kubectl()?.start(line)?;
+        let mut child = env.kubectl()?.start(line)?;
         let out = child.stdout.take().context("kubectl's output")?;
-        let reader = std::thread::spawn(move || worst_unavailable(BufReader::new(out)));
-        // The list comes first: let it arrive before anything changes.
-        std::thread::sleep(std::time::Duration::from_secs(2));
-        Ok(Self { child, reader })
+        let (listed, wait) = mpsc::channel();
+        let reader = std::thread::spawn(move || most_unavailable(BufReader::new(out), &listed));
+        let watch = Self { child, reader };
+        // Nothing may change before the watch has shown a ready pod on every node.
+        if wait.recv_timeout(TIMEOUT).is_err() {
+            watch.end()?;
+            bail!("the watch does not show a ready pod on every node");
+        }
+        Ok(watch)
     }
 
     fn end(mut self) -> Result<usize> {
@@ -54,15 +61,20 @@ impl Watched {
     }
 }
 
-/// kubectl prints JSON objects one after the other.
-fn worst_unavailable(reader: impl std::io::Read) -> usize {
+/// The most nodes that had no ready pod at the same time, from the JSON events that `kubectl get
+/// --watch` prints. Counting starts when every node has a ready pod, which is sent to `listed`.
+fn most_unavailable(reader: impl std::io::Read, listed: &mpsc::Sender<()>) -> usize {
     let mut ready: BTreeMap<String, BTreeMap<String, bool>> = BTreeMap::new();
     let (mut worst, mut complete) = (0, false);
     let events = serde_json::Deserializer::from_reader(reader).into_iter::<Value>();
     for event in events.map_while(Result::ok) {
         note(&mut ready, &event);
         let down = NODES.iter().filter(|node| !has_ready(&ready, node)).count();
-        complete |= down == 0;
+        if !complete && down == 0 {
+            complete = true;
+            // The receiver may have timed out.
+            let _sent = listed.send(());
+        }
         if complete {
             worst = worst.max(down);
         }
@@ -93,9 +105,9 @@ fn has_ready(ready: &BTreeMap<String, BTreeMap<String, bool>>, node: &str) -> bo
         .is_some_and(|pods| pods.values().any(|ready| *ready))
 }
 
-pub(crate) fn history_and_undo(world: &World) -> Result<()> {
-    world.agent_everywhere()?;
-    let kubectl = world.kubectl()?;
+pub(crate) fn rollout_history_and_undo(env: &TestEnv) -> Result<()> {
+    env.run_agents()?;
+    let kubectl = env.kubectl()?;
     let revisions = |wanted: &str| -> Result<()> {
         let history = kubectl.run("rollout history ds/agent")?;
         let last = history

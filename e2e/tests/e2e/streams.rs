@@ -1,4 +1,4 @@
-//! Connections to containers: input and terminals, attach, copies, forwarded ports, followed logs.
+//! Connections to containers: standard input, attach, cp, port-forward, followed logs, debug.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -10,16 +10,16 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use pandaemon_testkit::{Kubectl, kubectl::words, wait};
 
-use crate::world::{PATIENCE, World, name_of};
+use crate::test_env::{TIMEOUT, TestEnv, name_of};
 
-/// The name of the agent's pod on a node.
-fn pod(world: &World, node: &str) -> Result<String> {
-    world.agent_everywhere()?;
-    Ok(name_of(&world.pod_on("app=agent", node)?)?.to_owned())
+/// The name of the agent's pod on a node; the agents are started first.
+fn pod(env: &TestEnv, node: &str) -> Result<String> {
+    env.run_agents()?;
+    Ok(name_of(&env.pod_on("app=agent", node)?)?.to_owned())
 }
 
-/// Runs kubectl with this input; yields what it prints.
-fn fed(kubectl: &Kubectl, line: &str, input: &[u8]) -> Result<String> {
+/// The output of a kubectl command that reads this input.
+fn run_with_input(kubectl: &Kubectl, line: &str, input: &[u8]) -> Result<String> {
     let mut child = kubectl
         .command(&words(line))
         .stdin(Stdio::piped())
@@ -34,7 +34,7 @@ fn fed(kubectl: &Kubectl, line: &str, input: &[u8]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The first line that a running kubectl prints; it is ended then.
+/// The first line that a running kubectl prints. It is killed after that.
 fn first_line(mut child: Child) -> Result<String> {
     let mut line = String::new();
     let stdout = child.stdout.take().context("the output of kubectl")?;
@@ -45,35 +45,35 @@ fn first_line(mut child: Child) -> Result<String> {
     Ok(line)
 }
 
-pub(crate) fn commands_read_until_their_input_ends(world: &World) -> Result<()> {
-    let (kubectl, name) = (world.kubectl()?, pod(world, "node1")?);
+pub(crate) fn exec_and_run_read_standard_input_to_its_end(env: &TestEnv) -> Result<()> {
+    let (kubectl, name) = (env.kubectl()?, pod(env, "node1")?);
     let line = format!("exec -i {name} -c agent -- wc -c");
-    let counted = fed(&kubectl, &line, &vec![b'x'; 300_000])?;
+    let counted = run_with_input(&kubectl, &line, &vec![b'x'; 300_000])?;
     ensure!(counted.trim() == "300000", "exec -i counted {counted}");
     let unread = format!("exec -i {name} -c agent -- true");
-    fed(&kubectl, &unread, &vec![b'x'; 300_000])?;
+    run_with_input(&kubectl, &unread, &vec![b'x'; 300_000])?;
     let run = "run reader --rm -i --quiet --restart=Never --image=busybox:latest \
                --image-pull-policy=IfNotPresent --command -- wc -c";
-    let counted = fed(&kubectl, run, b"12345")?;
+    let counted = run_with_input(&kubectl, run, b"12345")?;
     ensure!(counted.trim() == "5", "run -i counted {counted}");
     Ok(())
 }
 
-pub(crate) fn a_command_ends_with_its_client(world: &World) -> Result<()> {
-    let (kubectl, name) = (world.kubectl()?, pod(world, "node1")?);
+pub(crate) fn exec_command_ends_when_its_client_is_killed(env: &TestEnv) -> Result<()> {
+    let (kubectl, name) = (env.kubectl()?, pod(env, "node1")?);
     let run = format!("exec {name} -c agent -- sh -c 'echo here; exec sleep 98765'");
     let line = first_line(kubectl.start(&run)?)?;
     ensure!(line == "here\n", "the command printed {line:?}");
     let list = format!("exec {name} -c agent -- ps");
-    wait::until("the command ends", PATIENCE, || match kubectl.run(&list) {
+    wait::until("the command ends", TIMEOUT, || match kubectl.run(&list) {
         Ok(list) if list.contains("98765") => Err(list),
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     })
 }
 
-pub(crate) fn files_are_copied_both_ways(world: &World) -> Result<()> {
-    let (kubectl, name) = (world.kubectl()?, pod(world, "node2")?);
+pub(crate) fn kubectl_cp_copies_files_both_ways(env: &TestEnv) -> Result<()> {
+    let (kubectl, name) = (env.kubectl()?, pod(env, "node2")?);
     let dir = tempfile::tempdir()?;
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     let content: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
@@ -86,8 +86,8 @@ pub(crate) fn files_are_copied_both_ways(world: &World) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn attach_shows_what_is_printed(world: &World) -> Result<()> {
-    let (kubectl, name) = (world.kubectl()?, pod(world, "node1")?);
+pub(crate) fn attach_shows_the_output_of_the_container(env: &TestEnv) -> Result<()> {
+    let (kubectl, name) = (env.kubectl()?, pod(env, "node1")?);
     let line = first_line(kubectl.start(&format!("attach {name} -c agent"))?)?;
     ensure!(
         line.starts_with("monitoring-agent: tick"),
@@ -96,10 +96,10 @@ pub(crate) fn attach_shows_what_is_printed(world: &World) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn ports_are_forwarded(world: &World) -> Result<()> {
-    let (kubectl, name) = (world.kubectl()?, pod(world, "node3")?);
+pub(crate) fn port_forward_reaches_the_container(env: &TestEnv) -> Result<()> {
+    let (kubectl, name) = (env.kubectl()?, pod(env, "node3")?);
     let mut child = kubectl.start(&format!("port-forward {name} :8080"))?;
-    let answered = forwarded(&mut child);
+    let answered = request_through(&mut child);
     child.kill()?;
     child.wait()?;
     let answer = answered?;
@@ -107,8 +107,9 @@ pub(crate) fn ports_are_forwarded(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Asks the pod's web server through the port that kubectl says it listens at, a few times.
-fn forwarded(child: &mut Child) -> Result<String> {
+/// The response of the pod's web server to the last of three requests through the port that kubectl
+/// listens on.
+fn request_through(child: &mut Child) -> Result<String> {
     let mut line = String::new();
     let stdout = child.stdout.take().context("the output of kubectl")?;
     let mut stdout = BufReader::new(stdout);
@@ -128,8 +129,8 @@ fn forwarded(child: &mut Child) -> Result<String> {
     Ok(answer)
 }
 
-pub(crate) fn logs_are_followed_and_outlive_a_restart(world: &World) -> Result<()> {
-    let (kubectl, name) = (world.kubectl()?, pod(world, "node2")?);
+pub(crate) fn logs_are_followed_and_kept_after_a_restart(env: &TestEnv) -> Result<()> {
+    let (kubectl, name) = (env.kubectl()?, pod(env, "node2")?);
     let mut follow = kubectl.start(&format!("logs -f {name} -c agent --tail=1"))?;
     let mut log = BufReader::new(follow.stdout.take().context("the output of kubectl")?);
     let mut followed = String::new();
@@ -143,13 +144,13 @@ pub(crate) fn logs_are_followed_and_outlive_a_restart(world: &World) -> Result<(
         "followed until the end: {followed:?}"
     );
     let previous = format!("logs {name} -c agent --previous --timestamps");
-    wait::until("the log of the former start", PATIENCE, || {
+    wait::until("the log of the former start", TIMEOUT, || {
         let printed = kubectl.try_run(&previous).map_err(|e| e.to_string())?;
         let last = followed.lines().last().unwrap_or_default();
         let whole = printed.stdout.contains(" started on ") && printed.stdout.contains(last);
         whole.then_some(()).ok_or(format!("{printed:?}"))
     })?;
-    world.agent_everywhere()?;
+    env.run_agents()?;
     let count = |options: &str| -> Result<usize> {
         let printed = kubectl.run(&format!("logs {name} -c agent {options}"))?;
         Ok(printed.lines().count())
@@ -162,14 +163,14 @@ pub(crate) fn logs_are_followed_and_outlive_a_restart(world: &World) -> Result<(
     Ok(())
 }
 
-pub(crate) fn a_debugger_sees_the_processes_of_its_target(world: &World) -> Result<()> {
-    let (kubectl, name) = (world.kubectl()?, pod(world, "node3")?);
+pub(crate) fn debug_container_sees_the_processes_of_its_target(env: &TestEnv) -> Result<()> {
+    let (kubectl, name) = (env.kubectl()?, pod(env, "node3")?);
     kubectl.run(&format!(
         "debug {name} --target=agent -c looker --image=busybox:latest \
          --image-pull-policy=IfNotPresent -- ps"
     ))?;
     let log = format!("logs {name} -c looker");
-    wait::until("what the debugger sees", PATIENCE, || {
+    wait::until("what the debugger sees", TIMEOUT, || {
         let seen = kubectl.try_run(&log).map_err(|error| error.to_string())?;
         let found = seen.stdout.contains("httpd");
         found.then_some(()).ok_or(format!("{seen:?}"))

@@ -1,13 +1,15 @@
-//! What a container sees: environment, volumes, limits, security; logs and exec.
+//! Environment, volumes, limits and security of containers; logs and exec.
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::world::{World, name_of};
+use crate::test_env::{TestEnv, name_of};
 
-pub(crate) fn containers_get_what_the_pod_spec_says(world: &World) -> Result<()> {
-    world.agent_everywhere()?;
-    let kubectl = world.kubectl()?;
-    let pod = world.pod_on("app=agent", "node2")?;
+pub(crate) fn containers_get_environment_volumes_limits_and_security_of_the_pod_spec(
+    env: &TestEnv,
+) -> Result<()> {
+    env.run_agents()?;
+    let kubectl = env.kubectl()?;
+    let pod = env.pod_on("app=agent", "node2")?;
     let name = name_of(&pod)?.to_owned();
     let inside =
         |script: &str| kubectl.words(&["exec", &name, "-c", "agent", "--", "sh", "-c", script]);
@@ -34,11 +36,11 @@ pub(crate) fn containers_get_what_the_pod_spec_says(world: &World) -> Result<()>
             got.trim()
         );
     }
-    limits_hold(&inside)
+    check_memory_limit(&inside)
 }
 
-/// The memory limit is in the container's cgroup, under version 1 or 2.
-fn limits_hold(inside: &impl Fn(&str) -> Result<String>) -> Result<()> {
+/// Checks the memory limit in the container's cgroup, of version 1 or 2.
+fn check_memory_limit(inside: &impl Fn(&str) -> Result<String>) -> Result<()> {
     let read = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null \
                 || cat /sys/fs/cgroup/memory.max";
     let limit: u64 = inside(read)?.trim().parse().context("the memory limit")?;
@@ -46,9 +48,9 @@ fn limits_hold(inside: &impl Fn(&str) -> Result<String>) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn logs_and_exec_reach_the_container(world: &World) -> Result<()> {
-    world.agent_everywhere()?;
-    let kubectl = world.kubectl()?;
+pub(crate) fn logs_and_exec_reach_the_container(env: &TestEnv) -> Result<()> {
+    env.run_agents()?;
+    let kubectl = env.kubectl()?;
     let of_set = kubectl.try_run("logs ds/agent -c agent --tail=2")?;
     ensure!(
         of_set.code == 0 && of_set.stdout.lines().count() == 2,
@@ -60,7 +62,7 @@ pub(crate) fn logs_and_exec_reach_the_container(world: &World) -> Result<()> {
         "one line of each pod: {by_label}"
     );
 
-    let pod = world.pod_on("app=agent", "node1")?;
+    let pod = env.pod_on("app=agent", "node1")?;
     let name = name_of(&pod)?;
     let first = kubectl.run(&format!("logs {name} -c agent"))?;
     ensure!(
@@ -90,12 +92,12 @@ pub(crate) fn logs_and_exec_reach_the_container(world: &World) -> Result<()> {
         "a large output has {} bytes",
         big.len()
     );
-    let missing = kubectl.try_run(&format!("exec {name} -c nobody -- true"))?;
+    let missing = kubectl.try_run(&format!("exec {name} -c other -- true"))?;
     ensure!(
         missing.code == 1
             && missing
                 .stderr
-                .contains("container nobody is not valid for pod"),
+                .contains("container other is not valid for pod"),
         "exec into a container that is not there: {missing:?}"
     );
     Ok(())

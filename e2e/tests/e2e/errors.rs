@@ -1,17 +1,17 @@
-//! Bad input and a bad world: each gets a clear word and an exit status.
+//! Errors of users and of their environment: each has a clear message, and an exit status of its own.
 
 use std::process::{Command, Output};
 
 use anyhow::{Result, ensure};
 use pandaemon_testkit::wait;
 
-use crate::world::{PATIENCE, World, program};
+use crate::test_env::{TIMEOUT, TestEnv, program};
 
-pub(crate) fn a_missing_image_says_so(world: &World) -> Result<()> {
-    world.apply("missing-image.yaml")?;
+pub(crate) fn missing_image_has_err_image_pull_and_back_off(env: &TestEnv) -> Result<()> {
+    env.apply("missing-image.yaml")?;
     let mut seen = std::collections::BTreeSet::new();
-    wait::until("ErrImagePull, then ImagePullBackOff", PATIENCE, || {
-        let pods = world
+    wait::until("ErrImagePull, then ImagePullBackOff", TIMEOUT, || {
+        let pods = env
             .pods("default", "app=missing-image")
             .map_err(|error| error.to_string())?;
         for pod in &pods {
@@ -27,7 +27,7 @@ pub(crate) fn a_missing_image_says_so(world: &World) -> Result<()> {
             Err(format!("{seen:?}"))
         }
     })?;
-    let events = world
+    let events = env
         .kubectl()?
         .run("get events --field-selector reason=Failed")?;
     ensure!(
@@ -37,8 +37,8 @@ pub(crate) fn a_missing_image_says_so(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Runs the program to its end and returns status and standard error.
-fn ended(arguments: &[&str]) -> Result<(i32, String)> {
+/// Runs the program to its end; its exit status and standard error.
+fn run_to_end(arguments: &[&str]) -> Result<(i32, String)> {
     let Output { status, stderr, .. } = Command::new("timeout")
         .arg("30")
         .arg(program()?)
@@ -50,12 +50,12 @@ fn ended(arguments: &[&str]) -> Result<(i32, String)> {
     ))
 }
 
-pub(crate) fn a_second_cluster_is_refused(world: &World) -> Result<()> {
-    let data = world.with_cluster(|cluster| Ok(cluster.data_dir()))?;
+pub(crate) fn data_directory_in_use_is_refused_with_status_4(env: &TestEnv) -> Result<()> {
+    let data = env.with_cluster(|cluster| Ok(cluster.data_dir()))?;
     let data = data.display().to_string();
     let other = tempfile::tempdir()?;
     let kubeconfig = other.path().join("kubeconfig").display().to_string();
-    let (code, said) = ended(&[
+    let (code, stderr) = run_to_end(&[
         "server",
         "--data-dir",
         &data,
@@ -64,16 +64,19 @@ pub(crate) fn a_second_cluster_is_refused(world: &World) -> Result<()> {
         "--write-kubeconfig",
         &kubeconfig,
     ])?;
-    ensure!(code == 4 && said.contains(&data), "status {code}: {said}");
+    ensure!(
+        code == 4 && stderr.contains(&data),
+        "status {code}: {stderr}"
+    );
     Ok(())
 }
 
-pub(crate) fn a_port_in_use_is_named(_world: &World) -> Result<()> {
+pub(crate) fn address_in_use_is_refused_with_status_4(_env: &TestEnv) -> Result<()> {
     let held = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = held.local_addr()?.to_string();
     let other = tempfile::tempdir()?;
     let path = |name: &str| other.path().join(name).display().to_string();
-    let (code, said) = ended(&[
+    let (code, stderr) = run_to_end(&[
         "server",
         "--data-dir",
         &path("data"),
@@ -83,32 +86,39 @@ pub(crate) fn a_port_in_use_is_named(_world: &World) -> Result<()> {
         &path("k"),
     ])?;
     ensure!(
-        code == 4 && said.contains(&address),
-        "status {code}: {said}"
+        code == 4 && stderr.contains(&address),
+        "status {code}: {stderr}"
     );
     Ok(())
 }
 
-pub(crate) fn a_wrong_token_is_refused(world: &World) -> Result<()> {
-    let (code, said) = join(world, "stranger", |token| {
+pub(crate) fn wrong_token_is_refused_with_status_5(env: &TestEnv) -> Result<()> {
+    let (code, stderr) = join(env, "stranger", |token| {
         let (hash, _secret) = token.split_once('.').unwrap_or((token, ""));
         format!("{hash}.wrong")
     })?;
-    ensure!(code == 5 && said.contains("token"), "status {code}: {said}");
+    ensure!(
+        code == 5 && stderr.contains("token"),
+        "status {code}: {stderr}"
+    );
     Ok(())
 }
 
-pub(crate) fn a_node_name_that_is_taken_is_refused(world: &World) -> Result<()> {
-    let (code, said) = join(world, "node1", str::to_owned)?;
-    ensure!(code == 5 && said.contains("node1"), "status {code}: {said}");
+pub(crate) fn node_name_in_use_is_refused_with_status_5(env: &TestEnv) -> Result<()> {
+    let (code, stderr) = join(env, "node1", str::to_owned)?;
+    ensure!(
+        code == 5 && stderr.contains("node1"),
+        "status {code}: {stderr}"
+    );
     Ok(())
 }
 
-/// Tries to join the cluster from a new data directory.
-fn join(world: &World, name: &str, change: impl Fn(&str) -> String) -> Result<(i32, String)> {
-    let data = world.with_cluster(|cluster| Ok(cluster.data_dir()))?;
+/// Runs an agent with a changed token from a new data directory; its exit status and standard
+/// error.
+fn join(env: &TestEnv, name: &str, change: impl Fn(&str) -> String) -> Result<(i32, String)> {
+    let data = env.with_cluster(|cluster| Ok(cluster.data_dir()))?;
     let token = change(std::fs::read_to_string(data.join("token"))?.trim());
-    let server = world.kubectl()?.words(&[
+    let server = env.kubectl()?.words(&[
         "config",
         "view",
         "-o",
@@ -116,7 +126,7 @@ fn join(world: &World, name: &str, change: impl Fn(&str) -> String) -> Result<(i
     ])?;
     let own = tempfile::tempdir()?;
     let own = own.path().display().to_string();
-    ended(&[
+    run_to_end(&[
         "agent",
         "--server",
         &server,

@@ -1,4 +1,4 @@
-//! The cluster that all scenarios share, and the questions they ask of it.
+//! The cluster that all scenarios share, and helpers to change and inspect it.
 
 use std::{
     io::Write as _,
@@ -13,26 +13,26 @@ use pandaemon_testkit::{Cluster, Kubectl, cluster::is_ready, images::standins, s
 use parking_lot::Mutex;
 use serde_json::Value;
 
-/// How long anything may take on a slow, busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// Longest wait for one condition, on a slow and busy machine.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The three nodes of `pandaemon up --nodes 3`.
 pub(crate) const NODES: [&str; 3] = ["node1", "node2", "node3"];
 
-/// The shared cluster; the first scenario that asks starts it.
+/// The shared cluster. It starts when it is first needed.
 #[derive(Debug, Default)]
-pub(crate) struct World {
+pub(crate) struct TestEnv {
     cluster: Mutex<Option<Cluster>>,
 }
 
-impl World {
-    /// The one world.
+impl TestEnv {
+    /// The environment of this process.
     pub(crate) fn get() -> &'static Self {
-        static WORLD: OnceLock<World> = OnceLock::new();
-        WORLD.get_or_init(Self::default)
+        static ENV: OnceLock<TestEnv> = OnceLock::new();
+        ENV.get_or_init(Self::default)
     }
 
-    /// Does something with the cluster itself.
+    /// Calls `run` with the cluster, which is started first if it does not run.
     pub(crate) fn with_cluster<T>(&self, run: impl FnOnce(&mut Cluster) -> Result<T>) -> Result<T> {
         let mut slot = self.cluster.lock();
         if slot.is_none() {
@@ -46,13 +46,13 @@ impl World {
         self.with_cluster(|cluster| Ok(cluster.kubectl()))
     }
 
-    /// The address of a node.
+    /// The `InternalIP` of a node.
     pub(crate) fn node_ip(&self, node: &str) -> Result<String> {
         let path = "jsonpath={.status.addresses[?(@.type==\"InternalIP\")].address}";
         self.kubectl()?.words(&["get", "node", node, "-o", path])
     }
 
-    /// Applies one of this package's manifests.
+    /// Applies a file of `e2e/manifests`.
     pub(crate) fn apply(&self, manifest: &str) -> Result<()> {
         let path = self::manifest(manifest);
         self.kubectl()?
@@ -60,7 +60,7 @@ impl World {
         Ok(())
     }
 
-    /// The pods of a selector that are not being deleted.
+    /// The pods that a label selector selects, without those that are being deleted.
     pub(crate) fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<Value>> {
         let list = self
             .kubectl()?
@@ -72,9 +72,15 @@ impl World {
             .collect())
     }
 
-    /// Waits until exactly these nodes have one pod each of the selector, Ready.
-    pub(crate) fn ready_on(&self, namespace: &str, selector: &str, nodes: &[&str]) -> Result<()> {
-        wait::until(&format!("{selector} ready on {nodes:?}"), PATIENCE, || {
+    /// Waits until each of these nodes has one pod of the selector, Ready, and no other node has
+    /// one.
+    pub(crate) fn wait_until_ready_on(
+        &self,
+        namespace: &str,
+        selector: &str,
+        nodes: &[&str],
+    ) -> Result<()> {
+        wait::until(&format!("{selector} ready on {nodes:?}"), TIMEOUT, || {
             let pods = self
                 .pods(namespace, selector)
                 .map_err(|error| format!("{error:#}"))?;
@@ -94,14 +100,14 @@ impl World {
         pod.with_context(|| format!("no pod of {selector} on {node}"))
     }
 
-    /// Applies the standard daemon and waits until it runs everywhere.
-    pub(crate) fn agent_everywhere(&self) -> Result<()> {
+    /// Applies `agent.yaml` and waits until its pod is Ready on every node.
+    pub(crate) fn run_agents(&self) -> Result<()> {
         self.apply("agent.yaml")?;
-        self.ready_on("default", "app=agent", &NODES)
+        self.wait_until_ready_on("default", "app=agent", &NODES)
     }
 
-    /// Deletes what scenarios apply, and puts the nodes back in order.
-    pub(crate) fn clean(&self) {
+    /// Deletes the objects that scenarios apply, and uncordons the nodes.
+    pub(crate) fn clean_up(&self) {
         if self.cluster.lock().is_none() {
             return;
         }
@@ -120,8 +126,8 @@ impl World {
         }
     }
 
-    /// Prints what a person would look at first after a failure.
-    pub(crate) fn describe(&self) {
+    /// Prints nodes, pods, events and the end of the log, for a failed scenario.
+    pub(crate) fn print_diagnostics(&self) {
         let mut out = std::io::stderr();
         if self.cluster.lock().is_none() {
             return;
@@ -147,12 +153,12 @@ impl World {
         let _closed = writeln!(out, "--- end of the log\n{log}");
     }
 
-    /// Stops the cluster.
-    pub(crate) fn end(&self) {
+    /// Stops the cluster, if it runs.
+    pub(crate) fn shut_down(&self) {
         drop(self.cluster.lock().take());
     }
 
-    /// Stops the cluster and says whether it stopped in order.
+    /// Stops the cluster; an error if it did not stop cleanly.
     pub(crate) fn stop(&self) -> Result<()> {
         self.cluster
             .lock()
@@ -176,7 +182,7 @@ pub(crate) fn name_of(object: &Value) -> Result<&str> {
         .context("an object without a name")
 }
 
-/// The id of a pod's first container.
+/// The ID of a pod's first container, such as `containerd://...`.
 pub(crate) fn container_id(pod: &Value) -> String {
     pod["status"]["containerStatuses"][0]["containerID"]
         .as_str()
@@ -184,7 +190,7 @@ pub(crate) fn container_id(pod: &Value) -> String {
         .to_owned()
 }
 
-/// The program under test.
+/// The program under test: `PANDAEMON_BIN`, or the one built beside the tests.
 pub(crate) fn program() -> Result<PathBuf> {
     let built = std::env::current_exe()?;
     let beside = built
@@ -204,7 +210,7 @@ pub(crate) fn program() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The folder with all images, built once.
+/// The folder with all images; they are built if they are not there.
 pub(crate) fn images() -> Result<PathBuf> {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
     let folder = target.join("e2e-images");
@@ -212,15 +218,16 @@ pub(crate) fn images() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// One of this package's manifests.
+/// The path of a file in `e2e/manifests`.
 pub(crate) fn manifest(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("manifests")
         .join(file)
 }
 
-/// A manifest of the seed documents, where this checkout has them beside it.
-pub(crate) fn shared(file: &str) -> Option<PathBuf> {
+/// The path of a manifest of the seed documents; `None`, noted as skipped, if they do not lie
+/// beside this checkout.
+pub(crate) fn document_manifest(file: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../shared/manifests")
         .join(file);
@@ -234,8 +241,8 @@ pub(crate) fn shared(file: &str) -> Option<PathBuf> {
     path.canonicalize().ok()
 }
 
-/// Reads a page over HTTP.
-pub(crate) fn fetch(url: &str) -> Result<String> {
+/// The body of the response to an HTTP GET; an error for a status other than 2xx.
+pub(crate) fn http_get(url: &str) -> Result<String> {
     let output = Command::new("curl")
         .args(["-sS", "-m", "10", "-f", url])
         .output()?;

@@ -1,4 +1,4 @@
-//! Fail-static: agents, the server and containerd die; containers stay and everything goes on.
+//! Kills of an agent, the server and containerd: containers keep running, and the cluster recovers.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -9,42 +9,38 @@ use nix::{
 };
 use pandaemon_testkit::wait;
 
-use crate::world::{NODES, PATIENCE, World, container_id, name_of, node_of};
+use crate::test_env::{NODES, TIMEOUT, TestEnv, container_id, name_of, node_of};
 
-/// The container of each node's daemon.
-fn containers(world: &World) -> Result<BTreeMap<String, String>> {
-    let pods = world.pods("default", "app=agent")?;
+/// The ID of the agent's container on each node.
+fn containers(env: &TestEnv) -> Result<BTreeMap<String, String>> {
+    let pods = env.pods("default", "app=agent")?;
     Ok(pods
         .iter()
         .map(|pod| (node_of(pod), container_id(pod)))
         .collect())
 }
 
-pub(crate) fn an_agent_that_dies_leaves_its_containers(world: &World) -> Result<()> {
-    world.agent_everywhere()?;
-    let before = containers(world)?;
-    let pid = world.with_cluster(|cluster| cluster.agent_pid("node1"))?;
+pub(crate) fn containers_survive_a_kill_of_the_agent(env: &TestEnv) -> Result<()> {
+    env.run_agents()?;
+    let before = containers(env)?;
+    let pid = env.with_cluster(|cluster| cluster.agent_pid("node1"))?;
     kill(Pid::from_raw(pid), Signal::SIGKILL)?;
-    wait::until("a new agent runs", PATIENCE, || {
-        let now = world.with_cluster(|cluster| cluster.agent_pid("node1"));
+    wait::until("a new agent runs", TIMEOUT, || {
+        let now = env.with_cluster(|cluster| cluster.agent_pid("node1"));
         match now {
             Ok(now) if now != pid && Path::new(&format!("/proc/{now}")).exists() => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })?;
-    // The new agent serves logs and exec of the old container: it has adopted it.
-    let pod = world.pod_on("app=agent", "node1")?;
+    // The new agent has taken over the container if exec works in it.
+    let pod = env.pod_on("app=agent", "node1")?;
     let line = format!("exec {} -c agent -- true", name_of(&pod)?);
-    wait::until("exec works again", PATIENCE, || {
-        world
-            .kubectl()
+    wait::until("exec works again", TIMEOUT, || {
+        env.kubectl()
             .and_then(|kubectl| kubectl.run(&line))
             .map_err(|error| format!("{error:#}"))
     })?;
-    ensure!(
-        containers(world)? == before,
-        "containers changed: {before:?}"
-    );
+    ensure!(containers(env)? == before, "containers changed: {before:?}");
     ensure!(
         pod["status"]["containerStatuses"][0]["restartCount"] == 0,
         "it was restarted"
@@ -52,45 +48,42 @@ pub(crate) fn an_agent_that_dies_leaves_its_containers(world: &World) -> Result<
     Ok(())
 }
 
-pub(crate) fn a_server_that_dies_loses_nothing(world: &World) -> Result<()> {
-    world.agent_everywhere()?;
-    let before = containers(world)?;
-    let uids = |world: &World| {
-        world
-            .kubectl()?
+pub(crate) fn objects_and_containers_survive_a_kill_of_the_server(env: &TestEnv) -> Result<()> {
+    env.run_agents()?;
+    let before = containers(env)?;
+    let uids = |env: &TestEnv| {
+        env.kubectl()?
             .run("get ds,cm,secret,ns,nodes -A -o jsonpath={..uid}")
     };
-    let objects = uids(world)?;
-    world.with_cluster(|cluster| {
+    let objects = uids(env)?;
+    env.with_cluster(|cluster| {
         cluster.kill()?;
         cluster.start()
     })?;
-    world.ready_on("default", "app=agent", &NODES)?;
-    ensure!(uids(world)? == objects, "objects differ after the restart");
+    env.wait_until_ready_on("default", "app=agent", &NODES)?;
+    ensure!(uids(env)? == objects, "objects differ after the restart");
     ensure!(
-        containers(world)? == before,
+        containers(env)? == before,
         "containers differ after the restart"
     );
-    // Controllers go on.
-    let pod = world.pod_on("app=agent", "node2")?;
-    world
-        .kubectl()?
+    // The controllers work again.
+    let pod = env.pod_on("app=agent", "node2")?;
+    env.kubectl()?
         .run(&format!("delete pod {}", name_of(&pod)?))?;
-    world.ready_on("default", "app=agent", &NODES)
+    env.wait_until_ready_on("default", "app=agent", &NODES)
 }
 
-pub(crate) fn containerd_that_dies_is_started_again(world: &World) -> Result<()> {
-    world.agent_everywhere()?;
-    let before = containers(world)?;
-    let data = world.with_cluster(|cluster| Ok(cluster.data_dir()))?;
+pub(crate) fn killed_containerd_is_restarted_and_runs_new_pods(env: &TestEnv) -> Result<()> {
+    env.run_agents()?;
+    let before = containers(env)?;
+    let data = env.with_cluster(|cluster| Ok(cluster.data_dir()))?;
     let victim = containerd_of(&data.join("nodes/node2")).context("node2 has no containerd")?;
     kill(Pid::from_raw(victim), Signal::SIGKILL)?;
-    let pod = world.pod_on("app=agent", "node2")?;
-    world
-        .kubectl()?
+    let pod = env.pod_on("app=agent", "node2")?;
+    env.kubectl()?
         .run(&format!("delete pod {} --wait=false", name_of(&pod)?))?;
-    wait::until("node2 runs a new pod", PATIENCE, || {
-        let now = world
+    wait::until("node2 runs a new pod", TIMEOUT, || {
+        let now = env
             .pod_on("app=agent", "node2")
             .map_err(|error| error.to_string())?;
         if now["metadata"]["uid"] == pod["metadata"]["uid"] {
@@ -98,8 +91,8 @@ pub(crate) fn containerd_that_dies_is_started_again(world: &World) -> Result<()>
         }
         Ok(())
     })?;
-    world.ready_on("default", "app=agent", &NODES)?;
-    let after = containers(world)?;
+    env.wait_until_ready_on("default", "app=agent", &NODES)?;
+    let after = containers(env)?;
     ensure!(
         after.get("node1") == before.get("node1"),
         "the other nodes are not touched"
@@ -107,7 +100,7 @@ pub(crate) fn containerd_that_dies_is_started_again(world: &World) -> Result<()>
     Ok(())
 }
 
-/// The process whose command line is a containerd with this node's folder in it.
+/// The process ID of the containerd whose command line names this node's folder.
 fn containerd_of(node: &Path) -> Option<i32> {
     let folder = node.to_string_lossy().into_owned();
     fs::read_dir("/proc")
