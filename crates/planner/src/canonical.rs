@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use pandaemon_types::hash::fnv1a_64;
 use serde_json::Value;
 
 /// The label of pods and revisions that carries the hash: `apps.ControllerRevisionHashLabelKey`.
@@ -68,8 +69,24 @@ pub(crate) fn safe_text(number: u32) -> String {
     number.to_string().bytes().map(letter).collect()
 }
 
-/// Five characters of upstream's safe alphabet for the suffix of a pod name.
-pub(crate) fn five_letters(mut seed: u64) -> String {
+/// The name of a pod: `prefix` and five characters of upstream's safe alphabet, as its `generateName`. They
+/// derive from the uid of the set, the node, the hash of the revision and an attempt number, so that whoever
+/// asks for the same pod asks for the same name.
+pub(crate) fn pod_name(prefix: &str, [uid, node, hash]: [&str; 3], attempt: u32) -> String {
+    let attempt = attempt.to_le_bytes();
+    let parts: [&[u8]; 7] = [
+        uid.as_bytes(),
+        b"/",
+        node.as_bytes(),
+        b"/",
+        hash.as_bytes(),
+        b"/",
+        &attempt,
+    ];
+    format!("{prefix}{}", five_letters(fnv1a_64(parts)))
+}
+
+fn five_letters(mut seed: u64) -> String {
     let mut letters = String::with_capacity(5);
     for _ in 0..5 {
         let index = usize::try_from(seed % 27).unwrap_or(0);
@@ -133,5 +150,20 @@ mod tests {
                 .all(|byte| ALPHABET.contains(&byte))
         );
         assert_eq!(five_letters(0), "bbbbb");
+    }
+
+    #[test]
+    fn pod_names_differ_by_set_node_revision_and_attempt() {
+        let name = |uid, node, hash, attempt| pod_name("agent-", [uid, node, hash], attempt);
+        let names = [
+            name("s", "a", "h", 0),
+            name("t", "a", "h", 0),
+            name("s", "b", "h", 0),
+            name("s", "a", "i", 0),
+            name("s", "a", "h", 1),
+            name("sa", "", "h", 0),
+        ];
+        assert_eq!(std::collections::BTreeSet::from(names).len(), 6);
+        assert_eq!(name("s", "a", "h", 0), name("s", "a", "h", 0));
     }
 }

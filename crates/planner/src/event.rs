@@ -73,9 +73,10 @@ pub enum Listed {
 pub enum Reply {
     /// Success, without an object.
     Done,
-    /// The pod after the request. For a creation whose name was taken by a pod of the same set from an
-    /// earlier request, that pod.
+    /// The pod after the request.
     Pod(Box<PodView>),
+    /// The name of the pod to be created is taken by this pod. The planner compares owner and node.
+    ExistingPod(Box<PodView>),
     /// The revision after the request. For a creation whose name was taken, the revision with that name.
     Revision(Box<RevisionView>),
     /// The set after the request.
@@ -96,8 +97,8 @@ pub struct Failure {
 /// The kinds of failure that the planner distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// The object does not exist. For a creation: its name belongs to an object of another owner, so
-    /// nothing was created.
+    /// The object does not exist. For a creation: its name belongs to another object, so nothing was
+    /// created.
     NotFound,
     /// The namespace is being deleted.
     NamespaceTerminating,

@@ -37,6 +37,8 @@ impl From<&DaemonFit> for Placement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Creating {
     pub(crate) name: Name,
+    /// The attempt number in the name; see [`pod_name`](crate::canonical::pod_name).
+    pub(crate) attempt: u32,
     /// Whether a request is under way. If not, the last one got no answer and is repeated.
     pub(crate) sent: bool,
     /// Whether an earlier request got no answer: the pod may exist although a later one was refused.

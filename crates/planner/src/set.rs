@@ -71,8 +71,8 @@ pub(crate) struct Set {
     pub(crate) pending_events: Vec<Action>,
     /// The generation for which the warning about the selector was recorded.
     pub(crate) warned_generation: Option<i64>,
-    /// Counts creations: part of the seed of pod names.
-    pub(crate) serial: u64,
+    /// The attempt number of the next pod name on nodes where a name was taken.
+    pub(crate) name_attempts: BTreeMap<NodeId, u32>,
     /// The time under which the set is in the planner's wake list.
     pub(crate) wake: Option<Timestamp>,
 }
@@ -106,7 +106,7 @@ impl Set {
             write_retry: Retry::default(),
             pending_events: Vec::new(),
             warned_generation: None,
-            serial: 0,
+            name_attempts: BTreeMap::new(),
             wake: None,
         }
     }
@@ -214,6 +214,7 @@ impl Set {
             self.nodes.take(node);
             self.creates.forget(node);
             self.deletes.forget(node);
+            self.name_attempts.remove(&node);
         }
     }
 

@@ -73,14 +73,14 @@ pub(super) async fn execute(api: &Executor, action: &Action) -> Result<Reply, Fa
     let result = match action {
         Action::CreatePod {
             set,
-            uid,
             node,
             name,
             bind,
             template,
+            ..
         } => {
             let body = template.render(name, node, *bind);
-            return create_pod(api, set, uid, name, body).await;
+            return create_pod(api, set, name, body).await;
         }
         Action::DeletePod { set, pod, .. } => {
             return delete(api, &format!("{}/{}", pods(set), pod.name), &pod.uid).await;
@@ -130,33 +130,34 @@ pub(super) async fn execute(api: &Executor, action: &Action) -> Result<Reply, Fa
     result.map_err(|error| failure(&error))
 }
 
-/// Creates a pod. If its name is taken by a pod of the same set, an earlier request succeeded and its reply
-/// was lost.
+/// Creates a pod. If its name is taken, returns the pod that has it: perhaps an earlier request succeeded and
+/// its reply was lost.
 async fn create_pod(
     api: &Executor,
     set: &SetKey,
-    uid: &Uid,
     name: &str,
     body: String,
 ) -> Result<Reply, Failure> {
     let path = pods(set);
+    // What a creation does not find is its namespace, and what the second request does not find is gone: in
+    // both cases no pod was created.
+    let not_created = |error: &kube::Error| match failure(error) {
+        Failure {
+            kind: FailureKind::NotFound,
+            message,
+            ..
+        } => refused(message),
+        failure => failure,
+    };
     match api.send::<PodView>(Method::POST, &path, JSON, body).await {
         Ok(pod) => Ok(Reply::Pod(Box::new(pod))),
         Err(error) if errors::is_already_exists(&error) => {
             let found = api.get::<PodView>(&format!("{path}/{name}")).await;
-            let pod = found.map_err(|error| failure(&error))?;
-            if pod.owner.as_ref().is_some_and(|owner| owner.uid == *uid) {
-                Ok(Reply::Pod(Box::new(pod)))
-            } else {
-                // Whatever became of earlier requests, the set has no pod of this name.
-                Err(Failure {
-                    kind: FailureKind::NotFound,
-                    message: error.to_string(),
-                    retry_after: 0,
-                })
-            }
+            found
+                .map(|pod| Reply::ExistingPod(Box::new(pod)))
+                .map_err(|error| not_created(&error))
         }
-        Err(error) => Err(failure(&error)),
+        Err(error) => Err(not_created(&error)),
     }
 }
 

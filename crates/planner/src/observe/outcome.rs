@@ -100,18 +100,44 @@ impl Planner {
         reply: Reply,
         now: Timestamp,
     ) {
-        if let Some(set) = self.sets.get_mut(key) {
+        let Some(set) = self.sets.get_mut(key) else {
+            return;
+        };
+        let node_name = node.map(|node| self.nodes.name(node));
+        let is_ours = |view: &PodView| {
+            let is_owned = view.owner.as_ref();
+            is_owned.is_some_and(|owner| owner.uid == set.view.uid)
+                && view.placed_on() == node_name.as_ref()
+                && !view.deleting
+        };
+        let is_taken = matches!(&reply, Reply::ExistingPod(view) if !is_ours(view));
+        if !is_taken {
             set.creates.succeeded(node);
-            set.record_event(
-                Severity::Normal,
-                "SuccessfulCreate",
-                format!("Created pod: {name}"),
-            );
+            let message = format!("Created pod: {name}");
+            set.record_event(Severity::Normal, "SuccessfulCreate", message);
         }
-        if let Reply::Pod(view) = reply {
+        if let Reply::Pod(view) | Reply::ExistingPod(view) = reply {
             self.apply_reply(*view, now);
         }
-        if let Some(node) = node {
+        match node {
+            Some(node) if is_taken => self.name_taken(key, node, name),
+            Some(node) => {
+                self.creation_observed(key, node, name);
+            }
+            None => {}
+        }
+    }
+
+    /// The name of a new pod belongs to a pod of another owner or node, or to one that is being deleted: the
+    /// next attempt has another name.
+    fn name_taken(&mut self, key: &SetKey, node: NodeId, name: &Name) {
+        let Some(set) = self.sets.get_mut(key) else {
+            return;
+        };
+        let creating = set.nodes.get(node).and_then(|s| s.creating.as_ref());
+        if let Some(creating) = creating.filter(|creating| creating.name == *name) {
+            let next = creating.attempt.wrapping_add(1);
+            set.name_attempts.insert(node, next);
             self.creation_observed(key, node, name);
         }
     }
@@ -135,6 +161,12 @@ impl Planner {
         let Some(set) = self.sets.get_mut(key) else {
             return;
         };
+        if failure.kind == FailureKind::NotFound {
+            if let Some(node) = node {
+                self.name_taken(key, node, name);
+            }
+            return;
+        }
         if failure.kind != FailureKind::NamespaceTerminating {
             let message = format!("Error creating: {}", failure.message);
             set.record_event(Severity::Warning, "FailedCreate", message);

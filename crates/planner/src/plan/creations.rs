@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use pandaemon_types::{Name, Timestamp, hash::fnv1a_64};
+use pandaemon_types::{Name, Timestamp};
 
 use crate::{
     action::{Action, Plan},
-    canonical::five_letters,
+    canonical::pod_name,
     ids::NodeId,
     node_state::Creating,
     planner::Planner,
-    set::Set,
+    set::{Current, Set},
 };
 
 impl Planner {
@@ -25,8 +25,7 @@ impl Planner {
 
     /// Requests a pod on a node: a new one, or again the one whose creation got no answer.
     pub(super) fn create(&mut self, set: &mut Set, node: NodeId, now: Timestamp, plan: &mut Plan) {
-        let current = set.current.as_ref();
-        let Some(template) = current.map(|current| Arc::clone(&current.template)) else {
+        let Some(current) = set.current.clone() else {
             return;
         };
         let is_new = set
@@ -34,7 +33,7 @@ impl Planner {
             .get(node)
             .is_some_and(|state| state.creating.is_none());
         if is_new {
-            let creating = self.new_creation(set, node, template.name_prefix(), now);
+            let creating = self.new_creation(set, node, &current);
             if let Some(state) = set.nodes.get_mut(node) {
                 state.creating = Some(Box::new(creating));
             }
@@ -53,34 +52,39 @@ impl Planner {
             node: self.nodes.name(node),
             name,
             bind,
-            template,
+            template: current.template,
         });
     }
 
     /// Chooses the name of a new pod, and counts its resources on the node if it is bound at creation.
-    fn new_creation(
-        &mut self,
-        set: &mut Set,
-        node: NodeId,
-        prefix: &str,
-        now: Timestamp,
-    ) -> Creating {
-        set.serial += 1;
-        let seed = fnv1a_64([
-            set.uid.as_bytes(),
-            self.nodes.name(node).as_bytes(),
-            &now.0.to_le_bytes(),
-            &set.serial.to_le_bytes(),
-        ]);
+    fn new_creation(&mut self, set: &Set, node: NodeId, current: &Current) -> Creating {
+        let (name, attempt) = self.free_name(set, node, current);
         let bind = self.options.bind && self.has_room(set, node);
         if let Some(usage) = self.nodes.usage_mut(node).filter(|_| bind) {
             usage.add(&set.needs.resources);
         }
         Creating {
-            name: format!("{prefix}{}", five_letters(seed)).into(),
+            name,
+            attempt,
             sent: false,
             unclear: false,
             reserved: bind.then(|| Arc::clone(&set.needs.resources)),
+        }
+    }
+
+    /// The first pod name of a set, node and revision that no known pod on the node has, with its attempt
+    /// number. Two leaders that know the same pods choose the same name.
+    fn free_name(&self, set: &Set, node: NodeId, current: &Current) -> (Name, u32) {
+        let mut attempt = set.name_attempts.get(&node).copied().unwrap_or(0);
+        let (place, prefix) = (self.nodes.name(node), current.template.name_prefix());
+        let state = set.nodes.get(node);
+        let pods = state.map(|state| self.pods_of(state)).unwrap_or_default();
+        loop {
+            let name = pod_name(prefix, [&set.uid, &place, &current.hash], attempt);
+            if pods.iter().all(|(_, pod)| *pod.name != *name) {
+                return (name.into(), attempt);
+            }
+            attempt = attempt.wrapping_add(1);
         }
     }
 

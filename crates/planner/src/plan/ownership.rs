@@ -98,6 +98,7 @@ impl Planner {
         let aliases = revision_plan.duplicate_hashes;
         // The API server may refuse pods of the new template, so creations start slowly again.
         set.creates.restart();
+        set.name_attempts.clear();
         set.current = revision_plan.current.map(|hash| {
             let template = Arc::new(PodTemplate::new(&set.view, &hash));
             Current {

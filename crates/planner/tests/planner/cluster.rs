@@ -178,7 +178,9 @@ impl Cluster {
                 let mut pod: Value =
                     serde_json::from_str(&template.render(name, node, *bind)).unwrap();
                 if let Some(taken) = self.pods.get(&**name) {
-                    return Ok(Reply::Pod(Box::new(PodView::deserialize(taken).unwrap())));
+                    return Ok(Reply::ExistingPod(Box::new(
+                        PodView::deserialize(taken).unwrap(),
+                    )));
                 }
                 pod["metadata"]["uid"] = json!(format!("uid-{name}-{}", self.version));
                 pod["metadata"]["creationTimestamp"] = json!(self.now.to_string());

@@ -60,11 +60,10 @@ fn a_refusal_after_an_unanswered_request_does_not_say_that_there_is_no_pod() {
             }
         }
     }
-    // After a plain refusal another name may be used. After an unanswered request the name stays the
-    // same until the server says that it belongs to another object.
+    // The name derives from set, node and revision: it stays until the server says that it belongs to
+    // another object.
     assert_eq!(asked.len(), 6, "{asked:?}");
-    assert_ne!(asked[0], asked[1]);
-    assert_eq!([&asked[2], &asked[3], &asked[4]], [&asked[1]; 3]);
+    assert_eq!([&asked[1], &asked[2], &asked[3], &asked[4]], [&asked[0]; 4]);
     assert_ne!(asked[4], asked[5]);
 }
 
@@ -145,4 +144,82 @@ fn a_pod_that_is_adopted_after_it_lost_its_label_is_released() {
     let plan = cluster.plan();
     assert!(of(&plan, Purpose::Release).is_none());
     assert!(of(&plan, Purpose::Adopt).is_none());
+}
+
+fn one_node() -> Cluster {
+    let mut cluster = Cluster::new(Options::default());
+    cluster.put_set(json!({
+        "metadata": {"name": "agent", "namespace": "ns", "uid": "set-agent", "generation": 1},
+        "spec": {"selector": {"matchLabels": {"app": "agent"}},
+            "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": []}}},
+    }));
+    cluster.put_node(json!({"metadata": {"name": "a", "uid": "a"}}));
+    cluster
+}
+
+/// Plans and carries out until a pod is created; the plan, and the name of the pod.
+fn next_creation(cluster: &mut Cluster) -> (Plan, String) {
+    for _ in 0..10 {
+        let plan = cluster.plan();
+        if let Some(name) = names(&plan).pop() {
+            return (plan, name);
+        }
+        cluster.perform(&plan);
+    }
+    panic!("no pod is created");
+}
+
+#[test]
+fn two_leaders_ask_for_the_same_name() {
+    let (mut one, mut other) = (one_node(), one_node());
+    other.now = other.now.plus_seconds(7);
+    let (plan, name) = next_creation(&mut one);
+    assert_eq!(name, next_creation(&mut other).1);
+    // Also for the next pod of the node, but not with another revision.
+    one.perform(&plan);
+    one.plan();
+    one.drop_pod(&name);
+    assert_eq!(name, next_creation(&mut one).1);
+    let mut set = one.sets["agent"].clone();
+    set["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+    set["metadata"]["generation"] = json!(2);
+    let mut third = one_node();
+    third.put_set(set);
+    assert_ne!(name, next_creation(&mut third).1);
+}
+
+#[test]
+fn a_name_that_belongs_to_another_pod_is_given_up_without_a_pause() {
+    let (_, first) = next_creation(&mut one_node());
+    let pod = |node: &str, uid: &str| {
+        json!({
+            "metadata": {"name": first, "namespace": "ns", "uid": "taken", "labels": {"app": "agent"},
+                "ownerReferences": [{"kind": "DaemonSet", "uid": uid, "controller": true}]},
+            "spec": {"nodeName": node},
+        })
+    };
+    let mut deleted = pod("a", "set-agent");
+    deleted["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    deleted["status"] = json!({"phase": "Failed"});
+    for taken in [pod("b", "set-agent"), pod("a", "other"), deleted] {
+        let mut cluster = one_node();
+        let (plan, name) = next_creation(&mut cluster);
+        assert_eq!(name, first);
+        // The planner has not heard of that pod.
+        cluster.put_pod(taken.clone());
+        cluster.events.clear();
+        cluster.perform(&plan);
+        let (plan, second) = next_creation(&mut cluster);
+        assert_ne!(second, first, "{taken}");
+        cluster.perform(&plan);
+        assert!(cluster.pods.contains_key(&second), "{taken}");
+    }
+    // A pod of the set on that node is the one that was asked for.
+    let mut cluster = one_node();
+    let (plan, _) = next_creation(&mut cluster);
+    cluster.put_pod(pod("a", "set-agent"));
+    cluster.events.clear();
+    cluster.perform(&plan);
+    cluster.settle();
+    assert_eq!(cluster.pods.len(), 1);
 }

@@ -562,15 +562,11 @@ impl Api {
     /// The executor's second look after `AlreadyExists`.
     pub(crate) fn look_again(&self, action: &Action) -> Result<Reply, ApiError> {
         match action {
-            Action::CreatePod { set, name, uid, .. } => {
+            Action::CreatePod { set, name, .. } => {
                 let pod = self
                     .pod_named(&set.namespace, name)
                     .ok_or(ApiError::NotFound)?;
-                if pod.is_of(uid) {
-                    Ok(Reply::Pod(Box::new(pod.view.clone())))
-                } else {
-                    Err(ApiError::AlreadyExists)
-                }
+                Ok(Reply::ExistingPod(Box::new(pod.view.clone())))
             }
             Action::CreateRevision { set, object } => {
                 let name = object.pointer("/metadata/name").and_then(Value::as_str);
