@@ -27,7 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "controllers",
         &["types", "placement", "planner", "runtime", "client"],
     ),
-    ("agent", &["types", "podsync", "cri", "runtime"]),
+    ("agent", &["types", "podsync", "cri", "runtime", "client"]),
     ("hollow", &["types", "runtime"]),
     ("fleet", &["types", "runtime"]),
     ("kubectl-ds", &["types", "explain"]),

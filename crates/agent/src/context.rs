@@ -6,6 +6,7 @@ use pandaemon_cri::{Runtime, TaskService};
 
 use crate::{
     api::{events::EventRecorder, object_cache::ObjectCache},
+    clock::Clock,
     config::{Config, Paths},
     host::{Machine, cgroups::PodCgroups},
     images::Images,
@@ -16,6 +17,8 @@ pub(crate) struct Context {
     pub config: Config,
     /// The paths of the agent's files.
     pub paths: Paths,
+    /// The wall clock.
+    pub clock: Clock,
     /// The machine's properties.
     pub machine: Machine,
     /// The node's address.
@@ -33,10 +36,4 @@ pub(crate) struct Context {
     /// The ConfigMaps and Secrets that pods here use.
     pub object_cache: ObjectCache,
     pub events: EventRecorder,
-}
-
-/// The present time in milliseconds since 1970.
-#[must_use]
-pub(crate) fn now() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }

@@ -5,6 +5,7 @@
 //! `docs/design/agent.md`.
 
 mod api;
+mod clock;
 mod config;
 mod context;
 mod files;
@@ -18,8 +19,12 @@ mod pod_workers;
 mod pods;
 mod server;
 mod start;
+mod supervise;
 mod tls;
 mod volumes;
+
+#[cfg(test)]
+mod tests;
 
 pub use api::{
     identity::{Identity, identity_scope},

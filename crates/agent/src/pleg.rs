@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use pandaemon_cri::TaskService;
 use tokio::sync::Notify;
 
 use crate::{context::Context, orphans, pod::sandbox::POD_UID, pods::Pods};
@@ -91,10 +92,8 @@ impl ExitEvents {
         }
     }
 
-    /// Subscribes to the exits, again after each loss of the connection. Returns only if the
-    /// runtime is not containerd.
-    pub(crate) async fn follow(self: Arc<Self>, context: Arc<Context>) {
-        let Some(tasks) = &context.tasks else { return };
+    /// Subscribes to the exits, again after each loss of the connection; does not return.
+    pub(crate) async fn follow(self: Arc<Self>, tasks: TaskService) {
         loop {
             if let Ok(mut exits) = tasks.exits().await {
                 self.subscribed.store(true, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 pub(crate) mod action_result;
 pub(crate) mod actions;
 pub(crate) mod api_status;
+pub(crate) mod backoff_events;
 pub(crate) mod container;
 pub(crate) mod desired;
 pub(crate) mod env;

@@ -10,7 +10,7 @@ use kube::{
     runtime::watcher::{self, Event},
 };
 use pandaemon_runtime::Shutdown;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use crate::{
     context::Context,
@@ -21,24 +21,21 @@ use crate::{
         worker::{self, PodUpdate},
     },
     pods::Pods,
+    supervise::spawn_loop,
 };
 
-/// Uids of pods whose workers have ended, waiting to be removed from the store.
-const ENDED_QUEUE: usize = 64;
 /// The first delay after an error of the watch; it doubles with each error.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// The longest delay after an error of the watch.
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
-/// Runs the workers of all pods of this node.
+/// Runs the workers of all pods of this node. Clones share them.
+#[derive(Clone)]
 pub(crate) struct PodWorkers {
     context: Arc<Context>,
     pods: Pods,
     shutdown: Shutdown,
-    ended: mpsc::Sender<String>,
-    /// The uids in the list that is being received.
-    listed: BTreeSet<String>,
-    /// Notified when the first complete list has been received.
+    /// Notified when a complete list of pods has been received.
     synced: Arc<Notify>,
 }
 
@@ -47,28 +44,27 @@ impl PodWorkers {
     /// generator.
     #[must_use]
     pub(crate) fn start(context: Arc<Context>, shutdown: Shutdown) -> Pods {
-        let (ended, ended_uids) = mpsc::channel(ENDED_QUEUE);
         let pods = Pods::default();
         let workers = Self {
-            context,
+            context: Arc::clone(&context),
             pods: pods.clone(),
             shutdown: shutdown.clone(),
-            ended,
-            listed: BTreeSet::new(),
-            synced: Arc::new(Notify::new()),
+            synced: Arc::default(),
         };
         workers.start_saved_pods();
-        let (context, synced) = (Arc::clone(&workers.context), Arc::clone(&workers.synced));
         let exits = Arc::new(ExitEvents::default());
-        let follow = Arc::clone(&exits).follow(Arc::clone(&context));
-        let stop = shutdown.clone();
-        pandaemon_runtime::spawn("exit events", async move { stop.guard(follow).await });
-        let relist = pleg::relist(context, pods.clone(), synced, exits);
-        let stop = shutdown.clone();
-        pandaemon_runtime::spawn("relist", async move { stop.guard(relist).await });
-        pandaemon_runtime::spawn("pod watch", async move {
-            shutdown.guard(workers.run(ended_uids)).await
+        if let Some(tasks) = context.tasks.clone() {
+            let exits = Arc::clone(&exits);
+            spawn_loop("exit events", &shutdown, move || {
+                Arc::clone(&exits).follow(tasks.clone())
+            });
+        }
+        let (synced, store) = (Arc::clone(&workers.synced), pods.clone());
+        spawn_loop("PLEG", &shutdown, move || {
+            let (context, exits) = (Arc::clone(&context), Arc::clone(&exits));
+            pleg::relist(context, store.clone(), Arc::clone(&synced), exits)
         });
+        spawn_loop("pod watch", &shutdown, move || workers.clone().watch());
         pods
     }
 
@@ -76,8 +72,7 @@ impl PodWorkers {
         self.context.paths.saved_pods()
     }
 
-    /// Starts the workers of the pods that an earlier agent saved, even if the API cannot be
-    /// reached.
+    /// Starts the workers of the pods that an earlier agent saved, even if the API cannot be reached.
     fn start_saved_pods(&self) {
         let entries = std::fs::read_dir(self.dir())
             .into_iter()
@@ -95,40 +90,37 @@ impl PodWorkers {
         }
     }
 
-    async fn run(mut self, mut ended_uids: mpsc::Receiver<String>) {
+    async fn watch(self) {
         let api: Api<Pod> = Api::all(self.context.client.clone());
         let selector = format!("spec.nodeName={}", self.context.config.node_name);
         let config = watcher::Config::default().fields(&selector);
         let mut stream = std::pin::pin!(watcher::watcher(api, config));
-        let mut delay = FIRST_DELAY;
-        loop {
-            tokio::select! {
-                Some(uid) = ended_uids.recv() => self.forget(&uid),
-                item = stream.next() => match item {
-                    Some(Ok(event)) => {
-                        delay = FIRST_DELAY;
-                        self.handle(event);
-                    }
-                    Some(Err(error)) => {
-                        tracing::debug!(%error, ?delay, "watch of pods failed; trying again");
-                        tokio::time::sleep(delay).await;
-                        delay = (delay * 2).min(MAX_DELAY);
-                    }
-                    None => return,
-                },
+        let (mut delay, mut listed) = (FIRST_DELAY, BTreeSet::new());
+        while let Some(item) = stream.next().await {
+            match item {
+                Ok(event) => {
+                    delay = FIRST_DELAY;
+                    self.handle(event, &mut listed);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, ?delay, "watch of pods failed; trying again");
+                    tokio::time::sleep(delay).await;
+                    delay = (delay * 2).min(MAX_DELAY);
+                }
             }
         }
     }
 
-    fn handle(&mut self, event: Event<Pod>) {
+    /// Takes an event of the watch; `listed` holds the uids in the list that is being received.
+    fn handle(&self, event: Event<Pod>, listed: &mut BTreeSet<String>) {
         match event {
-            Event::Init => self.listed.clear(),
+            Event::Init => listed.clear(),
             Event::InitApply(pod) => {
-                self.listed.extend(pod.metadata.uid.clone());
+                listed.extend(pod.metadata.uid.clone());
                 self.apply(pod);
             }
             Event::InitDone => {
-                for uid in self.pods.uids().difference(&self.listed) {
+                for uid in self.pods.uids().difference(listed) {
                     if let Some(pod) = self.pods.get(uid) {
                         self.removed(pod);
                     }
@@ -159,9 +151,20 @@ impl PodWorkers {
             return;
         }
         self.save_pod(&pod);
-        let (context, shutdown) = (&self.context, self.shutdown.clone());
-        let worker = worker::start(context, Arc::clone(&pod), self.ended.clone(), shutdown);
+        self.start_worker(pod);
+    }
+
+    fn start_worker(&self, pod: Arc<PodRef>) {
+        let uid = pod.uid.clone();
+        let (context, shutdown) = (Arc::clone(&self.context), self.shutdown.clone());
+        let (worker, run) = worker::start(context, Arc::clone(&pod), shutdown);
         self.pods.insert(pod, worker);
+        let this = self.clone();
+        pandaemon_runtime::spawn("pod", async move {
+            if run.await {
+                this.forget(&uid);
+            }
+        });
     }
 
     fn removed(&self, pod: Arc<PodRef>) {

@@ -46,7 +46,7 @@ impl Pods {
         let pods = self.0.read();
         let object = |entry: &Entry| {
             let mut object = serde_json::to_value(entry.pod.to_object()).unwrap_or_default();
-            object["status"] = entry.worker.status.borrow().clone();
+            object["status"] = entry.worker.status.last();
             object
         };
         pods.values().map(object).collect()

@@ -59,7 +59,12 @@ impl KubeletServer {
     }
 
     /// Serves requests; does not return.
-    pub(crate) async fn run(self, context: Arc<Context>, pods: Pods, listener: TcpListener) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        context: Arc<Context>,
+        pods: Pods,
+        listener: Arc<TcpListener>,
+    ) {
         let state = ServerState { context, pods };
         loop {
             let stream = match listener.accept().await {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     net::{IpAddr, Ipv4Addr, UdpSocket},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -17,14 +17,22 @@ use crate::{
     api::{
         events::EventRecorder, identity::Identity, join, node_status, object_cache::ObjectCache,
     },
+    clock::Clock,
     config::{Config, DataDirInUse, MissingRequirement, Paths},
     context::Context,
     files,
-    host::{Machine, cgroups::PodCgroups, cni, containerd::ManagedContainerd, mounts},
+    host::{
+        Machine,
+        cgroups::{self, PodCgroups},
+        cni,
+        containerd::ManagedContainerd,
+        mounts,
+    },
     images::{Images, import::ImageImporter},
     logs,
     pod_workers::PodWorkers,
     server,
+    supervise::spawn_loop,
 };
 
 /// Runs an agent until `shutdown`. Containers go on running unless the configuration says
@@ -67,9 +75,14 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let listener = listen(&config).await?;
     let port = listener.local_addr()?.port();
     let context = Arc::new(Context {
-        cgroups: PodCgroups::new(machine.cgroups, &config.cgroup_root),
+        cgroups: PodCgroups::new(
+            machine.cgroups,
+            Path::new(cgroups::MOUNT),
+            &config.cgroup_root,
+        ),
         object_cache: ObjectCache::new(client.clone(), paths.saved_objects()),
         images: Images::new(Arc::clone(&started.runtime), started.imported),
+        clock: Clock::default(),
         runtime: started.runtime,
         tasks: started.tasks,
         machine,
@@ -104,31 +117,23 @@ fn start_loops(
     shutdown: &Shutdown,
 ) {
     let pods = PodWorkers::start(Arc::clone(context), shutdown.clone());
-    let tasks: [(&'static str, futures::future::BoxFuture<'static, ()>); 4] = [
-        (
-            "kubelet server",
-            Box::pin(server.run(Arc::clone(context), pods, listener)),
-        ),
-        (
-            "node lease",
-            Box::pin(node_status::renew_lease(Arc::clone(context))),
-        ),
-        (
-            "log rotation",
-            Box::pin(logs::rotate::run(Arc::clone(context))),
-        ),
-        ("node status", {
-            let context = Arc::clone(context);
-            Box::pin(async move {
-                node_status::update_labels(&context).await;
-                node_status::sync_node_status(context, pod_cidr, port).await;
-            })
-        }),
-    ];
-    for (name, task) in tasks {
-        let stop = shutdown.clone();
-        pandaemon_runtime::spawn(name, async move { stop.guard(task).await });
-    }
+    let (server, listener) = (Arc::new(server), Arc::new(listener));
+    let of = Arc::clone(context);
+    spawn_loop("kubelet server", shutdown, move || {
+        Arc::clone(&server).run(Arc::clone(&of), pods.clone(), Arc::clone(&listener))
+    });
+    let of = Arc::clone(context);
+    spawn_loop("node lease", shutdown, move || {
+        node_status::renew_lease(Arc::clone(&of))
+    });
+    let of = Arc::clone(context);
+    spawn_loop("log rotation", shutdown, move || {
+        logs::rotate::run(Arc::clone(&of))
+    });
+    let of = Arc::clone(context);
+    spawn_loop("node status", shutdown, move || {
+        node_status::sync_node_status(Arc::clone(&of), pod_cidr.clone(), port)
+    });
 }
 
 fn check(config: &Config) -> anyhow::Result<()> {

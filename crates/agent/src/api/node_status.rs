@@ -235,6 +235,7 @@ fn timestamp() -> String {
 
 /// Registers the Node and keeps its status up to date; does not return.
 pub(crate) async fn sync_node_status(context: Arc<Context>, pod_cidr: String, port: u16) {
+    update_labels(&context).await;
     let api: Api<Node> = Api::all(context.client.clone());
     let mut base = status_without_conditions(&context, port).await;
     let (mut since_write, mut written) = (0, Value::Null);
@@ -317,7 +318,7 @@ async fn write(
 }
 
 /// Sets the labels of the configuration on an existing Node. A new one is created with them.
-pub(crate) async fn update_labels(context: &Context) {
+async fn update_labels(context: &Context) {
     let api: Api<Node> = Api::all(context.client.clone());
     let patch = json!({ "metadata": { "labels": labels(&context.config) } });
     let params = PatchParams::default();

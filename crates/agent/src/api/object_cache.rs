@@ -12,11 +12,12 @@ use std::{
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, runtime::watcher};
+use pandaemon_runtime::Shutdown;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::files;
+use crate::{files, supervise};
 
 /// How long the start of a pod waits for the first response of the API server.
 const FIRST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -94,9 +95,12 @@ impl ObjectCache {
         let sender = Arc::new(sender);
         watches.insert(key.clone(), Arc::clone(&sender));
         let (this, key) = (self.clone(), key.clone());
-        pandaemon_runtime::spawn("object watch", async move {
-            this.watch_while_referenced(key, sender).await;
-        });
+        let watch = move || {
+            let (this, key, sender) = (this.clone(), key.clone(), Arc::clone(&sender));
+            async move { this.watch_while_referenced(key, sender).await }
+        };
+        let task = supervise::run_to_end("object watch", Shutdown::default(), watch);
+        pandaemon_runtime::spawn("object watches", task);
         receiver
     }
 

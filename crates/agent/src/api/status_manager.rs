@@ -1,4 +1,5 @@
-//! The status manager of one pod: sends the latest status until the API server has accepted it.
+//! The status manager of one pod: sends the latest status until the API server has accepted it, and
+//! then deletes the object of a terminated pod.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,9 +10,9 @@ use kube::{
 };
 use pandaemon_runtime::Shutdown;
 use serde_json::{Value, json};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
-use crate::{context::Context, pod::PodRef};
+use crate::{context::Context, pod::PodRef, supervise};
 
 /// The first delay before a request is tried again; it doubles with each failure.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
@@ -20,134 +21,131 @@ const MAX_DELAY: Duration = Duration::from_secs(3);
 /// Timeout of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// What the API server is to know of a pod.
+#[derive(Debug, Clone)]
+struct Goal {
+    /// The latest status.
+    status: Value,
+    /// Set when nothing of the pod is left on the node.
+    end: Option<End>,
+}
+
+/// What happens to the Pod object in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It is deleted with grace period 0 after the last status was sent.
+    Delete,
+    /// It no longer exists: nothing more is sent.
+    Forget,
+}
+
 /// Sends the status of one pod.
+#[derive(Debug)]
 pub(crate) struct StatusManager {
-    latest: watch::Sender<Value>,
-    end: Option<oneshot::Sender<bool>>,
-    ended: oneshot::Receiver<()>,
+    goal: watch::Sender<Goal>,
+    ended: watch::Receiver<bool>,
 }
 
 impl StatusManager {
-    /// Starts the task that sends statuses. The receiver shows the latest status.
+    /// Starts the task that sends statuses; `reported` is the status that the API server has.
     #[must_use]
     pub(crate) fn start(
         context: &Arc<Context>,
         pod: &Arc<PodRef>,
-        previous: Value,
+        reported: Value,
         shutdown: Shutdown,
-    ) -> (Self, watch::Receiver<Value>) {
-        let (latest, mut receiver) = watch::channel(previous);
-        receiver.mark_unchanged();
-        let (end, end_receiver) = oneshot::channel();
-        let (ended_sender, ended) = oneshot::channel();
-        let task = StatusSender {
+    ) -> Arc<Self> {
+        let goal = watch::Sender::new(Goal {
+            status: reported.clone(),
+            end: None,
+        });
+        let (ended_sender, ended) = watch::channel(false);
+        let sender = StatusSender {
             api: Api::namespaced(context.client.clone(), &pod.namespace),
             name: pod.name.clone(),
             uid: pod.uid.clone(),
+            sent: watch::Sender::new(reported),
         };
-        let seen = latest.subscribe();
+        let receiver = goal.subscribe();
         pandaemon_runtime::spawn("status manager", async move {
-            shutdown.guard(task.run(receiver, end_receiver)).await;
-            let _ = ended_sender.send(());
+            let run = || sender.clone().run(receiver.clone());
+            supervise::run_to_end("status sender", shutdown, run).await;
+            ended_sender.send_replace(true);
         });
-        (
-            Self {
-                latest,
-                end: Some(end),
-                ended,
-            },
-            seen,
-        )
+        Arc::new(Self { goal, ended })
     }
 
     /// The latest status that was passed to [`StatusManager::set`].
     #[must_use]
     pub(crate) fn last(&self) -> Value {
-        self.latest.borrow().clone()
+        self.goal.borrow().status.clone()
     }
 
     /// Replaces the status that is to be sent.
     pub(crate) fn set(&self, status: Value) {
-        self.latest.send_replace(status);
+        self.goal.send_modify(|goal| goal.status = status);
     }
 
-    /// Sends the last status and then deletes the Pod with grace period 0; with `removed`, when its
+    /// Sends the last status and then deletes the Pod with grace period 0. With `removed`, when its
     /// object no longer exists, does neither.
-    pub(crate) async fn finish(mut self, removed: bool) {
-        if let Some(end) = self.end.take() {
-            let _ = end.send(removed);
-        }
-        let _ = self.ended.await;
+    pub(crate) async fn finish(&self, removed: bool) {
+        let end = if removed { End::Forget } else { End::Delete };
+        self.goal.send_modify(|goal| goal.end = Some(end));
+        let mut ended = self.ended.clone();
+        let _closed = ended.wait_for(|ended| *ended).await;
     }
 }
 
+#[derive(Clone)]
 struct StatusSender {
     api: Api<Pod>,
     name: String,
     uid: String,
+    /// The last status that the server has accepted.
+    sent: watch::Sender<Value>,
 }
 
 impl StatusSender {
-    async fn run(self, mut latest: watch::Receiver<Value>, mut end: oneshot::Receiver<bool>) {
-        let removed = loop {
-            tokio::select! {
-                biased;
-                changed = latest.changed() => {
-                    if changed.is_err() {
-                        // The worker has dropped the sender; `end` says why.
-                        break end.await.unwrap_or(true);
-                    }
-                    if let Some(removed) = self.send_unless_removed(&mut latest, &mut end).await {
-                        break removed;
-                    }
-                }
-                removed = &mut end => break removed.unwrap_or(true),
-            }
-        };
-        if !removed {
-            self.delete().await;
+    async fn run(self, mut goal: watch::Receiver<Goal>) {
+        let mut forgotten = goal.clone();
+        tokio::select! {
+            () = self.reach(&mut goal) => (),
+            _ = forgotten.wait_for(|goal| goal.end == Some(End::Forget)) => (),
         }
     }
 
-    /// Sends the latest status, and returns the value of `end` if that arrives meanwhile (a oneshot
-    /// must not be polled again). If the Pod is removed, sending stops; otherwise it is completed
-    /// first.
-    async fn send_unless_removed(
-        &self,
-        latest: &mut watch::Receiver<Value>,
-        end: &mut oneshot::Receiver<bool>,
-    ) -> Option<bool> {
-        let mut sending = std::pin::pin!(self.send(latest));
-        tokio::select! {
-            () = &mut sending => None,
-            removed = end => {
-                let removed = removed.unwrap_or(true);
-                if !removed {
-                    sending.await;
-                }
-                Some(removed)
+    /// Sends each new status, and deletes the pod in the end.
+    async fn reach(&self, goal: &mut watch::Receiver<Goal>) {
+        loop {
+            let Goal { status, end } = goal.borrow_and_update().clone();
+            if *self.sent.borrow() != status {
+                self.send(goal).await;
+            } else if end == Some(End::Delete) {
+                return self.delete().await;
+            } else if goal.changed().await.is_err() {
+                return;
             }
         }
     }
 
     /// Sends the latest status until the server accepts it or says that this pod no longer exists.
-    async fn send(&self, latest: &mut watch::Receiver<Value>) {
+    async fn send(&self, goal: &mut watch::Receiver<Goal>) {
         let mut delay = FIRST_DELAY;
         loop {
-            let status = latest.borrow_and_update().clone();
+            let status = goal.borrow_and_update().status.clone();
             let patch = json!({ "metadata": { "uid": self.uid }, "status": status });
             let params = PatchParams::default();
             let patch = Patch::Merge(&patch);
             let call = self.api.patch_status(&self.name, &params, &patch);
             match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
-                Ok(Ok(_pod)) => return,
+                Ok(Ok(_pod)) => {
+                    self.sent.send_replace(status);
+                    return;
+                }
                 Ok(Err(kube::Error::Api(error))) if matches!(error.code, 404 | 409 | 410) => {
                     // The pod does not exist, or another one has its name.
-                    tracing::debug!(
-                        pod = self.name,
-                        error = error.message,
-                        "dropped a status: the pod no longer exists"
-                    );
+                    tracing::debug!(pod = self.name, error = error.message, "dropped a status");
+                    self.sent.send_replace(status);
                     return;
                 }
                 Ok(Err(error)) => {

@@ -47,21 +47,23 @@ pub(crate) struct PodLimits {
 /// The period of CPU quotas in microseconds.
 const PERIOD: u64 = 100_000;
 /// The mount point of the cgroup file systems.
-const MOUNT: &str = "/sys/fs/cgroup";
+pub(crate) const MOUNT: &str = "/sys/fs/cgroup";
 
 /// The cgroups below one root.
 #[derive(Debug, Clone)]
 pub(crate) struct PodCgroups {
     version: CgroupVersion,
+    mount: PathBuf,
     root: String,
 }
 
 impl PodCgroups {
-    /// The cgroups below `root`, which is relative to the hierarchy.
+    /// The cgroups below `root`, which is relative to the hierarchies mounted at `mount`.
     #[must_use]
-    pub(crate) fn new(version: CgroupVersion, root: &str) -> Self {
+    pub(crate) fn new(version: CgroupVersion, mount: &Path, root: &str) -> Self {
         Self {
             version,
+            mount: mount.to_owned(),
             root: format!("/{}", root.trim_matches('/')),
         }
     }
@@ -84,8 +86,8 @@ impl PodCgroups {
     /// the containers still hold.
     pub(crate) fn create(&self, group: &str, limits: PodLimits) -> std::io::Result<()> {
         match self.version {
-            CgroupVersion::V1 => create_v1(group, limits),
-            CgroupVersion::V2 => create_v2(group, limits),
+            CgroupVersion::V1 => create_v1(&self.mount, group, limits),
+            CgroupVersion::V2 => create_v2(&self.mount, group, limits),
         }
     }
 
@@ -107,8 +109,8 @@ impl PodCgroups {
 
     fn in_all_hierarchies(&self, group: &str) -> Vec<PathBuf> {
         let hierarchies = match self.version {
-            CgroupVersion::V2 => vec![PathBuf::from(MOUNT)],
-            CgroupVersion::V1 => subdirectories(Path::new(MOUNT)),
+            CgroupVersion::V2 => vec![self.mount.clone()],
+            CgroupVersion::V1 => subdirectories(&self.mount),
         };
         let below = group.trim_start_matches('/');
         hierarchies
@@ -119,12 +121,8 @@ impl PodCgroups {
     }
 }
 
-fn create_v1(group: &str, limits: PodLimits) -> std::io::Result<()> {
-    let dir = |controller: &str| {
-        Path::new(MOUNT)
-            .join(controller)
-            .join(group.trim_start_matches('/'))
-    };
+fn create_v1(mount: &Path, group: &str, limits: PodLimits) -> std::io::Result<()> {
+    let dir = |controller: &str| mount.join(controller).join(group.trim_start_matches('/'));
     let (cpu, memory) = (dir("cpu"), dir("memory"));
     fs::create_dir_all(&cpu)?;
     fs::create_dir_all(&memory)?;
@@ -139,8 +137,8 @@ fn create_v1(group: &str, limits: PodLimits) -> std::io::Result<()> {
     Ok(())
 }
 
-fn create_v2(group: &str, limits: PodLimits) -> std::io::Result<()> {
-    let mut dir = PathBuf::from(MOUNT);
+fn create_v2(mount: &Path, group: &str, limits: PodLimits) -> std::io::Result<()> {
+    let mut dir = mount.to_owned();
     for part in group.split('/').filter(|part| !part.is_empty()) {
         for controller in ["+cpu", "+memory", "+pids", "+io", "+cpuset"] {
             // One write each, so that a controller that the kernel lacks does not prevent the

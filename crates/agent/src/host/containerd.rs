@@ -25,6 +25,7 @@ use super::{Machine, cni, find};
 use crate::{
     config::{MissingRequirement, Paths},
     images::PAUSE_IMAGE,
+    supervise,
 };
 
 /// The command that installs containerd and the CNI plugins.
@@ -117,10 +118,13 @@ impl ManagedContainerd {
             }
             None => tracing::info!(socket = %self.socket.display(), "starting containerd"),
         }
-        let (this, stop) = (self.clone(), shutdown.clone());
-        pandaemon_runtime::spawn("containerd", async move {
-            stop.guard(this.supervise(running)).await;
-        });
+        let this = self.clone();
+        let supervise = move || {
+            let this = this.clone();
+            async move { this.supervise(this.running()).await }
+        };
+        let task = supervise::run_to_end("containerd", shutdown.clone(), supervise);
+        pandaemon_runtime::spawn("containerd supervisor", task);
         self.wait_ready().await
     }
 

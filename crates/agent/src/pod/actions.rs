@@ -7,7 +7,6 @@ use pandaemon_podsync::{BackoffState, ObservedPod, PodAction};
 use tokio_util::sync::CancellationToken;
 
 use super::{action_result::ActionResult, handlers::ContainerTarget, kill, start::Starter};
-use crate::context::now;
 
 /// The actions in progress.
 #[derive(Default)]
@@ -56,7 +55,7 @@ impl RunningActions {
         {
             let image = container.image.clone().unwrap_or_default();
             let hash = pandaemon_podsync::container_hash(name, &image);
-            backoff.record_start(name, &hash, *ended, now());
+            backoff.record_start(name, &hash, *ended, starter.context.clock.now());
         }
         let cancel = CancellationToken::new();
         let future = perform(action, starter.clone(), observed);

@@ -3,18 +3,18 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::{Container, Probe};
+use k8s_openapi::api::core::v1::{Container, PodStatus, Probe};
 use pandaemon_podsync::ProbeResults;
+use pandaemon_runtime::Shutdown;
+use serde::Deserialize as _;
+use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 
 use super::{
     PodRef,
     handlers::{self, ContainerTarget},
 };
-use crate::{
-    api::events,
-    context::{Context, now},
-};
+use crate::{api::events, context::Context, supervise};
 
 /// The type of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl ProbeResult {
 
 /// The probe tasks of one running container. Dropping it ends them.
 pub(crate) struct ContainerProbes {
-    tasks: Vec<(ProbeType, JoinHandle<Option<()>>)>,
+    tasks: Vec<(ProbeType, JoinHandle<Option<Option<()>>>)>,
 }
 
 impl Drop for ContainerProbes {
@@ -107,7 +107,9 @@ impl ContainerProbes {
                     kind,
                     queue: queue.clone(),
                 };
-                let task = pandaemon_runtime::spawn("probe", prober.run());
+                let run = move || prober.clone().run();
+                let task = supervise::run_to_end("probe", Shutdown::default(), run);
+                let task = pandaemon_runtime::spawn("probes", task);
                 self.tasks.push((kind, task));
             }
         }
@@ -127,6 +129,7 @@ pub(crate) struct ProbeTarget {
     pub started_at: i64,
 }
 
+#[derive(Clone)]
 struct ProbeWorker {
     target: ProbeTarget,
     probe: Probe,
@@ -144,8 +147,8 @@ fn seconds(value: Option<i32>, default: u64) -> Duration {
 impl ProbeWorker {
     async fn run(self) {
         let delay = i64::from(self.probe.initial_delay_seconds.unwrap_or(0)) * 1000;
-        let begin = self.target.started_at + delay - now();
-        sleep(Duration::from_millis(u64::try_from(begin).unwrap_or(0))).await;
+        let clock = self.target.context.clock.clone();
+        clock.sleep_until(self.target.started_at + delay).await;
         let period = seconds(self.probe.period_seconds, 10);
         // Consecutive successes, or failures as a negative number.
         let (mut streak, mut reported) = (0_i32, None);
@@ -242,13 +245,13 @@ impl ProbeWorker {
 
 /// The results in the pod's reported status by container id, so that a container of an earlier
 /// agent stays ready until a probe fails.
-pub(crate) fn reported_results(pod: &PodRef) -> BTreeMap<String, ProbeResults> {
-    let status = pod.object.status.as_ref();
-    let lists = status.map(|status| {
+pub(crate) fn reported_results(status: &Value) -> BTreeMap<String, ProbeResults> {
+    let status = PodStatus::deserialize(status).ok();
+    let lists = status.iter().map(|status| {
         let init = status.init_container_statuses.iter().flatten();
         init.chain(status.container_statuses.iter().flatten())
     });
-    let results = lists.into_iter().flatten().filter_map(|one| {
+    let results = lists.flatten().filter_map(|one| {
         let id = one.container_id.as_deref()?.split_once("://")?.1.to_owned();
         let results = ProbeResults {
             startup: (one.started == Some(true)).then_some(true),

@@ -1,6 +1,6 @@
 //! A pod worker: one task for each pod that observes, computes what is due, acts and reports.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::lock::Mutex;
 use pandaemon_podsync::{
@@ -8,7 +8,6 @@ use pandaemon_podsync::{
     compute_pod_actions,
 };
 use pandaemon_runtime::Shutdown;
-use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +15,7 @@ use super::{
     PodRef,
     action_result::ActionResult,
     actions::RunningActions,
-    api_status,
+    api_status, backoff_events,
     desired::desired_pod,
     env::NodeInfo,
     handlers::ContainerTarget,
@@ -24,10 +23,7 @@ use super::{
     probes,
     references::{PodReferences, ReferencedObjects},
 };
-use crate::{
-    api::{events, status_manager::StatusManager},
-    context::{Context, now},
-};
+use crate::{api::status_manager::StatusManager, context::Context, supervise};
 
 /// Probe results that wait for the worker.
 const PROBE_RESULTS: usize = 16;
@@ -60,54 +56,29 @@ pub(crate) struct WorkerHandle {
     pub updates: watch::Sender<PodUpdate>,
     /// Tells the worker that something of the pod changed in the runtime.
     pub changed: Arc<Notify>,
-    /// The latest status of the pod.
-    pub status: watch::Receiver<Value>,
+    /// Sends the status of the pod.
+    pub status: Arc<StatusManager>,
 }
 
-/// Starts a pod's worker. `ended` receives the uid when everything of the pod has been removed.
-#[must_use]
+/// Starts a pod's worker. The future runs it, and again after a panic; it ends with true when
+/// everything of the pod has been removed, and with false at a shutdown.
 pub(crate) fn start(
-    context: &Arc<Context>,
+    context: Arc<Context>,
     pod: Arc<PodRef>,
-    ended: mpsc::Sender<String>,
     shutdown: Shutdown,
-) -> WorkerHandle {
-    let (sender, receiver) = watch::channel(PodUpdate::Sync(Arc::clone(&pod)));
-    let changed = Arc::new(Notify::new());
-    let previous = serde_json::to_value(&pod.object.status).unwrap_or_default();
-    let (status_manager, status) = StatusManager::start(context, &pod, previous, shutdown.clone());
-    let worker = PodWorker {
-        references: PodReferences::watch(&pod, &context.object_cache),
-        referenced: Arc::default(),
-        context: Arc::clone(context),
-        updates: receiver,
-        changed: Arc::clone(&changed),
-        status_manager,
-        backoff: BackoffState::default(),
-        cache: ObservationCache::default(),
-        observed: ObservedPod::default(),
-        reported_results: probes::reported_results(&pod),
-        results: BTreeMap::new(),
-        probes: BTreeMap::new(),
-        actions: RunningActions::default(),
-        volumes: Arc::default(),
-        cancel: CancellationToken::new(),
-        retry_at: None,
-        refresh_at: 0,
-        dirty: true,
-        pod,
+) -> (WorkerHandle, impl Future<Output = bool> + Send) {
+    let reported = serde_json::to_value(&pod.object.status).unwrap_or_default();
+    let handle = WorkerHandle {
+        changed: Arc::default(),
+        status: StatusManager::start(&context, &pod, reported, shutdown.clone()),
+        updates: watch::Sender::new(PodUpdate::Sync(pod)),
     };
-    pandaemon_runtime::spawn("pod", async move {
-        let uid = worker.pod.uid.clone();
-        if shutdown.guard(worker.run()).await.is_some() {
-            let _ = ended.send(uid).await;
-        }
-    });
-    WorkerHandle {
-        updates: sender,
-        changed,
-        status,
-    }
+    let worker = handle.clone();
+    let run = move || PodWorker::new(&context, &worker).run();
+    (handle, async {
+        let ended = supervise::run_to_end("pod worker", shutdown, run).await;
+        ended.is_some()
+    })
 }
 
 struct PodWorker {
@@ -115,7 +86,7 @@ struct PodWorker {
     pod: Arc<PodRef>,
     updates: watch::Receiver<PodUpdate>,
     changed: Arc<Notify>,
-    status_manager: StatusManager,
+    status_manager: Arc<StatusManager>,
     references: PodReferences,
     referenced: Arc<ReferencedObjects>,
     backoff: BackoffState,
@@ -134,7 +105,38 @@ struct PodWorker {
 }
 
 impl PodWorker {
+    fn new(context: &Arc<Context>, handle: &WorkerHandle) -> Self {
+        let updates = handle.updates.subscribe();
+        let pod = Arc::clone(updates.borrow().pod());
+        Self {
+            references: PodReferences::watch(&pod, &context.object_cache),
+            referenced: Arc::default(),
+            context: Arc::clone(context),
+            updates,
+            changed: Arc::clone(&handle.changed),
+            backoff: BackoffState::default(),
+            cache: ObservationCache::default(),
+            observed: ObservedPod::default(),
+            reported_results: probes::reported_results(&handle.status.last()),
+            status_manager: Arc::clone(&handle.status),
+            results: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            actions: RunningActions::default(),
+            volumes: Arc::default(),
+            cancel: CancellationToken::new(),
+            retry_at: None,
+            refresh_at: 0,
+            dirty: true,
+            pod,
+        }
+    }
+
+    fn now(&self) -> i64 {
+        self.context.clock.now()
+    }
+
     async fn run(mut self) {
+        let clock = self.context.clock.clone();
         let (probe_results, mut queue) = mpsc::channel(PROBE_RESULTS);
         self.take_update();
         self.referenced = Arc::new(self.references.read(&self.pod.namespace).await);
@@ -143,7 +145,7 @@ impl PodWorker {
             self.sync_probes(&probe_results);
             let removed = matches!(*self.updates.borrow(), PodUpdate::Removed(_));
             let desired = desired_pod(&self.pod, removed);
-            let due = compute_pod_actions(&desired, &self.observed, &self.backoff, now());
+            let due = compute_pod_actions(&desired, &self.observed, &self.backoff, self.now());
             let wake = self.report_and_start(&desired, due);
             tokio::select! {
                 result = self.actions.next() => {
@@ -152,9 +154,10 @@ impl PodWorker {
                         return;
                     }
                     if matches!(result, ActionResult::Retry) {
-                        self.retry_at = Some(now() + RETRY_DELAY);
+                        self.retry_at = Some(self.now() + RETRY_DELAY);
                     }
-                    result.record(&mut self.backoff, now());
+                    let now = self.now();
+                    result.record(&mut self.backoff, now);
                     self.dirty = true;
                 }
                 result = self.updates.changed() => {
@@ -166,8 +169,8 @@ impl PodWorker {
                 () = self.changed.notified() => self.dirty = true,
                 Some(result) = queue.recv() => self.take_probe_result(&result),
                 () = self.references.changed() => self.refresh().await,
-                () = sleep_until(wake) => {
-                    if self.refresh_at <= now() {
+                () = clock.sleep_until(wake) => {
+                    if self.refresh_at <= self.now() {
                         self.refresh().await;
                     }
                 }
@@ -201,7 +204,7 @@ impl PodWorker {
             }
             Err(error) => {
                 tracing::debug!(%error, pod = self.pod.name, "cannot read a pod from the runtime; trying again");
-                self.retry_at = Some(now() + RETRY_DELAY);
+                self.retry_at = Some(self.now() + RETRY_DELAY);
             }
         }
     }
@@ -269,7 +272,7 @@ impl PodWorker {
         if desired.ended.is_none() {
             self.report(&due.status);
         }
-        let retry_at = self.retry_at.filter(|&at| now() < at);
+        let retry_at = self.retry_at.filter(|&at| self.now() < at);
         if retry_at.is_none() && !self.dirty {
             self.retry_at = None;
             let starter = self.starter();
@@ -279,12 +282,16 @@ impl PodWorker {
                     .start(action, &starter, &self.observed, &mut self.backoff);
             }
         }
-        let wake_times = [due.wake_at, retry_at, Some(self.refresh_at.max(now() + 1))];
+        let wake_times = [
+            due.wake_at,
+            retry_at,
+            Some(self.refresh_at.max(self.now() + 1)),
+        ];
         wake_times
             .into_iter()
             .flatten()
             .min()
-            .unwrap_or_else(|| now() + REFRESH_INTERVAL)
+            .unwrap_or_else(|| self.now() + REFRESH_INTERVAL)
     }
 
     fn report(&self, status: &PodStatus) {
@@ -295,52 +302,17 @@ impl PodWorker {
             &previous,
             self.context.address,
             "containerd",
-            now(),
+            self.now(),
         );
         if rendered != previous {
-            self.record_backoff_events(&previous, &rendered);
+            backoff_events::record(&self.context.events, &self.pod, &previous, &rendered);
             self.status_manager.set(rendered);
-        }
-    }
-
-    /// Records an event for each container whose back-off has begun.
-    fn record_backoff_events(&self, previous: &Value, rendered: &Value) {
-        for list in ["initContainerStatuses", "containerStatuses"] {
-            let statuses = rendered
-                .get(list)
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten();
-            for (n, status) in statuses.enumerate() {
-                let reason = &status["state"]["waiting"]["reason"];
-                if *reason == previous[list][n]["state"]["waiting"]["reason"] {
-                    continue;
-                }
-                let name = status["name"].as_str().unwrap_or_default();
-                let reference =
-                    events::object_reference(&self.pod.object, Some((name, list.starts_with('i'))));
-                let events = &self.context.events;
-                if *reason == "CrashLoopBackOff" {
-                    let label = self.pod.label();
-                    let text =
-                        format!("Back-off restarting failed container {name} in pod {label}");
-                    events.warning(&reference, "BackOff", text);
-                } else if *reason == "ImagePullBackOff" {
-                    let image = self
-                        .pod
-                        .container(name)
-                        .and_then(|(one, _)| one.image.clone());
-                    let text = format!("Back-off pulling image {:?}", image.unwrap_or_default());
-                    events.normal(&reference, "BackOff", text);
-                    events.warning(&reference, "Failed", "Error: ImagePullBackOff".to_owned());
-                }
-            }
         }
     }
 
     /// Reads the referenced objects again and updates the volumes.
     async fn refresh(&mut self) {
-        self.refresh_at = now() + REFRESH_INTERVAL;
+        self.refresh_at = self.now() + REFRESH_INTERVAL;
         let referenced = self.references.read(&self.pod.namespace).await;
         self.referenced = Arc::new(referenced);
         self.backoff.retry_now();
@@ -396,9 +368,4 @@ fn api_server(url: &str) -> Option<(String, u16)> {
     let uri: http::Uri = url.parse().ok()?;
     let host = uri.host()?.trim_matches(['[', ']']).to_owned();
     Some((host, uri.port_u16().unwrap_or(443)))
-}
-
-async fn sleep_until(at: i64) {
-    let left = u64::try_from(at - now()).unwrap_or(0);
-    tokio::time::sleep(Duration::from_millis(left)).await;
 }

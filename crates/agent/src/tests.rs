@@ -1,0 +1,10 @@
+//! Tests of the agent with the fake runtime and an API server in memory: they need no root, no
+//! containerd and no network.
+
+mod deletion;
+mod fake_api;
+mod isolation;
+mod node;
+mod restart;
+mod start;
+mod status;

@@ -1,0 +1,265 @@
+//! An API server in memory that serves as much as an agent needs.
+
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
+use hyper::body::Frame;
+use kube::client::Body;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+
+/// Longer than anything here takes; a test that waits longer fails.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most events that a watch is behind.
+const EVENTS: usize = 1000;
+
+/// The objects of the server, and what was asked of it.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    version: u64,
+    pods: BTreeMap<String, Value>,
+    log: Vec<Value>,
+    watchers: Vec<mpsc::Sender<Value>>,
+    /// Accepted and refused requests: method and path.
+    pub(super) requests: Vec<String>,
+    /// The requests that are refused with 500: the beginning of method and path.
+    refused: Option<String>,
+    /// The messages of all events.
+    pub(super) events: Vec<String>,
+    down: bool,
+}
+
+impl State {
+    /// The status of a pod, if the pod exists.
+    pub(super) fn status(&self, name: &str) -> Option<&Value> {
+        self.pods.get(name)?.get("status")
+    }
+
+    /// The state of a pod's first container: its kind and the reason.
+    pub(super) fn container_state(&self, name: &str) -> Option<String> {
+        let states = self.status(name)?["containerStatuses"][0]["state"].as_object()?;
+        let (kind, state) = states.iter().next()?;
+        let reason = state["reason"].as_str().unwrap_or_default();
+        Some(format!("{kind} {reason}").trim_end().to_owned())
+    }
+
+    /// Whether a pod is Ready.
+    pub(super) fn is_ready(&self, name: &str) -> bool {
+        let conditions = self.status(name).map(|status| &status["conditions"]);
+        let conditions = conditions.and_then(Value::as_array).into_iter().flatten();
+        conditions
+            .into_iter()
+            .any(|one| one["type"] == "Ready" && one["status"] == "True")
+    }
+
+    fn change(&mut self, kind: &str, name: &str, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        match kind {
+            "DELETED" => drop(self.pods.remove(name)),
+            _ => drop(self.pods.insert(name.to_owned(), object.clone())),
+        }
+        let event = json!({ "type": kind, "object": object });
+        self.watchers
+            .retain(|watcher| watcher.try_send(event.clone()).is_ok());
+        self.log.push(event);
+        object
+    }
+
+    fn since(&self, version: u64) -> Vec<Value> {
+        let newer = |event: &&Value| {
+            let at = event["object"]["metadata"]["resourceVersion"].as_str();
+            at.and_then(|at| at.parse::<u64>().ok()) > Some(version)
+        };
+        self.log.iter().filter(newer).cloned().collect()
+    }
+}
+
+/// An API server in memory. Clones share their state.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FakeApi {
+    state: Arc<Mutex<State>>,
+    changed: Arc<watch::Sender<()>>,
+}
+
+type Answer = Response<BoxBody<Bytes, Infallible>>;
+
+impl FakeApi {
+    /// A client of this server.
+    pub(super) fn client(&self) -> kube::Client {
+        let this = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let this = this.clone();
+            async move { this.serve(request).await }
+        });
+        kube::Client::new(service, "default")
+    }
+
+    /// Creates a pod, or replaces it.
+    pub(super) fn apply(&self, pod: &Value) {
+        let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+        self.state.lock().change("MODIFIED", &name, pod.clone());
+        self.changed.send_replace(());
+    }
+
+    /// Marks a pod as deleted with this grace period, as a DELETE request does.
+    pub(super) fn delete(&self, name: &str, grace_seconds: i64) {
+        let mut state = self.state.lock();
+        let mut pod = state.pods[name].clone();
+        pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        pod["metadata"]["deletionGracePeriodSeconds"] = json!(grace_seconds);
+        state.change("MODIFIED", name, pod);
+    }
+
+    /// Removes the object of a pod.
+    pub(super) fn remove(&self, name: &str) {
+        let mut state = self.state.lock();
+        let pod = state.pods[name].clone();
+        state.change("DELETED", name, pod);
+    }
+
+    /// Lets every request fail to connect, and ends the watches, or ends that.
+    pub(super) fn set_down(&self, down: bool) {
+        let mut state = self.state.lock();
+        state.down = down;
+        state.watchers.clear();
+    }
+
+    /// Refuses requests that begin with this method and path with status 500.
+    pub(super) fn refuse(&self, request: Option<&str>) {
+        self.state.lock().refused = request.map(str::to_owned);
+    }
+
+    /// Looks at the state.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.lock())
+    }
+
+    /// Waits until the state is as wanted.
+    pub(super) async fn until(&self, what: &str, wanted: impl Fn(&State) -> bool) {
+        let mut changed = self.changed.subscribe();
+        let wait = async {
+            while !wanted(&self.state.lock()) {
+                changed.changed().await.unwrap();
+            }
+        };
+        if tokio::time::timeout(TIMEOUT, wait).await.is_err() {
+            let state = self.state.lock();
+            let statuses: Vec<_> = state.pods.values().map(|pod| &pod["status"]).collect();
+            panic!(
+                "waited too long for: {what}\nrequests: {:#?}\nevents: {:#?}\nstatuses: {statuses:#?}",
+                state.requests, state.events
+            );
+        }
+    }
+
+    async fn serve(&self, request: Request<Body>) -> Result<Answer, std::io::Error> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map(|body| body.to_bytes());
+        let body = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or(Value::Null);
+        let asked = format!("{} {}", head.method, head.uri.path());
+        let mut state = self.state.lock();
+        if state.down {
+            return Err(std::io::ErrorKind::ConnectionRefused.into());
+        }
+        state.requests.push(asked.clone());
+        let refused = state.refused.as_ref();
+        let answer = if refused.is_some_and(|refused| asked.starts_with(refused)) {
+            status(StatusCode::INTERNAL_SERVER_ERROR)
+        } else {
+            respond(&mut state, &head, &body)
+        };
+        drop(state);
+        self.changed.send_replace(());
+        Ok(answer)
+    }
+}
+
+fn respond(state: &mut State, head: &http::request::Parts, body: &Value) -> Answer {
+    let parts: Vec<&str> = head.uri.path().split('/').skip(1).collect();
+    let query = head.uri.query().unwrap_or_default();
+    match (&head.method, parts.as_slice()) {
+        (&Method::GET, [.., "pods"]) if query.contains("watch=") => watch_pods(state, query),
+        (&Method::GET, [.., "pods"]) => {
+            let items: Vec<&Value> = state.pods.values().collect();
+            let meta = json!({ "resourceVersion": state.version.to_string() });
+            object(
+                &json!({ "kind": "PodList", "apiVersion": "v1", "metadata": meta, "items": items }),
+            )
+        }
+        (&Method::PATCH, [.., "pods", name, "status"]) => match state.pods.get(*name) {
+            Some(pod) if pod["metadata"]["uid"] == body["metadata"]["uid"] => {
+                let mut pod = pod.clone();
+                merge(&mut pod["status"], &body["status"]);
+                object(&state.change("MODIFIED", name, pod))
+            }
+            Some(_) => status(StatusCode::CONFLICT),
+            None => status(StatusCode::NOT_FOUND),
+        },
+        (&Method::DELETE, [.., "pods", name]) => match state.pods.get(*name).cloned() {
+            Some(pod) => {
+                assert_eq!(body["gracePeriodSeconds"], 0);
+                assert_eq!(body["preconditions"]["uid"], pod["metadata"]["uid"]);
+                object(&state.change("DELETED", name, pod))
+            }
+            None => status(StatusCode::NOT_FOUND),
+        },
+        (&Method::POST, [.., "events"]) => {
+            let message = body["message"].as_str().unwrap_or_default();
+            state.events.push(message.to_owned());
+            object(body)
+        }
+        _ => status(StatusCode::NOT_FOUND),
+    }
+}
+
+fn watch_pods(state: &mut State, query: &str) -> Answer {
+    let version = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("resourceVersion="))
+        .and_then(|version| version.parse().ok());
+    let (sender, receiver) = mpsc::channel(EVENTS);
+    for event in state.since(version.unwrap_or(0)) {
+        sender.try_send(event).unwrap();
+    }
+    state.watchers.push(sender);
+    let lines = ReceiverStream::new(receiver)
+        .map(|event| Ok(Frame::data(Bytes::from(format!("{event}\n")))));
+    Response::new(StreamBody::new(lines).boxed())
+}
+
+fn object(value: &Value) -> Answer {
+    Response::new(Full::new(Bytes::from(value.to_string())).boxed())
+}
+
+fn status(code: StatusCode) -> Answer {
+    let reason = code.canonical_reason().unwrap_or_default();
+    let mut answer = object(&json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure",
+        "message": reason, "reason": reason, "code": code.as_u16(),
+    }));
+    *answer.status_mut() = code;
+    answer
+}
+
+/// JSON merge patch, RFC 7386.
+fn merge(target: &mut Value, patch: &Value) {
+    let Some(fields) = patch.as_object() else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in fields {
+        match value {
+            Value::Null => drop(target.as_object_mut().unwrap().remove(key)),
+            value => merge(&mut target[key], value),
+        }
+    }
+}
