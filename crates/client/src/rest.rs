@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body_util::BodyExt as _;
 use kube::{
     Client,
@@ -64,20 +64,31 @@ impl Patch {
 pub struct Rest {
     client: Client,
     timeout: Duration,
+    extensions: Option<Extensions>,
 }
 
 impl Rest {
     /// Wraps a client. A request may take 30 s.
     #[must_use]
     pub const fn new(client: Client) -> Self {
-        let timeout = REQUEST_TIMEOUT;
-        Self { client, timeout }
+        Self {
+            client,
+            timeout: REQUEST_TIMEOUT,
+            extensions: None,
+        }
     }
 
     /// Gives requests another timeout. `Duration::MAX` is for clients that have timeouts themselves.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// Adds a value to the extensions of every HTTP request, for the layers of the client.
+    #[must_use]
+    pub fn extension<E: Clone + Send + Sync + 'static>(mut self, value: E) -> Self {
+        self.extensions.get_or_insert_default().insert(value);
+        self
     }
 
     /// The client below.
@@ -199,7 +210,7 @@ impl Rest {
         media_type: &'static str,
         body: Vec<u8>,
     ) -> kube::Result<()> {
-        let request = request(method, path, media_type, body)?;
+        let request = self.extended(request(method, path, media_type, body)?);
         self.limited(async {
             let mut reply = exchange(&self.client, request).await?;
             while let Some(frame) = reply.body_mut().frame().await {
@@ -211,8 +222,16 @@ impl Rest {
     }
 
     async fn decoded<T: DeserializeOwned>(&self, request: Request<Body>) -> kube::Result<T> {
+        let request = self.extended(request);
         let reply = self.limited(read(&self.client, request)).await?;
         serde_json::from_slice(&reply).map_err(kube::Error::SerdeError)
+    }
+
+    fn extended(&self, mut request: Request<Body>) -> Request<Body> {
+        if let Some(extensions) = &self.extensions {
+            request.extensions_mut().extend(extensions.clone());
+        }
+        request
     }
 
     async fn limited<T>(&self, work: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {

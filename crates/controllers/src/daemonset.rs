@@ -9,7 +9,6 @@ mod metric_labels;
 
 use std::{
     collections::BTreeSet,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,7 +28,7 @@ use self::{
     execute::{Executor, execute},
     feed::Kind,
 };
-use crate::metrics::ControllerMetrics;
+use crate::{flow_control::request_gate::RequestPriority, metrics::ControllerMetrics};
 
 /// Capacity of the event channel, in batches.
 const PENDING: usize = 1_024;
@@ -85,7 +84,7 @@ pub async fn run(setup: Setup, stop: Shutdown) -> anyhow::Result<()> {
     let shell = Shell {
         planner,
         recorder,
-        executor: Arc::new(Executor::new(Rest::new(client).timeout(setup.timeout))),
+        executor: Executor::new(Rest::new(client).timeout(setup.timeout)),
         setup,
         sender,
         stop: stop.clone(),
@@ -106,7 +105,7 @@ pub async fn run(setup: Setup, stop: Shutdown) -> anyhow::Result<()> {
 struct Shell {
     planner: Planner,
     recorder: EventRecorder,
-    executor: Arc<Executor>,
+    executor: Executor,
     setup: Setup,
     sender: mpsc::Sender<Vec<Event>>,
     stop: Shutdown,
@@ -206,7 +205,9 @@ impl Shell {
             self.recorder.event(&about, level, reason, message);
             return;
         }
-        let (executor, sender) = (Arc::clone(&self.executor), self.sender.clone());
+        let rank = self.planner.rank(action.set());
+        let executor = self.executor.with_priority(rank.map(RequestPriority));
+        let sender = self.sender.clone();
         let (abort, telemetry) = (self.abort.clone(), self.setup.telemetry.clone());
         let work = async move {
             let word = metric_labels::action(&action);

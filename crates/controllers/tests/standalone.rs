@@ -10,6 +10,8 @@ mod handback;
 mod leader_election;
 #[path = "standalone/manifests.rs"]
 mod manifests;
+#[path = "standalone/priority.rs"]
+mod priority;
 #[path = "standalone/rbac.rs"]
 mod rbac;
 #[path = "standalone/takeover.rs"]

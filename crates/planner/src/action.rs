@@ -130,6 +130,23 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The set that the action is for.
+    #[must_use]
+    pub const fn set(&self) -> &SetKey {
+        match self {
+            Self::CreatePod { set, .. }
+            | Self::DeletePod { set, .. }
+            | Self::PatchPod { set, .. }
+            | Self::CreateRevision { set, .. }
+            | Self::PatchRevision { set, .. }
+            | Self::DeleteRevision { set, .. }
+            | Self::WriteStatus { set, .. }
+            | Self::Event { set, .. } => set,
+        }
+    }
+}
+
 /// The purpose of a patch of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {

@@ -65,6 +65,12 @@ impl Planner {
         [self.sets.len(), self.nodes.len(), self.pods.len()]
     }
 
+    /// The planning order of a set among all sets, see [`crate::DaemonSetView::rank`]; `None` if it is not known.
+    #[must_use]
+    pub fn rank(&self, set: &SetKey) -> Option<u8> {
+        self.sets.get(set).map(|set| set.rank)
+    }
+
     /// Whether a set's pod should run on a node; `None` if the node does not exist.
     pub(crate) fn placement(&self, set: &Set, node: NodeId) -> Option<DaemonFit> {
         self.nodes

@@ -14,7 +14,10 @@ use pandaemon_types::{PodView, Uid};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::flow_control::request_gate::RequestPriority;
+
 /// Sends the requests of actions.
+#[derive(Clone)]
 pub(super) struct Executor {
     api: Rest,
 }
@@ -22,6 +25,17 @@ pub(super) struct Executor {
 impl Executor {
     pub(super) const fn new(api: Rest) -> Self {
         Self { api }
+    }
+
+    /// The same, with another priority of its requests at the request gate.
+    pub(super) fn with_priority(&self, priority: Option<RequestPriority>) -> Self {
+        let api = self.api.clone();
+        Self {
+            api: match priority {
+                Some(priority) => api.extension(priority),
+                None => api,
+            },
+        }
     }
 
     async fn send<T: DeserializeOwned>(

@@ -6,7 +6,7 @@
 //! through the gate.
 
 use std::{
-    collections::VecDeque,
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,7 +15,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header::RETRY_AFTER
 use kube::{Client, client::Body};
 use pandaemon_client::backoff::{Backoff, jittered};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tower::BoxError;
 
 use super::{
@@ -39,6 +39,15 @@ const DEFAULT_RETRY: Backoff = Backoff {
 #[error("no answer within {0:?}")]
 struct NoAnswer(Duration);
 
+/// The priority of a request: of two waiting requests, the one with the smaller number is sent
+/// first. It is an extension of the HTTP request; a request without one has the lowest priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestPriority(pub u8);
+
+impl RequestPriority {
+    const LOWEST: Self = Self(u8::MAX);
+}
+
 /// Makes requests wait for their turn; clones share the limits.
 #[derive(Debug, Clone)]
 pub struct RequestGate(Arc<Inner>);
@@ -49,13 +58,44 @@ struct Inner {
     started: Instant,
     fence: Fence,
     metrics: ControllerMetrics,
+    /// A slot is free, or a request waits, or the gate is gone.
+    changed: Arc<Notify>,
 }
 
 #[derive(Debug)]
 struct GateState {
     limiter: ConcurrencyLimiter,
     cap: Option<TokenBucket>,
-    waiting: VecDeque<oneshot::Sender<Slot>>,
+    /// Waiting requests by priority and arrival.
+    waiting: BTreeMap<(RequestPriority, u64), oneshot::Sender<Slot>>,
+    arrivals: u64,
+}
+
+impl GateState {
+    /// When the next request may begin, which is `now` or later; `None`: not before one ends.
+    fn opens_at(&self, now: Duration) -> Option<Duration> {
+        let paused = self.limiter.paused_until(now).unwrap_or(now);
+        let capped = self.cap.as_ref().map_or(now, |cap| cap.ready_at(now));
+        self.limiter.has_room().then(|| paused.max(capped))
+    }
+
+    fn begin(&mut self, now: Duration) {
+        if let Some(cap) = &mut self.cap {
+            cap.take(now);
+        }
+        self.limiter.begin(now);
+    }
+
+    /// Whether a request waits; removes those at the front that were given up.
+    fn has_waiting(&mut self) -> bool {
+        while let Some(first) = self.waiting.first_entry() {
+            if !first.get().is_closed() {
+                return true;
+            }
+            first.remove();
+        }
+        false
+    }
 }
 
 /// The right to have one request under way.
@@ -76,12 +116,18 @@ impl Drop for Slot {
             state.limiter.limit()
         };
         self.gate.metrics.set_request_limit(limit);
-        Inner::admit(&self.gate);
+        self.gate.changed.notify_one();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.changed.notify_one();
     }
 }
 
 impl RequestGate {
-    /// A gate with nothing under way.
+    /// A gate with nothing under way. Starts a task, so it must be called in a runtime.
     #[must_use]
     pub fn new(
         bounds: Bounds,
@@ -92,14 +138,28 @@ impl RequestGate {
         let state = GateState {
             limiter: ConcurrencyLimiter::new(bounds),
             cap,
-            waiting: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            arrivals: 0,
         };
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             state: Mutex::new(state),
             started: Instant::now(),
             fence,
             metrics,
-        }))
+            changed: Arc::default(),
+        });
+        let (gate, changed) = (Arc::downgrade(&inner), Arc::clone(&inner.changed));
+        pandaemon_runtime::spawn("request gate", async move {
+            while let Some(inner) = gate.upgrade() {
+                let wait = inner.admit();
+                drop(inner);
+                tokio::select! {
+                    () = changed.notified() => {}
+                    () = sleep(wait) => {}
+                }
+            }
+        });
+        Self(inner)
     }
 
     /// A client whose requests go through the gate and then through `inner`.
@@ -155,12 +215,14 @@ impl Inner {
             return self.measured(inner, request).await;
         }
         let (parts, body) = request.into_parts();
+        let priority = parts.extensions.get::<RequestPriority>().copied();
+        let priority = priority.unwrap_or(RequestPriority::LOWEST);
         let body = body.collect_bytes().await?;
         let mut attempt = 0;
         loop {
             attempt += 1;
             let request = Request::from_parts(parts.clone(), Body::from(body.clone()));
-            let mut slot = self.turn().await;
+            let mut slot = self.turn(priority).await;
             if class == Class::Change {
                 self.fence.check()?;
             }
@@ -215,45 +277,28 @@ impl Inner {
         Ok(answer?)
     }
 
-    /// Waits for the cap, for a slot, and for the end of a `Retry-After`.
-    async fn turn(self: &Arc<Self>) -> Slot {
+    /// Waits for a slot, for the cap and for the end of a `Retry-After`.
+    async fn turn(self: &Arc<Self>, priority: RequestPriority) -> Slot {
         let asked = Instant::now();
-        let wait = {
-            let now = self.started.elapsed();
-            let mut state = self.state.lock();
-            state.cap.as_mut().map(|cap| cap.take(now))
-        };
-        if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
-            tokio::time::sleep(wait).await;
-        }
-        let slot = self.slot_in_turn().await;
-        loop {
-            let now = self.started.elapsed();
-            let Some(until) = self.state.lock().limiter.paused_until(now) else {
-                break;
-            };
-            tokio::time::sleep(until.saturating_sub(now)).await;
-        }
-        self.metrics.request_waited(asked.elapsed());
-        slot
-    }
-
-    async fn slot_in_turn(self: &Arc<Self>) -> Slot {
         loop {
             let turn = {
                 let now = self.started.elapsed();
                 let mut state = self.state.lock();
-                if state.waiting.is_empty() && state.limiter.has_room() {
-                    state.limiter.begin(now);
+                if state.waiting.is_empty() && state.opens_at(now) == Some(now) {
+                    state.begin(now);
                     drop(state);
                     return self.slot();
                 }
                 let (sender, turn) = oneshot::channel();
-                state.waiting.push_back(sender);
+                state.arrivals += 1;
+                let place = (priority, state.arrivals);
+                state.waiting.insert(place, sender);
                 turn
             };
+            self.changed.notify_one();
             // The sender is dropped only with the gate.
             if let Ok(slot) = turn.await {
+                self.metrics.request_waited(asked.elapsed());
                 return slot;
             }
         }
@@ -267,31 +312,34 @@ impl Inner {
         }
     }
 
-    /// Gives slots to waiting requests in the order of their arrival.
-    fn admit(self: &Arc<Self>) {
+    /// Gives slots to waiting requests by priority and arrival. Returns how long to wait before the
+    /// next one may begin; `None`: until something changes.
+    fn admit(self: &Arc<Self>) -> Option<Duration> {
         loop {
             let sender = {
                 let now = self.started.elapsed();
                 let mut state = self.state.lock();
-                while state
-                    .waiting
-                    .front()
-                    .is_some_and(oneshot::Sender::is_closed)
-                {
-                    state.waiting.pop_front();
+                let opens_at = state.opens_at(now)?;
+                if !state.has_waiting() {
+                    return None;
                 }
-                if !state.limiter.has_room() {
-                    return;
+                if opens_at > now {
+                    return Some(opens_at.saturating_sub(now));
                 }
-                let Some(sender) = state.waiting.pop_front() else {
-                    return;
-                };
-                state.limiter.begin(now);
+                let (_, sender) = state.waiting.pop_first()?;
+                state.begin(now);
                 sender
             };
             // A request that has just been given up drops its slot, which frees it.
             drop(sender.send(self.slot()));
         }
+    }
+}
+
+async fn sleep(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -303,6 +351,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Semaphore;
 
     use super::*;
 
@@ -330,6 +380,82 @@ mod tests {
             }
         });
         (Client::new(service, "default"), asked, most)
+    }
+
+    /// A server that lets a request pass for each permit of `passes`, and records their paths.
+    fn slow_server(passes: &Arc<Semaphore>) -> (Client, Arc<Mutex<Vec<String>>>) {
+        let paths = Arc::new(Mutex::new(Vec::new()));
+        let (seen, passes) = (Arc::clone(&paths), Arc::clone(passes));
+        let service = tower::service_fn(move |request: Request<Body>| {
+            seen.lock().push(request.uri().path().to_owned());
+            let passes = Arc::clone(&passes);
+            async move {
+                passes.acquire().await.unwrap().forget();
+                Ok::<_, BoxError>(Response::new(Body::from(b"{}".to_vec())))
+            }
+        });
+        (Client::new(service, "default"), paths)
+    }
+
+    /// Sends a request in a task of its own.
+    fn send(
+        client: &Client,
+        path: &str,
+        priority: Option<u8>,
+    ) -> tokio::task::JoinHandle<Option<()>> {
+        let mut request = Request::post(path).body(Vec::new()).unwrap();
+        if let Some(priority) = priority {
+            request.extensions_mut().insert(RequestPriority(priority));
+        }
+        let client = client.clone();
+        pandaemon_runtime::spawn("request", async move {
+            client.request::<serde_json::Value>(request).await.unwrap();
+        })
+    }
+
+    async fn until(condition: impl Fn() -> bool) {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The order in which requests reach the server while others are under way.
+    async fn order(gate: RequestGate, first: usize) -> Vec<String> {
+        let passes = Arc::new(Semaphore::new(0));
+        let (inner, paths) = slow_server(&passes);
+        let client = gate.client(inner);
+        let mut tasks = Vec::new();
+        for index in 0..first {
+            tasks.push(send(&client, "/first", None));
+            until(|| paths.lock().len() == index + 1).await;
+        }
+        let later = [("/usual", None), ("/cluster", Some(1)), ("/node", Some(0))];
+        for (waiting, (path, priority)) in (1..).zip(later) {
+            tasks.push(send(&client, path, priority));
+            until(|| gate.0.state.lock().waiting.len() == waiting).await;
+        }
+        passes.add_permits(10);
+        for task in tasks {
+            task.await.unwrap();
+        }
+        paths.lock().split_off(first)
+    }
+
+    const ONE: Bounds = Bounds {
+        min: 1,
+        start: 1,
+        max: 1,
+    };
+
+    #[tokio::test]
+    async fn waiting_requests_are_sent_by_priority() {
+        let expected = ["/node", "/cluster", "/usual"];
+        assert_eq!(order(gate(ONE, Fence::open()), 1).await, expected);
+        // The same when the cap and not the concurrency is what requests wait for.
+        let cap = TokenBucket::new(5.0, 2);
+        let metrics = ControllerMetrics::default();
+        let gate = RequestGate::new(Bounds::default(), cap, Fence::open(), metrics);
+        assert_eq!(order(gate, 2).await, expected);
     }
 
     fn post() -> Request<Vec<u8>> {

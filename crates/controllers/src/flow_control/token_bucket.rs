@@ -24,11 +24,16 @@ impl TokenBucket {
         })
     }
 
-    /// Takes a token and returns how long to wait for it. Tokens are given in the order of calls.
-    pub fn take(&mut self, now: Duration) -> Duration {
+    /// When the next token is there: `now` or later.
+    #[must_use]
+    pub fn ready_at(&self, now: Duration) -> Duration {
+        let full_then = self.full_at.max(now).saturating_add(self.every);
+        full_then.saturating_sub(self.every * self.burst).max(now)
+    }
+
+    /// Takes a token, which must be there.
+    pub fn take(&mut self, now: Duration) {
         self.full_at = self.full_at.max(now).saturating_add(self.every);
-        let ready = self.full_at.saturating_sub(self.every * self.burst);
-        ready.saturating_sub(now)
     }
 }
 
@@ -40,12 +45,13 @@ mod tests {
     fn a_burst_passes_and_the_rest_comes_at_the_rate() {
         let mut bucket = TokenBucket::new(10.0, 3).unwrap();
         let at = Duration::from_millis;
+        // When a token is wanted, and how long it takes to come; it is taken then.
         let cases = [
             (at(0), at(0)),
             (at(0), at(0)),
             (at(0), at(0)),
             (at(0), at(100)),
-            (at(0), at(200)),
+            (at(100), at(100)),
             // Tokens come back with time, never more than the burst.
             (at(250), at(50)),
             (at(10_000), at(0)),
@@ -54,7 +60,9 @@ mod tests {
             (at(10_000), at(100)),
         ];
         for (index, (now, wait)) in cases.into_iter().enumerate() {
-            assert_eq!(bucket.take(now), wait, "request {index}");
+            let ready = bucket.ready_at(now);
+            assert_eq!(ready, now + wait, "request {index}");
+            bucket.take(ready);
         }
     }
 

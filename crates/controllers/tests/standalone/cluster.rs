@@ -16,6 +16,7 @@ use kube::{Client, client::Body};
 use pandaemon_client::rest::Patch;
 use pandaemon_controllers::{
     NodeLifecycleTiming, Options,
+    flow_control::request_gate::RequestPriority,
     leader_election::{
         config::{LeaderElectionConfig, Timing},
         elector::LeaderStatus,
@@ -229,6 +230,8 @@ pub(crate) struct RecordedRequest {
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) body: String,
+    /// Its priority at the request gate.
+    pub(crate) priority: Option<RequestPriority>,
 }
 
 impl RecordedRequest {
@@ -318,6 +321,7 @@ fn wire(
                 path: parts.uri.path().to_owned(),
                 query: parts.uri.query().unwrap_or_default().to_owned(),
                 body: String::from_utf8_lossy(&body).into_owned(),
+                priority: parts.extensions.get().copied(),
             };
             requests.lock().push(one.clone());
             let again = Request::from_parts(parts.clone(), Body::from(body.clone()));
