@@ -54,10 +54,13 @@ pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Resu
     let mut running: FuturesUnordered<BoxFuture<'static, (String, Outcome)>> =
         FuturesUnordered::new();
     let mut discovery = tokio::time::interval(DISCOVERY_PERIOD);
+    // At most one: a server that does not answer holds up nothing else.
+    let mut discovering = FuturesUnordered::new();
     loop {
         tokio::select! {
             () = stop.triggered() => return Ok(()),
-            _ = discovery.tick() => match discover(&client).await {
+            _ = discovery.tick(), if discovering.is_empty() => discovering.push(discover(&client)),
+            Some(found) = discovering.next() => match found {
                 Ok(found) => {
                     for kind in monitors.set_kinds(&found) {
                         collector.graph.forget_kind(&kind);

@@ -24,6 +24,8 @@ pub mod standalone;
 pub mod views;
 
 mod enabled_controllers;
+#[cfg(test)]
+mod fake_server;
 
 use std::collections::BTreeSet;
 

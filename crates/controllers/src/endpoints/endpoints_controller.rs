@@ -3,15 +3,16 @@
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use kube::Client;
 use pandaemon_client::{
+    backoff::{Backoff, jittered},
     errors,
     list_watch::{ListWatch, watch},
     object_meta::{Key, PartialObjectMetadata},
-    rest::Rest,
+    rest::{Rest, uid_precondition},
     work_queue::WorkQueue,
 };
 use pandaemon_runtime::Shutdown;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     addresses, endpoints_object,
@@ -32,12 +33,11 @@ pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Resu
     let mut queue: WorkQueue<Key> = WorkQueue::default();
     let mut running: FuturesUnordered<BoxFuture<'static, (Key, bool)>> = FuturesUnordered::new();
     // Services that were deleted while this process did not run have left their Endpoints.
-    for key in existing_endpoints(&api).await? {
-        queue.add(key);
-    }
+    let mut existing = std::pin::pin!(existing_endpoints(&api).fuse());
     loop {
         tokio::select! {
             () = stop.triggered() => return Ok(()),
+            keys = &mut existing => keys.into_iter().for_each(|key| queue.add(key)),
             Some(delta) = services.recv() => {
                 for key in index.observe_services(delta) {
                     queue.add(key);
@@ -76,25 +76,34 @@ struct List {
     items: Vec<PartialObjectMetadata>,
 }
 
-/// The keys of all Endpoints with this controller's label.
-async fn existing_endpoints(api: &Rest) -> kube::Result<Vec<Key>> {
+/// The keys of all Endpoints with this controller's label, as soon as the server answers.
+async fn existing_endpoints(api: &Rest) -> Vec<Key> {
     let selector = format!(
         "{}%3D{}",
         endpoints_object::MANAGED_BY,
         endpoints_object::MANAGER
     );
     let path = format!("/api/v1/endpoints?labelSelector={selector}");
-    let list: Option<List> = api.get_metadata_list(&path).await?;
-    let items = list.map(|list| list.items).unwrap_or_default();
-    Ok(items.into_iter().map(|item| item.metadata.key()).collect())
+    for failures in 1.. {
+        match api.get_metadata_list::<List>(&path).await {
+            Ok(list) => {
+                let items = list.map(|list| list.items).unwrap_or_default();
+                return items.into_iter().map(|item| item.metadata.key()).collect();
+            }
+            Err(error) => tracing::debug!(%error, "Endpoints not listed yet"),
+        }
+        tokio::time::sleep(jittered(Backoff::default().delay(failures))).await;
+    }
+    Vec::new()
 }
 
 async fn write(api: &Rest, key: &Key, wanted: Option<Value>, gone: bool) -> kube::Result<()> {
     let collection = format!("/api/v1/namespaces/{}/endpoints", key.namespace);
     let path = format!("{collection}/{}", key.name);
     let Some(mut wanted) = wanted else {
-        if gone {
-            api.delete(&path, &json!({})).await?;
+        if gone && let Some(old) = api.get_metadata::<PartialObjectMetadata>(&path).await? {
+            api.delete(&path, &uid_precondition(&old.metadata.uid))
+                .await?;
         }
         return Ok(());
     };
@@ -114,4 +123,28 @@ async fn write(api: &Rest, key: &Key, wanted: Option<Value>, gone: bool) -> kube
     api.replace::<serde::de::IgnoredAny>(&path, &wanted)
         .await
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::fake_server;
+
+    #[tokio::test]
+    async fn existing_endpoints_are_listed_again_after_an_error() {
+        static IS_FIRST: AtomicBool = AtomicBool::new(true);
+        let (client, sent) = fake_server::client(|_| {
+            if IS_FIRST.swap(false, Ordering::SeqCst) {
+                return fake_server::refused();
+            }
+            let item = json!({ "metadata": { "namespace": "a", "name": "e" } });
+            (200, json!({ "items": [item] }))
+        });
+        let keys = existing_endpoints(&Rest::new(client)).await;
+        assert_eq!((keys, sent.lock().len()), (vec![Key::new("a", "e")], 2));
+    }
 }

@@ -8,11 +8,11 @@ use pandaemon_client::{
     errors,
     list_watch::{Delta, ListWatch, watch},
     object_meta::{Key, PartialObjectMetadata},
-    rest::Rest,
+    rest::{Rest, uid_precondition},
     work_queue::WorkQueue,
 };
 use pandaemon_runtime::Shutdown;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
 use super::{
@@ -143,13 +143,13 @@ async fn write(
         mut update,
         delete,
     } = plan(service, addresses, &existing);
+    // A slice that is refused does not keep the others.
+    let mut failure = None;
     for slice in create {
-        match api
-            .create::<serde::de::IgnoredAny>(&collection, &slice)
-            .await
-        {
+        let created = api.create::<IgnoredAny>(&collection, &slice).await;
+        match created {
             Err(error) if errors::is_namespace_terminating(&error) => return Ok(()),
-            other => other.map(drop)?,
+            other => failure = failure.or(other.err()),
         }
     }
     for slice in &mut update {
@@ -157,12 +157,40 @@ async fn write(
         slice["apiVersion"] = json!("discovery.k8s.io/v1");
         slice["kind"] = json!("EndpointSlice");
         let name = slice["metadata"]["name"].as_str().unwrap_or_default();
-        api.replace::<serde::de::IgnoredAny>(&format!("{collection}/{name}"), slice)
-            .await?;
+        let path = format!("{collection}/{name}");
+        let replaced = api.replace::<IgnoredAny>(&path, slice).await;
+        failure = failure.or(replaced.err());
     }
-    for name in delete {
-        api.delete(&format!("{collection}/{name}"), &json!({}))
-            .await?;
+    for (name, uid) in delete {
+        let path = format!("{collection}/{name}");
+        let deleted = api.delete(&path, &uid_precondition(&uid)).await;
+        failure = failure.or(deleted.err());
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake_server;
+
+    #[tokio::test]
+    async fn a_slice_that_is_refused_does_not_keep_the_others() {
+        let (client, sent) = fake_server::client(|sent| match &*sent.method {
+            "POST" if sent.body.contains("IPv4") => fake_server::refused(),
+            "POST" => (201, json!({})),
+            _ => (200, json!({ "items": [] })),
+        });
+        let service = Service::deserialize(&json!({
+            "metadata": { "name": "s", "namespace": "a", "uid": "u" },
+            "spec": { "selector": { "app": "a" }, "ipFamilies": ["IPv4", "IPv6"] },
+        }))
+        .unwrap();
+        let outcome = write(&Rest::new(client), &Arc::new(service), &[]).await;
+        assert!(outcome.is_err(), "it is tried again");
+        let sent = sent.lock();
+        let created =
+            |sent: &&fake_server::Sent| sent.method == "POST" && sent.body.contains("IPv6");
+        assert_eq!(sent.iter().filter(created).count(), 1, "{sent:#?}");
+    }
 }

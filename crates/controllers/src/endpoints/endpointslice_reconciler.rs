@@ -30,8 +30,8 @@ pub struct Plan {
     pub create: Vec<Value>,
     /// Slices that have changed.
     pub update: Vec<Value>,
-    /// Names of slices that are no longer needed.
-    pub delete: Vec<String>,
+    /// Names and uids of slices that are no longer needed.
+    pub delete: Vec<(String, String)>,
 }
 
 /// A group of endpoints that may share slices: the same family and the same ports.
@@ -61,7 +61,8 @@ pub fn plan(service: &Service, addresses: &[Address], existing: &[Value]) -> Pla
         let keep =
             !endpoints.is_empty() || wanted.get(&group).is_some_and(|wanted| wanted.may_be_empty);
         if !keep {
-            plan.delete.push(name.to_owned());
+            plan.delete
+                .push((name.to_owned(), text(&slice["metadata"]["uid"])));
             continue;
         }
         if let Some(wanted) = wanted.get_mut(&group) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use pandaemon_client::{
     discovery::ApiResources,
     errors,
@@ -199,8 +199,15 @@ impl Executor {
         };
         let releases: Vec<_> = dependents.iter().map(release).collect();
         let mut releases = stream::iter(releases).buffer_unordered(CONCURRENT_ORPHANS);
-        while releases.try_next().await?.is_some() {}
-        self.remove_finalizer(attempt, ORPHAN).await
+        // A dependent that cannot be changed does not keep the others.
+        let mut failure = None;
+        while let Some(outcome) = releases.next().await {
+            failure = failure.or(outcome.err());
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => self.remove_finalizer(attempt, ORPHAN).await,
+        }
     }
 
     /// Reads the object's owner references live, changes them, and writes them unless the object
@@ -268,5 +275,74 @@ impl Executor {
             Err(error) if errors::is_not_found(&error) => Ok(Outcome::Gone),
             other => other.map(|()| Outcome::Done),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pandaemon_client::discovery::ApiResource;
+
+    use super::*;
+    use crate::fake_server;
+
+    fn node(name: &str) -> Node {
+        let kind = ApiResource {
+            group: String::new(),
+            version: "v1".to_owned(),
+            plural: "configmaps".to_owned(),
+            kind: "ConfigMap".to_owned(),
+            namespaced: true,
+            verbs: Vec::new(),
+        };
+        Node {
+            kind: Arc::new(kind),
+            key: Key::new("a", name),
+            version: "1".to_owned(),
+            owners: Arc::from([]),
+            deleting: false,
+            foreground: false,
+            orphaning: name == "owner",
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dependent_that_cannot_be_orphaned_does_not_keep_the_others() {
+        const DEPENDENTS: usize = 2 * CONCURRENT_ORPHANS;
+        let (client, sent) = fake_server::client(|sent| {
+            let name = sent.path.rsplit('/').next().unwrap_or_default();
+            if sent.method == "PATCH" {
+                return match name {
+                    "d0" => fake_server::refused(),
+                    _ => (200, json!({})),
+                };
+            }
+            let owners = json!([{ "apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": "owner" }]);
+            let metadata = json!({
+                "namespace": "a", "name": name, "uid": name, "ownerReferences": owners,
+                "finalizers": [ORPHAN],
+            });
+            (200, json!({ "metadata": metadata }))
+        });
+        let executor = Executor {
+            api: Rest::new(client),
+            kinds: Arc::default(),
+        };
+        let dependent = |index: usize| Dependent {
+            uid: format!("d{index}"),
+            node: node(&format!("d{index}")),
+            blocks: false,
+        };
+        let attempt = DeletionAttempt {
+            uid: "owner".to_owned(),
+            node: node("owner"),
+            owners: Vec::new(),
+            dependents: (0..DEPENDENTS).map(dependent).collect(),
+        };
+        assert_eq!(executor.handle(attempt).await, Outcome::Retry);
+        let sent = sent.lock();
+        let patched = sent.iter().filter(|sent| sent.method == "PATCH");
+        assert_eq!(patched.clone().count(), DEPENDENTS);
+        let finalized = patched.filter(|sent| sent.path.ends_with("/owner"));
+        assert_eq!(finalized.count(), 0, "the owner waits for d0");
     }
 }

@@ -145,3 +145,39 @@ async fn page(
     let items = list.items.into_iter().map(|item| item.metadata).collect();
     Ok((items, list.metadata.r#continue))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake_server;
+
+    #[tokio::test]
+    async fn an_object_that_cannot_be_deleted_does_not_keep_the_others() {
+        let (client, sent) = fake_server::client(|sent| match (&*sent.method, &*sent.path) {
+            ("DELETE", path) if path.ends_with("/held") => fake_server::refused(),
+            ("DELETE", _) => (200, json!({})),
+            _ => {
+                let names = ["held", "other"].map(|name| json!({ "metadata": { "name": name } }));
+                (200, json!({ "items": names }))
+            }
+        });
+        let kind = ApiResource {
+            group: "a.io".to_owned(),
+            version: "v1".to_owned(),
+            plural: "things".to_owned(),
+            kind: "Thing".to_owned(),
+            namespaced: true,
+            verbs: vec!["list".to_owned(), "delete".to_owned()],
+        };
+        let mut failures = Vec::new();
+        delete_objects(&Rest::new(client), &kind, "a", &mut failures)
+            .await
+            .unwrap();
+        assert_eq!(failures, ["refused by the test"]);
+        let sent = sent.lock();
+        let deleted = sent.iter().filter(|sent| sent.method == "DELETE");
+        let paths: Vec<&str> = deleted.map(|sent| &*sent.path).collect();
+        let base = "/apis/a.io/v1/namespaces/a/things";
+        assert_eq!(paths, [format!("{base}/held"), format!("{base}/other")]);
+    }
+}
