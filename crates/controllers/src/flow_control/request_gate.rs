@@ -228,7 +228,14 @@ impl Inner {
             }
             slot.began = Instant::now();
             let timeout = self.timeout(class);
-            let answer = tokio::time::timeout(timeout, self.measured(inner, request)).await;
+            let answer = async {
+                let answer = self.measured(inner, request).await?;
+                // A body that never ends counts as no answer.
+                let (parts, body) = answer.into_parts();
+                let body = body.collect_bytes().await?;
+                Ok(Response::from_parts(parts, Body::from(body)))
+            };
+            let answer = tokio::time::timeout(timeout, answer).await;
             let answer = answer.unwrap_or_else(|_| Err(NoAnswer(timeout).into()));
             let throttled = match &answer {
                 Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS => {
@@ -352,6 +359,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use http_body_util::StreamBody;
+    use hyper::body::{Bytes, Frame};
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -510,6 +519,21 @@ mod tests {
         fence.extend(tokio::time::Instant::now() + Duration::from_secs(10));
         client.request::<serde_json::Value>(post()).await.unwrap();
         assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_reply_whose_body_never_ends_is_given_up() {
+        let service = tower::service_fn(|_: Request<Body>| async {
+            let frames = futures::stream::pending::<Result<Frame<Bytes>, BoxError>>();
+            Ok::<_, BoxError>(Response::new(StreamBody::new(frames)))
+        });
+        let fence = Fence::shut();
+        fence.extend(tokio::time::Instant::now() + Duration::from_millis(50));
+        let gate = gate(ONE, fence);
+        let client = gate.client(Client::new(service, "default"));
+        let refused = client.request::<serde_json::Value>(post()).await;
+        assert!(refused.unwrap_err().to_string().contains("no answer"));
+        assert_eq!(gate.0.state.lock().limiter.under_way(), 0);
     }
 
     #[tokio::test]

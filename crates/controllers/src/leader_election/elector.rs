@@ -205,7 +205,9 @@ impl LeaderElector {
     async fn keep_lease(&mut self) {
         loop {
             tokio::time::sleep(self.config.timing.retry_period).await;
-            if !matches!(self.try_acquire_or_renew().await, Ok(true)) {
+            let timeout = self.config.timing.renew_deadline;
+            let attempt = tokio::time::timeout(timeout, self.try_acquire_or_renew()).await;
+            if !matches!(attempt, Ok(Ok(true))) {
                 return;
             }
         }
