@@ -7,6 +7,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     core::Request as Collection,
 };
+use pandaemon_client::{connect, errors, rest::Rest};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{args::ClusterArgs, error::CommandError};
@@ -17,7 +18,7 @@ const AGENT: &str = concat!("kubectl-ds/", env!("CARGO_PKG_VERSION"));
 /// A cluster and the default namespace.
 #[derive(Clone)]
 pub struct Cluster {
-    client: Client,
+    rest: Rest,
     /// The namespace of the command line or the context.
     pub(crate) namespace: String,
 }
@@ -27,7 +28,7 @@ impl Cluster {
     #[must_use]
     pub fn new(client: Client, namespace: impl Into<String>) -> Self {
         Self {
-            client,
+            rest: Rest::new(client),
             namespace: namespace.into(),
         }
     }
@@ -38,11 +39,13 @@ impl Cluster {
         headers(&mut config, args)?;
         let namespace = args.namespace.clone();
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
-        Ok(Self::new(Client::try_from(config)?, namespace))
+        let client = connect::direct(config);
+        let client = client.map_err(|error| CommandError::new(format!("error: {error:#}")))?;
+        Ok(Self::new(client, namespace))
     }
 
     pub(crate) const fn client(&self) -> &Client {
-        &self.client
+        self.rest.client()
     }
 
     /// Reads an object; `None` if it does not exist.
@@ -50,22 +53,25 @@ impl Cluster {
         &self,
         path: &str,
     ) -> Result<Option<T>, CommandError> {
-        let request = http::Request::get(path).body(Vec::new());
-        let request = request.map_err(|error| CommandError::new(format!("error: {error}")))?;
-        match self.client.request(request).await {
-            Ok(object) => Ok(Some(object)),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.rest.get(path).await?)
     }
 
-    /// Reads a collection page by page. Also returns its resource version.
+    /// Reads one object of a collection, to find out whether it may be listed.
+    ///
+    /// # Errors
+    /// When it may not, with kubectl's message.
+    pub(crate) async fn probe_list(&self, path: &str) -> Result<(), CommandError> {
+        let page: Option<serde::de::IgnoredAny> = self.get(&format!("{path}?limit=1")).await?;
+        page.map(drop).ok_or_else(|| not_served(path))
+    }
+
+    /// Reads a collection page by page.
     pub(crate) async fn list<T: DeserializeOwned>(
         &self,
         path: &str,
         labels: &str,
         fields: &str,
-    ) -> Result<(Vec<T>, String), CommandError> {
+    ) -> Result<Vec<T>, CommandError> {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let mut items = Vec::new();
         let mut params = ListParams {
@@ -77,9 +83,12 @@ impl Cluster {
         let mut tries = 0;
         loop {
             let request = Collection::new(path).list(&params);
-            let request = request.map_err(kube::Error::BuildRequest)?;
-            let page: Page<T> = match self.client.request(request).await {
-                Err(kube::Error::Api(status)) if status.code == 410 && tries < 3 => {
+            let path = request
+                .map_err(kube::Error::BuildRequest)?
+                .uri()
+                .to_string();
+            let page: Option<Page<T>> = match self.rest.get(&path).await {
+                Err(error) if errors::is_gone(&error) && tries < 3 => {
                     // The server dropped the state that the pages show: list again.
                     tries += 1;
                     items.clear();
@@ -88,13 +97,20 @@ impl Cluster {
                 }
                 page => page?,
             };
+            let page = page.ok_or_else(|| not_served(&path))?;
             items.extend(page.items.unwrap_or_default());
             params.continue_token = page.metadata.r#continue.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
-                return Ok((items, page.metadata.resource_version));
+                return Ok(items);
             }
         }
     }
+}
+
+/// The error about a collection that the server does not have.
+fn not_served(path: &str) -> CommandError {
+    let path = path.split('?').next().unwrap_or(path);
+    CommandError::new(format!("error: the server does not serve {path}"))
 }
 
 #[derive(Deserialize)]
@@ -107,7 +123,6 @@ struct Page<T> {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct PageMeta {
-    resource_version: String,
     r#continue: Option<String>,
 }
 

@@ -17,6 +17,7 @@ use crate::{
     error::CommandError,
     output::{print, print_json},
     read_cluster::now,
+    status_printer::OutputForm,
     watch,
 };
 
@@ -175,14 +176,14 @@ pub async fn run_status(args: StatusArgs) -> Result<(), CommandError> {
     let colours = args.color.colours(terminal);
     if args.watch {
         let form = match args.output {
-            Output::Json => watch::OutputForm::Json,
-            _ if terminal => watch::OutputForm::Screen { colours },
-            _ => watch::OutputForm::Lines,
+            Output::Json => OutputForm::Json,
+            _ if terminal => OutputForm::Screen { colours },
+            _ => OutputForm::Lines,
         };
         return watch::run(&cluster, &args.name, form, args.timeout).await;
     }
     let set = cluster.set(&cluster.namespace, &args.name).await?;
-    let (snapshot, _) = cluster.daemons(set).await?;
+    let snapshot = cluster.daemons(set).await?;
     let report = RolloutTracker::of(&snapshot)?.report(snapshot.now);
     if args.output == Output::Json {
         return print_json(&report);

@@ -10,6 +10,8 @@ mod command;
 mod error;
 mod output;
 mod read_cluster;
+mod status_printer;
+mod updates;
 mod watch;
 
 pub use args::{ClusterArgs, ExplainArgs, Plugin, StatusArgs};

@@ -21,6 +21,11 @@ pub(crate) fn sets_path(namespace: &str) -> String {
     format!("/apis/apps/v1/namespaces/{namespace}/daemonsets")
 }
 
+/// The path of a namespace's ControllerRevisions.
+pub(crate) fn revisions_path(namespace: &str) -> String {
+    format!("/apis/apps/v1/namespaces/{namespace}/controllerrevisions")
+}
+
 /// The path of a namespace's pods.
 pub(crate) fn pods_path(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/pods")
@@ -49,44 +54,36 @@ impl Cluster {
         node: Option<&str>,
     ) -> Result<Snapshot, CommandError> {
         // All nodes, as the budget of an update depends on them.
-        let nodes = self.list::<Node>("/api/v1/nodes", "", "").await?.0;
+        let nodes = self.list::<Node>("/api/v1/nodes", "", "").await?;
         if let Some(name) = node
             && !nodes.iter().any(|node| *node.view.name == *name)
         {
             return Err(CommandError::not_found("nodes", name));
         }
-        let (mut snapshot, _) = self.daemons(set).await?;
+        let mut snapshot = self.daemons(set).await?;
         snapshot.nodes = nodes;
         snapshot.events = self.events(&snapshot.set).await;
         Ok(snapshot)
     }
 
-    /// Reads revisions and pods of a DaemonSet. Also returns the resource version of the pod list.
-    pub(crate) async fn daemons(&self, set: Value) -> Result<(Snapshot, String), CommandError> {
+    /// Reads revisions and pods of a DaemonSet.
+    pub(crate) async fn daemons(&self, set: Value) -> Result<Snapshot, CommandError> {
         let namespace = set["metadata"]["namespace"].as_str().unwrap_or_default();
         let labels = labels(&set);
-        let pods = pods_path(namespace);
+        let (revisions, pods) = (revisions_path(namespace), pods_path(namespace));
         let (revisions, pods) = futures::try_join!(
-            self.revisions(&set),
+            self.list::<Revision>(&revisions, &labels, ""),
             self.list::<DaemonPod>(&pods, &labels, ""),
         )?;
-        let snapshot = Snapshot {
+        Ok(Snapshot {
             set,
             revisions,
             nodes: Vec::new(),
-            pods: pods.0,
+            pods,
             node_pods: Some(BTreeMap::new()),
             events: Vec::new(),
             now: now(),
-        };
-        Ok((snapshot, pods.1))
-    }
-
-    /// Reads the revisions that a DaemonSet's selector selects.
-    pub(crate) async fn revisions(&self, set: &Value) -> Result<Vec<Revision>, CommandError> {
-        let namespace = set["metadata"]["namespace"].as_str().unwrap_or_default();
-        let path = format!("/apis/apps/v1/namespaces/{namespace}/controllerrevisions");
-        Ok(self.list(&path, &labels(set), "").await?.0)
+        })
     }
 
     /// Events about the DaemonSet; none if they cannot be read.
@@ -98,8 +95,7 @@ impl Cluster {
             "involvedObject.kind=DaemonSet,involvedObject.name={}",
             text("name")
         );
-        let events = self.list(&path, "", &fields).await;
-        events.map(|(events, _)| events).unwrap_or_default()
+        self.list(&path, "", &fields).await.unwrap_or_default()
     }
 
     /// All pods of some nodes; `None` if reading them is forbidden or fails.
@@ -116,11 +112,8 @@ impl Cluster {
             vec!["spec.nodeName!=".to_owned()]
         };
         for fields in selectors {
-            let (pods, _) = self
-                .list::<PodView>("/api/v1/pods", "", &fields)
-                .await
-                .ok()?;
-            for pod in pods {
+            let pods = self.list::<PodView>("/api/v1/pods", "", &fields).await;
+            for pod in pods.ok()? {
                 if let Some(node) = &pod.node {
                     found.entry(Name::clone(node)).or_default().push(pod);
                 }
