@@ -28,9 +28,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["types", "placement", "planner", "runtime", "client"],
     ),
     ("agent", &["types", "podsync", "cri", "runtime", "client"]),
-    ("hollow", &["types", "runtime"]),
+    ("hollow", &["types", "client", "runtime"]),
     ("fleet", &["types", "runtime"]),
-    ("kubectl-ds", &["types", "explain"]),
+    ("kubectl-ds", &["types", "explain", "client", "runtime"]),
     (
         "cli",
         &[

@@ -37,7 +37,10 @@ fn answer(request: &Request<Body>, count: u32, started: &Started) -> Answer {
         request.uri().query().unwrap_or_default(),
     );
     if query.contains("watch=true") {
-        let events = stream::iter(0..if path.ends_with("pods") { count } else { 0 }).map(added);
+        let count = if path.ends_with("pods") { count } else { 0 };
+        let events = stream::iter(0..count)
+            .map(added)
+            .chain(stream::iter([list_end()]));
         return Response::new(StreamBody::new(events.chain(never())).boxed_unsync());
     }
     if path.ends_with("/status") && path.contains("/pods/") {
@@ -67,6 +70,14 @@ fn added(index: u32) -> Result<Frame<Bytes>, Infallible> {
         "spec": {"nodeName": format!("hollow-{index}"),
                  "containers": [{"name": "c", "image": "img:1"}]},
     }});
+    Ok(Frame::data(Bytes::from(format!("{event}\n"))))
+}
+
+/// The bookmark that ends a streamed list.
+fn list_end() -> Result<Frame<Bytes>, Infallible> {
+    let metadata = json!({"resourceVersion": "2",
+        "annotations": {"k8s.io/initial-events-end": "true"}});
+    let event = json!({"type": "BOOKMARK", "object": {"metadata": metadata}});
     Ok(Frame::data(Bytes::from(format!("{event}\n"))))
 }
 

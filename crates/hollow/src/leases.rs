@@ -1,18 +1,24 @@
 //! Renews the leases of all nodes, spread evenly over the interval.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use futures::{StreamExt as _, stream};
 use http::Method;
 use jiff::Timestamp;
-use kube::Client;
+use pandaemon_client::{
+    errors,
+    rest::{JSON, Patch, Rest},
+};
+use pandaemon_runtime::Shutdown;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
-    api::{self, Body},
     node::{HollowNodes, renewal},
     register::NodeUids,
 };
@@ -43,8 +49,19 @@ impl RenewalSchedule {
     }
 }
 
-/// Runs until it is dropped.
-pub(crate) async fn run(client: Client, nodes: &HollowNodes, uids: NodeUids, parallel: usize) {
+/// Runs until a stop.
+pub(crate) async fn run(
+    rest: Rest,
+    nodes: Arc<HollowNodes>,
+    uids: NodeUids,
+    parallel: usize,
+    stop: Shutdown,
+) -> anyhow::Result<()> {
+    stop.guard(renew_all(&rest, &nodes, &uids, parallel)).await;
+    Ok(())
+}
+
+async fn renew_all(rest: &Rest, nodes: &HollowNodes, uids: &NodeUids, parallel: usize) {
     if nodes.lease_interval.is_zero() {
         return std::future::pending().await;
     }
@@ -67,12 +84,12 @@ pub(crate) async fn run(client: Client, nodes: &HollowNodes, uids: NodeUids, par
             .map(|number| number % u64::from(nodes.count));
         let due = due.filter_map(|node| u32::try_from(node).ok());
         let renewals = stream::iter(due).for_each_concurrent(parallel, |index| {
-            let (client, uids, created, failed) = (&client, &uids, &created, &failed);
+            let (created, failed) = (&created, &failed);
             async move {
                 let Some((uid, created)) = lease_state(uids, created, index) else {
                     return;
                 };
-                if let Err(error) = renew(client, nodes, index, uid, created).await {
+                if let Err(error) = renew(rest, nodes, index, uid, created).await {
                     tracing::debug!(node = nodes.name(index), %error, "cannot renew the lease");
                     failed.fetch_add(1, Ordering::Relaxed);
                 }
@@ -101,7 +118,7 @@ fn lease_state<'a>(
 }
 
 async fn renew(
-    client: &Client,
+    rest: &Rest,
     nodes: &HollowNodes,
     index: u32,
     uid: &str,
@@ -110,9 +127,9 @@ async fn renew(
     let now = Timestamp::now();
     if !created.load(Ordering::Relaxed) {
         let lease = nodes.lease(index, uid, now);
-        let posted = api::tell(client, Method::POST, LEASES, Body::Json, lease).await;
+        let posted = rest.send_only(Method::POST, LEASES, JSON, lease).await;
         match posted {
-            Err(error) if api::code(&error) == Some(409) => (),
+            Err(error) if errors::is_conflict(&error) => (),
             result => {
                 created.store(result.is_ok(), Ordering::Relaxed);
                 return result;
@@ -120,7 +137,10 @@ async fn renew(
         }
     }
     let path = format!("{LEASES}/{}", nodes.name(index));
-    let renewed = api::tell(client, Method::PATCH, &path, Body::MergePatch, renewal(now)).await;
+    let form = Patch::Merge.media_type();
+    let renewed = rest
+        .send_only(Method::PATCH, &path, form, renewal(now))
+        .await;
     created.store(renewed.is_ok(), Ordering::Relaxed);
     renewed
 }

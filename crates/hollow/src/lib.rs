@@ -4,10 +4,8 @@
 //! The life of the pods and the API objects are pure ([`pod_lifecycle`], [`pod`], [`node`]); the other
 //! modules do the IO.
 
-mod api;
 mod args;
 mod bench;
-mod follow;
 mod leases;
 mod node;
 mod node_ready;

@@ -1,34 +1,28 @@
 //! Keeps the nodes ready: a node that the control plane gave up (its leases came late, or this process was
 //! stopped for a while) reports itself ready again, as a kubelet does.
 
+use std::sync::Arc;
+
 use futures::{StreamExt as _, stream};
 use http::Method;
 use jiff::Timestamp;
-use kube::Client;
-use serde::Deserialize;
-use tokio::sync::mpsc;
-
-use crate::{
-    api::{self, Body},
-    follow::{self, Change, Source, contains, follow},
-    node::HollowNodes,
+use pandaemon_client::{
+    list_watch::{self, Handler, ListWatch, ListWatchEvent},
+    object_meta::ObjectMeta,
+    rest::{Patch, Rest},
+    supervise::restart_on_panic,
 };
+use pandaemon_runtime::Shutdown;
+use pandaemon_types::Uid;
+use serde::Deserialize;
 
-const NODES: &str = "/api/v1/nodes?";
+use crate::node::HollowNodes;
 
 #[derive(Debug, Clone, Deserialize)]
 struct Node {
-    metadata: Metadata,
+    metadata: ObjectMeta,
     #[serde(default)]
     status: Status,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    name: Box<str>,
-    #[serde(default)]
-    resource_version: Box<str>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -42,17 +36,6 @@ struct Condition {
     #[serde(rename = "type")]
     kind: Box<str>,
     status: Box<str>,
-}
-
-impl follow::Object for Node {
-    fn version(&self) -> &str {
-        &self.metadata.resource_version
-    }
-
-    /// Skips the lines of nodes that report themselves ready, which are most.
-    fn concerns(line: &[u8]) -> bool {
-        contains(line, b"\"Unknown\"") || !contains(line, b"\"KubeletReady\"")
-    }
 }
 
 impl Node {
@@ -71,43 +54,94 @@ impl Node {
     }
 }
 
-/// Runs until it is dropped.
-pub(crate) async fn run(client: Client, hollow: &HollowNodes, parallel: usize) {
-    let (send, mut changes) = mpsc::channel(follow::QUEUE);
+/// Runs until a stop.
+pub(crate) async fn run(
+    rest: Rest,
+    hollow: Arc<HollowNodes>,
+    parallel: usize,
+    stop: Shutdown,
+) -> anyhow::Result<()> {
     // Nodes are created ready, so existing ones need not be listed.
-    let source = Source {
-        path: NODES.to_owned(),
-        from_now: true,
+    let source = ListWatch::all("/api/v1/nodes").without_list();
+    let start = || {
+        let reporter = Reporter {
+            rest: &rest,
+            hollow: &hollow,
+            parallel,
+        };
+        list_watch::run(rest.client(), &source, reporter)
     };
-    let following = follow::<Node>(client.clone(), source, send);
-    let reporting = async {
-        let mut batches = Vec::new();
-        // Takes all batches that wait, so that many nodes are reported at the same time.
-        while changes.recv_many(&mut batches, follow::QUEUE).await > 0 {
-            let nodes = batches.drain(..).flatten().flat_map(|change| match change {
-                Change::All(nodes) => nodes,
-                Change::Put(node) => vec![node],
-                Change::Gone(_) => Vec::new(),
-            });
-            report_ready(&client, hollow, parallel, nodes.collect()).await;
-        }
-    };
-    futures::join!(following, reporting);
+    stop.guard(restart_on_panic("hollow-ready", start)).await;
+    Ok(())
 }
 
-async fn report_ready(client: &Client, hollow: &HollowNodes, parallel: usize, nodes: Vec<Node>) {
-    let unreachable = nodes.into_iter().filter(Node::is_marked_unreachable);
-    let numbers = unreachable.filter_map(|node| hollow.index(&node.metadata.name));
-    stream::iter(numbers)
-        .for_each_concurrent(parallel, |number| async move {
-            let (_, status) = hollow.adoption_patches(number, Timestamp::now());
-            let path = format!("/api/v1/nodes/{}/status", hollow.name(number));
-            let body = Body::StrategicPatch;
-            if let Err(error) = api::tell(client, Method::PATCH, &path, body, status).await {
-                tracing::warn!(node = hollow.name(number), %error, "cannot report the node ready");
-            }
-        })
-        .await;
+/// Reports nodes ready that the watch shows as unreachable.
+struct Reporter<'a> {
+    rest: &'a Rest,
+    hollow: &'a HollowNodes,
+    /// Most requests under way at the same time.
+    parallel: usize,
+}
+
+impl Handler for Reporter<'_> {
+    type Object = Node;
+
+    fn uid(node: &Node) -> Uid {
+        node.metadata.uid.as_str().into()
+    }
+
+    fn version(node: &Node) -> u64 {
+        node.metadata.version()
+    }
+
+    /// Skips the lines of nodes that report themselves ready, which are most.
+    fn wants(line: &[u8]) -> bool {
+        contains(line, b"\"Unknown\"") || !contains(line, b"\"KubeletReady\"")
+    }
+
+    async fn handle(&mut self, events: Vec<ListWatchEvent<Node>>) -> bool {
+        let nodes = events.into_iter().flat_map(|event| match event {
+            ListWatchEvent::Page(nodes) => nodes,
+            ListWatchEvent::Applied(node) => vec![node],
+            ListWatchEvent::Deleted(_)
+            | ListWatchEvent::ListStarted { .. }
+            | ListWatchEvent::Listed { .. } => Vec::new(),
+        });
+        let unreachable = nodes.filter(Node::is_marked_unreachable);
+        let numbers = unreachable.filter_map(|node| self.hollow.index(&node.metadata.name));
+        let numbers: Vec<u32> = numbers.collect();
+        stream::iter(numbers)
+            .for_each_concurrent(self.parallel, |number| self.report_ready(number))
+            .await;
+        true
+    }
+}
+
+impl Reporter<'_> {
+    async fn report_ready(&self, number: u32) {
+        let (_, status) = self.hollow.adoption_patches(number, Timestamp::now());
+        let path = format!("/api/v1/nodes/{}/status", self.hollow.name(number));
+        let form = Patch::Strategic.media_type();
+        let sent = self.rest.send_only(Method::PATCH, &path, form, status);
+        if let Err(error) = sent.await {
+            tracing::warn!(node = self.hollow.name(number), %error, "cannot report the node ready");
+        }
+    }
+}
+
+/// Whether some bytes occur in others.
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    let Some((first, rest)) = part.split_first() else {
+        return true;
+    };
+    let mut text = text;
+    while let Some(at) = text.iter().position(|byte| byte == first) {
+        text = text.get(at + 1..).unwrap_or_default();
+        if text.starts_with(rest) {
+            return true;
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -127,5 +161,11 @@ mod tests {
         // Another client set it to False: it stays.
         assert!(!node(json!([{"type": "Ready", "status": "False"}])).is_marked_unreachable());
         assert!(node(json!([])).is_marked_unreachable());
+    }
+
+    #[test]
+    fn parts_are_found() {
+        assert!(contains(b"abcabd", b"abd") && contains(b"x", b"") && contains(b"aab", b"ab"));
+        assert!(!contains(b"abcab", b"abd") && !contains(b"", b"a"));
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use kube::Client;
+use pandaemon_client::{rest::Rest, supervise::supervise};
 use pandaemon_runtime::{Shutdown, spawn};
 use tokio::task::JoinHandle;
 
@@ -19,15 +20,15 @@ use crate::{
     register::{self, NodeUids},
 };
 
-/// The running tasks of hollow nodes.
+/// The running tasks of hollow nodes. One that panics starts again.
 pub(crate) struct NodeTasks {
-    client: Client,
+    rest: Rest,
     nodes: Arc<HollowNodes>,
     uids: NodeUids,
     parallel: usize,
     counts: Arc<PodCounts>,
     renewals: Shutdown,
-    tasks: Vec<JoinHandle<Option<Option<()>>>>,
+    tasks: Vec<JoinHandle<Option<()>>>,
 }
 
 impl NodeTasks {
@@ -42,34 +43,35 @@ impl NodeTasks {
         let parallel = usize::try_from(behaviour.parallel.get()).unwrap_or(usize::MAX);
         let uids: NodeUids = (0..nodes.count).map(|_| OnceLock::new()).collect();
         let counts = Arc::new(PodCounts::default());
-        let lifecycle = PodLifecycle::new(Arc::clone(&nodes), behaviour.into());
+        let rest = Rest::new(client);
         let renewals = work.child();
         let tasks = vec![
             spawn("hollow-pods", {
-                let (client, work, counts) = (client.clone(), work.clone(), Arc::clone(&counts));
-                async move {
-                    let pods = pod_loop::run(client, lifecycle, parallel, counts, observer);
-                    work.guard(pods).await
-                }
+                let (rest, behaviour) = (rest.clone(), behaviour.clone());
+                let (nodes, counts) = (Arc::clone(&nodes), Arc::clone(&counts));
+                supervise("hollow-pods", work.clone(), move |stop| {
+                    let lifecycle = PodLifecycle::new(Arc::clone(&nodes), (&behaviour).into());
+                    let (rest, counts) = (rest.clone(), Arc::clone(&counts));
+                    pod_loop::run(rest, lifecycle, parallel, counts, observer.clone(), stop)
+                })
             }),
             spawn("hollow-ready", {
-                let (client, work, nodes) = (client.clone(), work.clone(), Arc::clone(&nodes));
-                async move {
-                    let ready = node_ready::run(client, &nodes, parallel);
-                    work.guard(ready).await
-                }
+                let (rest, nodes) = (rest.clone(), Arc::clone(&nodes));
+                supervise("hollow-ready", work.clone(), move |stop| {
+                    node_ready::run(rest.clone(), Arc::clone(&nodes), parallel, stop)
+                })
             }),
             spawn("hollow-leases", {
-                let (client, work, uids) = (client.clone(), renewals.clone(), Arc::clone(&uids));
-                let nodes = Arc::clone(&nodes);
-                async move {
-                    let leases = leases::run(client, &nodes, uids, parallel);
-                    work.guard(leases).await
-                }
+                let (rest, nodes) = (rest.clone(), Arc::clone(&nodes));
+                let uids = Arc::clone(&uids);
+                supervise("hollow-leases", renewals.clone(), move |stop| {
+                    let (nodes, uids) = (Arc::clone(&nodes), Arc::clone(&uids));
+                    leases::run(rest.clone(), nodes, uids, parallel, stop)
+                })
             }),
         ];
         Self {
-            client,
+            rest,
             nodes,
             uids,
             parallel,
@@ -94,14 +96,14 @@ impl NodeTasks {
 
     /// Registers the nodes with these numbers; `each` is called after every one.
     pub(crate) async fn register(&self, nodes: Range<u32>, each: impl Fn()) -> anyhow::Result<()> {
-        let (client, uids) = (&self.client, &self.uids);
-        register::register(client, &self.nodes, uids, self.parallel, nodes, each).await
+        let (rest, uids) = (&self.rest, &self.uids);
+        register::register(rest, &self.nodes, uids, self.parallel, nodes, each).await
     }
 
     /// Deletes the nodes with these numbers and ends all lease renewals. Returns how many existed.
     pub(crate) async fn delete(&self, nodes: Range<u32>, each: impl Fn()) -> usize {
         self.renewals.trigger();
-        register::delete(&self.client, &self.nodes, self.parallel, nodes, each).await
+        register::delete(&self.rest, &self.nodes, self.parallel, nodes, each).await
     }
 
     /// Waits until all tasks have ended.

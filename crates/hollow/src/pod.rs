@@ -7,40 +7,25 @@ mod tests;
 
 use std::net::Ipv4Addr;
 
+use pandaemon_client::object_meta::{Object, ObjectMeta};
 use pandaemon_types::hash::fnv1a_64_seeded;
 use serde::Deserialize;
 
 pub(crate) use self::start::StartAttempt;
-use crate::follow;
 
 /// A pod, reduced to the fields that are read.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Pod {
-    pub(crate) metadata: Metadata,
+    pub(crate) metadata: ObjectMeta,
     #[serde(default)]
     pub(crate) spec: Spec,
     #[serde(default)]
     pub(crate) status: Status,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Metadata {
-    pub(crate) name: Box<str>,
-    #[serde(default)]
-    pub(crate) namespace: Box<str>,
-    pub(crate) uid: Box<str>,
-    #[serde(default)]
-    pub(crate) resource_version: Box<str>,
-    #[serde(default)]
-    pub(crate) deletion_timestamp: Option<Box<str>>,
-    #[serde(default)]
-    pub(crate) deletion_grace_period_seconds: Option<u64>,
-}
-
-impl follow::Object for Pod {
-    fn version(&self) -> &str {
-        &self.metadata.resource_version
+impl Object for Pod {
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
     }
 }
 

@@ -96,6 +96,7 @@ impl Latencies {
 
     fn stop(&self, pod: &Pod) -> Duration {
         let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(30);
+        let grace = u64::try_from(grace).unwrap_or(0);
         self.stop_latency.min(Duration::from_secs(grace))
     }
 }

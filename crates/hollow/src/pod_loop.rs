@@ -11,23 +11,24 @@ use std::{
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use http::Method;
 use jiff::Timestamp;
-use kube::Client;
+use pandaemon_client::{
+    errors,
+    list_watch::{Delta, ListWatch, watch},
+    rest::{JSON, Patch, Rest},
+};
+use pandaemon_runtime::Shutdown;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
 
 use crate::{
-    api::{self, Body},
-    follow::{self, Change, Source, follow},
     pod::Pod,
     pod_lifecycle::{PodLifecycle, PodWrite, Write, WriteOutcome},
 };
 
-/// Pods that are bound to a node.
-const BOUND: &str = "/api/v1/pods?fieldSelector=spec.nodeName%21%3D&";
-/// The path of the pods of all namespaces.
-const ALL: &str = "/api/v1/pods?";
+/// Changes of pods that are taken in before the next writes start.
+const BATCH: usize = 256;
 
 /// Successful writes, for the summary.
 #[derive(Debug, Default)]
@@ -37,24 +38,25 @@ pub(crate) struct PodCounts {
 }
 
 /// Called with each change of any pod, of those without a node too.
-pub(crate) type PodObserver = Arc<dyn Fn(&Change<Pod>) + Send + Sync>;
+pub(crate) type PodObserver = Arc<dyn Fn(&Delta<Pod>) + Send + Sync>;
 
-/// Runs until it is dropped.
+/// Runs until a stop.
 pub(crate) async fn run(
-    client: Client,
+    rest: Rest,
     lifecycle: PodLifecycle,
     parallel: usize,
     counts: Arc<PodCounts>,
     observer: Option<PodObserver>,
-) {
-    let (send, changes) = mpsc::channel(follow::QUEUE);
-    let path = if observer.is_some() { ALL } else { BOUND };
-    let source = Source {
-        path: path.to_owned(),
-        from_now: false,
+    stop: Shutdown,
+) -> anyhow::Result<()> {
+    let all = ListWatch::all("/api/v1/pods");
+    let source = match observer {
+        Some(_) => all,
+        None => all.fields("spec.nodeName!="),
     };
+    let deltas = watch(rest.client().clone(), source, stop.clone());
     let pod_loop = PodLoop {
-        client: client.clone(),
+        rest,
         lifecycle,
         parallel,
         counts,
@@ -62,14 +64,15 @@ pub(crate) async fn run(
         start: Instant::now(),
         writes: FuturesUnordered::new(),
     };
-    futures::join!(follow::<Pod>(client, source, send), pod_loop.serve(changes));
+    stop.guard(pod_loop.run(deltas)).await;
+    Ok(())
 }
 
 /// The uid of the pod that a write was about, and what became of the write.
 type Ended = (Arc<str>, WriteOutcome);
 
 struct PodLoop {
-    client: Client,
+    rest: Rest,
     lifecycle: PodLifecycle,
     /// Most writes under way at the same time.
     parallel: usize,
@@ -80,16 +83,19 @@ struct PodLoop {
 }
 
 impl PodLoop {
-    async fn serve(mut self, mut changes: mpsc::Receiver<Vec<Change<Pod>>>) {
+    async fn run(mut self, mut deltas: mpsc::Receiver<Delta<Pod>>) {
+        let mut batch = Vec::new();
         loop {
             self.start_writes();
             let due = self.lifecycle.next_due();
             let wake = sleep_until(self.start + due.unwrap_or(Duration::from_secs(60)));
             tokio::select! {
-                batch = changes.recv() => match batch {
-                    Some(batch) => batch.into_iter().for_each(|change| self.observe(change)),
-                    None => return,
-                },
+                received = deltas.recv_many(&mut batch, BATCH) => {
+                    if received == 0 {
+                        return;
+                    }
+                    batch.drain(..).for_each(|delta| self.observe(delta));
+                }
                 Some((uid, outcome)) = self.writes.next() => {
                     self.lifecycle.write_ended(self.start.elapsed(), &uid, outcome);
                 }
@@ -98,15 +104,15 @@ impl PodLoop {
         }
     }
 
-    fn observe(&mut self, change: Change<Pod>) {
+    fn observe(&mut self, delta: Delta<Pod>) {
         if let Some(observer) = &self.observer {
-            observer(&change);
+            observer(&delta);
         }
         let now = self.start.elapsed();
-        match change {
-            Change::All(pods) => self.lifecycle.replace(now, pods),
-            Change::Put(pod) => self.lifecycle.observe(now, pod),
-            Change::Gone(pod) => self.lifecycle.remove(&pod.metadata.uid),
+        match delta {
+            Delta::Listed(pods) => self.lifecycle.replace(now, pods),
+            Delta::Applied(pod) => self.lifecycle.observe(now, pod),
+            Delta::Deleted(pod) => self.lifecycle.remove(&pod.metadata.uid),
         }
     }
 
@@ -116,13 +122,13 @@ impl PodLoop {
             let Some(write) = self.lifecycle.next(now) else {
                 return;
             };
-            let (client, counts) = (self.client.clone(), Arc::clone(&self.counts));
-            self.writes.push(Box::pin(send(client, write, counts)));
+            let (rest, counts) = (self.rest.clone(), Arc::clone(&self.counts));
+            self.writes.push(Box::pin(send(rest, write, counts)));
         }
     }
 }
 
-async fn send(client: Client, write: PodWrite, counts: Arc<PodCounts>) -> Ended {
+async fn send(rest: Rest, write: PodWrite, counts: Arc<PodCounts>) -> Ended {
     let PodWrite {
         uid,
         namespace,
@@ -136,7 +142,8 @@ async fn send(client: Client, write: PodWrite, counts: Arc<PodCounts>) -> Ended 
             let path = format!("{path}/status");
             let sent = match patch {
                 Ok(patch) => {
-                    api::tell(&client, Method::PATCH, &path, Body::StrategicPatch, patch).await
+                    let form = Patch::Strategic.media_type();
+                    rest.send_only(Method::PATCH, &path, form, patch).await
                 }
                 Err(error) => Err(kube::Error::SerdeError(error)),
             };
@@ -147,7 +154,7 @@ async fn send(client: Client, write: PodWrite, counts: Arc<PodCounts>) -> Ended 
                 r#"{{"apiVersion":"v1","kind":"DeleteOptions","gracePeriodSeconds":0,"preconditions":{{"uid":"{uid}"}}}}"#
             );
             let options = options.into_bytes();
-            let deleted = api::tell(&client, Method::DELETE, &path, Body::Json, options).await;
+            let deleted = rest.send_only(Method::DELETE, &path, JSON, options).await;
             (deleted, &counts.deleted)
         }
     };
@@ -156,8 +163,8 @@ async fn send(client: Client, write: PodWrite, counts: Arc<PodCounts>) -> Ended 
             count.fetch_add(1, Ordering::Relaxed);
             WriteOutcome::Done
         }
-        Err(error) if api::code(&error) == Some(404) => WriteOutcome::NotFound,
-        Err(error) if api::is_transient(&error) => WriteOutcome::Failed,
+        Err(error) if errors::is_not_found(&error) => WriteOutcome::NotFound,
+        Err(error) if errors::is_transient(&error) => WriteOutcome::Failed,
         Err(error) => {
             tracing::warn!(%namespace, %name, %error, "the server refuses the write; it is sent again");
             WriteOutcome::Failed

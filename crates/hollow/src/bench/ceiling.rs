@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::{StreamExt as _, stream::FuturesUnordered};
+use http::Method;
+use pandaemon_client::{errors, rest::JSON};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -11,7 +13,6 @@ use super::{
     cluster::{Cluster, unscheduled_pod},
     report::{Ceiling, Level},
 };
-use crate::api::{self, Body};
 
 /// Requests under way at the same time.
 const LEVELS: [usize; 5] = [8, 16, 32, 64, 128];
@@ -23,7 +24,7 @@ pub(super) async fn measure(
     step: impl Fn(usize),
 ) -> Result<Ceiling> {
     let scratch = Cluster {
-        client: cluster.client.clone(),
+        rest: cluster.rest.clone(),
         namespace: format!("{}-ceiling", cluster.namespace),
     };
     scratch.create_namespace().await?;
@@ -43,7 +44,7 @@ pub(super) async fn measure(
 }
 
 async fn levels(scratch: &Cluster, span: Duration, step: impl Fn(usize)) -> Result<Vec<Level>> {
-    let body = api::bytes(&unscheduled_pod())?;
+    let body = serde_json::to_vec(&unscheduled_pod())?;
     first(scratch, &body).await?;
     let mut levels = Vec::new();
     for parallel in LEVELS {
@@ -67,15 +68,11 @@ async fn levels(scratch: &Cluster, span: Duration, step: impl Fn(usize)) -> Resu
 async fn first(scratch: &Cluster, body: &[u8]) -> Result<()> {
     let pods = scratch.path("/api/v1", "pods");
     loop {
-        let post = api::tell(
-            &scratch.client,
-            http::Method::POST,
-            &pods,
-            Body::Json,
-            body.to_vec(),
-        );
+        let post = scratch
+            .rest
+            .send_only(Method::POST, &pods, JSON, body.to_vec());
         match post.await {
-            Err(error) if api::is_transient(&error) => sleep(Duration::from_millis(50)).await,
+            Err(error) if errors::is_transient(&error) => sleep(Duration::from_millis(50)).await,
             answer => return Ok(answer?),
         }
     }
@@ -84,13 +81,9 @@ async fn first(scratch: &Cluster, body: &[u8]) -> Result<()> {
 async fn level(scratch: &Cluster, body: &[u8], span: Duration, parallel: usize) -> Result<f64> {
     let pods = scratch.path("/api/v1", "pods");
     let post = || {
-        api::tell(
-            &scratch.client,
-            http::Method::POST,
-            &pods,
-            Body::Json,
-            body.to_vec(),
-        )
+        scratch
+            .rest
+            .send_only(Method::POST, &pods, JSON, body.to_vec())
     };
     let start = Instant::now();
     let mut under_way: FuturesUnordered<_> = (0..parallel).map(|_| post()).collect();

@@ -3,16 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use http::Method;
-use kube::Client;
-use serde::Deserialize;
+use pandaemon_client::rest::{Patch, Rest};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 use tokio::time::sleep;
-
-use crate::{
-    api::{self, Body},
-    follow,
-};
 
 /// The label of a run's nodes; its DaemonSet selects them by it.
 pub(super) const LABEL: &str = "pandaemon.dev/bench";
@@ -20,7 +14,7 @@ pub(super) const LABEL: &str = "pandaemon.dev/bench";
 /// The cluster and the namespace of a run.
 #[derive(Clone)]
 pub(super) struct Cluster {
-    pub(super) client: Client,
+    pub(super) rest: Rest,
     /// Created for this run.
     pub(super) namespace: String,
 }
@@ -108,9 +102,12 @@ impl Cluster {
         struct Version {
             git_version: String,
         }
-        let version: Version = api::get(&self.client, "/version")
+        let version: Option<Version> = self
+            .rest
+            .get("/version")
             .await
             .context("ask the server for its version")?;
+        let version = version.context("the server has no /version")?;
         Ok(version.git_version)
     }
 
@@ -122,15 +119,10 @@ impl Cluster {
         });
         self.create("/api/v1/namespaces", &namespace).await?;
         let account = self.path("/api/v1", "serviceaccounts/default");
-        loop {
-            match api::get::<Value>(&self.client, &account).await {
-                Ok(_) => return Ok(()),
-                Err(error) if api::code(&error) == Some(404) => {
-                    sleep(Duration::from_millis(50)).await;
-                }
-                Err(error) => return Err(error).context("wait for the default service account"),
-            }
+        while !self.exists(&account).await? {
+            sleep(Duration::from_millis(50)).await;
         }
+        Ok(())
     }
 
     pub(super) fn path(&self, group: &str, rest: &str) -> String {
@@ -139,9 +131,9 @@ impl Cluster {
 
     /// Creates an object.
     pub(super) async fn create(&self, collection: &str, object: &Value) -> Result<()> {
-        let body = api::bytes(object)?;
-        api::tell(&self.client, Method::POST, collection, Body::Json, body)
-            .await
+        let created = self.rest.create::<IgnoredAny>(collection, object).await;
+        created
+            .map(drop)
             .with_context(|| format!("create {} {}", object["kind"], object["metadata"]["name"]))
     }
 
@@ -149,7 +141,7 @@ impl Cluster {
     pub(super) async fn update_template(&self, name: &str) -> Result<()> {
         let annotations = json!({"pandaemon.dev/bench-template": "second"});
         let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
-        self.patch(name, Body::MergePatch, &patch).await
+        self.patch(name, Patch::Merge, &patch).await
     }
 
     /// Rolls back to the previous revision, as `kubectl rollout undo` does.
@@ -159,32 +151,30 @@ impl Cluster {
             revision: i64,
             data: Value,
         }
-        let path = self.path("/apis/apps/v1", "controllerrevisions?");
-        let (mut revisions, _) = follow::list::<Revision>(&self.client, &path).await?;
+        #[derive(Deserialize)]
+        struct List {
+            items: Vec<Revision>,
+        }
+        let path = self.path("/apis/apps/v1", "controllerrevisions");
+        let list = self.rest.get::<List>(&path).await?;
+        let mut revisions = list.map(|list| list.items).unwrap_or_default();
         revisions.sort_by_key(|revision| revision.revision);
         let Some([before, _newest]) = revisions.last_chunk::<2>() else {
             bail!("the DaemonSet has no revision to go back to");
         };
-        self.patch(name, Body::StrategicPatch, &before.data).await
+        self.patch(name, Patch::Strategic, &before.data).await
     }
 
-    async fn patch(&self, name: &str, form: Body, patch: &Value) -> Result<()> {
+    async fn patch(&self, name: &str, form: Patch, patch: &Value) -> Result<()> {
         let path = self.path("/apis/apps/v1", &format!("daemonsets/{name}"));
-        let body = api::bytes(patch)?;
-        api::tell(&self.client, Method::PATCH, &path, form, body)
-            .await
-            .context("change the DaemonSet")
+        let patched = self.rest.patch(&path, form, patch).await;
+        patched.context("change the DaemonSet")
     }
 
     /// Deletes an object or a collection; one that does not exist is no error.
     pub(super) async fn delete(&self, path: &str, options: &Value) -> Result<()> {
-        let body = api::bytes(options)?;
-        match api::tell(&self.client, Method::DELETE, path, Body::Json, body).await {
-            Err(error) if api::code(&error) != Some(404) => {
-                Err(error).with_context(|| format!("delete {path}"))
-            }
-            _ => Ok(()),
-        }
+        let deleted = self.rest.delete(path, options).await;
+        deleted.map(drop).with_context(|| format!("delete {path}"))
     }
 
     /// Deletes the DaemonSet; the garbage collector deletes its pods.
@@ -205,11 +195,9 @@ impl Cluster {
     }
 
     pub(super) async fn exists(&self, path: &str) -> Result<bool> {
-        match api::get::<serde::de::IgnoredAny>(&self.client, path).await {
-            Ok(_) => Ok(true),
-            Err(error) if api::code(&error) == Some(404) => Ok(false),
-            Err(error) => Err(error).with_context(|| format!("read {path}")),
-        }
+        let found = self.rest.get::<IgnoredAny>(path).await;
+        let found = found.with_context(|| format!("read {path}"))?;
+        Ok(found.is_some())
     }
 }
 

@@ -8,42 +8,38 @@ use std::{
 
 use anyhow::{Result, bail};
 use kube::Client;
+use pandaemon_client::{
+    list_watch::{Delta, ListWatch, watch},
+    object_meta::{Object, ObjectMeta},
+};
+use pandaemon_runtime::Shutdown;
 use serde::Deserialize;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 
 use super::cluster::LABEL;
-use crate::follow::{self, Change, Source, follow};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 struct Node {
-    metadata: Metadata,
+    metadata: ObjectMeta,
     #[serde(default)]
     spec: Spec,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    name: Box<str>,
-    #[serde(default)]
-    resource_version: Box<str>,
+impl Object for Node {
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Spec {
     taints: Vec<Taint>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 struct Taint {
     key: Box<str>,
-}
-
-impl follow::Object for Node {
-    fn version(&self) -> &str {
-        &self.metadata.resource_version
-    }
 }
 
 impl Node {
@@ -70,44 +66,30 @@ pub(super) async fn wait_until_usable(
     count: u32,
     usable: &Usable,
 ) -> Result<Instant> {
-    let (send, mut changes) = mpsc::channel(follow::QUEUE);
-    let source = Source {
-        path: format!(
-            "/api/v1/nodes?labelSelector={}%3D{run_id}&",
-            LABEL.replace('/', "%2F")
-        ),
-        from_now: false,
-    };
     let count = usize::try_from(count)?;
-    let reading = async {
-        let mut names = HashSet::new();
-        while let Some(batch) = changes.recv().await {
-            for change in batch {
-                apply(&mut names, change);
-            }
-            usable.0.store(names.len(), Ordering::Relaxed);
-            if names.len() >= count {
-                return Some(Instant::now());
-            }
+    let source = ListWatch::all("/api/v1/nodes").labels(format!("{LABEL}={run_id}"));
+    let mut deltas = watch::<Node>(client.clone(), source, Shutdown::default());
+    let mut names = HashSet::new();
+    while let Some(delta) = deltas.recv().await {
+        apply(&mut names, delta);
+        usable.0.store(names.len(), Ordering::Relaxed);
+        if names.len() >= count {
+            return Ok(Instant::now());
         }
-        None
-    };
-    tokio::select! {
-        () = follow::<Node>(client.clone(), source, send) => bail!("the watch of the nodes ended"),
-        Some(done) = reading => Ok(done),
     }
+    bail!("the watch of the nodes ended")
 }
 
-fn apply(names: &mut HashSet<Box<str>>, change: Change<Node>) {
-    match change {
-        Change::All(nodes) => {
+fn apply(names: &mut HashSet<String>, delta: Delta<Node>) {
+    match delta {
+        Delta::Listed(nodes) => {
             let usable = nodes.into_iter().filter(Node::is_usable);
             *names = usable.map(|node| node.metadata.name).collect();
         }
-        Change::Put(node) if node.is_usable() => {
+        Delta::Applied(node) if node.is_usable() => {
             names.insert(node.metadata.name);
         }
-        Change::Put(node) | Change::Gone(node) => {
+        Delta::Applied(node) | Delta::Deleted(node) => {
             names.remove(&node.metadata.name);
         }
     }
@@ -129,14 +111,14 @@ mod tests {
         let mut names = HashSet::new();
         apply(
             &mut names,
-            Change::Put(node("a", &["node.kubernetes.io/not-ready"])),
+            Delta::Applied(node("a", &["node.kubernetes.io/not-ready"])),
         );
-        apply(&mut names, Change::Put(node("b", &["mine"])));
+        apply(&mut names, Delta::Applied(node("b", &["mine"])));
         assert_eq!(names, HashSet::from(["b".into()]));
-        apply(&mut names, Change::Put(node("a", &[])));
-        apply(&mut names, Change::Gone(node("b", &[])));
+        apply(&mut names, Delta::Applied(node("a", &[])));
+        apply(&mut names, Delta::Deleted(node("b", &[])));
         assert_eq!(names, HashSet::from(["a".into()]));
-        apply(&mut names, Change::All(vec![node("c", &[])]));
+        apply(&mut names, Delta::Listed(vec![node("c", &[])]));
         assert_eq!(names, HashSet::from(["c".into()]));
     }
 }

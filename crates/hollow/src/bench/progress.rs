@@ -3,6 +3,10 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use pandaemon_client::{
+    list_watch::Delta,
+    object_meta::{Object, ObjectMeta},
+};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::{
@@ -10,24 +14,14 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{
-    follow::{self, Change},
-    pod::Pod,
-};
+use crate::pod::Pod;
 
 /// The part of a DaemonSet that is watched.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct DaemonSet {
-    metadata: Metadata,
+    metadata: ObjectMeta,
     #[serde(default)]
     pub(super) status: Status,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Metadata {
-    resource_version: Box<str>,
-    generation: i64,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -39,9 +33,9 @@ pub(super) struct Status {
     pub(super) number_available: u32,
 }
 
-impl follow::Object for DaemonSet {
-    fn version(&self) -> &str {
-        &self.metadata.resource_version
+impl Object for DaemonSet {
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
     }
 }
 
@@ -67,7 +61,7 @@ pub(super) struct Counts {
 
 #[derive(Debug, Default)]
 struct Observed {
-    pods: HashSet<Box<str>>,
+    pods: HashSet<String>,
     daemonset: DaemonSet,
     goals: Vec<(Goal, Option<Instant>)>,
 }
@@ -92,24 +86,24 @@ impl Progress {
     }
 
     /// Takes in a change of pods; those of other namespaces are ignored.
-    pub(super) fn pods(&self, change: &Change<Pod>) {
+    pub(super) fn pods(&self, delta: &Delta<Pod>) {
         let mut observed = self.observed.lock();
         let mine = |pod: &&Pod| *pod.metadata.namespace == *self.namespace;
-        let ready = match change {
-            Change::All(pods) => {
+        let ready = match delta {
+            Delta::Listed(pods) => {
                 let pods = pods.iter().filter(mine);
                 observed.pods = pods.map(|pod| pod.metadata.uid.clone()).collect();
                 None
             }
-            Change::Put(pod) if mine(&pod) => {
+            Delta::Applied(pod) if mine(&pod) => {
                 observed.pods.insert(pod.metadata.uid.clone());
                 Some(pod).filter(|pod| pod.is_ready())
             }
-            Change::Gone(pod) if mine(&pod) => {
+            Delta::Deleted(pod) if mine(&pod) => {
                 observed.pods.remove(&pod.metadata.uid);
                 None
             }
-            Change::Put(_) | Change::Gone(_) => return,
+            Delta::Applied(_) | Delta::Deleted(_) => return,
         };
         self.check(
             &mut observed,
@@ -118,12 +112,12 @@ impl Progress {
     }
 
     /// Takes in a change of the DaemonSet.
-    pub(super) fn daemonset(&self, change: Change<DaemonSet>) {
+    pub(super) fn daemonset(&self, delta: Delta<DaemonSet>) {
         let mut observed = self.observed.lock();
-        match change {
-            Change::All(sets) => observed.daemonset = sets.into_iter().next().unwrap_or_default(),
-            Change::Put(set) => observed.daemonset = set,
-            Change::Gone(_) => observed.daemonset = DaemonSet::default(),
+        match delta {
+            Delta::Listed(sets) => observed.daemonset = sets.into_iter().next().unwrap_or_default(),
+            Delta::Applied(set) => observed.daemonset = set,
+            Delta::Deleted(_) => observed.daemonset = DaemonSet::default(),
         }
         self.check(&mut observed, None);
     }
@@ -224,14 +218,14 @@ mod tests {
         serde_json::from_value(object).unwrap()
     }
 
-    fn set(generation: i64, observed: i64, counts: [u32; 3]) -> Change<DaemonSet> {
+    fn set(generation: i64, observed: i64, counts: [u32; 3]) -> Delta<DaemonSet> {
         let [desired, updated, available] = counts;
         let object = json!({
             "metadata": {"generation": generation},
             "status": {"observedGeneration": observed, "desiredNumberScheduled": desired,
                        "updatedNumberScheduled": updated, "numberAvailable": available},
         });
-        Change::Put(serde_json::from_value(object).unwrap())
+        Delta::Applied(serde_json::from_value(object).unwrap())
     }
 
     /// Which of the goals are reached.
@@ -248,21 +242,21 @@ mod tests {
     fn pods_of_other_namespaces_are_not_counted() {
         let progress = Progress::new("d");
         progress.set_goals(vec![Goal::Pods(2), Goal::Ready("on-b".to_owned())]);
-        progress.pods(&Change::Put(pod("x", "other", true)));
-        progress.pods(&Change::Put(pod("a", "d", true)));
-        progress.pods(&Change::Put(pod("a", "d", true)));
+        progress.pods(&Delta::Applied(pod("x", "other", true)));
+        progress.pods(&Delta::Applied(pod("a", "d", true)));
+        progress.pods(&Delta::Applied(pod("a", "d", true)));
         assert_eq!(reached(&progress), [false, false]);
-        progress.pods(&Change::Put(pod("b", "d", false)));
+        progress.pods(&Delta::Applied(pod("b", "d", false)));
         assert_eq!(reached(&progress), [true, false]);
-        progress.pods(&Change::Put(pod("b", "d", true)));
+        progress.pods(&Delta::Applied(pod("b", "d", true)));
         assert_eq!(reached(&progress), [true, true]);
         progress.set_goals(vec![Goal::Pods(0)]);
-        progress.pods(&Change::Gone(pod("a", "d", true)));
+        progress.pods(&Delta::Deleted(pod("a", "d", true)));
         assert_eq!(
             (reached(&progress), progress.counts().pods),
             (vec![false], 1)
         );
-        progress.pods(&Change::All(Vec::new()));
+        progress.pods(&Delta::Listed(Vec::new()));
         assert_eq!(reached(&progress), [true]);
     }
 
@@ -296,7 +290,7 @@ mod tests {
             progress.reached(Duration::from_millis(1), |_| ()).await,
             None
         );
-        progress.pods(&Change::Put(pod("a", "d", true)));
+        progress.pods(&Delta::Applied(pod("a", "d", true)));
         let reached = progress
             .reached(Duration::from_secs(9), |_| ())
             .await

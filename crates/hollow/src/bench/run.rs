@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use jiff::Timestamp;
 use kube::Client;
-use pandaemon_runtime::{Shutdown, spawn};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep, timeout},
+use pandaemon_client::{
+    list_watch::{Delta, ListWatch, watch},
+    rest::Rest,
 };
+use pandaemon_runtime::{Shutdown, spawn};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     BenchArgs, ceiling,
@@ -20,13 +21,7 @@ use super::{
     progress_bar::PhaseBar,
     report::{Ceiling, Results, Spread},
 };
-use crate::{
-    follow::{self, Source, follow},
-    node::HollowNodes,
-    node_tasks::NodeTasks,
-    pod::Pod,
-    pod_loop::PodObserver,
-};
+use crate::{node::HollowNodes, node_tasks::NodeTasks, pod::Pod, pod_loop::PodObserver};
 
 /// Pause between two joining nodes, so that writes about one are over when the next registers.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -54,7 +49,8 @@ impl Run {
         let manifest = Manifest::load(args.daemonset.as_deref())?;
         let selector = (!args.hollow_external).then_some(run_id.as_str());
         let manifest = manifest.with_run(&namespace, selector, &args.roll);
-        let cluster = Cluster { client, namespace };
+        let rest = Rest::new(client);
+        let cluster = Cluster { rest, namespace };
         let version = cluster.version().await?;
         let timer = PhaseTimer::start(&args.pid, work)?;
         let progress = Arc::new(Progress::new(&cluster.namespace));
@@ -76,9 +72,9 @@ impl Run {
         );
         let observer: PodObserver = {
             let progress = Arc::clone(&progress);
-            Arc::new(move |change: &follow::Change<Pod>| progress.pods(change))
+            Arc::new(move |delta: &Delta<Pod>| progress.pods(delta))
         };
-        let client = cluster.client.clone();
+        let client = cluster.rest.client().clone();
         let tasks = NodeTasks::start(client, &args.behaviour, hollow_nodes, Some(observer), work);
         watch_daemonset(&cluster, &manifest, &progress, work);
         Ok(Self {
@@ -128,7 +124,8 @@ impl Run {
         let phase = self.timer.begin("nodes")?;
         let bar = PhaseBar::begin("nodes", count);
         let usable = Usable::default();
-        let watching = nodes::wait_until_usable(&self.cluster.client, &self.run_id, count, &usable);
+        let watching =
+            nodes::wait_until_usable(self.cluster.rest.client(), &self.run_id, count, &usable);
         let registering = async {
             self.tasks.register(0..count, || bar.step()).await?;
             anyhow::Ok(Instant::now())
@@ -325,25 +322,13 @@ fn watch_daemonset(
     progress: &Arc<Progress>,
     work: &Shutdown,
 ) {
-    let (send, mut changes) = mpsc::channel::<Vec<follow::Change<DaemonSet>>>(follow::QUEUE);
-    let query = format!(
-        "daemonsets?fieldSelector=metadata.name%3D{}&",
-        manifest.name()
-    );
-    let source = Source {
-        path: cluster.path("/apis/apps/v1", &query),
-        from_now: false,
-    };
-    let (client, progress, work) = (cluster.client.clone(), Arc::clone(progress), work.clone());
+    let source = ListWatch::all(cluster.path("/apis/apps/v1", "daemonsets"));
+    let source = source.fields(format!("metadata.name={}", manifest.name()));
+    let mut deltas = watch::<DaemonSet>(cluster.rest.client().clone(), source, work.clone());
+    let progress = Arc::clone(progress);
     spawn("bench-daemonset", async move {
-        let reading = async {
-            while let Some(batch) = changes.recv().await {
-                batch
-                    .into_iter()
-                    .for_each(|change| progress.daemonset(change));
-            }
-        };
-        work.guard(async { futures::join!(follow(client, source, send), reading) })
-            .await
+        while let Some(delta) = deltas.recv().await {
+            progress.daemonset(delta);
+        }
     });
 }
