@@ -1,23 +1,23 @@
-//! The command line: a contract that scripts rely on.
+//! The arguments of the command line. Scripts rely on their names, defaults and environment variables.
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use pandaemon_runtime::logs::LogArgs;
 
-/// Shown below `--help`.
+/// The text at the end of `--help`.
 const EXAMPLES: &str = "\
 Examples:
-  pandaemon up --nodes 3                 three nodes on this machine, to play with
+  pandaemon up --nodes 3                 a cluster of three nodes on this machine
   export KUBECONFIG=/etc/pandaemon/kubeconfig
   kubectl apply -f daemonset.yaml        plain kubectl, plain apps/v1 DaemonSets
 
-  pandaemon server                       a control plane for a fleet; its join token is in
+  pandaemon server                       a control plane for many machines; its join token is in
                                          /var/lib/pandaemon/token
   pandaemon agent --server https://10.0.0.1:6443 --token-file token --node-name $(hostname)
 
 Exit status:
-  0  stopped as asked
+  0  stopped by a signal, or the command is done
   1  failed; the last line says what to do
   2  the command line is wrong
   3  this machine lacks something (root, a program, a plugin)
@@ -40,9 +40,9 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// The control plane: Kubernetes API, store, controllers
     Server(ServerArgs),
-    /// A node: runs the pods that the control plane puts on this machine
+    /// A node: runs the pods that are bound to this machine
     Agent(AgentArgs),
-    /// Pretend nodes that mark their pods running, against any Kubernetes API
+    /// Hollow nodes, which report their pods as running without containers, for any Kubernetes API
     Hollow(HollowArgs),
     /// The DaemonSet controller alone, for an existing Kubernetes cluster of any size
     Controller(pandaemon_controllers::standalone::ControllerArgs),
@@ -54,10 +54,10 @@ pub(crate) enum Command {
     Status(pandaemon_kubectl_ds::StatusArgs),
 }
 
-/// Where a control plane keeps and leaves things.
+/// The files of a control plane.
 #[derive(Debug, Args)]
-pub(crate) struct PlaceArgs {
-    /// Where objects, certificates, images and logs are kept; they are there again after the next start
+pub(crate) struct PathArgs {
+    /// Directory of objects, certificates, images and logs; the next start uses them again
     #[arg(
         long,
         env = "PANDAEMON_DATA_DIR",
@@ -65,19 +65,19 @@ pub(crate) struct PlaceArgs {
         value_name = "DIR"
     )]
     pub(crate) data_dir: PathBuf,
-    /// The kubeconfig to write for kubectl; it appears when the API is ready
+    /// The kubeconfig to write; it appears when the API is ready
     #[arg(long, default_value = "/etc/pandaemon/kubeconfig", value_name = "FILE")]
     pub(crate) write_kubeconfig: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
-    /// How many nodes
+    /// The number of nodes
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) nodes: usize,
     #[command(flatten)]
-    pub(crate) place: PlaceArgs,
-    /// Where the Kubernetes API answers
+    pub(crate) paths: PathArgs,
+    /// The address that the Kubernetes API listens on
     #[arg(
         long,
         env = "PANDAEMON_LISTEN",
@@ -93,8 +93,8 @@ pub(crate) struct UpArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
     #[command(flatten)]
-    pub(crate) place: PlaceArgs,
-    /// Where the Kubernetes API answers
+    pub(crate) paths: PathArgs,
+    /// The address that the Kubernetes API listens on
     #[arg(
         long,
         env = "PANDAEMON_LISTEN",
@@ -102,10 +102,10 @@ pub(crate) struct ServerArgs {
         value_name = "ADDR:PORT"
     )]
     pub(crate) listen: SocketAddr,
-    /// Further names or addresses that clients use for this server (for its certificate)
+    /// More names or addresses of this server, for its certificate
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) tls_san: Vec<String>,
-    /// Which controllers run: `*` for all, `-NAME` for all but one
+    /// The controllers that run: `*` for all, `-NAME` for all but one
     #[arg(
         long,
         default_value = "*",
@@ -117,7 +117,7 @@ pub(crate) struct ServerArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
-    /// The server, such as https://10.0.0.1:6443
+    /// The URL of the server, such as https://10.0.0.1:6443
     #[arg(long, env = "PANDAEMON_SERVER", value_name = "URL")]
     pub(crate) server: String,
     /// The join token from the server's data directory
@@ -135,7 +135,7 @@ pub(crate) struct AgentArgs {
     /// The name of this node in the cluster
     #[arg(long, env = "PANDAEMON_NODE_NAME", value_name = "NAME")]
     pub(crate) node_name: String,
-    /// Where images, volumes, logs and the node's identity are kept
+    /// Directory of images, volumes, logs and the node's certificate
     #[arg(
         long,
         env = "PANDAEMON_DATA_DIR",
@@ -143,10 +143,10 @@ pub(crate) struct AgentArgs {
     )]
     #[arg(value_name = "DIR")]
     pub(crate) data_dir: PathBuf,
-    /// Socket of a container runtime that runs already (CRI v1); without it containerd is started
+    /// Socket of a running container runtime (CRI v1); without it the agent starts containerd
     #[arg(long, value_name = "PATH")]
     pub(crate) cri_socket: Option<PathBuf>,
-    /// Labels of the node: k=v,...
+    /// Labels of the node: key=value,...
     #[arg(
         long,
         value_name = "LABELS",
@@ -154,7 +154,7 @@ pub(crate) struct AgentArgs {
         hide_default_value = true
     )]
     pub(crate) node_labels: String,
-    /// Taints of the node when it registers first: key=value:Effect,...
+    /// Taints of the node when it registers for the first time: key=value:Effect,...
     #[arg(
         long,
         value_name = "TAINTS",
@@ -165,16 +165,16 @@ pub(crate) struct AgentArgs {
     /// Image archives (OCI or docker) to import at start
     #[arg(long, env = "PANDAEMON_IMAGES", value_name = "DIR")]
     pub(crate) images: Option<PathBuf>,
-    /// This node's address; without it, the one of the default route
+    /// The address of this node; without it, the address of the default route
     #[arg(long, value_name = "IP")]
     pub(crate) node_ip: Option<std::net::IpAddr>,
-    /// Addresses for this node's pods, such as 10.85.3.0/24; without it, chosen by the node's name
+    /// The address range of this node's pods, such as 10.85.3.0/24; without it, derived from the node's name
     #[arg(long, value_name = "CIDR")]
     pub(crate) pod_cidr: Option<String>,
-    /// Parent of all cgroups of this node's pods
+    /// The parent cgroup of this node's pods
     #[arg(long, value_name = "PATH", default_value = "pandaemon")]
     pub(crate) cgroup_root: String,
-    /// Port of the node's own API (logs, exec, statistics)
+    /// Port of the kubelet API of this node (logs, exec, statistics)
     #[arg(long, value_name = "PORT", default_value_t = 10250)]
     pub(crate) kubelet_port: u16,
     /// Stop all containers and the started containerd on SIGTERM instead of leaving them running
@@ -184,7 +184,7 @@ pub(crate) struct AgentArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct HollowArgs {
-    /// The cluster
+    /// The kubeconfig of the cluster
     #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
     pub(crate) kubeconfig: PathBuf,
     #[command(flatten)]
@@ -193,7 +193,7 @@ pub(crate) struct HollowArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// The cluster
+    /// The kubeconfig of the cluster
     #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
     pub(crate) kubeconfig: PathBuf,
     #[command(flatten)]
@@ -205,7 +205,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn arguments_are_consistent() {
         super::Cli::command().debug_assert();
     }
 }

@@ -1,10 +1,10 @@
-//! Runs the chosen subcommand.
+//! Runs a subcommand.
 
 mod agent;
 mod bench;
+mod control_plane;
 mod ds;
 mod hollow;
-mod plane;
 mod server;
 mod up;
 
@@ -16,17 +16,20 @@ use pandaemon_runtime::{Shutdown, logs};
 
 use crate::args::{Cli, Command};
 
-/// Worker threads: enough to serve from several cores, few enough to stay small.
+/// Most worker threads. Each one costs memory, and the server does not use more cores than this.
 const WORKERS_MAX: usize = 8;
-/// Open files asked for, where the machine's hard limit allows them.
+/// Soft limit of open files to set, up to the hard limit of the process.
 const OPEN_FILES: u64 = 1 << 20;
 
-/// Runs until the work ends or a signal stops it.
+/// Runs a subcommand until it is done or a signal stops it.
+///
+/// # Errors
+/// Those of the subcommand; [`crate::exit::report`] maps them to exit statuses.
 pub(crate) fn run(args: Cli) -> anyhow::Result<()> {
     logs::init(&args.logs)?;
     raise_open_files();
     let workers = match &args.command {
-        // A node's work is waiting, not computing.
+        // An agent mostly waits.
         Command::Agent(_) => 2,
         _ => std::thread::available_parallelism()
             .map_or(2, NonZeroUsize::get)
@@ -35,10 +38,10 @@ pub(crate) fn run(args: Cli) -> anyhow::Result<()> {
     block_on(workers, run_command(args.command))
 }
 
-/// Runs as `kubectl ds`.
+/// Runs the plugin `kubectl ds`.
 pub(crate) fn run_plugin(plugin: Plugin) -> anyhow::Result<()> {
     block_on(2, async {
-        let shutdown = Shutdown::on_signals().context("listen for signals")?;
+        let shutdown = Shutdown::on_signals().context("install the signal handlers")?;
         ds::run(plugin.run(), shutdown).await
     })
 }
@@ -54,7 +57,7 @@ fn block_on(workers: usize, work: impl Future<Output = anyhow::Result<()>>) -> a
 }
 
 async fn run_command(command: Command) -> anyhow::Result<()> {
-    let shutdown = Shutdown::on_signals().context("listen for signals")?;
+    let shutdown = Shutdown::on_signals().context("install the signal handlers")?;
     match command {
         Command::Up(args) => up::run(args, shutdown).await,
         Command::Server(args) => server::run(args, shutdown).await,
@@ -67,7 +70,8 @@ async fn run_command(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// A watch, a connection and a container each need open files, and the usual limit of a shell is 1,024.
+/// Raises the soft limit of open files: watches, connections and containers need them, and shells
+/// often set it to 1,024.
 fn raise_open_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
@@ -75,6 +79,6 @@ fn raise_open_files() {
         setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)
     });
     if let Err(error) = raised {
-        tracing::warn!(%error, "the limit of open files stays as it is");
+        tracing::warn!(%error, "cannot raise the limit of open files; many watches or containers may exhaust it");
     }
 }

@@ -1,69 +1,70 @@
-//! Exit statuses: one table, documented in `--help` and the README.
+//! Exit statuses, which `--help` and the README list.
 
 use std::process::ExitCode;
 
-use crate::steps::say;
+use crate::progress::print_status;
 
-/// Why the process ends with a status other than 0.
+/// An exit status other than 0 and 2 (wrong arguments, by clap).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Failure {
-    /// Anything without a status of its own.
+pub(crate) enum ExitStatus {
+    /// Any other error.
     General = 1,
-    /// The machine lacks root, a program or a plugin.
+    /// The machine lacks root rights, a program or a CNI plugin.
     Machine = 3,
-    /// An address or data directory is in use.
+    /// Another process uses the address or data directory.
     InUse = 4,
-    /// The server refused this node.
+    /// The server refused the node: wrong token, or the node name is in use.
     Refused = 5,
 }
 
-/// Prints the error, if any, and chooses the exit status.
+/// Prints an error to standard error and returns the exit status of the process.
 pub(crate) fn report(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if let Some(failed) = error.downcast_ref::<pandaemon_kubectl_ds::CommandError>() {
-                // Its text is kubectl's, and complete.
+                // The message has the form of kubectl's errors already.
                 if !failed.message.is_empty() {
-                    say(&failed.message);
+                    print_status(&failed.message);
                 }
                 return ExitCode::from(failed.status);
             }
-            say(&format!("pandaemon: {error:#}"));
+            print_status(&format!("pandaemon: {error:#}"));
             ExitCode::from(classify(&error) as u8)
         }
     }
 }
 
-fn classify(error: &anyhow::Error) -> Failure {
+/// The exit status of the first cause in the chain that has one of its own.
+fn classify(error: &anyhow::Error) -> ExitStatus {
     error
         .chain()
         .find_map(classify_one)
-        .unwrap_or(Failure::General)
+        .unwrap_or(ExitStatus::General)
 }
 
-fn classify_one(cause: &(dyn std::error::Error + 'static)) -> Option<Failure> {
+fn classify_one(cause: &(dyn std::error::Error + 'static)) -> Option<ExitStatus> {
     if cause.is::<pandaemon_fleet::MissingTools>()
         || cause.is::<pandaemon_agent::MissingRequirement>()
     {
-        return Some(Failure::Machine);
+        return Some(ExitStatus::Machine);
     }
     let locked = matches!(
         cause.downcast_ref(),
         Some(pandaemon_store::Error::Locked(_))
     );
     if locked || cause.is::<pandaemon_agent::DataDirInUse>() {
-        return Some(Failure::InUse);
+        return Some(ExitStatus::InUse);
     }
     if cause.is::<pandaemon_agent::JoinRefused>() {
-        return Some(Failure::Refused);
+        return Some(ExitStatus::Refused);
     }
     if let Some(pandaemon_server::Error::Listen { .. }) = cause.downcast_ref() {
-        return Some(Failure::InUse);
+        return Some(ExitStatus::InUse);
     }
     let io = cause.downcast_ref::<std::io::Error>()?;
-    (io.kind() == std::io::ErrorKind::AddrInUse).then_some(Failure::InUse)
+    (io.kind() == std::io::ErrorKind::AddrInUse).then_some(ExitStatus::InUse)
 }
 
 #[cfg(test)]
@@ -71,21 +72,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_have_their_statuses() {
-        let cases: [(anyhow::Error, Failure); 4] = [
-            (anyhow::anyhow!("x"), Failure::General),
+    fn errors_map_to_exit_statuses() {
+        let cases: [(anyhow::Error, ExitStatus); 4] = [
+            (anyhow::anyhow!("x"), ExitStatus::General),
             (
                 pandaemon_fleet::MissingTools::NotRoot.into(),
-                Failure::Machine,
+                ExitStatus::Machine,
             ),
             (
                 pandaemon_store::Error::Locked("x".into()).into(),
-                Failure::InUse,
+                ExitStatus::InUse,
             ),
             (
                 anyhow::Error::from(std::io::Error::from(std::io::ErrorKind::AddrInUse))
                     .context("listen"),
-                Failure::InUse,
+                ExitStatus::InUse,
             ),
         ];
         for (error, expected) in cases {

@@ -1,16 +1,17 @@
-//! `pandaemon`: a daemon on every node. The one binary; it only joins the crates.
+//! The binary `pandaemon`: arguments, exit statuses, and the parts of each subcommand.
 
 mod args;
 mod command;
 mod exit;
-mod steps;
+mod progress;
 
 use std::{path::Path, process::ExitCode};
 
 use clap::Parser as _;
 use mimalloc::MiMalloc;
 
-/// A third of the time of a write is spent in the system's allocator (docs/benchmarks.md), and its heap does not shrink.
+/// A third of the time of a write was spent in the system's allocator (docs/benchmarks.md), and its
+/// heap does not shrink.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -22,7 +23,8 @@ fn main() -> ExitCode {
     exit::report(command::run(args))
 }
 
-/// Whether this binary was called `kubectl-ds`, as kubectl calls its plugin `ds`: a link of that name suffices.
+/// Whether this binary was started as `kubectl-ds`, the name of the plugin `kubectl ds`: a link of
+/// that name is enough.
 fn called_as_plugin() -> bool {
     let name = std::env::args_os().next();
     name.is_some_and(|name| {

@@ -1,4 +1,4 @@
-//! `pandaemon agent`: one node.
+//! `pandaemon agent`: the node agent.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,8 @@ use pandaemon_runtime::Shutdown;
 
 use crate::args::AgentArgs;
 
-/// Runs the node agent until it is stopped; containers stay, unless asked otherwise.
+/// Runs the node agent until a signal stops it. Containers keep running, except with
+/// `--stop-containers-on-exit`.
 pub(crate) async fn run(args: AgentArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     let token = match (&args.token, &args.token_file) {
         (Some(token), _) => token.clone(),
@@ -31,6 +32,7 @@ pub(crate) async fn run(args: AgentArgs, shutdown: Shutdown) -> anyhow::Result<(
     pandaemon_agent::run(config, shutdown).await
 }
 
+/// The parts of a comma-separated list that are not empty.
 fn words(list: &str) -> impl Iterator<Item = &str> {
     list.split(',')
         .map(str::trim)
@@ -40,9 +42,11 @@ fn words(list: &str) -> impl Iterator<Item = &str> {
 fn labels(list: &str) -> anyhow::Result<BTreeMap<String, String>> {
     words(list)
         .map(|word| {
-            let (key, value) = word
-                .split_once('=')
-                .with_context(|| format!("--node-labels: `{word}` is not of the form key=value"))?;
+            let (key, value) = word.split_once('=').with_context(|| {
+                format!(
+                    "--node-labels: `{word}` is not of the form key=value; use key=value,key=value"
+                )
+            })?;
             Ok((key.to_owned(), value.to_owned()))
         })
         .collect()
@@ -53,7 +57,7 @@ mod tests {
     use super::labels;
 
     #[test]
-    fn labels_are_pairs() {
+    fn node_labels_are_key_value_pairs() {
         let parsed = labels("a=b, c=,").unwrap();
         assert_eq!(
             parsed.into_iter().collect::<Vec<_>>(),

@@ -3,44 +3,46 @@
 use pandaemon_controllers::EnabledControllers;
 use pandaemon_runtime::Shutdown;
 
-use super::plane::{Plane, PlaneConfig, local_url, open_store, write_kubeconfig};
+use super::control_plane::{
+    ControlPlane, ControlPlaneConfig, local_url, open_store, write_kubeconfig,
+};
 use crate::{
     args::ServerArgs,
-    steps::{Step, answer, say},
+    progress::{Step, print_result, print_status},
 };
 
-/// Runs the control plane until it is stopped.
+/// Runs the control plane until a signal stops it.
 pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     let controllers: EnabledControllers = args.controllers.parse()?;
-    let step = Step::begin(format!(
+    let step = Step::start(format!(
         "Open the store in {}",
-        args.place.data_dir.display()
+        args.paths.data_dir.display()
     ));
-    let store = open_store(&args.place.data_dir)?;
-    step.done();
-    let step = Step::begin("Start the control plane");
-    let config = PlaneConfig {
-        data_dir: args.place.data_dir.clone(),
+    let store = open_store(&args.paths.data_dir)?;
+    step.finish();
+    let step = Step::start("Start the control plane");
+    let config = ControlPlaneConfig {
+        data_dir: args.paths.data_dir.clone(),
         listen: args.listen,
         names: args.tls_san,
         controllers,
     };
-    let plane = Plane::start(config, store).await?;
-    step.done();
+    let plane = ControlPlane::start(config, store).await?;
+    step.finish();
     let url = local_url(plane.api.address());
-    write_kubeconfig(&args.place.write_kubeconfig, &plane.api.kubeconfig(&url))?;
-    say(&format!("  ok  The Kubernetes API answers at {url}"));
-    say(&format!(
+    write_kubeconfig(&args.paths.write_kubeconfig, &plane.api.kubeconfig(&url))?;
+    print_status(&format!("  ok  The Kubernetes API answers at {url}"));
+    print_status(&format!(
         "      Nodes join with the token in {}",
-        args.place.data_dir.join("token").display()
+        args.paths.data_dir.join("token").display()
     ));
-    answer(&format!(
+    print_result(&format!(
         "export KUBECONFIG={}",
-        args.place.write_kubeconfig.display()
+        args.paths.write_kubeconfig.display()
     ));
     shutdown.triggered().await;
-    let step = Step::begin("Stop");
+    let step = Step::start("Stop");
     plane.stop().await?;
-    step.done();
+    step.finish();
     Ok(())
 }

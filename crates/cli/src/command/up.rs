@@ -17,41 +17,48 @@ use pandaemon_fleet::{
 use pandaemon_runtime::Shutdown;
 use pandaemon_store::Embedded;
 
-use super::plane::{Plane, PlaneConfig, local_url, open_store, write_kubeconfig};
+use super::control_plane::{
+    ControlPlane, ControlPlaneConfig, local_url, open_store, write_kubeconfig,
+};
 use crate::{
     args::UpArgs,
-    steps::{Step, answer, say},
+    progress::{Step, print_result, print_status},
 };
 
-/// Runs everything until it is stopped, then removes what it made.
+/// Runs the cluster until a signal stops it, then removes the nodes, the kubeconfig and the PID
+/// file.
 pub(crate) async fn run(mut args: UpArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     pandaemon_fleet::machine::check()?;
-    fs::create_dir_all(&args.place.data_dir)
-        .with_context(|| format!("make the data directory {}", args.place.data_dir.display()))?;
-    args.place.data_dir = args.place.data_dir.canonicalize()?;
-    let _stale = fs::remove_file(&args.place.write_kubeconfig);
+    fs::create_dir_all(&args.paths.data_dir).with_context(|| {
+        format!(
+            "create the data directory {}",
+            args.paths.data_dir.display()
+        )
+    })?;
+    args.paths.data_dir = args.paths.data_dir.canonicalize()?;
+    let _stale = fs::remove_file(&args.paths.write_kubeconfig);
 
-    // The store's lock comes first: it keeps a second `up` away from the nodes of this one.
-    let store = open_store(&args.place.data_dir)?;
-    let pid_file = args.place.data_dir.join("up.pid");
+    // The lock of the store comes first: a second `up` must not touch the nodes of this one.
+    let store = open_store(&args.paths.data_dir)?;
+    let pid_file = args.paths.data_dir.join("up.pid");
     fs::write(&pid_file, std::process::id().to_string())?;
 
-    let step = Step::begin(format!("Make {}", count(args.nodes)));
+    let step = Step::start(format!("Create {}", count(args.nodes)));
     let config = FleetConfig {
-        data_dir: args.place.data_dir.clone(),
+        data_dir: args.paths.data_dir.clone(),
         nodes: args.nodes,
     };
     let mut fleet = Fleet::create(&config).await?;
-    step.done();
+    step.finish();
     let result = with_nodes(&args, store, &mut fleet, &shutdown).await;
-    let step = Step::begin("Stop the nodes and remove what was made");
+    let step = Step::start("Stop the nodes and remove what was created");
     let left = fleet.remove().await;
-    step.done();
-    for file in [&pid_file, &args.place.write_kubeconfig] {
+    step.finish();
+    for file in [&pid_file, &args.paths.write_kubeconfig] {
         let _absent = fs::remove_file(file);
     }
     result?;
-    anyhow::ensure!(left.is_empty(), "could not be removed: {}", left.join(", "));
+    anyhow::ensure!(left.is_empty(), "could not remove {}", left.join(", "));
     Ok(())
 }
 
@@ -63,32 +70,33 @@ fn count(nodes: usize) -> String {
     }
 }
 
-/// Starts the control plane, serves, and stops it. The agents stop after it: they need no server to end.
+/// Runs the control plane and the agents until a signal, then stops the control plane. The agents
+/// stop after it, because they need no server for that.
 async fn with_nodes(
     args: &UpArgs,
     store: Embedded,
     fleet: &mut Fleet,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    let step = Step::begin("Start the control plane");
-    let config = PlaneConfig {
-        data_dir: args.place.data_dir.clone(),
+    let step = Step::start("Start the control plane");
+    let config = ControlPlaneConfig {
+        data_dir: args.paths.data_dir.clone(),
         listen: args.listen,
         names: vec![fleet.plan().gateway().to_string()],
         controllers: EnabledControllers::default(),
     };
-    let plane = Plane::start(config, store).await?;
-    step.done();
+    let plane = ControlPlane::start(config, store).await?;
+    step.finish();
     let result = serve(args, &plane, fleet, shutdown).await;
-    let step = Step::begin("Stop the control plane");
+    let step = Step::start("Stop the control plane");
     let stopped = plane.stop().await;
-    step.done();
+    step.finish();
     result.and(stopped)
 }
 
 async fn serve(
     args: &UpArgs,
-    plane: &Plane,
+    plane: &ControlPlane,
     fleet: &mut Fleet,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
@@ -100,7 +108,7 @@ async fn serve(
     let commands = Commands {
         server: format!("https://{gateway}"),
         token: plane.api.agent_token(),
-        images: images.context("--images: the folder cannot be read")?,
+        images: images.context("--images: cannot read the directory")?,
         folders: fleet
             .nodes()
             .iter()
@@ -109,20 +117,20 @@ async fn serve(
     };
     fleet.start_agents(|node| commands.of(node));
     let url = local_url(plane.api.address());
-    write_kubeconfig(&args.place.write_kubeconfig, &plane.api.kubeconfig(&url))?;
-    say(&format!("  ok  The Kubernetes API answers at {url}"));
+    write_kubeconfig(&args.paths.write_kubeconfig, &plane.api.kubeconfig(&url))?;
+    print_status(&format!("  ok  The Kubernetes API answers at {url}"));
     if wait_for_nodes(plane, fleet.nodes(), shutdown).await? {
-        answer(&format!(
+        print_result(&format!(
             "export KUBECONFIG={}",
-            args.place.write_kubeconfig.display()
+            args.paths.write_kubeconfig.display()
         ));
-        say("      then: kubectl get nodes     (Ctrl-C here ends the cluster)");
+        print_status("      then: kubectl get nodes     (Ctrl-C here ends the cluster)");
         shutdown.triggered().await;
     }
     Ok(())
 }
 
-/// How the agents of the nodes are started.
+/// The values that all agents are started with, and the directory of each node.
 #[derive(Debug)]
 struct Commands {
     server: String,
@@ -169,13 +177,13 @@ impl Commands {
     }
 }
 
-/// Waits until all nodes are Ready; false when a stop came first.
+/// Waits until all nodes are Ready. False if a signal came first.
 async fn wait_for_nodes(
-    plane: &Plane,
+    plane: &ControlPlane,
     nodes: &[NodePlan],
     shutdown: &Shutdown,
 ) -> anyhow::Result<bool> {
-    let step = Step::begin("Wait for the nodes to be Ready");
+    let step = Step::start("Wait for the nodes to be Ready");
     let client = plane.api.client();
     let wait = async {
         loop {
@@ -186,7 +194,7 @@ async fn wait_for_nodes(
                 .iter()
                 .filter(|node| ready.contains(&node.name))
                 .count();
-            step.at(&format!("{count} of {}", nodes.len()));
+            step.progress(&format!("{count} of {}", nodes.len()));
             if count == nodes.len() {
                 return anyhow::Ok(());
             }
@@ -195,7 +203,7 @@ async fn wait_for_nodes(
     };
     match shutdown.guard(wait).await {
         Some(result) => result.map(|()| {
-            step.done();
+            step.finish();
             true
         }),
         None => Ok(false),

@@ -13,41 +13,49 @@ use pandaemon_server::{Config, Running};
 use pandaemon_store::{Embedded, Store};
 use tokio::task::JoinHandle;
 
-/// What a control plane is started with.
+/// The configuration of a control plane.
 #[derive(Debug)]
-pub(crate) struct PlaneConfig {
+pub(crate) struct ControlPlaneConfig {
     pub(crate) data_dir: PathBuf,
     pub(crate) listen: SocketAddr,
+    /// More DNS names and IP addresses for the certificate of the API server.
     pub(crate) names: Vec<String>,
     pub(crate) controllers: EnabledControllers,
 }
 
-/// A control plane that answers.
+/// A running control plane.
 #[derive(Debug)]
-pub(crate) struct Plane {
+pub(crate) struct ControlPlane {
     pub(crate) api: Running,
     store: Arc<dyn Store>,
     controllers: JoinHandle<Option<anyhow::Result<()>>>,
     shutdown: Shutdown,
 }
 
-/// Opens the store of a data directory; holds it against every other process.
+/// Opens the store of a data directory, which is created if it does not exist. The store stays
+/// locked until it is closed.
+///
+/// # Errors
+/// If the directory cannot be created, or another process has locked the store.
 pub(crate) fn open_store(data_dir: &Path) -> anyhow::Result<Embedded> {
     std::fs::create_dir_all(data_dir)
-        .with_context(|| format!("make the data directory {}", data_dir.display()))?;
+        .with_context(|| format!("create the data directory {}", data_dir.display()))?;
     Ok(Embedded::open(
         data_dir.join("store"),
         pandaemon_store::Options::default(),
     )?)
 }
 
-impl Plane {
-    /// Starts the API server on the store, then the controllers.
-    pub(crate) async fn start(config: PlaneConfig, store: Embedded) -> anyhow::Result<Self> {
+impl ControlPlane {
+    /// Starts the API server on the store, then the controllers. Returns when the API is served.
+    ///
+    /// # Errors
+    /// If the server cannot start, such as for an address in use.
+    pub(crate) async fn start(config: ControlPlaneConfig, store: Embedded) -> anyhow::Result<Self> {
         let metrics = Metrics::default();
         metrics.with(|registry| store.counters().register(registry));
         let store: Arc<dyn Store> = Arc::new(store);
-        // The parts of a control plane end one after the other, not all at the first signal.
+        // Not the shutdown of the process: `stop` stops the parts in order.
         let shutdown = Shutdown::default();
         let server = Config {
             data_dir: config.data_dir,
@@ -72,7 +80,11 @@ impl Plane {
         })
     }
 
-    /// Ends watches, lets writes under way finish, closes the store.
+    /// Closes watches, waits for the requests under way and for the controllers, and closes the
+    /// store.
+    ///
+    /// # Errors
+    /// If the controllers failed.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.shutdown.trigger();
         self.api.wait().await;
@@ -80,13 +92,16 @@ impl Plane {
         self.store.close().await;
         match loops {
             Ok(Some(result)) => result.context("controllers"),
-            // A panic has been reported where it happened.
+            // The task's panic has been logged.
             _ => Ok(()),
         }
     }
 }
 
-/// Writes the kubeconfig so that a reader sees all of it or nothing, and nobody else may read it.
+/// Writes the kubeconfig with mode 0600, in one step: a reader sees the old or the new content.
+///
+/// # Errors
+/// If the file or its directory cannot be written.
 pub(crate) fn write_kubeconfig(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
     let failed = || format!("write the kubeconfig {}", path.display());
@@ -105,7 +120,7 @@ pub(crate) fn write_kubeconfig(path: &Path, text: &str) -> anyhow::Result<()> {
         .with_context(failed)
 }
 
-/// The address that a client on this machine uses for a listening address.
+/// The URL by which a client on this machine reaches a server that listens on this address.
 pub(crate) fn local_url(address: SocketAddr) -> String {
     let port = address.port();
     match address.ip() {
@@ -120,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_listening_address_has_a_url() {
+    fn listen_addresses_have_local_urls() {
         let cases = [
             ("0.0.0.0:6443", "https://127.0.0.1:6443"),
             ("[::]:1", "https://127.0.0.1:1"),
@@ -133,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kubeconfig_is_for_its_owner_only() {
+    fn kubeconfig_is_replaced_and_readable_by_its_owner_only() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("below/kubeconfig");

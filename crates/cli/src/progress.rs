@@ -1,4 +1,4 @@
-//! Shows the steps of a start as they happen: a spinner on a terminal, plain lines elsewhere.
+//! Progress of a start or stop on standard error: a spinner on a terminal, plain lines elsewhere.
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -7,20 +7,20 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// One step under way.
+/// A step that has started and is not finished.
 #[derive(Debug)]
 pub(crate) struct Step {
-    what: String,
+    description: String,
     since: Instant,
     bar: Option<ProgressBar>,
 }
 
 impl Step {
-    /// Begins a step.
-    pub(crate) fn begin(what: impl Into<String>) -> Self {
-        let what = what.into();
+    /// Starts a step with this description.
+    pub(crate) fn start(description: impl Into<String>) -> Self {
+        let description = description.into();
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new_spinner().with_message(what.clone());
+            let bar = ProgressBar::new_spinner().with_message(description.clone());
             if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg} {elapsed}") {
                 bar.set_style(style);
             }
@@ -28,27 +28,27 @@ impl Step {
             bar
         });
         Self {
-            what,
+            description,
             since: Instant::now(),
             bar,
         }
     }
 
-    /// Says how far it is.
-    pub(crate) fn at(&self, detail: &str) {
+    /// Shows how far the step is, on a terminal only.
+    pub(crate) fn progress(&self, detail: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(format!("{} ({detail})", self.what));
+            bar.set_message(format!("{} ({detail})", self.description));
         }
     }
 
     /// Ends the step and prints how long it took.
-    pub(crate) fn done(self) {
+    pub(crate) fn finish(self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        say(&format!(
+        print_status(&format!(
             "  ok  {} ({:.2} s)",
-            self.what,
+            self.description,
             self.since.elapsed().as_secs_f64()
         ));
     }
@@ -62,13 +62,13 @@ impl Drop for Step {
     }
 }
 
-/// A line for the person at the terminal.
-pub(crate) fn say(line: &str) {
-    // Nobody is left to be told when standard error is closed.
+/// Prints a line for a person to standard error.
+pub(crate) fn print_status(line: &str) {
+    // There is no other place to report a closed standard error.
     let _closed = writeln!(std::io::stderr(), "{line}");
 }
 
-/// A line that scripts may read: the only use of standard output.
-pub(crate) fn answer(line: &str) {
+/// Prints a line for scripts to standard output, which has no other lines.
+pub(crate) fn print_result(line: &str) {
     let _closed = writeln!(std::io::stdout(), "{line}");
 }

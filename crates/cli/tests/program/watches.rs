@@ -1,4 +1,4 @@
-//! Ten thousand open watches on one server: what they cost, that news stay quick, and that they end.
+//! Ten thousand open watches on one server: their memory, the delay of events, and their end.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,14 +12,14 @@ use serde_json::json;
 use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::TlsConnector;
 
-use crate::program::Server;
+use crate::process::Server;
 
 const CONNECTIONS: usize = 20;
 const WATCHES: usize = 10_000;
-/// Memory of the server for one watch, at most. Measured: see the line that the test prints.
-const MEMORY: usize = 24 << 10;
+/// Most bytes of server memory for one watch; the test prints the measured value.
+const WATCH_BYTES_MAX: usize = 24 << 10;
 
-/// One HTTP/2 connection, as an agent holds it.
+/// Opens an HTTP/2 connection, as an agent does.
 async fn connect(config: &kube::Config) -> SendRequest<Empty<Bytes>> {
     let mut tls = config.rustls_client_config().unwrap();
     tls.alpn_protocols = vec![b"h2".to_vec()];
@@ -37,7 +37,7 @@ async fn connect(config: &kube::Config) -> SendRequest<Empty<Bytes>> {
     sender
 }
 
-/// Watches the pods of one node, as its agent does.
+/// Opens a watch of the pods of one node, as its agent does.
 async fn watch(sender: &mut SendRequest<Empty<Bytes>>, url: &str, node: usize) -> Incoming {
     let query = format!("watch=true&fieldSelector=spec.nodeName%3Dn{node}&timeoutSeconds=3000");
     let request = Request::get(format!("{url}api/v1/pods?{query}")).body(Empty::new());
@@ -67,11 +67,11 @@ fn pod(name: &str, node: usize) -> Pod {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_watches() {
+async fn ten_thousand_watches_are_small_prompt_and_closed_on_stop() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path());
     let pods = Api::<Pod>::namespaced(server.client().await, "default");
-    // Until a controller has made the default service account, pods are refused.
+    // Pods are refused until the controller has created the default service account.
     let (first, since) = (pod("first", WATCHES), Instant::now());
     while let Err(error) = pods.create(&PostParams::default(), &first).await {
         assert!(since.elapsed() < Duration::from_secs(30), "{error}");
@@ -81,7 +81,7 @@ async fn ten_thousand_watches() {
     let mut watches = open(&server).await;
     let opened = since.elapsed();
     let each = (server.memory().saturating_sub(idle) << 10) / WATCHES;
-    assert!(each < MEMORY, "{each} bytes for a watch");
+    assert!(each < WATCH_BYTES_MAX, "{each} bytes for a watch");
     let mut slowest = Duration::ZERO;
     for at in 0..20 {
         let (node, name, since) = (at * 499, format!("p{at}"), Instant::now());
@@ -91,26 +91,33 @@ async fn ten_thousand_watches() {
         let frame = tokio::time::timeout(Duration::from_secs(10), watches[node].frame()).await;
         slowest = slowest.max(since.elapsed());
         let line = frame
-            .expect("the news")
+            .expect("an event in time")
             .unwrap()
             .unwrap()
             .into_data()
             .unwrap();
         let line = String::from_utf8(line.to_vec()).unwrap();
         assert!(line.contains(&format!("\"name\":\"{name}\"")), "{line}");
-        assert_eq!(line.lines().count(), 1, "nobody hears of others");
+        assert_eq!(
+            line.lines().count(),
+            1,
+            "a watch gets events of its node only"
+        );
     }
-    assert!(slowest < Duration::from_secs(2), "news take {slowest:?}");
+    assert!(
+        slowest < Duration::from_secs(2),
+        "an event took {slowest:?}"
+    );
     let since = Instant::now();
     let stopped = tokio::task::spawn_blocking(move || server.stop());
     for watch in watches {
         let rest = tokio::time::timeout(Duration::from_secs(20), watch.collect()).await;
-        // In order, not by a broken connection.
-        rest.expect("an end").expect("a clean end");
+        // The stream must end, not break.
+        rest.expect("an end in time").expect("a clean end");
     }
     assert_eq!(stopped.await.unwrap(), 0);
     println!(
-        "{WATCHES} watches: opened in {opened:.1?}, {each} bytes each, slowest news {slowest:.1?}, ended in {:.1?}",
+        "{WATCHES} watches: opened in {opened:.1?}, {each} bytes each, slowest event {slowest:.1?}, ended in {:.1?}",
         since.elapsed()
     );
 }

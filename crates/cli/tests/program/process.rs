@@ -8,7 +8,7 @@ use std::{
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-/// A server as a process of its own; it is killed when this value is dropped.
+/// A server process, which is killed when this value is dropped.
 pub(crate) struct Server {
     child: Child,
     kubeconfig: PathBuf,
@@ -19,15 +19,15 @@ pub(crate) fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_pandaemon"))
 }
 
-/// Runs the program to its end: its exit status and what it said.
-pub(crate) fn ended(command: &mut Command) -> (i32, String) {
+/// Runs a command to its end; its exit status and standard error.
+pub(crate) fn run_to_end(command: &mut Command) -> (i32, String) {
     let Output { status, stderr, .. } = command.output().unwrap();
-    let said = String::from_utf8_lossy(&stderr).into_owned();
-    (status.code().unwrap_or(-1), said)
+    let stderr = String::from_utf8_lossy(&stderr).into_owned();
+    (status.code().unwrap_or(-1), stderr)
 }
 
 impl Server {
-    /// Starts the control plane on this folder and waits until it answers.
+    /// Starts a control plane with its data in this folder, and waits until the API is ready.
     pub(crate) fn start(folder: &Path) -> Self {
         let kubeconfig = folder.join("kubeconfig");
         let _absent = std::fs::remove_file(&kubeconfig);
@@ -51,14 +51,14 @@ impl Server {
         while !kubeconfig.exists() {
             assert!(
                 since.elapsed() < Duration::from_secs(60),
-                "it does not start"
+                "the server does not start"
             );
             std::thread::sleep(Duration::from_millis(20));
         }
         Self { child, kubeconfig }
     }
 
-    /// How to reach it.
+    /// The client configuration of its kubeconfig.
     pub(crate) async fn config(&self) -> kube::Config {
         let file = Kubeconfig::read_from(&self.kubeconfig).unwrap();
         let options = KubeConfigOptions::default();
@@ -67,12 +67,12 @@ impl Server {
             .unwrap()
     }
 
-    /// A client for it.
+    /// A client with that configuration.
     pub(crate) async fn client(&self) -> kube::Client {
         kube::Client::try_from(self.config().await).unwrap()
     }
 
-    /// Its resident memory in KB.
+    /// Its resident memory in KiB.
     pub(crate) fn memory(&self) -> usize {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).unwrap();
@@ -89,7 +89,7 @@ impl Server {
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM; its exit status.
+    /// Sends SIGTERM and waits for the end; the exit status.
     pub(crate) fn stop(&mut self) -> i32 {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();

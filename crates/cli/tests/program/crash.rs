@@ -1,5 +1,5 @@
-//! kill -9 of the server under load: what was answered is there after the next start, and watches go on
-//! without a gap or are told to list again.
+//! SIGKILL of the server under load: acknowledged writes are there after the next start, and
+//! watches continue without a gap or get 410.
 
 use std::{
     collections::BTreeMap,
@@ -17,11 +17,11 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams},
 };
 
-use crate::program::Server;
+use crate::process::Server;
 
 const WRITERS: usize = 16;
 
-/// What the server has answered: name, and resource version and count, or that it is gone.
+/// Acknowledged states by object name: resource version and count, `None` for a deleted object.
 type Known = BTreeMap<String, Option<(u64, u64)>>;
 
 fn version(map: &ConfigMap) -> u64 {
@@ -43,8 +43,8 @@ fn map(name: &str, count: u64) -> ConfigMap {
     map
 }
 
-/// One writer: creates, updates and deletes until the server is gone. What it was told, and the object
-/// of the request that got no answer.
+/// Creates, updates and deletes objects until a request fails. Returns the acknowledged states, and
+/// the name of the object of the failed request.
 async fn write(maps: Api<ConfigMap>, name: String, ended: Arc<AtomicBool>) -> (Known, String) {
     let mut known = Known::new();
     for round in 0_u64.. {
@@ -74,7 +74,8 @@ async fn write(maps: Api<ConfigMap>, name: String, ended: Arc<AtomicBool>) -> (K
     unreachable!()
 }
 
-/// Compares what is there with what was answered; only the request under way may have done more.
+/// Checks that the stored objects equal the acknowledged states. Only the failed request, for the
+/// object `open`, may have been carried out or not.
 fn compare(round: usize, there: &BTreeMap<String, (u64, u64)>, known: &Known, open: &str) {
     for (name, told) in known {
         let found = there.get(name);
@@ -91,7 +92,8 @@ fn compare(round: usize, there: &BTreeMap<String, (u64, u64)>, known: &Known, op
     }
 }
 
-/// A watch from before the crash is told what came after, or 410; never versions that were used before.
+/// Checks that a watch from a version before the crash gets the events after it, or 410, and that
+/// no version is used twice.
 async fn resume(maps: &Api<ConfigMap>, newest: u64) {
     let (options, from) = (WatchParams::default().timeout(3), newest.to_string());
     let mut watch = match maps.watch(&options, &from).await {
@@ -110,7 +112,7 @@ async fn resume(maps: &Api<ConfigMap>, newest: u64) {
         match event.unwrap() {
             WatchEvent::Error(status) => return assert_eq!(status.code, 410, "{status:?}"),
             WatchEvent::Added(map) | WatchEvent::Modified(map) | WatchEvent::Deleted(map) => {
-                assert!(version(&map) > newest, "old news");
+                assert!(version(&map) > newest, "an event of an old version");
                 if version(&map) == made {
                     return;
                 }
@@ -118,7 +120,7 @@ async fn resume(maps: &Api<ConfigMap>, newest: u64) {
             WatchEvent::Bookmark(_) => (),
         }
     }
-    panic!("the watch ended without the news");
+    panic!("the watch ended without the event");
 }
 
 async fn all(maps: &Api<ConfigMap>) -> BTreeMap<String, (u64, u64)> {
@@ -132,7 +134,7 @@ async fn all(maps: &Api<ConfigMap>) -> BTreeMap<String, (u64, u64)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_answered_survives_a_kill() {
+async fn acknowledged_writes_survive_a_kill_of_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path());
     let mut before = BTreeMap::new();
@@ -171,6 +173,6 @@ async fn what_was_answered_survives_a_kill() {
         }
         before = all(&maps).await;
     }
-    assert!(before.len() > WRITERS, "there was no load");
+    assert!(before.len() > WRITERS, "no load");
     assert_eq!(server.stop(), 0);
 }

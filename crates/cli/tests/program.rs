@@ -1,0 +1,16 @@
+//! The built program: its errors and exit statuses, crashes under load, and many watches.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "program/crash.rs"]
+mod crash;
+#[path = "program/failed_starts.rs"]
+mod failed_starts;
+#[path = "program/process.rs"]
+mod process;
+#[path = "program/watches.rs"]
+mod watches;
