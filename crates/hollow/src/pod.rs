@@ -8,7 +8,7 @@ mod tests;
 use std::net::Ipv4Addr;
 
 use pandaemon_client::object_meta::{Object, ObjectMeta};
-use pandaemon_types::hash::fnv1a_64_seeded;
+use pandaemon_types::{Phase, hash::fnv1a_64_seeded};
 use serde::Deserialize;
 
 pub(crate) use self::start::StartAttempt;
@@ -60,7 +60,7 @@ impl Container {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Status {
-    pub(crate) phase: Option<Box<str>>,
+    pub(crate) phase: Phase,
     pub(crate) container_statuses: Vec<ContainerStatus>,
 }
 
@@ -84,7 +84,7 @@ impl Pod {
     }
 
     fn is_running(&self) -> bool {
-        self.status.phase.as_deref() == Some("Running")
+        self.status.phase == Phase::Running
     }
 
     fn images(&self) -> impl Iterator<Item = &str> {
@@ -94,7 +94,7 @@ impl Pod {
 
     /// Whether it succeeded or failed: it is not started again.
     pub(crate) fn has_ended(&self) -> bool {
-        matches!(self.status.phase.as_deref(), Some("Succeeded" | "Failed"))
+        self.status.phase.is_terminal()
     }
 
     /// A hash of its images: with another one, the containers are started again.

@@ -180,7 +180,14 @@ pub async fn run_status(args: StatusArgs) -> Result<(), CommandError> {
             _ if terminal => OutputForm::Screen { colours },
             _ => OutputForm::Lines,
         };
-        return watch::run(&cluster, &args.name, form, args.timeout).await;
+        return watch::run(
+            &cluster,
+            &args.name,
+            args.timeout,
+            form,
+            &mut std::io::stdout(),
+        )
+        .await;
     }
     let set = cluster.set(&cluster.namespace, &args.name).await?;
     let snapshot = cluster.daemons(set).await?;

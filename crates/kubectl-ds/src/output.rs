@@ -1,6 +1,6 @@
 //! Prints to standard output.
 
-use std::io::Write as _;
+use std::io::Write;
 
 use serde::Serialize;
 
@@ -13,7 +13,11 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), CommandError> {
 
 /// Prints a text and flushes.
 pub(crate) fn print(text: &str) -> Result<(), CommandError> {
-    let mut out = std::io::stdout().lock();
+    write(&mut std::io::stdout().lock(), text)
+}
+
+/// Writes a text and flushes.
+pub(crate) fn write(out: &mut impl Write, text: &str) -> Result<(), CommandError> {
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
 }

@@ -1,9 +1,11 @@
-//! Prints the state of a rollout each time it changed.
+//! Writes the state of a rollout each time it changed.
+
+use std::io::Write;
 
 use pandaemon_explain::{StatusReport, render_status};
 use pandaemon_types::Timestamp;
 
-use crate::{error::CommandError, output::print};
+use crate::{error::CommandError, output::write};
 
 /// How the state is printed.
 #[derive(Debug, Clone, Copy)]
@@ -16,18 +18,20 @@ pub(crate) enum OutputForm {
     Json,
 }
 
-/// Prints reports that differ from the last one.
-pub(crate) struct StatusPrinter {
+/// Writes reports that differ from the last one.
+pub(crate) struct StatusPrinter<'a, W> {
     form: OutputForm,
+    out: &'a mut W,
     last: String,
     /// Lines of the last drawing, which the next one overwrites.
     drawn: usize,
 }
 
-impl StatusPrinter {
-    pub(crate) const fn new(form: OutputForm) -> Self {
+impl<'a, W: Write> StatusPrinter<'a, W> {
+    pub(crate) const fn new(form: OutputForm, out: &'a mut W) -> Self {
         Self {
             form,
+            out,
             last: String::new(),
             drawn: 0,
         }
@@ -37,7 +41,7 @@ impl StatusPrinter {
         matches!(self.form, OutputForm::Screen { .. })
     }
 
-    /// Prints the state if it changed. Returns whether the rollout is done.
+    /// Writes the state if it changed. Returns whether the rollout is done.
     pub(crate) fn show(
         &mut self,
         report: &StatusReport,
@@ -56,9 +60,9 @@ impl StatusPrinter {
                         lines => format!("\u{1b}[{lines}A\u{1b}[J"),
                     };
                     self.drawn = text.lines().count();
-                    print(&format!("{up}{text}"))?;
+                    write(self.out, &format!("{up}{text}"))?;
                 }
-                OutputForm::Lines | OutputForm::Json => print(&text)?,
+                OutputForm::Lines | OutputForm::Json => write(self.out, &text)?,
             }
             self.last = text;
         }

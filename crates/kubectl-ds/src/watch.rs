@@ -1,6 +1,6 @@
 //! `status --watch`: follows a rollout until it is done.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use pandaemon_client::list_watch::Delta;
 use pandaemon_explain::RolloutTracker;
@@ -27,10 +27,11 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) async fn run(
     cluster: &Cluster,
     name: &str,
-    form: OutputForm,
     timeout: Duration,
+    form: OutputForm,
+    out: &mut (impl Write + Send),
 ) -> Result<(), CommandError> {
-    let following = follow(cluster, name, form);
+    let following = follow(cluster, name, StatusPrinter::new(form, out));
     if timeout.is_zero() {
         return following.await;
     }
@@ -42,8 +43,8 @@ pub(crate) async fn run(
     }
 }
 
-/// Follows a rollout, with a line for each change, until it is done; for no longer than `timeout`, unless
-/// that is zero.
+/// Follows a rollout until it is done, for no longer than `timeout`, unless that is zero. Writes a line for each
+/// change.
 ///
 /// # Errors
 /// With kubectl's message and exit status.
@@ -51,12 +52,16 @@ pub async fn follow_rollout(
     cluster: &Cluster,
     name: &str,
     timeout: Duration,
+    out: &mut (impl Write + Send),
 ) -> Result<(), CommandError> {
-    run(cluster, name, OutputForm::Lines, timeout).await
+    run(cluster, name, timeout, OutputForm::Lines, out).await
 }
 
-async fn follow(cluster: &Cluster, name: &str, form: OutputForm) -> Result<(), CommandError> {
-    let mut printer = StatusPrinter::new(form);
+async fn follow(
+    cluster: &Cluster,
+    name: &str,
+    mut printer: StatusPrinter<'_, impl Write>,
+) -> Result<(), CommandError> {
     let mut first = true;
     loop {
         match follow_set(cluster, name, &mut printer).await {
@@ -82,7 +87,7 @@ enum Next {
 async fn follow_set(
     cluster: &Cluster,
     name: &str,
-    printer: &mut StatusPrinter,
+    printer: &mut StatusPrinter<'_, impl Write>,
 ) -> Result<Next, CommandError> {
     let namespace = &cluster.namespace;
     let set = cluster.set(namespace, name).await?;

@@ -225,8 +225,20 @@ async fn a_rollout_is_explained_and_followed() {
         .patch(&path, Patch::Strategic, &image)
         .await
         .unwrap();
-    let done = follow_rollout(&control_plane.cluster, "agent", Duration::from_secs(60));
-    done.await.unwrap();
+    let (mut out, limit) = (Vec::new(), Duration::from_secs(60));
+    follow_rollout(&control_plane.cluster, "agent", limit, &mut out)
+        .await
+        .unwrap();
+    let out = String::from_utf8(out).unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    let (last, earlier) = lines.split_last().unwrap();
+    assert_eq!(*last, "daemon set \"agent\" successfully rolled out");
+    assert!(
+        earlier
+            .iter()
+            .all(|line| line.starts_with("Waiting for daemon set ")),
+        "{out}"
+    );
     let report = control_plane.explain().await;
     assert!(report.is_settled(), "{:?}", reasons(&report));
     assert_eq!(report.newest.revision, Some(2));
