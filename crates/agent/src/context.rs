@@ -2,10 +2,11 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use pandaemon_client::events::EventRecorder;
 use pandaemon_cri::{Runtime, TaskService};
 
 use crate::{
-    api::{events::EventRecorder, object_cache::ObjectCache},
+    api::object_cache::ObjectCache,
     clock::Clock,
     config::{Config, Paths},
     host::{Machine, cgroups::PodCgroups},

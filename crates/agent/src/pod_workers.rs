@@ -1,18 +1,16 @@
 //! Watches the pods of this node in the API, saves them on disk, and runs a worker for each; the
 //! kubelet's pod workers.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
-use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api,
-    runtime::watcher::{self, Event},
-};
+use pandaemon_client::list_watch::{self, Handler, ListWatch, ListWatchEvent};
 use pandaemon_runtime::Shutdown;
+use pandaemon_types::Uid;
 use tokio::sync::Notify;
 
 use crate::{
+    api::object_cache,
     context::Context,
     files,
     pleg::{self, ExitEvents},
@@ -23,11 +21,6 @@ use crate::{
     pods::Pods,
     supervise::spawn_loop,
 };
-
-/// The first delay after an error of the watch; it doubles with each error.
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-/// The longest delay after an error of the watch.
-const MAX_DELAY: Duration = Duration::from_secs(5);
 
 /// Runs the workers of all pods of this node. Clones share them.
 #[derive(Clone)]
@@ -91,49 +84,14 @@ impl PodWorkers {
     }
 
     async fn watch(self) {
-        let api: Api<Pod> = Api::all(self.context.client.clone());
         let selector = format!("spec.nodeName={}", self.context.config.node_name);
-        let config = watcher::Config::default().fields(&selector);
-        let mut stream = std::pin::pin!(watcher::watcher(api, config));
-        let (mut delay, mut listed) = (FIRST_DELAY, BTreeSet::new());
-        while let Some(item) = stream.next().await {
-            match item {
-                Ok(event) => {
-                    delay = FIRST_DELAY;
-                    self.handle(event, &mut listed);
-                }
-                Err(error) => {
-                    tracing::debug!(%error, ?delay, "watch of pods failed; trying again");
-                    tokio::time::sleep(delay).await;
-                    delay = (delay * 2).min(MAX_DELAY);
-                }
-            }
-        }
-    }
-
-    /// Takes an event of the watch; `listed` holds the uids in the list that is being received.
-    fn handle(&self, event: Event<Pod>, listed: &mut BTreeSet<String>) {
-        match event {
-            Event::Init => listed.clear(),
-            Event::InitApply(pod) => {
-                listed.extend(pod.metadata.uid.clone());
-                self.apply(pod);
-            }
-            Event::InitDone => {
-                for uid in self.pods.uids().difference(listed) {
-                    if let Some(pod) = self.pods.get(uid) {
-                        self.removed(pod);
-                    }
-                }
-                self.synced.notify_one();
-            }
-            Event::Apply(pod) => self.apply(pod),
-            Event::Delete(pod) => {
-                if let Some(pod) = PodRef::new(pod) {
-                    self.removed(Arc::new(pod));
-                }
-            }
-        }
+        let pods = ListWatch::all("/api/v1/pods").fields(selector);
+        let client = self.context.client.clone();
+        let handler = PodHandler {
+            workers: self,
+            listed: BTreeSet::new(),
+        };
+        list_watch::run(&client, &pods, handler).await;
     }
 
     /// Takes a pod as the API has it: starts its worker, or passes the update to it.
@@ -188,6 +146,60 @@ impl PodWorkers {
         if let Err(error) = written {
             tracing::warn!(%error, pod = pod.name, "cannot save a pod; it will not start without the API");
         }
+    }
+}
+
+/// Passes the events of the list-watch to the workers.
+struct PodHandler {
+    workers: PodWorkers,
+    /// The uids in the list that is being received.
+    listed: BTreeSet<String>,
+}
+
+impl PodHandler {
+    fn take(&mut self, event: ListWatchEvent<Pod>) {
+        match event {
+            ListWatchEvent::ListStarted { .. } => self.listed.clear(),
+            ListWatchEvent::Page(pods) => {
+                for pod in pods {
+                    self.listed.extend(pod.metadata.uid.clone());
+                    self.workers.apply(pod);
+                }
+            }
+            ListWatchEvent::Listed { .. } => {
+                let store = &self.workers.pods;
+                for uid in store.uids().difference(&self.listed) {
+                    if let Some(pod) = store.get(uid) {
+                        self.workers.removed(pod);
+                    }
+                }
+                self.workers.synced.notify_one();
+            }
+            ListWatchEvent::Applied(pod) => self.workers.apply(pod),
+            ListWatchEvent::Deleted(pod) => {
+                if let Some(pod) = PodRef::new(pod) {
+                    self.listed.remove(&pod.uid);
+                    self.workers.removed(Arc::new(pod));
+                }
+            }
+        }
+    }
+}
+
+impl Handler for PodHandler {
+    type Object = Pod;
+
+    fn uid(pod: &Pod) -> Uid {
+        object_cache::uid(pod)
+    }
+
+    fn version(pod: &Pod) -> u64 {
+        object_cache::version(pod)
+    }
+
+    async fn handle(&mut self, events: Vec<ListWatchEvent<Pod>>) -> bool {
+        events.into_iter().for_each(|event| self.take(event));
+        true
     }
 }
 

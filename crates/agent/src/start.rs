@@ -9,14 +9,13 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use pandaemon_client::events::EventRecorder;
 use pandaemon_cri::{CriClient, Runtime, TaskService};
 use pandaemon_runtime::Shutdown;
 use tokio::net::TcpListener;
 
 use crate::{
-    api::{
-        events::EventRecorder, identity::Identity, join, node_status, object_cache::ObjectCache,
-    },
+    api::{identity::Identity, join, node_status, object_cache::ObjectCache},
     clock::Clock,
     config::{Config, DataDirInUse, MissingRequirement, Paths},
     context::Context,
@@ -71,7 +70,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         };
     }
     let client = join::client(&config, &identity)?;
-    let events = EventRecorder::start(client.clone(), config.node_name.clone(), shutdown.clone());
+    let events = EventRecorder::start_on(
+        client.clone(),
+        "kubelet",
+        config.node_name.clone(),
+        shutdown.clone(),
+    );
     let listener = listen(&config).await?;
     let port = listener.local_addr()?.port();
     let context = Arc::new(Context {

@@ -8,6 +8,7 @@ use http::{HeaderValue, header::USER_AGENT};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use kube::config::AuthInfo;
+use pandaemon_client::connect;
 use pandaemon_runtime::Shutdown;
 use serde::Deserialize;
 use serde_json::json;
@@ -275,5 +276,5 @@ pub(crate) fn client(config: &Config, identity: &Identity) -> anyhow::Result<kub
     // The server takes the part before the slash as the field manager of the agent's writes.
     let name = HeaderValue::from_static("pandaemon-agent/v1");
     client.headers.push((USER_AGENT, name));
-    kube::Client::try_from(client).context("create the client")
+    connect::direct(client).context("create the client")
 }

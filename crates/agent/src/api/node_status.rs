@@ -7,6 +7,7 @@ use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
 };
+use pandaemon_client::events::{EventType, ObjectReference};
 use pandaemon_cri::pb;
 use pandaemon_types::time::{rfc3339_micros, rfc3339_seconds};
 use serde_json::{Value, json};
@@ -306,8 +307,9 @@ async fn write(
             let node: Node = serde_json::from_value(initial_node(context, pod_cidr, status))
                 .map_err(kube::Error::SerdeError)?;
             api.create(&PostParams::default(), &node).await?;
-            context.events.normal(
-                &super::events::node_reference(name),
+            context.events.event(
+                &ObjectReference::node(name, name),
+                EventType::Normal,
                 "Starting",
                 "Starting kubelet.".to_owned(),
             );

@@ -9,18 +9,27 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, Client, runtime::watcher};
-use pandaemon_runtime::Shutdown;
+use k8s_openapi::{
+    Metadata,
+    api::core::v1::{ConfigMap, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::Client;
+use pandaemon_client::{
+    list_watch::{self, Handler, ListWatch, ListWatchEvent},
+    supervise::restart_on_panic,
+};
+use pandaemon_types::Uid;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
-use crate::{files, supervise};
+use crate::files;
 
 /// How long the start of a pod waits for the first response of the API server.
 const FIRST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// After this long without a response the saved copy is used.
+const SAVED_COPY_AFTER: Duration = Duration::from_secs(1);
 
 /// The kinds of objects that carry data for pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +69,7 @@ pub(crate) enum CachedObject {
     Unknown,
     /// It does not exist.
     Missing,
-    LocalImage(Arc<ObjectData>),
+    Present(Arc<ObjectData>),
 }
 
 type Watches = Arc<Mutex<BTreeMap<ObjectKey, Arc<watch::Sender<CachedObject>>>>>;
@@ -95,12 +104,12 @@ impl ObjectCache {
         let sender = Arc::new(sender);
         watches.insert(key.clone(), Arc::clone(&sender));
         let (this, key) = (self.clone(), key.clone());
-        let watch = move || {
-            let (this, key, sender) = (this.clone(), key.clone(), Arc::clone(&sender));
-            async move { this.watch_while_referenced(key, sender).await }
-        };
-        let task = supervise::run_to_end("object watch", Shutdown::default(), watch);
-        pandaemon_runtime::spawn("object watches", task);
+        pandaemon_runtime::spawn("object watch", async move {
+            restart_on_panic("object watch", || {
+                this.watch_while_referenced(&key, &sender)
+            })
+            .await;
+        });
         receiver
     }
 
@@ -113,18 +122,23 @@ impl ObjectCache {
         }
     }
 
-    async fn watch_while_referenced(
-        &self,
-        key: ObjectKey,
-        sender: Arc<watch::Sender<CachedObject>>,
-    ) {
+    async fn watch_while_referenced(&self, key: &ObjectKey, sender: &watch::Sender<CachedObject>) {
+        let saved_copy = async {
+            tokio::time::sleep(SAVED_COPY_AFTER).await;
+            self.use_saved_copy(key, sender);
+            std::future::pending::<()>().await;
+        };
+        let mut watches = std::pin::pin!(futures::future::join(
+            self.watch_object(key, sender),
+            saved_copy
+        ));
         loop {
             tokio::select! {
-                () = self.watch_object(&key, &sender) => (),
+                _ = &mut watches => (),
                 () = sender.closed() => {
                     let mut watches = self.watches.lock();
                     if sender.receiver_count() == 0 {
-                        watches.remove(&key);
+                        watches.remove(key);
                         return;
                     }
                 }
@@ -133,54 +147,37 @@ impl ObjectCache {
     }
 
     async fn watch_object(&self, key: &ObjectKey, sender: &watch::Sender<CachedObject>) {
+        let (namespace, name) = (&key.namespace, &key.name);
+        let collection = match key.kind {
+            ObjectKind::ConfigMap => "configmaps",
+            ObjectKind::Secret => "secrets",
+        };
+        let path = format!("/api/v1/namespaces/{namespace}/{collection}");
+        let source = ListWatch::all(path).fields(format!("metadata.name={name}"));
+        let target = Target {
+            cache: self,
+            key,
+            sender,
+        };
         match key.kind {
             ObjectKind::ConfigMap => {
-                let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &key.namespace);
-                self.apply_stream(
-                    key,
-                    sender,
-                    watcher::watch_object(api, &key.name),
-                    config_map,
-                )
-                .await;
+                let handler = ObjectHandler::new(target, config_map);
+                list_watch::run(&self.client, &source, handler).await;
             }
             ObjectKind::Secret => {
-                let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
-                self.apply_stream(key, sender, watcher::watch_object(api, &key.name), secret)
-                    .await;
+                let handler = ObjectHandler::new(target, secret);
+                list_watch::run(&self.client, &source, handler).await;
             }
         }
     }
 
-    async fn apply_stream<K>(
-        &self,
-        key: &ObjectKey,
-        sender: &watch::Sender<CachedObject>,
-        stream: impl futures::Stream<Item = watcher::Result<Option<K>>>,
-        data: fn(K) -> ObjectData,
-    ) {
-        let mut stream = std::pin::pin!(stream);
-        let mut delay = Duration::from_millis(200);
-        while let Some(item) = stream.next().await {
-            let cached = match item {
-                Ok(Some(object)) => CachedObject::LocalImage(Arc::new(data(object))),
-                Ok(None) => CachedObject::Missing,
-                Err(error) => {
-                    tracing::debug!(%error, name = key.name, "watch of an object failed; trying again");
-                    self.use_saved_copy(key, sender);
-                    tokio::time::sleep(delay).await;
-                    delay = (delay * 2).min(Duration::from_secs(30));
-                    continue;
-                }
-            };
-            delay = Duration::from_millis(200);
-            self.save(key, &cached);
-            sender.send_if_modified(|old| {
-                let changed = *old != cached;
-                *old = cached;
-                changed
-            });
-        }
+    fn set(&self, key: &ObjectKey, sender: &watch::Sender<CachedObject>, cached: CachedObject) {
+        self.save(key, &cached);
+        sender.send_if_modified(|old| {
+            let changed = *old != cached;
+            *old = cached;
+            changed
+        });
     }
 
     /// Uses the saved copy as long as the API server has not responded.
@@ -190,7 +187,7 @@ impl ObjectCache {
         }
         let bytes = std::fs::read(self.path(key)).ok();
         if let Some(data) = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-            sender.send_replace(CachedObject::LocalImage(Arc::new(data)));
+            sender.send_replace(CachedObject::Present(Arc::new(data)));
         }
     }
 
@@ -199,7 +196,7 @@ impl ObjectCache {
         let done = match cached {
             CachedObject::Unknown => Ok(()),
             CachedObject::Missing => files::remove(&path),
-            CachedObject::LocalImage(data) => serde_json::to_vec(&**data)
+            CachedObject::Present(data) => serde_json::to_vec(&**data)
                 .map_err(std::io::Error::other)
                 .and_then(|bytes| files::replace(&path, &bytes, 0o600)),
         };
@@ -214,6 +211,94 @@ impl ObjectCache {
             .join(&key.namespace)
             .join(format!("{}.json", key.name))
     }
+}
+
+/// The cache entry that a list-watch keeps up to date.
+struct Target<'a> {
+    cache: &'a ObjectCache,
+    key: &'a ObjectKey,
+    sender: &'a watch::Sender<CachedObject>,
+}
+
+/// Takes the events of the list-watch of one object.
+struct ObjectHandler<'a, K> {
+    target: Target<'a>,
+    data: fn(K) -> ObjectData,
+    /// Whether the list that is being received has the object.
+    listed: bool,
+}
+
+impl<'a, K> ObjectHandler<'a, K> {
+    fn new(target: Target<'a>, data: fn(K) -> ObjectData) -> Self {
+        Self {
+            target,
+            data,
+            listed: false,
+        }
+    }
+
+    fn set(&self, cached: CachedObject) {
+        let Target { cache, key, sender } = self.target;
+        cache.set(key, sender, cached);
+    }
+
+    fn present(&self, object: K) {
+        self.set(CachedObject::Present(Arc::new((self.data)(object))));
+    }
+
+    fn take(&mut self, event: ListWatchEvent<K>) {
+        match event {
+            ListWatchEvent::ListStarted { .. } => self.listed = false,
+            ListWatchEvent::Page(objects) => {
+                for object in objects {
+                    self.listed = true;
+                    self.present(object);
+                }
+            }
+            ListWatchEvent::Listed { .. } if self.listed => (),
+            ListWatchEvent::Listed { .. } => self.set(CachedObject::Missing),
+            ListWatchEvent::Applied(object) => self.present(object),
+            ListWatchEvent::Deleted(_) => {
+                self.listed = false;
+                self.set(CachedObject::Missing);
+            }
+        }
+    }
+}
+
+impl<K> Handler for ObjectHandler<'_, K>
+where
+    K: Metadata<Ty = ObjectMeta> + DeserializeOwned + Send + 'static,
+{
+    type Object = K;
+
+    fn uid(object: &K) -> Uid {
+        uid(object)
+    }
+
+    fn version(object: &K) -> u64 {
+        version(object)
+    }
+
+    async fn handle(&mut self, events: Vec<ListWatchEvent<K>>) -> bool {
+        events.into_iter().for_each(|event| self.take(event));
+        true
+    }
+}
+
+/// The uid of an object, empty if it has none.
+#[must_use]
+pub(crate) fn uid(object: &impl Metadata<Ty = ObjectMeta>) -> Uid {
+    object.metadata().uid.as_deref().unwrap_or_default().into()
+}
+
+/// The resource version of an object as a number, 0 if it has none.
+#[must_use]
+pub(crate) fn version(object: &impl Metadata<Ty = ObjectMeta>) -> u64 {
+    let version = object.metadata().resource_version.as_deref();
+    version
+        .and_then(|version| version.parse().ok())
+        .unwrap_or(0)
 }
 
 fn config_map(object: ConfigMap) -> ObjectData {

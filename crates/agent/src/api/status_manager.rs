@@ -8,11 +8,12 @@ use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
+use pandaemon_client::supervise::restart_on_panic;
 use pandaemon_runtime::Shutdown;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::{context::Context, pod::PodRef, supervise};
+use crate::{context::Context, pod::PodRef};
 
 /// The first delay before a request is tried again; it doubles with each failure.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
@@ -69,7 +70,9 @@ impl StatusManager {
         let receiver = goal.subscribe();
         pandaemon_runtime::spawn("status manager", async move {
             let run = || sender.clone().run(receiver.clone());
-            supervise::run_to_end("status sender", shutdown, run).await;
+            shutdown
+                .guard(restart_on_panic("status manager", run))
+                .await;
             ended_sender.send_replace(true);
         });
         Arc::new(Self { goal, ended })

@@ -25,7 +25,7 @@ use super::{Machine, cni, find};
 use crate::{
     config::{MissingRequirement, Paths},
     images::PAUSE_IMAGE,
-    supervise,
+    supervise::spawn_loop,
 };
 
 /// The command that installs containerd and the CNI plugins.
@@ -123,8 +123,7 @@ impl ManagedContainerd {
             let this = this.clone();
             async move { this.supervise(this.running()).await }
         };
-        let task = supervise::run_to_end("containerd", shutdown.clone(), supervise);
-        pandaemon_runtime::spawn("containerd supervisor", task);
+        spawn_loop("containerd", shutdown, supervise);
         self.wait_ready().await
     }
 

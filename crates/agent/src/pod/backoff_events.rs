@@ -1,9 +1,10 @@
 //! Events about containers that wait for their next start.
 
+use pandaemon_client::events::{EventRecorder, EventType};
 use serde_json::Value;
 
 use super::PodRef;
-use crate::api::events::{self, EventRecorder};
+use crate::api::events;
 
 /// Records an event for each container whose back-off has begun with this status.
 pub(crate) fn record(events: &EventRecorder, pod: &PodRef, previous: &Value, status: &Value) {
@@ -20,12 +21,17 @@ pub(crate) fn record(events: &EventRecorder, pod: &PodRef, previous: &Value, sta
             if *reason == "CrashLoopBackOff" {
                 let label = pod.label();
                 let text = format!("Back-off restarting failed container {name} in pod {label}");
-                events.warning(&reference, "BackOff", text);
+                events.event(&reference, EventType::Warning, "BackOff", text);
             } else if *reason == "ImagePullBackOff" {
                 let image = pod.container(name).and_then(|(one, _)| one.image.clone());
                 let text = format!("Back-off pulling image {:?}", image.unwrap_or_default());
-                events.normal(&reference, "BackOff", text);
-                events.warning(&reference, "Failed", "Error: ImagePullBackOff".to_owned());
+                events.event(&reference, EventType::Normal, "BackOff", text);
+                events.event(
+                    &reference,
+                    EventType::Warning,
+                    "Failed",
+                    "Error: ImagePullBackOff".to_owned(),
+                );
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use pandaemon_client::events::EventType;
 use pandaemon_podsync::{KillReason, ObservedPod};
 use tokio::time::Instant;
 
@@ -29,9 +30,12 @@ pub(crate) async fn kill_container(
         None => (None, false),
     };
     let reference = events::object_reference(&pod.object, Some((&name, init)));
-    context
-        .events
-        .normal(&reference, "Killing", kill_message(&name, reason));
+    context.events.event(
+        &reference,
+        EventType::Normal,
+        "Killing",
+        kill_message(&name, reason),
+    );
     let grace = Duration::from_secs(u64::try_from(grace(&pod, &name, reason)).unwrap_or(30));
     let began = Instant::now();
     let hook = container
@@ -45,7 +49,7 @@ pub(crate) async fn kill_container(
                 let message = format!("PreStopHook failed: {message}");
                 context
                     .events
-                    .warning(&reference, "FailedPreStopHook", message);
+                    .event(&reference, EventType::Warning, "FailedPreStopHook", message);
             }
             Err(_elapsed) => tracing::info!(name, "the preStop hook took the whole grace period"),
         }

@@ -4,8 +4,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{Container, PodStatus, Probe};
+use pandaemon_client::events::EventType;
+use pandaemon_client::supervise::restart_on_panic;
 use pandaemon_podsync::ProbeResults;
-use pandaemon_runtime::Shutdown;
 use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
@@ -14,7 +15,7 @@ use super::{
     PodRef,
     handlers::{self, ContainerTarget},
 };
-use crate::{api::events, context::Context, supervise};
+use crate::{api::events, context::Context};
 
 /// The type of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +70,7 @@ impl ProbeResult {
 
 /// The probe tasks of one running container. Dropping it ends them.
 pub(crate) struct ContainerProbes {
-    tasks: Vec<(ProbeType, JoinHandle<Option<Option<()>>>)>,
+    tasks: Vec<(ProbeType, JoinHandle<Option<()>>)>,
 }
 
 impl Drop for ContainerProbes {
@@ -108,8 +109,7 @@ impl ContainerProbes {
                     queue: queue.clone(),
                 };
                 let run = move || prober.clone().run();
-                let task = supervise::run_to_end("probe", Shutdown::default(), run);
-                let task = pandaemon_runtime::spawn("probes", task);
+                let task = pandaemon_runtime::spawn("probe", restart_on_panic("probe", run));
                 self.tasks.push((kind, task));
             }
         }
@@ -205,7 +205,7 @@ impl ProbeWorker {
         target
             .context
             .events
-            .warning(&reference, "Unhealthy", message);
+            .event(&reference, EventType::Warning, "Unhealthy", message);
         false
     }
 

@@ -38,10 +38,12 @@ impl PodReferences {
 
     /// The cached content; waits a little for objects that were not received yet.
     pub(crate) async fn read(&mut self, namespace: &str) -> ReferencedObjects {
-        let mut known = BTreeMap::new();
-        for (key, receiver) in &mut self.receivers {
-            known.insert(key.clone(), self.cache.read(receiver).await);
-        }
+        let cache = &self.cache;
+        let reads = self
+            .receivers
+            .iter_mut()
+            .map(|(key, receiver)| async move { (key.clone(), cache.read(receiver).await) });
+        let known = futures::future::join_all(reads).await.into_iter().collect();
         ReferencedObjects {
             namespace: namespace.to_owned(),
             known,
@@ -91,7 +93,7 @@ impl ReferencedObjects {
             name: name.to_owned(),
         };
         match self.known.get(&key) {
-            Some(CachedObject::LocalImage(data)) => Ok(Some(data)),
+            Some(CachedObject::Present(data)) => Ok(Some(data)),
             Some(CachedObject::Missing) if optional => Ok(None),
             Some(CachedObject::Missing) => Err(format!("{} {name:?} not found", kind.lower_name())),
             Some(CachedObject::Unknown) | None => {

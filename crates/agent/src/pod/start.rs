@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::lock::Mutex;
 use k8s_openapi::api::core::v1::Container;
+use pandaemon_client::events::EventType;
 use pandaemon_cri::pb;
 use tokio_util::sync::CancellationToken;
 
@@ -56,9 +57,12 @@ impl Starter {
     pub(crate) async fn create_sandbox(&self, attempt: u32) -> ActionResult {
         let reference = events::object_reference(&self.pod.object, None);
         if let Err(message) = self.set_up_volumes().await {
-            self.context
-                .events
-                .warning(&reference, "FailedMount", message.clone());
+            self.context.events.event(
+                &reference,
+                EventType::Warning,
+                "FailedMount",
+                message.clone(),
+            );
             return ActionResult::SandboxFailed(message);
         }
         match self.run_sandbox(attempt).await {
@@ -66,7 +70,12 @@ impl Starter {
             Err(message) => {
                 let message = format!("Failed to create pod sandbox: {message}");
                 let events = &self.context.events;
-                events.warning(&reference, "FailedCreatePodSandBox", message.clone());
+                events.event(
+                    &reference,
+                    EventType::Warning,
+                    "FailedCreatePodSandBox",
+                    message.clone(),
+                );
                 ActionResult::SandboxFailed(message)
             }
         }
@@ -126,9 +135,12 @@ impl Starter {
             .await;
         match started {
             Err(StartError { reason, message }) => {
-                self.context
-                    .events
-                    .warning(&reference, "Failed", format!("Error: {message}"));
+                self.context.events.event(
+                    &reference,
+                    EventType::Warning,
+                    "Failed",
+                    format!("Error: {message}"),
+                );
                 ActionResult::StartFailed {
                     name,
                     reason,
@@ -148,7 +160,7 @@ impl Starter {
         container: &Container,
         attempt: u32,
         image: &LocalImage,
-        reference: &k8s_openapi::api::core::v1::ObjectReference,
+        reference: &pandaemon_client::events::ObjectReference,
     ) -> Result<String, StartError> {
         let (context, pod, name) = (&self.context, &self.pod, container.name.as_str());
         let volumes = self
@@ -188,18 +200,24 @@ impl Starter {
             .create_container(sandbox.to_owned(), config, sandbox_config)
             .await
             .map_err(|error| start_error("CreateContainerError")(error.message()))?;
-        context
-            .events
-            .normal(reference, "Created", format!("Created container: {name}"));
+        context.events.event(
+            reference,
+            EventType::Normal,
+            "Created",
+            format!("Created container: {name}"),
+        );
         logs::link(context, pod, name, &id, attempt);
         context
             .runtime
             .start_container(&id)
             .await
             .map_err(|error| start_error("RunContainerError")(error.message()))?;
-        context
-            .events
-            .normal(reference, "Started", format!("Started container {name}"));
+        context.events.event(
+            reference,
+            EventType::Normal,
+            "Started",
+            format!("Started container {name}"),
+        );
         Ok(id)
     }
 
@@ -220,7 +238,7 @@ impl Starter {
         &self,
         container: &Container,
         id: &str,
-        reference: &k8s_openapi::api::core::v1::ObjectReference,
+        reference: &pandaemon_client::events::ObjectReference,
     ) {
         let hook = container
             .lifecycle
@@ -238,12 +256,18 @@ impl Starter {
         };
         if let Err(message) = handlers::run(&self.context, &target, container, hook).await {
             let events = &self.context.events;
-            events.warning(
+            events.event(
                 reference,
+                EventType::Warning,
                 "FailedPostStartHook",
                 format!("PostStartHook failed: {message}"),
             );
-            events.normal(reference, "Killing", "FailedPostStartHook".to_owned());
+            events.event(
+                reference,
+                EventType::Normal,
+                "Killing",
+                "FailedPostStartHook".to_owned(),
+            );
             let grace = u64::try_from(self.pod.grace_seconds()).unwrap_or(30);
             let stop = self
                 .context
@@ -260,7 +284,7 @@ impl Starter {
     async fn ensure_image(
         &self,
         container: &Container,
-        reference: &k8s_openapi::api::core::v1::ObjectReference,
+        reference: &pandaemon_client::events::ObjectReference,
     ) -> Result<LocalImage, ActionResult> {
         let (name, events) = (container.name.clone(), &self.context.events);
         let image = container.image.clone().unwrap_or_default();
@@ -269,7 +293,7 @@ impl Starter {
                 "InvalidImageName" => format!("Failed to apply default image tag: {message}"),
                 _ => message.clone(),
             };
-            events.warning(reference, "Failed", event_message);
+            events.event(reference, EventType::Warning, "Failed", event_message);
             ActionResult::StartFailed {
                 name: name.clone(),
                 reason,
@@ -291,7 +315,7 @@ impl Starter {
             return match found {
                 Some(present) => {
                     let text = format!("Container image \"{image}\" already present on machine");
-                    events.normal(reference, "Pulled", text);
+                    events.event(reference, EventType::Normal, "Pulled", text);
                     Ok(present)
                 }
                 None => {
@@ -300,7 +324,12 @@ impl Starter {
                 }
             };
         }
-        events.normal(reference, "Pulling", format!("Pulling image \"{image}\""));
+        events.event(
+            reference,
+            EventType::Normal,
+            "Pulling",
+            format!("Pulling image \"{image}\""),
+        );
         let secrets = self.references.pull_secrets(&self.pod);
         let pull = self.context.images.pull(&image, &secrets);
         match self.cancel.run_until_cancelled(pull).await {
@@ -311,13 +340,18 @@ impl Starter {
                     "Successfully pulled image \"{image}\" in {took:.3?}. Image size: {} bytes.",
                     present.size
                 );
-                events.normal(reference, "Pulled", text);
+                events.event(reference, EventType::Normal, "Pulled", text);
                 Ok(present)
             }
             Some(Err(error)) => {
                 let text = format!("Failed to pull image \"{image}\": {error}");
-                events.warning(reference, "Failed", text);
-                events.warning(reference, "Failed", "Error: ErrImagePull".to_owned());
+                events.event(reference, EventType::Warning, "Failed", text);
+                events.event(
+                    reference,
+                    EventType::Warning,
+                    "Failed",
+                    "Error: ErrImagePull".to_owned(),
+                );
                 Err(ActionResult::PullFailed {
                     name,
                     image,

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::lock::Mutex;
+use pandaemon_client::supervise::restart_on_panic;
 use pandaemon_podsync::{
     BackoffState, ContainerState, DesiredPod, ObservedPod, PodActions, PodStatus, ProbeResults,
     compute_pod_actions,
@@ -23,7 +24,7 @@ use super::{
     probes,
     references::{PodReferences, ReferencedObjects},
 };
-use crate::{api::status_manager::StatusManager, context::Context, supervise};
+use crate::{api::status_manager::StatusManager, context::Context};
 
 /// Probe results that wait for the worker.
 const PROBE_RESULTS: usize = 16;
@@ -75,8 +76,8 @@ pub(crate) fn start(
     };
     let worker = handle.clone();
     let run = move || PodWorker::new(&context, &worker).run();
-    (handle, async {
-        let ended = supervise::run_to_end("pod worker", shutdown, run).await;
+    (handle, async move {
+        let ended = shutdown.guard(restart_on_panic("pod worker", run)).await;
         ended.is_some()
     })
 }

@@ -224,8 +224,20 @@ fn watch_pods(state: &mut State, query: &str) -> Answer {
         .find_map(|pair| pair.strip_prefix("resourceVersion="))
         .and_then(|version| version.parse().ok());
     let (sender, receiver) = mpsc::channel(EVENTS);
-    for event in state.since(version.unwrap_or(0)) {
-        sender.try_send(event).unwrap();
+    if query.contains("sendInitialEvents=true") {
+        for pod in state.pods.values() {
+            let event = json!({ "type": "ADDED", "object": pod });
+            sender.try_send(event).unwrap();
+        }
+        let annotations = json!({ "k8s.io/initial-events-end": "true" });
+        let meta =
+            json!({ "resourceVersion": state.version.to_string(), "annotations": annotations });
+        let end = json!({ "type": "BOOKMARK", "object": { "kind": "Pod", "metadata": meta } });
+        sender.try_send(end).unwrap();
+    } else {
+        for event in state.since(version.unwrap_or(0)) {
+            sender.try_send(event).unwrap();
+        }
     }
     state.watchers.push(sender);
     let lines = ReceiverStream::new(receiver)

@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use pandaemon_client::events::EventRecorder;
 use pandaemon_cri::FakeRuntime;
 use pandaemon_runtime::Shutdown;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use tokio::sync::watch;
 
 use super::fake_api::FakeApi;
 use crate::{
-    api::{events::EventRecorder, object_cache::ObjectCache},
+    api::object_cache::ObjectCache,
     clock::Clock,
     config::{Config, Paths},
     context::Context,
@@ -163,7 +164,12 @@ fn context(
         tasks: None,
         cgroups: PodCgroups::new(CgroupVersion::V2, &cgroups, "pandaemon"),
         object_cache: ObjectCache::new(client.clone(), paths.saved_objects()),
-        events: EventRecorder::start(client.clone(), "n1".to_owned(), shutdown.clone()),
+        events: EventRecorder::start_on(
+            client.clone(),
+            "kubelet",
+            "n1".to_owned(),
+            shutdown.clone(),
+        ),
         client,
         paths,
         config,

@@ -35,7 +35,7 @@ fn references() -> ReferencedObjects {
         let pairs = pairs
             .iter()
             .map(|&(k, v)| (k.to_owned(), v.as_bytes().to_vec()));
-        CachedObject::LocalImage(Arc::new(ObjectData(pairs.collect())))
+        CachedObject::Present(Arc::new(ObjectData(pairs.collect())))
     };
     let key = |kind, name: &str| ObjectKey {
         kind,
