@@ -41,15 +41,26 @@ struct Inner<T> {
 #[derive(Debug)]
 struct State<T> {
     objects: BTreeMap<Key, Arc<T>>,
-    /// The version of the last list.
-    listed: u64,
+    /// The newest version that the objects show.
+    version: u64,
+    /// How often versions were reset.
+    resets: u64,
     subscribers: Vec<mpsc::Sender<Update<T>>>,
     /// The last object that came: the next one is often like it.
     last: Option<Arc<T>>,
 }
 
-/// What a subscriber is sent: a delta, and the version of the last list.
-type Update<T> = (Delta<Arc<T>>, u64);
+/// What a subscriber is sent.
+#[derive(Debug, Clone)]
+pub struct Update<T> {
+    /// What has happened.
+    pub delta: Delta<Arc<T>>,
+    /// The newest version that the informer's objects show after it.
+    pub version: u64,
+    /// How often versions were reset, for example after a restore of the server: versions of different counts cannot be
+    /// compared.
+    pub resets: u64,
+}
 
 impl<T: Object> State<T> {
     /// Shares with an earlier object what is equal in both.
@@ -65,12 +76,13 @@ impl<T: Object> State<T> {
     /// Replaces all objects.
     fn replace(&mut self, objects: BTreeMap<Key, Arc<T>>, version: u64) {
         self.objects = objects;
-        self.listed = version;
+        self.version = version;
         self.tell(Delta::Listed(self.objects.values().cloned().collect()));
     }
 
     fn apply(&mut self, object: T) {
         let key = object.meta().key();
+        self.version = self.version.max(object.meta().version());
         let object = self.intern(&key, object);
         let old = self.objects.insert(key, object.clone());
         // The deletion of an earlier object of the name has not been told.
@@ -82,6 +94,7 @@ impl<T: Object> State<T> {
 
     fn delete(&mut self, object: T) {
         let key = object.meta().key();
+        self.version = self.version.max(object.meta().version());
         let known = self.objects.get(&key);
         // A later object of the name stays.
         if known.is_some_and(|known| known.meta().uid != object.meta().uid) {
@@ -93,10 +106,18 @@ impl<T: Object> State<T> {
     }
 
     fn tell(&mut self, delta: Delta<Arc<T>>) {
-        let listed = self.listed;
+        let update = self.update(delta);
         // A full channel loses its sender: the subscriber notices when it has read the rest, and subscribes anew.
         self.subscribers
-            .retain(|subscriber| subscriber.try_send((delta.clone(), listed)).is_ok());
+            .retain(|subscriber| subscriber.try_send(update.clone()).is_ok());
+    }
+
+    const fn update(&self, delta: Delta<Arc<T>>) -> Update<T> {
+        Update {
+            delta,
+            version: self.version,
+            resets: self.resets,
+        }
     }
 }
 
@@ -118,7 +139,8 @@ impl<T: Object> Informer<T> {
     pub fn detached() -> Self {
         let state = State {
             objects: BTreeMap::new(),
-            listed: 0,
+            version: 0,
+            resets: 0,
             subscribers: Vec::new(),
             last: None,
         };
@@ -151,20 +173,26 @@ impl<T: Object> Informer<T> {
     /// Follows the objects from now on; the first delta is the full list (once there is one).
     #[must_use]
     pub fn subscribe(&self) -> Subscription<T> {
+        self.subscribe_with(PENDING)
+    }
+
+    /// As [`Informer::subscribe`], for a loop that falls behind by up to `pending` deltas.
+    #[must_use]
+    pub fn subscribe_with(&self, pending: usize) -> Subscription<T> {
         Subscription {
             informer: self.clone(),
-            updates: self.attach(),
-            listed: 0,
+            updates: self.attach(pending),
+            pending,
         }
     }
 
-    fn attach(&self) -> mpsc::Receiver<Update<T>> {
-        let (sender, receiver) = mpsc::channel(PENDING);
+    fn attach(&self, pending: usize) -> mpsc::Receiver<Update<T>> {
+        let (sender, receiver) = mpsc::channel(pending);
         let mut state = self.0.state.lock();
         if *self.0.synced.borrow() {
             let all = Delta::Listed(state.objects.values().cloned().collect());
             // The channel is new and empty.
-            let _fits = sender.try_send((all, state.listed));
+            let _fits = sender.try_send(state.update(all));
         }
         state.subscribers.push(sender);
         receiver
@@ -220,7 +248,10 @@ impl<T: Object> Handler for Feed<T> {
         let mut state = inner.state.lock();
         for event in events {
             match (event, &mut self.listing) {
-                (ListWatchEvent::ListStarted { .. }, listing) => *listing = Some(BTreeMap::new()),
+                (ListWatchEvent::ListStarted { versions_reset }, listing) => {
+                    state.resets += u64::from(versions_reset);
+                    *listing = Some(BTreeMap::new());
+                }
                 (ListWatchEvent::Page(items), Some(listing)) => {
                     for item in items {
                         let key = item.meta().key();
@@ -254,25 +285,29 @@ impl<T: Object> Handler for Feed<T> {
 pub struct Subscription<T> {
     informer: Informer<T>,
     updates: mpsc::Receiver<Update<T>>,
-    listed: u64,
+    pending: usize,
 }
 
 impl<T: Object> Subscription<T> {
     /// The next delta. Safe to cancel.
     pub async fn next(&mut self) -> Delta<Arc<T>> {
         loop {
-            if let Some((delta, listed)) = self.updates.recv().await {
-                self.listed = listed;
-                return delta;
+            if let Some(update) = self.updates.recv().await {
+                return update.delta;
             }
-            self.updates = self.informer.attach();
+            self.updates = self.informer.attach(self.pending);
         }
     }
 
-    /// The version of the last list before the delta that [`Subscription::next`] returned last.
-    #[must_use]
-    pub const fn listed(&self) -> u64 {
-        self.listed
+    /// The updates that have come, at least one and at most `most`. Safe to cancel.
+    pub async fn next_batch(&mut self, most: usize) -> Vec<Update<T>> {
+        let mut batch = Vec::new();
+        loop {
+            if self.updates.recv_many(&mut batch, most).await > 0 {
+                return batch;
+            }
+            self.updates = self.informer.attach(self.pending);
+        }
     }
 }
 
@@ -351,5 +386,33 @@ mod tests {
             told,
             ["listed 1", "deleted a 1", "applied a 2", "applied end "]
         );
+    }
+
+    #[tokio::test]
+    async fn a_late_subscriber_learns_the_newest_version_that_the_objects_show() {
+        let at = |name: &str, version: u64| {
+            let mut object = object(name);
+            object.metadata.resource_version = version.to_string();
+            object
+        };
+        let informer = Informer::detached();
+        let mut feed = Feed::new(informer.clone());
+        let started = |versions_reset| ListWatchEvent::ListStarted { versions_reset };
+        let list = vec![
+            started(false),
+            ListWatchEvent::Page(vec![at("a", 3)]),
+            ListWatchEvent::Listed { version: 5 },
+            ListWatchEvent::Applied(at("b", 7)),
+            ListWatchEvent::Deleted(at("b", 9)),
+        ];
+        assert!(feed.handle(list).await);
+        let mut late = informer.subscribe();
+        let batch = late.next_batch(10).await;
+        assert_eq!((batch[0].version, batch[0].resets), (9, 0));
+        assert!(matches!(&batch[0].delta, Delta::Listed(all) if all.len() == 1));
+        let restored = vec![started(true), ListWatchEvent::Listed { version: 2 }];
+        assert!(feed.handle(restored).await);
+        let batch = late.next_batch(10).await;
+        assert_eq!((batch[0].version, batch[0].resets), (2, 1));
     }
 }

@@ -1,21 +1,21 @@
 //! The DaemonSet controller: passes events to the pure planner and carries out its actions.
 //!
-//! One task owns the planner. A list-watch per kind sends it events. Each action runs as a task of its own
+//! One task owns the planner. A feed per kind sends it events. Each action runs as a task of its own
 //! and sends its outcome back as an event, so that no action waits for another.
 
 mod execute;
 mod feed;
 mod metric_labels;
+mod setup;
 
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
 };
 
-use kube::Client;
 use pandaemon_client::{
     events::{EventRecorder, EventType, ObjectReference},
-    rest::{REQUEST_TIMEOUT, Rest},
+    rest::Rest,
     supervise::restart_on_panic,
 };
 use pandaemon_planner::{Action, Event, Failure, FailureKind, Listed, Options, Planner, Severity};
@@ -28,44 +28,14 @@ use self::{
     execute::{Executor, execute},
     feed::Kind,
 };
-use crate::{flow_control::request_gate::RequestPriority, metrics::ControllerMetrics};
+pub use setup::Setup;
+
+use crate::flow_control::request_gate::RequestPriority;
 
 /// Capacity of the event channel, in batches.
 const PENDING: usize = 1_024;
 /// The largest number of further batches that are applied before the next plan.
 const BATCHES: usize = 512;
-
-/// The parameters of the controller.
-#[derive(Clone)]
-pub struct Setup {
-    /// The client of the API server.
-    pub client: Client,
-    /// No other scheduler binds pods in this cluster, so that a pod which fits is created on its node at once.
-    pub embedded: bool,
-    /// Request lists in pages rather than as streams (`sendInitialEvents`).
-    pub paged: bool,
-    /// How long a request may take.
-    pub timeout: Duration,
-    /// How long to wait for requests under way after a stop.
-    pub drain: Duration,
-    /// The metrics.
-    pub telemetry: ControllerMetrics,
-}
-
-impl Setup {
-    /// The parameters for an API server in the same process.
-    #[must_use]
-    pub fn new(client: Client, embedded: bool) -> Self {
-        Self {
-            client,
-            embedded,
-            paged: false,
-            timeout: REQUEST_TIMEOUT,
-            drain: Duration::ZERO,
-            telemetry: ControllerMetrics::default(),
-        }
-    }
-}
 
 /// Runs the controller until `stop` is triggered. When this returns, none of its requests is under way.
 ///
@@ -151,10 +121,10 @@ impl Shell {
     }
 
     fn follow(&self, kind: Kind) {
-        let (client, sender) = (self.setup.client.clone(), self.sender.clone());
-        let (stop, ended, paged) = (self.stop.clone(), self.ended.clone(), self.setup.paged);
+        let (setup, sender) = (self.setup.clone(), self.sender.clone());
+        let (stop, ended) = (self.stop.clone(), self.ended.clone());
         pandaemon_runtime::spawn("daemonset feed", async move {
-            let start = || feed::follow(&client, kind, paged, sender.clone());
+            let start = || feed::follow(&setup, kind, sender.clone());
             stop.guard(restart_on_panic("daemonset feed", start)).await;
             ended.trigger();
         });

@@ -30,7 +30,7 @@ use self::{
     graph::Graph,
     monitors::Monitors,
 };
-use crate::views::Shared;
+use crate::views::SharedInformers;
 
 /// Objects that are worked on at the same time; upstream's default is 20, over the network.
 const WORKERS: usize = 64;
@@ -47,7 +47,7 @@ const ABSENT_OWNERS: usize = 16_384;
 ///
 /// # Errors
 /// When the loop cannot go on.
-pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Result<()> {
+pub async fn run(client: Client, shared: SharedInformers, stop: Shutdown) -> anyhow::Result<()> {
     let mut kinds = Arc::new(ApiResources::default());
     let (mut monitors, mut deltas) = Monitors::new(client.clone(), shared, stop.clone());
     let mut collector = Collector::new(Rest::new(client.clone()));

@@ -37,7 +37,7 @@ use pandaemon_runtime::Shutdown;
 pub use enabled_controllers::{CONTROLLER_NAMES, EnabledControllers, UnknownController};
 use namespace_defaults::{root_ca_publisher, service_account};
 pub use node_lifecycle::timing::Timing as NodeLifecycleTiming;
-use views::Shared;
+use views::SharedInformers;
 
 /// Which controllers run, and what they need.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +69,7 @@ pub async fn run_with_timing(
     timing: NodeLifecycleTiming,
     stop: Shutdown,
 ) -> anyhow::Result<()> {
-    let shared = Shared::start(&client, &stop);
+    let shared = SharedInformers::start(&client, &stop);
     let controllers = options.controllers.iter().map(|name| {
         let (client, shared, options) = (client.clone(), shared.clone(), options.clone());
         let start = move |stop| {
@@ -107,7 +107,7 @@ pub async fn ready_nodes(client: &Client) -> kube::Result<BTreeSet<String>> {
 /// What every controller may use.
 struct Context {
     client: Client,
-    shared: Shared,
+    shared: SharedInformers,
     timing: NodeLifecycleTiming,
 }
 
@@ -128,7 +128,11 @@ fn start(
         "rootca" => root_ca_publisher::run(client, options.ca_pem.clone(), stop).boxed(),
         "nodelifecycle" => node_lifecycle::run(client, shared, timing, stop).boxed(),
         "daemonset" => {
-            daemonset::run(daemonset::Setup::new(client, options.embedded), stop).boxed()
+            let setup = daemonset::Setup {
+                informers: Some(shared),
+                ..daemonset::Setup::new(client, options.embedded)
+            };
+            daemonset::run(setup, stop).boxed()
         }
         "scheduler" => scheduler::run(client, shared, stop).boxed(),
         "endpoints" => endpoints::run_endpoints(client, shared, stop).boxed(),

@@ -31,7 +31,7 @@ use self::{
     node_monitor::{NodeMonitor, Task},
     timing::Timing,
 };
-use crate::views::Shared;
+use crate::views::SharedInformers;
 
 /// Tasks at the same time: many nodes may change at once, and each is one or two writes.
 const WORKERS: usize = 32;
@@ -42,7 +42,7 @@ const WORKERS: usize = 32;
 /// When the loop cannot go on.
 pub async fn run(
     client: Client,
-    shared: Shared,
+    shared: SharedInformers,
     timing: Timing,
     stop: Shutdown,
 ) -> anyhow::Result<()> {

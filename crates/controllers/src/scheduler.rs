@@ -28,7 +28,7 @@ use self::{
     schedule_one::{Decision, schedule_one},
     scheduling_queue::{SchedulingQueue, WaitsFor},
 };
-use crate::views::{Node, Pod, Shared};
+use crate::views::{Node, Pod, SharedInformers};
 
 /// Requests under way at once. A binding is one write, and the server commits writes in batches.
 const WORKERS: usize = 64;
@@ -58,7 +58,7 @@ struct Scheduler {
 ///
 /// # Errors
 /// When the loop cannot go on.
-pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Result<()> {
+pub async fn run(client: Client, shared: SharedInformers, stop: Shutdown) -> anyhow::Result<()> {
     let (mut nodes, mut pods) = (shared.nodes.subscribe(), shared.pods.subscribe());
     let mut scheduler = Scheduler {
         executor: Arc::new(Executor::new(client, &stop)),

@@ -1,4 +1,4 @@
-//! The projections that several loops share: nodes, pods and services, each parsed once.
+//! The nodes and pods that several controllers read, each decoded once and kept once.
 
 pub mod node;
 pub mod pod;
@@ -10,23 +10,26 @@ use kube::Client;
 use pandaemon_client::{informer::Informer, list_watch::ListWatch};
 use pandaemon_runtime::Shutdown;
 
-/// The shared informers of the loops that look at pods and nodes.
+/// The informers of pods and nodes, which the controllers share.
 #[derive(Debug, Clone)]
-pub struct Shared {
+pub struct SharedInformers {
     /// The pods of all namespaces.
     pub pods: Informer<Pod>,
     /// The nodes of the cluster.
     pub nodes: Informer<Node>,
 }
 
-impl Shared {
+impl SharedInformers {
     /// Starts both watches.
     #[must_use]
     pub fn start(client: &Client, stop: &Shutdown) -> Self {
-        let source = ListWatch::all;
+        let (pods, nodes) = (
+            ListWatch::all("/api/v1/pods"),
+            ListWatch::all("/api/v1/nodes"),
+        );
         Self {
-            pods: Informer::start(client.clone(), source("/api/v1/pods"), stop.clone()),
-            nodes: Informer::start(client.clone(), source("/api/v1/nodes"), stop.clone()),
+            pods: Informer::start(client.clone(), pods, stop.clone()),
+            nodes: Informer::start(client.clone(), nodes, stop.clone()),
         }
     }
 }

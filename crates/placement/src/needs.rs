@@ -30,32 +30,51 @@ impl PodNeeds {
     #[must_use]
     pub fn from_spec(spec: &Value) -> Self {
         let resources = PodResourceSpec::deserialize(spec).unwrap_or_default();
+        let tolerations = spec.get("tolerations").and_then(Value::as_array);
+        let tolerations = tolerations.into_iter().flatten();
+        let node_name = spec.get("nodeName").and_then(Value::as_str);
+        Self::from_fields(
+            node_name.unwrap_or_default(),
+            spec.get("nodeSelector"),
+            spec.get("affinity"),
+            tolerations.filter_map(Toleration::from_json).collect(),
+            &resources,
+        )
+    }
+
+    /// Reads the fields of a pod's spec that were decoded already. The name is empty for a pod without a node.
+    #[must_use]
+    pub fn from_fields(
+        node_name: &str,
+        node_selector: Option<&Value>,
+        affinity: Option<&Value>,
+        tolerations: Vec<Toleration>,
+        resources: &PodResourceSpec,
+    ) -> Self {
         let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned();
-        let required =
-            spec.pointer("/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution");
+        let required = affinity.and_then(|affinity| {
+            affinity.pointer("/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution")
+        });
         let terms = required.filter(|value| value.is_object()).map(|required| {
             let terms = list(required.get("nodeSelectorTerms")).unwrap_or_default();
             terms.iter().map(NodeSelectorTerm::from_json).collect()
         });
-        let selector = spec.get("nodeSelector").and_then(Value::as_object);
+        let selector = node_selector.and_then(Value::as_object);
         let pair = |(key, value): (&String, &Value)| {
             (
                 Name::from(&**key),
                 Name::from(value.as_str().unwrap_or_default()),
             )
         };
-        let tolerations = list(spec.get("tolerations")).unwrap_or_default();
-        let node_name = spec.get("nodeName").and_then(Value::as_str);
         Self {
-            node_name: node_name.filter(|name| !name.is_empty()).map(Name::from),
+            node_name: Some(node_name)
+                .filter(|name| !name.is_empty())
+                .map(Name::from),
             node_selector: selector.into_iter().flatten().map(pair).collect(),
             affinity: terms,
-            tolerations: tolerations
-                .iter()
-                .filter_map(Toleration::from_json)
-                .collect(),
+            tolerations,
             host_network: resources.host_network(),
-            resources: Arc::new(PodResources::from(&resources)),
+            resources: Arc::new(PodResources::from(resources)),
         }
     }
 

@@ -30,12 +30,19 @@ impl Toleration {
     #[must_use]
     pub fn from_json(value: &Value) -> Option<Self> {
         let text = |field| value.get(field).and_then(Value::as_str).unwrap_or_default();
-        let operator = match text("operator") {
+        Self::from_fields(text("key"), text("operator"), text("value"), text("effect"))
+    }
+
+    /// A toleration with these fields, each empty if it is not set; `None` if the operator or the effect does not
+    /// exist.
+    #[must_use]
+    pub fn from_fields(key: &str, operator: &str, value: &str, effect: &str) -> Option<Self> {
+        let operator = match operator {
             "" | "Equal" => TolerationOperator::Equal,
             "Exists" => TolerationOperator::Exists,
             _ => return None,
         };
-        let effect = match text("effect") {
+        let effect = match effect {
             "" => None,
             "NoSchedule" => Some(Effect::NoSchedule),
             "PreferNoSchedule" => Some(Effect::PreferNoSchedule),
@@ -43,9 +50,9 @@ impl Toleration {
             _ => return None,
         };
         Some(Self {
-            key: text("key").into(),
+            key: key.into(),
             operator,
-            value: text("value").into(),
+            value: value.into(),
             effect,
         })
     }

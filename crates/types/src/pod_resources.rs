@@ -46,26 +46,28 @@ pub struct PodResources {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PodResourceSpec {
+    /// `spec.containers`.
     #[serde(deserialize_with = "or_default")]
-    containers: Vec<Container>,
+    pub containers: Vec<Container>,
+    /// `spec.initContainers`.
     #[serde(deserialize_with = "or_default")]
-    init_containers: Vec<Container>,
+    pub init_containers: Vec<Container>,
+    /// `spec.overhead`.
     #[serde(deserialize_with = "or_default")]
-    overhead: Resources,
-    host_network: Option<bool>,
-    /// Not a resource: read here so that a pod's spec is parsed in one pass.
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) node_name: String,
-    pub(crate) affinity: Option<serde_json::Value>,
+    pub overhead: Resources,
+    /// `spec.hostNetwork`.
+    pub host_network: Option<bool>,
 }
 
+/// The part of a container that its pod's resources and ports are computed from.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Container {
+pub struct Container {
     #[serde(deserialize_with = "or_default")]
     resources: ContainerResources,
+    /// `ports`.
     #[serde(deserialize_with = "or_default")]
-    ports: Vec<Port>,
+    pub ports: Vec<Port>,
     restart_policy: Option<String>,
 }
 
@@ -78,14 +80,19 @@ struct ContainerResources {
     limits: Resources,
 }
 
+/// One entry of a container's `ports`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Port {
-    container_port: Option<u16>,
+pub struct Port {
+    /// The port's name.
+    pub name: Option<String>,
+    /// The port number in the container.
+    pub container_port: Option<u16>,
+    /// `TCP`, `UDP` or `SCTP`; empty is `TCP`.
+    pub protocol: Option<String>,
     host_port: Option<u16>,
     #[serde(rename = "hostIP")]
     host_ip: Option<String>,
-    protocol: Option<String>,
 }
 
 impl Container {
@@ -101,7 +108,9 @@ impl Container {
         requests
     }
 
-    fn is_sidecar(&self) -> bool {
+    /// Whether an init container runs beside the containers (`restartPolicy: Always`).
+    #[must_use]
+    pub fn is_sidecar(&self) -> bool {
         self.restart_policy.as_deref() == Some("Always")
     }
 }
@@ -172,16 +181,18 @@ impl PodResourceSpec {
         self.host_network == Some(true)
     }
 
-    fn ports(&self) -> Vec<HostPort> {
+    /// The ports of the containers and of the sidecars.
+    pub fn container_ports(&self) -> impl Iterator<Item = &Port> {
         let sidecars = self
             .init_containers
             .iter()
             .filter(|container| container.is_sidecar());
-        let ports = self
-            .containers
-            .iter()
-            .chain(sidecars)
-            .flat_map(|container| &container.ports);
+        let containers = self.containers.iter().chain(sidecars);
+        containers.flat_map(|container| &container.ports)
+    }
+
+    fn ports(&self) -> Vec<HostPort> {
+        let ports = self.container_ports();
         let port = |port: &Port| {
             let implied = port.container_port.filter(|_| self.host_network());
             let number = port.host_port.filter(|port| *port != 0).or(implied)?;

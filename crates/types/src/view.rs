@@ -7,8 +7,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::{
-    LabelSet, Meta, Name, Owner, PodResources, Resources, Timestamp, Uid, object::or_default,
-    pod_resources::PodResourceSpec,
+    LabelSet, Meta, Name, Owner, PodResources, Resources, Timestamp, Uid,
+    object::or_default,
+    pod_resources::{Container, PodResourceSpec},
 };
 
 /// The effect of a taint on pods that do not tolerate it.
@@ -214,9 +215,24 @@ impl<'de> Deserialize<'de> for VersionedNode {
 struct RawPod {
     metadata: Meta,
     #[serde(default)]
-    spec: PodResourceSpec,
+    spec: RawPodSpec,
     #[serde(default)]
     status: RawPodStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RawPodSpec {
+    #[serde(deserialize_with = "or_default")]
+    node_name: String,
+    affinity: Option<Value>,
+    #[serde(deserialize_with = "or_default")]
+    containers: Vec<Container>,
+    #[serde(deserialize_with = "or_default")]
+    init_containers: Vec<Container>,
+    #[serde(deserialize_with = "or_default")]
+    overhead: Resources,
+    host_network: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -232,6 +248,12 @@ impl<'de> Deserialize<'de> for PodView {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = RawPod::deserialize(deserializer)?;
         let ready = ready(&raw.status.conditions);
+        let resources = PodResourceSpec {
+            containers: raw.spec.containers,
+            init_containers: raw.spec.init_containers,
+            overhead: raw.spec.overhead,
+            host_network: raw.spec.host_network,
+        };
         Ok(Self {
             owner: raw.metadata.controller(),
             labels: LabelSet::from(&raw.metadata.labels),
@@ -258,7 +280,7 @@ impl<'de> Deserialize<'de> for PodView {
                 .filter(|reason| !reason.is_empty())
                 .map(Name::from),
             created: raw.metadata.creation_timestamp.unwrap_or_default(),
-            resources: Arc::new(PodResources::from(&raw.spec)),
+            resources: Arc::new(PodResources::from(&resources)),
         })
     }
 }

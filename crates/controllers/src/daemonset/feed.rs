@@ -1,16 +1,23 @@
-//! List-watch of one kind, converted to planner events.
+//! What the planner observes: list-watches of one kind, or the informers that all controllers share.
 //!
 //! The pages of a list are passed on as they arrive. The end of a list carries its resource version, as a
 //! pod from a reply may be newer than the list.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use kube::Client;
-use pandaemon_client::list_watch::{self, Handler, ListWatch, ListWatchEvent};
+use pandaemon_client::{
+    informer::{Informer, Update},
+    list_watch::{self, Delta, Handler, ListWatch, ListWatchEvent},
+    object_meta::Object,
+};
 use pandaemon_planner::{DaemonSetView, Event, Listed, RevisionView, SetKey};
 use pandaemon_types::{Name, PodView, Uid, VersionedNode};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
+
+use super::setup::Setup;
+use crate::views::{Node, Pod};
 
 /// The kinds that the planner observes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,13 +30,34 @@ pub(super) enum Kind {
 
 type Sender = mpsc::Sender<Vec<Event>>;
 
+/// Updates of an informer that may wait for the planner: those of a roll-out to many thousand nodes.
+const PENDING: usize = 65_536;
+/// Updates that are passed on together.
+const BATCH: usize = 512;
+
 /// Sends the events of a kind until the receiver is dropped, or until the server starts a new history of
 /// versions: what the planner knows means nothing then.
-pub(super) async fn follow(client: &Client, kind: Kind, paged: bool, sender: Sender) {
+pub(super) async fn follow(setup: &Setup, kind: Kind, sender: Sender) {
     let source = |path: &str| ListWatch {
-        paged,
+        paged: setup.paged,
         ..ListWatch::all(path)
     };
+    let client = &setup.client;
+    match (kind, &setup.informers) {
+        (Kind::Nodes, Some(shared)) => follow_informer(&shared.nodes, sender).await,
+        (Kind::Pods, Some(shared)) => follow_informer(&shared.pods, sender).await,
+        (Kind::Nodes | Kind::Pods | Kind::Sets | Kind::Revisions, _) => {
+            follow_list_watch(client, kind, source, sender).await;
+        }
+    }
+}
+
+async fn follow_list_watch(
+    client: &Client,
+    kind: Kind,
+    source: impl Fn(&str) -> ListWatch,
+    sender: Sender,
+) {
     match kind {
         Kind::Sets => {
             let source = source("/apis/apps/v1/daemonsets");
@@ -50,7 +78,83 @@ pub(super) async fn follow(client: &Client, kind: Kind, paged: bool, sender: Sen
     }
 }
 
-/// A read model of an object that the planner observes.
+/// An object of a shared informer that the planner observes.
+trait SharedObject: Object {
+    /// The event that it was added or changed.
+    fn changed(&self) -> Event;
+    /// The event that it was deleted; `version` is that of the deletion.
+    fn gone(&self, version: u64) -> Event;
+    /// The end of a list.
+    fn listed(objects: &[Arc<Self>], version: u64) -> Event;
+}
+
+impl SharedObject for Pod {
+    fn changed(&self) -> Event {
+        Event::Pod(Box::new(self.planner_view()))
+    }
+
+    fn gone(&self, resource_version: u64) -> Event {
+        let uid = Uid::from(&*self.meta.uid);
+        Event::PodGone {
+            uid,
+            resource_version,
+        }
+    }
+
+    fn listed(pods: &[Arc<Self>], resource_version: u64) -> Event {
+        let uids = pods.iter().map(|pod| Uid::from(&*pod.meta.uid)).collect();
+        Event::Listed(Listed::Pods {
+            uids,
+            resource_version,
+        })
+    }
+}
+
+impl SharedObject for Node {
+    fn changed(&self) -> Event {
+        Event::Node((*self.view).clone())
+    }
+
+    fn gone(&self, _: u64) -> Event {
+        Event::NodeGone(Name::clone(&self.view.name))
+    }
+
+    fn listed(nodes: &[Arc<Self>], _: u64) -> Event {
+        let names = nodes.iter().map(|node| Name::clone(&node.view.name));
+        Event::Listed(Listed::Nodes(names.collect()))
+    }
+}
+
+/// Sends what an informer tells, until the receiver is dropped or versions are reset.
+async fn follow_informer<T: SharedObject>(informer: &Informer<T>, sender: Sender) {
+    let mut updates = informer.subscribe_with(PENDING);
+    let mut resets = None;
+    loop {
+        let mut events = Vec::new();
+        for update in updates.next_batch(BATCH).await {
+            if *resets.get_or_insert(update.resets) != update.resets {
+                return;
+            }
+            push_events(update, &mut events);
+        }
+        if sender.send(events).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn push_events<T: SharedObject>(update: Update<T>, events: &mut Vec<Event>) {
+    match update.delta {
+        Delta::Listed(objects) => {
+            events.extend(objects.iter().map(|object| object.changed()));
+            events.push(T::listed(&objects, update.version));
+        }
+        Delta::Applied(object) => events.push(object.changed()),
+        Delta::Deleted(object) => events.push(object.gone(object.meta().version())),
+    }
+}
+
+/// A read model of an object that the planner observes by a list-watch of its own.
 trait Projection: DeserializeOwned + Clone + Send + 'static {
     /// The key of an object within its kind.
     type Key: Ord + Send;

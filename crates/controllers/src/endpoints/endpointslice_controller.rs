@@ -21,13 +21,13 @@ use super::{
     service::{BATCH_DELAY, Service, WORKERS},
     service_index::ServiceIndex,
 };
-use crate::views::Shared;
+use crate::views::SharedInformers;
 
 /// Runs the EndpointSlice controller until a stop is asked for.
 ///
 /// # Errors
 /// When the loop cannot go on.
-pub async fn run(client: Client, shared: Shared, stop: Shutdown) -> anyhow::Result<()> {
+pub async fn run(client: Client, shared: SharedInformers, stop: Shutdown) -> anyhow::Result<()> {
     let api = Rest::new(client.clone());
     let mut services = watch::<Service>(
         client.clone(),

@@ -14,7 +14,7 @@ use pandaemon_client::{
 use pandaemon_runtime::Shutdown;
 use tokio::sync::mpsc;
 
-use crate::views::Shared;
+use crate::views::SharedInformers;
 
 /// A kind, shared by all nodes of the graph.
 pub(super) type KindRef = Arc<ApiResource>;
@@ -32,7 +32,7 @@ struct Monitor {
 /// The watches of all kinds.
 pub(super) struct Monitors {
     client: Client,
-    shared: Shared,
+    shared: SharedInformers,
     stop: Shutdown,
     sender: mpsc::Sender<(KindRef, MetaDelta)>,
     running: BTreeMap<KindRef, Monitor>,
@@ -46,7 +46,7 @@ fn is_monitored(kind: &ApiResource) -> bool {
 impl Monitors {
     pub(super) fn new(
         client: Client,
-        shared: Shared,
+        shared: SharedInformers,
         stop: Shutdown,
     ) -> (Self, mpsc::Receiver<(KindRef, MetaDelta)>) {
         let (sender, receiver) = mpsc::channel(PENDING);

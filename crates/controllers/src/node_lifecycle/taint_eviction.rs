@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pandaemon_types::{Effect, Taint};
 
-use crate::views::pod::Patience;
+use crate::views::pod::TimedToleration;
 
 /// When a pod is evicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Eviction {
 
 /// At once if a taint is not tolerated, else after the shortest `tolerationSeconds`.
 #[must_use]
-pub fn eviction(tolerations: &[Patience], taints: &[Taint]) -> Eviction {
+pub fn eviction(tolerations: &[TimedToleration], taints: &[Taint]) -> Eviction {
     let mut shortest: Option<u64> = None;
     for taint in taints
         .iter()
@@ -62,7 +62,7 @@ mod tests {
             taint("broken", Effect::NoExecute),
         ];
         let mild = [taint("dead", Effect::NoSchedule)];
-        let tolerate = |key: &str, seconds: Option<i64>| Patience {
+        let tolerate = |key: &str, seconds: Option<i64>| TimedToleration {
             toleration: Toleration::from_json(&json!({ "key": key, "operator": "Exists" }))
                 .unwrap(),
             seconds,

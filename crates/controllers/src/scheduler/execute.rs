@@ -72,7 +72,7 @@ impl Executor {
         self.events
             .event(&about(pod), EventType::Warning, "FailedScheduling", message);
         let pending = pod.pending.as_deref();
-        let same_message = pending.is_some_and(|pending| pending.said == message);
+        let same_message = pending.is_some_and(|pending| pending.scheduled_message == message);
         let same_node =
             pending.is_some_and(|pending| nominated.is_none_or(|node| pending.nominated == node));
         if same_message && same_node {

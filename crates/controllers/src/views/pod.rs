@@ -1,16 +1,17 @@
-//! A pod, as the binder, the node life cycle and the endpoint loops see it.
+//! A pod, as the controllers see it: decoded once for all of them.
 
 use std::sync::Arc;
 
+use pandaemon_client::object_meta::{Object, ObjectMeta, share};
 use pandaemon_placement::{PodNeeds, Toleration};
 use pandaemon_types::{
-    Phase, PodResources, Taint, object::or_default, pod_resources::PodResourceSpec,
+    LabelSet, Name, Owner, Phase, PodResources, PodView, Resources, Taint, Timestamp, Uid,
+    object::or_default,
+    pod_resources::{Container, PodResourceSpec},
     view::pinned_node,
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::Value;
-
-use pandaemon_client::object_meta::{Object, ObjectMeta, share};
 
 /// The fields of a Pod that the controllers read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,11 +27,15 @@ pub struct Pod {
     /// `spec.priority`; 0 if it is not set.
     pub priority: i32,
     /// Which taints it tolerates, and for how long.
-    pub tolerations: Arc<[Patience]>,
+    pub tolerations: Arc<[TimedToleration]>,
     /// `status.phase`.
     pub phase: Phase,
     /// Whether its condition Ready is True; `None` without the condition.
     pub ready: Option<bool>,
+    /// When the condition Ready became True; `None` unless it is.
+    pub ready_since: Option<Timestamp>,
+    /// `status.reason`, such as `Evicted`; empty if it is not set.
+    pub reason: Box<str>,
     /// `status.podIPs`.
     pub ips: Vec<String>,
     /// Its name in its subdomain.
@@ -41,35 +46,35 @@ pub struct Pod {
     pub ports: Arc<[NamedPort]>,
 }
 
-/// What the binder needs to know of a pod that has no node.
+/// What the scheduler reads of a pod that has no node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pending {
-    /// Who shall bind it.
+    /// `spec.schedulerName`.
     pub scheduler: String,
-    /// Something must happen before it may be bound.
+    /// Whether it has scheduling gates, which keep it from being bound.
     pub gated: bool,
     /// What the pod needs of its node.
     pub needs: PodNeeds,
     /// The only node it may run on, from its affinity.
     pub target: Option<String>,
-    /// Whether it may push others away.
+    /// Whether it may preempt pods of lower priority.
     pub preempts: bool,
     /// The node on which room is being made for it.
     pub nominated: String,
-    /// What its condition PodScheduled says now.
-    pub said: String,
+    /// The message of its condition PodScheduled.
+    pub scheduled_message: String,
 }
 
-/// A toleration with its bound in time.
+/// A toleration, and how long it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Patience {
+pub struct TimedToleration {
     /// What is tolerated.
     pub toleration: Toleration,
     /// For how many seconds; `None` for ever.
     pub seconds: Option<i64>,
 }
 
-impl Patience {
+impl TimedToleration {
     /// Whether it covers the taint.
     #[must_use]
     pub fn covers(&self, taint: &Taint) -> bool {
@@ -78,16 +83,13 @@ impl Patience {
 }
 
 /// A port of a container that has a name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NamedPort {
-    /// The port's name; empty if it has none.
-    #[serde(deserialize_with = "or_default")]
+    /// The port's name.
     pub name: String,
     /// The port number in the container.
     pub container_port: u16,
     /// `TCP`, `UDP` or `SCTP`; empty is `TCP`.
-    #[serde(deserialize_with = "or_default")]
     pub protocol: String,
 }
 
@@ -97,57 +99,93 @@ impl Pod {
     pub const fn holds_node(&self) -> bool {
         !self.node.is_empty() && !self.phase.is_terminal()
     }
+
+    /// The fields that the DaemonSet planner reads.
+    #[must_use]
+    pub fn planner_view(&self) -> PodView {
+        let name = |text: &str| Some(text).filter(|text| !text.is_empty()).map(Name::from);
+        let target = self
+            .pending
+            .as_ref()
+            .and_then(|pending| pending.target.as_deref());
+        let owner = self.meta.controller().map(|owner| Owner {
+            uid: Uid::from(&*owner.uid),
+            is_daemonset: owner.kind == "DaemonSet",
+        });
+        let created = self.meta.creation_timestamp;
+        PodView {
+            uid: Uid::from(&*self.meta.uid),
+            namespace: Name::from(&*self.meta.namespace),
+            name: Name::from(&*self.meta.name),
+            resource_version: self.meta.version(),
+            node: name(&self.node),
+            target: target.and_then(name),
+            owner,
+            labels: LabelSet::from(&*self.meta.labels),
+            phase: self.phase,
+            ready_since: self.ready_since,
+            ready: self.ready == Some(true),
+            deleting: self.meta.is_deleting(),
+            reason: name(&self.reason),
+            created: created.map_or_else(Timestamp::default, |at| Timestamp(at.as_millisecond())),
+            resources: Arc::clone(&self.resources),
+        }
+    }
 }
 
 #[derive(Deserialize)]
 struct Raw {
     metadata: ObjectMeta,
-    #[serde(default, deserialize_with = "looked_at")]
-    spec: Value,
+    #[serde(default)]
+    spec: RawSpec,
     #[serde(default)]
     status: RawStatus,
 }
 
-/// The fields of a spec that anybody here looks at. Volumes, environments and probes are most of a spec, and each
-/// pod is read several times in its life.
-#[derive(Default, Deserialize, Serialize)]
+/// The fields of a spec that controllers read. Volumes, environments and probes are most of a spec and are skipped.
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RawSpec {
-    affinity: Value,
+    affinity: Option<Value>,
     #[serde(deserialize_with = "or_default")]
-    containers: Vec<RawContainer>,
-    host_network: Value,
-    hostname: Value,
+    containers: Vec<Container>,
+    host_network: Option<bool>,
     #[serde(deserialize_with = "or_default")]
-    init_containers: Vec<RawContainer>,
-    node_name: Value,
-    node_selector: Value,
-    overhead: Value,
-    preemption_policy: Value,
-    priority: Value,
-    scheduler_name: Value,
-    scheduling_gates: Value,
-    subdomain: Value,
-    tolerations: Value,
+    hostname: String,
+    #[serde(deserialize_with = "or_default")]
+    init_containers: Vec<Container>,
+    #[serde(deserialize_with = "or_default")]
+    node_name: String,
+    node_selector: Option<Value>,
+    #[serde(deserialize_with = "or_default")]
+    overhead: Resources,
+    preemption_policy: Option<String>,
+    priority: Option<i32>,
+    #[serde(deserialize_with = "or_default")]
+    scheduler_name: String,
+    #[serde(deserialize_with = "or_default")]
+    scheduling_gates: Vec<IgnoredAny>,
+    #[serde(deserialize_with = "or_default")]
+    subdomain: String,
+    #[serde(deserialize_with = "or_default")]
+    tolerations: Vec<RawToleration>,
 }
 
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct RawContainer {
-    ports: Value,
-    resources: Value,
-    restart_policy: Value,
-}
-
-fn looked_at<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-    let spec = RawSpec::deserialize(deserializer)?;
-    serde_json::to_value(spec).map_err(serde::de::Error::custom)
+struct RawToleration {
+    key: Option<String>,
+    operator: Option<String>,
+    value: Option<String>,
+    effect: Option<String>,
+    toleration_seconds: Option<i64>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RawStatus {
     phase: Option<Phase>,
+    reason: Option<String>,
     #[serde(deserialize_with = "or_default")]
     conditions: Vec<RawCondition>,
     #[serde(rename = "podIP", deserialize_with = "or_default")]
@@ -165,117 +203,117 @@ struct RawIp {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct RawCondition {
     r#type: String,
     status: String,
-    #[serde(deserialize_with = "or_default")]
-    message: String,
+    message: Option<String>,
+    last_transition_time: Option<Timestamp>,
+}
+
+impl RawStatus {
+    fn condition(&self, kind: &str) -> Option<&RawCondition> {
+        self.conditions.iter().find(|known| known.r#type == kind)
+    }
+
+    fn ips(&mut self) -> Vec<String> {
+        let mut ips: Vec<String> = self.pod_ips.drain(..).map(|ip| ip.ip).collect();
+        if ips.is_empty() && !self.pod_ip.is_empty() {
+            ips.push(std::mem::take(&mut self.pod_ip));
+        }
+        ips
+    }
 }
 
 impl<'de> Deserialize<'de> for Pod {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Raw::deserialize(deserializer)?;
-        let (spec, status) = (raw.spec, raw.status);
-        let text = |field: &str| spec[field].as_str().unwrap_or_default().to_owned();
-        let node = text("nodeName");
-        let condition = |kind: &str| status.conditions.iter().find(|c| c.r#type == kind);
-        let said = condition("PodScheduled")
-            .map(|c| c.message.clone())
-            .unwrap_or_default();
-        let pending = node
+        let (mut spec, mut status) = (raw.spec, raw.status);
+        let resource_spec = PodResourceSpec {
+            containers: std::mem::take(&mut spec.containers),
+            init_containers: std::mem::take(&mut spec.init_containers),
+            overhead: std::mem::take(&mut spec.overhead),
+            host_network: spec.host_network,
+        };
+        let tolerations: Arc<[TimedToleration]> = spec
+            .tolerations
+            .iter()
+            .filter_map(RawToleration::read)
+            .collect();
+        let pending = spec
+            .node_name
             .is_empty()
-            .then(|| Arc::new(pending(&spec, &status, said)));
+            .then(|| Arc::new(pending(&spec, &status, &tolerations, &resource_spec)));
         let resources = pending.as_ref().map_or_else(
-            || {
-                let spec_resources = PodResourceSpec::deserialize(&spec).unwrap_or_default();
-                Arc::new(PodResources::from(&spec_resources))
-            },
+            || Arc::new(PodResources::from(&resource_spec)),
             |pending| pending.needs.resources.clone(),
         );
-        let mut ips: Vec<String> = status.pod_ips.iter().map(|ip| ip.ip.clone()).collect();
-        if ips.is_empty() && !status.pod_ip.is_empty() {
-            ips.push(status.pod_ip.clone());
-        }
+        let ready = status.condition("Ready");
         Ok(Self {
             meta: raw.metadata,
             pending,
             resources,
-            priority: priority(&spec),
-            tolerations: tolerations(&spec),
+            priority: spec.priority.unwrap_or(0),
+            tolerations,
             phase: status.phase.unwrap_or_default(),
-            ready: condition("Ready").map(|ready| ready.status == "True"),
-            ips,
-            hostname: text("hostname"),
-            subdomain: text("subdomain"),
-            ports: ports(&spec),
-            node,
+            ready: ready.map(|ready| ready.status == "True"),
+            ready_since: ready
+                .filter(|ready| ready.status == "True")
+                .and_then(|ready| ready.last_transition_time),
+            reason: status.reason.take().unwrap_or_default().into(),
+            ips: status.ips(),
+            hostname: spec.hostname,
+            subdomain: spec.subdomain,
+            ports: named_ports(&resource_spec),
+            node: spec.node_name,
         })
     }
 }
 
-fn priority(spec: &Value) -> i32 {
-    spec["priority"]
-        .as_i64()
-        .and_then(|priority| i32::try_from(priority).ok())
-        .unwrap_or(0)
+impl RawToleration {
+    fn read(&self) -> Option<TimedToleration> {
+        let text = |text: &'_ Option<String>| text.clone().unwrap_or_default();
+        let (key, operator) = (text(&self.key), text(&self.operator));
+        let (value, effect) = (text(&self.value), text(&self.effect));
+        Some(TimedToleration {
+            toleration: Toleration::from_fields(&key, &operator, &value, &effect)?,
+            seconds: self.toleration_seconds,
+        })
+    }
 }
 
-fn pending(spec: &Value, status: &RawStatus, said: String) -> Pending {
+fn pending(
+    spec: &RawSpec,
+    status: &RawStatus,
+    tolerations: &[TimedToleration],
+    resources: &PodResourceSpec,
+) -> Pending {
+    let tolerations = tolerations.iter().map(|known| known.toleration.clone());
+    let (selector, affinity) = (spec.node_selector.as_ref(), spec.affinity.as_ref());
+    let scheduled = status.condition("PodScheduled");
     Pending {
-        scheduler: spec["schedulerName"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned(),
-        gated: spec["schedulingGates"]
-            .as_array()
-            .is_some_and(|gates| !gates.is_empty()),
-        target: spec
-            .get("affinity")
-            .and_then(pinned_node)
-            .map(str::to_owned),
-        preempts: spec["preemptionPolicy"].as_str() != Some("Never"),
-        needs: PodNeeds::from_spec(spec),
+        scheduler: spec.scheduler_name.clone(),
+        gated: !spec.scheduling_gates.is_empty(),
+        target: affinity.and_then(pinned_node).map(str::to_owned),
+        preempts: spec.preemption_policy.as_deref() != Some("Never"),
+        needs: PodNeeds::from_fields("", selector, affinity, tolerations.collect(), resources),
         nominated: status.nominated_node_name.clone(),
-        said,
+        scheduled_message: scheduled
+            .and_then(|scheduled| scheduled.message.clone())
+            .unwrap_or_default(),
     }
-}
-
-fn tolerations(spec: &Value) -> Arc<[Patience]> {
-    let list = spec["tolerations"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    list.iter()
-        .filter_map(|value| {
-            let toleration = Toleration::from_json(value)?;
-            Some(Patience {
-                toleration,
-                seconds: value["tolerationSeconds"].as_i64(),
-            })
-        })
-        .collect()
 }
 
 /// Named ports of containers and of sidecars.
-fn ports(spec: &Value) -> Arc<[NamedPort]> {
-    let list = |field: &str| {
-        spec[field]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default()
-    };
-    let sidecars = list("initContainers")
-        .iter()
-        .filter(|container| container["restartPolicy"] == "Always");
-    list("containers")
-        .iter()
-        .chain(sidecars)
-        .filter_map(|container| container["ports"].as_array())
-        .flatten()
-        .filter_map(|port| NamedPort::deserialize(port).ok())
-        .filter(|port| !port.name.is_empty())
-        .collect()
+fn named_ports(spec: &PodResourceSpec) -> Arc<[NamedPort]> {
+    let named = spec.container_ports().filter_map(|port| {
+        Some(NamedPort {
+            name: port.name.clone().filter(|name| !name.is_empty())?,
+            container_port: port.container_port?,
+            protocol: port.protocol.clone().unwrap_or_default(),
+        })
+    });
+    named.collect()
 }
 
 impl Object for Pod {
@@ -296,6 +334,49 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// What the planner reads does not depend on the way: from an object, or from what all controllers share.
+    #[test]
+    fn the_planner_view_is_what_the_planner_would_decode() {
+        let mut object = json!({
+            "metadata": {
+                "name": "agent-x", "namespace": "kube-system", "uid": "u1", "resourceVersion": "17",
+                "labels": {"app": "a"}, "creationTimestamp": "2026-01-01T00:00:00Z",
+                "deletionTimestamp": "2026-01-01T00:10:00Z",
+                "ownerReferences": [{"kind": "DaemonSet", "uid": "s1", "controller": true,
+                    "apiVersion": "apps/v1", "name": "agent"}],
+            },
+            "spec": {
+                "hostNetwork": true,
+                "containers": [{"name": "c", "resources": {"requests": {"cpu": "100m"}},
+                    "ports": [{"containerPort": 80, "protocol": "TCP"}]}],
+                "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [{"matchFields": [
+                        {"key": "metadata.name", "operator": "In", "values": ["n1"]}]}]}}},
+            },
+            "status": {"phase": "Running", "reason": "Evicted", "conditions": [
+                {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:05Z"}]},
+        });
+        for status in ["True", "False"] {
+            object["status"]["conditions"][0]["status"] = json!(status);
+            let decoded = PodView::deserialize(&object).unwrap();
+            assert_eq!(Pod::deserialize(&object).unwrap().planner_view(), decoded);
+        }
+        object["spec"]["nodeName"] = json!("n1");
+        let decoded = PodView::deserialize(&object).unwrap();
+        let view = Pod::deserialize(&object).unwrap().planner_view();
+        // Only a pod without a node is looked up by its affinity.
+        assert_eq!(
+            view,
+            PodView {
+                target: None,
+                ..decoded
+            }
+        );
+        let bare = json!({"metadata": {"name": "p", "uid": "u"}});
+        let decoded = PodView::deserialize(&bare).unwrap();
+        assert_eq!(Pod::deserialize(&bare).unwrap().planner_view(), decoded);
+    }
 
     #[test]
     fn a_pod_without_a_node_keeps_its_demands() {
