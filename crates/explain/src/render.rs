@@ -107,7 +107,7 @@ fn changes(report: &Report, change: &Change) -> String {
     if !change.order.is_empty() {
         let order = join_limited(&change.order, NAMED);
         out += &match change.at_once {
-            0 => format!("to be replaced when somebody deletes them: {order}\n"),
+            0 => format!("to be replaced once they are deleted: {order}\n"),
             at_once => format!("order of the update, {at_once} at a time: {order}\n"),
         };
     }

@@ -135,7 +135,7 @@ pub(crate) fn waits_for(view: &DaemonSetView, done: bool, unready: usize) -> Vec
     let outdated = desired.saturating_sub(counts.updated_number_scheduled + missing);
     match view.strategy {
         Strategy::OnDelete if outdated > 0 => waits.push(format!(
-            "somebody to delete the outdated pods of {} (OnDelete)",
+            "the outdated pods of {} to be deleted by hand (OnDelete)",
             nodes(outdated)
         )),
         Strategy::RollingUpdate {

@@ -1,4 +1,4 @@
-//! The life of all pods on all hollow nodes, as a state machine without IO: it is told what a watch
+//! The life of all pods on all hollow nodes, as a state machine without IO: it takes what a watch
 //! shows and what became of its writes, and returns the next write. Time is an argument.
 
 mod entry;

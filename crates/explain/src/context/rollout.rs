@@ -78,7 +78,7 @@ impl ExplainContext<'_> {
     fn blocked(&self, node: &Node) -> (ReasonKind, String) {
         let rollout = &self.preview.rollout;
         let on_delete = || {
-            let text = "replaced when somebody deletes it (OnDelete)";
+            let text = "replaced once it is deleted (OnDelete)";
             (ReasonKind::OnDelete, text.to_owned())
         };
         match self.preview.node_statuses.get(&node.view.name) {
