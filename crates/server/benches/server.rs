@@ -13,7 +13,7 @@ use pandaemon_server::{
 use pandaemon_store::{Entry, Event, Snapshot};
 use pandaemon_testkit::Server;
 use pandaemon_types::{FieldSelector, LabelSelector};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Counts the allocations of each operation.
 #[global_allocator]
@@ -114,4 +114,63 @@ fn open_a_watch(bencher: Bencher<'_, '_>) {
         let request = Request::get(path).body(Body::empty()).expect("a request");
         open.push(runtime.block_on(client.send(request)).expect("a watch"));
     });
+}
+
+/// Number of nodes in [`renew_leases`].
+const NODES: usize = 1000;
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+
+fn lease(node: usize) -> Value {
+    json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": format!("node-{node}"), "ownerReferences": [
+            {"apiVersion": "v1", "kind": "Node", "name": format!("node-{node}"),
+             "uid": "4f0c5d3e-0000-4000-8000-000000000000"}]},
+        "spec": {"holderIdentity": format!("node-{node}"), "leaseDurationSeconds": 40,
+            "renewTime": "2026-01-01T00:00:00.000000Z"}})
+}
+
+async fn renew(client: &kube::Client, form: &str, renewal: usize) {
+    let (seconds, micros) = (renewal / 1_000_000 % 60, renewal % 1_000_000);
+    let body =
+        format!(r#"{{"spec":{{"renewTime":"2026-01-01T00:00:{seconds:02}.{micros:06}Z"}}}}"#);
+    let request = Request::patch(format!("{LEASES}/node-{}", renewal % NODES))
+        .header("content-type", form)
+        .body(Body::from(body.into_bytes()))
+        .expect("a request");
+    let answer = client.send(request).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+}
+
+fn renew_leases(bencher: Bencher<'_, '_>, form: &str, concurrency: usize) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = runtime.block_on(Server::start());
+    let client = server.client();
+    runtime.block_on(async {
+        let all = (0..NODES).map(|node| server.create(LEASES, lease(node)));
+        futures::future::join_all(all).await;
+    });
+    let mut next = 1;
+    bencher
+        .counter(divan::counter::ItemsCount::new(concurrency))
+        .bench_local(|| {
+            let all = (next..next + concurrency).map(|at| renew(&client, form, at));
+            runtime.block_on(futures::future::join_all(all));
+            next += concurrency;
+        });
+}
+
+/// Renewals of node leases as agents and hollow nodes send them: the fast path.
+#[divan::bench(args = [1, 64], sample_count = 100)]
+fn renew_leases_by_merge_patch(bencher: Bencher<'_, '_>, concurrency: usize) {
+    renew_leases(bencher, "application/merge-patch+json", concurrency);
+}
+
+/// The same renewals as strategic merge patches, which take the full path: the reference.
+#[divan::bench(args = [1, 64], sample_count = 100)]
+fn renew_leases_by_strategic_patch(bencher: Bencher<'_, '_>, concurrency: usize) {
+    renew_leases(
+        bencher,
+        "application/strategic-merge-patch+json",
+        concurrency,
+    );
 }

@@ -6,6 +6,7 @@
 
 pub mod create;
 pub mod delete;
+pub(crate) mod lease_renewal;
 pub mod options;
 pub mod patch;
 pub mod read;

@@ -20,8 +20,8 @@ use crate::{
     body::Body,
     negotiate,
     registry::{
-        Call, WriteOptions, Written, delete::Deleted, options::DeleteOptions, patch::PatchType,
-        read::ListOptions,
+        Call, WriteOptions, Written, delete::Deleted, lease_renewal::RenewalForm,
+        options::DeleteOptions, patch::PatchType, read::ListOptions,
     },
     render::{self, View},
     request::{ResourcePath, Verb},
@@ -284,8 +284,14 @@ impl ResourceRequest<'_> {
 
     async fn update(&self) -> Result<Response<Body>> {
         let (view, call) = (self.view()?, self.call()?);
+        let (registry, body) = (&self.api.registry, &self.incoming.body);
+        if negotiate::body_media(self.incoming.headers())? == MediaType::Json
+            && let Some(renewed) = registry.renew_lease(&call, RenewalForm::Put, body).await?
+        {
+            return Ok(self.written(&view, &renewed));
+        }
         let decoded = self.decoded(self.kind, &call)?;
-        let written = self.api.registry.update(&call, decoded).await?;
+        let written = registry.update(&call, decoded).await?;
         Ok(self.written(&view, &written))
     }
 

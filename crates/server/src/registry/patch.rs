@@ -9,7 +9,7 @@ use pandaemon_machinery::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Call, Registry, Written, create, update::Change};
+use super::{Call, Registry, Written, create, lease_renewal::RenewalForm, update::Change};
 use crate::{meta, negotiate};
 
 /// The type of a patch.
@@ -50,9 +50,26 @@ impl Registry {
     /// # Errors
     /// The status of a failed check or write: 400, 403, 404, 409, 415, 422 or 503.
     pub async fn patch(&self, call: &Call, form: PatchType, body: &[u8]) -> Result<Written> {
-        if form == PatchType::Apply {
-            return self.apply(call, body).await;
+        match form {
+            PatchType::Apply => return self.apply(call, body).await,
+            PatchType::Merge => {
+                let form = RenewalForm::MergePatch;
+                if let Some(renewed) = self.renew_lease(call, form, body).await? {
+                    return Ok(renewed);
+                }
+            }
+            PatchType::Json | PatchType::Strategic => {}
         }
+        self.patch_full(call, form, body).await
+    }
+
+    /// Patches one object on the full path.
+    pub(super) async fn patch_full(
+        &self,
+        call: &Call,
+        form: PatchType,
+        body: &[u8],
+    ) -> Result<Written> {
         // A JSON patch can test and copy any field. The other types name the fields that they change, and a
         // patch of a pod's status cannot change the spec.
         let keeps_spec = form != PatchType::Json
