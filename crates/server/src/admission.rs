@@ -5,7 +5,7 @@ mod node;
 mod pod;
 mod service;
 
-use pandaemon_machinery::{Kind, Status, scheme, status::Result};
+use pandaemon_machinery::{Status, status::Result};
 use serde_json::Value;
 
 use crate::registry::{Call, Registry};
@@ -16,12 +16,7 @@ pub(crate) use service::kubernetes_service_address;
 ///
 /// # Errors
 /// 403 or 422 if it must not be created.
-pub(crate) fn admit_create(
-    registry: &Registry,
-    call: &Call,
-    object: &mut Value,
-    _warnings: &mut Vec<String>,
-) -> Result<()> {
+pub(crate) fn admit_create(registry: &Registry, call: &Call, object: &mut Value) -> Result<()> {
     match call.kind.storage {
         "pods" => pod::admit_create(registry, call, object),
         "nodes" => node::admit_create(call, object),
@@ -39,7 +34,6 @@ pub(crate) fn admit_update(
     call: &Call,
     old: &Value,
     new: &mut Value,
-    _warnings: &mut Vec<String>,
 ) -> Result<()> {
     match call.kind.storage {
         "pods" => pod::check_node_restriction(call, old, "update pod status for pods"),
@@ -69,9 +63,4 @@ pub(crate) fn admit_delete(call: &Call, old: &Value) -> Result<()> {
         "pods" => pod::check_node_restriction(call, old, "delete pods"),
         _ => Ok(()),
     }
-}
-
-/// A served kind of version `v1`.
-fn kind(group: &str, plural: &str) -> Result<&'static Kind> {
-    scheme::find_resource(group, "v1", plural).ok_or_else(Status::path_not_found)
 }

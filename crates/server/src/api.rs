@@ -1,39 +1,27 @@
-//! The request handler: authenticates, authorizes and routes a request and makes the response.
+//! The parts of the server that request handlers use, and a request whose body has been read.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
-use http_body::Body as HttpBody;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use pandaemon_machinery::{Status, status::Result};
+use http::{HeaderMap, request::Parts};
+use pandaemon_machinery::status::Result;
 
 use crate::{
-    auth::{self, Attributes, User},
-    body::{Body, BoxError},
-    discovery, health, join,
+    auth::User,
     metrics::ServerMetrics,
     negotiate::{self, Form},
     pki::Pki,
     proxy::Agents,
     registry::Registry,
-    render,
-    request::{self, Query, Target, Verb},
-    resource,
+    request::Query,
 };
-
-/// Maximum size of a request body, in bytes.
-pub const MAX_BODY: usize = 3 << 20;
-
-/// How long the body of a request may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The parts of the server that requests use.
 #[derive(Debug)]
-pub struct Api {
+pub(crate) struct Api {
     /// The registry of all objects.
     pub registry: Arc<Registry>,
     /// Certificates and tokens of the cluster.
@@ -43,14 +31,43 @@ pub struct Api {
     /// The metrics of the server.
     pub metrics: ServerMetrics,
     /// The state behind the health endpoints.
-    pub health: health::Health,
+    pub health: Health,
     /// `HOST:PORT` of this server, for the discovery document of the core group.
     pub address: String,
 }
 
+/// The state behind `/livez` and `/readyz`.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    started: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl Health {
+    /// Records that the built-in objects exist.
+    pub(crate) fn set_started(&self) {
+        self.started.store(true, Ordering::Release);
+    }
+
+    /// Records that the server is shutting down.
+    pub(crate) fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether the built-in objects exist.
+    pub(crate) fn is_started(&self) -> bool {
+        self.started.load(Ordering::Acquire)
+    }
+
+    /// Whether the server is shutting down.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
 /// An authenticated request whose body has been read.
 #[derive(Debug)]
-pub struct Incoming {
+pub(crate) struct Incoming {
     /// The head. Its extensions may contain a connection upgrade.
     pub parts: Parts,
     /// The parsed query.
@@ -64,13 +81,13 @@ pub struct Incoming {
 impl Incoming {
     /// The path of the URL.
     #[must_use]
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.parts.uri.path()
     }
 
     /// The request headers.
     #[must_use]
-    pub fn headers(&self) -> &HeaderMap {
+    pub(crate) fn headers(&self) -> &HeaderMap {
         &self.parts.headers
     }
 
@@ -78,247 +95,9 @@ impl Incoming {
     ///
     /// # Errors
     /// 406 if the `Accept` header names no supported media type.
-    pub fn form(&self) -> Result<Form> {
+    pub(crate) fn form(&self) -> Result<Form> {
         let mut form = negotiate::accepted(self.headers())?;
         form.pretty = self.query.flag("pretty");
         Ok(form)
-    }
-}
-
-impl Api {
-    /// Handles a request: every outcome, errors included, is a response.
-    pub async fn handle<B>(self: Arc<Self>, request: Request<B>) -> Response<Body>
-    where
-        B: HttpBody<Data = Bytes> + Send,
-        B::Error: Into<BoxError>,
-    {
-        let started = Instant::now();
-        let (parts, body) = request.into_parts();
-        let target = request::parse_path(parts.uri.path());
-        let query = Query::parse(parts.uri.query());
-        let label = Label::of(&parts.method, &target, &query);
-        let form = negotiate::accepted(&parts.headers).unwrap_or_default();
-        let is_head = parts.method == Method::HEAD;
-        let answer = self.answer(parts, body, target, query).await;
-        let mut response = answer.unwrap_or_else(|status| error(&form, &status));
-        if is_head {
-            *response.body_mut() = Body::empty();
-        }
-        let code = response.status().as_u16();
-        self.metrics
-            .observe(label.verb, &label.resource, code, started.elapsed());
-        if code >= 500 {
-            tracing::warn!(
-                verb = label.verb,
-                resource = label.resource,
-                code,
-                "request failed"
-            );
-        }
-        response
-    }
-
-    async fn answer<B>(
-        &self,
-        parts: Parts,
-        body: B,
-        target: Target,
-        query: Query,
-    ) -> Result<Response<Body>>
-    where
-        B: HttpBody<Data = Bytes> + Send,
-        B::Error: Into<BoxError>,
-    {
-        if parts.uri.path() == join::PATH {
-            // Agents join with a token that authenticates no user.
-            let body = read(body).await?;
-            return join::answer(self, &parts, &body).await;
-        }
-        let user = impersonated(
-            auth::authenticate(&parts, &self.pki.tokens)?,
-            &parts.headers,
-        )?;
-        let verb = match &target {
-            Target::Resource(path) => request::verb(&parts.method, path, &query),
-            _ => plain_verb(&parts.method),
-        };
-        let resource = match &target {
-            Target::Resource(path) => Some(path),
-            _ => None,
-        };
-        let checked_verb = verb.unwrap_or(Verb::Update);
-        auth::authorize(
-            &user,
-            &Attributes {
-                verb: checked_verb,
-                resource,
-                path: parts.uri.path(),
-            },
-        )?;
-        let body = read(body).await?;
-        let incoming = Incoming {
-            parts,
-            query,
-            user,
-            body,
-        };
-        match target {
-            Target::Resource(path) => resource::answer(self, incoming, &path, verb).await,
-            Target::Other => health::answer(self, &incoming),
-            discovery => discovery::answer(self, &incoming, &discovery),
-        }
-    }
-}
-
-/// The labels of a request in the metrics.
-struct Label {
-    verb: &'static str,
-    resource: String,
-}
-
-impl Label {
-    fn of(method: &Method, target: &Target, query: &Query) -> Self {
-        let Target::Resource(path) = target else {
-            return Self {
-                verb: "GET",
-                resource: String::new(),
-            };
-        };
-        let served =
-            pandaemon_machinery::scheme::find_resource(&path.group, &path.version, &path.resource);
-        let mut resource = served
-            .map(|kind| kind.plural.to_owned())
-            .unwrap_or_default();
-        let sub = path
-            .subresource
-            .as_deref()
-            .and_then(|name| served?.subresource(name));
-        if let Some(sub) = sub {
-            resource.push('/');
-            resource.push_str(sub.name);
-        }
-        let verb = request::verb(method, path, query).map_or("other", Verb::as_str);
-        Self { verb, resource }
-    }
-}
-
-fn plain_verb(method: &Method) -> Option<Verb> {
-    match *method {
-        Method::GET | Method::HEAD => Some(Verb::Get),
-        Method::POST => Some(Verb::Create),
-        _ => None,
-    }
-}
-
-/// Impersonation (`kubectl --as`): administrators may act as another user.
-fn impersonated(user: User, headers: &HeaderMap) -> Result<User> {
-    let Some(name) = headers
-        .get("impersonate-user")
-        .and_then(|v| v.to_str().ok())
-    else {
-        return Ok(user);
-    };
-    if !user.is_in("system:masters") {
-        let text = format!(
-            "users {name:?} is forbidden: User {:?} cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
-            user.name
-        );
-        return Err(Status::failure(403, "Forbidden", text));
-    }
-    let groups = headers
-        .get_all("impersonate-group")
-        .iter()
-        .filter_map(|v| v.to_str().ok());
-    let groups: Vec<String> = groups.map(str::to_owned).collect();
-    Ok(User::impersonated(name, groups))
-}
-
-async fn read<B>(body: B) -> Result<Bytes>
-where
-    B: HttpBody<Data = Bytes> + Send,
-    B::Error: Into<BoxError>,
-{
-    let too_large = || Status::too_large(format!("Request entity too large: limit is {MAX_BODY}"));
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(too_large());
-    }
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect());
-    match collected.await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(Status::bad_request(format!(
-            "cannot read the request body: {error}"
-        ))),
-        Err(_) => Err(Status::failure(
-            504,
-            "Timeout",
-            format!(
-                "Timeout: the request body did not arrive within {} seconds",
-                BODY_TIMEOUT.as_secs()
-            ),
-        )),
-    }
-}
-
-/// A response with a body in the negotiated form.
-pub fn respond(code: u16, form: &Form, body: Body) -> Response<Body> {
-    with_type(code, form.content_type(), body)
-}
-
-/// A response with this content type.
-pub fn with_type(code: u16, content_type: &'static str, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() =
-        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static("no-cache, private"),
-    );
-    response
-}
-
-/// A plain text response.
-pub fn text(code: u16, text: impl Into<Bytes>) -> Response<Body> {
-    with_type(code, "text/plain; charset=utf-8", Body::full(text))
-}
-
-/// The response of an error: its `Status` in the negotiated encoding, `Retry-After` where it has one.
-#[must_use]
-pub fn error(form: &Form, status: &Status) -> Response<Body> {
-    let form = Form {
-        shape: negotiate::Shape::Plain,
-        ..*form
-    };
-    let value = serde_json::to_value(status).unwrap_or_default();
-    let mut response = respond(
-        status.code,
-        &form,
-        Body::full(render::encode(&form, &value)),
-    );
-    let headers = response.headers_mut();
-    if let Some(seconds) = status
-        .details
-        .as_ref()
-        .map(|d| d.retry_after_seconds)
-        .filter(|s| *s > 0)
-    {
-        headers.insert(header::RETRY_AFTER, seconds.into());
-    }
-    if status.code == 401 {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    response
-}
-
-/// Adds a `Warning: 299` header for each text.
-pub fn add_warnings(response: &mut Response<Body>, warnings: &[String]) {
-    for warning in warnings {
-        let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"");
-        let clean: String = escaped.chars().filter(|c| !c.is_control()).collect();
-        if let Ok(value) = HeaderValue::try_from(format!("299 - \"{clean}\"")) {
-            response.headers_mut().append(header::WARNING, value);
-        }
     }
 }

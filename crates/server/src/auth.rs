@@ -1,10 +1,10 @@
 //! Authentication and authorization.
 
-pub mod authenticator;
-pub mod authorizer;
-pub mod user;
+pub(crate) mod authenticator;
+pub(crate) mod authorizer;
+pub(crate) mod user;
 
-pub use self::{
+pub(crate) use self::{
     authenticator::{authenticate, bearer_token, unauthorized},
     authorizer::{Attributes, authorize},
     user::{Caller, User},

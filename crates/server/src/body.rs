@@ -13,14 +13,14 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use crate::{object::Object, watch::WatchBody};
 
 /// The error of a body.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body that is proxied from a node agent.
-pub type Proxied = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
+pub(crate) type Proxied = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
 
 /// The body of a response.
 #[derive(Debug)]
-pub enum Body {
+pub(crate) enum Body {
     /// A body whose bytes are known; `None` after they were sent.
     Full(Option<Bytes>),
     /// A list, written in chunks from the shared bytes of its objects.
@@ -33,13 +33,13 @@ pub enum Body {
 
 impl Body {
     /// A complete body with these bytes.
-    pub fn full(bytes: impl Into<Bytes>) -> Self {
+    pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
         Self::Full(Some(bytes.into()))
     }
 
     /// A body without bytes.
     #[must_use]
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self::Full(None)
     }
 }
@@ -84,7 +84,7 @@ const CHUNK_BYTES: usize = 128 << 10;
 
 /// The body of a list.
 #[derive(Debug)]
-pub struct ListBody {
+pub(crate) struct ListBody {
     /// The text before the first item.
     head: Option<Vec<u8>>,
     objects: vec::IntoIter<Arc<Object>>,
@@ -95,7 +95,7 @@ pub struct ListBody {
 impl ListBody {
     /// A list of these objects. `head` is the text up to the opening bracket of the items.
     #[must_use]
-    pub fn new(head: Vec<u8>, objects: Vec<Arc<Object>>) -> Self {
+    pub(crate) fn new(head: Vec<u8>, objects: Vec<Arc<Object>>) -> Self {
         Self {
             head: Some(head),
             objects: objects.into_iter(),

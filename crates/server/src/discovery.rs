@@ -5,11 +5,12 @@ use pandaemon_machinery::{Status, discovery, openapi, scheme, status::Result};
 use serde_json::{Value, json};
 
 use crate::{
-    api::{self, Api, Incoming},
+    api::{Api, Incoming},
     body::Body,
     negotiate::{self, Form},
     render,
     request::Target,
+    response,
 };
 
 /// Handles `/api`, `/apis` and the paths of groups and versions below them.
@@ -21,7 +22,7 @@ pub(crate) fn answer(api: &Api, incoming: &Incoming, target: &Target) -> Result<
     let preferred = negotiate::aggregated_discovery(incoming.headers());
     let plain = |value: Option<Value>| match value {
         Some(value) => document(&form, &value),
-        None => api::text(404, "404 page not found\n"),
+        None => response::text(404, "404 page not found\n"),
     };
     Ok(match (target, preferred) {
         (Target::CoreVersions, Some(version)) => aggregated(true, version),
@@ -37,7 +38,7 @@ pub(crate) fn answer(api: &Api, incoming: &Incoming, target: &Target) -> Result<
 }
 
 fn document(form: &Form, value: &Value) -> Response<Body> {
-    api::respond(200, form, Body::full(render::encode(form, value)))
+    response::value(200, form, value)
 }
 
 fn aggregated(core: bool, version: &'static str) -> Response<Body> {
@@ -46,7 +47,7 @@ fn aggregated(core: bool, version: &'static str) -> Response<Body> {
         "v2beta1" => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
         _ => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
     };
-    let mut response = api::with_type(
+    let mut response = response::with_type(
         200,
         content_type,
         Body::full(render::encode(&Form::default(), &value)),
@@ -70,7 +71,7 @@ pub(crate) fn openapi_v3(incoming: &Incoming) -> Result<Response<Body>> {
         Some((compressed, hash)) => {
             compressed_document(incoming, &compressed, &hash, "application/json")
         }
-        None => Ok(api::text(404, "404 page not found\n")),
+        None => Ok(response::text(404, "404 page not found\n")),
     }
 }
 
@@ -106,15 +107,15 @@ fn compressed_document(
         .get(header::IF_NONE_MATCH)
         .and_then(|v| v.to_str().ok());
     let mut response = if known == Some(&etag) {
-        api::with_type(304, content_type, Body::empty())
+        response::with_type(304, content_type, Body::empty())
     } else if accepts_gzip(incoming) {
-        let mut response = api::with_type(200, content_type, Body::full(compressed.to_vec()));
+        let mut response = response::with_type(200, content_type, Body::full(compressed.to_vec()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         response
     } else {
         let text = openapi::gunzip(compressed).map_err(Status::internal)?;
-        api::with_type(200, content_type, Body::full(text))
+        response::with_type(200, content_type, Body::full(text))
     };
     let headers = response.headers_mut();
     headers.insert(

@@ -1,38 +1,19 @@
 //! Handlers of non-resource paths: health, version, metrics, the CA certificate, the list of paths.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use http::{Method, Response};
 use pandaemon_machinery::{Status, status::Result};
 use serde_json::json;
 
 use crate::{
-    api::{self, Api, Incoming},
+    api::{Api, Incoming},
     body::Body,
-    discovery, join, render,
+    discovery, join,
+    negotiate::Form,
+    response,
 };
 
 /// The Kubernetes version whose API this server serves.
 const VERSION: &str = "v1.33.6+pandaemon";
-
-/// The state behind `/livez` and `/readyz`.
-#[derive(Debug, Default)]
-pub struct Health {
-    started: AtomicBool,
-    stopping: AtomicBool,
-}
-
-impl Health {
-    /// Records that the built-in objects exist.
-    pub fn set_started(&self) {
-        self.started.store(true, Ordering::Release);
-    }
-
-    /// Records that the server is shutting down.
-    pub fn set_stopping(&self) {
-        self.stopping.store(true, Ordering::Release);
-    }
-}
 
 /// The name of a health check, and its failure.
 type Check = (&'static str, Option<String>);
@@ -47,11 +28,11 @@ fn checks(api: &Api, path: &str) -> Vec<Check> {
     all.push(("watch-cache", cache));
     if path != "livez" {
         all.push(("store", api.registry.store_fault()));
-        let started = api.health.started.load(Ordering::Acquire);
+        let started = api.health.is_started();
         all.push(("poststarthook/bootstrap", flag(!started, "not finished")));
     }
     if path == "readyz" {
-        let stopping = api.health.stopping.load(Ordering::Acquire);
+        let stopping = api.health.is_stopping();
         all.push(("shutdown", flag(stopping, "process is shutting down")));
     }
     all
@@ -61,7 +42,7 @@ fn checks(api: &Api, path: &str) -> Vec<Check> {
 ///
 /// # Errors
 /// 405 for methods other than GET and HEAD.
-pub fn answer(api: &Api, incoming: &Incoming) -> Result<Response<Body>> {
+pub(crate) fn answer(api: &Api, incoming: &Incoming) -> Result<Response<Body>> {
     if !matches!(incoming.parts.method, Method::GET | Method::HEAD) {
         return Err(Status::method_not_allowed());
     }
@@ -77,14 +58,13 @@ pub fn answer(api: &Api, incoming: &Incoming) -> Result<Response<Body>> {
             discovery::openapi_v3(incoming)
         }
         ("", "") => {
-            let form = crate::negotiate::Form {
+            let form = Form {
                 pretty: true,
-                ..Default::default()
+                ..Form::default()
             };
-            let body = render::encode(&form, &discovery::root());
-            Ok(api::respond(200, &form, Body::full(body)))
+            Ok(response::value(200, &form, &discovery::root()))
         }
-        _ => Ok(api::text(404, "404 page not found\n")),
+        _ => Ok(response::text(404, "404 page not found\n")),
     }
 }
 
@@ -96,12 +76,12 @@ fn health(api: &Api, incoming: &Incoming, path: &str, only: &str) -> Response<Bo
         .filter(|(name, _)| !excluded.contains(name))
         .collect();
     if checks.is_empty() && !only.is_empty() {
-        return api::text(404, "404 page not found\n");
+        return response::text(404, "404 page not found\n");
     }
     let failed = checks.iter().any(|(_, fault)| fault.is_some());
     let verbose = incoming.query.get("verbose").is_some();
     if !failed && !verbose {
-        return api::text(200, "ok");
+        return response::text(200, "ok");
     }
     let mut report = String::new();
     for (name, fault) in &checks {
@@ -112,7 +92,7 @@ fn health(api: &Api, incoming: &Incoming, path: &str, only: &str) -> Response<Bo
     }
     let verdict = if failed { "failed" } else { "passed" };
     report.push_str(&format!("{path} check {verdict}\n"));
-    api::text(if failed { 500 } else { 200 }, report)
+    response::text(if failed { 500 } else { 200 }, report)
 }
 
 fn version(incoming: &Incoming) -> Response<Body> {
@@ -136,16 +116,16 @@ fn version(incoming: &Incoming) -> Response<Body> {
         "compiler": "rustc",
         "platform": platform,
     });
-    let form = crate::negotiate::Form {
+    let form = Form {
         pretty: true,
         ..incoming.form().unwrap_or_default()
     };
-    api::respond(200, &form, Body::full(render::encode(&form, &value)))
+    response::value(200, &form, &value)
 }
 
 fn metrics(api: &Api) -> Result<Response<Body>> {
     api.metrics.sample(&api.registry.cache);
     let text = api.metrics.render().map_err(Status::internal)?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(api::with_type(200, content_type, Body::full(text)))
+    Ok(response::with_type(200, content_type, Body::full(text)))
 }

@@ -2,9 +2,8 @@
 
 use http::{Method, Response, request::Parts};
 use pandaemon_machinery::{
-    Kind, Status,
+    Status,
     decode::Decoded,
-    scheme,
     status::{Details, Result},
 };
 use serde::Deserialize;
@@ -12,12 +11,13 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    api::{self, Api},
+    api::Api,
     auth,
     body::Body,
-    meta,
+    kinds, meta,
     pki::constant_time_eq,
     registry::{Call, Registry, update::Change},
+    response,
 };
 
 /// The path to which agents send join requests.
@@ -34,7 +34,7 @@ struct Request {
 
 /// Handles `/cacerts`: the CA certificate, which an agent verifies with the hash in its token.
 pub(crate) fn cacerts(api: &Api) -> Response<Body> {
-    api::text(200, api.pki.ca.certificate.clone())
+    response::text(200, api.pki.ca.certificate.clone())
 }
 
 /// Handles a join request.
@@ -72,7 +72,7 @@ pub(crate) async fn answer(api: &Api, parts: &Parts, body: &[u8]) -> Result<Resp
         "caCertificate": api.pki.ca.certificate,
     });
     tracing::info!(node, "issued certificates to a joining agent");
-    Ok(api::with_type(
+    Ok(response::with_type(
         200,
         "application/json",
         Body::full(answer.to_string()),
@@ -94,15 +94,11 @@ fn check_name(name: &str) -> Result<()> {
     )))
 }
 
-fn kind(plural: &str) -> Result<&'static Kind> {
-    scheme::find_resource("", "v1", plural).ok_or_else(Status::path_not_found)
-}
-
 /// Binds a node name to the secret of the machine that used it first, for as long as the Node exists. The
 /// hash of the secret is stored in a Secret.
 async fn claim_name(registry: &Registry, node: &str, secret: &str) -> Result<()> {
     let name = format!("{node}.node-password.pandaemon");
-    let call = Call::internal(kind("secrets")?, "kube-system", &name);
+    let call = Call::internal(kinds::v1("", "secrets")?, "kube-system", &name);
     let hash: String = Sha256::digest(format!("{node}:{secret}"))
         .iter()
         .map(|b| format!("{b:02x}"))
@@ -129,7 +125,7 @@ async fn claim_name(registry: &Registry, node: &str, secret: &str) -> Result<()>
     if constant_time_eq(meta::text_at(&value, &["data", "hash"]), &base64_of(&hash)) {
         return Ok(());
     }
-    if registry.find(kind("nodes")?, "", node).is_some() {
+    if registry.find(kinds::v1("", "nodes")?, "", node).is_some() {
         return Err(name_taken(node));
     }
     registry

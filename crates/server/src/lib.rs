@@ -1,33 +1,37 @@
 //! The API server: the Kubernetes REST API over a store.
 //!
-//! A request is parsed ([`request`]), authenticated and authorized ([`auth`]), handled by a verb of the
-//! [`registry`], and its outcome is rendered in the negotiated form ([`render`]). Reads, lists and watches
-//! are served from the [`watch_cache`], which follows the store's feed. They send the stored bytes with
-//! the resource version inserted ([`object`]).
+//! A request is parsed (`request`), authenticated and authorized (`auth`), handled by a verb of the
+//! `registry`, and answered in the negotiated form (`response`). Reads, lists and watches are served from
+//! the [`watch_cache`], which follows the store's feed. They send the stored bytes with the resource
+//! version inserted ([`object`]).
 //!
 //! `docs/design/watch.md` states the guarantees of the watch cache.
 
 mod admission;
-pub mod api;
-pub mod auth;
-pub mod body;
+mod api;
+mod auth;
+mod body;
 mod bootstrap;
 mod convert;
 mod discovery;
-pub mod health;
+mod handler;
+mod health;
 mod join;
+mod kinds;
 mod kubeconfig;
 mod listen;
 mod meta;
-pub mod metrics;
-pub mod negotiate;
+mod metrics;
+mod negotiate;
 pub mod object;
-pub mod pki;
-pub mod proxy;
-pub mod registry;
+mod pki;
+mod proxy;
+mod registry;
 mod render;
-pub mod request;
+mod request;
 mod resource;
+mod resource_request;
+mod response;
 mod selector;
 mod subresources;
 mod tls;
@@ -49,7 +53,7 @@ use pandaemon_store::{Error as StoreError, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
-    api::Api,
+    api::{Api, Health},
     auth::{Caller, User},
     pki::Pki,
     registry::Registry,
@@ -119,7 +123,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     let api = Arc::new(Api {
         agents: proxy::Agents::new(tls::client(&pki)?),
         metrics: metrics::ServerMetrics::new(config.metrics),
-        health: health::Health::default(),
+        health: Health::default(),
         address: address.to_string(),
         registry: Arc::clone(&registry),
         pki,

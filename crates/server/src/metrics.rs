@@ -35,7 +35,7 @@ struct KindLabels {
 
 /// The metrics of the server. Clones share the values.
 #[derive(Debug, Clone)]
-pub struct ServerMetrics {
+pub(crate) struct ServerMetrics {
     registry: Metrics,
     requests: Family<RequestLabels, Counter>,
     durations: Family<VerbLabels, Histogram, fn() -> Histogram>,
@@ -52,7 +52,7 @@ fn histogram() -> Histogram {
 impl ServerMetrics {
     /// Creates the metrics and registers them.
     #[must_use]
-    pub fn new(registry: Metrics) -> Self {
+    pub(crate) fn new(registry: Metrics) -> Self {
         let new = Self {
             registry,
             requests: Family::default(),
@@ -98,7 +98,7 @@ impl ServerMetrics {
     }
 
     /// Counts a request and records its duration.
-    pub fn observe(&self, verb: &'static str, resource: &str, code: u16, took: Duration) {
+    pub(crate) fn observe(&self, verb: &'static str, resource: &str, code: u16, took: Duration) {
         let resource = resource.to_owned();
         let labels = VerbLabels {
             verb,
@@ -117,7 +117,7 @@ impl ServerMetrics {
     }
 
     /// Updates the gauges that are sampled when metrics are read.
-    pub fn sample(&self, cache: &WatchCache) {
+    pub(crate) fn sample(&self, cache: &WatchCache) {
         for (resource, kind) in cache.all() {
             let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
             let labels = KindLabels { resource };
@@ -137,7 +137,7 @@ impl ServerMetrics {
     ///
     /// # Errors
     /// When a collector fails to encode.
-    pub fn render(&self) -> Result<String, fmt::Error> {
+    pub(crate) fn render(&self) -> Result<String, fmt::Error> {
         self.registry.render()
     }
 }

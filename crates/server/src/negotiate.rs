@@ -10,7 +10,7 @@ use pandaemon_machinery::{
 
 /// The encoding of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Encoding {
+pub(crate) enum Encoding {
     /// JSON (`application/json`), also for clients that prefer protobuf.
     #[default]
     Json,
@@ -20,7 +20,7 @@ pub enum Encoding {
 
 /// What a response contains instead of or beside the objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// The objects themselves.
     #[default]
     Plain,
@@ -32,7 +32,7 @@ pub enum Shape {
 
 /// The negotiated form of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Form {
+pub(crate) struct Form {
     /// JSON or YAML.
     pub encoding: Encoding,
     /// Objects, a Table, or metadata only.
@@ -44,7 +44,7 @@ pub struct Form {
 impl Form {
     /// The `Content-Type` of the response.
     #[must_use]
-    pub fn content_type(&self) -> &'static str {
+    pub(crate) fn content_type(&self) -> &'static str {
         match self.encoding {
             Encoding::Json => "application/json",
             Encoding::Yaml => "application/yaml",
@@ -136,7 +136,7 @@ fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
 ///
 /// # Errors
 /// 406 if it accepts no supported form.
-pub fn accepted(headers: &HeaderMap) -> Result<Form> {
+pub(crate) fn accepted(headers: &HeaderMap) -> Result<Form> {
     if !headers.contains_key(header::ACCEPT) {
         return Ok(Form::default());
     }
@@ -157,7 +157,7 @@ fn not_acceptable() -> Box<Status> {
 
 /// The version of aggregated discovery that the client prefers over the plain documents.
 #[must_use]
-pub fn aggregated_discovery(headers: &HeaderMap) -> Option<&'static str> {
+pub(crate) fn aggregated_discovery(headers: &HeaderMap) -> Option<&'static str> {
     for clause in clauses(headers) {
         match (
             clause.media,
@@ -186,7 +186,7 @@ pub fn aggregated_discovery(headers: &HeaderMap) -> Option<&'static str> {
 ///
 /// # Errors
 /// 415 for an unsupported type.
-pub fn body_media(headers: &HeaderMap) -> Result<MediaType> {
+pub(crate) fn body_media(headers: &HeaderMap) -> Result<MediaType> {
     let text = content_type(headers);
     match text {
         "" | "application/json" => Ok(MediaType::Json),
@@ -201,7 +201,7 @@ pub fn body_media(headers: &HeaderMap) -> Result<MediaType> {
 
 /// The `Content-Type` without parameters.
 #[must_use]
-pub fn content_type(headers: &HeaderMap) -> &str {
+pub(crate) fn content_type(headers: &HeaderMap) -> &str {
     let value = headers
         .get(header::CONTENT_TYPE)
         .and_then(|v| v.to_str().ok())
@@ -211,7 +211,7 @@ pub fn content_type(headers: &HeaderMap) -> &str {
 
 /// The status of a body with an unsupported media type (415).
 #[must_use]
-pub fn unsupported(found: &str, accepted: &str) -> Box<Status> {
+pub(crate) fn unsupported(found: &str, accepted: &str) -> Box<Status> {
     let got = if found.is_empty() {
         String::new()
     } else {

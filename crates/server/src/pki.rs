@@ -24,7 +24,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::auth::User;
 
-pub use self::tokens::Tokens;
+pub(crate) use self::tokens::Tokens;
 pub(crate) use self::tokens::constant_time_eq;
 
 /// Lifetimes in days. A leaf certificate is renewed in the last third of its lifetime.
@@ -58,7 +58,7 @@ fn unusable(error: impl std::fmt::Display) -> Error {
 
 /// A certificate and its key, in PEM.
 #[derive(Clone)]
-pub struct Pair {
+pub(crate) struct Pair {
     /// The certificate, in PEM.
     pub certificate: String,
     /// The private key, in PEM.
@@ -76,7 +76,7 @@ impl Pair {
     ///
     /// # Errors
     /// When the PEM cannot be parsed.
-    pub fn to_der(&self) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
+    pub(crate) fn to_der(&self) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
         let certificate =
             CertificateDer::from_pem_slice(self.certificate.as_bytes()).map_err(unusable)?;
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(unusable)?;
@@ -85,7 +85,7 @@ impl Pair {
 }
 
 /// Certificates and tokens of the cluster.
-pub struct Pki {
+pub(crate) struct Pki {
     issuer: Issuer<'static, KeyPair>,
     /// The certificate and key of the CA.
     pub ca: Pair,
@@ -118,7 +118,7 @@ impl Pki {
     ///
     /// # Errors
     /// When a file cannot be read, written or parsed.
-    pub fn open(data: &Path, sans: &[String]) -> Result<Self> {
+    pub(crate) fn open(data: &Path, sans: &[String]) -> Result<Self> {
         let dir = data.join("pki");
         fs::DirBuilder::new()
             .recursive(true)
@@ -158,7 +158,7 @@ impl Pki {
     ///
     /// # Errors
     /// When the request cannot be read.
-    pub fn sign_client(&self, request: &str, node: &str) -> Result<String> {
+    pub(crate) fn sign_client(&self, request: &str, node: &str) -> Result<String> {
         let name = format!("system:node:{node}");
         let leaf = Leaf {
             name: &name,
@@ -174,7 +174,7 @@ impl Pki {
     ///
     /// # Errors
     /// When the request cannot be read.
-    pub fn sign_serving(&self, request: &str, node: &str) -> Result<String> {
+    pub(crate) fn sign_serving(&self, request: &str, node: &str) -> Result<String> {
         let parsed = CertificateSigningRequestParams::from_pem(request).map_err(unusable)?;
         let mut sans = vec![node.to_owned()];
         for name in &parsed.params.subject_alt_names {
@@ -327,7 +327,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 
 /// The user of a client certificate: common name and organizations of its subject.
 #[must_use]
-pub fn subject(der: &CertificateDer<'_>) -> Option<User> {
+pub(crate) fn subject(der: &CertificateDer<'_>) -> Option<User> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let subject = certificate.subject();
     let name = subject.iter_common_name().next()?.as_str().ok()?;

@@ -26,7 +26,7 @@ const DEFAULT_PORT: i64 = 10_250;
 
 /// The address of a node's agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Agent {
+pub(crate) struct Agent {
     /// The name of the node.
     pub node: String,
     /// The address, as `ADDRESS:PORT`.
@@ -38,7 +38,7 @@ impl Agent {
     ///
     /// # Errors
     /// 500 if the Node has no address.
-    pub fn of(node: &Value) -> Result<Self> {
+    pub(crate) fn of(node: &Value) -> Result<Self> {
         let name = meta::name(node).to_owned();
         let addresses = meta::at(node, &["status", "addresses"]).and_then(Value::as_array);
         let find = |kind: &str| {
@@ -75,7 +75,7 @@ impl Agent {
 
 /// The protocol of the `Upgrade` header, in lower case, if the connection is to be upgraded.
 #[must_use]
-pub fn upgrade_token(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn upgrade_token(headers: &HeaderMap) -> Option<String> {
     let connection = headers
         .get(header::CONNECTION)?
         .to_str()
@@ -92,7 +92,7 @@ pub fn upgrade_token(headers: &HeaderMap) -> Option<String> {
 
 /// A client of the node agents.
 #[derive(Clone)]
-pub struct Agents(TlsConnector);
+pub(crate) struct Agents(TlsConnector);
 
 impl std::fmt::Debug for Agents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -105,7 +105,7 @@ type Sender = hyper::client::conn::http1::SendRequest<Empty<Bytes>>;
 impl Agents {
     /// A client with this TLS configuration.
     #[must_use]
-    pub fn new(config: Arc<ClientConfig>) -> Self {
+    pub(crate) fn new(config: Arc<ClientConfig>) -> Self {
         Self(TlsConnector::from(config))
     }
 
@@ -159,7 +159,7 @@ impl Agents {
     ///
     /// # Errors
     /// 502 when the agent does not respond; the agent's own errors.
-    pub async fn get(&self, agent: &Agent, path: &str) -> Result<Response<Body>> {
+    pub(crate) async fn get(&self, agent: &Agent, path: &str) -> Result<Response<Body>> {
         let answer = self.send(agent, (Method::GET, path), &[]).await?;
         if !answer.status().is_success() {
             return Err(agent_error(answer).await);
@@ -171,7 +171,7 @@ impl Agents {
     ///
     /// # Errors
     /// 502 when the agent does not respond; the agent's own errors.
-    pub async fn upgrade(
+    pub(crate) async fn upgrade(
         &self,
         agent: &Agent,
         path: &str,

@@ -4,14 +4,14 @@
 //! precondition that the object is unchanged (optimistic concurrency). It is answered when it is durable
 //! and visible to all readers.
 
-pub mod create;
-pub mod delete;
+pub(crate) mod create;
+pub(crate) mod delete;
 pub(crate) mod lease_renewal;
-pub mod options;
-pub mod patch;
-pub mod read;
+pub(crate) mod options;
+pub(crate) mod patch;
+pub(crate) mod read;
 pub(crate) mod template_cache;
-pub mod update;
+pub(crate) mod update;
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use pandaemon_machinery::{
     Kind, Status,
     status::{Details, Result},
 };
-use pandaemon_store::{Durability, Entry, Error as StoreError, Expect, Op, Revision, Store, Write};
+use pandaemon_store::{Durability, Error as StoreError, Expect, Op, Revision, Store, Write};
 use pandaemon_types::time::rfc3339_seconds;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -33,11 +33,11 @@ use crate::{
     watch_cache::{WatchCache, key},
 };
 
-pub use self::options::WriteOptions;
+pub(crate) use self::options::WriteOptions;
 
 /// Reads and writes of stored objects.
 #[derive(Debug)]
-pub struct Registry {
+pub(crate) struct Registry {
     /// The store, to which all writes are committed.
     pub store: Arc<dyn Store>,
     /// The watch cache, from which all reads are served.
@@ -52,7 +52,7 @@ pub struct Registry {
 
 /// The parameters of an operation: object, user, field manager, options and time.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub(crate) struct Call {
     /// The kind of the path.
     pub kind: &'static Kind,
     /// The namespace of the path, empty for none.
@@ -74,7 +74,7 @@ pub struct Call {
 impl Call {
     /// An operation of the server itself.
     #[must_use]
-    pub fn internal(kind: &'static Kind, namespace: &str, name: &str) -> Self {
+    pub(crate) fn internal(kind: &'static Kind, namespace: &str, name: &str) -> Self {
         Self {
             kind,
             namespace: namespace.into(),
@@ -89,20 +89,14 @@ impl Call {
 
     /// The time of the request in the format of object timestamps.
     #[must_use]
-    pub fn time(&self) -> String {
+    pub(crate) fn time(&self) -> String {
         rfc3339_seconds(self.now)
-    }
-
-    /// The store's key of the object of the path.
-    #[must_use]
-    pub fn key(&self) -> pandaemon_store::Key {
-        key(self.kind, &self.namespace, &self.name)
     }
 }
 
 /// The outcome of a write.
 #[derive(Debug)]
-pub struct Written {
+pub(crate) struct Written {
     /// The object after the write.
     pub object: Arc<Object>,
     /// Whether the write created it.
@@ -113,9 +107,9 @@ pub struct Written {
 
 /// Why a commit failed.
 #[derive(Debug)]
-pub enum CommitError {
-    /// The object has changed since it was read. Contains the current entry, if it exists.
-    Conflict(Option<Entry>),
+pub(crate) enum CommitError {
+    /// The object has changed since it was read.
+    Conflict,
     /// Any other error, as the status for the client.
     Failed(Box<Status>),
 }
@@ -123,7 +117,7 @@ pub enum CommitError {
 impl Registry {
     /// A registry of a store and of the watch cache that follows it.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, cache: Arc<WatchCache>) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, cache: Arc<WatchCache>) -> Self {
         Self {
             store,
             cache,
@@ -137,14 +131,14 @@ impl Registry {
     ///
     /// # Errors
     /// 404 if it does not exist.
-    pub fn current(&self, call: &Call) -> Result<Arc<Object>> {
+    pub(crate) fn current(&self, call: &Call) -> Result<Arc<Object>> {
         self.find(call.kind, &call.namespace, &call.name)
             .ok_or_else(|| Status::not_found(call.kind, &call.name))
     }
 
     /// The current object with this name, if it exists.
     #[must_use]
-    pub fn find(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Object>> {
+    pub(crate) fn find(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Object>> {
         self.cache.of(kind)?.get(&key(kind, namespace, name))
     }
 
@@ -203,7 +197,7 @@ impl Registry {
                 if let Some(entry) = &entry {
                     self.cache.reached(entry.mod_revision).await;
                 }
-                Err(CommitError::Conflict(entry))
+                Err(CommitError::Conflict)
             }
             Err(error) => Err(CommitError::Failed(store_unavailable(&error))),
         }
@@ -229,12 +223,12 @@ impl Registry {
 
     /// The error of the last durable write; `None` while the store accepts them.
     #[must_use]
-    pub fn store_fault(&self) -> Option<String> {
+    pub(crate) fn store_fault(&self) -> Option<String> {
         self.store_fault.lock().clone()
     }
 
     /// Tries a durable write if the last one was refused, to detect that the store works again.
-    pub async fn probe_store(&self) {
+    pub(crate) async fn probe_store(&self) {
         if self.store_fault.lock().is_none() {
             return;
         }
@@ -307,7 +301,7 @@ const MAX_OBJECT: usize = 3 << 20;
 
 /// The status of a write that the store refused: 503 with `retryAfterSeconds`.
 #[must_use]
-pub fn store_unavailable(error: &StoreError) -> Box<Status> {
+pub(crate) fn store_unavailable(error: &StoreError) -> Box<Status> {
     let message = match error {
         StoreError::Storage(why) => {
             format!("the store refused the write: {why}; nothing of this request was stored")

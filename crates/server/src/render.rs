@@ -1,21 +1,14 @@
-//! Response bodies in the negotiated form: objects, Tables or metadata only; JSON or YAML.
-
-use std::sync::Arc;
+//! The contents of responses in the negotiated form: objects, Tables or metadata only; JSON or YAML.
 
 use pandaemon_machinery::{Kind, table};
 use pandaemon_store::Revision;
 use serde_json::{Value, json};
 
-use crate::{
-    body::{Body, ListBody},
-    convert,
-    negotiate::{Encoding, Form, Shape},
-    object::Object,
-};
+use crate::negotiate::{Encoding, Form, Shape};
 
 /// How objects are written into a response.
 #[derive(Debug, Clone, Copy)]
-pub struct View {
+pub(crate) struct View {
     /// The negotiated encoding and shape.
     pub form: Form,
     /// What a row of a Table contains of its object (`includeObject`).
@@ -27,13 +20,13 @@ pub struct View {
 impl View {
     /// Whether the form is that of the stored bytes.
     #[must_use]
-    pub fn is_plain_json(&self) -> bool {
+    pub(crate) fn is_plain_json(&self) -> bool {
         self.form == Form::default()
     }
 
     /// The version of `meta.k8s.io`, if the form is compact JSON of metadata only.
     #[must_use]
-    pub fn metadata_json(&self) -> Option<&'static str> {
+    pub(crate) fn metadata_json(&self) -> Option<&'static str> {
         match (self.form.encoding, self.form.shape, self.form.pretty) {
             (Encoding::Json, Shape::Metadata(version), false) => Some(version),
             _ => None,
@@ -55,29 +48,6 @@ pub(crate) fn encode(form: &Form, value: &Value) -> Vec<u8> {
         tracing::error!(%error, "cannot encode a response");
         Vec::new()
     })
-}
-
-/// The body of a response with one object.
-#[must_use]
-pub(crate) fn one(kind: &'static Kind, view: &View, object: &Object) -> Body {
-    if view.is_plain_json() && convert::is_native(kind) {
-        let mut out = Vec::with_capacity(object.len() + 1);
-        object.write(&mut out);
-        out.push(b'\n');
-        return Body::full(out);
-    }
-    let value = convert::converted(kind, object).unwrap_or_default();
-    value_body(view, &shape_one(kind, view, value, true))
-}
-
-/// A body with this value.
-#[must_use]
-pub(crate) fn value_body(view: &View, value: &Value) -> Body {
-    let mut out = encode(&view.form, value);
-    if out.last() != Some(&b'\n') {
-        out.push(b'\n');
-    }
-    Body::full(out)
 }
 
 /// An object in the negotiated shape. `with_columns` adds the column definitions to a Table.
@@ -164,7 +134,7 @@ pub(crate) fn bookmark(kind: &'static Kind, view: &View, metadata: Value) -> Val
 
 /// The metadata of a list (`ListMeta`).
 #[derive(Debug, Clone, Default)]
-pub struct ListMeta {
+pub(crate) struct ListMeta {
     /// The revision of the list.
     pub resource_version: String,
     /// The continue token of the next page.
@@ -176,14 +146,15 @@ pub struct ListMeta {
 impl ListMeta {
     /// The metadata of a complete list at this revision.
     #[must_use]
-    pub fn at(revision: Revision) -> Self {
+    pub(crate) fn at(revision: Revision) -> Self {
         Self {
             resource_version: revision.to_string(),
             ..Self::default()
         }
     }
 
-    fn value(&self) -> Value {
+    /// The encoded metadata.
+    pub(crate) fn value(&self) -> Value {
         let mut meta = json!({"resourceVersion": self.resource_version});
         if let Some(token) = &self.next {
             meta["continue"] = token.as_str().into();
@@ -195,30 +166,8 @@ impl ListMeta {
     }
 }
 
-/// The body of a list.
-#[must_use]
-pub(crate) fn list(
-    kind: &'static Kind,
-    view: &View,
-    meta: &ListMeta,
-    objects: Vec<Arc<Object>>,
-) -> Body {
-    if view.is_plain_json() && convert::is_native(kind) {
-        let head = format!(
-            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
-            kind.list_kind,
-            kind.api_version(),
-            meta.value()
-        );
-        return Body::List(ListBody::new(head.into_bytes(), objects));
-    }
-    let values = objects
-        .iter()
-        .filter_map(|object| convert::converted(kind, object));
-    value_body(view, &shape_list(kind, view, meta, values))
-}
-
-fn shape_list(
+/// A list in the negotiated shape.
+pub(crate) fn shape_list(
     kind: &'static Kind,
     view: &View,
     meta: &ListMeta,

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 /// The verb of a request, as authorization and metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Verb {
+pub(crate) enum Verb {
     /// Read one object.
     Get,
     /// Read a collection.
@@ -28,7 +28,7 @@ pub enum Verb {
 impl Verb {
     /// The name of the verb.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Get => "get",
             Self::List => "list",
@@ -44,7 +44,7 @@ impl Verb {
 
 /// A path below a group version, split into its parts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ResourcePath {
+pub(crate) struct ResourcePath {
     /// The API group, empty for the core group.
     pub group: String,
     /// The version, such as `v1`.
@@ -65,7 +65,7 @@ pub struct ResourcePath {
 
 /// The target of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// The versions of the core group: `/api`.
     CoreVersions,
     /// The list of groups: `/apis`.
@@ -82,7 +82,7 @@ pub enum Target {
 
 /// Parses the path of a URL.
 #[must_use]
-pub fn parse_path(path: &str) -> Target {
+pub(crate) fn parse_path(path: &str) -> Target {
     let mut segments: Vec<String> = path
         .split('/')
         .filter(|s| !s.is_empty())
@@ -149,7 +149,7 @@ fn decoded(segment: &str) -> String {
 
 /// The verb of a request to a resource; `None` if the method is not allowed there.
 #[must_use]
-pub fn verb(method: &Method, path: &ResourcePath, query: &Query) -> Option<Verb> {
+pub(crate) fn verb(method: &Method, path: &ResourcePath, query: &Query) -> Option<Verb> {
     let has_name = path.name.is_some();
     let watches = path.watch_prefix || query.flag("watch");
     Some(match *method {
@@ -167,12 +167,12 @@ pub fn verb(method: &Method, path: &ResourcePath, query: &Query) -> Option<Verb>
 
 /// The parameters of a query, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Query(Vec<(String, String)>);
+pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Parses the part of a URL after `?`.
     #[must_use]
-    pub fn parse(text: Option<&str>) -> Self {
+    pub(crate) fn parse(text: Option<&str>) -> Self {
         let pairs = form_urlencoded::parse(text.unwrap_or_default().as_bytes());
         Self(
             pairs
@@ -183,7 +183,7 @@ impl Query {
 
     /// The first value of a parameter.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
             .find(|(key, _)| key == name)
@@ -192,12 +192,12 @@ impl Query {
 
     /// The first value of a parameter, if it is not empty.
     #[must_use]
-    pub fn filled(&self, name: &str) -> Option<&str> {
+    pub(crate) fn filled(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.is_empty())
     }
 
     /// All values of a parameter.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0
             .iter()
             .filter(move |(key, _)| key == name)
@@ -206,20 +206,20 @@ impl Query {
 
     /// Whether a boolean parameter is set: present and neither `false` nor `0`, as upstream.
     #[must_use]
-    pub fn flag(&self, name: &str) -> bool {
+    pub(crate) fn flag(&self, name: &str) -> bool {
         self.get(name)
             .is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0"))
     }
 
     /// All parameters, as (name, value).
     #[must_use]
-    pub fn pairs(&self) -> &[(String, String)] {
+    pub(crate) fn pairs(&self) -> &[(String, String)] {
         &self.0
     }
 
     /// The parameters as the part of a URL after `?`.
     #[must_use]
-    pub fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         form_urlencoded::Serializer::new(String::new())
             .extend_pairs(&self.0)
             .finish()

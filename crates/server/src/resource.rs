@@ -4,45 +4,28 @@
 use std::time::Duration;
 
 use http::Response;
-use jiff::Timestamp;
 use pandaemon_machinery::{
     Kind, Status,
     decode::{self, MediaType},
     scheme,
     status::Result,
-    table::IncludeObject,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    api::{self, Api, Incoming},
+    api::{Api, Incoming},
     body::Body,
     negotiate,
     registry::{
-        Call, WriteOptions, Written, delete::Deleted, lease_renewal::RenewalForm,
-        options::DeleteOptions, patch::PatchType, read::ListOptions,
+        Call, delete::Deleted, lease_renewal::RenewalForm, options::DeleteOptions,
+        patch::PatchType, read::ListOptions,
     },
-    render::{self, View},
     request::{ResourcePath, Verb},
-    subresources,
+    resource_request::ResourceRequest,
+    response, subresources,
     watch::{WatchBody, WatchOptions, error_line},
 };
-
-/// A request to a served kind.
-#[derive(Debug)]
-pub(crate) struct ResourceRequest<'a> {
-    /// The parts of the server.
-    pub api: &'a Api,
-    /// The kind of the path.
-    pub kind: &'static Kind,
-    /// The parsed path of the URL.
-    pub path: &'a ResourcePath,
-    /// The verb, which the kind or subresource supports.
-    pub verb: Verb,
-    /// The request itself.
-    pub incoming: Incoming,
-}
 
 /// Handles a resource request.
 ///
@@ -63,7 +46,7 @@ pub(crate) async fn answer(
         }
         return match known {
             true => Err(Status::path_not_found()),
-            false => Ok(api::text(404, "404 page not found\n")),
+            false => Ok(response::text(404, "404 page not found\n")),
         };
     };
     if !kind.is_namespaced() && path.namespace.is_some() {
@@ -84,7 +67,7 @@ pub(crate) async fn answer(
         Some(_) => subresources::answer(request).await,
     }?;
     if let Some(text) = deprecation(kind) {
-        api::add_warnings(&mut response, &[text.into()]);
+        response::add_warnings(&mut response, &[text.into()]);
     }
     Ok(response)
 }
@@ -111,11 +94,7 @@ fn no_definitions(api: &Api, incoming: &Incoming) -> Result<Response<Body>> {
         "metadata": {"resourceVersion": api.registry.cache.revision().to_string()},
         "items": [],
     });
-    Ok(api::respond(
-        200,
-        &form,
-        Body::full(render::encode(&form, &list)),
-    ))
+    Ok(response::value(200, &form, &list))
 }
 
 fn check_verb(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<()> {
@@ -169,60 +148,13 @@ impl ResourceRequest<'_> {
         )
     }
 
-    /// The negotiated form of objects in the response.
-    ///
-    /// # Errors
-    /// 406 if the `Accept` header names no supported media type.
-    pub(crate) fn view(&self) -> Result<View> {
-        let include = match self.incoming.query.get("includeObject") {
-            Some("None") => IncludeObject::None,
-            Some("Object") => IncludeObject::Object,
-            _ => IncludeObject::Metadata,
-        };
-        let form = self.incoming.form()?;
-        Ok(View {
-            form,
-            include,
-            now_seconds: Timestamp::now().as_second(),
-        })
-    }
-
-    /// The parameters of the registry operation.
-    ///
-    /// # Errors
-    /// 422 for invalid options.
-    pub(crate) fn call(&self) -> Result<Call> {
-        let is_apply = self.verb == Verb::Patch
-            && negotiate::content_type(self.incoming.headers()) == "application/apply-patch+yaml";
-        let options = WriteOptions::parse(self.verb, is_apply, &self.incoming.query)?;
-        Ok(Call {
-            kind: self.kind,
-            namespace: self.path.namespace.clone().unwrap_or_default(),
-            name: self.path.name.clone().unwrap_or_default(),
-            subresource: self.path.subresource.clone().unwrap_or_default(),
-            user: self.incoming.user.clone(),
-            manager: options.manager(self.incoming.headers()),
-            options,
-            now: Timestamp::now(),
-        })
-    }
-
-    /// Decodes the body as `kind`, which may differ from the kind of the path.
-    ///
-    /// # Errors
-    /// 400 if it cannot be decoded, 415 for an unsupported media type.
-    pub(crate) fn decoded(&self, kind: &'static Kind, call: &Call) -> Result<decode::Decoded> {
-        let media = negotiate::body_media(self.incoming.headers())?;
-        decode::decode(kind, &self.incoming.body, media, call.options.validation)
-    }
-
     fn get(&self) -> Result<Response<Body>> {
         let view = self.view()?;
         let object = self.api.registry.current(&self.call()?)?;
-        Ok(api::respond(
+        Ok(response::respond(
             200,
             &view.form,
-            render::one(self.kind, &view, &object),
+            response::object_body(self.kind, &view, &object),
         ))
     }
 
@@ -231,10 +163,10 @@ impl ResourceRequest<'_> {
         let namespace = self.path.namespace.as_deref().unwrap_or_default();
         let options = ListOptions::parse(self.kind, namespace, &self.incoming.query, false)?;
         let (meta, objects) = self.api.registry.list(&options).await?;
-        Ok(api::respond(
+        Ok(response::respond(
             200,
             &view.form,
-            render::list(self.kind, &view, &meta, objects),
+            response::list_body(self.kind, &view, &meta, objects),
         ))
     }
 
@@ -256,7 +188,7 @@ impl ResourceRequest<'_> {
                 )))
             }
         };
-        Ok(api::respond(200, &view.form, body))
+        Ok(response::respond(200, &view.form, body))
     }
 
     async fn create(&self) -> Result<Response<Body>> {
@@ -307,16 +239,6 @@ impl ResourceRequest<'_> {
         Ok(self.written(&view, &written))
     }
 
-    /// The response to a write: 201 for a created object, else 200.
-    #[must_use]
-    pub(crate) fn written(&self, view: &View, written: &Written) -> Response<Body> {
-        let code = if written.created { 201 } else { 200 };
-        let body = render::one(self.kind, view, &written.object);
-        let mut response = api::respond(code, &view.form, body);
-        api::add_warnings(&mut response, &written.warnings);
-        response
-    }
-
     fn delete_options(&self) -> Result<DeleteOptions> {
         let body = &self.incoming.body;
         if body.is_empty() {
@@ -339,12 +261,12 @@ impl ResourceRequest<'_> {
         let (view, call) = (self.view()?, self.call()?);
         let options = self.delete_options()?;
         match self.api.registry.delete(&call, &options).await? {
-            Deleted::Object(object) => Ok(api::respond(
+            Deleted::Object(object) => Ok(response::respond(
                 200,
                 &view.form,
-                render::one(self.kind, &view, &object),
+                response::object_body(self.kind, &view, &object),
             )),
-            Deleted::Gone(status) => Ok(api::error(&view.form, &status)),
+            Deleted::Gone(status) => Ok(response::error(&view.form, &status)),
         }
     }
 
@@ -364,10 +286,10 @@ impl ResourceRequest<'_> {
                 Ok(_) | Err(_) => {}
             }
         }
-        Ok(api::respond(
+        Ok(response::respond(
             200,
             &view.form,
-            render::list(self.kind, &view, &meta, objects),
+            response::list_body(self.kind, &view, &meta, objects),
         ))
     }
 }

@@ -10,7 +10,7 @@ pub(crate) mod token;
 use http::Response;
 use pandaemon_machinery::{Status, status::Result};
 
-use crate::{body::Body, request::Verb, resource::ResourceRequest};
+use crate::{body::Body, request::Verb, resource_request::ResourceRequest};
 
 /// Handles a request to a subresource. The kind has it, and it supports the verb.
 ///

@@ -33,7 +33,7 @@ const BOOKMARK_INTERVAL: Duration = Duration::from_secs(55);
 
 /// The options of a watch that influence its stream.
 #[derive(Debug, Clone, Copy)]
-pub struct WatchOptions {
+pub(crate) struct WatchOptions {
     /// When the server ends the watch.
     pub deadline: Instant,
     /// Whether the client accepts bookmarks.
@@ -43,7 +43,7 @@ pub struct WatchOptions {
 }
 
 /// The body of one watch.
-pub struct WatchBody {
+pub(crate) struct WatchBody {
     cache: Arc<WatchCache>,
     kind: &'static Kind,
     view: View,
@@ -82,7 +82,7 @@ pub(crate) fn error_line(status: &Status) -> Bytes {
 impl WatchBody {
     /// The body of a started watch.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         cache: Arc<WatchCache>,
         kind: &'static Kind,
         view: View,
@@ -114,7 +114,7 @@ impl WatchBody {
     }
 
     /// The next chunk of the stream: one or more complete lines.
-    pub fn poll_lines(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    pub(crate) fn poll_lines(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut first: Option<Bytes> = None;
         let mut more = BytesMut::new();
         while first.as_ref().map_or(0, Bytes::len) + more.len() < CHUNK_BYTES {

@@ -8,7 +8,7 @@ use crate::pki::Tokens;
 
 /// The token of an `Authorization: Bearer` header.
 #[must_use]
-pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -18,7 +18,7 @@ pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 ///
 /// # Errors
 /// 401 for an unknown token.
-pub fn authenticate(parts: &Parts, tokens: &Tokens) -> Result<User> {
+pub(crate) fn authenticate(parts: &Parts, tokens: &Tokens) -> Result<User> {
     if let Some(Caller(Some(user))) = parts.extensions.get::<Caller>() {
         return Ok(user.clone());
     }
@@ -30,6 +30,6 @@ pub fn authenticate(parts: &Parts, tokens: &Tokens) -> Result<User> {
 
 /// The status of a request without valid credentials (401).
 #[must_use]
-pub fn unauthorized() -> Box<Status> {
+pub(crate) fn unauthorized() -> Box<Status> {
     Status::failure(401, "Unauthorized", "Unauthorized")
 }

@@ -10,7 +10,7 @@ use crate::request::{ResourcePath, Verb};
 
 /// What a request does to what. Upstream: `authorizer.Attributes`.
 #[derive(Debug, Clone)]
-pub struct Attributes<'a> {
+pub(crate) struct Attributes<'a> {
     /// The verb of the request.
     pub verb: Verb,
     /// The resource; `None` for non-resource paths such as `/version`.
@@ -31,7 +31,7 @@ fn is_public(path: &str) -> bool {
 ///
 /// # Errors
 /// 401 for a user without credentials, 403 for any other.
-pub fn authorize(user: &User, attributes: &Attributes<'_>) -> Result<()> {
+pub(crate) fn authorize(user: &User, attributes: &Attributes<'_>) -> Result<()> {
     if user.is_in(MASTERS) || (is_public(attributes.path) && attributes.verb == Verb::Get) {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 /// The user of a request. Upstream: `user.Info`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
+pub(crate) struct User {
     /// The user name, such as `pandaemon-admin`, `system:node:NAME` or `system:anonymous`.
     pub name: String,
     /// The groups, such as `system:masters` or `system:nodes`.
@@ -17,7 +17,7 @@ const NODES: &str = "system:nodes";
 impl User {
     /// An authenticated user with these groups and `system:authenticated`.
     #[must_use]
-    pub fn known(name: &str, groups: &[String]) -> Self {
+    pub(crate) fn known(name: &str, groups: &[String]) -> Self {
         let mut groups = groups.to_vec();
         groups.push("system:authenticated".into());
         Self {
@@ -29,7 +29,7 @@ impl User {
     /// The user that an administrator impersonates. If no groups are given, service accounts get their
     /// standard groups.
     #[must_use]
-    pub fn impersonated(name: &str, mut groups: Vec<String>) -> Self {
+    pub(crate) fn impersonated(name: &str, mut groups: Vec<String>) -> Self {
         if name == "system:anonymous" {
             return Self::anonymous();
         }
@@ -45,19 +45,19 @@ impl User {
 
     /// The administrator of the cluster.
     #[must_use]
-    pub fn admin() -> Self {
+    pub(crate) fn admin() -> Self {
         Self::known("pandaemon-admin", &[MASTERS.into()])
     }
 
     /// The API server itself, for its own writes.
     #[must_use]
-    pub fn server() -> Self {
+    pub(crate) fn server() -> Self {
         Self::known("system:apiserver", &[MASTERS.into()])
     }
 
     /// The user of a request without credentials.
     #[must_use]
-    pub fn anonymous() -> Self {
+    pub(crate) fn anonymous() -> Self {
         Self {
             name: "system:anonymous".into(),
             groups: vec!["system:unauthenticated".into()],
@@ -66,13 +66,13 @@ impl User {
 
     /// Whether the user is in a group.
     #[must_use]
-    pub fn is_in(&self, group: &str) -> bool {
+    pub(crate) fn is_in(&self, group: &str) -> bool {
         self.groups.iter().any(|g| g == group)
     }
 
     /// The name of the node whose agent this user is.
     #[must_use]
-    pub fn node(&self) -> Option<&str> {
+    pub(crate) fn node(&self) -> Option<&str> {
         self.is_in(NODES)
             .then(|| self.name.strip_prefix("system:node:"))
             .flatten()
@@ -81,4 +81,4 @@ impl User {
 
 /// The user that the TLS client certificate or the in-process client names; a request extension.
 #[derive(Debug, Clone, Default)]
-pub struct Caller(pub Option<User>);
+pub(crate) struct Caller(pub Option<User>);

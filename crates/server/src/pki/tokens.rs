@@ -10,7 +10,7 @@ use crate::auth::User;
 
 /// The bearer tokens that the server accepts.
 #[derive(Clone)]
-pub struct Tokens {
+pub(crate) struct Tokens {
     /// The token with which agents join: `SHA256-OF-THE-CA.SECRET`.
     pub agent: String,
     /// The token of the administrator.
@@ -26,13 +26,13 @@ impl std::fmt::Debug for Tokens {
 impl Tokens {
     /// The user of a token. The join token authenticates no user.
     #[must_use]
-    pub fn user(&self, token: &str) -> Option<User> {
+    pub(crate) fn user(&self, token: &str) -> Option<User> {
         constant_time_eq(token, &self.admin).then(User::admin)
     }
 
     /// Whether this is the join token.
     #[must_use]
-    pub fn may_join(&self, token: &str) -> bool {
+    pub(crate) fn may_join(&self, token: &str) -> bool {
         constant_time_eq(token, &self.agent)
     }
 }

@@ -9,7 +9,7 @@ use pandaemon_store::{Expect, Op};
 use serde_json::Value;
 
 use super::{Call, CommitError, Registry, Written};
-use crate::{admission, meta, object::Object, watch_cache::key};
+use crate::{admission, kinds, meta, object::Object, watch_cache::key};
 
 /// The characters of random suffixes: no vowels, so that they form no words (upstream's `utilrand`).
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -25,7 +25,7 @@ impl Registry {
     ///
     /// # Errors
     /// The status of a failed check or write: 400, 403, 404, 409, 422 or 503.
-    pub async fn create(&self, call: &Call, body: Decoded) -> Result<Written> {
+    pub(crate) async fn create(&self, call: &Call, body: Decoded) -> Result<Written> {
         let Decoded {
             mut value,
             warnings,
@@ -45,11 +45,11 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::create`].
-    pub async fn create_with_check(
+    pub(crate) async fn create_with_check(
         &self,
         call: &Call,
         mut value: Value,
-        mut warnings: Vec<String>,
+        warnings: Vec<String>,
         check: impl Fn(&Value) -> Result<()>,
     ) -> Result<Written> {
         let generates =
@@ -65,7 +65,7 @@ impl Registry {
             "services" => Some(self.service_lock.lock().await),
             _ => None,
         };
-        admission::admit_create(self, call, &mut value, &mut warnings)?;
+        admission::admit_create(self, call, &mut value)?;
         check(&value)?;
         for _ in 0..NAME_TRIES {
             if generates {
@@ -89,8 +89,8 @@ impl Registry {
                     });
                 }
                 Err(CommitError::Failed(status)) => return Err(status),
-                Err(CommitError::Conflict(_)) if generates => {}
-                Err(CommitError::Conflict(_)) => break,
+                Err(CommitError::Conflict) if generates => {}
+                Err(CommitError::Conflict) => break,
             }
         }
         Err(self.already_exists(call, meta::name(&value)))
@@ -115,7 +115,7 @@ impl Registry {
                 .of(call.kind)
                 .is_some_and(|kind| kind.get(&key).is_some())
             {
-                return Err(CommitError::Conflict(None));
+                return Err(CommitError::Conflict);
             }
             0
         } else {
@@ -135,10 +135,7 @@ impl Registry {
         if call.namespace.is_empty() || !call.kind.is_namespaced() {
             return Ok(());
         }
-        let Some(namespaces) = pandaemon_machinery::scheme::find_resource("", "v1", "namespaces")
-        else {
-            return Ok(());
-        };
+        let namespaces = kinds::v1("", "namespaces")?;
         let Some(namespace) = self.find(namespaces, "", &call.namespace) else {
             return Err(Status::not_found(namespaces, &call.namespace));
         };

@@ -28,7 +28,7 @@ const FOREGROUND: &str = "foregroundDeletion";
 
 /// The outcome of a deletion, as it is answered.
 #[derive(Debug)]
-pub enum Deleted {
+pub(crate) enum Deleted {
     /// The object: it is terminating, or its kind answers with the deleted object.
     Object(Arc<Object>),
     /// The object is deleted; the answer is this status.
@@ -64,7 +64,7 @@ impl Registry {
     ///
     /// # Errors
     /// 404; 403 for protected objects; 409 for failed preconditions; 503 when the store refuses.
-    pub async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Deleted> {
+    pub(crate) async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Deleted> {
         for _ in 0..TRIES {
             let current = self.current(call)?;
             let (old, spec) = read(call.kind, &current)?;
@@ -85,7 +85,7 @@ impl Registry {
                 Ok(None) if answers_with_object(call.kind) => return Ok(Deleted::Object(current)),
                 Ok(None) => return Ok(Deleted::Gone(deleted_status(call.kind, &old))),
                 Err(CommitError::Failed(status)) => return Err(status),
-                Err(CommitError::Conflict(_)) => {}
+                Err(CommitError::Conflict) => {}
             }
         }
         Err(Status::modified_since_read(call.kind, &call.name))
@@ -166,7 +166,7 @@ fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Res
 
 /// The status that answers the deletion of an object.
 #[must_use]
-pub fn deleted_status(kind: &Kind, object: &Value) -> Box<Status> {
+pub(crate) fn deleted_status(kind: &Kind, object: &Value) -> Box<Status> {
     Status::success(Some(Details {
         name: meta::name(object).into(),
         group: kind.group.into(),

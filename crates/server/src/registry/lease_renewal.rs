@@ -283,7 +283,7 @@ impl Registry {
             let committed = self.commit(call, Arc::clone(&key), expect, op).await;
             match committed.and_then(|revision| self.written(call, key, bytes, revision)) {
                 Ok(object) => object,
-                Err(CommitError::Conflict(_)) => return Ok(None),
+                Err(CommitError::Conflict) => return Ok(None),
                 Err(CommitError::Failed(status)) => return Err(status),
             }
         };

@@ -15,7 +15,7 @@ use crate::request::{Query, Verb};
 
 /// The options of a write, from its query.
 #[derive(Debug, Clone, Default)]
-pub struct WriteOptions {
+pub(crate) struct WriteOptions {
     /// Run all checks and answer, but store nothing (`dryRun=All`).
     pub dry_run: bool,
     /// The field manager of the query, if it names one.
@@ -34,7 +34,7 @@ impl WriteOptions {
     ///
     /// # Errors
     /// 422 for invalid values.
-    pub fn parse(verb: Verb, is_apply: bool, query: &Query) -> Result<Self> {
+    pub(crate) fn parse(verb: Verb, is_apply: bool, query: &Query) -> Result<Self> {
         let kind = match verb {
             Verb::Create => "CreateOptions",
             Verb::Patch => "PatchOptions",
@@ -68,7 +68,7 @@ impl WriteOptions {
     /// The manager that will own the written fields: the field manager of the query, or the part of the
     /// User-Agent before `/`.
     #[must_use]
-    pub fn manager(&self, headers: &HeaderMap) -> String {
+    pub(crate) fn manager(&self, headers: &HeaderMap) -> String {
         let agent = headers
             .get(header::USER_AGENT)
             .and_then(|v| v.to_str().ok())
@@ -151,7 +151,7 @@ fn validation(value: Option<&str>, errors: &mut Vec<FieldError>) -> FieldValidat
 
 /// The status of invalid options of a request (422).
 #[must_use]
-pub fn invalid_options(kind: &str, errors: &[FieldError]) -> Box<Status> {
+pub(crate) fn invalid_options(kind: &str, errors: &[FieldError]) -> Box<Status> {
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let list = match texts.as_slice() {
         [one] => one.clone(),
@@ -175,7 +175,7 @@ pub fn invalid_options(kind: &str, errors: &[FieldError]) -> Box<Status> {
 /// The preconditions of a deletion.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Preconditions {
+pub(crate) struct Preconditions {
     /// The required uid.
     pub uid: Option<String>,
     /// The required resource version.
@@ -184,7 +184,7 @@ pub struct Preconditions {
 
 /// What happens to the dependents of a deleted object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Propagation {
+pub(crate) enum Propagation {
     /// The garbage collector deletes them after the object.
     Background,
     /// The garbage collector deletes them before the object.
@@ -195,7 +195,7 @@ pub enum Propagation {
 
 /// The options of a deletion (`DeleteOptions`).
 #[derive(Debug, Clone, Default)]
-pub struct DeleteOptions {
+pub(crate) struct DeleteOptions {
     /// The grace period, in seconds.
     pub grace_seconds: Option<i64>,
     /// The preconditions on uid and resource version.
@@ -221,7 +221,7 @@ impl DeleteOptions {
     ///
     /// # Errors
     /// 400 if it cannot be parsed, 422 for invalid values.
-    pub fn parse(query: &Query, body: Option<&Value>) -> Result<Self> {
+    pub(crate) fn parse(query: &Query, body: Option<&Value>) -> Result<Self> {
         let body = match body {
             Some(value) => serde_json::from_value(value.clone())
                 .map_err(|e| Status::bad_request(format!("error decoding DeleteOptions: {e}")))?,

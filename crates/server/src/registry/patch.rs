@@ -14,7 +14,7 @@ use crate::{meta, negotiate};
 
 /// The type of a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PatchType {
+pub(crate) enum PatchType {
     /// JSON patch, RFC 6902.
     Json,
     /// JSON merge patch, RFC 7386.
@@ -30,7 +30,7 @@ impl PatchType {
     ///
     /// # Errors
     /// 415 for any other content type.
-    pub fn parse(content_type: &str) -> Result<Self> {
+    pub(crate) fn parse(content_type: &str) -> Result<Self> {
         match content_type {
             "application/json-patch+json" => Ok(Self::Json),
             "application/merge-patch+json" => Ok(Self::Merge),
@@ -49,7 +49,7 @@ impl Registry {
     ///
     /// # Errors
     /// The status of a failed check or write: 400, 403, 404, 409, 415, 422 or 503.
-    pub async fn patch(&self, call: &Call, form: PatchType, body: &[u8]) -> Result<Written> {
+    pub(crate) async fn patch(&self, call: &Call, form: PatchType, body: &[u8]) -> Result<Written> {
         match form {
             PatchType::Apply => return self.apply(call, body).await,
             PatchType::Merge => {

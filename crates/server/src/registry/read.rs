@@ -36,7 +36,7 @@ enum Match {
 
 /// The options of a list or watch (`ListOptions`).
 #[derive(Debug, Clone)]
-pub struct ListOptions {
+pub(crate) struct ListOptions {
     /// The selected objects.
     pub filter: Filter,
     revision: Option<Revision>,
@@ -64,7 +64,7 @@ impl ListOptions {
     ///
     /// # Errors
     /// 400 for values that cannot be parsed, 422 for invalid values and combinations.
-    pub fn parse(
+    pub(crate) fn parse(
         kind: &'static Kind,
         namespace: &str,
         query: &Query,
@@ -237,7 +237,7 @@ impl Registry {
     ///
     /// # Errors
     /// 410 for revisions that are no longer kept, 504 for revisions that the cache has not reached.
-    pub async fn list(&self, options: &ListOptions) -> Result<(ListMeta, Vec<Arc<Object>>)> {
+    pub(crate) async fn list(&self, options: &ListOptions) -> Result<(ListMeta, Vec<Arc<Object>>)> {
         let kind = self.stored(options.filter.kind)?;
         if let Some(revision) = options.revision {
             self.wait_for(revision).await?;
@@ -253,7 +253,7 @@ impl Registry {
     ///
     /// # Errors
     /// 504 for a revision that the cache has not reached.
-    pub async fn watch(&self, options: &ListOptions) -> Result<Result<Started>> {
+    pub(crate) async fn watch(&self, options: &ListOptions) -> Result<Result<Started>> {
         let kind = self.stored(options.filter.kind)?;
         if let Some(revision) = options.revision {
             self.wait_for(revision).await?;

@@ -368,7 +368,7 @@ impl Registry {
                 warnings: Vec::new(),
             })),
             Err(CommitError::Failed(status)) => Err(status),
-            Err(CommitError::Conflict(_)) => Err(self.already_exists(call, name)),
+            Err(CommitError::Conflict) => Err(self.already_exists(call, name)),
         }
     }
 

@@ -26,7 +26,7 @@ const CREATE_ON_UPDATE: [&str; 5] = [
 
 /// The result of a change function: a new state of the object.
 #[derive(Debug)]
-pub struct Change {
+pub(crate) struct Change {
     /// The new state of the object.
     pub value: Value,
     /// Texts for `Warning` headers.
@@ -50,7 +50,7 @@ impl Registry {
     ///
     /// # Errors
     /// The status of a failed check or write: 400, 403, 404, 409, 422 or 503.
-    pub async fn update(&self, call: &Call, body: Decoded) -> Result<Written> {
+    pub(crate) async fn update(&self, call: &Call, body: Decoded) -> Result<Written> {
         let Decoded {
             mut value,
             warnings,
@@ -82,7 +82,7 @@ impl Registry {
     ///
     /// # Errors
     /// The status of a failed check or write, and any error of `make`.
-    pub async fn guaranteed_update(
+    pub(crate) async fn guaranteed_update(
         &self,
         call: &Call,
         make: impl Fn(&Value) -> Result<Change>,
@@ -138,7 +138,7 @@ impl Registry {
                     });
                 }
                 Err(CommitError::Failed(status)) => return Err(status),
-                Err(CommitError::Conflict(_)) => {}
+                Err(CommitError::Conflict) => {}
             }
         }
         Err(Status::modified_since_read(call.kind, &call.name))
@@ -188,7 +188,7 @@ impl Registry {
     /// Runs admission and validation.
     fn check(&self, call: &Call, old: &Value, change: &mut Change) -> Result<()> {
         let new = &mut change.value;
-        admission::admit_update(self, call, old, new, &mut change.warnings)?;
+        admission::admit_update(self, call, old, new)?;
         let errors = validation::validate_update(call.kind, &call.subresource, old, new);
         if errors.is_empty() {
             return Ok(());

@@ -1,21 +1,16 @@
 //! `pods/binding` and `bindings`: assigns a pod to a node.
 
 use http::Response;
-use pandaemon_machinery::{Kind, Status, scheme, status::Result};
+use pandaemon_machinery::{Status, status::Result};
 use serde_json::{Value, json};
 
 use crate::{
-    api,
     body::Body,
-    meta,
+    kinds, meta,
     registry::{Call, Registry, update::Change},
-    render,
-    resource::ResourceRequest,
+    resource_request::ResourceRequest,
+    response,
 };
-
-fn kind(plural: &str) -> Result<&'static Kind> {
-    scheme::find_resource("", "v1", plural).ok_or_else(Status::path_not_found)
-}
 
 /// Handles a POST of a Binding.
 ///
@@ -24,13 +19,13 @@ fn kind(plural: &str) -> Result<&'static Kind> {
 pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
     let form = request.incoming.form()?;
     let call = request.call()?;
-    let binding = request.decoded(kind("bindings")?, &call)?.value;
+    let binding = request.decoded(kinds::v1("", "bindings")?, &call)?.value;
     let name = match call.name.as_str() {
         "" => meta::name(&binding),
         name => name,
     };
     let pod = Call {
-        kind: kind("pods")?,
+        kind: kinds::v1("", "pods")?,
         name: name.to_owned(),
         subresource: "binding".into(),
         ..call.clone()
@@ -39,11 +34,7 @@ pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Bod
     let mut status = Status::success(None);
     status.code = 201;
     let value = serde_json::to_value(&status).unwrap_or_default();
-    Ok(api::respond(
-        201,
-        &form,
-        Body::full(render::encode(&form, &value)),
-    ))
+    Ok(response::value(201, &form, &value))
 }
 
 async fn bind(registry: &Registry, pod: &Call, binding: &Value) -> Result<()> {

@@ -5,8 +5,8 @@ use pandaemon_machinery::{Status, scheme, status::Result};
 use serde_json::Value;
 
 use crate::{
-    api, body::Body, meta, negotiate, registry::options::DeleteOptions, render,
-    resource::ResourceRequest,
+    body::Body, meta, negotiate, registry::options::DeleteOptions,
+    resource_request::ResourceRequest, response,
 };
 
 /// Handles a POST of an Eviction.
@@ -31,11 +31,7 @@ pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Bod
     let mut status = Status::success(None);
     status.code = 201;
     let value = serde_json::to_value(&status).unwrap_or_default();
-    Ok(api::respond(
-        201,
-        &form,
-        Body::full(render::encode(&form, &value)),
-    ))
+    Ok(response::value(201, &form, &value))
 }
 
 fn eviction(request: &ResourceRequest<'_>, call: &crate::registry::Call) -> Result<Value> {

@@ -4,7 +4,7 @@ use http::Response;
 use pandaemon_machinery::{Status, status::Result};
 use serde_json::Value;
 
-use crate::{body::Body, meta, registry::update::Change, resource::ResourceRequest};
+use crate::{body::Body, meta, registry::update::Change, resource_request::ResourceRequest};
 
 /// Handles a PUT of a Namespace.
 ///

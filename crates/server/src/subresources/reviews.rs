@@ -5,12 +5,11 @@ use pandaemon_machinery::{Status, status::Result};
 use serde_json::{Value, json};
 
 use crate::{
-    api,
     auth::{self, Attributes, User},
     body::Body,
-    render,
     request::{ResourcePath, Verb},
-    resource::ResourceRequest,
+    resource_request::ResourceRequest,
+    response,
 };
 
 /// Handles a POST of a review.
@@ -35,11 +34,7 @@ pub(crate) fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
     if !review["metadata"].is_object() {
         review["metadata"] = json!({"creationTimestamp": null});
     }
-    Ok(api::respond(
-        201,
-        &form,
-        Body::full(render::encode(&form, &review)),
-    ))
+    Ok(response::value(201, &form, &review))
 }
 
 fn user_info(user: &User) -> Value {

@@ -1,15 +1,15 @@
 //! Requests that the node agent serves: logs, exec, attach, port-forward, and `nodes/proxy`.
 
 use http::{Method, Response, header};
-use pandaemon_machinery::{Status, scheme, status::Result};
+use pandaemon_machinery::{Status, status::Result};
 use serde_json::Value;
 
 use crate::{
-    api,
     body::Body,
-    meta,
+    kinds, meta,
     proxy::{Agent, upgrade_token},
-    resource::ResourceRequest,
+    resource_request::ResourceRequest,
+    response,
 };
 
 /// Query parameters of logs that are passed to the agent.
@@ -33,7 +33,7 @@ pub(crate) async fn log(request: ResourceRequest<'_>) -> Result<Response<Body>> 
     let place = format!("{}/{}", meta::text(&pod, "namespace"), meta::name(&pod));
     let Some(agent) = agent else {
         // The pod has no node, so it has no logs.
-        return Ok(api::text(200, ""));
+        return Ok(response::text(200, ""));
     };
     let query = parameters(&request, &LOG_PARAMETERS);
     let path = format!("/containerLogs/{place}/{container}?{query}");
@@ -153,7 +153,7 @@ fn agent(request: &ResourceRequest<'_>, node: &str) -> Result<Option<Agent>> {
     if node.is_empty() {
         return Ok(None);
     }
-    let kind = scheme::find_resource("", "v1", "nodes").ok_or_else(Status::path_not_found)?;
+    let kind = kinds::v1("", "nodes")?;
     let object = request
         .api
         .registry

@@ -7,7 +7,7 @@ use pandaemon_machinery::{
     validation::{ErrorType, FieldError},
 };
 
-use crate::{body::Body, resource::ResourceRequest};
+use crate::{body::Body, resource_request::ResourceRequest};
 
 /// Minimum lifetime of a token, in seconds.
 const MIN_SECONDS: i64 = 600;

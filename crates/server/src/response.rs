@@ -1,0 +1,125 @@
+//! Responses: values, objects, lists, texts and errors in the negotiated form.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use pandaemon_machinery::{Kind, Status};
+use serde_json::Value;
+
+use crate::{
+    body::{Body, ListBody},
+    convert,
+    negotiate::{self, Form},
+    object::Object,
+    render::{self, ListMeta, View},
+};
+
+/// A response with a body in the negotiated form.
+pub(crate) fn respond(code: u16, form: &Form, body: Body) -> Response<Body> {
+    with_type(code, form.content_type(), body)
+}
+
+/// A response with this value in the negotiated encoding.
+pub(crate) fn value(code: u16, form: &Form, value: &Value) -> Response<Body> {
+    respond(code, form, Body::full(render::encode(form, value)))
+}
+
+/// A response with this content type.
+pub(crate) fn with_type(code: u16, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() =
+        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, private"),
+    );
+    response
+}
+
+/// A plain text response.
+pub(crate) fn text(code: u16, text: impl Into<Bytes>) -> Response<Body> {
+    with_type(code, "text/plain; charset=utf-8", Body::full(text))
+}
+
+/// The response of an error: its `Status` in the negotiated encoding, `Retry-After` where it has one.
+#[must_use]
+pub(crate) fn error(form: &Form, status: &Status) -> Response<Body> {
+    let form = Form {
+        shape: negotiate::Shape::Plain,
+        ..*form
+    };
+    let body = serde_json::to_value(status).unwrap_or_default();
+    let mut response = value(status.code, &form, &body);
+    let headers = response.headers_mut();
+    if let Some(seconds) = status
+        .details
+        .as_ref()
+        .map(|d| d.retry_after_seconds)
+        .filter(|s| *s > 0)
+    {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    if status.code == 401 {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// Adds a `Warning: 299` header for each text.
+pub(crate) fn add_warnings(response: &mut Response<Body>, warnings: &[String]) {
+    for warning in warnings {
+        let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        let clean: String = escaped.chars().filter(|c| !c.is_control()).collect();
+        if let Ok(value) = HeaderValue::try_from(format!("299 - \"{clean}\"")) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+}
+
+/// The body of a response with one object.
+#[must_use]
+pub(crate) fn object_body(kind: &'static Kind, view: &View, object: &Object) -> Body {
+    if view.is_plain_json() && convert::is_native(kind) {
+        let mut out = Vec::with_capacity(object.len() + 1);
+        object.write(&mut out);
+        out.push(b'\n');
+        return Body::full(out);
+    }
+    let value = convert::converted(kind, object).unwrap_or_default();
+    value_body(&view.form, &render::shape_one(kind, view, value, true))
+}
+
+/// A body with this value.
+fn value_body(form: &Form, value: &Value) -> Body {
+    let mut out = render::encode(form, value);
+    if out.last() != Some(&b'\n') {
+        out.push(b'\n');
+    }
+    Body::full(out)
+}
+
+/// The body of a list.
+#[must_use]
+pub(crate) fn list_body(
+    kind: &'static Kind,
+    view: &View,
+    meta: &ListMeta,
+    objects: Vec<Arc<Object>>,
+) -> Body {
+    if view.is_plain_json() && convert::is_native(kind) {
+        let head = format!(
+            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
+            kind.list_kind,
+            kind.api_version(),
+            meta.value()
+        );
+        return Body::List(ListBody::new(head.into_bytes(), objects));
+    }
+    let values = objects
+        .iter()
+        .filter_map(|object| convert::converted(kind, object));
+    value_body(&view.form, &render::shape_list(kind, view, meta, values))
+}
