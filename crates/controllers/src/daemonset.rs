@@ -8,17 +8,14 @@ mod feed;
 mod metric_labels;
 mod setup;
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use pandaemon_client::{
     events::{EventRecorder, EventType, ObjectReference},
     rest::Rest,
     supervise::restart_on_panic,
 };
-use pandaemon_planner::{Action, Event, Failure, FailureKind, Listed, Options, Planner, Severity};
+use pandaemon_planner::{Action, Event, Failure, FailureKind, Options, Planner, Severity};
 use pandaemon_runtime::{Shutdown, catch_panic};
 use pandaemon_types::Timestamp;
 use tokio::sync::mpsc;
@@ -59,7 +56,7 @@ pub async fn run(setup: Setup, stop: Shutdown) -> anyhow::Result<()> {
         sender,
         stop: stop.clone(),
         ended: Shutdown::default(),
-        listed: BTreeSet::new(),
+        follows_pods: false,
         tasks: tasks.clone(),
         abort: abort.clone(),
     };
@@ -81,8 +78,8 @@ struct Shell {
     stop: Shutdown,
     /// Triggered when a feed ends although no stop was asked for.
     ended: Shutdown,
-    /// The kinds whose first list is complete.
-    listed: BTreeSet<Kind>,
+    /// Whether pods are listed and watched: they come last.
+    follows_pods: bool,
     /// The tasks of the actions under way, and the signal that aborts them.
     tasks: TaskTracker,
     abort: Shutdown,
@@ -108,15 +105,12 @@ impl Shell {
                 }
                 () = sleep_until(wake_at) => {}
             }
-            // A plan before the lists are complete would create pods that exist already.
-            if self.listed.contains(&Kind::Pods) {
-                let began = Instant::now();
-                let plan = self.planner.plan(now());
-                self.setup.telemetry.planned(began.elapsed());
-                self.setup.telemetry.knows(self.planner.known());
-                wake_at = plan.wake_at;
-                plan.actions.into_iter().for_each(|action| self.act(action));
-            }
+            let began = Instant::now();
+            let plan = self.planner.plan(now());
+            self.setup.telemetry.planned(began.elapsed());
+            self.setup.telemetry.knows(self.planner.known());
+            wake_at = plan.wake_at;
+            plan.actions.into_iter().for_each(|action| self.act(action));
         }
     }
 
@@ -134,20 +128,11 @@ impl Shell {
         let now = now();
         self.setup.telemetry.observed(batch.len());
         for event in batch {
-            if let Event::Listed(listed) = &event {
-                let first = self.listed.insert(match listed {
-                    Listed::Sets(_) => Kind::Sets,
-                    Listed::Nodes(_) => Kind::Nodes,
-                    Listed::Pods { .. } => Kind::Pods,
-                    Listed::Revisions(_) => Kind::Revisions,
-                });
-                // Pods are listed last: assigning a pod to a known set is cheaper than assigning all pods
-                // to a new set.
-                if first && self.listed.len() == 3 {
-                    self.follow(Kind::Pods);
-                }
-            }
             self.planner.observe(event, now);
+        }
+        if !self.follows_pods && self.planner.knows_all_but_pods() {
+            self.follows_pods = true;
+            self.follow(Kind::Pods);
         }
     }
 

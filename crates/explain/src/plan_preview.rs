@@ -41,6 +41,7 @@ impl PlanPreview {
             explain: true,
             ..Options::default()
         });
+        planner.mark_listed();
         for revision in snapshot.revisions_of(&view) {
             observe_revision(&mut planner, &view, &revision.view, snapshot.now);
         }

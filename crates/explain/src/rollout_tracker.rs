@@ -73,6 +73,7 @@ impl RolloutTracker {
             hashes: BTreeMap::new(),
             slow: BTreeSet::new(),
         };
+        tracker.planner.mark_listed();
         observe_set(&mut tracker.planner, &tracker.view, now);
         tracker.plan(now);
         Ok(tracker)

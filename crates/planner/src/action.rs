@@ -74,6 +74,8 @@ pub enum Action {
     PatchPod {
         /// The set that owns, adopts or releases it.
         set: SetKey,
+        /// The uid of the set.
+        owner: Uid,
         /// The pod.
         pod: PodRef,
         /// The purpose of the patch.
@@ -92,8 +94,12 @@ pub enum Action {
     PatchRevision {
         /// The set that owns or adopts it.
         set: SetKey,
+        /// The uid of the set.
+        owner: Uid,
         /// The name of the revision.
         name: Name,
+        /// The purpose of the patch.
+        purpose: Purpose,
         /// The patch.
         patch: Patch,
     },
@@ -147,15 +153,17 @@ impl Action {
     }
 }
 
-/// The purpose of a patch of a pod.
+/// The purpose of a patch of a pod or a revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// The set becomes its managing owner.
     Adopt,
     /// The set is removed from its owners.
     Release,
-    /// It gets the hash label of the current revision.
+    /// It gets another hash label.
     Relabel,
+    /// A revision gets another number.
+    Renumber,
 }
 
 /// Why a pod is deleted.

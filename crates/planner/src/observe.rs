@@ -43,6 +43,13 @@ impl Planner {
     }
 
     fn listed(&mut self, listed: Listed) {
+        let [sets, nodes, pods, revisions] = &mut self.listed;
+        match &listed {
+            Listed::Sets(_) => *sets = true,
+            Listed::Nodes(_) => *nodes = true,
+            Listed::Pods { .. } => *pods = true,
+            Listed::Revisions(_) => *revisions = true,
+        }
         match listed {
             Listed::Sets(keys) => {
                 let gone: Vec<_> = self

@@ -25,9 +25,13 @@ use crate::{
 const RECOUNT_MAX_NODES: usize = 256;
 
 impl Planner {
-    /// Returns the requests that are due now.
+    /// Returns the requests that are due now. Before every kind was listed, there are none: a plan would
+    /// create pods that exist already.
     pub fn plan(&mut self, now: Timestamp) -> Plan {
         let mut plan = Plan::default();
+        if self.listed != [true; 4] {
+            return plan;
+        }
         self.handle_clock_step(now);
         while let Some((at, key)) = self.wakes.first().cloned() {
             if now < at {

@@ -23,8 +23,19 @@ pub struct Options {
     pub explain: bool,
 }
 
-/// Plans the next requests of all DaemonSets: [`Planner::observe`] takes events, [`Planner::plan`]
-/// returns actions.
+/// Plans the next requests of all DaemonSets.
+///
+/// The caller's loop:
+///
+/// 1. [`Planner::new`], once.
+/// 2. [`Planner::observe`] for each event: changes of objects, complete lists, and the outcome of every action
+///    but events. Lists and watches may come in any order. It costs least to list pods last, once
+///    [`Planner::knows_all_but_pods`]. A caller that has a whole snapshot calls [`Planner::mark_listed`] after
+///    it instead of sending lists.
+/// 3. [`Planner::plan`] after one or more events, and at [`Plan::wake_at`](crate::Plan::wake_at). It returns
+///    nothing until every kind was listed. The caller carries out all actions, each as a request of its own.
+/// 4. For people, after a plan: [`Planner::explain`] and [`Planner::rollout`] of a set, [`Planner::known`].
+///    [`Planner::miscounted`] is for tests.
 #[derive(Debug, Default)]
 pub struct Planner {
     pub(crate) options: Options,
@@ -41,6 +52,8 @@ pub struct Planner {
     pub(crate) revisions_seen: u64,
     /// The time of the last plan.
     pub(crate) clock: Timestamp,
+    /// The kinds whose first list is complete: sets, nodes, pods, revisions.
+    pub(crate) listed: [bool; 4],
     pub(crate) interner: Interner,
     /// Removed or changed objects since the last sweep; each may have held the last copy of a value.
     pub(crate) removals_since_sweep: usize,
@@ -57,6 +70,19 @@ impl Planner {
             options,
             ..Self::default()
         }
+    }
+
+    /// Takes what was observed so far as complete lists of all kinds, as after a snapshot.
+    pub const fn mark_listed(&mut self) {
+        self.listed = [true; 4];
+    }
+
+    /// Whether all sets, nodes and revisions were listed. Assigning pods to known sets costs less than
+    /// assigning all known pods to each new set, so pods are best listed then.
+    #[must_use]
+    pub const fn knows_all_but_pods(&self) -> bool {
+        let [sets, nodes, _, revisions] = self.listed;
+        sets && nodes && revisions
     }
 
     /// The number of known sets, nodes and pods.

@@ -8,7 +8,7 @@ use pandaemon_types::{Labels as _, Name, hash::fnv1a_32};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    action::{Action, Patch},
+    action::{Action, Patch, Purpose},
     canonical::{HASH_LABEL, safe_text},
     owner::owner_reference,
     view::{DaemonSetView, RevisionView},
@@ -85,6 +85,7 @@ pub(crate) fn reconcile_revisions<'a>(
             out.actions.push(patch(
                 set,
                 revision,
+                Purpose::Relabel,
                 json!({"metadata": {"labels": labels}}),
             ));
         }
@@ -113,8 +114,12 @@ pub(crate) fn reconcile_revisions<'a>(
         Some(current) => {
             out.current = Some(current.hash());
             if current.revision < number {
-                out.actions
-                    .push(patch(set, current, json!({"revision": number})));
+                out.actions.push(patch(
+                    set,
+                    current,
+                    Purpose::Renumber,
+                    json!({"revision": number}),
+                ));
             }
             for duplicate in same {
                 out.duplicate_hashes.push(duplicate.hash());
@@ -140,10 +145,12 @@ fn trim(
     actions.extend(dead.take(surplus).map(|revision| delete(set, revision)));
 }
 
-fn patch(set: &DaemonSetView, revision: &RevisionView, body: Value) -> Action {
+fn patch(set: &DaemonSetView, revision: &RevisionView, purpose: Purpose, body: Value) -> Action {
     Action::PatchRevision {
         set: set.key.clone(),
+        owner: set.uid.clone(),
         name: Name::clone(&revision.name),
+        purpose,
         patch: Patch::Merge(body),
     }
 }

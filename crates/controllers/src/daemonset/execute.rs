@@ -101,15 +101,12 @@ pub(super) async fn execute(api: &Executor, action: &Action) -> Result<Reply, Fa
         }
         Action::PatchPod {
             set,
+            owner,
             pod,
             purpose,
             patch,
         } => {
-            if *purpose == Purpose::Adopt && !may_adopt(api, set, patch).await {
-                return Err(refused(
-                    "the set is being deleted, or another one".to_owned(),
-                ));
-            }
+            check_owner(api, set, owner, *purpose).await?;
             let path = format!("{}/{}", pods(set), pod.name);
             api.patch(&path, patch)
                 .await
@@ -118,12 +115,14 @@ pub(super) async fn execute(api: &Executor, action: &Action) -> Result<Reply, Fa
         Action::CreateRevision { set, object } => {
             return create_revision(api, set, object).await;
         }
-        Action::PatchRevision { set, name, patch } => {
-            if adopts(patch) && !may_adopt(api, set, patch).await {
-                return Err(refused(
-                    "the set is being deleted, or another one".to_owned(),
-                ));
-            }
+        Action::PatchRevision {
+            set,
+            owner,
+            name,
+            purpose,
+            patch,
+        } => {
+            check_owner(api, set, owner, *purpose).await?;
             let path = format!("{}/{name}", revisions(set));
             api.patch(&path, patch)
                 .await
@@ -222,23 +221,24 @@ async fn delete(api: &Executor, path: &str, uid: &Uid) -> Result<Reply, Failure>
     }
 }
 
-/// Whether the set still wants pods: asked freshly, since adopting on behalf of a set that is being
-/// deleted would have the pod deleted, too.
-async fn may_adopt(api: &Executor, set: &SetKey, patch: &Patch) -> bool {
-    let (Patch::Merge(body) | Patch::Strategic(body)) = patch;
-    let ours = body
-        .pointer("/metadata/ownerReferences/0/uid")
-        .and_then(Value::as_str);
-    match api.get::<DaemonSetView>(&set_path(set)).await {
-        Ok(fresh) => !fresh.deleting && ours == Some(&*fresh.uid.to_string()),
-        Err(_) => false,
+/// Before an adoption, reads the set again: adopting for a set that is being deleted would have the pod
+/// deleted, too. As upstream's `RecheckDeletionTimestamp`.
+async fn check_owner(
+    api: &Executor,
+    set: &SetKey,
+    owner: &Uid,
+    purpose: Purpose,
+) -> Result<(), Failure> {
+    if purpose != Purpose::Adopt {
+        return Ok(());
     }
-}
-
-fn adopts(patch: &Patch) -> bool {
-    let (Patch::Merge(body) | Patch::Strategic(body)) = patch;
-    body.pointer("/metadata/ownerReferences/0/controller")
-        .is_some()
+    match api.get::<DaemonSetView>(&set_path(set)).await {
+        Ok(fresh) if !fresh.deleting && fresh.uid == *owner => Ok(()),
+        Ok(_) => Err(refused(format!(
+            "daemon set {set} is being deleted, or another one has its name"
+        ))),
+        Err(error) => Err(refused(error.to_string())),
+    }
 }
 
 fn status_patch(uid: &Uid, status: &Status) -> Value {

@@ -9,7 +9,7 @@ pub(super) const fn action(action: &Action) -> &'static str {
         Action::PatchPod { purpose, .. } => match purpose {
             Purpose::Adopt => "adopt_pod",
             Purpose::Release => "release_pod",
-            Purpose::Relabel => "relabel_pod",
+            Purpose::Relabel | Purpose::Renumber => "relabel_pod",
         },
         Action::CreateRevision { .. } => "create_revision",
         Action::PatchRevision { .. } => "patch_revision",

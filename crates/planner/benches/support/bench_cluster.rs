@@ -87,6 +87,7 @@ impl BenchCluster {
             bind: true,
             explain: false,
         });
+        planner.mark_listed();
         let nodes = (0..nodes).map(|number| Event::Node(node(number, "ssd")));
         nodes.for_each(|node| planner.observe(node, NOW));
         Self {

@@ -82,6 +82,7 @@ mod tests {
     #[test]
     fn a_deleted_node_is_forgotten_with_the_last_pod_on_it() {
         let mut planner = Planner::new(Options::default());
+        planner.mark_listed();
         let set = json!({
             "metadata": {"name": "a", "namespace": "ns", "uid": "s", "generation": 1},
             "spec": {"selector": {"matchLabels": {"app": "a"}}, "template": {"spec": {}}},

@@ -35,6 +35,7 @@ impl Planner {
             set.patches.begin();
             plan.actions.push(Action::PatchPod {
                 set: set.view.key.clone(),
+                owner: set.view.uid.clone(),
                 pod: PodRef {
                     name: Name::clone(&pod.name),
                     uid: pod.uid.clone(),
@@ -117,14 +118,18 @@ impl Planner {
         let ours = owner_reference(&set.view);
         let gone = json!({"$patch": "delete", "uid": set.view.uid.to_string()});
         let adopted = self.orphan_revisions(set).into_iter();
-        let adopted = adopted.map(|revision| (revision, &ours));
-        let released = set.mismatched_revisions().map(|revision| (revision, &gone));
+        let adopted = adopted.map(|revision| (revision, Purpose::Adopt, &ours));
+        let released = set
+            .mismatched_revisions()
+            .map(|revision| (revision, Purpose::Release, &gone));
         let before = plan.actions.len();
-        for (revision, owner) in adopted.chain(released) {
+        for (revision, purpose, owner) in adopted.chain(released) {
             let metadata = json!({"uid": revision.uid.to_string(), "ownerReferences": [owner]});
             plan.actions.push(Action::PatchRevision {
                 set: set.view.key.clone(),
+                owner: set.view.uid.clone(),
                 name: Name::clone(&revision.name),
+                purpose,
                 patch: Patch::Strategic(json!({"metadata": metadata})),
             });
         }
@@ -153,7 +158,7 @@ fn patch_of(set: &Set, pod: &PodState, purpose: Purpose) -> Patch {
     match purpose {
         Purpose::Adopt => owned(owner_reference(&set.view)),
         Purpose::Release => owned(json!({"$patch": "delete", "uid": &*set.uid})),
-        Purpose::Relabel => {
+        Purpose::Relabel | Purpose::Renumber => {
             let hash = set.current.as_ref().map(|current| &*current.hash);
             let labels = json!({HASH_LABEL: hash});
             Patch::Merge(json!({"metadata": {"labels": labels}}))

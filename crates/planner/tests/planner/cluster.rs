@@ -23,6 +23,13 @@ pub(crate) struct Cluster {
     version: u64,
 }
 
+/// A planner that is told of everything by a watch from the beginning.
+pub(crate) fn listed_planner(options: Options) -> Planner {
+    let mut planner = Planner::new(options);
+    planner.mark_listed();
+    planner
+}
+
 pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value
         .pointer(pointer)
@@ -33,7 +40,7 @@ pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 impl Cluster {
     pub(crate) fn new(options: Options) -> Self {
         Self {
-            planner: Planner::new(options),
+            planner: listed_planner(options),
             now: Timestamp(1_700_000_000_000),
             sets: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -214,7 +221,7 @@ impl Cluster {
                             body["metadata"]["ownerReferences"].clone();
                     }
                     Purpose::Release => object["metadata"]["ownerReferences"] = json!([]),
-                    Purpose::Relabel => merge(&mut object, body),
+                    Purpose::Relabel | Purpose::Renumber => merge(&mut object, body),
                 }
                 Ok(Reply::Pod(Box::new(self.put_pod(object))))
             }

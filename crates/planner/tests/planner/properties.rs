@@ -248,7 +248,7 @@ fn dummy_node_event() -> Event {
 
 /// A planner that starts from a list of the cluster's objects.
 fn new_planner(cluster: &Cluster, options: Options) -> Planner {
-    let mut planner = Planner::new(options);
+    let mut planner = crate::cluster::listed_planner(options);
     let now = cluster.now;
     for set in cluster.sets.values() {
         let view = DaemonSetView::deserialize(set).unwrap();

@@ -1,8 +1,10 @@
 //! Regression tests for faults that the simulator found and that text cases cannot express.
 
 use pandaemon_planner::{
-    Action, DaemonSetView, Event, Failure, FailureKind, Options, Plan, Purpose, Reply, SetKey,
+    Action, DaemonSetView, Event, Failure, FailureKind, Listed, Options, Plan, Planner, Purpose,
+    Reply, SetKey,
 };
+use pandaemon_types::Name;
 use serde::Deserialize as _;
 use serde_json::json;
 
@@ -222,4 +224,30 @@ fn a_name_that_belongs_to_another_pod_is_given_up_without_a_pause() {
     cluster.perform(&plan);
     cluster.settle();
     assert_eq!(cluster.pods.len(), 1);
+}
+
+#[test]
+fn nothing_is_planned_before_every_kind_was_listed() {
+    let mut cluster = one_node();
+    cluster.planner = Planner::new(Options::default());
+    let names = |name: &str| std::collections::BTreeSet::from([Name::from(name)]);
+    let key = SetKey {
+        namespace: "ns".into(),
+        name: "agent".into(),
+    };
+    let lists = [
+        Listed::Sets([key].into()),
+        Listed::Nodes(names("a")),
+        Listed::Revisions([].into()),
+        Listed::Pods {
+            uids: [].into(),
+            resource_version: 100,
+        },
+    ];
+    for (position, list) in lists.into_iter().enumerate() {
+        assert!(cluster.plan().actions.is_empty(), "after {position} lists");
+        assert_eq!(cluster.planner.knows_all_but_pods(), position == 3);
+        cluster.events.push(Event::Listed(list));
+    }
+    assert!(!cluster.plan().actions.is_empty());
 }

@@ -16,6 +16,7 @@ fn an_upstream_cluster_is_taken_over_without_a_restart() {
         bind: true,
         explain: true,
     });
+    planner.mark_listed();
     let now: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
     let events = sets.into_iter().map(|set| Event::Set(Box::new(set)));
     let revisions = recorded("controllerrevisions").into_iter();

@@ -235,7 +235,7 @@ impl TextCluster {
 
     /// The hash that a new revision of the set would get, read from the plan of an empty planner.
     fn new_hash(&self, set: &str) -> String {
-        let mut planner = pandaemon_planner::Planner::new(Options::default());
+        let mut planner = crate::cluster::listed_planner(Options::default());
         let view = serde_json::from_value(self.cluster.sets[set].clone()).unwrap();
         planner.observe(
             pandaemon_planner::Event::Set(Box::new(view)),

@@ -454,7 +454,9 @@ impl Api {
             }
             Purpose::Release if foreign => {}
             Purpose::Release => view.owner = None,
-            Purpose::Relabel => view.labels = with_label(&view.labels, HASH_LABEL, Some(&hash)),
+            Purpose::Relabel | Purpose::Renumber => {
+                view.labels = with_label(&view.labels, HASH_LABEL, Some(&hash));
+            }
         });
         Ok(Reply::Pod(Box::new(view.ok_or(ApiError::NotFound)?)))
     }
@@ -534,9 +536,12 @@ impl Api {
                 pod,
                 purpose,
                 patch,
+                ..
             } => self.patch_pod(&set.namespace, &pod.name, *purpose, patch),
             Action::CreateRevision { set, object } => self.create_revision(set, object),
-            Action::PatchRevision { set, name, patch } => self.patch_revision(set, name, patch),
+            Action::PatchRevision {
+                set, name, patch, ..
+            } => self.patch_revision(set, name, patch),
             Action::DeleteRevision { set, name, uid } => {
                 let key = (set.namespace.clone(), name.clone());
                 match self.revisions.get(&key) {

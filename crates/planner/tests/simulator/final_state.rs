@@ -213,6 +213,7 @@ fn newcomer(world: &mut World, now: Timestamp) -> Result<(), Violation> {
         explain: false,
     };
     let mut other = Planner::new(options);
+    other.mark_listed();
     for kind in 0..4 {
         for object in world.api.list(kind, u64::MAX) {
             other.observe(object.changed(), now);
