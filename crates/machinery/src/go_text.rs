@@ -1,5 +1,5 @@
-//! Texts that Go prints, which upstream's errors contain: syntax errors of `encoding/json`, type names, and
-//! values in the formats `%q` and `%v`.
+//! Texts that Go prints, which upstream's errors contain: syntax errors of `encoding/json`, type
+//! names, and values in the formats `%q` and `%v`.
 
 use serde_json::{Value, error::Category};
 
@@ -70,7 +70,8 @@ fn position<'a>(text: &'a [u8], error: &serde_json::Error) -> Option<(&'a str, c
     Some((std::str::from_utf8(before).ok()?, found))
 }
 
-/// The state of Go's scanner inside the literal that `before` ends with: `in literal null (expecting 'l')`.
+/// The state of Go's scanner inside the literal that `before` ends with: `in literal null
+/// (expecting 'l')`.
 fn literal(before: &str) -> Option<String> {
     let start = before
         .rfind(|c: char| !c.is_ascii_lowercase())

@@ -17,7 +17,7 @@ pub(super) struct Parsed {
     pub(super) duplicates: Vec<String>,
 }
 
-/// Parses JSON.
+/// Parses one JSON value.
 ///
 /// # Errors
 /// The text of Go's decoder for a syntax error.

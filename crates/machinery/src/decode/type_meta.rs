@@ -66,7 +66,7 @@ impl TypeMeta {
     /// shares its storage.
     ///
     /// # Errors
-    /// Upstream's text.
+    /// Upstream's text for a body that does not fit.
     pub(super) fn accept(&self, expected: &Kind) -> Result<(), String> {
         if self.is(expected) {
             return Ok(());
@@ -94,7 +94,7 @@ impl TypeMeta {
     /// accepted in any version.
     ///
     /// # Errors
-    /// Upstream's text.
+    /// Upstream's text for a body that does not fit.
     pub(super) fn matches_version(&self, expected: &Kind) -> Result<(), String> {
         if self.is(expected) || expected.storage.is_empty() {
             return Ok(());

@@ -1,8 +1,8 @@
 //! The fast path of an update that takes no field from another manager.
 //!
 //! This is what most updates do: a manager changes values of fields that it owns already, or sets
-//! fields that nobody owns, such as a kubelet that reports the status of a pod for the first time.
-//! Only the entry of that manager changes then, so the stored JSON is changed in place and no
+//! fields that have no owner, such as a kubelet that reports the status of a pod for the first
+//! time. Only the entry of that manager changes then, so the stored JSON is changed in place and no
 //! [`FieldSet`] is decoded. Stored entries are in the form of [`super::entry::encode`], because
 //! every write goes through it.
 //!

@@ -1,4 +1,4 @@
-//! `Node`.
+//! Validation of `Node`.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! `Service`.
+//! Validation of `Service`.
 
 use std::collections::BTreeSet;
 

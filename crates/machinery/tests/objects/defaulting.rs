@@ -1,7 +1,7 @@
 //! Defaults of the cases in `tests/cases/defaulting`.
 //!
-//! The command of a case is `create GROUP/VERSION PLURAL`, and an object in YAML follows. The expected
-//! output is the object that is stored, without `apiVersion`, `kind` and the namespace.
+//! The command of a case is `create GROUP/VERSION PLURAL`, and an object in YAML follows. The
+//! expected output is the object that is stored, without `apiVersion`, `kind` and the namespace.
 
 use pandaemon_machinery::decode::{FieldValidation, MediaType};
 use serde_json::Value;

@@ -1,4 +1,5 @@
-//! Objects from request body to validated result: decoded, defaulted, prepared for storage and validated.
+//! Objects from request body to validated result: decoded, defaulted, prepared for storage and
+//! validated.
 #![expect(clippy::disallowed_methods, reason = "cases are read from files")]
 #![expect(
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! The project's manifests: valid ones are accepted without a change, broken ones refused with upstream's
-//! text.
+//! The project's manifests: valid ones are accepted without a change, broken ones refused with
+//! upstream's text.
 
 use std::{
     fs,

@@ -14,7 +14,8 @@ pub(crate) fn kind(api_version: &str, plural: &str) -> &'static Kind {
     scheme::find_resource(group, version, plural).expect("a served resource")
 }
 
-/// The object that a create would store, and its validation errors. `admit` is called before validation.
+/// The object that a create would store, and its validation errors. `admit` is called before
+/// validation.
 pub(crate) fn create(
     kind: &Kind,
     namespace: &str,
@@ -33,8 +34,8 @@ pub(crate) fn create(
     Ok((object, errors))
 }
 
-/// The object that an update of `old` to `new` would store, and its validation errors. `subresource` is
-/// empty for the object itself.
+/// The object that an update of `old` to `new` would store, and its validation errors.
+/// `subresource` is empty for the object itself.
 pub(crate) fn update(
     kind: &Kind,
     subresource: &str,

@@ -1,7 +1,7 @@
 //! Replays recorded API requests as far as this crate handles them, and compares the responses.
 //!
-//! The recordings lie beside the checkout. `scripts/conformance` replays all of them against a server; this
-//! replay needs no server and names the function at fault sooner.
+//! The recordings lie beside the checkout. `scripts/conformance` replays all of them against a
+//! server; this replay needs no server and names the function at fault sooner.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Cases in text files: `=== TITLE`, a line with a command, its input, `---` and the expected output.
+//! Cases in text files: `=== TITLE`, a line with a command, its input, `---` and the expected
+//! output.
 
 use std::{fs, path::Path};
 

@@ -1,9 +1,9 @@
 //! Validation errors of the cases in `tests/cases/validation`.
 //!
-//! The command of a case is `pod` (a pod spec in YAML follows), `daemonset` (the pod spec of its template
-//! follows), `create GROUP/VERSION PLURAL` (an object follows), or
-//! `update GROUP/VERSION PLURAL [SUBRESOURCE]` (an object, `>>>` and a merge patch follow). The expected
-//! output is the errors, none for a valid object.
+//! The command of a case is `pod` (a pod spec in YAML follows), `daemonset` (the pod spec of its
+//! template follows), `create GROUP/VERSION PLURAL` (an object follows), or `update GROUP/VERSION
+//! PLURAL [SUBRESOURCE]` (an object, `>>>` and a merge patch follow). The expected output is the
+//! errors, none for a valid object.
 
 use pandaemon_machinery::{
     Kind,
