@@ -14,5 +14,7 @@ mod garbage_collector;
 mod namespaces;
 #[path = "loops/node_lifecycle.rs"]
 mod node_lifecycle;
+#[path = "loops/panics.rs"]
+mod panics;
 #[path = "loops/scheduler.rs"]
 mod scheduler;
