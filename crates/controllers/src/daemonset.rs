@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use pandaemon_client::{
     events::{EventRecorder, EventType, ObjectReference},
+    object_meta::Key,
     rest::Rest,
     supervise::restart_on_panic,
 };
@@ -27,7 +28,7 @@ use self::{
 };
 pub use setup::Setup;
 
-use crate::flow_control::request_gate::RequestPriority;
+use crate::{flow_control::request_gate::RequestPriority, scheduler::shared_cache::Reservation};
 
 /// Capacity of the event channel, in batches.
 const PENDING: usize = 1_024;
@@ -136,7 +137,28 @@ impl Shell {
         }
     }
 
-    fn act(&self, action: Action) {
+    /// Reserves the resources of a pod that is created on its node. Where the scheduler has given them to another pod
+    /// meanwhile, the pod is left to the scheduler.
+    fn reserve(&self, action: &mut Action) -> Option<Reservation> {
+        let Action::CreatePod {
+            set,
+            node,
+            name,
+            bind,
+            template,
+            ..
+        } = action
+        else {
+            return None;
+        };
+        let cache = self.setup.scheduler.as_ref().filter(|_| *bind)?;
+        let pod = Key::new(&*set.namespace, &**name);
+        let reservation = cache.reserve(&pod, node, template.resources());
+        *bind = reservation.is_some();
+        reservation
+    }
+
+    fn act(&self, mut action: Action) {
         if let Action::Event {
             set,
             uid,
@@ -160,6 +182,7 @@ impl Shell {
             self.recorder.event(&about, level, reason, message);
             return;
         }
+        let reservation = self.reserve(&mut action);
         let rank = self.planner.rank(action.set());
         let executor = self.executor.with_priority(rank.map(RequestPriority));
         let sender = self.sender.clone();
@@ -173,6 +196,9 @@ impl Shell {
             let result = catch_panic("daemonset action", execute(&executor, &action)).await;
             let result = result.unwrap_or_else(|| Err(panicked()));
             drop(under_way);
+            if let Some(reservation) = reservation.filter(|_| result.is_ok()) {
+                reservation.keep();
+            }
             telemetry.acted(word, result.is_ok());
             if let Err(failure) = &result {
                 tracing::debug!(?action, message = failure.message, "action failed");

@@ -37,6 +37,7 @@ use pandaemon_runtime::Shutdown;
 pub use enabled_controllers::{CONTROLLER_NAMES, EnabledControllers, UnknownController};
 use namespace_defaults::{root_ca_publisher, service_account};
 pub use node_lifecycle::timing::Timing as NodeLifecycleTiming;
+use scheduler::shared_cache::SharedCache;
 use views::SharedInformers;
 
 /// Which controllers run, and what they need.
@@ -70,12 +71,15 @@ pub async fn run_with_timing(
     stop: Shutdown,
 ) -> anyhow::Result<()> {
     let shared = SharedInformers::start(&client, &stop);
+    let cache = SharedCache::default();
     let controllers = options.controllers.iter().map(|name| {
         let (client, shared, options) = (client.clone(), shared.clone(), options.clone());
+        let cache = cache.clone();
         let start = move |stop| {
             let context = Context {
                 client: client.clone(),
                 shared: shared.clone(),
+                cache: cache.clone(),
                 timing,
             };
             start(name, context, &options, stop)
@@ -108,6 +112,7 @@ pub async fn ready_nodes(client: &Client) -> kube::Result<BTreeSet<String>> {
 struct Context {
     client: Client,
     shared: SharedInformers,
+    cache: SharedCache,
     timing: NodeLifecycleTiming,
 }
 
@@ -120,6 +125,7 @@ fn start(
     let Context {
         client,
         shared,
+        cache,
         timing,
     } = context;
     match name {
@@ -128,13 +134,15 @@ fn start(
         "rootca" => root_ca_publisher::run(client, options.ca_pem.clone(), stop).boxed(),
         "nodelifecycle" => node_lifecycle::run(client, shared, timing, stop).boxed(),
         "daemonset" => {
+            let has_scheduler = options.controllers.contains("scheduler");
             let setup = daemonset::Setup {
                 informers: Some(shared),
+                scheduler: has_scheduler.then_some(cache),
                 ..daemonset::Setup::new(client, options.embedded)
             };
             daemonset::run(setup, stop).boxed()
         }
-        "scheduler" => scheduler::run(client, shared, stop).boxed(),
+        "scheduler" => scheduler::run(client, shared, cache, stop).boxed(),
         "endpoints" => endpoints::run_endpoints(client, shared, stop).boxed(),
         "endpointslice" => endpoints::run_slices(client, shared, stop).boxed(),
         // The last of `CONTROLLER_NAMES`, which is the only source of names.

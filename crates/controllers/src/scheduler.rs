@@ -13,6 +13,7 @@ pub mod execute;
 pub mod preemption;
 pub mod schedule_one;
 pub mod scheduling_queue;
+pub mod shared_cache;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,10 +24,10 @@ use pandaemon_runtime::Shutdown;
 use tokio::time::Instant;
 
 use self::{
-    cache::SchedulerCache,
     execute::{Executor, SCHEDULER_NAME},
     schedule_one::{Decision, schedule_one},
     scheduling_queue::{SchedulingQueue, WaitsFor},
+    shared_cache::SharedCache,
 };
 use crate::views::{Node, Pod, SharedInformers};
 
@@ -45,7 +46,7 @@ type Running = FuturesUnordered<BoxFuture<'static, Completed>>;
 
 struct Scheduler {
     executor: Arc<Executor>,
-    cache: SchedulerCache,
+    cache: SharedCache,
     queue: SchedulingQueue,
     running: Running,
     /// Pods whose status is being written; true if they are to be scheduled again afterwards. A
@@ -58,11 +59,18 @@ struct Scheduler {
 ///
 /// # Errors
 /// When the loop cannot go on.
-pub async fn run(client: Client, shared: SharedInformers, stop: Shutdown) -> anyhow::Result<()> {
+pub async fn run(
+    client: Client,
+    shared: SharedInformers,
+    cache: SharedCache,
+    stop: Shutdown,
+) -> anyhow::Result<()> {
+    // What an earlier run knew may be out of date.
+    cache.lock().reset();
     let (mut nodes, mut pods) = (shared.nodes.subscribe(), shared.pods.subscribe());
     let mut scheduler = Scheduler {
         executor: Arc::new(Executor::new(client, &stop)),
-        cache: SchedulerCache::default(),
+        cache: cache.clone(),
         queue: SchedulingQueue::default(),
         running: FuturesUnordered::new(),
         status_writes: BTreeMap::new(),
@@ -73,6 +81,9 @@ pub async fn run(client: Client, shared: SharedInformers, stop: Shutdown) -> any
         tokio::select! {
             () = stop.triggered() => return Ok(()),
             Some(completed) = scheduler.running.next() => scheduler.complete(completed),
+            released = cache.released() => {
+                released.iter().for_each(|node| scheduler.queue.node_changed(node));
+            }
             delta = nodes.next() => scheduler.observe_nodes(delta),
             delta = pods.next() => scheduler.observe_pods(delta),
             key = scheduler.queue.next(), if free => scheduler.schedule(&key),
@@ -85,7 +96,8 @@ impl Scheduler {
         match delta {
             Delta::Listed(items) => {
                 let present = items.iter().map(|node| node.meta.name.clone()).collect();
-                for name in self.cache.retain_nodes(&present) {
+                let gone = self.cache.lock().retain_nodes(&present);
+                for name in gone {
                     self.queue.node_changed(&name);
                 }
                 items.iter().for_each(|node| self.observe_node(node));
@@ -93,7 +105,7 @@ impl Scheduler {
             }
             Delta::Applied(node) => self.observe_node(&node),
             Delta::Deleted(node) => {
-                self.cache.remove_node(&node.meta.name);
+                self.cache.lock().remove_node(&node.meta.name);
                 self.queue.node_changed(&node.meta.name);
             }
         }
@@ -101,7 +113,7 @@ impl Scheduler {
 
     fn observe_node(&mut self, node: &Node) {
         // A heartbeat changes nothing that placement reads, so it wakes no pod.
-        if self.cache.update_node(node) {
+        if self.cache.lock().update_node(node) {
             self.queue.node_changed(&node.meta.name);
         }
     }
@@ -110,7 +122,7 @@ impl Scheduler {
         match delta {
             Delta::Listed(items) => {
                 let present = items.iter().map(|pod| pod.meta.key()).collect();
-                self.cache.retain_pods(&present);
+                self.cache.lock().retain_pods(&present);
                 self.queue.retain(&present);
                 items.into_iter().for_each(|pod| self.observe_pod(pod));
                 self.synced.1 = true;
@@ -119,7 +131,8 @@ impl Scheduler {
             Delta::Deleted(pod) => {
                 let key = pod.meta.key();
                 self.queue.remove(&key);
-                if let Some(node) = self.cache.remove_pod(&key) {
+                let left = self.cache.lock().remove_pod(&key);
+                if let Some(node) = left {
                     self.queue.node_changed(&node);
                 }
             }
@@ -130,17 +143,18 @@ impl Scheduler {
         let key = pod.meta.key();
         if pod.holds_node() {
             self.queue.remove(&key);
-            self.cache.add_pod(&pod, &pod.node);
+            self.cache.lock().add_pod(&pod, &pod.node);
             return;
         }
         if !pod.node.is_empty() || pod.phase.is_terminal() || pod.meta.is_deleting() {
             self.queue.remove(&key);
-            if let Some(node) = self.cache.remove_pod(&key) {
+            let left = self.cache.lock().remove_pod(&key);
+            if let Some(node) = left {
                 self.queue.node_changed(&node);
             }
             return;
         }
-        if is_schedulable(&pod) && !self.cache.is_assumed_pod(&pod) {
+        if is_schedulable(&pod) && !self.cache.lock().is_assumed_pod(&pod) {
             self.queue.add(pod);
         }
     }
@@ -154,10 +168,11 @@ impl Scheduler {
             return;
         };
         let (executor, now) = (self.executor.clone(), Instant::now());
-        match schedule_one(&pod, &self.cache) {
+        let decision = schedule_one(&pod, &self.cache.lock());
+        match decision {
             Decision::Bind(node) => {
                 self.queue.remove(key);
-                self.cache.assume_pod(&pod, &node);
+                self.cache.lock().assume_pod(&pod, &node);
                 let key = key.clone();
                 self.running.push(
                     async move {
@@ -172,7 +187,7 @@ impl Scheduler {
                 victims,
                 message,
             } => {
-                self.cache.nominate(&pod, &node);
+                self.cache.lock().nominate(&pod, &node);
                 self.queue
                     .mark_unschedulable(&pod, WaitsFor::of(&pod, Some(&node)), now);
                 self.write_status(key, async move {
@@ -200,7 +215,7 @@ impl Scheduler {
         match completed {
             Completed::Bound(_, true) => (),
             Completed::Bound(key, false) => {
-                let Some((pod, node)) = self.cache.forget_pod(&key) else {
+                let Some((pod, node)) = self.cache.lock().forget_pod(&key) else {
                     return;
                 };
                 self.queue.node_changed(&node);

@@ -1,7 +1,12 @@
 //! The pod object of a DaemonSet: built once per revision, and rendered for each node.
 
+use std::sync::Arc;
+
 use pandaemon_placement::daemon_tolerations;
-use pandaemon_types::{Effect, text_template::TextTemplate};
+use pandaemon_types::{
+    Effect, PodResources, pod_resources::PodResourceSpec, text_template::TextTemplate,
+};
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -10,8 +15,8 @@ use crate::{
     view::DaemonSetView,
 };
 
-/// Placeholders for the values that differ between nodes. The control character cannot occur in a valid
-/// template.
+/// Placeholders for the values that differ between nodes. The control character cannot occur in a
+/// valid template.
 const NAME: &str = "\u{1}pandaemon-name";
 const NODE: &str = "\u{1}pandaemon-node";
 
@@ -19,6 +24,7 @@ const NODE: &str = "\u{1}pandaemon-node";
 #[derive(Debug, PartialEq, Eq)]
 pub struct PodTemplate {
     prefix: String,
+    resources: Arc<PodResources>,
     bound: TextTemplate<2>,
     floating: TextTemplate<2>,
 }
@@ -32,9 +38,11 @@ impl PodTemplate {
         if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
             spec.insert("nodeName".to_owned(), json!(NODE));
         }
+        let resources = PodResourceSpec::deserialize(&pod["spec"]).unwrap_or_default();
         let prefix = format!("{}-", set.key.name);
         Self {
             prefix,
+            resources: Arc::new(PodResources::from(&resources)),
             bound: text_template(&pod),
             floating,
         }
@@ -44,6 +52,12 @@ impl PodTemplate {
     #[must_use]
     pub fn name_prefix(&self) -> &str {
         self.prefix.get(..58).unwrap_or(&self.prefix)
+    }
+
+    /// The resources and host ports that a pod takes from its node.
+    #[must_use]
+    pub const fn resources(&self) -> &Arc<PodResources> {
+        &self.resources
     }
 
     /// The JSON text of the pod for a node; with `bind`, `spec.nodeName` is set.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use kube::Client;
 use pandaemon_client::rest::REQUEST_TIMEOUT;
 
-use crate::{metrics::ControllerMetrics, views::SharedInformers};
+use crate::{
+    metrics::ControllerMetrics, scheduler::shared_cache::SharedCache, views::SharedInformers,
+};
 
 /// The parameters of the controller.
 #[derive(Clone)]
@@ -23,6 +25,9 @@ pub struct Setup {
     pub timeout: Duration,
     /// How long to wait for requests under way after a stop.
     pub drain: Duration,
+    /// The cache of the scheduler in this process, where a pod that is created on its node reserves
+    /// its resources.
+    pub scheduler: Option<SharedCache>,
     /// The metrics.
     pub telemetry: ControllerMetrics,
 }
@@ -38,6 +43,7 @@ impl Setup {
             paged: false,
             timeout: REQUEST_TIMEOUT,
             drain: Duration::ZERO,
+            scheduler: None,
             telemetry: ControllerMetrics::default(),
         }
     }

@@ -69,6 +69,9 @@ pub struct SchedulerCache {
     assumed: BTreeMap<Key, Arc<Pod>>,
     /// The nominated node of each nominated pod.
     nominations: BTreeMap<Key, String>,
+    /// Pods that another controller creates with their node set; true if a list without them was
+    /// seen since.
+    reserved: BTreeMap<Key, bool>,
 }
 
 impl SchedulerCache {
@@ -147,6 +150,7 @@ impl SchedulerCache {
     pub fn add_pod(&mut self, pod: &Pod, node: &str) {
         let key = pod.meta.key();
         self.assumed.remove(&key);
+        self.reserved.remove(&key);
         self.drop_nomination(&key);
         let info = PodInfo {
             resources: pod.resources.clone(),
@@ -195,8 +199,65 @@ impl SchedulerCache {
     /// Removes a pod that is gone or has ended; returns its node.
     pub fn remove_pod(&mut self, key: &Key) -> Option<String> {
         self.assumed.remove(key);
+        self.reserved.remove(key);
         self.drop_nomination(key);
         self.detach(key)
+    }
+
+    /// Counts a pod that another controller is about to create with its node set; false if the node
+    /// has no room for it beside the pods that are there, assumed, nominated or reserved.
+    pub fn reserve(&mut self, key: &Key, node: &str, resources: &Arc<PodResources>) -> bool {
+        if self.node_of.contains_key(key) {
+            return true;
+        }
+        let info = self.nodes.entry(node.to_owned()).or_default();
+        if let Some(view) = &info.node {
+            let mut reasons = Vec::new();
+            // The priority of the pod is not known yet, so that every nominated pod counts.
+            let usage = info.usage_for(key, i32::MIN);
+            usage.shortages(view, resources, &mut reasons);
+            if !reasons.is_empty() {
+                return false;
+            }
+        }
+        info.usage.add(resources);
+        // It is not there yet, so that it cannot be a victim of preemption.
+        let reserved = PodInfo {
+            resources: Arc::clone(resources),
+            priority: i32::MAX,
+            uid: String::new(),
+            deleting: false,
+        };
+        info.pods.insert(key.clone(), reserved);
+        self.node_of.insert(key.clone(), node.to_owned());
+        self.reserved.insert(key.clone(), false);
+        true
+    }
+
+    /// Takes back a reservation whose pod was not created. Returns the node.
+    pub fn release(&mut self, key: &Key) -> Option<String> {
+        self.reserved.remove(key)?;
+        self.detach(key)
+    }
+
+    /// Forgets everything but reservations, before a new list.
+    pub fn reset(&mut self) {
+        let reserved = std::mem::take(&mut self.reserved);
+        let mut kept = Self::default();
+        for (key, seen) in reserved {
+            let Some(node) = self.node_of.remove(&key) else {
+                continue;
+            };
+            let info = self.nodes.get_mut(&node);
+            if let Some(pod) = info.and_then(|info| info.pods.remove(&key)) {
+                let info = kept.nodes.entry(node.clone()).or_default();
+                info.usage.add(&pod.resources);
+                info.pods.insert(key.clone(), pod);
+                kept.node_of.insert(key.clone(), node);
+                kept.reserved.insert(key, seen);
+            }
+        }
+        *self = kept;
     }
 
     /// Removes pods that are not in the list.
@@ -208,7 +269,11 @@ impl SchedulerCache {
             .cloned()
             .collect();
         for key in gone {
-            self.remove_pod(&key);
+            // A list may be older than a reservation, but the one after it is not.
+            match self.reserved.get_mut(&key) {
+                Some(seen @ false) => *seen = true,
+                _ => drop(self.remove_pod(&key)),
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Tables of a few nodes, their pods and one pod to schedule, written as text.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -211,6 +211,50 @@ fn usage_follows_pods_that_are_assumed_forgotten_and_removed() {
     assert_eq!(cache.remove_pod(&first.meta.key()).as_deref(), Some("n1"));
     assert_eq!(
         schedule_one(&pod("q 2"), &cache),
+        Decision::Bind("n1".to_owned())
+    );
+}
+
+#[test]
+fn a_reservation_takes_room_until_it_is_released_or_its_pod_is_seen() {
+    let mut cache = cache(&["n1 2"], &["q 1 on=n1"]);
+    let daemon = pod("d 1");
+    let key = daemon.meta.key();
+    assert!(cache.reserve(&key, "n1", &daemon.resources));
+    let other = schedule_one(&pod("p 1 prio=9"), &cache);
+    let victims = match other {
+        Decision::Preempt { victims, .. } => victims,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        victims[0].key.name, "q",
+        "a pod that does not exist is no victim"
+    );
+    assert!(!cache.reserve(&Key::new("a", "e"), "n1", &daemon.resources));
+    assert_eq!(cache.release(&key).as_deref(), Some("n1"));
+    assert_eq!(
+        schedule_one(&pod("p 1"), &cache),
+        Decision::Bind("n1".to_owned())
+    );
+    assert!(cache.reserve(&key, "n1", &daemon.resources));
+    cache.add_pod(&daemon, "n1");
+    assert_eq!(cache.release(&key), None, "its pod counts now");
+    assert!(!cache.reserve(&Key::new("a", "e"), "n1", &daemon.resources));
+}
+
+#[test]
+fn a_reservation_outlives_one_list_and_a_restart_of_the_scheduler() {
+    let mut cache = cache(&["n1 2"], &[]);
+    let daemon = pod("d 2");
+    assert!(cache.reserve(&daemon.meta.key(), "n1", &daemon.resources));
+    cache.reset();
+    cache.update_node(&node("n1 2"));
+    cache.retain_pods(&BTreeSet::new());
+    let full = schedule_one(&pod("p 1"), &cache);
+    assert!(matches!(full, Decision::Unschedulable { .. }), "{full:?}");
+    cache.retain_pods(&BTreeSet::new());
+    assert_eq!(
+        schedule_one(&pod("p 1"), &cache),
         Decision::Bind("n1".to_owned())
     );
 }

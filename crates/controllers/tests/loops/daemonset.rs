@@ -1,6 +1,16 @@
 //! The DaemonSet controller creates pods and writes the status.
 
-use pandaemon_client::rest::Patch;
+use std::sync::Arc;
+
+use pandaemon_client::{object_meta::Key, rest::Patch};
+use pandaemon_controllers::{
+    daemonset::{self, Setup},
+    scheduler::{self, shared_cache::SharedCache},
+    views::SharedInformers,
+};
+use pandaemon_runtime::Shutdown;
+use pandaemon_types::{PodResources, pod_resources::PodResourceSpec};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::control_plane::{ControlPlane, PODS, condition, now};
@@ -157,4 +167,58 @@ async fn daemons_follow_new_and_tainted_nodes() {
     plane
         .until(SET, |set| set["status"]["numberMisscheduled"] == 1)
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_is_left_to_the_scheduler_where_it_has_given_the_room_away() {
+    let plane = ControlPlane::start("nodelifecycle").await;
+    let (client, stop) = (plane.client(), Shutdown::default());
+    let (shared, cache) = (
+        SharedInformers::start(&client, &stop),
+        SharedCache::default(),
+    );
+    let scheduling = scheduler::run(client.clone(), shared, cache.clone(), stop.clone());
+    pandaemon_runtime::spawn("scheduler", scheduling);
+    plane.ready_node("a").await;
+    plane.pod("seen", json!({})).await;
+    plane
+        .until(&format!("{PODS}/seen"), |pod| {
+            pod["spec"]["nodeName"] == "a"
+        })
+        .await;
+    // As a binding that is under way: the planner cannot know of it.
+    let requests = json!({ "containers": [{ "resources": { "requests": { "cpu": "1500m" } } }] });
+    let resources = PodResourceSpec::deserialize(&requests).unwrap();
+    let (key, resources) = (Key::new("default", "p"), PodResources::from(&resources));
+    let taken = cache.reserve(&key, "a", &Arc::new(resources)).unwrap();
+    let setup = Setup {
+        scheduler: Some(cache),
+        ..Setup::new(client, true)
+    };
+    pandaemon_runtime::spawn("daemonset", daemonset::run(setup, stop.clone()));
+    let container = json!({
+        "name": "c", "image": "agent:v1", "resources": { "requests": { "cpu": "1" } },
+    });
+    let set = json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "agent"}},
+            "template": {
+                "metadata": {"labels": {"app": "agent"}}, "spec": {"containers": [container]},
+            },
+        },
+    });
+    plane.create(SETS, set).await;
+    let daemons = format!("{PODS}?labelSelector=app%3Dagent");
+    let list = plane
+        .until(&daemons, |list| {
+            condition(&list["items"][0], "PodScheduled") == "False"
+        })
+        .await;
+    assert!(list["items"][0]["spec"]["nodeName"].is_null(), "{list:#}");
+    drop(taken);
+    plane
+        .until(&daemons, |list| list["items"][0]["spec"]["nodeName"] == "a")
+        .await;
+    stop.trigger();
 }
