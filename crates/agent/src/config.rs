@@ -35,9 +35,6 @@ pub struct Config {
     pub cgroup_root: String,
     /// The port of the kubelet server; 0 chooses a free one.
     pub kubelet_port: u16,
-    /// The directory for container logs (`pods` and `containers` below it). By default below the
-    /// data directory.
-    pub log_dir: Option<PathBuf>,
     /// Whether a shutdown also stops all pods and the containerd of this agent. `pandaemon up` sets
     /// this; by default both go on running.
     pub stop_containers_on_exit: bool,
@@ -62,7 +59,6 @@ impl Config {
             pod_cidr: None,
             cgroup_root: "pandaemon".to_owned(),
             kubelet_port: 10250,
-            log_dir: None,
             stop_containers_on_exit: false,
             max_pods: 110,
         }
@@ -91,7 +87,7 @@ impl Paths {
             .take(4)
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        let logs = config.log_dir.clone().unwrap_or_else(|| data.join("logs"));
+        let logs = data.join("logs");
         Self { data, logs, short }
     }
 

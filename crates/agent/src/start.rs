@@ -307,12 +307,7 @@ async fn stop_all(context: &Context, containerd: Option<&ManagedContainerd>, pod
         if context.machine.iptables {
             cni::remove_masquerade_rule(&context.paths, pod_cidr).await;
         }
-        let bridge = cni::bridge_name(&context.paths);
-        let removed = tokio::process::Command::new("ip")
-            .args(["link", "delete", &bridge])
-            .output()
-            .await;
-        tracing::debug!(?removed, "removed the bridge");
+        cni::remove_bridge(&context.paths).await;
     }
     context.cgroups.remove_all();
 }

@@ -1,5 +1,6 @@
 //! An agent with real containers and without a control plane: its pods are saved on disk, as after
-//! a reboot while the API server cannot be reached. Skipped where that is not possible.
+//! a reboot while the API server cannot be reached. Needs root, containerd and the CNI plugins;
+//! where they are missing the test is listed as skipped.
 
 #![expect(clippy::unwrap_used, reason = "a test must fail loudly")]
 
@@ -12,6 +13,7 @@ use std::{
 
 use pandaemon_agent::{Config, Identity, Tar, identity_scope, oci_image};
 use pandaemon_runtime::Shutdown;
+use pandaemon_testkit::skipped_here;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
 
@@ -30,6 +32,13 @@ fn obstacle() -> Option<&'static str> {
     };
     if !has("containerd") || !has("runc") || !has("ctr") {
         return Some("containerd is not installed");
+    }
+    let plugins = ["/opt/cni/bin", "/usr/lib/cni"];
+    if !plugins
+        .iter()
+        .any(|dir| Path::new(dir).join("bridge").exists())
+    {
+        return Some("the CNI plugins are not installed");
     }
     None
 }
@@ -182,7 +191,7 @@ fn alive(pid: &str) -> bool {
 #[test]
 fn saved_pods_start_without_a_control_plane_and_outlive_the_agent() {
     if let Some(why) = obstacle() {
-        println!("skipped: {why}");
+        skipped_here(why);
         return;
     }
     let cleanup = Cleanup {

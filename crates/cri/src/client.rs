@@ -331,24 +331,6 @@ impl Runtime for CriClient {
                 .image)
         })
     }
-
-    fn list_images(&self) -> Reply<'_, Vec<pb::Image>> {
-        Box::pin(async move {
-            let request = pb::ListImagesRequest { filter: None };
-            Ok(cri!(self.images, list_images, READ_TIMEOUT, request)
-                .await?
-                .images)
-        })
-    }
-
-    fn remove_image(&self, name: String) -> Reply<'_, ()> {
-        Box::pin(async move {
-            let request = pb::RemoveImageRequest {
-                image: Some(spec(name)),
-            };
-            allow_not_found(cri!(self.images, remove_image, CHANGE_TIMEOUT, request).await)
-        })
-    }
 }
 
 fn spec(image: String) -> pb::ImageSpec {

@@ -45,13 +45,6 @@ impl CriError {
         )
     }
 
-    /// Whether the runtime could not be reached, so that nothing is known about the container or
-    /// image.
-    #[must_use]
-    pub const fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable(_))
-    }
-
     /// The runtime's message without the prefix that names the code.
     #[must_use]
     pub fn message(&self) -> String {
@@ -110,11 +103,12 @@ mod tests {
             "rpc error: code = NotFound desc = no such image \"x\""
         );
         assert_eq!(error.message(), "no such image \"x\"");
-        assert!(error.is_not_found() && !error.is_unreachable());
+        assert!(error.is_not_found());
     }
 
     #[test]
     fn unavailable_means_unreachable() {
-        assert!(CriError::from(tonic::Status::unavailable("connect")).is_unreachable());
+        let error = CriError::from(tonic::Status::unavailable("connect"));
+        assert!(matches!(error, CriError::Unreachable(_)));
     }
 }

@@ -79,8 +79,4 @@ pub trait Runtime: Send + Sync + 'static {
     fn pull_image(&self, image: String, auth: Option<pb::AuthConfig>) -> Reply<'_, String>;
     /// The image with this name or id, if the runtime has it.
     fn image(&self, name: String) -> Reply<'_, Option<pb::Image>>;
-    /// All images that the runtime holds.
-    fn list_images(&self) -> Reply<'_, Vec<pb::Image>>;
-    /// Removes an image.
-    fn remove_image(&self, name: String) -> Reply<'_, ()>;
 }

@@ -227,12 +227,19 @@ impl TaskService {
         let request = tonic::Request::new(wire::SubscribeRequest { filters });
         let path = PathAndQuery::from_static("/containerd.services.events.v1.Events/Subscribe");
         let mut grpc = Grpc::new(self.0.clone());
-        grpc.ready()
-            .await
-            .map_err(|error| CriError::Unreachable(error.to_string()))?;
-        let codec: ProstCodec<wire::SubscribeRequest, wire::Envelope> = ProstCodec::default();
-        let response = grpc.server_streaming(request, path, codec).await?;
-        Ok(Exits(response.into_inner()))
+        let subscribe = async move {
+            grpc.ready()
+                .await
+                .map_err(|error| CriError::Unreachable(error.to_string()))?;
+            let codec: ProstCodec<wire::SubscribeRequest, wire::Envelope> = ProstCodec::default();
+            let response = grpc.server_streaming(request, path, codec).await?;
+            Ok(Exits(response.into_inner()))
+        };
+        let subscribed = tokio::time::timeout(TIMEOUT, subscribe).await;
+        subscribed.unwrap_or(Err(CriError::TimedOut {
+            call: "Subscribe",
+            after: TIMEOUT,
+        }))
     }
 
     async fn task<Q, A>(&self, method: &str, request: Q, timeout: Option<Duration>) -> Result<A>

@@ -1,9 +1,11 @@
-//! Creates and removes real namespaces. Needs root and the tools.
+//! Creates and removes real namespaces. Needs root and the tools; where they are missing
+//! the tests are listed as skipped.
 #![expect(clippy::expect_used, reason = "a test")]
 
 use std::{path::Path, process::Command};
 
 use pandaemon_fleet::{Fleet, FleetConfig, machine, plan};
+use pandaemon_testkit::skipped_here;
 
 fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
@@ -26,7 +28,7 @@ fn connects(from_netns: &str, port: u16, to: &str) -> bool {
 #[tokio::test]
 async fn nodes_reach_the_machine_and_each_other_and_removal_leaves_nothing() {
     if let Err(missing) = machine::check() {
-        eprintln!("skipped: {missing}");
+        skipped_here(missing);
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -83,7 +85,7 @@ async fn nodes_reach_the_machine_and_each_other_and_removal_leaves_nothing() {
 #[tokio::test]
 async fn two_fleets_do_not_touch_each_other() {
     if let Err(missing) = machine::check() {
-        eprintln!("skipped: {missing}");
+        skipped_here(missing);
         return;
     }
     let dir = tempfile::tempdir().unwrap();

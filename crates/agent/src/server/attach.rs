@@ -61,9 +61,13 @@ fn protocols(input: bool) -> &'static [&'static str] {
 }
 
 async fn bridge(url: &str, mut sender: Sender, mut receiver: Receiver) {
-    let mut runtime = match connect(url).await {
-        Ok(runtime) => runtime,
-        Err(message) => return sender.finish(&socket::failed(&message)).await,
+    let mut runtime = match tokio::time::timeout(relay::CONNECT_TIMEOUT, connect(url)).await {
+        Ok(Ok(runtime)) => runtime,
+        Ok(Err(message)) => return sender.finish(&socket::failed(&message)).await,
+        Err(_elapsed) => {
+            let message = "the runtime's streaming server did not respond in time";
+            return sender.finish(&socket::failed(message)).await;
+        }
     };
     // The runtime sends the final status itself, unless the connection breaks.
     let mut status_sent = false;

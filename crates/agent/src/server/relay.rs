@@ -3,6 +3,8 @@
 //! Old clients speak SPDY, and so does that server: the bytes are copied both ways without being
 //! parsed.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
@@ -14,6 +16,8 @@ use super::{HttpError, HttpResponse};
 /// The header that negotiates the protocol inside SPDY.
 const PROTOCOL_HEADER: &str = "X-Stream-Protocol-Version";
 const SPDY: &str = "SPDY/3.1";
+/// Timeout of connecting to the runtime's streaming server, the upgrade included.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest error body in bytes.
 const MAX_ERROR: usize = 16 << 10;
 
@@ -68,6 +72,20 @@ async fn join(
 /// Asks the runtime's streaming server for an upgrade to SPDY; returns the headers of its response
 /// and the upgraded connection.
 pub(super) async fn dial(
+    url: &str,
+    versions: Vec<HeaderValue>,
+) -> Result<(HeaderMap, OnUpgrade), HttpError> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, upgrade(url, versions)).await {
+        Ok(upgraded) => upgraded,
+        Err(_elapsed) => {
+            let message =
+                format!("the runtime's streaming server at {url} did not respond in time");
+            Err((StatusCode::INTERNAL_SERVER_ERROR, message))
+        }
+    }
+}
+
+async fn upgrade(
     url: &str,
     versions: Vec<HeaderValue>,
 ) -> Result<(HeaderMap, OnUpgrade), HttpError> {

@@ -246,23 +246,4 @@ impl Runtime for FakeRuntime {
             }))
         })
     }
-
-    fn list_images(&self) -> Reply<'_, Vec<pb::Image>> {
-        self.record("list_images", "", |state| {
-            let images = state.images.iter();
-            Ok(images
-                .map(|id| pb::Image {
-                    id: id.clone(),
-                    ..Default::default()
-                })
-                .collect())
-        })
-    }
-
-    fn remove_image(&self, name: String) -> Reply<'_, ()> {
-        self.record("remove_image", &name.clone(), move |state| {
-            state.images.remove(&name);
-            Ok(())
-        })
-    }
 }
