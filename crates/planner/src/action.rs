@@ -45,7 +45,7 @@ pub enum Severity {
 pub enum Action {
     /// Create a pod on a node.
     CreatePod {
-        /// The set.
+        /// The set whose request this is.
         set: SetKey,
         /// The uid of the set.
         uid: Uid,
@@ -65,7 +65,7 @@ pub enum Action {
         set: SetKey,
         /// The name of its node.
         node: Name,
-        /// The pod.
+        /// The name and the uid of the pod; the uid is a precondition.
         pod: PodRef,
         /// Why it is deleted.
         reason: DeleteReason,
@@ -76,18 +76,18 @@ pub enum Action {
         set: SetKey,
         /// The uid of the set.
         owner: Uid,
-        /// The pod.
+        /// The name and the uid of the pod; the uid is a precondition.
         pod: PodRef,
         /// The purpose of the patch.
         purpose: Purpose,
-        /// The patch.
+        /// The body of the request.
         patch: Patch,
     },
     /// Create a ControllerRevision.
     CreateRevision {
-        /// The set.
+        /// The set whose request this is.
         set: SetKey,
-        /// The object.
+        /// The ControllerRevision to create.
         object: Value,
     },
     /// Number, label, adopt or release a ControllerRevision.
@@ -100,7 +100,7 @@ pub enum Action {
         name: Name,
         /// The purpose of the patch.
         purpose: Purpose,
-        /// The patch.
+        /// The body of the request.
         patch: Patch,
     },
     /// Delete a ControllerRevision.
@@ -114,7 +114,7 @@ pub enum Action {
     },
     /// Write the status of a set.
     WriteStatus {
-        /// The set.
+        /// The set whose request this is.
         set: SetKey,
         /// The uid, a precondition.
         uid: Uid,
@@ -127,11 +127,11 @@ pub enum Action {
         set: SetKey,
         /// The uid, a precondition.
         uid: Uid,
-        /// Its type.
+        /// Whether it is a `Normal` or a `Warning` event.
         severity: Severity,
         /// The reason, in CamelCase.
         reason: &'static str,
-        /// The message.
+        /// The text of the event.
         message: String,
     },
 }
@@ -173,7 +173,7 @@ pub enum DeleteReason {
     Misplaced(Reason),
     /// Its node does not exist, so it can never start.
     NoNode,
-    /// It failed.
+    /// Its phase is `Failed`.
     Failed,
     /// It succeeded, although a daemon pod should not end.
     Succeeded,

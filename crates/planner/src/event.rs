@@ -24,7 +24,7 @@ pub enum Event {
     Pod(Box<PodView>),
     /// A pod was deleted.
     PodGone {
-        /// Its uid.
+        /// The uid of the deleted pod.
         uid: Uid,
         /// The resource version of the deletion.
         resource_version: u64,
@@ -33,9 +33,9 @@ pub enum Event {
     Revision(Box<RevisionView>),
     /// A revision was deleted.
     RevisionGone {
-        /// Its namespace.
+        /// The namespace of the deleted revision.
         namespace: Name,
-        /// Its name.
+        /// The name of the deleted revision.
         name: Name,
     },
     /// A list is complete: known objects that it does not contain were deleted. Its objects are delivered
@@ -43,7 +43,7 @@ pub enum Event {
     Listed(Listed),
     /// An action was carried out, or failed.
     Outcome {
-        /// The action.
+        /// The action as the plan held it.
         action: Box<Action>,
         /// The reply of the API server, or the failure.
         result: Result<Reply, Failure>,
@@ -53,13 +53,13 @@ pub enum Event {
 /// The keys of all objects in a complete list.
 #[derive(Debug)]
 pub enum Listed {
-    /// All DaemonSets.
+    /// The keys of all DaemonSets.
     Sets(BTreeSet<SetKey>),
-    /// All nodes.
+    /// The names of all nodes.
     Nodes(BTreeSet<Name>),
-    /// All pods.
+    /// The pods of all namespaces.
     Pods {
-        /// Their uids.
+        /// The uids of the pods in the list.
         uids: BTreeSet<Uid>,
         /// The resource version of the list.
         resource_version: u64,

@@ -101,7 +101,7 @@ pub(crate) struct Counts {
 /// The next step of a rolling update on a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum UpdateStep {
-    /// None.
+    /// No step is due.
     #[default]
     None,
     /// Delete the old pod at once: it is not available anyway.

@@ -322,7 +322,7 @@ impl<I: Copy + Ord> CandidateQueue<I> {
         }
     }
 
-    /// All candidates.
+    /// The candidates in the order in which they are tried.
     pub(crate) fn iter(&self) -> impl Iterator<Item = I> {
         let failed = self.failed.iter().map(|(_, _, candidate)| *candidate);
         self.fresh

@@ -14,9 +14,9 @@ use crate::canonical::{HASH_LABEL, canonical_template};
 /// The namespace and name of a DaemonSet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SetKey {
-    /// The namespace.
+    /// `metadata.namespace`.
     pub namespace: Name,
-    /// The name.
+    /// `metadata.name`.
     pub name: Name,
 }
 
@@ -69,11 +69,11 @@ pub struct Status {
 pub struct DaemonSetView {
     /// The namespace and name.
     pub key: SetKey,
-    /// The uid.
+    /// `metadata.uid`.
     pub uid: Uid,
     /// The resource version.
     pub resource_version: u64,
-    /// The generation.
+    /// `metadata.generation`.
     pub generation: i64,
     /// Whether it has a deletion timestamp.
     pub deleting: bool,
@@ -141,11 +141,11 @@ impl DaemonSetView {
 /// The fields of a ControllerRevision that planning needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevisionView {
-    /// The namespace.
+    /// `metadata.namespace`.
     pub namespace: Name,
-    /// The name.
+    /// `metadata.name`.
     pub name: Name,
-    /// The uid.
+    /// `metadata.uid`.
     pub uid: Uid,
     /// The resource version.
     pub resource_version: u64,

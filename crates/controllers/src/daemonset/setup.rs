@@ -28,7 +28,7 @@ pub struct Setup {
     /// The cache of the scheduler in this process, where a pod that is created on its node reserves
     /// its resources.
     pub scheduler: Option<SharedCache>,
-    /// The metrics.
+    /// The counters and gauges that the loop updates.
     pub telemetry: ControllerMetrics,
 }
 

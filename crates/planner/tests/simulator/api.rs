@@ -98,7 +98,7 @@ pub(crate) fn listed(kind: usize, keys: BTreeSet<Key>, resource_version: u64) ->
     })
 }
 
-/// One change.
+/// One change of an object, as a watch tells it.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) revision: u64,

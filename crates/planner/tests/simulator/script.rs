@@ -158,7 +158,7 @@ pub(crate) enum Propagation {
     Orphan,
 }
 
-/// A DaemonSet.
+/// A DaemonSet that the script creates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SetSpec {
     pub(crate) template: Template,
