@@ -14,6 +14,7 @@ mod body;
 mod bootstrap;
 mod convert;
 mod discovery;
+mod essentials;
 mod handler;
 mod health;
 mod join;
@@ -48,13 +49,14 @@ use std::{
 
 use http::{HeaderValue, Request, header::USER_AGENT};
 use jiff::Timestamp;
-use pandaemon_runtime::{Shutdown, metrics::Metrics};
+use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     api::{Api, Health},
     auth::{Caller, User},
+    essentials::Essentials,
     pki::Pki,
     registry::Registry,
     watch_cache::WatchCache,
@@ -105,6 +107,7 @@ pub struct Running {
     serving: JoinHandle<Option<()>>,
     tls: Arc<rustls::ServerConfig>,
     shutdown: Shutdown,
+    essentials: Essentials,
 }
 
 /// Starts a server. It accepts requests when this returns, and stops when `shutdown` is triggered.
@@ -129,9 +132,11 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         pki,
     });
     let tls = tls::server(&api.pki)?;
+    let essentials = Essentials::new(shutdown.clone());
+    let reflector = watch_cache::run_reflector(cache, config.store, feed);
     pandaemon_runtime::spawn(
         "watch-cache",
-        watch_cache::run_reflector(cache, config.store, feed),
+        essentials.clone().run("watch-cache", reflector),
     );
     bootstrap::create_missing(&registry)
         .await
@@ -149,6 +154,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         Arc::clone(&api),
         shutdown.clone(),
     );
+    let serve = essentials.clone().run("listener", serve);
     let serving = pandaemon_runtime::spawn("listener", serve);
     tracing::info!(%address, "serving the API");
     Ok(Running {
@@ -157,6 +163,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         serving,
         tls,
         shutdown: shutdown.clone(),
+        essentials,
     })
 }
 
@@ -225,13 +232,17 @@ async fn housekeeping(registry: Arc<Registry>, shutdown: Shutdown) {
         .is_some()
     {
         rounds = rounds.wrapping_add(1);
-        registry.probe_store().await;
-        registry.cache.paged_lists.expire(Instant::now());
-        if rounds.is_multiple_of(30)
-            && let Err(status) = bootstrap::expire_events(&registry, Timestamp::now()).await
-        {
-            tracing::warn!(error = %status, "cannot delete old events; retrying in a minute");
-        }
+        // A panic of one round is logged; the next round runs all the same.
+        let round = housekeeping_round(&registry, rounds.is_multiple_of(30));
+        let _panicked = catch_panic("housekeeping", round).await;
+    }
+}
+
+async fn housekeeping_round(registry: &Registry, with_events: bool) {
+    registry.probe_store().await;
+    registry.cache.paged_lists.expire(Instant::now());
+    if with_events && let Err(status) = bootstrap::expire_events(registry, Timestamp::now()).await {
+        tracing::warn!(error = %status, "cannot delete old events; retrying in a minute");
     }
 }
 
@@ -296,6 +307,12 @@ impl Running {
             async move { Ok::<_, Infallible>(api.handle(request).await) }
         });
         kube::Client::new(service, "default")
+    }
+
+    /// Waits until a task that the server cannot work without has ended before the shutdown, and returns
+    /// its name. The process should then end, so that it is started again.
+    pub async fn failed(&self) -> &'static str {
+        self.essentials.failed().await
     }
 
     /// Waits until all requests have ended after a shutdown.

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use pandaemon_controllers::{EnabledControllers, Options};
-use pandaemon_runtime::{Shutdown, metrics::Metrics};
+use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
 use pandaemon_server::{Config, Running};
 use pandaemon_store::{Embedded, Store};
 use tokio::task::JoinHandle;
@@ -29,6 +29,8 @@ pub(crate) struct ControlPlane {
     pub(crate) api: Running,
     store: Arc<dyn Store>,
     controllers: JoinHandle<Option<anyhow::Result<()>>>,
+    /// Triggered when the controllers have ended.
+    controllers_ended: Shutdown,
     shutdown: Shutdown,
 }
 
@@ -71,13 +73,33 @@ impl ControlPlane {
             embedded: true,
         };
         let loops = pandaemon_controllers::run(api.client(), options, shutdown.clone());
-        let controllers = pandaemon_runtime::spawn("controllers", loops);
+        let controllers_ended = Shutdown::default();
+        let ended = controllers_ended.clone();
+        let controllers = pandaemon_runtime::spawn("controllers", async move {
+            let result = catch_panic("controllers", loops).await;
+            ended.trigger();
+            result.unwrap_or(Ok(()))
+        });
         Ok(Self {
             api,
             store,
             controllers,
+            controllers_ended,
             shutdown,
         })
+    }
+
+    /// Waits for `shutdown`.
+    ///
+    /// # Errors
+    /// If a part of the control plane has ended before: the process must end, to be started again.
+    pub(crate) async fn run_until(&self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        let part = tokio::select! {
+            () = shutdown.triggered() => return Ok(()),
+            part = self.api.failed() => part,
+            () = self.controllers_ended.triggered() => "controllers",
+        };
+        anyhow::bail!("the control plane stops because its task {part} has ended; the log says why")
     }
 
     /// Closes watches, waits for the requests under way and for the controllers, and closes the

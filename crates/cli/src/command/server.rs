@@ -40,9 +40,9 @@ pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<
         "export KUBECONFIG={}",
         args.paths.write_kubeconfig.display()
     ));
-    shutdown.triggered().await;
+    let result = plane.run_until(&shutdown).await;
     let step = Step::start("Stop");
     plane.stop().await?;
     step.finish();
-    Ok(())
+    result
 }

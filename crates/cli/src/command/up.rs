@@ -125,7 +125,7 @@ async fn serve(
             args.paths.write_kubeconfig.display()
         ));
         print_status("      then: kubectl get nodes     (Ctrl-C here ends the cluster)");
-        shutdown.triggered().await;
+        plane.run_until(shutdown).await?;
     }
     Ok(())
 }

@@ -9,6 +9,8 @@ use super::WatchCache;
 /// Applies the feed to the cache until the store closes, then closes the cache. After
 /// [`Error::Lagged`] it takes a new snapshot and applies the differences.
 pub async fn run_reflector(cache: Arc<WatchCache>, store: Arc<dyn Store>, mut feed: Box<dyn Feed>) {
+    // Closed after a panic as well, so that no request waits for a revision that is never applied.
+    let _closes = CloseOnDrop(Arc::clone(&cache));
     loop {
         match feed.next().await {
             Ok(batch) => cache.apply(&batch),
@@ -26,7 +28,15 @@ pub async fn run_reflector(cache: Arc<WatchCache>, store: Arc<dyn Store>, mut fe
             }
         }
     }
-    cache.close();
+}
+
+/// Closes the cache when dropped.
+struct CloseOnDrop(Arc<WatchCache>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Takes a new snapshot, applies its differences to the cache as changes, and follows from there.
