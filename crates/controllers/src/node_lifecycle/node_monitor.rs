@@ -208,7 +208,10 @@ impl NodeMonitor {
 
     fn renew(&mut self, lease: &Lease, queue: &mut WorkQueue<Task>, now: Instant) {
         let (name, renewed) = (&lease.metadata.name, lease.renew_time());
-        self.leases.insert(name.clone(), renewed.to_owned());
+        match self.leases.get_mut(name) {
+            Some(known) => renewed.clone_into(known),
+            None => drop(self.leases.insert(name.clone(), renewed.to_owned())),
+        }
         if let Some(known) = self.nodes.get_mut(name) {
             let was_unresponsive = known
                 .health
