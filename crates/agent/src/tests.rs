@@ -5,6 +5,7 @@ mod deletion;
 mod fake_api;
 mod isolation;
 mod node;
+mod references;
 mod restart;
 mod start;
 mod status;

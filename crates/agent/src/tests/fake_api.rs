@@ -25,6 +25,9 @@ pub(super) struct State {
     pods: BTreeMap<String, Value>,
     log: Vec<Value>,
     watchers: Vec<mpsc::Sender<Value>>,
+    config_maps: BTreeMap<String, Value>,
+    /// The watches of config maps: the name and where its events go.
+    config_map_watchers: Vec<(String, mpsc::Sender<Value>)>,
     /// Accepted and refused requests: method and path.
     pub(super) requests: Vec<String>,
     /// The requests that are refused with 500: the beginning of method and path.
@@ -69,6 +72,16 @@ impl State {
             .retain(|watcher| watcher.try_send(event.clone()).is_ok());
         self.log.push(event);
         object
+    }
+
+    fn change_config_map(&mut self, name: &str, mut object: Value) {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        let event = json!({ "type": "MODIFIED", "object": object });
+        for (_, watcher) in self.config_map_watchers.iter().filter(|(of, _)| of == name) {
+            let _ended = watcher.try_send(event.clone());
+        }
+        self.config_maps.insert(name.to_owned(), object);
     }
 
     fn since(&self, version: u64) -> Vec<Value> {
@@ -116,6 +129,15 @@ impl FakeApi {
         state.change("MODIFIED", name, pod);
     }
 
+    /// Creates a config map with one key, or replaces it.
+    pub(super) fn apply_config_map(&self, name: &str, key: &str, value: &str) {
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": { key: value },
+            "metadata": { "name": name, "namespace": "default", "uid": name },
+        });
+        self.state.lock().change_config_map(name, object);
+    }
+
     /// Removes the object of a pod.
     pub(super) fn remove(&self, name: &str) {
         let mut state = self.state.lock();
@@ -128,6 +150,7 @@ impl FakeApi {
         let mut state = self.state.lock();
         state.down = down;
         state.watchers.clear();
+        state.config_map_watchers.clear();
     }
 
     /// Refuses requests that begin with this method and path with status 500.
@@ -192,6 +215,7 @@ fn respond(state: &mut State, head: &http::request::Parts, body: &Value) -> Answ
                 &json!({ "kind": "PodList", "apiVersion": "v1", "metadata": meta, "items": items }),
             )
         }
+        (&Method::GET, [.., "configmaps"]) => watch_config_map(state, query),
         (&Method::PATCH, [.., "pods", name, "status"]) => match state.pods.get(*name) {
             Some(pod) if pod["metadata"]["uid"] == body["metadata"]["uid"] => {
                 let mut pod = pod.clone();
@@ -218,6 +242,43 @@ fn respond(state: &mut State, head: &http::request::Parts, body: &Value) -> Answ
     }
 }
 
+fn watch_config_map(state: &mut State, query: &str) -> Answer {
+    let name = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("fieldSelector=metadata.name%3D"))
+        .unwrap_or_default();
+    let (sender, receiver) = mpsc::channel(EVENTS);
+    if query.contains("sendInitialEvents=true") {
+        let found = state.config_maps.get(name).cloned();
+        send_list(&sender, "ConfigMap", state.version, found.iter());
+    }
+    state.config_map_watchers.push((name.to_owned(), sender));
+    lines(receiver)
+}
+
+/// Sends a list as a stream: the objects, and the bookmark that ends it.
+fn send_list<'a>(
+    sender: &mpsc::Sender<Value>,
+    kind: &str,
+    version: u64,
+    objects: impl Iterator<Item = &'a Value>,
+) {
+    let annotations = json!({ "k8s.io/initial-events-end": "true" });
+    let meta = json!({ "resourceVersion": version.to_string(), "annotations": annotations });
+    let end = json!({ "type": "BOOKMARK", "object": { "kind": kind, "metadata": meta } });
+    for object in objects {
+        let event = json!({ "type": "ADDED", "object": object });
+        sender.try_send(event).unwrap();
+    }
+    sender.try_send(end).unwrap();
+}
+
+fn lines(receiver: mpsc::Receiver<Value>) -> Answer {
+    let lines = ReceiverStream::new(receiver)
+        .map(|event| Ok(Frame::data(Bytes::from(format!("{event}\n")))));
+    Response::new(StreamBody::new(lines).boxed())
+}
+
 fn watch_pods(state: &mut State, query: &str) -> Answer {
     let version = query
         .split('&')
@@ -225,24 +286,14 @@ fn watch_pods(state: &mut State, query: &str) -> Answer {
         .and_then(|version| version.parse().ok());
     let (sender, receiver) = mpsc::channel(EVENTS);
     if query.contains("sendInitialEvents=true") {
-        for pod in state.pods.values() {
-            let event = json!({ "type": "ADDED", "object": pod });
-            sender.try_send(event).unwrap();
-        }
-        let annotations = json!({ "k8s.io/initial-events-end": "true" });
-        let meta =
-            json!({ "resourceVersion": state.version.to_string(), "annotations": annotations });
-        let end = json!({ "type": "BOOKMARK", "object": { "kind": "Pod", "metadata": meta } });
-        sender.try_send(end).unwrap();
+        send_list(&sender, "Pod", state.version, state.pods.values());
     } else {
         for event in state.since(version.unwrap_or(0)) {
             sender.try_send(event).unwrap();
         }
     }
     state.watchers.push(sender);
-    let lines = ReceiverStream::new(receiver)
-        .map(|event| Ok(Frame::data(Bytes::from(format!("{event}\n")))));
-    Response::new(StreamBody::new(lines).boxed())
+    lines(receiver)
 }
 
 fn object(value: &Value) -> Answer {
