@@ -8,3 +8,4 @@
 pub mod concurrency;
 pub mod request_gate;
 pub mod token_bucket;
+mod tuning;

@@ -1,8 +1,8 @@
 //! The namespace controller: deletes the content of terminating namespaces, then removes their
 //! finalizer.
 //!
-//! Observe: terminating namespaces. Act: [`deletion`], pods first. Plan: [`content`], the conditions
-//! about what remains. When nothing does, the namespace is finalized.
+//! Observe: terminating namespaces. Act: [`deletion`], pods first. Plan: [`content`], the
+//! conditions about what remains. When nothing does, the namespace is finalized.
 
 pub mod content;
 mod deletion;

@@ -19,6 +19,12 @@
 
 use std::time::Duration;
 
+use super::tuning::{
+    CALM, CLIMB_GAIN, COLLAPSE, CUT_SLOW, CUT_THROTTLED, DOWN, FORGET, GROW_BELOW, HOLD,
+    NOISE_FIRST, NOISE_MAX, NOISE_USUAL, RECOVERY, UP, WINDOW_ANSWERS, WINDOW_MAX, WINDOW_MIN,
+    WINDOW_STALE_ANSWERS, YIELD_ABOVE,
+};
+
 /// Bounds of the number of requests under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -52,40 +58,6 @@ pub enum Outcome {
     /// Given up by this process: no sign of load.
     Abandoned,
 }
-
-/// The fewest answers that make a window, and the shortest and longest time that it lasts.
-const WINDOW_ANSWERS: usize = 32;
-const WINDOW_MIN: Duration = Duration::from_millis(10);
-const WINDOW_MAX: Duration = Duration::from_millis(500);
-/// The fewest answers for a window that has lasted its longest time.
-const WINDOW_STALE_ANSWERS: usize = 8;
-/// The first and the longest wait between probes.
-const HOLD: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(16));
-/// Doubling is kept if the rate grows by this factor.
-const CLIMB_GAIN: f64 = 1.05;
-/// A probe up: the factor of the limit, and the factor of the rate that keeps it.
-const UP: (f64, f64) = (1.25, 1.05);
-/// A probe down: the factor of the limit, and the factor of the rate that keeps it.
-const DOWN: (f64, f64) = (0.8, 0.97);
-/// Factors of the limit after a 429 or failure, and after slow answers or a collapse of the rate.
-const CUT_THROTTLED: f64 = 0.6;
-const CUT_SLOW: f64 = 0.75;
-/// Two windows in a row below this part of the known rate are a collapse.
-const COLLAPSE: f64 = 0.6;
-/// Variation of the rate below the first is always there; above the second it is not noise.
-const NOISE_USUAL: f64 = 0.05;
-/// The variation that is assumed before it was measured.
-const NOISE_FIRST: f64 = 0.15;
-const NOISE_MAX: f64 = 0.3;
-/// A rate so many times the known one starts a climb, unless there was a cut within `CALM`.
-const RECOVERY: f64 = 1.5;
-const CALM: Duration = Duration::from_secs(3);
-/// No growth where answers take longer than this many times the best, and at least this long.
-const GROW_BELOW: (f64, Duration) = (16.0, Duration::from_millis(150));
-/// A cut where answers take longer than this many times the best, and at least this long.
-const YIELD_ABOVE: (f64, Duration) = (32.0, Duration::from_millis(600));
-/// How fast the best latency is forgotten, per window: a server may become slower for good.
-const FORGET: f64 = 1.01;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {

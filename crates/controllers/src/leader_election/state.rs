@@ -103,14 +103,14 @@ impl ElectionState {
             self.observed_record(seen.clone(), now);
         }
         let since = self.observed.as_ref().map_or(now, |(_, since)| *since);
-        let ours = seen.holder() == self.identity;
+        let is_own = seen.holder() == self.identity;
         let expired = now >= since + seen.duration();
-        if !ours && !seen.holder().is_empty() && !expired {
+        if !is_own && !seen.holder().is_empty() && !expired {
             return LeaseAction::Wait;
         }
         let transitions = seen.lease_transitions.unwrap_or(0);
-        let mut record = self.new_record(time, transitions + i64::from(!ours));
-        if ours {
+        let mut record = self.new_record(time, transitions + i64::from(!is_own));
+        if is_own {
             record.acquire_time.clone_from(&seen.acquire_time);
         }
         LeaseAction::Update(record)

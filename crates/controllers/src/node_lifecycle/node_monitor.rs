@@ -230,8 +230,8 @@ impl NodeMonitor {
             .for_each(|known| known.health.restart_grace_period(now));
     }
 
-    /// Looks for nodes that have become silent, and for pods whose node has been missing for long
-    /// enough.
+    /// Looks for nodes that have become unresponsive, and for pods whose node has been missing for
+    /// long enough.
     pub fn tick(&mut self, queue: &mut WorkQueue<Task>, now: Instant) {
         let late = self.timing.monitor_period() * 2 + self.timing.node_monitor_grace_period / 4;
         if self
@@ -277,7 +277,7 @@ impl NodeMonitor {
 
     // === ask ===
 
-    /// The node of this name, as the watch last told.
+    /// The node of this name, as last observed.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<Arc<Node>> {
         self.nodes.get(name).map(|known| known.node.clone())

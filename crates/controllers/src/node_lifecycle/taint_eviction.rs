@@ -26,12 +26,12 @@ pub fn eviction(tolerations: &[TimedToleration], taints: &[Taint]) -> Eviction {
     {
         let mut covering = tolerations
             .iter()
-            .filter(|patience| patience.covers(taint))
+            .filter(|toleration| toleration.covers(taint))
             .peekable();
         if covering.peek().is_none() {
             return Eviction::After(Duration::ZERO);
         }
-        for seconds in covering.filter_map(|patience| patience.seconds) {
+        for seconds in covering.filter_map(|toleration| toleration.seconds) {
             // As upstream, negative seconds are zero.
             let seconds = u64::try_from(seconds).unwrap_or(0);
             shortest = Some(shortest.map_or(seconds, |known| known.min(seconds)));

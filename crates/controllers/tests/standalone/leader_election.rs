@@ -97,12 +97,12 @@ async fn a_leader_that_is_stopped_hands_over_at_once() {
     assert_eq!(cluster.get(LEASE).await["spec"]["holderIdentity"], "second");
     assert_eq!(first.requests.lock().len(), sent);
     let events = cluster.items("/api/v1/namespaces/kube-system/events").await;
-    let told = |text: &str| {
+    let recorded = |text: &str| {
         events
             .iter()
             .any(|event| event["reason"] == "LeaderElection" && event["message"] == text)
     };
-    assert!(told("first became leader"), "{events:#?}");
+    assert!(recorded("first became leader"), "{events:#?}");
     second.stop.trigger();
     second.ended.await.unwrap();
     assert_eq!(cluster.get(LEASE).await["spec"]["holderIdentity"], "");

@@ -104,7 +104,7 @@ async fn the_rights_asked_for_are_those_used() {
     let cluster = Cluster::start(&[]).await;
     let controller = Controller::start(&cluster, "leader", QUICK);
     live(&cluster, &controller).await;
-    // Events count up when they are told again.
+    // A repeated event is counted by a patch.
     let granted = granted();
     let mut used: BTreeSet<String> = controller.requests.lock().iter().map(right).collect();
     for right in [
@@ -115,7 +115,7 @@ async fn the_rights_asked_for_are_those_used() {
         "list /pods",
         // No request: see the manifest.
         "update apps/daemonsets/finalizers",
-        // An event that is told again within its life.
+        // An event that is recorded again within its life.
         "patch /events",
     ] {
         used.insert(right.to_owned());

@@ -58,7 +58,8 @@ impl NodeMonitor {
             }
         } else {
             self.update_eviction(&pod, queue, now);
-            // As upstream, later changes do not count: an agent that is alive reports the pod itself.
+            // As upstream, later changes do not count: an agent that is alive reports the pod
+            // itself.
             if !is_known && self.pod_to_mark(&pod.meta.key()).is_some() {
                 queue.add(Task::MarkNotReady(pod.meta.key()));
             }
