@@ -7,6 +7,7 @@ use std::{
 
 use http::{Method, Request, StatusCode};
 use kube::client::Body;
+use pandaemon_client::list_watch::ListWatchMetrics;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{
@@ -88,6 +89,8 @@ pub struct ControllerMetrics {
     nodes: Gauge<i64, AtomicI64>,
     pods: Gauge<i64, AtomicI64>,
     events: Counter<u64, AtomicU64>,
+    /// What the list-watches count.
+    pub list_watches: ListWatchMetrics,
 }
 
 impl Default for ControllerMetrics {
@@ -106,6 +109,7 @@ impl Default for ControllerMetrics {
             nodes: Gauge::default(),
             pods: Gauge::default(),
             events: Counter::default(),
+            list_watches: ListWatchMetrics::default(),
         }
     }
 }
@@ -113,6 +117,7 @@ impl Default for ControllerMetrics {
 impl ControllerMetrics {
     /// Registers all metrics.
     pub fn register(&self, registry: &mut Registry) {
+        self.list_watches.register(registry);
         registry.register(
             "rest_client_requests",
             "Number of HTTP requests, partitioned by status code and method",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pandaemon_placement::PodNeeds;
 use pandaemon_planner::{DaemonSetView, HASH_LABEL, RevisionView};
 use pandaemon_types::{
-    LabelSelector, LabelSet, Labels as _, Meta, Name, NodeView, PodView, Timestamp,
+    LabelSelector, LabelSet, Labels as _, Name, NodeView, ObjectMeta, PodView, Timestamp,
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -119,7 +119,7 @@ impl DaemonPod {
     #[must_use]
     pub fn deleted_at(&self) -> Option<Timestamp> {
         let meta = self.object.get("metadata")?;
-        Meta::deserialize(meta).ok()?.deletion_timestamp
+        ObjectMeta::deserialize(meta).ok()?.deletion_timestamp
     }
 }
 

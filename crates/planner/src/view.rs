@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use pandaemon_types::{
-    IntOrPercent, LabelSelector, LabelSet, Labels as _, Meta, Name, Owner, SelectorError,
-    Timestamp, Uid,
+    IntOrPercent, LabelSelector, LabelSet, Labels as _, Name, ObjectMeta, Owner, SelectorError,
+    Timestamp, Uid, object::or_default,
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -177,11 +177,19 @@ impl RevisionView {
 
 #[derive(Deserialize)]
 struct RawSet {
-    metadata: Meta,
+    metadata: RawSetMeta,
     #[serde(default)]
     spec: RawSetSpec,
     #[serde(default)]
     status: Status,
+}
+
+#[derive(Deserialize)]
+struct RawSetMeta {
+    #[serde(flatten)]
+    meta: ObjectMeta,
+    #[serde(default, deserialize_with = "or_default")]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -228,20 +236,22 @@ impl<'de> Deserialize<'de> for DaemonSetView {
             spec,
             status,
         } = RawSet::deserialize(deserializer)?;
-        let generation = metadata
-            .annotations
-            .get("deprecated.daemonset.template.generation");
+        let RawSetMeta {
+            meta: metadata,
+            annotations,
+        } = metadata;
+        let generation = annotations.get("deprecated.daemonset.template.generation");
         Ok(Self {
+            resource_version: metadata.version(),
             key: SetKey {
                 namespace: metadata.namespace.into(),
                 name: metadata.name.into(),
             },
-            uid: metadata.uid,
-            resource_version: metadata.resource_version,
+            uid: metadata.uid.as_str().into(),
             generation: metadata.generation,
             deleting: metadata.deletion_timestamp.is_some(),
             template_generation: generation.and_then(|text| text.parse().ok()),
-            annotations: metadata.annotations,
+            annotations,
             selector: LabelSelector::from_json(&spec.selector),
             canonical: canonical_template(&spec.template).into(),
             template: Arc::new(spec.template),
@@ -255,7 +265,7 @@ impl<'de> Deserialize<'de> for DaemonSetView {
 
 #[derive(Deserialize)]
 struct RawRevision {
-    metadata: Meta,
+    metadata: ObjectMeta,
     #[serde(default)]
     data: Value,
     #[serde(default)]
@@ -271,12 +281,12 @@ impl<'de> Deserialize<'de> for RevisionView {
         } = RawRevision::deserialize(deserializer)?;
         let template = data.pointer("/spec/template").unwrap_or(&Value::Null);
         Ok(Self {
-            owner: metadata.controller(),
-            labels: LabelSet::from(&metadata.labels),
+            owner: metadata.controller().map(Owner::from),
+            labels: LabelSet::from(&*metadata.labels),
+            resource_version: metadata.version(),
             namespace: metadata.namespace.into(),
             name: metadata.name.into(),
-            uid: metadata.uid,
-            resource_version: metadata.resource_version,
+            uid: metadata.uid.as_str().into(),
             deleting: metadata.deletion_timestamp.is_some(),
             revision,
             canonical: canonical_template(template).into(),

@@ -23,7 +23,7 @@ pub use intern::Interner;
 pub use label_selector::{LabelSelector, Labels, SelectorError};
 pub use label_set::{LabelSet, Name};
 pub use number::{IntOrPercent, IntOrPercentError};
-pub use object::{Meta, Owner};
+pub use object::{ObjectMeta, Owner, OwnerReference};
 pub use pod_resources::{HostPort, PodResources, Resources};
 pub use quantity::{Quantity, QuantityError};
 pub use time::Timestamp;

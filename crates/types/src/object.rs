@@ -1,55 +1,131 @@
-//! `ObjectMeta`: the fields that controllers read.
+//! `ObjectMeta`: the fields that controllers read and keep.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Timestamp, Uid};
 
-/// The fields of `metadata` that controllers read.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Meta {
-    /// The object's name.
-    pub name: String,
-    /// The namespace; empty for cluster-scoped objects.
+/// Namespace and name of an object, controller-runtime's `NamespacedName`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Key {
+    /// Empty for cluster-scoped objects.
     pub namespace: String,
-    /// `metadata.uid`.
-    pub uid: Uid,
-    /// The resource version; 0 if it is not a number.
-    #[serde(deserialize_with = "revision")]
-    pub resource_version: u64,
-    /// The generation: the API server counts changes of the spec here.
-    pub generation: i64,
-    /// `metadata.labels`.
-    #[serde(deserialize_with = "or_default")]
-    pub labels: BTreeMap<String, String>,
-    /// `metadata.annotations`.
-    #[serde(deserialize_with = "or_default")]
-    pub annotations: BTreeMap<String, String>,
-    /// The owner references.
-    #[serde(deserialize_with = "or_default")]
-    pub owner_references: Vec<OwnerReference>,
-    /// When the object was created.
-    pub creation_timestamp: Option<Timestamp>,
-    /// When the deletion began; `None` unless the object is being deleted.
-    pub deletion_timestamp: Option<Timestamp>,
+    /// `metadata.name`.
+    pub name: String,
 }
 
-/// One entry of `ownerReferences`.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(default, rename_all = "camelCase")]
+impl Key {
+    /// The key of a namespaced object.
+    #[must_use]
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
+    }
+}
+
+/// `metadata` of an object without annotations and managedFields, which can be large.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObjectMeta {
+    /// `metadata.name`.
+    pub name: String,
+    /// Empty for cluster-scoped objects.
+    pub namespace: String,
+    /// Unique among all objects of all time.
+    pub uid: String,
+    /// The version of this state of the object; versions of one kind can be compared as numbers.
+    pub resource_version: String,
+    /// The server raises it with each change of the spec.
+    pub generation: i64,
+    /// Labels; shared by objects that have the same.
+    #[serde(deserialize_with = "or_default")]
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// Owner references; shared by objects that have the same.
+    #[serde(deserialize_with = "or_default")]
+    pub owner_references: Arc<[OwnerReference]>,
+    /// The server keeps the object until these have been removed.
+    #[serde(deserialize_with = "or_default")]
+    pub finalizers: Vec<String>,
+    /// When it was created.
+    pub creation_timestamp: Option<Timestamp>,
+    /// Set once its deletion has been asked for.
+    pub deletion_timestamp: Option<Timestamp>,
+    /// How many seconds the object has to end, counted from the request to delete it.
+    pub deletion_grace_period_seconds: Option<i64>,
+}
+
+impl ObjectMeta {
+    /// The object's key.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key::new(self.namespace.clone(), self.name.clone())
+    }
+
+    /// The resource version as a number; 0 if it is none.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.resource_version.parse().unwrap_or(0)
+    }
+
+    /// Whether deletion has been asked for.
+    #[must_use]
+    pub const fn is_deleting(&self) -> bool {
+        self.deletion_timestamp.is_some()
+    }
+
+    /// Points to the labels and owners of `like` where they are equal.
+    pub fn share(&mut self, like: &Self) {
+        share(&mut self.labels, &like.labels);
+        share(&mut self.owner_references, &like.owner_references);
+    }
+
+    /// The managing owner, as upstream's `metav1.GetControllerOf`.
+    #[must_use]
+    pub fn controller(&self) -> Option<&OwnerReference> {
+        self.owner_references
+            .iter()
+            .find(|owner| owner.controller == Some(true))
+    }
+}
+
+/// An owner reference.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct OwnerReference {
-    /// The owner's API version, such as `apps/v1`.
+    /// Group and version of the owner's kind.
     pub api_version: String,
-    /// The owner's kind, such as `DaemonSet`.
+    /// The owner's kind.
     pub kind: String,
     /// The owner's name.
     pub name: String,
-    /// The owner's uid.
+    /// The owner's uid; the reference is to this very object, not to a later one of the name.
     pub uid: String,
-    /// Whether this is the managing owner; upstream's `metav1.GetControllerOf` looks for it.
+    /// Whether it manages the object.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub controller: Option<bool>,
+    /// Whether a foreground deletion of the owner waits for the object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_owner_deletion: Option<bool>,
+}
+
+/// Points `mine` to `other` if they are equal.
+pub fn share<T: PartialEq + ?Sized>(mine: &mut Arc<T>, other: &Arc<T>) {
+    if *mine == *other {
+        mine.clone_from(other);
+    }
 }
 
 /// The managing owner (controller) of an object.
@@ -61,26 +137,13 @@ pub struct Owner {
     pub is_daemonset: bool,
 }
 
-impl Meta {
-    /// The managing owner, as upstream's `metav1.GetControllerOf`.
-    #[must_use]
-    pub fn controller(&self) -> Option<Owner> {
-        let owner = self
-            .owner_references
-            .iter()
-            .find(|owner| owner.controller == Some(true))?;
-        Some(Owner {
-            uid: Uid::from(&*owner.uid),
-            is_daemonset: owner.kind == "DaemonSet",
-        })
+impl From<&OwnerReference> for Owner {
+    fn from(reference: &OwnerReference) -> Self {
+        Self {
+            uid: Uid::from(&*reference.uid),
+            is_daemonset: reference.kind == "DaemonSet",
+        }
     }
-}
-
-/// Reads a resource version. Versions are opaque strings; one that is not a number reads as 0, which
-/// counts as older than any other.
-fn revision<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let text = Option::<std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-    Ok(text.and_then(|text| text.parse().ok()).unwrap_or_default())
 }
 
 /// Deserializes `null` as the default of the type, for `#[serde(deserialize_with)]`.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::{
-    LabelSet, Meta, Name, Owner, PodResources, Resources, Timestamp, Uid,
+    LabelSet, Name, ObjectMeta, Owner, PodResources, Resources, Timestamp, Uid,
     object::or_default,
     pod_resources::{Container, PodResourceSpec},
 };
@@ -124,7 +124,7 @@ impl PodView {
 
 #[derive(Debug, Deserialize)]
 struct RawNode {
-    metadata: Meta,
+    metadata: ObjectMeta,
     #[serde(default)]
     spec: RawNodeSpec,
     #[serde(default)]
@@ -189,7 +189,7 @@ impl<'de> Deserialize<'de> for NodeView {
 impl<'de> Deserialize<'de> for VersionedNode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = RawNode::deserialize(deserializer)?;
-        let resource_version = raw.metadata.resource_version;
+        let resource_version = raw.metadata.version();
         let taint = |taint: RawTaint| Taint {
             key: taint.key.into(),
             value: taint.value.into(),
@@ -197,8 +197,8 @@ impl<'de> Deserialize<'de> for VersionedNode {
         };
         let view = NodeView {
             name: raw.metadata.name.into(),
-            uid: raw.metadata.uid,
-            labels: LabelSet::from(&raw.metadata.labels),
+            uid: raw.metadata.uid.as_str().into(),
+            labels: LabelSet::from(&*raw.metadata.labels),
             taints: raw.spec.taints.into_iter().map(taint).collect(),
             unschedulable: raw.spec.unschedulable == Some(true),
             ready: ready(&raw.status.conditions).is_some(),
@@ -213,7 +213,7 @@ impl<'de> Deserialize<'de> for VersionedNode {
 
 #[derive(Debug, Deserialize)]
 struct RawPod {
-    metadata: Meta,
+    metadata: ObjectMeta,
     #[serde(default)]
     spec: RawPodSpec,
     #[serde(default)]
@@ -255,12 +255,12 @@ impl<'de> Deserialize<'de> for PodView {
             host_network: raw.spec.host_network,
         };
         Ok(Self {
-            owner: raw.metadata.controller(),
-            labels: LabelSet::from(&raw.metadata.labels),
-            uid: raw.metadata.uid,
+            owner: raw.metadata.controller().map(Owner::from),
+            labels: LabelSet::from(&*raw.metadata.labels),
+            uid: raw.metadata.uid.as_str().into(),
+            resource_version: raw.metadata.version(),
             namespace: raw.metadata.namespace.into(),
             name: raw.metadata.name.into(),
-            resource_version: raw.metadata.resource_version,
             node: Some(&*raw.spec.node_name)
                 .filter(|name| !name.is_empty())
                 .map(Name::from),

@@ -40,7 +40,7 @@ const BATCH: usize = 512;
 pub(super) async fn follow(setup: &Setup, kind: Kind, sender: Sender) {
     let source = |path: &str| ListWatch {
         paged: setup.paged,
-        ..ListWatch::all(path)
+        ..ListWatch::all(path).metrics(&setup.telemetry.list_watches)
     };
     let client = &setup.client;
     match (kind, &setup.informers) {

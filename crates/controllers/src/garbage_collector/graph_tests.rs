@@ -24,7 +24,8 @@ pub(in crate::garbage_collector) fn kind(plural: &str, kind: &str) -> Arc<ApiRes
 }
 
 fn set(uid: &str, finalizers: &[&str]) -> PartialObjectMetadata {
-    let deletion_timestamp = (!finalizers.is_empty()).then_some(jiff::Timestamp::UNIX_EPOCH);
+    let deletion_timestamp =
+        (!finalizers.is_empty()).then_some(pandaemon_types::Timestamp::default());
     PartialObjectMetadata {
         metadata: ObjectMeta {
             name: "ds".to_owned(),

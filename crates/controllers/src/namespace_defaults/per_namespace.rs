@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     fn namespace(name: &str, deleting: bool) -> Namespace {
-        let deletion_timestamp = deleting.then_some(jiff::Timestamp::UNIX_EPOCH);
+        let deletion_timestamp = deleting.then_some(pandaemon_types::Timestamp::default());
         let metadata = ObjectMeta {
             name: name.to_owned(),
             deletion_timestamp,

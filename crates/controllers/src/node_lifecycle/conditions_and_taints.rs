@@ -52,7 +52,7 @@ pub fn unknown_conditions(node: &Node, now: Timestamp) -> Vec<Value> {
                 let made = node
                     .meta
                     .creation_timestamp
-                    .map_or_else(|| now.clone(), rfc3339_seconds);
+                    .map_or_else(|| now.clone(), |created| created.to_string());
                 condition["lastHeartbeatTime"] = json!(made);
             }
             Some(condition)

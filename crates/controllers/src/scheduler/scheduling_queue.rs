@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use pandaemon_client::{backoff::Backoff, object_meta::Key};
+use pandaemon_types::Timestamp;
 use tokio::time::Instant;
 
 use crate::views::Pod;

@@ -108,11 +108,6 @@ impl Pod {
             .pending
             .as_ref()
             .and_then(|pending| pending.target.as_deref());
-        let owner = self.meta.controller().map(|owner| Owner {
-            uid: Uid::from(&*owner.uid),
-            is_daemonset: owner.kind == "DaemonSet",
-        });
-        let created = self.meta.creation_timestamp;
         PodView {
             uid: Uid::from(&*self.meta.uid),
             namespace: Name::from(&*self.meta.namespace),
@@ -120,14 +115,14 @@ impl Pod {
             resource_version: self.meta.version(),
             node: name(&self.node),
             target: target.and_then(name),
-            owner,
+            owner: self.meta.controller().map(Owner::from),
             labels: LabelSet::from(&*self.meta.labels),
             phase: self.phase,
             ready_since: self.ready_since,
             ready: self.ready == Some(true),
             deleting: self.meta.is_deleting(),
             reason: name(&self.reason),
-            created: created.map_or_else(Timestamp::default, |at| Timestamp(at.as_millisecond())),
+            created: self.meta.creation_timestamp.unwrap_or_default(),
             resources: Arc::clone(&self.resources),
         }
     }
