@@ -8,6 +8,7 @@
 mod action;
 mod assess;
 mod back_off;
+mod candidates;
 mod canonical;
 mod event;
 mod explain;

@@ -3,9 +3,10 @@
 use pandaemon_types::{Name, Timestamp};
 
 use crate::{
+    candidates::CandidateQueue,
     ids::NodeId,
     node_state::{Due, UpdateStep},
-    pacing::{CandidateQueue, Pacer},
+    pacing::Pacer,
 };
 
 /// The nodes of a set by the request that they wait for.

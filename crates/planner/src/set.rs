@@ -10,9 +10,10 @@ use pandaemon_types::{Name, Timestamp};
 
 use crate::{
     action::{Action, Severity},
+    candidates::CandidateQueue,
     ids::{IdMap, NodeId, PodId},
     node_state::{Assessment, Mode, NodeState, Placement, SetFacts},
-    pacing::{CandidateQueue, MAX_IN_FLIGHT, Pacer, Retry},
+    pacing::{MAX_IN_FLIGHT, Pacer, Retry},
     pod_template::PodTemplate,
     queues::{BackOffEnds, NodeQueues},
     tables::NodeTable,
