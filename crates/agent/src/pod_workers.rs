@@ -65,7 +65,8 @@ impl PodWorkers {
         self.context.paths.saved_pods()
     }
 
-    /// Starts the workers of the pods that an earlier agent saved, even if the API cannot be reached.
+    /// Starts the workers of the pods that an earlier agent saved, even if the API cannot be
+    /// reached.
     fn start_saved_pods(&self) {
         let entries = std::fs::read_dir(self.dir())
             .into_iter()

@@ -15,7 +15,7 @@ use pandaemon_runtime::Shutdown;
 use tokio::net::TcpListener;
 
 use crate::{
-    api::{identity::Identity, join, node_status, object_cache::ObjectCache},
+    api::{identity::Identity, join, node_lease, node_status, object_cache::ObjectCache},
     clock::Clock,
     config::{Config, DataDirInUse, MissingRequirement, Paths},
     context::Context,
@@ -128,7 +128,7 @@ fn start_loops(
     });
     let of = Arc::clone(context);
     spawn_loop("node lease", shutdown, move || {
-        node_status::renew_lease(Arc::clone(&of))
+        node_lease::renew_lease(Arc::clone(&of))
     });
     let of = Arc::clone(context);
     spawn_loop("log rotation", shutdown, move || {

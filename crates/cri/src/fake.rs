@@ -50,8 +50,8 @@ impl FakeRuntime {
         fake
     }
 
-    /// All calls so far: the method and its subject (a name, an id, the values of labels), separated
-    /// by a blank.
+    /// All calls so far: the method and its subject (a name, an id, the values of labels),
+    /// separated by a blank.
     #[must_use]
     pub fn calls(&self) -> Vec<String> {
         self.state.lock().calls.clone()
@@ -148,7 +148,8 @@ impl FakeRuntime {
                         .lock()
                         .faults
                         .retain(|_, fault| !matches!(fault, Fault::Panic));
-                    // Unlike `panic!`, this is allowed outside of tests; the caller sees no difference.
+                    // Unlike `panic!`, this is allowed outside of tests; the caller sees no
+                    // difference.
                     std::panic::resume_unwind(Box::new(format!(
                         "{call}: a panic asked for by a test"
                     )))

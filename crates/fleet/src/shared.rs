@@ -22,11 +22,11 @@ const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// The names and paths that all fleets of a machine use.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
-    /// The name of the abstract Unix socket that serves as lock. The kernel releases it when its holder
-    /// ends, and it leaves no file.
+    /// The name of the abstract Unix socket that serves as lock. The kernel releases it when its
+    /// holder ends, and it leaves no file.
     lock: String,
-    /// The file that notes that a fleet switched IP forwarding on. Like the switch, it does not survive
-    /// a reboot.
+    /// The file that notes that a fleet switched IP forwarding on. Like the switch, it does not
+    /// survive a reboot.
     forwarding_note: PathBuf,
     /// The kernel's switch for IP forwarding.
     forwarding: PathBuf,
@@ -53,8 +53,8 @@ pub(crate) struct SharedLock<'a> {
 }
 
 impl Shared {
-    /// Waits for the lock: of two fleets that start at once, the second chooses its address range after
-    /// the first has routes for its own.
+    /// Waits for the lock: of two fleets that start at once, the second chooses its address range
+    /// after the first has routes for its own.
     ///
     /// # Errors
     /// If another fleet holds the lock for too long.

@@ -54,8 +54,8 @@ pub(crate) async fn kill_container(
             Err(_elapsed) => tracing::info!(name, "the preStop hook took the whole grace period"),
         }
     }
-    // The hook is charged in whole seconds, as in the kubelet: CRI takes whole seconds too, and a pod
-    // without a hook gets all of its grace period.
+    // The hook is charged in whole seconds, as in the kubelet: CRI takes whole seconds too, and a
+    // pod without a hook gets all of its grace period.
     let left = grace
         .saturating_sub(Duration::from_secs(began.elapsed().as_secs()))
         .max(MIN_GRACE.min(grace));
