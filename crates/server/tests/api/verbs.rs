@@ -1,6 +1,7 @@
 //! Each verb through the whole server, with the in-process client.
 
 use crate::harness::{Server, json_of};
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -93,16 +94,16 @@ async fn a_watch_sends_the_initial_objects_changes_and_bookmarks() {
     let path = format!(
         "{MAPS}?watch=true&timeoutSeconds=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
     );
-    let watching = server.get_text(&path);
-    let changing = async {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        server.post(MAPS, &config("b")).await;
-        server
-            .send("DELETE", &format!("{MAPS}/a"), "", &Value::Null)
-            .await;
-    };
-    let ((code, text), ()) = tokio::join!(watching, changing);
-    assert_eq!(code, 200);
+    let request = http::Request::get(path).body(kube::client::Body::empty());
+    let watch = server.client().send(request.unwrap()).await.unwrap();
+    assert_eq!(watch.status(), 200);
+    // The watch has started when its head is answered.
+    server.post(MAPS, &config("b")).await;
+    server
+        .send("DELETE", &format!("{MAPS}/a"), "", &Value::Null)
+        .await;
+    let bytes = watch.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
     let lines: Vec<Value> = text.lines().map(json_of).collect();
     let shown: Vec<String> = lines
         .iter()

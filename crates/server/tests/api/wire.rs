@@ -378,18 +378,11 @@ async fn exec_copies_bytes_between_client_and_agent() {
 #[tokio::test]
 async fn a_shutdown_ends_watches_and_then_the_server() {
     let mut server = Server::start().await;
-    let watching = {
-        let client = server.client();
-        pandaemon_runtime::spawn("watch", async move {
-            let request =
-                Request::get("/api/v1/nodes?watch=true").body(kube::client::Body::empty());
-            let answer = client.send(request.unwrap()).await.unwrap();
-            answer.into_body().collect().await.unwrap();
-        })
-    };
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let request = Request::get("/api/v1/nodes?watch=true").body(kube::client::Body::empty());
+    // The watch has started when its head is answered.
+    let watch = server.client().send(request.unwrap()).await.unwrap();
     server.stop().await;
-    assert_eq!(watching.await.unwrap(), Some(()));
+    watch.into_body().collect().await.unwrap();
 }
 
 #[tokio::test]
