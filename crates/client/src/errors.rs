@@ -30,12 +30,6 @@ pub fn code(error: &kube::Error) -> Option<u16> {
     status(error).map(|status| status.code)
 }
 
-/// Whether the request was given up because no answer came in time.
-#[must_use]
-pub fn is_timed_out(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Service(source) if source.is::<TimedOut>())
-}
-
 /// Whether the same request may succeed later.
 #[must_use]
 pub fn is_transient(error: &kube::Error) -> bool {

@@ -346,7 +346,7 @@ mod tests {
         let began = tokio::time::Instant::now();
         let error = api.get::<IgnoredAny>("/api").await.unwrap_err();
         assert_eq!(began.elapsed(), REQUEST_TIMEOUT);
-        assert!(errors::is_timed_out(&error), "{error}");
+        assert!(error.to_string().contains("no answer"), "{error}");
     }
 
     #[tokio::test]

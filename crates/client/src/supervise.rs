@@ -99,33 +99,6 @@ where
     }
 }
 
-/// Why an action has no outcome of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Abandoned {
-    /// It did not end in time.
-    #[error("given up after {0:?}")]
-    TimedOut(Duration),
-    /// It panicked; the log says where.
-    #[error("panicked")]
-    Panicked,
-}
-
-/// Runs one action to its end, a panic, or the limit: whoever waits for its outcome always gets one.
-///
-/// # Errors
-/// When the action panics or takes longer.
-pub async fn limited<F: Future>(
-    name: &'static str,
-    limit: Duration,
-    action: F,
-) -> Result<F::Output, Abandoned> {
-    match tokio::time::timeout(limit, catch_panic(name, action)).await {
-        Ok(Some(output)) => Ok(output),
-        Ok(None) => Err(Abandoned::Panicked),
-        Err(_) => Err(Abandoned::TimedOut(limit)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{
@@ -167,15 +140,5 @@ mod tests {
         .await;
         assert_eq!(last, 4);
         assert!(began.elapsed() >= Duration::from_millis(200 + 400 + 800 + 1_600));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_action_that_never_answers_or_panics_has_an_outcome() {
-        let limit = Duration::from_secs(40);
-        let silent = limited("test", limit, std::future::pending::<()>());
-        assert_eq!(silent.await, Err(Abandoned::TimedOut(limit)));
-        let panicking = limited("test", limit, async { panic!("an action") });
-        assert_eq!(panicking.await, Err::<(), _>(Abandoned::Panicked));
-        assert_eq!(limited("test", limit, async { 1 }).await, Ok(1));
     }
 }
