@@ -8,14 +8,13 @@ use pandaemon_machinery::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     api::Api,
     auth,
     body::Body,
     kinds, meta,
-    pki::constant_time_eq,
+    pki::{constant_time_eq, sha256_hex},
     registry::{Call, Registry, update::Change},
     response,
 };
@@ -99,10 +98,7 @@ fn check_name(name: &str) -> Result<()> {
 async fn claim_name(registry: &Registry, node: &str, secret: &str) -> Result<()> {
     let name = format!("{node}.node-password.pandaemon");
     let call = Call::internal(kinds::v1("", "secrets")?, "kube-system", &name);
-    let hash: String = Sha256::digest(format!("{node}:{secret}"))
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let hash = sha256_hex(format!("{node}:{secret}").as_bytes());
     // The data of a Secret is base64 in JSON.
     let data = json!({"hash": base64_of(&hash)});
     let Some(known) = registry.find(call.kind, "kube-system", &name) else {

@@ -25,7 +25,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use crate::auth::User;
 
 pub(crate) use self::tokens::Tokens;
-pub(crate) use self::tokens::constant_time_eq;
+pub(crate) use self::tokens::{constant_time_eq, sha256_hex};
 
 /// Lifetimes in days. A leaf certificate is renewed in the last third of its lifetime.
 const CA_DAYS: i64 = 3650;

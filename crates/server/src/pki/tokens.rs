@@ -47,6 +47,14 @@ pub(crate) fn constant_time_eq(a: &str, b: &str) -> bool {
     a.len() == b.len() && differing == 0
 }
 
+/// The SHA-256 hash of some bytes, in hexadecimal.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
 fn random_secret() -> String {
     format!(
         "{}{}",
@@ -57,10 +65,7 @@ fn random_secret() -> String {
 
 pub(super) fn open(data: &Path, ca: &Pair) -> Result<Tokens> {
     let der = CertificateDer::from_pem_slice(ca.certificate.as_bytes()).map_err(unusable)?;
-    let hash: String = Sha256::digest(&der)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = sha256_hex(&der);
     let open = |file: &str, prefix: &str| {
         let path = data.join(file);
         if let Some(text) = files::read(&path)?.filter(|text| !text.trim().is_empty()) {
