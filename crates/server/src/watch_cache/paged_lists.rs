@@ -97,7 +97,7 @@ impl PagedLists {
         }
     }
 
-    /// Drops the states that were not used for [`IDLE_TIMEOUT`].
+    /// Drops the states that were not used for a minute.
     pub fn expire(&self, now: Instant) {
         self.0
             .lock()
