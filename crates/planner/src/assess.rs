@@ -136,13 +136,12 @@ fn find_ended_and_surplus(
     out: &mut Assessment,
 ) {
     let mut running: Vec<Pod<'_>> = Vec::with_capacity(active.len());
-    let (mut failed, mut held) = (false, false);
+    let mut failed = false;
     for (id, pod) in active {
         match pod.phase {
             Phase::Failed => match state.back_off.as_deref().copied() {
                 Some(wait) if wait.generation == facts.generation && facts.now < wait.until() => {
                     out.wake = earliest(out.wake, Some(wait.until()));
-                    held = true;
                 }
                 // One at a time: deleting the first sets the back-off of the next.
                 _ if failed => {}
@@ -162,9 +161,10 @@ fn find_ended_and_surplus(
         return;
     }
     if running.is_empty() {
-        // A failed pod that waits for its back-off counts as present: a node on which pods fail at once
-        // would get one after the other.
-        out.counts.missing = out.counts.desired && state.creating.is_none() && !held;
+        // A pod that ended keeps its place until its deletion is confirmed: a node on which pods fail at
+        // once, or cannot be deleted, would get one after the other.
+        let ended = !active.is_empty();
+        out.counts.missing = out.counts.desired && state.creating.is_none() && !ended;
         return;
     }
     if facts.hash.is_none() {

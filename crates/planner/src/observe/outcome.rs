@@ -25,8 +25,16 @@ impl Planner {
     ) {
         match action {
             Action::CreatePod {
-                set, node, name, ..
+                set,
+                uid,
+                node,
+                name,
+                ..
             } => {
+                // The outcome is about another set if the name was deleted or reused since.
+                if self.sets.get(&set).is_none_or(|set| set.view.uid != uid) {
+                    return;
+                }
                 self.touch(&set);
                 let node = self.nodes.find(&node);
                 match result {
@@ -109,6 +117,7 @@ impl Planner {
             is_owned.is_some_and(|owner| owner.uid == set.view.uid)
                 && view.placed_on() == node_name.as_ref()
                 && !view.deleting
+                && set.view.selects(&view.labels)
         };
         let is_taken = matches!(&reply, Reply::ExistingPod(view) if !is_ours(view));
         if !is_taken {
@@ -358,8 +367,15 @@ impl Planner {
         if let Some(set) = self.sets.get_mut(key) {
             set.writing = None;
             match &result {
-                Ok(_) => {
-                    set.view.status = status;
+                Ok(reply) => {
+                    // Another client may have written the status since, and the watch shown that.
+                    let is_newest = match reply {
+                        Reply::Set(view) => set.view.resource_version <= view.resource_version,
+                        _ => true,
+                    };
+                    if is_newest {
+                        set.view.status = status;
+                    }
                     set.write_retry.reset();
                 }
                 Err(failure) => set.write_retry.failed(failure, now, set_spread(key)),

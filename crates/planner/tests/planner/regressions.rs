@@ -251,3 +251,65 @@ fn nothing_is_planned_before_every_kind_was_listed() {
     }
     assert!(!cluster.plan().actions.is_empty());
 }
+
+#[test]
+fn a_late_reply_to_a_status_does_not_hide_what_another_client_wrote_since() {
+    let mut cluster = one_node();
+    let write_of = |plan: &Plan| {
+        let mut actions = plan.actions.iter();
+        let found = actions.find(|action| matches!(action, Action::WriteStatus { .. }));
+        found.cloned()
+    };
+    let plan = cluster.plan();
+    cluster.perform(&plan);
+    let write = write_of(&cluster.plan()).unwrap();
+    drop(cluster.carry_out(&write));
+    let reply = DaemonSetView::deserialize(&cluster.sets["agent"]).unwrap();
+    // Another client writes a status of its own, and the watch delivers both versions before the reply.
+    let mut set = cluster.sets["agent"].clone();
+    set["status"]["desiredNumberScheduled"] = json!(7);
+    cluster.put_set(set);
+    assert!(write_of(&cluster.plan()).is_none());
+    cluster.report(&write, Ok(Reply::Set(Box::new(reply))));
+    assert!(write_of(&cluster.plan()).is_some());
+}
+
+#[test]
+fn an_outcome_of_an_earlier_set_does_not_speed_up_its_namesake() {
+    let mut cluster = one_node();
+    let (plan, _) = next_creation(&mut cluster);
+    let creation = plan.actions.into_iter().next().unwrap();
+    let mut set = cluster.sets["agent"].clone();
+    set["metadata"]["uid"] = json!("another");
+    cluster.drop_set("agent");
+    cluster.put_set(set);
+    for number in 0..4 {
+        let name = format!("b{number}");
+        cluster.put_node(json!({"metadata": {"name": name, "uid": name}}));
+    }
+    let (plan, _) = next_creation(&mut cluster);
+    assert_eq!(names(&plan).len(), 1);
+    let answered = cluster.carry_out(&creation);
+    cluster.report(&creation, answered);
+    assert_eq!(names(&cluster.plan()), [""; 0]);
+}
+
+#[test]
+fn a_pod_that_lost_its_label_is_not_taken_for_the_one_to_be_created() {
+    let mut cluster = one_node();
+    let (plan, first) = next_creation(&mut cluster);
+    cluster.perform(&plan);
+    cluster.settle();
+    let mut pod = cluster.pods[&first].clone();
+    pod["metadata"]["labels"] = json!({});
+    cluster.put_pod(pod);
+    // The pod is still the set's, and has the name that a new pod would get.
+    let plan = cluster.plan();
+    assert_eq!(names(&plan), std::slice::from_ref(&first));
+    let creates = |action: &&Action| matches!(action, Action::CreatePod { .. });
+    let creation = plan.actions.iter().find(creates).unwrap();
+    let answered = cluster.carry_out(creation);
+    assert!(matches!(answered, Ok(Reply::ExistingPod(_))));
+    cluster.report(creation, answered);
+    assert_ne!(names(&cluster.plan()), [first]);
+}
