@@ -1,253 +1,282 @@
-//! What must be true once everything is at rest, by the API server's truth.
+//! What must be true once nothing is left to do, by the API server's state.
 
-use std::collections::BTreeMap;
-
-use pandaemon_placement::{DaemonFit, PodNeeds, daemon_fit};
-use pandaemon_planner::{Action, DaemonSetView, Options, Planner, Status, Strategy};
-use pandaemon_types::{Labels as _, Name, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    api::{Api, Pod, hash_of, tag_of},
-    oracle::{Violation, ensure},
-    world::World,
+    api::Kind,
+    controller::Controller,
+    objects::{HASH_LABEL, Node, Pod, Revision, Set, Status, Strategy},
+    oracle::{Demands, Fit, KnownSet, Selector, count_node},
+    request::{Violation, ensure},
+    value::{Key, Text},
+    world::{World, app},
 };
 
-/// Checks everything; the first fault ends the run as one.
-pub(crate) fn check(world: &mut World) {
+/// Checks everything.
+pub(crate) fn check(world: &mut World) -> Result<(), Violation> {
+    ensure!(
+        world.api.sets().all(|set| !set.deleting),
+        "liveness",
+        "a set is still being deleted"
+    );
+    for set in world.api.sets() {
+        SetCheck::new(world, set).run()?;
+    }
+    check_new_controller(world)
+}
+
+/// Checks everything that the API server's refusals do not stand in the way of: one node that is refused
+/// for ever stops no other.
+pub(crate) fn check_beside_refusals(world: &World) -> Result<(), Violation> {
+    let sets = world.api.sets().filter(|set| !set.deleting);
+    sets.into_iter()
+        .try_for_each(|set| SetCheck::new(world, set).run())
+}
+
+/// One set, and what is refused about it.
+struct SetCheck<'a> {
+    world: &'a World,
+    set: &'a Set,
+    selector: Selector,
+    demands: Demands,
+    /// Its pods, and those that it should adopt, by node.
+    pods: BTreeMap<&'a Text, Vec<&'a Pod>>,
+    /// Nodes where its pods cannot be created, deleted or patched.
+    refused: [BTreeSet<&'a Text>; 3],
+}
+
+impl<'a> SetCheck<'a> {
+    fn new(world: &'a World, set: &'a Set) -> Self {
+        let mut pods: BTreeMap<&Text, Vec<&Pod>> = BTreeMap::new();
+        let known = KnownSet::new(set.clone());
+        for pod in world.api.pods().filter(|pod| known.claims(pod)) {
+            let place = pod.place().unwrap_or(&set.key.name);
+            pods.entry(place).or_default().push(pod);
+        }
+        let label = app(&set.key);
+        let admission = &world.api.admission;
+        let nodes = |rules: &'a BTreeSet<(Text, Text)>| {
+            let ours = rules.iter().filter(|(app, _)| *app == label);
+            ours.map(|(_, node)| node).collect()
+        };
+        Self {
+            selector: known.selector,
+            demands: known.demands,
+            pods,
+            refused: [
+                nodes(&admission.create),
+                nodes(&admission.delete),
+                nodes(&admission.patch),
+            ],
+            world,
+            set,
+        }
+    }
+
+    fn run(&self) -> Result<(), Violation> {
+        let key = &self.set.key;
+        let stopped = self.world.api.admission.revisions.contains(&app(key));
+        if stopped || !self.selector.is_usable() {
+            return Ok(());
+        }
+        self.check_owners()?;
+        let lost = self
+            .pods
+            .keys()
+            .find(|node| self.world.api.node(node).is_none());
+        ensure!(
+            lost.is_none(),
+            "final state: lost pod",
+            "{key} has a pod on {lost:?}, which does not exist"
+        );
+        let mut truth = Status {
+            observed_generation: self.set.generation,
+            collisions: self.set.status.collisions,
+            ..Status::default()
+        };
+        let outdated_may_stay = self.is_update_blocked();
+        for node in self.world.api.nodes() {
+            self.check_node(node, outdated_may_stay, &mut truth)?;
+        }
+        truth.unavailable = truth.desired - truth.available;
+        ensure!(
+            self.set.status == truth,
+            "final state: status",
+            "{key} has status {:?}, not {truth:?}",
+            self.set.status
+        );
+        self.check_revisions()
+    }
+
+    /// Whether refusals use up what the strategy allows: a node without a pod counts as down, as upstream,
+    /// and an old pod that cannot be deleted beside a new one as a surge.
+    fn is_update_blocked(&self) -> bool {
+        let desired = self.world.api.nodes();
+        let desired = desired
+            .filter(|node| self.demands.fit(node) == Fit::Run)
+            .count();
+        let [create, delete, patch] = &self.refused;
+        match self.set.strategy {
+            Strategy::OnDelete => true,
+            Strategy::Rolling(limit) => {
+                let fails = |node: &&&'a Text| {
+                    let pods = self.pods.get(**node);
+                    !pods.into_iter().flatten().any(|pod| pod.ready)
+                };
+                let down = create.union(patch).count() + delete.iter().filter(fails).count();
+                down > 0 && limit.of(desired).max(1) <= down
+            }
+            Strategy::Surge(limit) => {
+                let surging = delete.union(patch).count();
+                surging > 0 && limit.of(desired) <= surging
+            }
+        }
+    }
+
+    fn check_owners(&self) -> Result<(), Violation> {
+        let key = &self.set.key;
+        let [_, _, patch] = &self.refused;
+        for pod in self.world.api.pods() {
+            if pod.key.namespace != key.namespace || pod.place().is_some_and(|p| patch.contains(p))
+            {
+                continue;
+            }
+            let selected = self.selector.matches(&pod.labels);
+            ensure!(
+                pod.owner.is_some() || !selected,
+                "final state: orphan",
+                "{} matches {key} and has no controller",
+                pod.key
+            );
+            ensure!(
+                !pod.is_owned_by(&self.set.uid) || selected,
+                "final state: stranger",
+                "{} does not match {key}, which owns it",
+                pod.key
+            );
+        }
+        Ok(())
+    }
+
+    fn check_node(
+        &self,
+        node: &Node,
+        outdated_may_stay: bool,
+        truth: &mut Status,
+    ) -> Result<(), Violation> {
+        let (key, name) = (&self.set.key, &node.name);
+        let none = Vec::new();
+        let pods = self.pods.get(name).unwrap_or(&none);
+        let is_updated = |pod: &Pod| pod.tag == self.set.tag;
+        let fit = self.demands.fit(node);
+        // Long after the last change, whatever is ready is available.
+        count_node(truth, fit, pods, |pod| pod.ready, is_updated);
+        if self.refused.iter().any(|nodes| nodes.contains(name)) {
+            return Ok(());
+        }
+        let names: Vec<&Text> = pods.iter().map(|pod| &pod.key.name).collect();
+        ensure!(
+            pods.iter().all(|pod| pod.is_live()),
+            "final state: ended",
+            "{key} has pods on {name} that have ended: {names:?}"
+        );
+        // Without a node that should run one, a percentage allows nothing, and pods that may stay do.
+        let rolling = self.set.status.desired > 0 || fit == Fit::Run;
+        let old = pods.iter().find(|pod| !is_updated(pod));
+        ensure!(
+            old.is_none() || outdated_may_stay || !rolling,
+            "final state: outdated",
+            "{key} on {name}: {names:?} has template `{}`, not `{}`",
+            old.map_or("", |pod| &*pod.tag),
+            self.set.tag
+        );
+        let most = usize::from(fit != Fit::No);
+        let least = usize::from(fit == Fit::Run);
+        ensure!(
+            (least..=most).contains(&pods.len()),
+            "final state: number",
+            "{key} has {names:?} on {name}: {fit:?}"
+        );
+        ensure!(
+            fit != Fit::Run || pods.iter().all(|pod| pod.ready),
+            "final state: unavailable",
+            "{key}: {names:?} on {name} is not ready"
+        );
+        Ok(())
+    }
+
+    fn check_revisions(&self) -> Result<(), Violation> {
+        let (key, uid) = (&self.set.key, &self.set.uid);
+        let own = self.world.api.revisions();
+        let own = own.filter(|revision| revision.owner.as_ref() == Some(uid));
+        let (current, old): (Vec<&Revision>, Vec<&Revision>) =
+            own.partition(|revision| revision.data == self.set.data);
+        // Equal revisions stay while pods carry their hashes and cannot be relabelled or deleted.
+        let refused = self.refused.iter().any(|nodes| !nodes.is_empty());
+        ensure!(
+            current.len() == 1 || (refused && !current.is_empty()),
+            "final state: revision",
+            "{key} has {} current revisions",
+            current.len()
+        );
+        let newest = current.iter().max_by_key(|revision| revision.number);
+        let Some(newest) = newest else { return Ok(()) };
+        ensure!(
+            old.iter().all(|revision| revision.number < newest.number),
+            "final state: revision",
+            "{key}: the current revision has no higher number than the old ones"
+        );
+        ensure!(
+            newest.labels.contains_key(HASH_LABEL),
+            "final state: revision",
+            "{key}: the current revision has no hash"
+        );
+        let carried = |revision: &&&Revision| {
+            let mut pods = self.pods.values().flatten();
+            pods.any(|pod| pod.hash() == Some(revision.hash()))
+        };
+        let live = old.iter().filter(carried).count();
+        ensure!(
+            old.len() <= self.set.history_limit.max(live),
+            "final state: history",
+            "{key} has {} old revisions",
+            old.len()
+        );
+        Ok(())
+    }
+}
+
+/// A controller that starts now has nothing to do, and explains every node with the same words.
+fn check_new_controller(world: &mut World) -> Result<(), Violation> {
     // Clocks of nodes are ahead by no more than this.
-    let now = world.clock().plus_seconds(200);
-    let mut violation = world
-        .api
-        .sets
-        .values()
-        .filter(|set| !set.deleting)
-        .try_for_each(|set| check_set(&world.api, set))
-        .err();
-    if violation.is_none() && world.api.sets.values().any(|set| set.deleting) {
-        violation = Some(("liveness", "a set is still being deleted".to_owned()));
-    }
-    if violation.is_none() {
-        violation = newcomer(world, now).err();
-    }
-    if let Some(violation) = violation {
-        world.fail(violation);
-    }
-}
-
-fn check_set(api: &Api, set: &DaemonSetView) -> Result<(), Violation> {
-    let key = &set.key;
-    let needs = PodNeeds::for_daemon(set.template.get("spec").unwrap_or_default());
-    let selects = |pod: &Pod| {
-        set.selector
-            .as_ref()
-            .is_ok_and(|selector| selector.matches(&pod.view.labels))
+    let now = world.now + 200_000;
+    let kinds = Kind::ALL.iter();
+    let objects = kinds.flat_map(|kind| world.api.list(*kind, u64::MAX));
+    let mut other = Controller::from_snapshot(world.script.bind, objects.collect(), now);
+    let due = other.idle(now);
+    ensure!(
+        due.is_empty(),
+        "final state: new controller",
+        "another controller would ask for {:?}",
+        due.first()
+    );
+    let keys: Vec<Key> = world.keys();
+    let Some(controller) = world.controllers.values_mut().next() else {
+        let text = "there is no controller".to_owned();
+        return Err(("final state: controller", text));
     };
-    for pod in api
-        .pods
-        .values()
-        .filter(|pod| pod.view.namespace == key.namespace)
-    {
-        let name = &pod.view.name;
-        let orphan = pod.view.owner.is_none() && selects(pod);
-        ensure!(
-            !orphan,
-            "final state: orphan",
-            "{name} matches {key} and belongs to nobody"
-        );
-        let stranger = pod.is_of(&set.uid) && !selects(pod);
-        ensure!(
-            !stranger,
-            "final state: stranger",
-            "{name} does not match {key} and belongs to it"
-        );
-    }
-    let mut of: BTreeMap<&Name, Vec<&Pod>> = BTreeMap::new();
-    for pod in api.pods.values().filter(|pod| pod.is_of(&set.uid)) {
-        of.entry(pod.view.placed_on().unwrap_or(&key.name))
-            .or_default()
-            .push(pod);
-    }
-    let lost = of.keys().find(|node| !api.nodes.contains_key(**node));
+    let due = controller.idle(now);
     ensure!(
-        lost.is_none(),
-        "final state: lost pod",
-        "{key} has a pod on {lost:?}, which is not there"
-    );
-    let mut truth = Status {
-        observed_generation: set.generation,
-        collision_count: set.status.collision_count,
-        ..Status::default()
-    };
-    let none = Vec::new();
-    for (name, node) in &api.nodes {
-        let pods = of.get(name).unwrap_or(&none);
-        check_node(set, name, &daemon_fit(&needs, node), pods, &mut truth)?;
-    }
-    truth.number_unavailable = truth.desired_number_scheduled - truth.number_available;
-    ensure!(
-        set.status == truth,
-        "final state: status",
-        "{key} says {:?}, and it is {truth:?}",
-        set.status
-    );
-    check_revisions(api, set)
-}
-
-fn check_node(
-    set: &DaemonSetView,
-    node: &Name,
-    fit: &DaemonFit,
-    pods: &[&Pod],
-    truth: &mut Status,
-) -> Result<(), Violation> {
-    let key = &set.key;
-    let names: Vec<&Name> = pods.iter().map(|pod| &pod.view.name).collect();
-    ensure!(
-        pods.iter().all(|pod| pod.is_live()),
-        "final state: ended",
-        "{key} has pods on {node} that have ended: {names:?}"
-    );
-    // Without a node that should run one, a percentage allows nothing, and pods that may stay stay.
-    let rolling = matches!(set.strategy, Strategy::RollingUpdate { .. })
-        && (set.status.desired_number_scheduled > 0 || *fit == DaemonFit::Run);
-    let old = pods.iter().find(|pod| pod.tag != tag_of(set));
-    ensure!(
-        !rolling || old.is_none(),
-        "final state: outdated",
-        "{key} on {node}: {:?} has template {:?}, not {}",
-        names,
-        old.map(|pod| &pod.tag),
-        tag_of(set)
-    );
-    match fit {
-        DaemonFit::Run => {
-            ensure!(
-                pods.len() == 1,
-                "final state: number",
-                "{key} has {names:?} on {node}"
-            );
-            truth.desired_number_scheduled += 1;
-            truth.current_number_scheduled += 1;
-            let ready = pods[0].view.ready;
-            ensure!(
-                ready,
-                "final state: unavailable",
-                "{key}: {names:?} on {node} is not ready"
-            );
-            truth.number_ready += 1;
-            truth.number_available += 1;
-            truth.updated_number_scheduled += usize::from(pods[0].tag == tag_of(set));
-        }
-        DaemonFit::Keep(_) => {
-            ensure!(
-                pods.len() <= 1,
-                "final state: number",
-                "{key} has {names:?} on {node}"
-            );
-            truth.number_misscheduled += pods.len();
-        }
-        DaemonFit::No(reason) => {
-            ensure!(
-                pods.is_empty(),
-                "final state: misplaced",
-                "{key} has {names:?} on {node}: {reason}"
-            );
-        }
-    }
-    Ok(())
-}
-
-fn check_revisions(api: &Api, set: &DaemonSetView) -> Result<(), Violation> {
-    let key = &set.key;
-    let own = api.revisions.values().filter(|revision| {
-        revision
-            .owner
-            .as_ref()
-            .is_some_and(|owner| owner.uid == set.uid)
-    });
-    let (current, old): (Vec<_>, Vec<_>) =
-        own.partition(|revision| revision.canonical == set.canonical);
-    ensure!(
-        current.len() == 1,
-        "final state: revision",
-        "{key} has {} current revisions",
-        current.len()
-    );
-    let newest = old
-        .iter()
-        .all(|revision| revision.revision < current[0].revision);
-    ensure!(
-        newest,
-        "final state: revision",
-        "{key}: the current revision has no higher number than the old ones"
-    );
-    let live = old.iter().filter(|revision| {
-        let hash = revision.hash();
-        api.pods
-            .values()
-            .any(|pod| pod.is_of(&set.uid) && hash_of(&pod.view) == Some(&*hash))
-    });
-    let most = set.history_limit.max(live.count());
-    ensure!(
-        old.len() <= most,
-        "final state: history",
-        "{key} has {} old revisions",
-        old.len()
-    );
-    let label = current[0]
-        .labels
-        .label(pandaemon_planner::HASH_LABEL)
-        .is_some();
-    ensure!(
-        label,
-        "final state: revision",
-        "{key}: the current revision has no hash"
-    );
-    Ok(())
-}
-
-/// A controller that hears of everything for the first time has nothing to do, and says the same.
-fn newcomer(world: &mut World, now: Timestamp) -> Result<(), Violation> {
-    let options = Options {
-        bind: world.script.bind,
-        explain: false,
-    };
-    let mut other = Planner::new(options);
-    other.mark_listed();
-    for kind in 0..4 {
-        for object in world.api.list(kind, u64::MAX) {
-            other.observe(object.changed(), now);
-        }
-    }
-    let plan = other.plan(now);
-    let busy = plan
-        .actions
-        .iter()
-        .find(|action| !matches!(action, Action::Event { .. }));
-    ensure!(
-        busy.is_none(),
-        "final state: newcomer",
-        "another controller would do {busy:?}"
-    );
-    let Some(controller) = &mut world.controller else {
-        return Err((
-            "final state: controller",
-            "there is no controller".to_owned(),
-        ));
-    };
-    let plan = controller.planner.plan(now);
-    ensure!(
-        plan.actions.is_empty(),
+        due.is_empty(),
         "final state: plan",
-        "at rest, the plan is {:?}",
-        plan.actions
+        "nothing happens, and the plan is {due:?}"
     );
-    for key in world.api.sets.keys() {
-        let same = controller.planner.explain(key, now) == other.explain(key, now);
+    for key in keys {
+        let (known, told) = (other.explain(&key, now), controller.explain(&key, now));
         ensure!(
-            same,
+            known == told,
             "final state: explain",
-            "another controller explains {key} otherwise"
+            "another controller explains {key} with {known:?}, this one with {told:?}"
         );
     }
     Ok(())

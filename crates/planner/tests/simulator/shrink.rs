@@ -3,7 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Mutation, run, script::Script, world::Run};
+use crate::{
+    Mutation, run,
+    script::{Nodes, Script, Tolerates},
+    world::Run,
+};
 
 /// Whether a script fails with the same kind of fault.
 fn fails(script: &Script, kind: &str, mutant: Option<Mutation>) -> bool {
@@ -83,7 +87,7 @@ impl Shrinking<'_> {
             let mut script = self.best.clone();
             let set = &mut script.sets[position];
             (set.min_ready, set.history, set.template.priority) = (0, 10, 2);
-            (set.template.disk, set.template.not_disk) = (None, None);
+            (set.template.nodes, set.template.tolerates) = (Nodes::All, Tolerates::Nothing);
             changed |= self.attempt(script);
         }
         changed

@@ -19,29 +19,27 @@
     reason = "helpers of tests fail as tests do, and speak to people"
 )]
 
-#[path = "simulator/api.rs"]
 mod api;
-#[path = "simulator/controller.rs"]
 mod controller;
-#[path = "simulator/final_state.rs"]
+mod describe;
 mod final_state;
-#[path = "simulator/mutant.rs"]
 mod mutant;
-#[path = "simulator/oracle.rs"]
+mod objects;
 mod oracle;
-#[path = "simulator/rng.rs"]
+mod planner_types;
+mod request;
+mod revisions;
 mod rng;
-#[path = "simulator/script.rs"]
 mod script;
-#[path = "simulator/shrink.rs"]
 mod shrink;
-#[path = "simulator/world.rs"]
+mod value;
 mod world;
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -77,6 +75,9 @@ struct Options {
     /// Prints all that happens in a single run.
     #[arg(long)]
     trace: bool,
+    /// Runs all seeds without stopping, and counts the failures by kind.
+    #[arg(long)]
+    summary: bool,
     /// Leaves failing scripts as they are.
     #[arg(long)]
     no_shrink: bool,
@@ -153,11 +154,11 @@ fn block(from: u64, count: u64, options: &Options) -> Result<(), Failed> {
 fn one(script: &Script, options: &Options) -> Result<(), Failed> {
     let done = check(script, options)?;
     eprintln!(
-        "seed {}: {} events, {} plans, {} actions, {} s",
+        "seed {}: {} events, {} plans, {} requests, {} s",
         script.seed,
         done.events,
         done.plans,
-        done.actions,
+        done.requests,
         done.at / 1000
     );
     if options.trace {
@@ -166,21 +167,64 @@ fn one(script: &Script, options: &Options) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Each faulty behaviour must be seen, and small clusters must be enough to see it.
-fn mutant_is_seen(fault: Mutation) -> Result<(), Failed> {
+/// Runs all seeds and counts the failures by kind; the first seeds of each kind are printed.
+fn summary(options: &Options) -> Result<(), Failed> {
+    let mut kinds: BTreeMap<&str, Vec<(u64, String)>> = BTreeMap::new();
+    for seed in options.from..options.from + options.seeds {
+        if let Some((kind, text)) = run(&Script::generate(seed), None, false).violation {
+            kinds.entry(kind).or_default().push((seed, text));
+        }
+    }
+    for (kind, seeds) in &kinds {
+        eprintln!("{kind}: {} seeds", seeds.len());
+        for (seed, text) in seeds.iter().take(3) {
+            let text: String = text.chars().take(300).collect();
+            eprintln!("    {seed}: {text}");
+        }
+    }
+    if kinds.is_empty() {
+        Ok(())
+    } else {
+        Err("some seeds fail".into())
+    }
+}
+
+/// Each faulty behaviour must be seen by its own check, and small clusters must be enough to see it.
+fn mutant_is_seen(mutation: Mutation) -> Result<(), Failed> {
     let small = (0..MUTANT_SEEDS)
         .map(Script::generate)
         .filter(|script| script.nodes <= 12);
-    for script in small {
-        if let Some((kind, text)) = run(&script, Some(fault), false).violation {
+    let kept = kept_scripts()?.into_iter().map(|(_, script)| script);
+    let mut others: BTreeMap<&str, usize> = BTreeMap::new();
+    for script in kept.chain(small) {
+        let Some((kind, text)) = run(&script, Some(mutation), false).violation else {
+            continue;
+        };
+        if kind == mutation.seen_as() {
             eprintln!(
-                "{fault:?} is seen with seed {}: {kind}: {text}",
+                "{mutation:?} is seen with seed {}: {kind}: {text}",
                 script.seed
             );
             return Ok(());
         }
+        *others.entry(kind).or_default() += 1;
     }
-    Err(format!("{fault:?} is not seen within {MUTANT_SEEDS} seeds").into())
+    let wanted = mutation.seen_as();
+    Err(format!("{mutation:?} is not seen as `{wanted}`, but as {others:?}").into())
+}
+
+/// The scripts in `tests/simulator/scripts`, by name: each holds a situation that once went wrong.
+fn kept_scripts() -> Result<Vec<(String, Script)>, Failed> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulator/scripts");
+    let mut scripts = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let script = Script::from_text(&std::fs::read_to_string(&path)?)?;
+        scripts.push((name.into_owned(), script));
+    }
+    scripts.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(scripts)
 }
 
 /// The same script runs the same way, to the last event.
@@ -206,6 +250,9 @@ fn trials(options: &'static Options) -> Result<Vec<Trial>, Failed> {
             one(&Script::generate(seed), options)
         })]);
     }
+    if options.summary {
+        return Ok(vec![Trial::test("summary", move || summary(options))]);
+    }
     let size = if options.seeds > 1_000 { 100 } else { BLOCK };
     let until = options.from + options.seeds;
     let blocks = (options.from..until).step_by(usize::try_from(size).unwrap());
@@ -216,9 +263,14 @@ fn trials(options: &'static Options) -> Result<Vec<Trial>, Failed> {
             Trial::test(name, move || block(from, count, options))
         })
         .collect();
-    for fault in Mutation::ALL {
-        trials.push(Trial::test(format!("mutant_{fault:?}"), move || {
-            mutant_is_seen(fault)
+    for mutation in Mutation::ALL {
+        trials.push(Trial::test(format!("mutant_{mutation:?}"), move || {
+            mutant_is_seen(*mutation)
+        }));
+    }
+    for (name, script) in kept_scripts()? {
+        trials.push(Trial::test(format!("script_{name}"), move || {
+            check(&script, options).map(drop)
         }));
     }
     trials.push(Trial::test("runs_are_repeatable", runs_are_repeatable));
