@@ -46,12 +46,6 @@ impl DaemonFit {
     pub const fn should_run(&self) -> bool {
         matches!(self, Self::Run)
     }
-
-    /// Whether a daemon pod that runs on the node may stay.
-    #[must_use]
-    pub const fn should_continue(&self) -> bool {
-        matches!(self, Self::Run | Self::Keep(_))
-    }
 }
 
 /// Decides whether a daemon pod should run on a node. `needs` must contain the automatic tolerations,

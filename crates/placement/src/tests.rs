@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pandaemon_types::{PodResources, PodView};
+use pandaemon_types::{Effect, PodResources, PodView};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -135,14 +135,39 @@ fn no_schedule_keeps_running_pods_and_no_execute_evicts() {
             "a:NoExecute",
             "run",
         ),
+        (
+            tolerate(json!({"key": "a", "operator": "Exists", "effect": "NoSchedule"})),
+            "a:NoSchedule",
+            "run",
+        ),
     ] {
         let (key, effect) = taint.split_once(':').unwrap();
+        let fit = daemon_fit(&PodNeeds::for_daemon(&spec), &tainted(key, effect));
+        assert_eq!(fit.should_run(), wanted == "run", "{spec} {taint}");
         let reason = format!(": untolerated taint {key}=v:{effect}");
         let wanted = format!("{wanted}{}", if wanted == "run" { "" } else { &reason });
         assert_eq!(
             daemon(spec.clone(), &tainted(key, effect)),
             wanted,
             "{spec} {taint}"
+        );
+    }
+}
+
+#[test]
+fn a_toleration_has_one_of_the_effects_or_none() {
+    for (text, effect) in [
+        ("", Some(None)),
+        ("NoSchedule", Some(Some(Effect::NoSchedule))),
+        ("PreferNoSchedule", Some(Some(Effect::PreferNoSchedule))),
+        ("NoExecute", Some(Some(Effect::NoExecute))),
+        ("Never", None),
+    ] {
+        let toleration = Toleration::from_fields("a", "Exists", "", text);
+        assert_eq!(
+            toleration.map(|toleration| toleration.effect),
+            effect,
+            "{text}"
         );
     }
 }
