@@ -12,7 +12,7 @@ use crate::{
     world::{World, app},
 };
 
-/// Checks everything.
+/// Checks the final state of all sets, and that a controller which starts now has nothing to do.
 pub(crate) fn check(world: &mut World) -> Result<(), Violation> {
     ensure!(
         world.api.sets().all(|set| !set.deleting),

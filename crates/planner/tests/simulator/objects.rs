@@ -22,7 +22,7 @@ pub(crate) enum Phase {
     Succeeded,
 }
 
-/// A pod.
+/// The fields of a pod that the oracle and the simulated cluster read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pod {
     pub(crate) uid: Text,
@@ -118,7 +118,7 @@ pub(crate) struct Taint {
     pub(crate) effect: Text,
 }
 
-/// A node.
+/// The fields of a node that placement and the scheduler read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) name: Text,
@@ -226,7 +226,7 @@ impl Status {
     }
 }
 
-/// A DaemonSet.
+/// The fields of a DaemonSet that the oracle reads.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Set {
     pub(crate) key: Key,
@@ -241,7 +241,7 @@ pub(crate) struct Set {
     /// The annotation of the template that tells templates apart.
     pub(crate) tag: Text,
     pub(crate) strategy: Strategy,
-    /// Milliseconds.
+    /// `minReadySeconds`, in milliseconds.
     pub(crate) min_ready: i64,
     pub(crate) history_limit: usize,
     pub(crate) status: Status,
@@ -291,7 +291,7 @@ impl Set {
     }
 }
 
-/// A ControllerRevision.
+/// The fields of a ControllerRevision that the oracle reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Revision {
     pub(crate) key: Key,

@@ -12,11 +12,11 @@ use crate::{
 /// Whether a daemon should run on a node, and whether one that is there may stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fit {
-    /// shouldRun, shouldContinueRunning.
+    /// Both `shouldRun` and `shouldContinueRunning` of upstream hold.
     Run,
-    /// Only shouldContinueRunning.
+    /// Only `shouldContinueRunning` of upstream holds.
     Keep,
-    /// Neither.
+    /// A pod is neither started there nor may it stay.
     No,
 }
 

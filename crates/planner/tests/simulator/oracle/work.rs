@@ -123,7 +123,7 @@ impl FailedPods {
 /// The work of one set.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
-    /// By node.
+    /// The pods that were asked for and not seen, by their node.
     pub(crate) creating: BTreeMap<Text, Creating>,
     pub(crate) deleting: usize,
     /// Pods with a patch under way, by uid.

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use crate::rng::Rng;
 
-/// A DaemonSet.
+/// The spec of a DaemonSet, in few words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SetSpec {
     pub(crate) template: Template,
     pub(crate) strategy: StrategySpec,
-    /// Seconds.
+    /// `minReadySeconds` of the DaemonSet.
     pub(crate) min_ready: i64,
     pub(crate) history: usize,
     /// Whether its selector cannot be read.
