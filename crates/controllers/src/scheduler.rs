@@ -2,7 +2,7 @@
 //! kube-scheduler).
 //!
 //! Observe: nodes and pods, as resource totals per node ([`cache`]) and a queue by priority
-//! ([`scheduling_queue`]). Plan: [`schedule_one`] (which node, or why none) and [`preemption`]
+//! ([`scheduling_queue`]). Plan: [`mod@schedule_one`] (which node, or why none) and [`preemption`]
 //! (which pods must leave). Act: [`execute`].
 //!
 //! A pod whose affinity names one node (every daemon pod) is tested against that node alone.

@@ -5,6 +5,7 @@
 //! build script, so that building needs no protocol compiler on the machine.
 #![expect(
     missing_docs,
+    rustdoc::invalid_html_tags,
     unused_qualifications,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,

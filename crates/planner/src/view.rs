@@ -151,7 +151,7 @@ pub struct RevisionView {
     pub resource_version: u64,
     /// The managing owner.
     pub owner: Option<Owner>,
-    /// The labels; [`HASH_LABEL`](crate::HASH_LABEL) carries its hash.
+    /// The labels; [`HASH_LABEL`] carries its hash.
     pub labels: LabelSet,
     /// Whether it has a deletion timestamp.
     pub deleting: bool,

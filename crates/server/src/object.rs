@@ -139,7 +139,7 @@ impl Object {
     /// Reads the positions of the fields in a stored entry.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] for bytes that [`encode`] did not write.
+    /// [`Error::Unreadable`] for bytes that [`encode()`] did not write.
     pub fn read(entry: &Entry) -> Result<Self, Error> {
         Self::new(
             Arc::clone(&entry.key),
@@ -151,7 +151,7 @@ impl Object {
     /// Reads the positions of the fields in encoded bytes.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] for bytes that [`encode`] did not write.
+    /// [`Error::Unreadable`] for bytes that [`encode()`] did not write.
     pub fn new(key: Key, bytes: Bytes, revision: Revision) -> Result<Self, Error> {
         let unreadable = |why: &dyn ToString| Error::Unreadable {
             key: key.to_string(),
