@@ -11,6 +11,7 @@ use pandaemon_types::{Name, Timestamp};
 use crate::{
     action::{Action, Severity},
     candidates::CandidateQueue,
+    canonical::pod_name,
     ids::{IdMap, NodeId, PodId},
     node_state::{Assessment, Mode, NodeState, Placement, SetFacts},
     pacing::{MAX_IN_FLIGHT, Pacer, Retry},
@@ -29,6 +30,10 @@ pub(crate) struct Current {
     pub(crate) aliases: Vec<Name>,
     pub(crate) template: Arc<PodTemplate>,
 }
+
+/// How many attempts beyond the first are looked at for the name of a pod that is gone: a node seldom has more pods
+/// of one set at a time.
+const NAMES_IN_USE: u32 = 4;
 
 /// The state of one DaemonSet.
 #[derive(Debug)]
@@ -216,6 +221,26 @@ impl Set {
             self.creates.forget(node);
             self.deletes.forget(node);
             self.name_attempts.remove(&node);
+        }
+    }
+
+    /// The name of a pod of the current revision on a node, and the attempt number to begin with.
+    pub(crate) fn pod_name(&self, place: &str, attempt: u32) -> Option<String> {
+        let current = self.current.as_ref()?;
+        let parts = [&*self.uid, place, &*current.hash];
+        Some(pod_name(current.template.name_prefix(), parts, attempt))
+    }
+
+    /// Goes past the attempt that gave this name, so that the name does not come again on the node. Names of
+    /// other revisions do not count: a leader that did not see their pods would choose other names.
+    pub(crate) fn use_up_name(&mut self, node: NodeId, place: &str, name: &str) {
+        let first = self.name_attempts.get(&node).copied().unwrap_or(0);
+        let attempts = (0..NAMES_IN_USE).map(|more| first.wrapping_add(more));
+        let used = attempts
+            .into_iter()
+            .find(|attempt| self.pod_name(place, *attempt).as_deref() == Some(name));
+        if let Some(used) = used {
+            self.name_attempts.insert(node, used.wrapping_add(1));
         }
     }
 

@@ -180,12 +180,27 @@ impl Planner {
             return;
         };
         self.forget_failures(id);
+        self.use_up_name(id);
         self.detach(id);
         self.count_on_node(id, false);
         let node = self.pods.get(id).and_then(|pod| pod.place);
         self.pods.remove(id);
         node.into_iter().for_each(|node| self.leave_node(node));
         self.maybe_sweep();
+    }
+
+    /// The next pod of the current revision on a node does not get the name of one that is gone: clients that
+    /// wait until a pod is deleted must not find another one under its name.
+    fn use_up_name(&mut self, id: PodId) {
+        let Some(pod) = self.pods.get(id) else {
+            return;
+        };
+        if let (Some((key, _)), Some(node)) = (&pod.set, pod.place)
+            && let Some(set) = self.sets.get_mut(&**key)
+            && let Some(place) = self.nodes.name_of(node)
+        {
+            set.use_up_name(node, place, &pod.name);
+        }
     }
 
     /// Ends the back-offs for a pod that is gone: its node's for a deletion that failed, and its own.
