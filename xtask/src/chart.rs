@@ -1,12 +1,14 @@
 //! `chart FILE...`: draws the results of `pandaemon bench --json` side by side, as an SVG on standard output.
-//! Each panel is one number with a logarithmic scale of its own; the colours suit light and dark pages.
+//! Each panel is one number with a logarithmic scale of its own; the colours suit light and dark
+//! pages.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-/// Title of a panel, where its number is in a result, and what it is multiplied with to get the title's unit.
+/// Title of a panel, where its number is in a result, and what it is multiplied with to get the
+/// title's unit.
 const PANELS: [(&str, &str, f64); 6] = [
     (
         "available on all nodes, s",

@@ -134,7 +134,8 @@ fn containers(program: &Path) -> Result<Vec<(String, String)>> {
     Ok(rows)
 }
 
-/// From the start of `kubectl apply` until a watch shows that the DaemonSet is available everywhere.
+/// From the start of `kubectl apply` until a watch shows that the DaemonSet is available
+/// everywhere.
 fn until_available(kubectl: &Kubectl, manifest: &str, wanted: usize) -> Result<Duration> {
     let mut watch = kubectl.start("get ds --watch --output-watch-events -o json")?;
     let out = BufReader::new(watch.stdout.take().context("kubectl's output")?);

@@ -266,8 +266,9 @@ fn check_source(root: &Path, file: &Path, breaches: &mut Vec<String>) -> Result<
     Ok(())
 }
 
-/// Doc comments of one or two words, with their lines. Those that hold code, or stand for a unit or format, say
-/// something; so do headings such as `# Errors`, and what a command line prints as help.
+/// Doc comments of one or two words, with their lines. Those that hold code, or stand for a unit or
+/// format, say something; so do headings such as `# Errors`, and what a command line prints as
+/// help.
 fn short_docs(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut words: Vec<&str> = Vec::new();

@@ -38,8 +38,8 @@ use crate::{
 /// otherwise.
 ///
 /// # Errors
-/// If the machine lacks a requirement, another agent uses the data directory, the token is wrong, or
-/// another machine holds the node's name.
+/// If the machine lacks a requirement, another agent uses the data directory, the token is wrong,
+/// or another machine holds the node's name.
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     check(&config)?;
     let paths = Paths::new(&config);

@@ -1,4 +1,5 @@
-//! The arguments of the command line. Scripts rely on their names, defaults and environment variables.
+//! The arguments of the command line. Scripts rely on their names, defaults and environment
+//! variables.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -50,7 +51,8 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Why a DaemonSet is (not) on a node, for every node of any cluster (also: kubectl ds explain)
     Explain(pandaemon_kubectl_ds::ExplainArgs),
-    /// Revisions and progress of a DaemonSet's rollout, and what it waits for (also: kubectl ds status)
+    /// Revisions and progress of a DaemonSet's rollout, and what it waits for (also: kubectl ds
+    /// status)
     Status(pandaemon_kubectl_ds::StatusArgs),
 }
 
@@ -168,7 +170,8 @@ pub(crate) struct AgentArgs {
     /// The address of this node; without it, the address of the default route
     #[arg(long, value_name = "IP")]
     pub(crate) node_ip: Option<std::net::IpAddr>,
-    /// The address range of this node's pods, such as 10.85.3.0/24; without it, derived from the node's name
+    /// The address range of this node's pods, such as 10.85.3.0/24; without it, derived from the
+    /// node's name
     #[arg(long, value_name = "CIDR")]
     pub(crate) pod_cidr: Option<String>,
     /// The parent cgroup of this node's pods

@@ -15,7 +15,8 @@ pub struct Backoff {
 }
 
 impl Default for Backoff {
-    /// 20 ms to 30 s. Upstream's controllers use 5 ms to 1000 s, which is too long for a person who waits.
+    /// 20 ms to 30 s. Upstream's controllers use 5 ms to 1000 s, which is too long for a person who
+    /// waits.
     fn default() -> Self {
         Self {
             min: Duration::from_millis(20),
@@ -38,7 +39,8 @@ impl Backoff {
 /// `wait` plus up to a quarter, so that many clients do not come back at the same moment.
 #[must_use]
 pub fn jittered(wait: Duration) -> Duration {
-    // A fresh RandomState is seeded at random; this spares a dependency for a number that need not be good.
+    // A fresh RandomState is seeded at random; this spares a dependency for a number that need not
+    // be good.
     let random = RandomState::new().build_hasher().finish() % 256;
     wait + wait.mul_f64(f64::from(u32::try_from(random).unwrap_or(0)) / 1024.0)
 }

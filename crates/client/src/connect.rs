@@ -18,8 +18,8 @@ use tower::{BoxError, ServiceBuilder};
 /// The server takes the part before the slash as field manager.
 const AGENT: &str = concat!("pandaemon/", env!("CARGO_PKG_VERSION"));
 
-/// A client for many small requests: it has no retries, no tracing span per request, and Nagle's algorithm is off.
-/// Through a proxy it is kube's usual client.
+/// A client for many small requests: it has no retries, no tracing span per request, and Nagle's
+/// algorithm is off. Through a proxy it is kube's usual client.
 ///
 /// # Errors
 /// When the configuration names no usable cluster.
@@ -40,8 +40,8 @@ pub fn direct(config: Config) -> anyhow::Result<Client> {
     Ok(Client::new(service, config.default_namespace))
 }
 
-/// When a connection whose other end has vanished without a word (half-open) counts as broken. Such a connection is
-/// silent, which is no error for a watch, so that only the kernel can tell.
+/// When a connection whose other end has vanished without a word (half-open) counts as broken. Such
+/// a connection is silent, which is no error for a watch, so that only the kernel can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keepalive {
     /// Silence before the first probe.
@@ -80,8 +80,8 @@ pub fn connector(keepalive: Keepalive, timeout: Option<Duration>) -> HttpConnect
     tcp
 }
 
-/// The configuration for the cluster of a kubeconfig file; without one, for the cluster that this pod runs in, whose
-/// token and CA are read again as they rotate.
+/// The configuration for the cluster of a kubeconfig file; without one, for the cluster that this
+/// pod runs in, whose token and CA are read again as they rotate.
 ///
 /// # Errors
 /// When the file cannot be read or names no usable cluster; when this is no pod.
@@ -127,7 +127,8 @@ mod tests {
 
     use super::*;
 
-    /// Both ends of a connection, of which the server's end no longer sees any packet, and so answers none.
+    /// Both ends of a connection, of which the server's end no longer sees any packet, and so
+    /// answers none.
     async fn half_open(keepalive: Keepalive) -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,5 +1,6 @@
-//! Discovery: which resources the server serves. The garbage collector and the namespace loop work on all of them.
-//! Aggregated discovery takes two requests; servers without it are asked for each group.
+//! Discovery: which resources the server serves. The garbage collector and the namespace loop work
+//! on all of them. Aggregated discovery takes two requests; servers without it are asked for each
+//! group.
 //!
 //! Only the preferred version of each group is looked at, as all versions show the same objects.
 
@@ -127,7 +128,8 @@ pub struct Available {
 /// Asks the server which resources it serves, in the preferred version of each group.
 ///
 /// # Errors
-/// When the server cannot be reached, or a group cannot be read: half an answer would look like kinds that are gone.
+/// When the server cannot be reached, or a group cannot be read: half an answer would look like
+/// kinds that are gone.
 pub async fn discover(client: &Client) -> Result<ApiResources, DiscoveryError> {
     let found = discover_available(client).await;
     match found.failures.into_iter().next() {

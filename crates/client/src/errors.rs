@@ -43,8 +43,8 @@ pub fn retry_after(error: &kube::Error) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
-/// 504: the server has not reached the resource version that the request names, and may never do so after a restore.
-/// Upstream: `CauseTypeResourceVersionTooLarge`.
+/// 504: the server has not reached the resource version that the request names, and may never do so
+/// after a restore. Upstream: `CauseTypeResourceVersionTooLarge`.
 #[must_use]
 pub fn is_too_large_version(error: &kube::Error) -> bool {
     status(error).is_some_and(|status| {

@@ -1,5 +1,5 @@
-//! Records Events as client-go's EventRecorder does: a repeated event raises `count` of the first, and each reason
-//! of an object has a budget.
+//! Records Events as client-go's EventRecorder does: a repeated event raises `count` of the first,
+//! and each reason of an object has a budget.
 //!
 //! ```ignore
 //! let events = EventRecorder::start(client, "daemonset-controller", stop);   // cheap to clone
@@ -35,8 +35,8 @@ const PENDING: usize = 1_000;
 /// Events that may count up; older ones are written anew. Upstream remembers 4,096.
 const REMEMBERED: usize = 4_096;
 /// Events of one object and reason that may be written at once; one more every [`REFILL`]. Upstream
-/// (`EventSourceObjectSpamFilter`) has one such budget for all reasons of an object: there, the creations of
-/// a roll-out drop the failures that follow.
+/// (`EventSourceObjectSpamFilter`) has one such budget for all reasons of an object: there, the
+/// creations of a roll-out drop the failures that follow.
 const BURST: u32 = 25;
 const REFILL: Duration = Duration::from_secs(300);
 /// How long writing one event may take.
@@ -66,7 +66,8 @@ pub struct ObjectReference {
     pub uid: String,
     /// The version that the event is about; repetitions may differ in it.
     pub resource_version: String,
-    /// The part of the object that the event is about, such as `spec.containers{name}`; empty for all of it.
+    /// The part of the object that the event is about, such as `spec.containers{name}`; empty for
+    /// all of it.
     pub field_path: String,
 }
 
@@ -266,8 +267,8 @@ enum Decision {
 /// What must be equal for an event to count as a repetition.
 type EventKey = (ObjectReference, EventType, &'static str, String);
 
-/// Decides whether an event is new, a repetition, or over the budget of its object and reason. Reads no clock.
-/// Upstream: `EventCorrelator` in `k8s.io/client-go/tools/record`.
+/// Decides whether an event is new, a repetition, or over the budget of its object and reason.
+/// Reads no clock. Upstream: `EventCorrelator` in `k8s.io/client-go/tools/record`.
 #[derive(Debug, Default)]
 struct EventCorrelator {
     seen: BTreeMap<EventKey, (String, Timestamp, u32)>,

@@ -1,4 +1,5 @@
-//! One list-watch that several loops share: objects are decoded once and kept once. Upstream: `cache.SharedInformer`.
+//! One list-watch that several loops share: objects are decoded once and kept once. Upstream:
+//! `cache.SharedInformer`.
 //!
 //! ```ignore
 //! let pods = Informer::<Pod>::start(client, ListWatch::all("/api/v1/pods"), stop);
@@ -7,8 +8,8 @@
 //! let now = pods.get(&Key::new("ns", "name"));
 //! ```
 //!
-//! A subscriber that cannot keep up loses its place and gets a new [`Delta::Listed`]; it never slows the others, and
-//! nothing is buffered without bound.
+//! A subscriber that cannot keep up loses its place and gets a new [`Delta::Listed`]; it never
+//! slows the others, and nothing is buffered without bound.
 
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,8 @@ use crate::{
     supervise::restart_on_panic,
 };
 
-/// Deltas that may wait for a subscriber before it has to start over: a burst of some thousand pods fits.
+/// Deltas that may wait for a subscriber before it has to start over: a burst of some thousand pods
+/// fits.
 const PENDING: usize = 4_096;
 
 /// A shared, current copy of all objects of a collection. Cheap to clone.
@@ -60,8 +62,8 @@ pub struct Update<T> {
     pub delta: Delta<Arc<T>>,
     /// The newest version that the informer's objects show after it.
     pub version: u64,
-    /// How often versions were reset, for example after a restore of the server: versions of different counts cannot be
-    /// compared.
+    /// How often versions were reset, for example after a restore of the server: versions of
+    /// different counts cannot be compared.
     pub resets: u64,
 }
 
@@ -110,7 +112,8 @@ impl<T: Object> State<T> {
 
     fn tell(&mut self, delta: Delta<Arc<T>>) {
         let update = self.update(delta);
-        // A full channel loses its sender: the subscriber notices when it has read the rest, and subscribes anew.
+        // A full channel loses its sender: the subscriber notices when it has read the rest, and
+        // subscribes anew.
         self.subscribers
             .retain(|subscriber| subscriber.try_send(update.clone()).is_ok());
     }

@@ -1,4 +1,5 @@
-//! List and watch of one collection: an endless series of events that survives lost connections and never goes back.
+//! List and watch of one collection: an endless series of events that survives lost connections and
+//! never goes back.
 //!
 //! ```ignore
 //! let mut nodes = watch::<Node>(client, ListWatch::all("/api/v1/nodes"), stop.clone());
@@ -46,9 +47,11 @@ const BACKOFF: Backoff = Backoff {
     min: Duration::from_millis(50),
     max: Duration::from_secs(15),
 };
-/// A watch that ends before this although nothing came is a failure. Upstream calls it a very short watch.
+/// A watch that ends before this although nothing came is a failure. Upstream calls it a very short
+/// watch.
 const SHORT_WATCH: Duration = Duration::from_secs(1);
-/// How long the server may refuse lists that are not older than what was seen, before any state of it is taken.
+/// How long the server may refuse lists that are not older than what was seen, before any state of
+/// it is taken.
 const PATIENCE_WITH_VERSION: Duration = Duration::from_secs(30);
 /// Lines in a row that cannot be decoded at all, before the collection is listed again.
 const GARBLED: u32 = 3;
@@ -117,7 +120,8 @@ impl<H: Handler> Reflector<'_, H> {
         }
     }
 
-    /// After a restore the server may never reach the newest version seen. Then only its own state counts.
+    /// After a restore the server may never reach the newest version seen. Then only its own state
+    /// counts.
     fn forget_lost_versions(&mut self) {
         let lost = |since: Instant| since.elapsed() >= PATIENCE_WITH_VERSION;
         if self.refused_since.is_some_and(lost) {

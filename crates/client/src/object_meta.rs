@@ -1,8 +1,8 @@
 //! Objects that a list-watch carries.
 //!
-//! A projection is a struct with `#[derive(Deserialize)]` that names only the fields a loop needs; serde skips the
-//! rest, so a pod costs some hundred bytes instead of some kilobytes. Every field has a default: a projection never
-//! fails on a field it does not know.
+//! A projection is a struct with `#[derive(Deserialize)]` that names only the fields a loop needs;
+//! serde skips the rest, so a pod costs some hundred bytes instead of some kilobytes. Every field
+//! has a default: a projection never fails on a field it does not know.
 
 use std::{fmt, sync::Arc};
 
@@ -14,7 +14,8 @@ pub trait Object: DeserializeOwned + Clone + fmt::Debug + Send + Sync + 'static 
     /// The object's metadata.
     fn meta(&self) -> &ObjectMeta;
 
-    /// Points to the parts of `like` where they are equal: daemon pods differ in little more than their names.
+    /// Points to the parts of `like` where they are equal: daemon pods differ in little more than
+    /// their names.
     fn share(&mut self, _like: &Self) {}
 }
 

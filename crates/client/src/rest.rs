@@ -78,7 +78,8 @@ impl Rest {
         }
     }
 
-    /// Gives requests another timeout. `Duration::MAX` is for clients that have timeouts themselves.
+    /// Gives requests another timeout. `Duration::MAX` is for clients that have timeouts
+    /// themselves.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
@@ -134,7 +135,8 @@ impl Rest {
         optional(self.decoded(request).await)
     }
 
-    /// Creates an object in a collection, or posts to a subresource. `IgnoredAny` reads nothing of the reply.
+    /// Creates an object in a collection, or posts to a subresource. `IgnoredAny` reads nothing of
+    /// the reply.
     ///
     /// # Errors
     /// When the server cannot be reached or refuses the request.
@@ -199,7 +201,8 @@ impl Rest {
         self.decoded(request(method, path, media_type, body)?).await
     }
 
-    /// Sends an encoded body; the reply is read, so that the connection can be used again, and not decoded.
+    /// Sends an encoded body; the reply is read, so that the connection can be used again, and not
+    /// decoded.
     ///
     /// # Errors
     /// When the server cannot be reached or refuses the request.
@@ -242,7 +245,8 @@ impl Rest {
     }
 }
 
-/// DeleteOptions with a precondition: only the object with this uid is deleted, no later one of the same name.
+/// DeleteOptions with a precondition: only the object with this uid is deleted, no later one of the
+/// same name.
 #[must_use]
 pub fn uid_precondition(uid: &str) -> Value {
     json!({ "preconditions": { "uid": uid } })
@@ -282,7 +286,8 @@ pub(crate) async fn read(client: &Client, request: Request<Body>) -> kube::Resul
     Ok(reply.into_body().collect().await?.to_bytes())
 }
 
-/// Sends a request. A reply that says no becomes an error, with the `Status` in it or one made of its text.
+/// Sends a request. A reply that says no becomes an error, with the `Status` in it or one made of
+/// its text.
 pub(crate) async fn exchange(
     client: &Client,
     request: Request<Body>,

@@ -1,4 +1,5 @@
-//! Restarts loops: a panic or an error ends only that run, and the loop starts again after a back-off.
+//! Restarts loops: a panic or an error ends only that run, and the loop starts again after a
+//! back-off.
 //!
 //! ```ignore
 //! supervise("scheduler", stop, move |stop| scheduler::run(client.clone(), stop)).await;

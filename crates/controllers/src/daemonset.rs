@@ -1,7 +1,7 @@
 //! The DaemonSet controller: passes events to the pure planner and carries out its actions.
 //!
-//! One task owns the planner. A feed per kind sends it events. Each action runs as a task of its own
-//! and sends its outcome back as an event, so that no action waits for another.
+//! One task owns the planner. A feed per kind sends it events. Each action runs as a task of its
+//! own and sends its outcome back as an event, so that no action waits for another.
 
 mod execute;
 mod feed;
@@ -35,7 +35,8 @@ const PENDING: usize = 1_024;
 /// The largest number of further batches that are applied before the next plan.
 const BATCHES: usize = 512;
 
-/// Runs the controller until `stop` is triggered. When this returns, none of its requests is under way.
+/// Runs the controller until `stop` is triggered. When this returns, none of its requests is under
+/// way.
 ///
 /// # Errors
 /// Never today; callers treat an error as the end of the process.
@@ -137,8 +138,8 @@ impl Shell {
         }
     }
 
-    /// Reserves the resources of a pod that is created on its node. Where the scheduler has given them to another pod
-    /// meanwhile, the pod is left to the scheduler.
+    /// Reserves the resources of a pod that is created on its node. Where the scheduler has given
+    /// them to another pod meanwhile, the pod is left to the scheduler.
     fn reserve(&self, action: &mut Action) -> Option<Reservation> {
         let Action::CreatePod {
             set,

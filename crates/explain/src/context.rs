@@ -257,7 +257,8 @@ impl<'a> ExplainContext<'a> {
         };
         let others = node_pods.get(&node.view.name).into_iter().flatten();
         let own = own.map(|pod| &pod.view.uid);
-        // Pods of the DaemonSet that were created after its pods were read must not count against it.
+        // Pods of the DaemonSet that were created after its pods were read must not count against
+        // it.
         let set = &self.preview.view.uid;
         let is_newer = |pod: &PodView| {
             let owned = pod.owner.as_ref().is_some_and(|owner| owner.uid == *set);

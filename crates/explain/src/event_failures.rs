@@ -1,5 +1,5 @@
-//! Failures that the DaemonSet's events tell of: pods that could not be created, and back-offs after failed
-//! pods. The controller keeps neither in an object.
+//! Failures that the DaemonSet's events tell of: pods that could not be created, and back-offs
+//! after failed pods. The controller keeps neither in an object.
 
 use std::collections::BTreeMap;
 
@@ -63,8 +63,8 @@ impl EventFailures {
         entry.1 = entry.1.max(at);
     }
 
-    /// How many pods failed on a node lately, and the end of the back-off that follows from it by the rule of
-    /// the planner, which is upstream's.
+    /// How many pods failed on a node lately, and the end of the back-off that follows from it by
+    /// the rule of the planner, which is upstream's.
     pub(crate) fn back_off(&self, node: &str, now: Timestamp) -> Option<(u32, Timestamp)> {
         let (count, at) = *self.failed.get(node)?;
         Some((count, failed_pod_back_off(count, at, now)?))

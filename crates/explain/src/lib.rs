@@ -1,10 +1,12 @@
-//! Explanations of DaemonSets: for every node, whether the DaemonSet runs there, will, must not or cannot
-//! yet, with every reason in one sentence; and the state of its rollout.
+//! Explanations of DaemonSets: for every node, whether the DaemonSet runs there, will, must not or
+//! cannot yet, with every reason in one sentence; and the state of its rollout.
 //!
-//! Pure: a [`Snapshot`] of objects goes in, a [`Report`] comes out ([`explain()`], [`dry_run()`]). A
-//! [`RolloutTracker`] takes the changes that watches deliver and returns a [`StatusReport`] after each.
+//! Pure: a [`Snapshot`] of objects goes in, a [`Report`] comes out ([`explain()`], [`dry_run()`]).
+//! A [`RolloutTracker`] takes the changes that watches deliver and returns a [`StatusReport`] after
+//! each.
 //! `placement` words why a node does not fit. The planner decides availability, the order of a node's pods,
-//! back-offs and the rollout; its plan is never executed. `docs/design/explain.md` has the verdicts.
+//! back-offs and the rollout; its plan is never executed. `docs/design/explain.md` has the
+//! verdicts.
 
 mod context;
 mod dry_run;

@@ -55,7 +55,8 @@ fn kind() -> Option<&'static Kind> {
     scheme::find_resource("apps", "v1", "daemonsets")
 }
 
-/// The DaemonSets of a file with several documents, with defaults filled in. Other kinds are passed over.
+/// The DaemonSets of a file with several documents, with defaults filled in. Other kinds are passed
+/// over.
 ///
 /// # Errors
 /// When a document cannot be read, or a DaemonSet is invalid.

@@ -1,7 +1,8 @@
-//! A preview of the planner's plan: the rollout's budget and order, and which pods would be deleted.
+//! A preview of the planner's plan: the rollout's budget and order, and which pods would be
+//! deleted.
 //!
-//! No action is executed. The only action that gets a reply is the creation of a revision: without a
-//! revision the planner plans nothing else.
+//! No action is executed. The only action that gets a reply is the creation of a revision: without
+//! a revision the planner plans nothing else.
 
 use std::collections::BTreeMap;
 
@@ -130,8 +131,8 @@ pub(crate) fn observe_revision(
     planner.observe(Event::Revision(Box::new(revision)), now);
 }
 
-/// Replies to the creation of a revision as the server would. Returns the name of the revision if the action
-/// was one.
+/// Replies to the creation of a revision as the server would. Returns the name of the revision if
+/// the action was one.
 pub(crate) fn reply_to_revision(
     planner: &mut Planner,
     action: Action,

@@ -1,4 +1,5 @@
-//! The report: one entry for each node, and sums. Its JSON form is documented in `docs/design/explain.md`.
+//! The report: one entry for each node, and sums. Its JSON form is documented in
+//! `docs/design/explain.md`.
 
 use pandaemon_types::{Name, Timestamp};
 use serde::{Serialize, Serializer};
@@ -76,7 +77,8 @@ pub struct NodeReport {
     pub name: Name,
     /// Whether the DaemonSet runs on the node.
     pub verdict: Verdict,
-    /// Whether nothing is left to do: one available pod of the newest revision, or none where none belongs.
+    /// Whether nothing is left to do: one available pod of the newest revision, or none where none
+    /// belongs.
     pub settled: bool,
     /// Its pods, the one that counts first.
     pub pods: Vec<PodReport>,

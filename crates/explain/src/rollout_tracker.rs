@@ -1,5 +1,5 @@
-//! The state of a rollout, kept as watches deliver changes. A change of a pod costs what it touches; only a
-//! change of the DaemonSet or of its revisions has the planner plan again.
+//! The state of a rollout, kept as watches deliver changes. A change of a pod costs what it
+//! touches; only a change of the DaemonSet or of its revisions has the planner plan again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,8 @@ use crate::{
 #[derive(Debug)]
 pub struct RolloutTracker {
     view: DaemonSetView,
-    /// Knows the DaemonSet and its revisions, but no node and no pod: it says which revision is newest.
+    /// Knows the DaemonSet and its revisions, but no node and no pod: it says which revision is
+    /// newest.
     planner: Planner,
     rollout: Rollout,
     /// Revisions that exist only in the planner: the controller has not created them yet.
@@ -339,7 +340,8 @@ impl RolloutTracker {
     }
 }
 
-/// The place of a pod among those that are not ready; `None` if it is ready, being deleted or on no node.
+/// The place of a pod among those that are not ready; `None` if it is ready, being deleted or on no
+/// node.
 fn slow_key(pod: &PodView) -> Option<SlowKey> {
     if pod.ready || pod.deleting {
         return None;

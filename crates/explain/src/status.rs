@@ -109,8 +109,8 @@ pub(crate) fn progress(view: &DaemonSetView) -> (bool, String) {
     )
 }
 
-/// What the rollout waits for, in sentences that follow "waits for". `unready` is the number of pods that are not
-/// ready.
+/// What the rollout waits for, in sentences that follow "waits for". `unready` is the number of
+/// pods that are not ready.
 pub(crate) fn waits_for(view: &DaemonSetView, done: bool, unready: usize) -> Vec<String> {
     let counts = &view.status;
     let mut waits = Vec::new();

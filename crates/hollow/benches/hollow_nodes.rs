@@ -1,4 +1,5 @@
-//! Memory and processor time of hollow nodes with one pod each, against a server that answers at once. `cargo bench -p pandaemon-hollow -- 100000`.
+//! Memory and processor time of hollow nodes with one pod each, against a server that answers at
+//! once. `cargo bench -p pandaemon-hollow -- 100000`.
 
 #![expect(
     clippy::unwrap_used,

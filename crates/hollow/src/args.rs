@@ -56,8 +56,8 @@ pub struct Behaviour {
     /// Share of the pods, from 0 to 1, that never get ready: their containers crash
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     pub failure_rate: f64,
-    /// How often each node renews its lease; 0 for never; without it 10s, for more than 5,000 nodes longer
-    /// (500 renewals a second), but never more than 30s: after 50s a node counts as lost
+    /// How often each node renews its lease; 0 for never; without it 10s, for more than 5,000 nodes
+    /// longer (500 renewals a second), but never more than 30s: after 50s a node counts as lost
     #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_seconds)]
     pub lease_interval: Option<Duration>,
     /// Requests under way at the same time

@@ -30,7 +30,8 @@ use self::{
 };
 use crate::say;
 
-/// Measures, writes the result, and removes everything that it created, also when it is interrupted.
+/// Measures, writes the result, and removes everything that it created, also when it is
+/// interrupted.
 ///
 /// # Errors
 /// When the cluster cannot be used, a phase takes too long, or the run is interrupted.

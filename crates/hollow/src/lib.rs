@@ -1,8 +1,8 @@
-//! Hollow nodes by the thousand: they register, renew leases, and report pods as running, against any
-//! Kubernetes API. For load tests and for trying rollouts without machines.
+//! Hollow nodes by the thousand: they register, renew leases, and report pods as running, against
+//! any Kubernetes API. For load tests and for trying rollouts without machines.
 //!
-//! The life of the pods and the API objects are pure ([`pod_lifecycle`], [`pod`], [`node`]); the other
-//! modules do the IO.
+//! The life of the pods and the API objects are pure ([`pod_lifecycle`], [`pod`], [`node`]); the
+//! other modules do the IO.
 
 mod args;
 mod bench;

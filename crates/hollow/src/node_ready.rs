@@ -1,5 +1,5 @@
-//! Keeps the nodes ready: a node that the control plane gave up (its leases came late, or this process was
-//! stopped for a while) reports itself ready again, as a kubelet does.
+//! Keeps the nodes ready: a node that the control plane gave up (its leases came late, or this
+//! process was stopped for a while) reports itself ready again, as a kubelet does.
 
 use std::sync::Arc;
 

@@ -73,7 +73,8 @@ pub(crate) struct ContainerStatus {
 }
 
 impl Pod {
-    /// Whether its status says that containers with these images run: an earlier process reported it.
+    /// Whether its status says that containers with these images run: an earlier process reported
+    /// it.
     pub(crate) fn is_reported(&self) -> bool {
         let reported = self
             .status

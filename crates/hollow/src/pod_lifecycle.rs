@@ -19,7 +19,8 @@ use crate::{
     pod::{Pod, StartAttempt, crashes, share_of},
 };
 
-/// Time from the first failed pull of an image until the node reports the back-off of the next pull.
+/// Time from the first failed pull of an image until the node reports the back-off of the next
+/// pull.
 const PULL_RETRY: Duration = Duration::from_secs(10);
 /// First and longest wait before a failed write is sent again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));

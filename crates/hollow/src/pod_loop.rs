@@ -1,4 +1,5 @@
-//! Watches the pods of all nodes with one watch, and sends the writes that [`PodLifecycle`] returns.
+//! Watches the pods of all nodes with one watch, and sends the writes that [`PodLifecycle`]
+//! returns.
 
 use std::{
     sync::{

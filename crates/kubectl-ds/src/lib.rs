@@ -1,7 +1,8 @@
 //! `kubectl ds explain` and `status`, on any Kubernetes cluster. They only read.
 //!
-//! The commands ([`run_explain`], [`run_status`]) read a [`Snapshot`](pandaemon_explain::Snapshot) of objects,
-//! have `pandaemon-explain` explain it, and print the report, for `kubectl ds` ([`Plugin`]) and for
+//! The commands ([`run_explain`], [`run_status`]) read a [`Snapshot`](pandaemon_explain::Snapshot)
+//! of objects, have `pandaemon-explain` explain it, and print the report, for `kubectl ds`
+//! ([`Plugin`]) and for
 //! `pandaemon` alike.
 
 mod args;

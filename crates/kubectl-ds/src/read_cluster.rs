@@ -1,4 +1,5 @@
-//! Reads a snapshot from a cluster. Pods of other owners are read only for nodes whose verdict needs them.
+//! Reads a snapshot from a cluster. Pods of other owners are read only for nodes whose verdict
+//! needs them.
 
 use std::collections::BTreeMap;
 

@@ -43,8 +43,8 @@ pub(crate) async fn run(
     }
 }
 
-/// Follows a rollout until it is done, for no longer than `timeout`, unless that is zero. Writes a line for each
-/// change.
+/// Follows a rollout until it is done, for no longer than `timeout`, unless that is zero. Writes a
+/// line for each change.
 ///
 /// # Errors
 /// With kubectl's message and exit status.
@@ -106,7 +106,8 @@ async fn follow_set(
         };
         let mut batch = Vec::from_iter(update);
         if printer.is_screen() {
-            // Lines and objects are printed for every change, a screen only for the last of a batch.
+            // Lines and objects are printed for every change, a screen only for the last of a
+            // batch.
             collect_batch(&mut updates, &mut batch).await;
         }
         if batch.is_empty() {

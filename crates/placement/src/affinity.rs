@@ -39,8 +39,8 @@ pub struct NodeSelectorTerm {
 }
 
 impl NodeSelectorTerm {
-    /// Reads `matchExpressions` and `matchFields`. A term with a requirement that cannot be read matches
-    /// no node, as upstream treats a selector that does not parse.
+    /// Reads `matchExpressions` and `matchFields`. A term with a requirement that cannot be read
+    /// matches no node, as upstream treats a selector that does not parse.
     #[must_use]
     pub fn from_json(term: &Value) -> Self {
         let mut parsed = Self::default();
@@ -104,7 +104,8 @@ impl NodeTest {
             "Lt" if !on_field => NodeTestOperator::Lt,
             _ => return None,
         };
-        // Upstream parses `matchExpressions` as a label selector, whose keys and values are validated.
+        // Upstream parses `matchExpressions` as a label selector, whose keys and values are
+        // validated.
         let is_text = |value: &Name| names::label_value(value).is_empty();
         let readable =
             on_field || (names::qualified_name(&key).is_empty() && values.iter().all(is_text));

@@ -1,11 +1,12 @@
-//! Explanations of a node: all reasons against it, with the pods that hold what is short, and summaries.
+//! Explanations of a node: all reasons against it, with the pods that hold what is short, and
+//! summaries.
 
 use pandaemon_types::{HostPort, NodeView, PodResources, PodView};
 
 use crate::{Holder, PodNeeds, Reason, Usage, taints};
 
-/// All reasons why a daemon pod should not run on a node; [`daemon_fit`](crate::daemon_fit) returns the
-/// first. Empty if it should.
+/// All reasons why a daemon pod should not run on a node; [`daemon_fit`](crate::daemon_fit) returns
+/// the first. Empty if it should.
 #[must_use]
 pub fn mismatches(needs: &PodNeeds, node: &NodeView) -> Vec<Reason> {
     let taints = taints::all_untolerated(&needs.tolerations, &node.taints);
@@ -13,8 +14,8 @@ pub fn mismatches(needs: &PodNeeds, node: &NodeView) -> Vec<Reason> {
     needs.node_mismatches(node).chain(taints).collect()
 }
 
-/// All reasons why one more pod with these resources cannot start on a node beside `pods`, with the pods
-/// that hold what it lacks. Pods that ended hold nothing.
+/// All reasons why one more pod with these resources cannot start on a node beside `pods`, with the
+/// pods that hold what it lacks. Pods that ended hold nothing.
 #[must_use]
 pub fn shortages(node: &NodeView, wanted: &PodResources, pods: &[&PodView]) -> Vec<Reason> {
     let running = || pods.iter().copied().filter(|pod| !pod.phase.is_terminal());
@@ -53,8 +54,8 @@ fn full_name(pod: &PodView) -> String {
 }
 
 impl PodNeeds {
-    /// The text of a reason without what differs from node to node, so that nodes with equal summaries
-    /// can share a line.
+    /// The text of a reason without what differs from node to node, so that nodes with equal
+    /// summaries can share a line.
     #[must_use]
     pub fn summary(&self, reason: &Reason) -> String {
         match reason {

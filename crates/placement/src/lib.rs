@@ -1,11 +1,11 @@
 //! Whether a pod fits a node, and why not.
 //!
-//! Pure. It answers two questions. The DaemonSet planner asks whether a daemon pod should run on a node
-//! ([`daemon_fit`]: name, selector, affinity, taints). The scheduler asks whether a pod can start there now
-//! ([`fit`]: the same, and resources and host ports).
+//! Pure. It answers two questions. The DaemonSet planner asks whether a daemon pod should run on a
+//! node ([`daemon_fit`]: name, selector, affinity, taints). The scheduler asks whether a pod can
+//! start there now ([`fit`]: the same, and resources and host ports).
 //!
-//! For explanations, [`mismatches`] and [`shortages`] return all reasons, with the pods that hold what is
-//! short.
+//! For explanations, [`mismatches`] and [`shortages`] return all reasons, with the pods that hold
+//! what is short.
 //!
 //! Every refusal is a typed [`Reason`]. Its `Display` is the sentence in the planner's reasons;
 //! [`Reason::scheduler_text`] is the phrase of upstream's scheduler in `FailedScheduling` events.
@@ -48,8 +48,8 @@ impl DaemonFit {
     }
 }
 
-/// Decides whether a daemon pod should run on a node. `needs` must contain the automatic tolerations,
-/// which [`PodNeeds::for_daemon`] adds.
+/// Decides whether a daemon pod should run on a node. `needs` must contain the automatic
+/// tolerations, which [`PodNeeds::for_daemon`] adds.
 #[must_use]
 pub fn daemon_fit(needs: &PodNeeds, node: &NodeView) -> DaemonFit {
     if let Some(reason) = needs.node_mismatch(node) {
@@ -66,8 +66,8 @@ pub fn daemon_fit(needs: &PodNeeds, node: &NodeView) -> DaemonFit {
     }
 }
 
-/// Decides whether a pod can start on a node beside the pods that `usage` counts. Returns every reason
-/// against it.
+/// Decides whether a pod can start on a node beside the pods that `usage` counts. Returns every
+/// reason against it.
 #[must_use]
 pub fn fit(needs: &PodNeeds, node: &NodeView, usage: &Usage) -> Fit {
     let mut reasons: Vec<Reason> = needs.node_mismatch(node).into_iter().collect();

@@ -42,7 +42,8 @@ impl PodNeeds {
         )
     }
 
-    /// Reads the fields of a pod's spec that were decoded already. The name is empty for a pod without a node.
+    /// Reads the fields of a pod's spec that were decoded already. The name is empty for a pod
+    /// without a node.
     #[must_use]
     pub fn from_fields(
         node_name: &str,
@@ -88,7 +89,8 @@ impl PodNeeds {
         needs
     }
 
-    /// The first reason why `nodeName`, `nodeSelector` or the required node affinity exclude the node;
+    /// The first reason why `nodeName`, `nodeSelector` or the required node affinity exclude the
+    /// node;
     /// `None` if they do not.
     #[must_use]
     pub fn node_mismatch(&self, node: &NodeView) -> Option<Reason> {

@@ -33,8 +33,8 @@ impl Toleration {
         Self::from_fields(text("key"), text("operator"), text("value"), text("effect"))
     }
 
-    /// A toleration with these fields, each empty if it is not set; `None` if the operator or the effect does not
-    /// exist.
+    /// A toleration with these fields, each empty if it is not set; `None` if the operator or the
+    /// effect does not exist.
     #[must_use]
     pub fn from_fields(key: &str, operator: &str, value: &str, effect: &str) -> Option<Self> {
         let operator = match operator {
@@ -122,7 +122,8 @@ pub(crate) fn tolerates_unschedulable(tolerations: &[Toleration]) -> bool {
         .any(|toleration| toleration.covers(&taint))
 }
 
-/// The key and effect of each toleration that daemon pods get automatically, in the order of upstream's
+/// The key and effect of each toleration that daemon pods get automatically, in the order of
+/// upstream's
 /// `AddOrUpdateDaemonPodTolerations`.
 #[must_use]
 pub fn daemon_tolerations(host_network: bool) -> Vec<(&'static str, Effect)> {

@@ -58,8 +58,8 @@ impl Usage {
     }
 }
 
-/// Appends the reasons why a pod cannot start beside `pods` others. `used` is the sum of their requests
-/// of a resource, `taken` whether one of them has a conflicting port.
+/// Appends the reasons why a pod cannot start beside `pods` others. `used` is the sum of their
+/// requests of a resource, `taken` whether one of them has a conflicting port.
 fn shortages(
     node: &NodeView,
     pod: &PodResources,
@@ -103,8 +103,8 @@ fn shortages(
     }
 }
 
-/// The same as [`Usage`] in less memory, for planners that keep one per node: a list of distinct, shared
-/// pod resources with their counts. Asking for room costs a walk over the list.
+/// The same as [`Usage`] in less memory, for planners that keep one per node: a list of distinct,
+/// shared pod resources with their counts. Asking for room costs a walk over the list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CompactUsage(Vec<(Arc<PodResources>, u32)>);
 

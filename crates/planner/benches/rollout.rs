@@ -1,5 +1,5 @@
-//! CPU time per pod of a whole rollout: plans, replies, watch events and status, and the small cost of
-//! the simulated cluster.
+//! CPU time per pod of a whole rollout: plans, replies, watch events and status, and the small cost
+//! of the simulated cluster.
 //!
 //! `cargo bench -p pandaemon-planner --bench rollout`
 #![expect(

@@ -51,8 +51,8 @@ pub enum Action {
         uid: Uid,
         /// The name of the node.
         node: Name,
-        /// The name of the pod. The planner chooses it, so that repeating a request after a lost reply
-        /// cannot create a second pod.
+        /// The name of the pod. The planner chooses it, so that repeating a request after a lost
+        /// reply cannot create a second pod.
         name: Name,
         /// Whether the pod is created with `spec.nodeName`.
         bind: bool,
@@ -214,6 +214,7 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// When to plan again if no event is observed before.
     pub wake_at: Option<Timestamp>,
-    /// The status of each assessed node; empty unless [`Options::explain`](crate::Options::explain).
+    /// The status of each assessed node; empty unless
+    /// [`Options::explain`](crate::Options::explain).
     pub explanations: Vec<Explanation>,
 }

@@ -56,7 +56,8 @@ pub(crate) fn assess(state: &NodeState, pods: &[Pod<'_>], facts: &SetFacts<'_>) 
     out
 }
 
-/// With surge, no pod is created beside one whose deletion may still fail: it would be one too many.
+/// With surge, no pod is created beside one whose deletion may still fail: it would be one too
+/// many.
 fn wait_for_deletions(present: &[Pod<'_>], facts: &SetFacts<'_>, out: &mut Assessment) {
     let unconfirmed = |pod: &PodState| pod.deletion_unconfirmed(facts.now);
     if !present.iter().any(|(_, pod)| unconfirmed(pod)) {
@@ -69,7 +70,8 @@ fn wait_for_deletions(present: &[Pod<'_>], facts: &SetFacts<'_>, out: &mut Asses
     ) {
         out.due.step = UpdateStep::Surging;
     }
-    // A pod whose deletion got no answer may still run, and the deletion of the other may have failed, too.
+    // A pod whose deletion got no answer may still run, and the deletion of the other may have
+    // failed, too.
     let may_run = |pod: &PodState| {
         unconfirmed(pod) && pod.deletion != Deletion::Requested && facts.is_available(pod)
     };
@@ -81,8 +83,8 @@ fn wait_for_deletions(present: &[Pod<'_>], facts: &SetFacts<'_>, out: &mut Asses
     }
 }
 
-/// Removes deletions of pods that are not adopted yet: they keep their node from getting another pod, but
-/// the set does not own them.
+/// Removes deletions of pods that are not adopted yet: they keep their node from getting another
+/// pod, but the set does not own them.
 fn keep_unadopted(active: &[Pod<'_>], out: &mut Assessment) {
     let is_unadopted = |id: PodId| {
         active
@@ -161,8 +163,8 @@ fn find_ended_and_surplus(
         return;
     }
     if running.is_empty() {
-        // A pod that ended keeps its place until its deletion is confirmed: a node on which pods fail at
-        // once, or cannot be deleted, would get one after the other.
+        // A pod that ended keeps its place until its deletion is confirmed: a node on which pods
+        // fail at once, or cannot be deleted, would get one after the other.
         let ended = !active.is_empty();
         out.counts.missing = out.counts.desired && state.creating.is_none() && !ended;
         return;
@@ -217,7 +219,8 @@ fn classify_rolling(
                 (true, UpdateStep::Replace(id))
             }
         }
-        // More than one old or new pod. A surplus pod whose deletion is refused must not count for ever.
+        // More than one old or new pod. A surplus pod whose deletion is refused must not count for
+        // ever.
         None => {
             let is_refused = active
                 .iter()

@@ -2,8 +2,8 @@
 
 use pandaemon_types::Timestamp;
 
-/// The back-off before a failed pod of a node is deleted: 1 s at first, doubled each time, at most 15
-/// minutes. Upstream keys it by node and generation, too (`failedPodsBackoff`).
+/// The back-off before a failed pod of a node is deleted: 1 s at first, doubled each time, at most
+/// 15 minutes. Upstream keys it by node and generation, too (`failedPodsBackoff`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BackOff {
     pub(crate) generation: i64,
@@ -41,8 +41,9 @@ impl BackOff {
     }
 }
 
-/// The end of the back-off before the next failed pod of a node is deleted, after this number of deletions
-/// of failed pods with the last one at `last`. `None` if there is none, or it is forgotten.
+/// The end of the back-off before the next failed pod of a node is deleted, after this number of
+/// deletions of failed pods with the last one at `last`. `None` if there is none, or it is
+/// forgotten.
 #[must_use]
 pub fn failed_pod_back_off(failures: u32, last: Timestamp, now: Timestamp) -> Option<Timestamp> {
     if now.millis_since(last) > 2 * BACK_OFF_MAX * 1000 {

@@ -6,8 +6,8 @@ use pandaemon_types::{Name, Timestamp};
 
 use crate::pacing::Pacer;
 
-/// Candidates for a request, in the order of the end of their back-off and then by name. Those that have
-/// not failed come first.
+/// Candidates for a request, in the order of the end of their back-off and then by name. Those that
+/// have not failed come first.
 #[derive(Debug)]
 pub(crate) struct CandidateQueue<I> {
     fresh: BTreeSet<(Name, I)>,
@@ -27,7 +27,8 @@ impl<I> Default for CandidateQueue<I> {
 }
 
 impl<I: Copy + Ord> CandidateQueue<I> {
-    /// Adds, moves or removes a candidate that was in the queue or not, with the end of its back-off.
+    /// Adds, moves or removes a candidate that was in the queue or not, with the end of its
+    /// back-off.
     pub(crate) fn update(
         &mut self,
         candidate: I,

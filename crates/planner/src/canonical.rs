@@ -1,5 +1,5 @@
-//! Texts that must not depend on the order of keys: canonical templates, the JSON of revisions, hashes, and
-//! name suffixes.
+//! Texts that must not depend on the order of keys: canonical templates, the JSON of revisions,
+//! hashes, and name suffixes.
 
 use std::fmt::Write as _;
 
@@ -12,8 +12,8 @@ pub const HASH_LABEL: &str = "controller-revision-hash";
 pub const GENERATION_LABEL: &str = "pod-template-generation";
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// The canonical text in which templates are compared: sorted keys, without the `$patch` directive and the
-/// empty `creationTimestamp` of stored templates.
+/// The canonical text in which templates are compared: sorted keys, without the `$patch` directive
+/// and the empty `creationTimestamp` of stored templates.
 pub(crate) fn canonical_template(template: &Value) -> String {
     let mut text = String::new();
     write_canonical(template, &mut text);
@@ -69,9 +69,9 @@ pub(crate) fn safe_text(number: u32) -> String {
     number.to_string().bytes().map(letter).collect()
 }
 
-/// The name of a pod: `prefix` and five characters of upstream's safe alphabet, as its `generateName`. They
-/// derive from the uid of the set, the node, the hash of the revision and an attempt number, so that whoever
-/// asks for the same pod asks for the same name.
+/// The name of a pod: `prefix` and five characters of upstream's safe alphabet, as its
+/// `generateName`. They derive from the uid of the set, the node, the hash of the revision and an
+/// attempt number, so that whoever asks for the same pod asks for the same name.
 pub(crate) fn pod_name(prefix: &str, [uid, node, hash]: [&str; 3], attempt: u32) -> String {
     let attempt = attempt.to_le_bytes();
     let parts: [&[u8]; 7] = [
@@ -96,9 +96,9 @@ fn five_letters(mut seed: u64) -> String {
     letters
 }
 
-/// The JSON text of a new revision, byte for byte as upstream writes it: sorted keys, and Go's escapes.
-/// Upstream compares the data of revisions by bytes. With other escapes, handing a cluster back would
-/// restart every pod whose template contains `&`, `<` or `>`.
+/// The JSON text of a new revision, byte for byte as upstream writes it: sorted keys, and Go's
+/// escapes. Upstream compares the data of revisions by bytes. With other escapes, handing a cluster
+/// back would restart every pod whose template contains `&`, `<` or `>`.
 #[must_use]
 pub fn revision_text(object: &Value) -> String {
     let plain = object.to_string();

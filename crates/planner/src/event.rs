@@ -1,4 +1,5 @@
-//! Events that the planner observes: changes of objects, completed lists, and outcomes of its actions.
+//! Events that the planner observes: changes of objects, completed lists, and outcomes of its
+//! actions.
 
 use std::collections::BTreeSet;
 
@@ -38,8 +39,8 @@ pub enum Event {
         /// The name of the deleted revision.
         name: Name,
     },
-    /// A list is complete: known objects that it does not contain were deleted. Its objects are delivered
-    /// as events of their own before this one.
+    /// A list is complete: known objects that it does not contain were deleted. Its objects are
+    /// delivered as events of their own before this one.
     Listed(Listed),
     /// An action was carried out, or failed.
     Outcome {
@@ -77,7 +78,8 @@ pub enum Reply {
     Pod(Box<PodView>),
     /// The name of the pod to be created is taken by this pod. The planner compares owner and node.
     ExistingPod(Box<PodView>),
-    /// The revision after the request. For a creation whose name was taken, the revision with that name.
+    /// The revision after the request. For a creation whose name was taken, the revision with that
+    /// name.
     Revision(Box<RevisionView>),
     /// The set after the request.
     Set(Box<DaemonSetView>),
@@ -97,8 +99,8 @@ pub struct Failure {
 /// The kinds of failure that the planner distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// The object does not exist. For a creation: its name belongs to another object, so nothing was
-    /// created.
+    /// The object does not exist. For a creation: its name belongs to another object, so nothing
+    /// was created.
     NotFound,
     /// The namespace is being deleted.
     NamespaceTerminating,

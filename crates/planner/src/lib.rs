@@ -1,8 +1,8 @@
 //! The DaemonSet planner: decides which requests every DaemonSet needs next, and why.
 //!
-//! Pure: no IO, no clock, no task. A [`Planner`] takes events ([`Planner::observe`]) and returns actions
-//! ([`Planner::plan`]). Equal histories give equal plans. An event costs what it changes: a pod event one
-//! node of one set, a node event one placement per set, a heartbeat one comparison.
+//! Pure: no IO, no clock, no task. A [`Planner`] takes events ([`Planner::observe`]) and returns
+//! actions ([`Planner::plan`]). Equal histories give equal plans. An event costs what it changes: a
+//! pod event one node of one set, a node event one placement per set, a heartbeat one comparison.
 //! `docs/design/daemonset.md` has the definitions and the invariants.
 
 mod action;

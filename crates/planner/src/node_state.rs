@@ -1,7 +1,7 @@
 //! The state of one DaemonSet on one node: its pods, pending requests, and the last assessment.
 //!
-//! [`assess`](crate::assess::assess) is a function of the pods of one node. Budgets and limits of the whole set are decided from
-//! the totals of the assessments.
+//! [`assess`](crate::assess::assess) is a function of the pods of one node. Budgets and limits of
+//! the whole set are decided from the totals of the assessments.
 
 use std::sync::Arc;
 
@@ -41,7 +41,8 @@ pub(crate) struct Creating {
     pub(crate) attempt: u32,
     /// Whether a request is under way. If not, the last one got no answer and is repeated.
     pub(crate) sent: bool,
-    /// Whether an earlier request got no answer: the pod may exist although a later one was refused.
+    /// Whether an earlier request got no answer: the pod may exist although a later one was
+    /// refused.
     pub(crate) unclear: bool,
     /// The resources that are counted on the node for it.
     pub(crate) reserved: Option<Arc<PodResources>>,

@@ -62,7 +62,7 @@ pub enum BlockedBy {
     },
     /// Its replacement is not available yet.
     Replacement,
-    /// The strategy is `OnDelete`, and nobody has deleted it.
+    /// The strategy is `OnDelete`, and no client has deleted it.
     OnDelete,
     /// Its deletion failed, and is repeated at this time.
     Deletion(Timestamp),

@@ -1,4 +1,5 @@
-//! Events: applies changes of objects, complete lists and outcomes of actions to the planner's state.
+//! Events: applies changes of objects, complete lists and outcomes of actions to the planner's
+//! state.
 
 mod nodes;
 mod outcome;

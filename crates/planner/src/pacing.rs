@@ -1,7 +1,7 @@
 //! How fast the requests of one kind of a set follow each other.
 //!
-//! Each candidate (a node or a pod) has a back-off of its own, so that one whose requests fail delays no
-//! other. The set as a whole slows down only when different candidates fail in a row.
+//! Each candidate (a node or a pod) has a back-off of its own, so that one whose requests fail
+//! delays no other. The set as a whole slows down only when different candidates fail in a row.
 
 use std::collections::BTreeMap;
 
@@ -29,8 +29,9 @@ struct BackOff {
 }
 
 impl BackOff {
-    /// The back-off after one more failure: twice as long as the last time, at least as long as the server
-    /// asks for. `spread` adds up to a quarter, so that what failed together is not repeated together.
+    /// The back-off after one more failure: twice as long as the last time, at least as long as the
+    /// server asks for. `spread` adds up to a quarter, so that what failed together is not repeated
+    /// together.
     fn next(
         last: Option<Self>,
         first: i64,
@@ -122,8 +123,9 @@ impl<I: Copy + Ord> Pacer<I> {
 
     /// A request failed: the candidate backs off.
     ///
-    /// The first failure of one candidate leaves the window alone. From the second candidate in a row on,
-    /// each halves the window and doubles a pause of the candidates that have not failed, once per pause.
+    /// The first failure of one candidate leaves the window alone. From the second candidate in a
+    /// row on, each halves the window and doubles a pause of the candidates that have not failed,
+    /// once per pause.
     pub(crate) fn failed(&mut self, candidate: I, failure: &Failure, now: Timestamp, spread: u64) {
         let asked = server_asks(failure);
         if asked > 0 {
@@ -145,8 +147,8 @@ impl<I: Copy + Ord> Pacer<I> {
         }
     }
 
-    /// When a candidate that has failed may be tried again; the time may have passed. `None` if it has not
-    /// failed since its last success.
+    /// When a candidate that has failed may be tried again; the time may have passed. `None` if it
+    /// has not failed since its last success.
     pub(crate) fn back_off_end(&self, candidate: I) -> Option<Timestamp> {
         self.back_offs
             .get(&candidate)
@@ -191,8 +193,8 @@ pub(crate) struct Retry(Option<BackOff>);
 const RETRY_FIRST: i64 = 1_000;
 
 impl Retry {
-    /// A request failed: the next one waits twice as long as the last time. Of several that were under way at
-    /// once, the first counts.
+    /// A request failed: the next one waits twice as long as the last time. Of several that were
+    /// under way at once, the first counts.
     pub(crate) fn failed(&mut self, failure: &Failure, now: Timestamp, spread: u64) {
         if !self.is_over(now) {
             return;

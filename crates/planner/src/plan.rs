@@ -21,12 +21,13 @@ use crate::{
     view::SetKey,
 };
 
-/// Debug builds compare the totals of sets with at most this many nodes with a recount in every plan.
+/// Debug builds compare the totals of sets with at most this many nodes with a recount in every
+/// plan.
 const RECOUNT_MAX_NODES: usize = 256;
 
 impl Planner {
-    /// Returns the requests that are due now. Before every kind was listed, there are none: a plan would
-    /// create pods that exist already.
+    /// Returns the requests that are due now. Before every kind was listed, there are none: a plan
+    /// would create pods that exist already.
     pub fn plan(&mut self, now: Timestamp) -> Plan {
         let mut plan = Plan::default();
         if self.listed != [true; 4] {

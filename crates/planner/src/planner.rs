@@ -1,5 +1,5 @@
-//! The planner's state: every DaemonSet, node, pod and revision as last observed, indexed so that an
-//! event costs only what it changes.
+//! The planner's state: every DaemonSet, node, pod and revision as last observed, indexed so that
+//! an event costs only what it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,8 @@ use crate::{
 /// How the planner is configured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Create pods with `spec.nodeName` set if they fit. Only for control planes whose scheduler takes
-    /// part in the same accounting.
+    /// Create pods with `spec.nodeName` set if they fit. Only for control planes whose scheduler
+    /// takes part in the same accounting.
     pub bind: bool,
     /// Return an [`Explanation`](crate::Explanation) for every node that a plan assesses.
     pub explain: bool,
@@ -55,7 +55,8 @@ pub struct Planner {
     /// The kinds whose first list is complete: sets, nodes, pods, revisions.
     pub(crate) listed: [bool; 4],
     pub(crate) interner: Interner,
-    /// Removed or changed objects since the last sweep; each may have held the last copy of a value.
+    /// Removed or changed objects since the last sweep; each may have held the last copy of a
+    /// value.
     pub(crate) removals_since_sweep: usize,
 }
 
@@ -77,8 +78,8 @@ impl Planner {
         self.listed = [true; 4];
     }
 
-    /// Whether all sets, nodes and revisions were listed. Assigning pods to known sets costs less than
-    /// assigning all known pods to each new set, so pods are best listed then.
+    /// Whether all sets, nodes and revisions were listed. Assigning pods to known sets costs less
+    /// than assigning all known pods to each new set, so pods are best listed then.
     #[must_use]
     pub const fn knows_all_but_pods(&self) -> bool {
         let [sets, nodes, _, revisions] = self.listed;
@@ -91,7 +92,8 @@ impl Planner {
         [self.sets.len(), self.nodes.len(), self.pods.len()]
     }
 
-    /// The planning order of a set among all sets, see [`crate::DaemonSetView::rank`]; `None` if it is not known.
+    /// The planning order of a set among all sets, see [`crate::DaemonSetView::rank`]; `None` if it
+    /// is not known.
     #[must_use]
     pub fn rank(&self, set: &SetKey) -> Option<u8> {
         self.sets.get(set).map(|set| set.rank)
@@ -128,8 +130,8 @@ impl Planner {
     }
 }
 
-/// Whether an object of this version is not newer than the known one. Replies and watches deliver most
-/// changes twice, in either order. Version 0 cannot be compared and counts as new.
+/// Whether an object of this version is not newer than the known one. Replies and watches deliver
+/// most changes twice, in either order. Version 0 cannot be compared and counts as new.
 pub(crate) const fn is_stale(version: u64, known: u64) -> bool {
     version < known || (version == known && version != 0)
 }

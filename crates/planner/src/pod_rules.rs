@@ -25,8 +25,9 @@ pub fn is_available(pod: &PodView, min_ready_seconds: i64, now: Timestamp) -> bo
     available_at(pod.ready, pod.ready_since, min_ready_seconds).is_some_and(|at| at <= now)
 }
 
-/// The order of a node's pods, as upstream's `podByCreationTimestampAndPhase`: bound pods first, then older
-/// ones, then by name. The first one decides the node's part of the status, and stays if there are too many.
+/// The order of a node's pods, as upstream's `podByCreationTimestampAndPhase`: bound pods first,
+/// then older ones, then by name. The first one decides the node's part of the status, and stays if
+/// there are too many.
 pub(crate) const fn pod_age(
     bound: bool,
     created: Timestamp,
@@ -35,8 +36,8 @@ pub(crate) const fn pod_age(
     (!bound, created, name)
 }
 
-/// The sort key of a node's pods for explanations: those that run before those that ended and those that are
-/// being deleted, each in the order in which the planner counts and keeps them.
+/// The sort key of a node's pods for explanations: those that run before those that ended and those
+/// that are being deleted, each in the order in which the planner counts and keeps them.
 #[must_use]
 pub fn pod_order(pod: &PodView) -> impl Ord + '_ {
     let ended = pod.phase.is_terminal();

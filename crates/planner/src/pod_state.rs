@@ -82,8 +82,8 @@ impl PodState {
             }
     }
 
-    /// Whether it keeps another pod from being created on the node: a pod that ended and is being deleted
-    /// does not.
+    /// Whether it keeps another pod from being created on the node: a pod that ended and is being
+    /// deleted does not.
     pub(crate) fn present(&self) -> bool {
         !(self.deleting && self.phase.is_terminal())
     }

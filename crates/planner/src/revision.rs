@@ -1,8 +1,9 @@
-//! ControllerRevisions: their content, their comparison with the template, and which one is current.
+//! ControllerRevisions: their content, their comparison with the template, and which one is
+//! current.
 //!
-//! A pod belongs to the revision whose hash its label carries, and a revision to the template that equals
-//! its data. Neither is decided by computing a hash, so that taking over the objects of another controller
-//! restarts no pod.
+//! A pod belongs to the revision whose hash its label carries, and a revision to the template that
+//! equals its data. Neither is decided by computing a hash, so that taking over the objects of
+//! another controller restarts no pod.
 
 use pandaemon_types::{Labels as _, Name, hash::fnv1a_32};
 use serde_json::{Map, Value, json};
@@ -64,13 +65,14 @@ pub(crate) struct RevisionPlan {
     pub(crate) current: Option<Name>,
     /// Requests for revisions.
     pub(crate) actions: Vec<Action>,
-    /// Hashes of duplicates of the current revision. Their pods are relabelled before they are deleted.
+    /// Hashes of duplicates of the current revision. Their pods are relabelled before they are
+    /// deleted.
     pub(crate) duplicate_hashes: Vec<Name>,
 }
 
-/// Decides which revision is current, and which are created, numbered, labelled or deleted. `live` returns
-/// whether pods carry a hash. `conflicting_revision` is a revision that the set does not own, with the name
-/// that a new one would get.
+/// Decides which revision is current, and which are created, numbered, labelled or deleted. `live`
+/// returns whether pods carry a hash. `conflicting_revision` is a revision that the set does not
+/// own, with the name that a new one would get.
 pub(crate) fn reconcile_revisions<'a>(
     set: &DaemonSetView,
     revisions: impl Iterator<Item = &'a RevisionView>,
@@ -99,8 +101,8 @@ pub(crate) fn reconcile_revisions<'a>(
     same.sort_by_key(|revision| (revision.revision, Name::clone(&revision.name)));
     let number = old.last().map_or(0, |revision| revision.revision) + 1;
     match same.pop() {
-        // Left from a deleted set of the same name, with the same data: its hash is used until the garbage
-        // collector deletes it and the revision can be created.
+        // Left from a deleted set of the same name, with the same data: its hash is used until the
+        // garbage collector deletes it and the revision can be created.
         None if conflicting_revision.is_some_and(|other| other.canonical == set.canonical) => {
             out.current = conflicting_revision.map(RevisionView::hash);
         }

@@ -31,8 +31,8 @@ pub(crate) struct Current {
     pub(crate) template: Arc<PodTemplate>,
 }
 
-/// How many attempts beyond the first are looked at for the name of a pod that is gone: a node seldom has more pods
-/// of one set at a time.
+/// How many attempts beyond the first are looked at for the name of a pod that is gone: a node
+/// seldom has more pods of one set at a time.
 const NAMES_IN_USE: u32 = 4;
 
 /// The state of one DaemonSet.
@@ -231,8 +231,9 @@ impl Set {
         Some(pod_name(current.template.name_prefix(), parts, attempt))
     }
 
-    /// Goes past the attempt that gave this name, so that the name does not come again on the node. Names of
-    /// other revisions do not count: a leader that did not see their pods would choose other names.
+    /// Goes past the attempt that gave this name, so that the name does not come again on the node.
+    /// Names of other revisions do not count: a leader that did not see their pods would choose
+    /// other names.
     pub(crate) fn use_up_name(&mut self, node: NodeId, place: &str, name: &str) {
         let first = self.name_attempts.get(&node).copied().unwrap_or(0);
         let attempts = (0..NAMES_IN_USE).map(|more| first.wrapping_add(more));
@@ -285,8 +286,8 @@ impl Set {
         }
     }
 
-    /// Whether requests are planned for the set at all: not if it is being deleted, and not with a selector
-    /// that selects everything or cannot be read, as upstream.
+    /// Whether requests are planned for the set at all: not if it is being deleted, and not with a
+    /// selector that selects everything or cannot be read, as upstream.
     pub(crate) fn is_planned(&self) -> bool {
         !self.view.deleting && self.view.selector.is_ok() && !self.view.selects_all()
     }

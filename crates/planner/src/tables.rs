@@ -1,5 +1,5 @@
-//! Tables of nodes and pods. Each has a small integer id, so that an event looks up a name or a uid once
-//! and everything else about the object is found by index.
+//! Tables of nodes and pods. Each has a small integer id, so that an event looks up a name or a uid
+//! once and everything else about the object is found by index.
 
 use std::collections::BTreeMap;
 

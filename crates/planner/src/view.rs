@@ -29,7 +29,7 @@ impl std::fmt::Display for SetKey {
 /// How pods are replaced when the template changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Strategy {
-    /// When old pods are deleted by somebody else.
+    /// When other clients delete old pods.
     OnDelete,
     /// The planner replaces them node by node.
     RollingUpdate {
@@ -114,8 +114,8 @@ impl DaemonSetView {
             .is_ok_and(|selector| selector.matches(labels))
     }
 
-    /// The planning order among sets: 0 for `system-node-critical`, 1 for `system-cluster-critical`, 2 for
-    /// all others.
+    /// The planning order among sets: 0 for `system-node-critical`, 1 for
+    /// `system-cluster-critical`, 2 for all others.
     #[must_use]
     pub fn rank(&self) -> u8 {
         match self

@@ -1,5 +1,5 @@
-//! Upper bounds of the planner's memory per node and per pod. `cargo bench --bench memory` prints the
-//! measured numbers, also for 100,000 nodes.
+//! Upper bounds of the planner's memory per node and per pod. `cargo bench --bench memory` prints
+//! the measured numbers, also for 100,000 nodes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 

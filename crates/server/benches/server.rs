@@ -1,4 +1,5 @@
-//! Benchmarks: fan-out of an event to watchers, creates through the whole stack, opening of watches.
+//! Benchmarks: fan-out of an event to watchers, creates through the whole stack, opening of
+//! watches.
 
 #![expect(clippy::expect_used, reason = "a benchmark ends at the first failure")]
 

@@ -1,5 +1,5 @@
-//! Admission: the built-in plugins that upstream enables by default, as far as they concern the served
-//! kinds. Writes pass them between decoding and validation.
+//! Admission: the built-in plugins that upstream enables by default, as far as they concern the
+//! served kinds. Writes pass them between decoding and validation.
 
 mod node;
 mod pod;

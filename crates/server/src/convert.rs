@@ -11,8 +11,8 @@ use crate::object::Object;
 /// The group of the one kind that is stored as another kind.
 const CONVERTED_GROUP: &str = "events.k8s.io";
 
-/// Whether objects of this kind are stored without conversion, so that stored bytes can be sent. It is
-/// called several times per request, so it compares one string only.
+/// Whether objects of this kind are stored without conversion, so that stored bytes can be sent. It
+/// is called several times per request, so it compares one string only.
 #[must_use]
 pub(crate) fn is_native(kind: &'static Kind) -> bool {
     kind.group != CONVERTED_GROUP
@@ -32,8 +32,8 @@ pub(crate) fn from_stored(kind: &'static Kind, object: &mut Value) {
     }
 }
 
-/// A stored object parsed and converted to `kind`, with its resource version. `None`, with an error in
-/// the log, if it cannot be parsed.
+/// A stored object parsed and converted to `kind`, with its resource version. `None`, with an error
+/// in the log, if it cannot be parsed.
 #[must_use]
 pub(crate) fn converted(kind: &'static Kind, object: &Object) -> Option<Value> {
     let mut value = object

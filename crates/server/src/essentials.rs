@@ -5,7 +5,8 @@ use std::sync::Arc;
 use pandaemon_runtime::{Shutdown, catch_panic};
 use tokio::sync::watch;
 
-/// The tasks that the server cannot work without. The first that ends before the shutdown is remembered.
+/// The tasks that the server cannot work without. The first that ends before the shutdown is
+/// remembered.
 #[derive(Debug, Clone)]
 pub(crate) struct Essentials {
     failed: Arc<watch::Sender<Option<&'static str>>>,

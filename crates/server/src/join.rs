@@ -93,8 +93,8 @@ fn check_name(name: &str) -> Result<()> {
     )))
 }
 
-/// Binds a node name to the secret of the machine that used it first, for as long as the Node exists. The
-/// hash of the secret is stored in a Secret.
+/// Binds a node name to the secret of the machine that used it first, for as long as the Node
+/// exists. The hash of the secret is stored in a Secret.
 async fn claim_name(registry: &Registry, node: &str, secret: &str) -> Result<()> {
     let name = format!("{node}.node-password.pandaemon");
     let call = Call::internal(kinds::v1("", "secrets")?, "kube-system", &name);

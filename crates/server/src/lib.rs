@@ -2,8 +2,8 @@
 //!
 //! A request is parsed (`request`), authenticated and authorized (`auth`), handled by a verb of the
 //! `registry`, and answered in the negotiated form (`response`). Reads, lists and watches are served from
-//! the [`watch_cache`], which follows the store's feed. They send the stored bytes with the resource
-//! version inserted ([`object`]).
+//! the [`watch_cache`], which follows the store's feed. They send the stored bytes with the
+//! resource version inserted ([`object`]).
 //!
 //! `docs/design/watch.md` states the guarantees of the watch cache.
 
@@ -215,15 +215,16 @@ fn names(config: &Config, address: SocketAddr) -> Vec<String> {
     names
 }
 
-/// The address of this machine on the route to other hosts. Connecting a UDP socket looks up the route
-/// and sends nothing.
+/// The address of this machine on the route to other hosts. Connecting a UDP socket looks up the
+/// route and sends nothing.
 fn outward_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
     socket.connect(("198.51.100.1", 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// Periodic work: probes a store that refused a write, drops unused list states, deletes old Events.
+/// Periodic work: probes a store that refused a write, drops unused list states, deletes old
+/// Events.
 async fn housekeeping(registry: Arc<Registry>, shutdown: Shutdown) {
     let mut rounds: u32 = 0;
     while shutdown
@@ -253,8 +254,8 @@ impl Running {
         self.address
     }
 
-    /// Serves the same API on an additional address, such as that of a bridge with nodes. Returns the
-    /// address with its port. The certificate must contain it ([`Config::extra_sans`]).
+    /// Serves the same API on an additional address, such as that of a bridge with nodes. Returns
+    /// the address with its port. The certificate must contain it ([`Config::extra_sans`]).
     ///
     /// # Errors
     /// When the address cannot be listened on.
@@ -291,8 +292,8 @@ impl Running {
         self.api.pki.ca.certificate.clone()
     }
 
-    /// An in-process client with the rights of the administrator. Its requests take the same path as
-    /// remote ones, without TCP and TLS.
+    /// An in-process client with the rights of the administrator. Its requests take the same path
+    /// as remote ones, without TCP and TLS.
     #[must_use]
     pub fn client(&self) -> kube::Client {
         let api = Arc::clone(&self.api);
@@ -309,8 +310,8 @@ impl Running {
         kube::Client::new(service, "default")
     }
 
-    /// Waits until a task that the server cannot work without has ended before the shutdown, and returns
-    /// its name. The process should then end, so that it is started again.
+    /// Waits until a task that the server cannot work without has ended before the shutdown, and
+    /// returns its name. The process should then end, so that it is started again.
     pub async fn failed(&self) -> &'static str {
         self.essentials.failed().await
     }

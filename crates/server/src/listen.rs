@@ -1,4 +1,5 @@
-//! The listener: accepts TLS connections, passes their requests to the handler, and drains them at the end.
+//! The listener: accepts TLS connections, passes their requests to the handler, and drains them at
+//! the end.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -26,14 +27,16 @@ use crate::{
 
 /// Maximum number of open connections. More of them wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 16_384;
-/// How long the TLS handshake, the head of a request, and the wait for the first request may each take.
+/// How long the TLS handshake, the head of a request, and the wait for the first request may each
+/// take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of concurrent requests over one HTTP/2 connection.
 const MAX_STREAMS: u32 = 10_000;
 /// How long connections may take to end after a shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves until the shutdown, then ends watches and waits up to [`DRAIN_TIMEOUT`] for open requests.
+/// Serves until the shutdown, then ends watches and waits up to [`DRAIN_TIMEOUT`] for open
+/// requests.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
@@ -115,7 +118,8 @@ async fn serve_one(
     }
 }
 
-/// Resolves if no request arrives within [`HANDSHAKE_TIMEOUT`] after the handshake; never otherwise.
+/// Resolves if no request arrives within [`HANDSHAKE_TIMEOUT`] after the handshake; never
+/// otherwise.
 async fn first_request_timeout(request_seen: &Notify) {
     if timeout(HANDSHAKE_TIMEOUT, request_seen.notified())
         .await

@@ -1,7 +1,7 @@
 //! Stored objects: encoded JSON bytes, and the positions of a few fields in them.
 //!
-//! The bytes contain no resource version. They start with `kind`, `apiVersion` and `metadata`, so the
-//! version is inserted by copying two slices around it, and an item of a list (without kind and
+//! The bytes contain no resource version. They start with `kind`, `apiVersion` and `metadata`, so
+//! the version is inserted by copying two slices around it, and an item of a list (without kind and
 //! apiVersion) is a suffix of the bytes. Reads do not serialize objects again.
 
 use std::{fmt, ops::Range, sync::Arc};

@@ -1,8 +1,8 @@
 //! Certificates and tokens of the cluster, stored in `DATA/pki`.
 //!
 //! One CA signs the certificates of the server, of the administrator, of the server as a client of
-//! agents, and of every agent. Leaf certificates are renewed before they expire and when their names
-//! change.
+//! agents, and of every agent. Leaf certificates are renewed before they expire and when their
+//! names change.
 
 mod files;
 mod tokens;
@@ -153,8 +153,8 @@ impl Pki {
         Ok(pair)
     }
 
-    /// Signs an agent's request for a client certificate. The public key is taken from the request, the
-    /// subject is that of the node.
+    /// Signs an agent's request for a client certificate. The public key is taken from the request,
+    /// the subject is that of the node.
     ///
     /// # Errors
     /// When the request cannot be read.
@@ -169,7 +169,8 @@ impl Pki {
         self.sign(request, &leaf)
     }
 
-    /// Signs an agent's request for a serving certificate. Of the requested names only IP addresses and
+    /// Signs an agent's request for a serving certificate. Of the requested names only IP addresses
+    /// and
     /// `localhost` are taken; the node's name is added.
     ///
     /// # Errors

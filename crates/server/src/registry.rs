@@ -1,8 +1,8 @@
 //! The registry: the verbs on stored objects. Upstream: `k8s.io/apiserver/pkg/registry/generic`.
 //!
 //! A write reads the object from the watch cache, changes it as a value, and commits it with the
-//! precondition that the object is unchanged (optimistic concurrency). It is answered when it is durable
-//! and visible to all readers.
+//! precondition that the object is unchanged (optimistic concurrency). It is answered when it is
+//! durable and visible to all readers.
 
 pub(crate) mod create;
 pub(crate) mod delete;
@@ -142,8 +142,8 @@ impl Registry {
         self.cache.of(kind)?.get(&key(kind, namespace, name))
     }
 
-    /// The object after a write. Taken from the cache, where it is parsed already, unless it was a dry run
-    /// or another writer has changed the object since.
+    /// The object after a write. Taken from the cache, where it is parsed already, unless it was a
+    /// dry run or another writer has changed the object since.
     fn written(
         &self,
         call: &Call,

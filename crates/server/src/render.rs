@@ -1,4 +1,5 @@
-//! The contents of responses in the negotiated form: objects, Tables or metadata only; JSON or YAML.
+//! The contents of responses in the negotiated form: objects, Tables or metadata only; JSON or
+//! YAML.
 
 use pandaemon_machinery::{Kind, table};
 use pandaemon_store::Revision;

@@ -1,5 +1,5 @@
-//! The handlers of resource requests: they find the kind, check the verb, call the registry, and render
-//! the outcome.
+//! The handlers of resource requests: they find the kind, check the verb, call the registry, and
+//! render the outcome.
 
 use std::time::Duration;
 
@@ -85,7 +85,8 @@ fn is_list_of_definitions(path: &ResourcePath, verb: Option<Verb>) -> bool {
             == ("apiextensions.k8s.io", "customresourcedefinitions")
 }
 
-/// An empty list of CustomResourceDefinitions. `kubectl apply` lists them before it reports an unknown kind.
+/// An empty list of CustomResourceDefinitions. `kubectl apply` lists them before it reports an
+/// unknown kind.
 fn no_definitions(api: &Api, incoming: &Incoming) -> Result<Response<Body>> {
     let form = incoming.form()?;
     let list = json!({
@@ -294,8 +295,8 @@ impl ResourceRequest<'_> {
     }
 }
 
-/// The duration of a watch without `timeoutSeconds`: a random time of 30 to 60 minutes, so that watches do
-/// not all end together (upstream's `--min-request-timeout`).
+/// The duration of a watch without `timeoutSeconds`: a random time of 30 to 60 minutes, so that
+/// watches do not all end together (upstream's `--min-request-timeout`).
 fn default_timeout() -> Duration {
     let random = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
     Duration::from_secs(1800 + random * 1800 / 256)

@@ -44,7 +44,8 @@ pub(crate) fn text(code: u16, text: impl Into<Bytes>) -> Response<Body> {
     with_type(code, "text/plain; charset=utf-8", Body::full(text))
 }
 
-/// The response of an error: its `Status` in the negotiated encoding, `Retry-After` where it has one.
+/// The response of an error: its `Status` in the negotiated encoding, `Retry-After` where it has
+/// one.
 #[must_use]
 pub(crate) fn error(form: &Form, status: &Status) -> Response<Body> {
     let form = Form {

@@ -26,7 +26,8 @@ fn roots(ca: &Pair) -> Result<Arc<RootCertStore>, Error> {
     Ok(Arc::new(roots))
 }
 
-/// The configuration of the listener. Client certificates of the cluster's CA are accepted, not required.
+/// The configuration of the listener. Client certificates of the cluster's CA are accepted, not
+/// required.
 ///
 /// # Errors
 /// When a certificate or key cannot be used.

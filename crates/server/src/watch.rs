@@ -49,7 +49,8 @@ pub(crate) struct WatchBody {
     view: View,
     /// Whether events are the stored bytes, so that encoded lines can be shared.
     uses_stored_bytes: bool,
-    /// The version of `meta.k8s.io`, if the client wants metadata only and the stored bytes contain it.
+    /// The version of `meta.k8s.io`, if the client wants metadata only and the stored bytes contain
+    /// it.
     metadata_only: Option<&'static str>,
     columns_sent: bool,
     watcher: Arc<Watcher>,

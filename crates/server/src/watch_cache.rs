@@ -1,8 +1,9 @@
 //! The watch cache: the current objects, the recent history and the watchers of every kind.
 //! Upstream: `k8s.io/apiserver/pkg/storage/cacher`.
 //!
-//! It is filled from the store's feed alone, so it contains committed writes only. A write is answered
-//! after the cache has applied it, so that every read that begins after the answer sees it.
+//! It is filled from the store's feed alone, so it contains committed writes only. A write is
+//! answered after the cache has applied it, so that every read that begins after the answer sees
+//! it.
 
 mod event;
 mod filter;
@@ -45,7 +46,8 @@ pub struct WatchCache {
     pub paged_lists: PagedLists,
 }
 
-/// The store's key of an object: `/STORAGE/NAMESPACE/NAME`, with an empty namespace if cluster-scoped.
+/// The store's key of an object: `/STORAGE/NAMESPACE/NAME`, with an empty namespace if
+/// cluster-scoped.
 #[must_use]
 pub fn key(kind: &Kind, namespace: &str, name: &str) -> pandaemon_store::Key {
     format!("/{}/{namespace}/{name}", kind.storage).into()

@@ -1,4 +1,5 @@
-//! The embedded backend: the state in memory, durable writes in a write-ahead log on the local disk.
+//! The embedded backend: the state in memory, durable writes in a write-ahead log on the local
+//! disk.
 //!
 //! Definitions, invariants and failure cases are in `docs/design/store.md`.
 
@@ -49,7 +50,8 @@ pub struct Options {
     pub lag_bytes: usize,
     /// Capacity of the writer's queue, in writes. When it is full, [`Store::commit`] waits.
     pub queue: usize,
-    /// Bytes of log after which a checkpoint is due. The log may also grow to the size of the state.
+    /// Bytes of log after which a checkpoint is due. The log may also grow to the size of the
+    /// state.
     pub log_bytes: u64,
 }
 
@@ -88,8 +90,8 @@ impl Embedded {
     /// Opens the store in `directory`, which is created if it does not exist.
     ///
     /// # Errors
-    /// [`Error::Locked`] while another process has it open. [`Error::Storage`] if the directory cannot be
-    /// written or its files are damaged.
+    /// [`Error::Locked`] while another process has it open. [`Error::Storage`] if the directory
+    /// cannot be written or its files are damaged.
     pub fn open(directory: impl AsRef<Path>, options: Options) -> Result<Self> {
         let directory = directory.as_ref();
         let failed = |error: io::Error| {

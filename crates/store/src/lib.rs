@@ -1,8 +1,8 @@
 //! The revisioned key-value store with watch. It knows no Kubernetes semantics.
 //!
-//! One trait, [`Store`], in the role that etcd has upstream. The backend [`Embedded`] keeps the current
-//! state in memory in a persistent ordered map. Durable writes are synced to disk in groups (group
-//! commit) before they are acknowledged.
+//! One trait, [`Store`], in the role that etcd has upstream. The backend [`Embedded`] keeps the
+//! current state in memory in a persistent ordered map. Durable writes are synced to disk in groups
+//! (group commit) before they are acknowledged.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -13,7 +13,8 @@ mod embedded;
 
 pub use embedded::{Counters, Embedded, Options};
 
-/// A number of the one counter over all writes (etcd's revision). It grows by one per write that holds.
+/// A number of the one counter over all writes (etcd's revision). It grows by one per write that
+/// holds.
 pub type Revision = u64;
 
 /// A key, such as `/pods/default/web-x7f2p`. Shared by all entries and events of that key.
@@ -107,7 +108,8 @@ pub enum Error {
         /// The oldest revision that can be followed.
         oldest: Revision,
     },
-    /// The reader of a feed fell further behind than the bounds allow; it must start from a new snapshot.
+    /// The reader of a feed fell further behind than the bounds allow; it must start from a new
+    /// snapshot.
     #[error("the reader fell too far behind")]
     Lagged,
     /// The disk failed. No part of the write is visible.
@@ -132,18 +134,19 @@ pub trait Feed: Send {
     /// Waits for the next batch.
     ///
     /// # Errors
-    /// [`Error::Lagged`] when the reader was too slow, [`Error::Closed`] when the store has closed. Both
-    /// end the feed.
+    /// [`Error::Lagged`] when the reader was too slow, [`Error::Closed`] when the store has closed.
+    /// Both end the feed.
     fn next(&mut self) -> BoxFuture<'_, Result<Batch>>;
 }
 
 /// A revisioned key-value store.
 pub trait Store: Send + Sync + Debug {
-    /// Commits one write. Resolves when it is durable (if requested) and visible in [`Store::snapshot`].
+    /// Commits one write. Resolves when it is durable (if requested) and visible in
+    /// [`Store::snapshot`].
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the precondition does not hold, [`Error::Storage`] when the disk fails,
-    /// [`Error::Closed`] after [`Store::close`].
+    /// [`Error::Conflict`] when the precondition does not hold, [`Error::Storage`] when the disk
+    /// fails, [`Error::Closed`] after [`Store::close`].
     fn commit(&self, write: Write) -> BoxFuture<'_, Result<Revision>>;
     /// The current state: all acknowledged writes.
     fn snapshot(&self) -> Snapshot;

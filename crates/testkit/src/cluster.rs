@@ -35,7 +35,8 @@ impl Cluster {
     /// Starts `pandaemon up` with `nodes` nodes and waits until all are Ready.
     ///
     /// # Errors
-    /// When the process ends or the nodes do not become Ready. The error contains the end of its log.
+    /// When the process ends or the nodes do not become Ready. The error contains the end of its
+    /// log.
     pub fn up(program: &Path, nodes: usize, images: &Path) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("pandaemon-").tempdir()?;
         let mut cluster = Self {
@@ -180,8 +181,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Stops the process with SIGTERM and waits until it has removed its nodes. Does nothing if it does
-    /// not run.
+    /// Stops the process with SIGTERM and waits until it has removed its nodes. Does nothing if it
+    /// does not run.
     ///
     /// # Errors
     /// When it does not end within 90 seconds, or ends with an error status.

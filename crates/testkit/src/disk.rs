@@ -13,8 +13,8 @@ pub struct Tmpfs {
 }
 
 impl Tmpfs {
-    /// Mounts a file system of so many MiB at a path, which is made. `None` where this user or machine cannot mount:
-    /// the test is then noted as skipped.
+    /// Mounts a file system of so many MiB at a path, which is made. `None` where this user or
+    /// machine cannot mount: the test is then noted as skipped.
     #[must_use]
     pub fn mount(path: &Path, mebibytes: u32) -> Option<Self> {
         let options = format!("size={mebibytes}m");
@@ -58,8 +58,8 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Lazily, since a program of the test may still have files open; what is left unmounted would fail the
-        // removal of the folder, which the test sees.
+        // Lazily, since a program of the test may still have files open; what is left unmounted
+        // would fail the removal of the folder, which the test sees.
         let _unmounted = umount2(&self.path, MntFlags::MNT_DETACH);
     }
 }

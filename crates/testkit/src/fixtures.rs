@@ -16,7 +16,8 @@ pub enum Recording {
     Composed,
 }
 
-/// The recorded objects of a kind, without `kind` and `apiVersion`. `plural` is `nodes`, `daemonsets`,
+/// The recorded objects of a kind, without `kind` and `apiVersion`. `plural` is `nodes`,
+/// `daemonsets`,
 /// `controllerrevisions` or `pods`.
 ///
 /// # Errors

@@ -51,7 +51,8 @@ impl Kubectl {
         command
     }
 
-    /// Runs kubectl and returns its outcome, whatever the exit status. `line` is split by [`words`].
+    /// Runs kubectl and returns its outcome, whatever the exit status. `line` is split by
+    /// [`words`].
     ///
     /// # Errors
     /// When kubectl cannot be started.
@@ -106,7 +107,8 @@ impl Kubectl {
         serde_json::from_str(&text).with_context(|| format!("JSON of kubectl {line}"))
     }
 
-    /// Starts kubectl and does not wait for it. Its standard output is a pipe, its standard error is dropped.
+    /// Starts kubectl and does not wait for it. Its standard output is a pipe, its standard error
+    /// is dropped.
     ///
     /// # Errors
     /// When kubectl cannot be started.
@@ -136,7 +138,8 @@ pub fn words(line: &str) -> Vec<String> {
     found
 }
 
-/// Whether white space or nothing precedes the opening quote, so that the quoted part starts an argument.
+/// Whether white space or nothing precedes the opening quote, so that the quoted part starts an
+/// argument.
 fn starts_argument(line: &str, part: &str) -> bool {
     let start = part.as_ptr() as usize - line.as_ptr() as usize;
     start < 2 || line.as_bytes()[start - 2].is_ascii_whitespace()

@@ -1,6 +1,6 @@
-//! Helpers of tests and of the demo: container images made from Debian packages, a cluster of real nodes
-//! that is controlled through the `pandaemon` program and kubectl, and (feature `server`) an API server in
-//! the process of a test.
+//! Helpers of tests and of the demo: container images made from Debian packages, a cluster of real
+//! nodes that is controlled through the `pandaemon` program and kubectl, and (feature `server`) an
+//! API server in the process of a test.
 
 pub mod cluster;
 pub mod disk;

@@ -1,4 +1,5 @@
-//! An API server in the process of a test, benchmark or example, with its data in a temporary directory.
+//! An API server in the process of a test, benchmark or example, with its data in a temporary
+//! directory.
 
 #![expect(
     clippy::panic,
@@ -54,7 +55,8 @@ impl Default for ServerOptions {
 
 /// A running API server without controllers. Dropped, it shuts down and removes its data directory.
 ///
-/// The methods that send requests do so in process, as administrator, and panic when a request fails.
+/// The methods that send requests do so in process, as administrator, and panic when a request
+/// fails.
 pub struct Server {
     /// `None` after [`Server::stop`].
     running: Option<Running>,
@@ -144,7 +146,8 @@ impl Server {
         self.running.as_ref().unwrap()
     }
 
-    /// The shutdown of the server. Triggered, it ends the server and its children, such as controllers.
+    /// The shutdown of the server. Triggered, it ends the server and its children, such as
+    /// controllers.
     #[must_use]
     pub const fn shutdown(&self) -> &Shutdown {
         &self.shutdown
@@ -188,7 +191,8 @@ impl Server {
         kube::Client::try_from(self.tls_config().await?).context("create the client")
     }
 
-    /// Stops the server and waits until its requests have ended. The data directory stays until the drop.
+    /// Stops the server and waits until its requests have ended. The data directory stays until the
+    /// drop.
     pub async fn stop(&mut self) {
         self.shutdown.trigger();
         if let Some(running) = self.running.take() {
@@ -249,7 +253,8 @@ impl Server {
         }
     }
 
-    /// Reads an object again and again until it satisfies `good`, and returns it. A missing object is null.
+    /// Reads an object again and again until it satisfies `good`, and returns it. A missing object
+    /// is null.
     ///
     /// # Panics
     /// After 30 seconds.

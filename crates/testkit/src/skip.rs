@@ -1,5 +1,5 @@
-//! Tests that cannot run here say so by name. `scripts/test` lists them at the end of a run and does not count them
-//! as passed.
+//! Tests that cannot run here say so by name. `scripts/test` lists them at the end of a run and
+//! does not count them as passed.
 
 use std::{fs::OpenOptions, io::Write as _};
 
@@ -9,7 +9,8 @@ pub const FILE_VARIABLE: &str = "PANDAEMON_SKIPPED";
 /// Reports that a test does not run on this machine, and why. The test returns after it.
 ///
 /// # Panics
-/// When the list of skipped tests cannot be written: a skipped test must not look like a passed one.
+/// When the list of skipped tests cannot be written: a skipped test must not look like a passed
+/// one.
 pub fn skipped(test: &str, why: impl std::fmt::Display) {
     let line = format!("SKIPPED {test}: {}\n", why.to_string().replace('\n', " "));
     // Tests pass and fail by what they print.

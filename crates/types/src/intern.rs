@@ -1,5 +1,5 @@
-//! Interning: equal names, label sets, owners and resource lists are stored once and shared, because
-//! the objects of a large cluster carry few distinct values.
+//! Interning: equal names, label sets, owners and resource lists are stored once and shared,
+//! because the objects of a large cluster carry few distinct values.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -54,8 +54,8 @@ impl Interner {
         shared
     }
 
-    /// The labels of an object named `own`. A label whose value is that name makes the set unique, so
-    /// that only its other labels are interned and the value shares `own`.
+    /// The labels of an object named `own`. A label whose value is that name makes the set unique,
+    /// so that only its other labels are interned and the value shares `own`.
     pub fn labels_of(&mut self, labels: &LabelSet, own: &Name) -> LabelSet {
         if labels.0.iter().all(|pair| pair.1 != *own) {
             return self.labels(labels);

@@ -1,4 +1,5 @@
-//! Label selectors: the text form of a query (`a=b,c!=d,e in (x,y),!f`) and the JSON form of an object.
+//! Label selectors: the text form of a query (`a=b,c!=d,e in (x,y),!f`) and the JSON form of an
+//! object.
 //!
 //! Grammar, order and error texts are those of upstream's `labels.Parse` and
 //! `metav1.LabelSelectorAsSelector`.
@@ -131,8 +132,8 @@ impl LabelSelector {
         })
     }
 
-    /// Reads the JSON form (`matchLabels`, `matchExpressions`). `null` selects nothing, an empty object
-    /// everything, as upstream's `LabelSelectorAsSelector`.
+    /// Reads the JSON form (`matchLabels`, `matchExpressions`). `null` selects nothing, an empty
+    /// object everything, as upstream's `LabelSelectorAsSelector`.
     ///
     /// # Errors
     /// The first fault, with upstream's message.

@@ -1,5 +1,6 @@
-//! Value types that all other crates share: label and field selectors, quantities, timestamps, and small
-//! read models of API objects. Pure: it parses, compares and prints; it does no IO and reads no clock.
+//! Value types that all other crates share: label and field selectors, quantities, timestamps, and
+//! small read models of API objects. Pure: it parses, compares and prints; it does no IO and reads
+//! no clock.
 
 pub mod duration;
 pub mod field_selector;

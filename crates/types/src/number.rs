@@ -47,7 +47,8 @@ impl IntOrPercent {
         }
     }
 
-    /// The absolute number for `total`; percentages round up, negative values count as 0. Upstream's
+    /// The absolute number for `total`; percentages round up, negative values count as 0.
+    /// Upstream's
     /// `GetScaledValueFromIntOrPercent` with `roundUp`.
     #[must_use]
     pub fn of_rounded_up(self, total: usize) -> usize {

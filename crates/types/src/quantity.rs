@@ -195,7 +195,8 @@ impl std::ops::Add for Quantity {
 impl std::ops::Sub for Quantity {
     type Output = Self;
 
-    /// The difference, printed in the family of the left side (of the right one if the left is zero).
+    /// The difference, printed in the family of the left side (of the right one if the left is
+    /// zero).
     fn sub(self, other: Self) -> Self {
         let format = if self.is_zero() {
             other.format

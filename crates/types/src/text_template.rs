@@ -32,8 +32,8 @@ impl<const N: usize> TextTemplate<N> {
         Self { parts, end }
     }
 
-    /// The text with these values in place of the placeholders. In a template of JSON text the values
-    /// must be escaped already.
+    /// The text with these values in place of the placeholders. In a template of JSON text the
+    /// values must be escaped already.
     #[must_use]
     pub fn fill(&self, values: [&str; N]) -> String {
         let value = |index: usize| values.get(index).copied().unwrap_or_default();

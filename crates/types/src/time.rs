@@ -1,5 +1,5 @@
-//! Timestamps in milliseconds since 1970, and the formats in which the API writes times. Nothing here
-//! reads a clock: time is always an argument.
+//! Timestamps in milliseconds since 1970, and the formats in which the API writes times. Nothing
+//! here reads a clock: time is always an argument.
 
 use std::{fmt, str::FromStr};
 
@@ -11,8 +11,8 @@ pub fn rfc3339_seconds(time: jiff::Timestamp) -> String {
     format!("{time:.0}")
 }
 
-/// A time in the format of `metav1.MicroTime`: RFC 3339 in UTC with six digits of the second, rounded
-/// down.
+/// A time in the format of `metav1.MicroTime`: RFC 3339 in UTC with six digits of the second,
+/// rounded down.
 #[must_use]
 pub fn rfc3339_micros(time: jiff::Timestamp) -> String {
     format!("{time:.6}")

@@ -1,5 +1,5 @@
-//! Read models of nodes and pods. They hold only the fields that placement and planning read, so that a
-//! node heartbeat compares equal to the known node, and a pod takes a few hundred bytes.
+//! Read models of nodes and pods. They hold only the fields that placement and planning read, so
+//! that a node heartbeat compares equal to the known node, and a pod takes a few hundred bytes.
 
 use std::sync::Arc;
 
@@ -170,8 +170,8 @@ fn ready(conditions: &[RawCondition]) -> Option<&RawCondition> {
         .find(|c| c.r#type == "Ready" && c.status == "True")
 }
 
-/// A node with its resource version. The version is not part of [`NodeView`], as every heartbeat changes
-/// it.
+/// A node with its resource version. The version is not part of [`NodeView`], as every heartbeat
+/// changes it.
 #[derive(Debug, Clone)]
 pub struct VersionedNode {
     /// The fields of the node that placement reads.

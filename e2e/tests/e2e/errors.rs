@@ -1,4 +1,5 @@
-//! Errors of users and of their environment: each has a clear message, and an exit status of its own.
+//! Errors of users and of their environment: each has a clear message, and an exit status of its
+//! own.
 
 use std::process::{Command, Output};
 

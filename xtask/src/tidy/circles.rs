@@ -1,8 +1,9 @@
-//! Circles between the files of a crate: a file that uses names of a file that uses its names, directly or by way
-//! of others.
+//! Circles between the files of a crate: a file that uses names of a file that uses its names,
+//! directly or by way of others.
 //!
-//! An edge goes from a file to the file that defines what a path names: re-exports are followed. `mod` lines are no
-//! edges, and a file may use what the file above its folder defines (`super::`): the two are read together. Code under
+//! An edge goes from a file to the file that defines what a path names: re-exports are followed.
+//! `mod` lines are no edges, and a file may use what the file above its folder defines (`super::`):
+//! the two are read together. Code under
 //! `#[cfg(test)]` does not count, nor do the arguments of macros.
 
 use std::{
@@ -229,7 +230,8 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 }
 
-/// The groups of files that reach each other: two files are in a circle when each can be reached from the other.
+/// The groups of files that reach each other: two files are in a circle when each can be reached
+/// from the other.
 fn circles(edges: &Edges) -> Vec<Vec<PathBuf>> {
     let reach: BTreeMap<&PathBuf, BTreeSet<&PathBuf>> = edges
         .keys()

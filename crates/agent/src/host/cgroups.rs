@@ -82,8 +82,8 @@ impl PodCgroups {
     /// Creates a pod's cgroup with its limits.
     ///
     /// # Errors
-    /// If a directory cannot be created. Limits that the kernel refuses are only logged: the limits of
-    /// the containers still hold.
+    /// If a directory cannot be created. Limits that the kernel refuses are only logged: the limits
+    /// of the containers still hold.
     pub(crate) fn create(&self, group: &str, limits: PodLimits) -> std::io::Result<()> {
         match self.version {
             CgroupVersion::V1 => create_v1(&self.mount, group, limits),

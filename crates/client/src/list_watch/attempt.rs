@@ -380,7 +380,8 @@ fn deadline() -> Instant {
     Instant::now() + Duration::from_secs(WATCH_SECONDS) + GRACE
 }
 
-/// Whether an error means that lists are not streamed, and if so whether that may change. Servers before Kubernetes
+/// Whether an error means that lists are not streamed, and if so whether that may change. Servers
+/// before Kubernetes
 /// 1.27, and later ones without the feature, call the parameters invalid; 403 may also be a missing right to watch.
 fn refuses_streams(error: &kube::Error) -> Option<bool> {
     match errors::code(error)? {

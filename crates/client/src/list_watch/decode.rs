@@ -1,4 +1,5 @@
-//! Lines of watches and pages of lists to objects. An object that cannot be decoded costs only itself.
+//! Lines of watches and pages of lists to objects. An object that cannot be decoded costs only
+//! itself.
 
 use bytes::Bytes;
 use kube::core::Status;
@@ -115,7 +116,8 @@ pub(super) fn skipped(line: &[u8]) -> Result<Option<Skipped>, serde_json::Error>
     })
 }
 
-/// Whether a line is a bookmark or an error, which have to be decoded whatever objects are of interest.
+/// Whether a line is a bookmark or an error, which have to be decoded whatever objects are of
+/// interest.
 pub(super) fn is_special(line: &[u8]) -> bool {
     let start = line.get(..24).unwrap_or(line);
     [b"BOOKMARK".as_slice(), b"ERROR"]

@@ -26,8 +26,9 @@ pub enum Delta<T> {
     Deleted(T),
 }
 
-/// Starts to watch. The first delta is [`Delta::Listed`]. The channel is bounded: a slow reader slows its own watch and
-/// no other. The watch ends with its receiver or at a stop; a panic starts it again.
+/// Starts to watch. The first delta is [`Delta::Listed`]. The channel is bounded: a slow reader
+/// slows its own watch and no other. The watch ends with its receiver or at a stop; a panic starts
+/// it again.
 #[must_use]
 pub fn watch<T: Object>(
     client: Client,

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 pub enum ListWatchEvent<T> {
     /// A list begins. Pages of an earlier list that was not finished do not count.
     ListStarted {
-        /// The server's versions may now be lower than before, for example after a restore: versions that were seen
-        /// before mean nothing any more.
+        /// The server's versions may now be lower than before, for example after a restore:
+        /// versions that were seen before mean nothing any more.
         versions_reset: bool,
     },
     /// Some objects of the list.
@@ -21,8 +21,9 @@ pub enum ListWatchEvent<T> {
     },
     /// An object was added or changed.
     Applied(T),
-    /// An object was deleted, or is no longer selected; this was its last state. Its uid says which one: a later
-    /// object of the same name may exist. May come between the pages of a list, and then of an object that is in them.
+    /// An object was deleted, or is no longer selected; this was its last state. Its uid says which
+    /// one: a later object of the same name may exist. May come between the pages of a list, and
+    /// then of an object that is in them.
     Deleted(T),
 }
 
@@ -37,8 +38,8 @@ pub trait Handler: Send {
     /// An object's resource version.
     fn version(object: &Self::Object) -> u64;
 
-    /// Whether a line of a watch is of interest. A line that is not is never decoded. Lines hold one event each, as
-    /// JSON without line breaks; spaces may be anywhere that JSON allows them.
+    /// Whether a line of a watch is of interest. A line that is not is never decoded. Lines hold
+    /// one event each, as JSON without line breaks; spaces may be anywhere that JSON allows them.
     fn wants(_line: &[u8]) -> bool {
         true
     }

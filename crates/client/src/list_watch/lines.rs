@@ -17,8 +17,8 @@ impl Lines {
         Self { body, begun }
     }
 
-    /// One or more whole lines; `None` at the end of the body. A last line without an end was cut off and does not
-    /// count. Safe to cancel.
+    /// One or more whole lines; `None` at the end of the body. A last line without an end was cut
+    /// off and does not count. Safe to cancel.
     ///
     /// # Errors
     /// When the connection breaks.

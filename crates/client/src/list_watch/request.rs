@@ -35,11 +35,12 @@ pub struct ListWatch {
     pub fields: Option<String>,
     /// Ask the server for metadata only (PartialObjectMetadata).
     pub metadata_only: bool,
-    /// Read lists in pages. Otherwise the list is asked for as a stream (`sendInitialEvents`, Kubernetes 1.32 and
-    /// later), which needs no copy of all objects in the server and no history while it is read; a server that
-    /// cannot do that is asked for pages.
+    /// Read lists in pages. Otherwise the list is asked for as a stream (`sendInitialEvents`,
+    /// Kubernetes 1.32 and later), which needs no copy of all objects in the server and no history
+    /// while it is read; a server that cannot do that is asked for pages.
     pub paged: bool,
-    /// Deliver only what happens from now on, without a list first. After a lost history there is a list all the same.
+    /// Deliver only what happens from now on, without a list first. After a lost history there is a
+    /// list all the same.
     pub without_list: bool,
     /// Where its requests and failures are counted.
     pub metrics: ListWatchMetrics,

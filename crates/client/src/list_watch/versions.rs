@@ -1,7 +1,8 @@
 //! Which versions a list-watch has seen: it never goes back.
 //!
-//! Versions of a collection are numbers that grow with each change (KEP-5504). A list at version L shows every object
-//! as of L, so an event of an unlisted object at L or before is about one that was deleted by then.
+//! Versions of a collection are numbers that grow with each change (KEP-5504). A list at version L
+//! shows every object as of L, so an event of an unlisted object at L or before is about one that
+//! was deleted by then.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,7 +11,8 @@ use std::{
 
 use pandaemon_types::Uid;
 
-/// Deleted objects whose versions are remembered, to tell a late event of theirs from the first one of a new object.
+/// Deleted objects whose versions are remembered, to tell a late event of theirs from the first one
+/// of a new object.
 const DELETED: usize = 4_096;
 
 /// Whether an event says that its object is there or that it is gone.
@@ -59,7 +61,8 @@ impl Versions {
         self.listing.clear();
     }
 
-    /// The list has this object. False if a later state of it was delivered: the list is from an older server.
+    /// The list has this object. False if a later state of it was delivered: the list is from an
+    /// older server.
     #[must_use]
     pub(super) fn list(&mut self, uid: &Uid, version: u64) -> bool {
         if uid.is_empty() {
@@ -85,7 +88,8 @@ impl Versions {
         self.see(version);
     }
 
-    /// Whether an event is news. What is older than what was delivered of the object is not, nor is what was delivered.
+    /// Whether an event is news. What is older than what was delivered of the object is not, nor is
+    /// what was delivered.
     pub(super) fn accept(&mut self, change: Change, uid: &Uid, version: u64) -> bool {
         let is_newest = version > self.newest;
         self.see(version);

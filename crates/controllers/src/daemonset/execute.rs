@@ -143,8 +143,8 @@ pub(super) async fn execute(api: &Executor, action: &Action) -> Result<Reply, Fa
     result.map_err(|error| failure(&error))
 }
 
-/// Creates a pod. If its name is taken, returns the pod that has it: perhaps an earlier request succeeded and
-/// its reply was lost.
+/// Creates a pod. If its name is taken, returns the pod that has it: perhaps an earlier request
+/// succeeded and its reply was lost.
 async fn create_pod(
     api: &Executor,
     set: &SetKey,
@@ -152,8 +152,8 @@ async fn create_pod(
     body: String,
 ) -> Result<Reply, Failure> {
     let path = pods(set);
-    // What a creation does not find is its namespace, and what the second request does not find is gone: in
-    // both cases no pod was created.
+    // What a creation does not find is its namespace, and what the second request does not find is
+    // gone: in both cases no pod was created.
     let not_created = |error: &kube::Error| match failure(error) {
         Failure {
             kind: FailureKind::NotFound,
@@ -195,7 +195,8 @@ async fn create_revision(api: &Executor, set: &SetKey, object: &Value) -> Result
     }
 }
 
-/// Deletes the object with this uid. A conflict means that another object has its name, so that it is gone.
+/// Deletes the object with this uid. A conflict means that another object has its name, so that it
+/// is gone.
 async fn delete(api: &Executor, path: &str, uid: &Uid) -> Result<Reply, Failure> {
     let options = json!({
         "kind": "DeleteOptions", "apiVersion": "v1",
@@ -221,8 +222,8 @@ async fn delete(api: &Executor, path: &str, uid: &Uid) -> Result<Reply, Failure>
     }
 }
 
-/// Before an adoption, reads the set again: adopting for a set that is being deleted would have the pod
-/// deleted, too. As upstream's `RecheckDeletionTimestamp`.
+/// Before an adoption, reads the set again: adopting for a set that is being deleted would have the
+/// pod deleted, too. As upstream's `RecheckDeletionTimestamp`.
 async fn check_owner(
     api: &Executor,
     set: &SetKey,

@@ -1,7 +1,8 @@
-//! What the planner observes: list-watches of one kind, or the informers that all controllers share.
+//! What the planner observes: list-watches of one kind, or the informers that all controllers
+//! share.
 //!
-//! The pages of a list are passed on as they arrive. The end of a list carries its resource version, as a
-//! pod from a reply may be newer than the list.
+//! The pages of a list are passed on as they arrive. The end of a list carries its resource
+//! version, as a pod from a reply may be newer than the list.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -30,13 +31,14 @@ pub(super) enum Kind {
 
 type Sender = mpsc::Sender<Vec<Event>>;
 
-/// Updates of an informer that may wait for the planner: those of a roll-out to many thousand nodes.
+/// Updates of an informer that may wait for the planner: those of a roll-out to many thousand
+/// nodes.
 const PENDING: usize = 65_536;
 /// Updates that are passed on together.
 const BATCH: usize = 512;
 
-/// Sends the events of a kind until the receiver is dropped, or until the server starts a new history of
-/// versions: what the planner knows means nothing then.
+/// Sends the events of a kind until the receiver is dropped, or until the server starts a new
+/// history of versions: what the planner knows means nothing then.
 pub(super) async fn follow(setup: &Setup, kind: Kind, sender: Sender) {
     let source = |path: &str| ListWatch {
         paged: setup.paged,

@@ -14,10 +14,11 @@ use crate::{
 pub struct Setup {
     /// The client of the API server.
     pub client: Client,
-    /// The nodes and pods that other controllers of this process read, too; without them the controller watches nodes
-    /// and pods itself.
+    /// The nodes and pods that other controllers of this process read, too; without them the
+    /// controller watches nodes and pods itself.
     pub informers: Option<SharedInformers>,
-    /// No other scheduler binds pods in this cluster, so that a pod which fits is created on its node at once.
+    /// No other scheduler binds pods in this cluster, so that a pod which fits is created on its
+    /// node at once.
     pub embedded: bool,
     /// Request lists in pages rather than as streams (`sendInitialEvents`).
     pub paged: bool,

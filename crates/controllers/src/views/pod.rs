@@ -137,7 +137,8 @@ struct Raw {
     status: RawStatus,
 }
 
-/// The fields of a spec that controllers read. Volumes, environments and probes are most of a spec and are skipped.
+/// The fields of a spec that controllers read. Volumes, environments and probes are most of a spec
+/// and are skipped.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RawSpec {
@@ -330,7 +331,8 @@ mod tests {
 
     use super::*;
 
-    /// What the planner reads does not depend on the way: from an object, or from what all controllers share.
+    /// What the planner reads does not depend on the way: from an object, or from what all
+    /// controllers share.
     #[test]
     fn the_planner_view_is_what_the_planner_would_decode() {
         let mut object = json!({

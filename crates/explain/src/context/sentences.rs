@@ -1,4 +1,5 @@
-//! The reasons that need no decision: deletions under way, back-offs, `minReadySeconds`, and remarks.
+//! The reasons that need no decision: deletions under way, back-offs, `minReadySeconds`, and
+//! remarks.
 
 use pandaemon_types::Timestamp;
 

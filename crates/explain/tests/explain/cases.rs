@@ -1,7 +1,8 @@
-//! Text cases: `tests/cases/*.txt`. A case is headed by `# what it shows`; its lines describe a snapshot, and
-//! the expected output follows after `----`.
+//! Text cases: `tests/cases/*.txt`. A case is headed by `# what it shows`; its lines describe a
+//! snapshot, and the expected output follows after `----`.
 //!
-//! With a file `tests/cases/.bless` present, the answers are written into the files instead of compared.
+//! With a file `tests/cases/.bless` present, the answers are written into the files instead of
+//! compared.
 
 use std::path::{Path, PathBuf};
 

@@ -17,7 +17,8 @@ use super::{
 /// Requests under way at the same time.
 const LEVELS: [usize; 5] = [8, 16, 32, 64, 128];
 
-/// Measures all levels in a namespace of its own. `step` is called with the number of finished levels.
+/// Measures all levels in a namespace of its own. `step` is called with the number of finished
+/// levels.
 pub(super) async fn measure(
     cluster: &Cluster,
     span: Duration,

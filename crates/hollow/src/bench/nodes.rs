@@ -1,5 +1,5 @@
-//! Waits until all nodes of a run are usable: a new node carries a `not-ready` taint until the control plane
-//! has seen that it is ready, and a DaemonSet gets no pod there before.
+//! Waits until all nodes of a run are usable: a new node carries a `not-ready` taint until the
+//! control plane has seen that it is ready, and a DaemonSet gets no pod there before.
 
 use std::{
     collections::HashSet,

@@ -1,5 +1,5 @@
-//! The progress that the watches show: pods, the DaemonSet's status, and when the goals of a phase were
-//! reached. Times are taken when an event arrives, not when the waiting task is scheduled.
+//! The progress that the watches show: pods, the DaemonSet's status, and when the goals of a phase
+//! were reached. Times are taken when an event arrives, not when the waiting task is scheduled.
 
 use std::{collections::HashSet, time::Duration};
 

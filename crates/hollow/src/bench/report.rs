@@ -1,4 +1,5 @@
-//! The result of a run: one JSON object, documented in `docs/benchmarks.md`, and a table for people.
+//! The result of a run: one JSON object, documented in `docs/benchmarks.md`, and a table for
+//! people.
 
 use std::{fmt::Write as _, time::Duration};
 

@@ -173,7 +173,8 @@ impl BenchCluster {
             }
             Action::CreateRevision { object, .. } => {
                 let mut view: RevisionView = serde_json::from_value(object.clone()).unwrap();
-                // The planner ignores replies with a version older than what the watch has delivered.
+                // The planner ignores replies with a version older than what the watch has
+                // delivered.
                 view.resource_version = self.version;
                 (Reply::Revision(Box::new(view)), Vec::new())
             }

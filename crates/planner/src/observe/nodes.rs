@@ -45,7 +45,8 @@ impl Planner {
         self.maybe_sweep();
     }
 
-    /// Forgets a node that does not exist once no pod and no set refers to it. Costs a look at each set.
+    /// Forgets a node that does not exist once no pod and no set refers to it. Costs a look at each
+    /// set.
     pub(crate) fn forget_if_unused(&mut self, id: NodeId) {
         let is_known = |set: &Set| set.nodes.get(id).is_some();
         if self.nodes.is_unused(id) && !self.sets.values().any(is_known) {

@@ -1,5 +1,5 @@
-//! Outcomes of actions. An object in a reply is applied as if the watch had delivered it; a failure sets
-//! the time of the next attempt.
+//! Outcomes of actions. An object in a reply is applied as if the watch had delivered it; a failure
+//! sets the time of the next attempt.
 
 use pandaemon_types::{Name, PodView, Timestamp, Uid, hash::fnv1a_64};
 
@@ -137,8 +137,8 @@ impl Planner {
         }
     }
 
-    /// The name of a new pod belongs to a pod of another owner or node, or to one that is being deleted: the
-    /// next attempt has another name.
+    /// The name of a new pod belongs to a pod of another owner or node, or to one that is being
+    /// deleted: the next attempt has another name.
     fn name_taken(&mut self, key: &SetKey, node: NodeId, name: &Name) {
         let Some(set) = self.sets.get_mut(key) else {
             return;
@@ -151,8 +151,8 @@ impl Planner {
         }
     }
 
-    /// Applies a pod from a reply. It is newer than what the watch has delivered, unless the pod was deleted
-    /// since.
+    /// Applies a pod from a reply. It is newer than what the watch has delivered, unless the pod
+    /// was deleted since.
     fn apply_reply(&mut self, view: PodView, now: Timestamp) {
         if self.pods.find(&view.uid).is_some() || !self.has_seen(view.resource_version) {
             self.apply_pod(view, now);
@@ -342,7 +342,8 @@ impl Planner {
         }
     }
 
-    /// Counts a collision if a revision with other data has the name, so that the next hash differs.
+    /// Counts a collision if a revision with other data has the name, so that the next hash
+    /// differs.
     fn count_collision(&mut self, key: &SetKey, view: &RevisionView) {
         let Some(set) = self.sets.get_mut(key) else {
             return;

@@ -21,8 +21,8 @@ impl Planner {
         if old.is_some_and(|old| is_stale(view.resource_version, old.resource_version)) {
             return;
         }
-        // A time in the future, from a node whose clock is ahead, counts as now. Otherwise the pod would
-        // become available later than `minReadySeconds` after this event.
+        // A time in the future, from a node whose clock is ahead, counts as now. Otherwise the pod
+        // would become available later than `minReadySeconds` after this event.
         if view.ready_since.is_some_and(|since| now < since) {
             let known = old.filter(|old| old.ready).and_then(|old| old.ready_since);
             view.ready_since = Some(known.filter(|since| *since <= now).unwrap_or(now));
@@ -189,8 +189,8 @@ impl Planner {
         self.maybe_sweep();
     }
 
-    /// The next pod of the current revision on a node does not get the name of one that is gone: clients that
-    /// wait until a pod is deleted must not find another one under its name.
+    /// The next pod of the current revision on a node does not get the name of one that is gone:
+    /// clients that wait until a pod is deleted must not find another one under its name.
     fn use_up_name(&mut self, id: PodId) {
         let Some(pod) = self.pods.get(id) else {
             return;
@@ -203,7 +203,8 @@ impl Planner {
         }
     }
 
-    /// Ends the back-offs for a pod that is gone: its node's for a deletion that failed, and its own.
+    /// Ends the back-offs for a pod that is gone: its node's for a deletion that failed, and its
+    /// own.
     fn forget_failures(&mut self, id: PodId) {
         for set in self.sets.values_mut() {
             set.patches.forget(id);
@@ -217,7 +218,8 @@ impl Planner {
         }
     }
 
-    /// Whether the watch has delivered this version. An unknown pod of such a version was deleted already.
+    /// Whether the watch has delivered this version. An unknown pod of such a version was deleted
+    /// already.
     pub(crate) fn has_seen(&self, resource_version: u64) -> bool {
         resource_version <= self.pods_seen
     }
@@ -309,8 +311,8 @@ impl Planner {
         self.mark_dirty(&key);
     }
 
-    /// The creation of a pod on a node is no longer pending: the pod exists, or is known not to. Returns
-    /// whether it was pending.
+    /// The creation of a pod on a node is no longer pending: the pod exists, or is known not to.
+    /// Returns whether it was pending.
     pub(crate) fn creation_observed(&mut self, key: &SetKey, node: NodeId, name: &str) -> bool {
         let Some(set) = self.sets.get_mut(key) else {
             return false;

@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl Planner {
-    /// Applies a revision from a reply. It is newer than what the watch has delivered, unless the revision
-    /// was deleted since.
+    /// Applies a revision from a reply. It is newer than what the watch has delivered, unless the
+    /// revision was deleted since.
     pub(crate) fn apply_revision_reply(&mut self, view: RevisionView) {
         let key = (Name::clone(&view.namespace), Name::clone(&view.name));
         let known = self
@@ -71,7 +71,8 @@ impl Planner {
             self.mark_dirty(&set_key);
             return;
         }
-        // A set may have used this revision as its current one, as both have the same name and data.
+        // A set may have used this revision as its current one, as both have the same name and
+        // data.
         let of_namespace = self
             .sets
             .iter_mut()

@@ -56,7 +56,8 @@ impl Planner {
         });
     }
 
-    /// Chooses the name of a new pod, and counts its resources on the node if it is bound at creation.
+    /// Chooses the name of a new pod, and counts its resources on the node if it is bound at
+    /// creation.
     fn new_creation(&mut self, set: &Set, node: NodeId, current: &Current) -> Creating {
         let (name, attempt) = self.free_name(set, node, current);
         let bind = self.options.bind && self.has_room(set, node);
@@ -72,8 +73,8 @@ impl Planner {
         }
     }
 
-    /// The first pod name of a set, node and revision that no known pod on the node has, with its attempt
-    /// number. Two leaders that know the same pods choose the same name.
+    /// The first pod name of a set, node and revision that no known pod on the node has, with its
+    /// attempt number. Two leaders that know the same pods choose the same name.
     fn free_name(&self, set: &Set, node: NodeId, current: &Current) -> (Name, u32) {
         let mut attempt = set.name_attempts.get(&node).copied().unwrap_or(0);
         let (place, prefix) = (self.nodes.name(node), current.template.name_prefix());

@@ -1,4 +1,5 @@
-//! Deletions regardless of the update budget: pods that ended, surplus pods, and pods on wrong nodes.
+//! Deletions regardless of the update budget: pods that ended, surplus pods, and pods on wrong
+//! nodes.
 
 use pandaemon_types::{Name, Timestamp};
 

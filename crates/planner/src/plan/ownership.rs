@@ -1,4 +1,5 @@
-//! Ownership: adopts and releases pods, and adopts, releases, creates, numbers and deletes revisions.
+//! Ownership: adopts and releases pods, and adopts, releases, creates, numbers and deletes
+//! revisions.
 
 use std::sync::Arc;
 
@@ -112,8 +113,8 @@ impl Planner {
         self.queue_relabelling(set);
     }
 
-    /// Adopts revisions without an owner that the set selects, and releases its own that it does not
-    /// select. Returns the id of patches.
+    /// Adopts revisions without an owner that the set selects, and releases its own that it does
+    /// not select. Returns the id of patches.
     fn adopt_and_release_revisions(&self, set: &Set, plan: &mut Plan) -> usize {
         let ours = owner_reference(&set.view);
         let gone = json!({"$patch": "delete", "uid": set.view.uid.to_string()});

@@ -1,4 +1,5 @@
-//! The rolling update: deletes old pods and creates new ones within `maxUnavailable` and `maxSurge`.
+//! The rolling update: deletes old pods and creates new ones within `maxUnavailable` and
+//! `maxSurge`.
 
 use pandaemon_types::Timestamp;
 
@@ -19,7 +20,8 @@ impl Planner {
         }
     }
 
-    /// Without surge: first the nodes that are down anyway, then as many as `maxUnavailable` allows.
+    /// Without surge: first the nodes that are down anyway, then as many as `maxUnavailable`
+    /// allows.
     fn plan_rolling(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
         while let Some(node) = set.queues.replace.next(&set.deletes, now) {
             self.delete_old(set, node, DeleteReason::OutdatedDown, now, plan);
@@ -36,8 +38,8 @@ impl Planner {
         }
     }
 
-    /// With surge: deletes old pods whose replacement is available, and creates new ones as `maxSurge`
-    /// allows.
+    /// With surge: deletes old pods whose replacement is available, and creates new ones as
+    /// `maxSurge` allows.
     fn plan_surge(&mut self, set: &mut Set, now: Timestamp, plan: &mut Plan) {
         while let Some(node) = set.queues.retire.next(&set.deletes, now) {
             let reason = match self.misplaced(set, node) {

@@ -1,7 +1,8 @@
 //! Text cases: `tests/cases/*.txt`. Each file holds cases, headed by `# what it shows`. A case is
 //! blocks of lines that describe changes, each followed by `----` and the plan that they lead to.
 //!
-//! With a file `tests/cases/.bless` present, the plans are written into the files instead of compared.
+//! With a file `tests/cases/.bless` present, the plans are written into the files instead of
+//! compared.
 
 use std::path::{Path, PathBuf};
 

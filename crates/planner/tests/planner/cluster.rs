@@ -1,5 +1,5 @@
-//! An in-memory cluster: objects as JSON, an API server that carries out actions, and a planner that
-//! receives every change as a watch event. Time passes only when a test advances it.
+//! An in-memory cluster: objects as JSON, an API server that carries out actions, and a planner
+//! that receives every change as a watch event. Time passes only when a test advances it.
 
 use std::collections::BTreeMap;
 

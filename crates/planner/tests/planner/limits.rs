@@ -82,7 +82,8 @@ fn pods_are_made_slowly_at_first_and_never_too_many_at_once() {
     assert_eq!(ended, [250, 250, 200]);
 }
 
-/// Plans and carries out until nothing changes, without letting time pass; requests for pods on the node
+/// Plans and carries out until nothing changes, without letting time pass; requests for pods on the
+/// node
 /// `n0000` are refused. Returns the number of plans.
 fn settle_with_a_refusing_node(cluster: &mut Cluster) -> usize {
     for round in 1..2_000 {

@@ -62,8 +62,8 @@ fn a_refusal_after_an_unanswered_request_does_not_say_that_there_is_no_pod() {
             }
         }
     }
-    // The name derives from set, node and revision: it stays until the server says that it belongs to
-    // another object.
+    // The name derives from set, node and revision: it stays until the server says that it belongs
+    // to another object.
     assert_eq!(asked.len(), 6, "{asked:?}");
     assert_eq!([&asked[1], &asked[2], &asked[3], &asked[4]], [&asked[0]; 4]);
     assert_ne!(asked[4], asked[5]);
@@ -177,8 +177,8 @@ fn two_leaders_ask_for_the_same_name() {
     other.now = other.now.plus_seconds(7);
     let (plan, name) = next_creation(&mut one);
     assert_eq!(name, next_creation(&mut other).1);
-    // Also for the next pod of the node, if both saw the first one go: it has another name, since clients wait
-    // until the name is gone.
+    // Also for the next pod of the node, if both saw the first one go: it has another name, since
+    // clients wait until the name is gone.
     for cluster in [&mut one, &mut other] {
         cluster.perform(&plan);
         cluster.plan();
@@ -271,7 +271,8 @@ fn a_late_reply_to_a_status_does_not_hide_what_another_client_wrote_since() {
     let write = write_of(&cluster.plan()).unwrap();
     drop(cluster.carry_out(&write));
     let reply = DaemonSetView::deserialize(&cluster.sets["agent"]).unwrap();
-    // Another client writes a status of its own, and the watch delivers both versions before the reply.
+    // Another client writes a status of its own, and the watch delivers both versions before the
+    // reply.
     let mut set = cluster.sets["agent"].clone();
     set["status"]["desiredNumberScheduled"] = json!(7);
     cluster.put_set(set);

@@ -82,7 +82,8 @@ impl TextCluster {
             .collect()
     }
 
-    /// Every action of the last plan fails, or only those of the set `of`, or of the node or pod in `on=NAME`.
+    /// Every action of the last plan fails, or only those of the set `of`, or of the node or pod in
+    /// `on=NAME`.
     fn fail(&mut self, how: &str, of: Option<&str>) {
         let kind = match how {
             "refused" => FailureKind::Refused,

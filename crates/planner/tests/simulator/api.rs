@@ -1,5 +1,5 @@
-//! The API server: objects as JSON, one counter of resource versions, a log per kind that watches read,
-//! and the requests of `api/requests.rs`.
+//! The API server: objects as JSON, one counter of resource versions, a log per kind that watches
+//! read, and the requests of `api/requests.rs`.
 
 mod admission;
 mod patch;

@@ -121,8 +121,8 @@ impl Controller {
         }
     }
 
-    /// Makes a plan and has the oracle check it. `real` is the simulation's time; with `all`, the checks
-    /// that look at every node are made, too.
+    /// Makes a plan and has the oracle check it. `real` is the simulation's time; with `all`, the
+    /// checks that look at every node are made, too.
     pub(crate) fn plan(
         &mut self,
         now: i64,

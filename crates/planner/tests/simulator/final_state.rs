@@ -25,8 +25,8 @@ pub(crate) fn check(world: &mut World) -> Result<(), Violation> {
     check_new_controller(world)
 }
 
-/// Checks everything that the API server's refusals do not stand in the way of: one node that is refused
-/// for ever stops no other.
+/// Checks everything that the API server's refusals do not stand in the way of: one node that is
+/// refused for ever stops no other.
 pub(crate) fn check_beside_refusals(world: &World) -> Result<(), Violation> {
     let sets = world.api.sets().filter(|set| !set.deleting);
     sets.into_iter()
@@ -108,8 +108,8 @@ impl<'a> SetCheck<'a> {
         self.check_revisions()
     }
 
-    /// Whether refusals use up what the strategy allows: a node without a pod counts as down, as upstream,
-    /// and an old pod that cannot be deleted beside a new one as a surge.
+    /// Whether refusals use up what the strategy allows: a node without a pod counts as down, as
+    /// upstream, and an old pod that cannot be deleted beside a new one as a surge.
     fn is_update_blocked(&self) -> bool {
         let desired = self.world.api.nodes();
         let desired = desired
@@ -180,7 +180,8 @@ impl<'a> SetCheck<'a> {
             "final state: ended",
             "{key} has pods on {name} that have ended: {names:?}"
         );
-        // Without a node that should run one, a percentage allows nothing, and pods that may stay do.
+        // Without a node that should run one, a percentage allows nothing, and pods that may stay
+        // do.
         let rolling = self.set.status.desired > 0 || fit == Fit::Run;
         let old = pods.iter().find(|pod| !is_updated(pod));
         ensure!(

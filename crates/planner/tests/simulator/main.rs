@@ -1,6 +1,6 @@
-//! The deterministic simulator: seeded clusters, faults and edits, against the planner in the shell that
-//! crate `controllers` builds around it. `docs/design/simulator.md` says what is modelled and how to
-//! replay a failure.
+//! The deterministic simulator: seeded clusters, faults and edits, against the planner in the shell
+//! that crate `controllers` builds around it. `docs/design/simulator.md` says what is modelled and
+//! how to replay a failure.
 //!
 //! ```text
 //! cargo test -p pandaemon-planner --test simulator                            200 seeds
@@ -189,7 +189,8 @@ fn summary(options: &Options) -> Result<(), Failed> {
     }
 }
 
-/// Each faulty behaviour must be seen by its own check, and small clusters must be enough to see it.
+/// Each faulty behaviour must be seen by its own check, and small clusters must be enough to see
+/// it.
 fn mutant_is_seen(mutation: Mutation) -> Result<(), Failed> {
     let small = (0..MUTANT_SEEDS)
         .map(Script::generate)

@@ -1,5 +1,5 @@
-//! Faulty behaviours between the planner and the cluster. The simulator must see each of them: what it
-//! would not see in a mutant, it would not see in the planner.
+//! Faulty behaviours between the planner and the cluster. The simulator must see each of them: what
+//! it would not see in a mutant, it would not see in the planner.
 
 mod requests;
 mod table;

@@ -1,5 +1,5 @@
-//! Kubernetes objects, read field by field from their JSON as the oracle and the simulated cluster need
-//! them. Nothing here is shared with the code under test.
+//! Kubernetes objects, read field by field from their JSON as the oracle and the simulated cluster
+//! need them. Nothing here is shared with the code under test.
 
 use std::collections::BTreeMap;
 
@@ -104,7 +104,8 @@ impl Pod {
         self.labels.get(HASH_LABEL)
     }
 
-    /// Upstream's `podByCreationTimestampAndPhase`: bound pods first, then the oldest, then by name.
+    /// Upstream's `podByCreationTimestampAndPhase`: bound pods first, then the oldest, then by
+    /// name.
     pub(crate) fn age(&self) -> (bool, i64, &Text) {
         (self.node.is_none(), self.created, &self.key.name)
     }

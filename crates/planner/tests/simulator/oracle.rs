@@ -1,6 +1,6 @@
 //! The oracle: what a controller has been told, kept a second time in the plainest way, and the
-//! invariants that every plan must keep given that knowledge. It shares no code with the planner or the
-//! crate `placement`, and it does not believe the reasons that a plan gives.
+//! invariants that every plan must keep given that knowledge. It shares no code with the planner or
+//! the crate `placement`, and it does not believe the reasons that a plan gives.
 
 mod budget;
 mod creations;
@@ -112,8 +112,8 @@ impl Oracle {
         }
     }
 
-    /// Finds the hashes of the sets' templates. They are remembered while a revision that was deleted is
-    /// created again.
+    /// Finds the hashes of the sets' templates. They are remembered while a revision that was
+    /// deleted is created again.
     fn update_hashes(&mut self) {
         for known in self.known.sets.values() {
             let hashes = self.known.current_hashes(&known.set);

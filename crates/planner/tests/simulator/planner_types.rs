@@ -272,8 +272,8 @@ const fn delete_reason(reason: &DeleteReason) -> Reason {
     }
 }
 
-/// The body that the shell (`controllers/daemonset/execute.rs`) sends for a status: upstream leaves zeros
-/// out of the last three numbers.
+/// The body that the shell (`controllers/daemonset/execute.rs`) sends for a status: upstream leaves
+/// zeros out of the last three numbers.
 fn status_patch(uid: &Uid, status: &Status) -> Value {
     let optional = |number: usize| (number > 0).then_some(number);
     json!({

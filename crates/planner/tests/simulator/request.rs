@@ -1,5 +1,6 @@
-//! What passes between a controller and the cluster, in the simulator's own types: deliveries of watches
-//! and outcomes, and requests. `planner_types.rs` translates them to and from those of the planner.
+//! What passes between a controller and the cluster, in the simulator's own types: deliveries of
+//! watches and outcomes, and requests. `planner_types.rs` translates them to and from those of the
+//! planner.
 
 use std::rc::Rc;
 
@@ -105,8 +106,8 @@ impl Request {
         }
     }
 
-    /// The uid of the set that becomes the owner of an object. The shell reads the set again before it
-    /// sends that.
+    /// The uid of the set that becomes the owner of an object. The shell reads the set again before
+    /// it sends that.
     pub(crate) fn adopter(&self) -> Option<&Text> {
         match self {
             Self::PatchPod {

@@ -1,10 +1,10 @@
-//! Revision data and revision names, written down a second time after `docs/design/daemonset.md` and
-//! upstream's `pkg/controller/history` (`ControllerRevisionName`, `HashControllerRevision`).
+//! Revision data and revision names, written down a second time after `docs/design/daemonset.md`
+//! and upstream's `pkg/controller/history` (`ControllerRevisionName`, `HashControllerRevision`).
 
 use serde_json::Value;
 
-/// Two templates are equal if these texts are: keys in order, without what only a stored template has
-/// (`$patch`, and the `creationTimestamp: null` that Go writes).
+/// Two templates are equal if these texts are: keys in order, without what only a stored template
+/// has (`$patch`, and the `creationTimestamp: null` that Go writes).
 pub(crate) fn data_text(template: &Value) -> String {
     match template {
         Value::Object(fields) => {
@@ -32,8 +32,8 @@ pub(crate) fn data_text(template: &Value) -> String {
     }
 }
 
-/// The hash of a template: FNV-1a (32 bits) of its text and of the collision count, each decimal digit
-/// replaced by a letter without vowels (`rand.SafeEncodeString`).
+/// The hash of a template: FNV-1a (32 bits) of its text and of the collision count, each decimal
+/// digit replaced by a letter without vowels (`rand.SafeEncodeString`).
 pub(crate) fn hash(data: &str, collisions: Option<i64>) -> String {
     let salt = collisions.map_or_else(String::new, |count| count.to_string());
     let mut sum: u32 = 2_166_136_261;

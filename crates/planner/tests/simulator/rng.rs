@@ -1,5 +1,5 @@
-//! A small generator of numbers (SplitMix64). One seed has many streams, so that a change in one part of
-//! a run leaves the numbers of the others alone.
+//! A small generator of numbers (SplitMix64). One seed has many streams, so that a change in one
+//! part of a run leaves the numbers of the others alone.
 
 /// The numbers of one stream.
 #[derive(Debug, Clone)]

@@ -1,5 +1,5 @@
-//! What happens to a cluster, as a value: generated from a seed, shrunk when it fails, and kept in a
-//! file that can be replayed (one JSON object a line: first the cluster, then one step each).
+//! What happens to a cluster, as a value: generated from a seed, shrunk when it fails, and kept in
+//! a file that can be replayed (one JSON object a line: first the cluster, then one step each).
 
 mod generate;
 mod template;

@@ -1,5 +1,5 @@
-//! Reading JSON objects and RFC 3339 times in the plainest way. Nothing here is shared with the code
-//! under test.
+//! Reading JSON objects and RFC 3339 times in the plainest way. Nothing here is shared with the
+//! code under test.
 
 use std::{collections::BTreeMap, rc::Rc};
 

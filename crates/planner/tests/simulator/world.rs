@@ -1,6 +1,6 @@
-//! The simulation: one queue of events in simulated time, the cluster around the API server (kubelets,
-//! scheduler, garbage collectors, users), and the perturbations of the script. No clock, no threads, no
-//! hash maps: a script always runs the same way.
+//! The simulation: one queue of events in simulated time, the cluster around the API server
+//! (kubelets, scheduler, garbage collectors, users), and the perturbations of the script. No clock,
+//! no threads, no hash maps: a script always runs the same way.
 
 mod collectors;
 mod control_loop;

@@ -9,7 +9,8 @@ use crate::{
     registry::{Call, Registry},
 };
 
-/// How long a pod without such tolerations stays on a node that is not ready or unreachable, in seconds.
+/// How long a pod without such tolerations stays on a node that is not ready or unreachable, in
+/// seconds.
 const TOLERATION_SECONDS: i64 = 300;
 
 /// Sets the service account, the priority and the default tolerations of a new pod.

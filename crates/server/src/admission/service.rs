@@ -25,7 +25,8 @@ pub(crate) fn kubernetes_service_address() -> Ipv4Addr {
     Ipv4Addr::from(u32::from(CLUSTER_IP_RANGE.0) + 1)
 }
 
-/// Allocates the cluster IP and node ports of a Service, and removes those that its type does not have.
+/// Allocates the cluster IP and node ports of a Service, and removes those that its type does not
+/// have.
 pub(super) fn admit(registry: &Registry, call: &Call, service: &mut Value) -> Result<()> {
     let name = meta::name(service).to_owned();
     let others = Allocated::collect(registry, call, &name);
@@ -95,8 +96,8 @@ impl Allocated {
         found
     }
 
-    /// A free cluster IP. The search starts at a position that depends on the name, so that concurrent
-    /// allocations rarely meet.
+    /// A free cluster IP. The search starts at a position that depends on the name, so that
+    /// concurrent allocations rarely meet.
     fn free_address(&self, name: &str) -> Option<String> {
         let base = u32::from(CLUSTER_IP_RANGE.0);
         let size = 1_u32 << (32 - u32::from(CLUSTER_IP_RANGE.1));

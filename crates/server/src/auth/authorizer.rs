@@ -60,7 +60,8 @@ fn is_discovery(path: &str) -> bool {
     })
 }
 
-/// Reviews of the own identity and rights, open to authenticated users (upstream's `system:basic-user`).
+/// Reviews of the own identity and rights, open to authenticated users (upstream's
+/// `system:basic-user`).
 fn is_review_of_self(verb: Verb, resource: &ResourcePath) -> bool {
     verb == Verb::Create
         && resource.subresource.is_none()
@@ -73,8 +74,8 @@ fn is_review_of_self(verb: Verb, resource: &ResourcePath) -> bool {
         )
 }
 
-/// The rights of a node agent: it reads what its pods need, and writes its Node, its Lease and its pods.
-/// Upstream: the node authorizer. The admission plugin `NodeRestriction` checks the rest.
+/// The rights of a node agent: it reads what its pods need, and writes its Node, its Lease and its
+/// pods. Upstream: the node authorizer. The admission plugin `NodeRestriction` checks the rest.
 fn node_may(node: &str, verb: Verb, resource: &ResourcePath) -> bool {
     let reads = matches!(verb, Verb::Get | Verb::List | Verb::Watch);
     let own_name = resource.name.as_deref().is_none_or(|name| name == node);

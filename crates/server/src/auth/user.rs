@@ -26,8 +26,8 @@ impl User {
         }
     }
 
-    /// The user that an administrator impersonates. If no groups are given, service accounts get their
-    /// standard groups.
+    /// The user that an administrator impersonates. If no groups are given, service accounts get
+    /// their standard groups.
     #[must_use]
     pub(crate) fn impersonated(name: &str, mut groups: Vec<String>) -> Self {
         if name == "system:anonymous" {

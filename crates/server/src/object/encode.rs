@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 
 use super::METADATA;
 
-/// Encodes an object for the store: kind, apiVersion and metadata first, without a resource version.
+/// Encodes an object for the store: kind, apiVersion and metadata first, without a resource
+/// version.
 ///
 /// # Errors
 /// When a value cannot be written as JSON (it always can).

@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::{Call, CommitError, Registry, Written};
 use crate::{admission, kinds, meta, object::Object, watch_cache::key};
 
-/// The characters of random suffixes: no vowels, so that they form no words (upstream's `utilrand`).
+/// The characters of random suffixes: no vowels, so that they form no words (upstream's
+/// `utilrand`).
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 /// Length of the random suffix of a generated name.
 const SUFFIX_LENGTH: usize = 5;

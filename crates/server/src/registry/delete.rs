@@ -116,8 +116,8 @@ impl Registry {
     }
 }
 
-/// The parsed object. For pods, most of which is spec, the spec is not parsed: it is returned encoded, and
-/// the object has only the fields of [`super::spec_excerpt`].
+/// The parsed object. For pods, most of which is spec, the spec is not parsed: it is returned
+/// encoded, and the object has only the fields of [`super::spec_excerpt`].
 fn read<'a>(kind: &'static Kind, current: &'a Object) -> Result<(Value, Option<&'a [u8]>)> {
     if kind.storage != "pods" {
         let value = current.value().map_err(super::unreadable)?;

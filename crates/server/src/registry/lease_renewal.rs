@@ -1,13 +1,15 @@
 //! The fast path of lease renewals.
 //!
-//! Each node renews its Lease every ten seconds, which is most of the writes of a large cluster. A renewal
-//! changes two strings of the stored object: `spec.renewTime` and the time of the writer's entry in
+//! Each node renews its Lease every ten seconds, which is most of the writes of a large cluster. A
+//! renewal changes two strings of the stored object: `spec.renewTime` and the time of the writer's
+//! entry in
 //! `managedFields`. This module replaces them in the stored bytes. Nothing is defaulted or validated, and
 //! no field set is compared.
 //!
-//! The result is that of the full path, and whatever this module does not recognize takes the full path; a
-//! property test compares both. Two forms are recognized: a JSON merge patch of `spec`, which our agents
-//! and hollow nodes send, and a PUT of the JSON object, which leader election clients send.
+//! The result is that of the full path, and whatever this module does not recognize takes the full
+//! path; a property test compares both. Two forms are recognized: a JSON merge patch of `spec`,
+//! which our agents and hollow nodes send, and a PUT of the JSON object, which leader election
+//! clients send.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -117,7 +119,8 @@ struct OwnerReference<'a> {
     block_owner_deletion: Option<bool>,
 }
 
-/// The spec of a Lease, or the part of it in a merge patch. Null, which removes a field, is an error.
+/// The spec of a Lease, or the part of it in a merge patch. Null, which removes a field, is an
+/// error.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Spec<'a> {
@@ -202,8 +205,8 @@ fn is_canonical(time: &str) -> bool {
     parsed.is_ok_and(|parsed| rfc3339_micros(parsed) == time)
 }
 
-/// The stored bytes of a Lease after a renewal: the current ones if its time is the same. `None` if the
-/// request is no plain renewal.
+/// The stored bytes of a Lease after a renewal: the current ones if its time is the same. `None` if
+/// the request is no plain renewal.
 fn renewed(
     current: &Object,
     form: RenewalForm,
@@ -255,8 +258,8 @@ fn replace(text: &[u8], replacements: [(&str, &str); 2]) -> Option<Bytes> {
 }
 
 impl Registry {
-    /// Renews a Lease on the fast path. Returns `None` if the request is no plain renewal, or if another
-    /// writer changed the Lease meanwhile: then it takes the full path.
+    /// Renews a Lease on the fast path. Returns `None` if the request is no plain renewal, or if
+    /// another writer changed the Lease meanwhile: then it takes the full path.
     ///
     /// # Errors
     /// 503 when the store refuses the write.

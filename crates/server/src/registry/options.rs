@@ -65,8 +65,8 @@ impl WriteOptions {
         })
     }
 
-    /// The manager that will own the written fields: the field manager of the query, or the part of the
-    /// User-Agent before `/`.
+    /// The manager that will own the written fields: the field manager of the query, or the part of
+    /// the User-Agent before `/`.
     #[must_use]
     pub(crate) fn manager(&self, headers: &HeaderMap) -> String {
         let agent = headers

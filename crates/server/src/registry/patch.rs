@@ -70,8 +70,8 @@ impl Registry {
         form: PatchType,
         body: &[u8],
     ) -> Result<Written> {
-        // A JSON patch can test and copy any field. The other types name the fields that they change, and a
-        // patch of a pod's status cannot change the spec.
+        // A JSON patch can test and copy any field. The other types name the fields that they
+        // change, and a patch of a pod's status cannot change the spec.
         let keeps_spec = form != PatchType::Json
             && (call.kind.storage, call.subresource.as_str()) == ("pods", "status");
         self.guaranteed_update_with(call, keeps_spec, |old| {
@@ -187,8 +187,8 @@ fn check_applied_version(call: &Call, body: &[u8]) -> Result<()> {
     )))
 }
 
-/// Decodes an applied configuration. Unknown fields and wrong types are schema errors, whatever the field
-/// validation of the request, and have other texts than in other bodies.
+/// Decodes an applied configuration. Unknown fields and wrong types are schema errors, whatever the
+/// field validation of the request, and have other texts than in other bodies.
 fn decode_config(call: &Call, body: &[u8]) -> Result<decode::Decoded> {
     let decode = |mode| decode::decode(call.kind, body, MediaType::Yaml, mode);
     if decode(FieldValidation::Warn).is_ok_and(|decoded| decoded.warnings.is_empty()) {

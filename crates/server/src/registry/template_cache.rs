@@ -1,11 +1,12 @@
 //! The pod template cache: pods that differ in name and node only are created from a template.
 //!
-//! A DaemonSet creates thousands of pods from one text with two variable parts. Decoding, defaulting,
-//! admission, validation and managedFields give the same result for each. A [`Template`] is the request
-//! body and the stored object of one such pod, split at placeholders for name, node, uid and time. It is
+//! A DaemonSet creates thousands of pods from one text with two variable parts. Decoding,
+//! defaulting, admission, validation and managedFields give the same result for each. A
+//! [`Template`] is the request body and the stored object of one such pod, split at placeholders
+//! for name, node, uid and time. It is
 //! *verified* when a second pod, created through the full path, came out as the template predicts; only a
-//! verified template is used. It is valid for one user, field manager and namespace, and until an object
-//! changes that the creation of a pod reads ([`DependencyRevisions`]).
+//! verified template is used. It is valid for one user, field manager and namespace, and until an
+//! object changes that the creation of a pod reads ([`DependencyRevisions`]).
 
 use std::sync::Arc;
 
@@ -201,8 +202,8 @@ fn fill(pieces: &[Piece], values: &Values<'_>) -> Vec<u8> {
     out
 }
 
-/// Whether the creation of a pod checks nothing about these names but that they are well-formed. Names
-/// longer than a DNS label are truncated in some places.
+/// Whether the creation of a pod checks nothing about these names but that they are well-formed.
+/// Names longer than a DNS label are truncated in some places.
 fn are_plain(name: &str, node: &str) -> bool {
     name != node && dns_label(name).is_empty() && dns_subdomain(node).is_empty()
 }
@@ -223,7 +224,8 @@ impl Template {
             uid: pod.metadata.uid,
             time: pod.metadata.creation_timestamp,
         };
-        // A pod for the scheduler has no spec.nodeName, only an affinity: an empty node is not plain.
+        // A pod for the scheduler has no spec.nodeName, only an affinity: an empty node is not
+        // plain.
         let node = values.node;
         if !are_plain(values.name, node) {
             return None;
@@ -286,7 +288,8 @@ impl Template {
 }
 
 impl TemplateCache {
-    /// The template for a request, with the name and the node in its body. Drops outdated templates.
+    /// The template for a request, with the name and the node in its body. Drops outdated
+    /// templates.
     fn find<'a>(
         &self,
         call: &Call,

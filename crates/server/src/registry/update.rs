@@ -77,8 +77,8 @@ impl Registry {
         .await
     }
 
-    /// Changes an object with a function of its current state. Tries again when another writer changes
-    /// the object meanwhile. Upstream: `GuaranteedUpdate`.
+    /// Changes an object with a function of its current state. Tries again when another writer
+    /// changes the object meanwhile. Upstream: `GuaranteedUpdate`.
     ///
     /// # Errors
     /// The status of a failed check or write, and any error of `make`.
@@ -90,8 +90,9 @@ impl Registry {
         self.guaranteed_update_with(call, false, make).await
     }
 
-    /// As [`Registry::guaranteed_update`]. With `keeps_spec` the spec is neither parsed nor changed: it is
-    /// most of a pod, and status updates are frequent. `make` then sees the object without its spec.
+    /// As [`Registry::guaranteed_update`]. With `keeps_spec` the spec is neither parsed nor
+    /// changed: it is most of a pod, and status updates are frequent. `make` then sees the object
+    /// without its spec.
     ///
     /// # Errors
     /// As [`Registry::guaranteed_update`].
@@ -144,8 +145,8 @@ impl Registry {
         Err(Status::modified_since_read(call.kind, &call.name))
     }
 
-    /// As [`Registry::check`], for objects without spec: both get the fields of the spec that the checks of
-    /// a status update read.
+    /// As [`Registry::check`], for objects without spec: both get the fields of the spec that the
+    /// checks of a status update read.
     fn check_with_spec_excerpt(
         &self,
         call: &Call,
@@ -302,7 +303,8 @@ fn keep_system_metadata(old: &Value, new: &mut Value) {
     });
 }
 
-/// Whether two objects are equal except for the times in managedFields. Such a change is not stored.
+/// Whether two objects are equal except for the times in managedFields. Such a change is not
+/// stored.
 fn same(old: &Value, new: &Value) -> bool {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
         return old == new;

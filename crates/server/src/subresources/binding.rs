@@ -15,7 +15,8 @@ use crate::{
 /// Handles a POST of a Binding.
 ///
 /// # Errors
-/// 404 if the pod does not exist, 409 if it is assigned or terminating, 500 for a target that is no node.
+/// 404 if the pod does not exist, 409 if it is assigned or terminating, 500 for a target that is no
+/// node.
 pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
     let form = request.incoming.form()?;
     let call = request.call()?;

@@ -9,7 +9,8 @@ use crate::{body::Body, meta, registry::update::Change, resource_request::Resour
 /// Handles a PUT of a Namespace.
 ///
 /// # Errors
-/// 400 for another name than that of the path, 404 if it does not exist, 409 for an old resource version.
+/// 400 for another name than that of the path, 404 if it does not exist, 409 for an old resource
+/// version.
 pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
     let (view, call) = (request.view()?, request.call()?);
     let decoded = request.decoded(request.kind, &call)?;

@@ -66,7 +66,8 @@ fn text(value: &Value) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// The verb of a review. `*` and unknown verbs are checked as an update, for which fewer users have rights.
+/// The verb of a review. `*` and unknown verbs are checked as an update, for which fewer users have
+/// rights.
 fn verb(name: &str) -> Verb {
     match name {
         "get" => Verb::Get,

@@ -165,7 +165,8 @@ fn agent(request: &ResourceRequest<'_>, node: &str) -> Result<Option<Agent>> {
 /// Handles `pods/exec` and `pods/attach`: connects the client to the agent.
 ///
 /// # Errors
-/// 400 for an invalid container or without an upgrade, 404 if the pod does not exist; the agent's errors.
+/// 400 for an invalid container or without an upgrade, 404 if the pod does not exist; the agent's
+/// errors.
 pub(crate) async fn upgrade(request: ResourceRequest<'_>) -> Result<Response<Body>> {
     let (pod, agent, container) = find(&request)?;
     let name = meta::name(&pod);
@@ -187,7 +188,8 @@ pub(crate) async fn upgrade(request: ResourceRequest<'_>) -> Result<Response<Bod
 /// Handles `pods/portforward`: connects the client to the agent.
 ///
 /// # Errors
-/// 400 without an upgrade or for an unassigned pod, 404 if the pod does not exist; the agent's errors.
+/// 400 without an upgrade or for an unassigned pod, 404 if the pod does not exist; the agent's
+/// errors.
 pub(crate) async fn port_forward(request: ResourceRequest<'_>) -> Result<Response<Body>> {
     let call = request.call()?;
     let object = request.api.registry.current(&call)?;

@@ -7,8 +7,8 @@ use pandaemon_store::Revision;
 
 use crate::object::Object;
 
-/// The type of a watch event. It depends on the watcher: a modification that makes an object match a
-/// selector is an addition for that watcher.
+/// The type of a watch event. It depends on the watcher: a modification that makes an object match
+/// a selector is an addition for that watcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
     /// The object is new or starts to match the selectors (`ADDED`).

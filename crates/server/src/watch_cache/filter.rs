@@ -8,7 +8,8 @@ use pandaemon_types::{FieldSelector, LabelSelector};
 use super::event::{ChangeKind, Event};
 use crate::object::Object;
 
-/// The place of a watcher in the watcher index: the narrowest set of objects that contains its selection.
+/// The place of a watcher in the watcher index: the narrowest set of objects that contains its
+/// selection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Every object of the kind.
@@ -91,8 +92,9 @@ impl Filter {
         })
     }
 
-    /// The type of the event for a watcher with this filter; `None` if neither the old nor the new object
-    /// is selected. An object that starts to match is ADDED, one that stops matching is DELETED.
+    /// The type of the event for a watcher with this filter; `None` if neither the old nor the new
+    /// object is selected. An object that starts to match is ADDED, one that stops matching is
+    /// DELETED.
     #[must_use]
     pub fn change_kind(&self, event: &Event) -> Option<ChangeKind> {
         let selected =

@@ -150,8 +150,8 @@ impl KindCache {
             return;
         }
         let event = Arc::new(Event::new(event.revision, now, before));
-        // The history keeps an event without lines, so that the encoded lines are freed when the last
-        // watch has sent them.
+        // The history keeps an event without lines, so that the encoded lines are freed when the
+        // last watch has sent them.
         state.history.push(Arc::new(event.without_lines()));
         state.watchers.offer(&event);
     }
@@ -173,8 +173,8 @@ impl KindCache {
         Listing { revision, objects }
     }
 
-    /// All objects at revision `requested` (`None`: now), for a list in pages. Returns `None` when the
-    /// history does not reach back to that revision.
+    /// All objects at revision `requested` (`None`: now), for a list in pages. Returns `None` when
+    /// the history does not reach back to that revision.
     #[must_use]
     pub fn as_of(
         &self,

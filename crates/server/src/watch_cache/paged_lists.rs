@@ -1,7 +1,8 @@
-//! The states of paged lists: the objects at the revision of the first page, kept for the later pages.
+//! The states of paged lists: the objects at the revision of the first page, kept for the later
+//! pages.
 //!
-//! With a kept state the cost of a page depends on the page alone, not on the number of objects or of
-//! changes since the first page. A paged list also outlasts the history of the kind.
+//! With a kept state the cost of a page depends on the page alone, not on the number of objects or
+//! of changes since the first page. A paged list also outlasts the history of the kind.
 
 use std::{
     collections::VecDeque,
@@ -20,8 +21,8 @@ pub type Objects = OrdMap<Key, Arc<Object>>;
 
 /// Maximum number of kept states. The least recently used one is dropped first.
 const MAX_STATES: usize = 32;
-/// Maximum number of page starts per state with a known count of remaining objects. Several clients may
-/// page through one state.
+/// Maximum number of page starts per state with a known count of remaining objects. Several clients
+/// may page through one state.
 const MAX_COUNTS: usize = 8;
 /// How long a state is kept after its last use.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -64,8 +65,8 @@ impl PagedLists {
         Some(*remaining)
     }
 
-    /// Keeps a state for the next page, which starts at the key `start`. `remaining` is the number of
-    /// objects from there on, if it is known.
+    /// Keeps a state for the next page, which starts at the key `start`. `remaining` is the number
+    /// of objects from there on, if it is known.
     pub fn keep(
         &self,
         storage: &'static str,

@@ -14,8 +14,8 @@ use super::{
     filter::{Filter, Scope},
 };
 
-/// Capacity of a watcher's queue, in events. The events are shared with the history, so a full queue
-/// costs 16 bytes per event.
+/// Capacity of a watcher's queue, in events. The events are shared with the history, so a full
+/// queue costs 16 bytes per event.
 const QUEUE_EVENTS: usize = 32_768;
 
 /// The next item of a watch.
@@ -59,8 +59,8 @@ impl Watcher {
         }
     }
 
-    /// Queues an event if the filter selects it. Returns `false` when the watcher has ended or its queue
-    /// is full, and must be removed from the index.
+    /// Queues an event if the filter selects it. Returns `false` when the watcher has ended or its
+    /// queue is full, and must be removed from the index.
     pub fn offer(&self, event: &Arc<Event>) -> bool {
         let Some(change) = self.filter.change_kind(event) else {
             return true;

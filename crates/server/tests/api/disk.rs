@@ -26,7 +26,8 @@ fn lease(second: usize) -> Value {
         "spec": {"holderIdentity": "n1", "renewTime": format!("2026-01-01T00:00:{second:02}.000000Z")}})
 }
 
-/// Writes until the disk is full. Returns the names of the stored objects, and the status of the refusal.
+/// Writes until the disk is full. Returns the names of the stored objects, and the status of the
+/// refusal.
 async fn fill(server: &Server) -> (Vec<String>, Value) {
     let mut written = Vec::new();
     loop {

@@ -93,7 +93,8 @@ impl Server {
         self.send("POST", path, "application/json", body).await
     }
 
-    /// Creates the service account that pods of the namespace `default` need. No controllers run here.
+    /// Creates the service account that pods of the namespace `default` need. No controllers run
+    /// here.
     pub(crate) async fn create_service_account(&self) {
         let account = serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
         let path = "/api/v1/namespaces/default/serviceaccounts";

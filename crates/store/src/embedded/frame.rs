@@ -1,14 +1,16 @@
-//! The format on disk, as pure functions: a file is a sequence of frames, a frame is a batch of records.
+//! The format on disk, as pure functions: a file is a sequence of frames, a frame is a batch of
+//! records.
 //!
-//! Frame: length of the payload (u32), CRC-32 of the rest (u32), sequence number (u64), payload. All
-//! numbers are little-endian. A frame is applied as a whole or not at all. A length of zero marks the
-//! end of the data, because the space after the last frame is allocated ahead.
+//! Frame: length of the payload (u32), CRC-32 of the rest (u32), sequence number (u64), payload.
+//! All numbers are little-endian. A frame is applied as a whole or not at all. A length of zero
+//! marks the end of the data, because the space after the last frame is allocated ahead.
 
 use crate::Revision;
 
 /// Size of the header before the payload, in bytes.
 pub(super) const HEADER: usize = 16;
-/// Maximum size of a payload, in bytes. A larger length in a header is damage; nothing is allocated for it.
+/// Maximum size of a payload, in bytes. A larger length in a header is damage; nothing is allocated
+/// for it.
 pub(super) const MAX_PAYLOAD: usize = 1 << 30;
 
 const PUT: u8 = 1;
@@ -47,7 +49,8 @@ impl Frame {
         }
     }
 
-    /// Removes the records. Keeps at most 1 MiB of buffer, so that one large batch does not hold memory.
+    /// Removes the records. Keeps at most 1 MiB of buffer, so that one large batch does not hold
+    /// memory.
     pub(super) fn clear(&mut self) {
         self.bytes.truncate(HEADER);
         self.bytes.shrink_to(1 << 20);

@@ -1,4 +1,5 @@
-//! One process per data directory: an advisory lock, which the kernel releases when the process ends.
+//! One process per data directory: an advisory lock, which the kernel releases when the process
+//! ends.
 
 use std::{
     fs::{File, TryLockError},
@@ -15,7 +16,8 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock and writes the process id into the file, for the error text of other processes.
+    /// Takes the lock and writes the process id into the file, for the error text of other
+    /// processes.
     pub(super) fn take(directory: &Path) -> Result<Self> {
         let path = directory.join("lock");
         let failed = |error| Error::Storage(format!("lock {}: {error}", path.display()));

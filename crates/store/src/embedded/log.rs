@@ -1,7 +1,7 @@
 //! The write-ahead log: appends frames to segment files. Used by one thread.
 //!
-//! After a failed append the file is truncated to the last good frame before anything else is written,
-//! and the log continues in a new segment.
+//! After a failed append the file is truncated to the last good frame before anything else is
+//! written, and the log continues in a new segment.
 
 use std::{
     fs::File,
@@ -18,7 +18,8 @@ use nix::{
 
 use super::frame::Frame;
 
-/// Space is allocated in steps of so many bytes, so that an append rarely changes the size of the file.
+/// Space is allocated in steps of so many bytes, so that an append rarely changes the size of the
+/// file.
 const ALLOCATION_STEP: u64 = 4 << 20;
 
 /// File name of segment `number`. The names sort by number.
@@ -80,12 +81,14 @@ impl Log {
         self.next
     }
 
-    /// Bytes appended since [`Log::rotate`] or since the start, those of [`Log::count_recovered`] included.
+    /// Bytes appended since [`Log::rotate`] or since the start, those of [`Log::count_recovered`]
+    /// included.
     pub(super) fn grown(&self) -> u64 {
         self.grown
     }
 
-    /// Adds the bytes of log that recovery had to read, so that they count towards the next checkpoint.
+    /// Adds the bytes of log that recovery had to read, so that they count towards the next
+    /// checkpoint.
     pub(super) fn count_recovered(&mut self, bytes: u64) {
         self.grown += bytes;
     }
@@ -148,7 +151,8 @@ impl Log {
         Ok(())
     }
 
-    /// Allocates space up to `end`. A full disk fails here, before any byte of the frame is written.
+    /// Allocates space up to `end`. A full disk fails here, before any byte of the frame is
+    /// written.
     fn allocate(&mut self, end: u64) -> io::Result<()> {
         if end <= self.allocated {
             return Ok(());

@@ -1,7 +1,7 @@
 //! The effect of a batch of writes on the state, as a pure function.
 //!
-//! The plan works on a clone of the state, which takes constant time for a persistent map. When the disk
-//! refuses a batch, the plan is dropped and the state is unchanged.
+//! The plan works on a clone of the state, which takes constant time for a persistent map. When the
+//! disk refuses a batch, the plan is dropped and the state is unchanged.
 
 use imbl::{OrdMap, OrdSet};
 
@@ -92,8 +92,8 @@ impl<'a> Plan<'a> {
         !self.frame.is_empty()
     }
 
-    /// Whether the write needs the disk. A key that is on disk stays durable, whatever the write asks
-    /// for. Deleting a key that is not on disk needs no record.
+    /// Whether the write needs the disk. A key that is on disk stays durable, whatever the write
+    /// asks for. Deleting a key that is not on disk needs no record.
     fn is_durable(&self, write: &Write, exists: bool) -> bool {
         match (exists, self.state.volatile.contains(&write.key)) {
             (true, false) => true,

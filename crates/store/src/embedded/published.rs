@@ -1,5 +1,5 @@
-//! The state that the writer publishes and readers share: the current snapshot, and a bounded history of
-//! recent batches with the positions of its followers.
+//! The state that the writer publishes and readers share: the current snapshot, and a bounded
+//! history of recent batches with the positions of its followers.
 
 use std::{
     collections::VecDeque,
@@ -88,7 +88,8 @@ impl Published {
 
     /// Publishes a batch: first in the snapshot, then in the feeds.
     pub(super) fn publish(&self, snapshot: Snapshot, events: Vec<Event>) {
-        // The old snapshot may own the last reference to many tree nodes: free them outside of the lock.
+        // The old snapshot may own the last reference to many tree nodes: free them outside of the
+        // lock.
         let old = std::mem::replace(&mut *self.snapshot.write(), snapshot);
         let next = self.history.lock().push(events.into());
         self.signal.send_replace(next);
@@ -147,8 +148,8 @@ impl History {
         next
     }
 
-    /// Drops the oldest batches. Beyond `max` any batch is dropped. Beyond `kept` only batches that all
-    /// followers have read.
+    /// Drops the oldest batches. Beyond `max` any batch is dropped. Beyond `kept` only batches that
+    /// all followers have read.
     fn trim(&mut self, next: u64) {
         let mut slowest = next;
         self.followers.retain(|follower| match follower.upgrade() {

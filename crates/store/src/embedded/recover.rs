@@ -1,8 +1,8 @@
 //! Recovery: reads the newest checkpoint, then the log segments after it.
 //!
-//! Only the last frame of the log can be torn, because the next frame is written after it is durable. A
-//! torn frame was never acknowledged and is dropped. Any other mismatch is damage: opening fails with an
-//! error that names the file.
+//! Only the last frame of the log can be torn, because the next frame is written after it is
+//! durable. A torn frame was never acknowledged and is dropped. Any other mismatch is damage:
+//! opening fails with an error that names the file.
 
 use std::{
     fs::{self, File},
@@ -71,7 +71,8 @@ pub(super) fn recover(directory: &Path) -> Result<Recovered> {
     Ok(state)
 }
 
-/// Removes the files that checkpoint `keep` replaces. The next checkpoint or start retries failures.
+/// Removes the files that checkpoint `keep` replaces. The next checkpoint or start retries
+/// failures.
 pub(super) fn remove_before(directory: &Path, keep: u64) -> io::Result<()> {
     remove_replaced(directory, &list(directory)?, keep);
     Ok(())
@@ -287,7 +288,8 @@ impl Reader {
         cut().map_err(|error| failed("trim", &self.path, &error))
     }
 
-    /// Fails if a good frame follows the torn one: then the torn frame was durable once and is damaged.
+    /// Fails if a good frame follows the torn one: then the torn frame was durable once and is
+    /// damaged.
     fn check_tail(&mut self) -> Result<()> {
         let Some(after) = self.after.take() else {
             return Ok(());

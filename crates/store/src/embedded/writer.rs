@@ -23,9 +23,9 @@ use crate::{Error, Event, Result, Revision, Snapshot, Write};
 
 /// Maximum number of writes in a batch.
 const MAX_BATCH: usize = 4096;
-/// How long a batch waits for more writes while several clients write concurrently. Each batch, whatever
-/// its size, wakes all readers and makes a new version of the persistent maps. A single client that
-/// writes one after the other never waits.
+/// How long a batch waits for more writes while several clients write concurrently. Each batch,
+/// whatever its size, wakes all readers and makes a new version of the persistent maps. A single
+/// client that writes one after the other never waits.
 const BATCH_DELAY: Duration = Duration::from_micros(200);
 /// A batch of this many writes does not wait for more.
 const BATCH_TARGET: usize = 64;
@@ -59,7 +59,8 @@ pub(super) struct Writer {
     pub(super) _lock: Lock,
 }
 
-/// Estimates whether clients write concurrently: the moving average of batch sizes, in 1/1024 writes.
+/// Estimates whether clients write concurrently: the moving average of batch sizes, in 1/1024
+/// writes.
 #[derive(Debug, Default)]
 pub(super) struct Concurrency(usize);
 
@@ -92,7 +93,8 @@ impl Writer {
             let mut writes = Vec::with_capacity(requests.len());
             for request in requests.drain(..) {
                 match request {
-                    // Writes after the close request are dropped, so their callers get `Error::Closed`.
+                    // Writes after the close request are dropped, so their callers get
+                    // `Error::Closed`.
                     Request::Write(..) if !closing.is_empty() => (),
                     Request::Write(write, reply) => writes.push((write, reply)),
                     Request::Close(reply) => closing.push(reply),
@@ -121,8 +123,8 @@ impl Writer {
                     writes = writes.len(),
                     "the disk refused a batch of writes"
                 );
-                // Volatile writes need no disk and are still committed. If this fails too, all writes of
-                // the batch fail.
+                // Volatile writes need no disk and are still committed. If this fails too, all
+                // writes of the batch fail.
                 let refused = self.commit(&writes, Some(&text));
                 refused.unwrap_or_else(|text| {
                     writes
@@ -258,7 +260,8 @@ impl Writer {
         }
     }
 
-    /// Records the exact revision, so that the next start continues without a gap, and ends all feeds.
+    /// Records the exact revision, so that the next start continues without a gap, and ends all
+    /// feeds.
     fn finish(&mut self) {
         self.queue.close();
         if self.checkpoint.is_some() {

@@ -1,4 +1,5 @@
-//! A full disk: durable writes fail, volatile writes succeed, and writes resume when there is space.
+//! A full disk: durable writes fail, volatile writes succeed, and writes resume when there is
+//! space.
 
 use std::{fs, time::Duration};
 
@@ -20,8 +21,8 @@ async fn writes_fail_on_a_full_disk_and_resume_when_there_is_space() {
     };
     let store = Embedded::open(&directory, options.clone()).unwrap();
     let value = "v".repeat(20_000);
-    // A checkpoint that runs while the disk fills up frees the log that it replaces. The disk counts as
-    // full when 20 attempts in a row have failed.
+    // A checkpoint that runs while the disk fills up frees the log that it replaces. The disk
+    // counts as full when 20 attempts in a row have failed.
     let (mut written, mut refused) = (0, 0);
     let error = loop {
         match store

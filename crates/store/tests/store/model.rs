@@ -1,5 +1,5 @@
-//! Model test: any sequence of writes, restarts and kills gives the same state and the same feed as a
-//! plain map.
+//! Model test: any sequence of writes, restarts and kills gives the same state and the same feed as
+//! a plain map.
 
 use std::{collections::BTreeMap, path::PathBuf};
 

@@ -1,4 +1,5 @@
-//! Writes images as docker archives (the format of `docker save`). The same image gives the same bytes.
+//! Writes images as docker archives (the format of `docker save`). The same image gives the same
+//! bytes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -52,7 +53,8 @@ impl Image {
         self
     }
 
-    /// Writes the archive to a temporary file and renames it, so that readers never see a part of it.
+    /// Writes the archive to a temporary file and renames it, so that readers never see a part of
+    /// it.
     ///
     /// # Errors
     /// When the file cannot be written.

@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-/// Downloads and unpacks a package below `cache`, unless that was done before. Returns the directory
-/// with its files.
+/// Downloads and unpacks a package below `cache`, unless that was done before. Returns the
+/// directory with its files.
 ///
 /// # Errors
 /// When `apt-get` or `dpkg-deb` fail. The error contains their standard error.

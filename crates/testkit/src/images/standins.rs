@@ -1,5 +1,5 @@
-//! Replacements for the images that test manifests name: busybox containers that write logs, listen on a
-//! port and answer probes. node-exporter is the real program, from Debian.
+//! Replacements for the images that test manifests name: busybox containers that write logs, listen
+//! on a port and answer probes. node-exporter is the real program, from Debian.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! The text form of label selectors: a lexer and a recursive descent, in upstream's shape so that the
-//! same text fails at the same place with the same message.
+//! The text form of label selectors: a lexer and a recursive descent, in upstream's shape so that
+//! the same text fails at the same place with the same message.
 
 use std::collections::BTreeSet;
 

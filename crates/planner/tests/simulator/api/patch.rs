@@ -1,4 +1,5 @@
-//! Merge patches (RFC 7386) and strategic merge patches of metadata, as the API server applies them.
+//! Merge patches (RFC 7386) and strategic merge patches of metadata, as the API server applies
+//! them.
 
 use serde_json::{Map, Value};
 
@@ -36,7 +37,8 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Like a merge patch, but `ownerReferences` is merged by `uid`, where `$patch: delete` removes an entry.
+/// Like a merge patch, but `ownerReferences` is merged by `uid`, where `$patch: delete` removes an
+/// entry.
 fn strategic(target: &mut Value, patch: &Value) {
     let Value::Object(fields) = patch else {
         *target = patch.clone();

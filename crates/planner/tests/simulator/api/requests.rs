@@ -1,5 +1,5 @@
-//! The requests of controllers, with the answers of the API server: admission, preconditions, 403, 404,
-//! 409 and 422.
+//! The requests of controllers, with the answers of the API server: admission, preconditions, 403,
+//! 404, 409 and 422.
 
 use std::rc::Rc;
 

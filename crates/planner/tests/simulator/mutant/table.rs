@@ -11,8 +11,8 @@ macro_rules! mutations {
         impl Mutation {
             pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The kind of violation that must be found: the check that was written for it, not another
-            /// one that comes across it.
+            /// The kind of violation that must be found: the check that was written for it, not
+            /// another one that comes across it.
             pub(crate) const fn seen_as(self) -> &'static str {
                 match self {
                     $(Self::$name => $kind,)*

@@ -32,8 +32,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// After surges: no more nodes with an available old pod and a new one that is not available yet
-    /// than `maxSurge`.
+    /// After surges: no more nodes with an available old pod and a new one that is not available
+    /// yet than `maxSurge`.
     pub(super) fn surge(&self, key: &Key) -> Result<(), Violation> {
         let set = &self.known.sets[key];
         let Strategy::Surge(limit) = set.set.strategy else {

@@ -67,7 +67,8 @@ impl Oracle {
         Ok(surges)
     }
 
-    /// The pod is made from the set's template, for the node, with the hash of the current revision.
+    /// The pod is made from the set's template, for the node, with the hash of the current
+    /// revision.
     fn check_body(&self, set: &KnownSet, request: &Request) -> Result<(), Violation> {
         let Request::CreatePod {
             node,

@@ -1,5 +1,5 @@
-//! Recorded events: one for each outcome that upstream records, in the next plan of its set, and none
-//! besides.
+//! Recorded events: one for each outcome that upstream records, in the next plan of its set, and
+//! none besides.
 
 use std::collections::BTreeMap;
 

@@ -114,7 +114,8 @@ impl Knowledge {
         }
     }
 
-    /// Takes in the object of a reply. It is ignored if it was deleted before, as far as the watch tells.
+    /// Takes in the object of a reply. It is ignored if it was deleted before, as far as the watch
+    /// tells.
     pub(crate) fn replied(&mut self, stored: &Rc<Stored>, now: i64) {
         let is_news = match &stored.object {
             Object::Pod(pod) => self.pods.contains_key(&pod.uid) || self.pods_seen < pod.version,
@@ -273,8 +274,9 @@ impl Knowledge {
         revisions.filter(|revision| revision.owner.as_ref() == Some(&set.uid) && !revision.deleting)
     }
 
-    /// The hashes of the revisions that hold a set's template: the newest one's first. If it has none of
-    /// its own, a revision of another owner serves that has the name which its own would get.
+    /// The hashes of the revisions that hold a set's template: the newest one's first. If it has
+    /// none of its own, a revision of another owner serves that has the name which its own would
+    /// get.
     pub(crate) fn current_hashes(&self, set: &Set) -> Vec<Text> {
         let revisions = self.revisions.values().filter(|revision| {
             revision.owner.as_ref() == Some(&set.uid)

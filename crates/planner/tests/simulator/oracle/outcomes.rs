@@ -78,8 +78,8 @@ impl Oracle {
         }
     }
 
-    /// Whether a pod that has the name of one to be created is that one: not if it has another owner, other
-    /// labels, is on another node or is being deleted.
+    /// Whether a pod that has the name of one to be created is that one: not if it has another
+    /// owner, other labels, is on another node or is being deleted.
     fn is_asked_for(&self, found: &Stored, set_uid: &Text, node: &Text) -> bool {
         let mut sets = self.known.sets.values();
         let set = sets.find(|set| set.set.uid == *set_uid);

@@ -1,5 +1,5 @@
-//! Lower bounds: what a plan must not leave undone. A budget that is free is used, a node without a pod
-//! gets one, a refused request is repeated in time; whatever other nodes are refused.
+//! Lower bounds: what a plan must not leave undone. A budget that is free is used, a node without a
+//! pod gets one, a refused request is repeated in time; whatever other nodes are refused.
 
 use super::{
     KnownPod, KnownSet, Oracle,
@@ -149,7 +149,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// Nodes without a pod get one as far as the slow start allows; unanswered requests are repeated.
+    /// Nodes without a pod get one as far as the slow start allows; unanswered requests are
+    /// repeated.
     fn check_creations(
         &self,
         set: &KnownSet,

@@ -104,13 +104,14 @@ impl Oracle {
         Ok(())
     }
 
-    /// Requests about revisions of this plan; each may be a deletion that the next one does not see.
+    /// Requests about revisions of this plan; each may be a deletion that the next one does not
+    /// see.
     fn deleted_now(&self, set: &crate::objects::Set) -> usize {
         self.work.get(&set.uid).map_or(0, |work| work.revising)
     }
 
-    /// Whether the set's newest template has a revision, and nothing about its revisions is under way,
-    /// due or refused: then pods may be created and updated.
+    /// Whether the set's newest template has a revision, and nothing about its revisions is under
+    /// way, due or refused: then pods may be created and updated.
     pub(super) fn has_settled_revision(&self, known: &KnownSet) -> bool {
         let set = &known.set;
         let Some(work) = self.work.get(&set.uid) else {

@@ -1,4 +1,5 @@
-//! The status of a set, counted after upstream's `updateDaemonSetStatus`, and checks of what is written.
+//! The status of a set, counted after upstream's `updateDaemonSetStatus`, and checks of what is
+//! written.
 
 use super::{
     KnownPod, KnownSet, Oracle,

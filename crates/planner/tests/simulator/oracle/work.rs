@@ -36,8 +36,8 @@ impl Target {
     }
 }
 
-/// The longest pause of one target, and of targets that have not failed when others fail in a row, in
-/// milliseconds, jitter included.
+/// The longest pause of one target, and of targets that have not failed when others fail in a row,
+/// in milliseconds, jitter included.
 const LONGEST: (i64, i64) = (375_000, 38_000);
 
 /// Failures in a row of requests about one target.
@@ -79,7 +79,8 @@ pub(crate) struct Creating {
     pub(crate) name: Text,
     /// The request is under way; if not, its fate is unknown.
     pub(crate) sent: bool,
-    /// An earlier request for the name was not answered: a refusal does not say that there is no pod.
+    /// An earlier request for the name was not answered: a refusal does not say that there is no
+    /// pod.
     pub(crate) unclear: bool,
 }
 
@@ -301,8 +302,8 @@ impl Work {
         };
     }
 
-    /// The template has another revision, or none: creations start slowly again, and what was refused is
-    /// forgotten.
+    /// The template has another revision, or none: creations start slowly again, and what was
+    /// refused is forgotten.
     pub(crate) fn restart_creations(&mut self) {
         self.failures
             .retain(|target, _| !matches!(target, Target::Create(_)));

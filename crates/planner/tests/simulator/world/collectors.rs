@@ -102,7 +102,8 @@ impl World {
         self.check_owner(&uid);
     }
 
-    /// The namespace controller: removes what is in a namespace, bit by bit, and then makes it again.
+    /// The namespace controller: removes what is in a namespace, bit by bit, and then makes it
+    /// again.
     pub(super) fn end_namespace(&mut self, namespace: &Text, until: i64) {
         let inside = |key: &Key| key.namespace == *namespace;
         let sets: Vec<Key> = self.keys().into_iter().filter(inside).collect();

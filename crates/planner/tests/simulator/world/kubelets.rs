@@ -34,8 +34,8 @@ fn set_phase(pod: &mut Value, phase: &str) {
 }
 
 impl World {
-    /// Kubelets, the scheduler and the garbage collector see changes at once and act later; the watches
-    /// of controllers get a turn.
+    /// Kubelets, the scheduler and the garbage collector see changes at once and act later; the
+    /// watches of controllers get a turn.
     pub(super) fn react_to_changes(&mut self) {
         while let Some(entry) = self.api.logs[Kind::Pods.index()].get(self.reacted[0]) {
             self.reacted[0] += 1;
@@ -192,7 +192,8 @@ impl World {
         });
     }
 
-    /// A pod that is being deleted ends: its object is removed, at times after its phase has changed.
+    /// A pod that is being deleted ends: its object is removed, at times after its phase has
+    /// changed.
     pub(super) fn end(&mut self, uid: &Text) {
         if let Some(progress) = self.progress.get_mut(uid) {
             progress.ending = false;

@@ -1,4 +1,5 @@
-//! Nodes: they come, go, die and change; the node lifecycle controller taints those that do not answer.
+//! Nodes: they come, go, die and change; the node lifecycle controller taints those that do not
+//! answer.
 
 use serde_json::{Value, json};
 

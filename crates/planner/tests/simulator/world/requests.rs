@@ -1,4 +1,5 @@
-//! Requests on their way, as the shell's executor sends them: the read before an adoption, the read after
+//! Requests on their way, as the shell's executor sends them: the read before an adoption, the read
+//! after
 //! `AlreadyExists`, faults, and requests that take effect after they were given up.
 
 use std::rc::Rc;

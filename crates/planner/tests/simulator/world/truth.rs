@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl World {
-    /// The names of a set's pods on a node follow from the set, the node and the revision: whichever
-    /// controller asks, another name is used only if a pod had the earlier ones.
+    /// The names of a set's pods on a node follow from the set, the node and the revision:
+    /// whichever controller asks, another name is used only if a pod had the earlier ones.
     pub(super) fn check_name(&mut self, request: &Request) {
         let Request::CreatePod {
             set,
@@ -44,15 +44,16 @@ impl World {
         names.push(name.clone());
     }
 
-    /// A pod was created. No controller creates one on a node where one lives that it created, but beside
-    /// an old one, with surge. Its hash is that of a revision which holds the template it was made from.
+    /// A pod was created. No controller creates one on a node where one lives that it created, but
+    /// beside an old one, with surge. Its hash is that of a revision which holds the template it
+    /// was made from.
     pub(super) fn check_created(&mut self, request: &Request, new: &Stored, epoch: Option<u32>) {
         let (Request::CreatePod { set_uid, node, .. }, Some(new)) = (request, new.pod()) else {
             return;
         };
         self.check_hash(new);
-        // A second request for one name that takes effect after the pod of the first was deleted is no
-        // fault: no controller can call back what it has sent.
+        // A second request for one name that takes effect after the pod of the first was deleted is
+        // no fault: no controller can call back what it has sent.
         if !self.named.insert((set_uid.clone(), new.key.name.clone())) {
             return;
         }

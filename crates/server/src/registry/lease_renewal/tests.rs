@@ -1,5 +1,5 @@
-//! The fast path against the full path: the same writes on two registries, one of which uses the full path
-//! only.
+//! The fast path against the full path: the same writes on two registries, one of which uses the
+//! full path only.
 
 use std::cell::Cell;
 
