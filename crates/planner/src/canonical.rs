@@ -71,7 +71,7 @@ pub(crate) fn safe_text(number: u32) -> String {
 
 /// The name of a pod: `prefix` and five characters of upstream's safe alphabet, as its
 /// `generateName`. They derive from the uid of the set, the node, the hash of the revision and an
-/// attempt number, so that whoever asks for the same pod asks for the same name.
+/// attempt number, so that two leaders ask for the same name.
 pub(crate) fn pod_name(prefix: &str, [uid, node, hash]: [&str; 3], attempt: u32) -> String {
     let attempt = attempt.to_le_bytes();
     let parts: [&[u8]; 7] = [
