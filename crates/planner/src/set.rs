@@ -31,6 +31,17 @@ pub(crate) struct Current {
     pub(crate) template: Arc<PodTemplate>,
 }
 
+impl Current {
+    /// The name of a pod of this revision on a node.
+    pub(crate) fn pod_name(&self, uid: &str, place: &str, attempt: u32) -> String {
+        pod_name(
+            self.template.name_prefix(),
+            [uid, place, &self.hash],
+            attempt,
+        )
+    }
+}
+
 /// How many attempts beyond the first are looked at for the name of a pod that is gone: a node
 /// seldom has more pods of one set at a time.
 const NAMES_IN_USE: u32 = 4;
@@ -224,22 +235,22 @@ impl Set {
         }
     }
 
-    /// The name of a pod of the current revision on a node, and the attempt number to begin with.
-    pub(crate) fn pod_name(&self, place: &str, attempt: u32) -> Option<String> {
-        let current = self.current.as_ref()?;
-        let parts = [&*self.uid, place, &*current.hash];
-        Some(pod_name(current.template.name_prefix(), parts, attempt))
+    /// The attempt number of the next pod name on a node.
+    pub(crate) fn next_attempt(&self, node: NodeId) -> u32 {
+        self.name_attempts.get(&node).copied().unwrap_or(0)
     }
 
     /// Goes past the attempt that gave this name, so that the name does not come again on the node.
     /// Names of other revisions do not count: a leader that did not see their pods would choose
     /// other names.
     pub(crate) fn use_up_name(&mut self, node: NodeId, place: &str, name: &str) {
-        let first = self.name_attempts.get(&node).copied().unwrap_or(0);
-        let attempts = (0..NAMES_IN_USE).map(|more| first.wrapping_add(more));
-        let used = attempts
-            .into_iter()
-            .find(|attempt| self.pod_name(place, *attempt).as_deref() == Some(name));
+        let Some(current) = &self.current else {
+            return;
+        };
+        let first = self.next_attempt(node);
+        let used = (0..NAMES_IN_USE)
+            .map(|more| first.wrapping_add(more))
+            .find(|attempt| current.pod_name(&self.uid, place, *attempt) == name);
         if let Some(used) = used {
             self.name_attempts.insert(node, used.wrapping_add(1));
         }

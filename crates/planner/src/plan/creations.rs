@@ -6,7 +6,6 @@ use pandaemon_types::{Name, Timestamp};
 
 use crate::{
     action::{Action, Plan},
-    canonical::pod_name,
     ids::NodeId,
     node_state::Creating,
     planner::Planner,
@@ -76,12 +75,12 @@ impl Planner {
     /// The first pod name of a set, node and revision that no known pod on the node has, with its
     /// attempt number. Two leaders that know the same pods choose the same name.
     fn free_name(&self, set: &Set, node: NodeId, current: &Current) -> (Name, u32) {
-        let mut attempt = set.name_attempts.get(&node).copied().unwrap_or(0);
-        let (place, prefix) = (self.nodes.name(node), current.template.name_prefix());
+        let mut attempt = set.next_attempt(node);
+        let place = self.nodes.name(node);
         let state = set.nodes.get(node);
         let pods = state.map(|state| self.pods_of(state)).unwrap_or_default();
         loop {
-            let name = pod_name(prefix, [&set.uid, &place, &current.hash], attempt);
+            let name = current.pod_name(&set.uid, &place, attempt);
             if pods.iter().all(|(_, pod)| *pod.name != *name) {
                 return (name.into(), attempt);
             }
