@@ -63,6 +63,8 @@ pub enum Action {
     DeletePod {
         /// The set that owns the pod.
         set: SetKey,
+        /// The uid of the set.
+        owner: Uid,
         /// The name of its node.
         node: Name,
         /// The name and the uid of the pod; the uid is a precondition.
@@ -87,6 +89,8 @@ pub enum Action {
     CreateRevision {
         /// The set whose request this is.
         set: SetKey,
+        /// The uid of the set.
+        owner: Uid,
         /// The ControllerRevision to create.
         object: Value,
     },
@@ -107,9 +111,11 @@ pub enum Action {
     DeleteRevision {
         /// The set that owns or adopts it.
         set: SetKey,
+        /// The uid of the set.
+        owner: Uid,
         /// The name of the revision.
         name: Name,
-        /// The uid, a precondition.
+        /// The uid of the revision, a precondition.
         uid: Uid,
     },
     /// Write the status of a set.
@@ -149,6 +155,22 @@ impl Action {
             | Self::DeleteRevision { set, .. }
             | Self::WriteStatus { set, .. }
             | Self::Event { set, .. } => set,
+        }
+    }
+
+    /// The uid of the set that the action is for. Another set may have its name by the time of the
+    /// outcome.
+    #[must_use]
+    pub const fn set_uid(&self) -> &Uid {
+        match self {
+            Self::CreatePod { uid, .. }
+            | Self::WriteStatus { uid, .. }
+            | Self::Event { uid, .. } => uid,
+            Self::DeletePod { owner, .. }
+            | Self::PatchPod { owner, .. }
+            | Self::CreateRevision { owner, .. }
+            | Self::PatchRevision { owner, .. }
+            | Self::DeleteRevision { owner, .. } => owner,
         }
     }
 }

@@ -110,6 +110,7 @@ pub(crate) fn reconcile_revisions<'a>(
             let object = new_revision(set, number);
             out.actions.push(Action::CreateRevision {
                 set: set.key.clone(),
+                owner: set.uid.clone(),
                 object,
             });
         }
@@ -161,6 +162,7 @@ fn delete(set: &DaemonSetView, revision: &RevisionView) -> Action {
     let (name, uid) = (Name::clone(&revision.name), revision.uid.clone());
     Action::DeleteRevision {
         set: set.key.clone(),
+        owner: set.uid.clone(),
         name,
         uid,
     }

@@ -10,6 +10,8 @@
 mod cases;
 #[path = "planner/cluster.rs"]
 mod cluster;
+#[path = "planner/earlier_set.rs"]
+mod earlier_set;
 #[path = "planner/limits.rs"]
 mod limits;
 #[path = "planner/properties.rs"]

@@ -112,7 +112,7 @@ pub(super) async fn execute(api: &Executor, action: &Action) -> Result<Reply, Fa
                 .await
                 .map(|pod| Reply::Pod(Box::new(pod)))
         }
-        Action::CreateRevision { set, object } => {
+        Action::CreateRevision { set, object, .. } => {
             return create_revision(api, set, object).await;
         }
         Action::PatchRevision {
@@ -128,7 +128,7 @@ pub(super) async fn execute(api: &Executor, action: &Action) -> Result<Reply, Fa
                 .await
                 .map(|revision| Reply::Revision(Box::new(revision)))
         }
-        Action::DeleteRevision { set, name, uid } => {
+        Action::DeleteRevision { set, name, uid, .. } => {
             return delete(api, &format!("{}/{name}", revisions(set)), uid).await;
         }
         Action::WriteStatus { set, uid, status } => {

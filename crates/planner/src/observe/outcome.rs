@@ -1,5 +1,8 @@
 //! Outcomes of actions. An object in a reply is applied as if the watch had delivered it; a failure
-//! sets the time of the next attempt.
+//! sets the time of the next attempt. Only what became of the objects counts if the set is not the
+//! one that made the request.
+
+mod of_sets;
 
 use pandaemon_types::{Name, PodView, Timestamp, Uid, hash::fnv1a_64};
 
@@ -9,8 +12,7 @@ use crate::{
     ids::NodeId,
     planner::Planner,
     pod_state::{Deletion, Ownership, PodState},
-    revision::new_name,
-    view::{RevisionView, SetKey, Status},
+    view::SetKey,
 };
 
 /// Milliseconds before a failed request is repeated.
@@ -23,40 +25,47 @@ impl Planner {
         result: Result<Reply, Failure>,
         now: Timestamp,
     ) {
+        let set = action.set();
+        // Another set may have the name since: the request does not count for that one.
+        let is_current = self
+            .sets
+            .get(set)
+            .is_some_and(|known| known.view.uid == *action.set_uid());
+        if is_current {
+            self.dirty.insert(set.clone());
+        }
         match action {
             Action::CreatePod {
-                set,
-                uid,
-                node,
-                name,
-                ..
-            } => {
-                // The outcome is about another set if the name was deleted or reused since.
-                if self.sets.get(&set).is_none_or(|set| set.view.uid != uid) {
-                    return;
-                }
-                self.touch(&set);
+                set, node, name, ..
+            } if is_current => {
                 let node = self.nodes.find(&node);
                 match result {
                     Ok(reply) => self.created(&set, node, &name, reply, now),
                     Err(failure) => self.create_failed(&set, node, &name, &failure, now),
                 }
             }
+            Action::CreatePod { .. } => {
+                if let Ok(Reply::Pod(view) | Reply::ExistingPod(view)) = result {
+                    self.apply_reply(*view, now);
+                }
+            }
             Action::DeletePod { set, node, pod, .. } => {
-                self.touch(&set);
+                let set = is_current.then_some(&set);
                 let node = self.nodes.find(&node);
-                self.deleted(&set, node, &pod, result, now);
+                self.deleted(set, node, &pod, result, now);
             }
             Action::PatchPod { set, pod, .. } => {
-                self.touch(&set);
-                self.patched(&set, &pod, result, now);
+                self.patched(is_current.then_some(&set), &pod, result, now);
             }
-            Action::CreateRevision { set, .. } => {
-                self.touch(&set);
+            Action::CreateRevision { set, .. } if is_current => {
                 self.revision_created(&set, result, now);
             }
+            Action::CreateRevision { .. } => {
+                if let Ok(Reply::Revision(view)) = result {
+                    self.apply_revision_reply(*view);
+                }
+            }
             Action::PatchRevision { set, .. } => {
-                self.touch(&set);
                 let failure = match result {
                     Ok(Reply::Revision(view)) => {
                         self.apply_revision_reply(*view);
@@ -65,31 +74,24 @@ impl Planner {
                     Ok(_) => None,
                     Err(failure) => Some(failure),
                 };
-                self.revision_request_done(&set, failure.as_ref(), now);
+                if is_current {
+                    self.revision_request_done(&set, failure.as_ref(), now);
+                }
             }
-            Action::DeleteRevision { set, name, .. } => {
-                self.touch(&set);
+            Action::DeleteRevision { set, name, uid, .. } => {
                 let failure = result.err();
                 let is_gone = |failure: &Failure| failure.kind == FailureKind::NotFound;
                 if failure.as_ref().is_none_or(is_gone) {
-                    self.remove_revision(&(Name::clone(&set.namespace), name));
+                    self.remove_revision_of_uid(&(Name::clone(&set.namespace), name), &uid);
                 }
-                self.revision_request_done(&set, failure.as_ref(), now);
-            }
-            Action::WriteStatus { set, uid, status } => {
-                // The reply is about another set if the name was deleted or reused since.
-                if self.sets.get(&set).is_some_and(|set| set.view.uid == uid) {
-                    self.touch(&set);
-                    self.status_written(&set, status, result, now);
+                if is_current {
+                    self.revision_request_done(&set, failure.as_ref(), now);
                 }
             }
-            Action::Event { .. } => {}
-        }
-    }
-
-    fn touch(&mut self, key: &SetKey) {
-        if self.sets.contains_key(key) {
-            self.dirty.insert(key.clone());
+            Action::WriteStatus { set, status, .. } if is_current => {
+                self.status_written(&set, status, result, now);
+            }
+            Action::WriteStatus { .. } | Action::Event { .. } => {}
         }
     }
 
@@ -97,8 +99,6 @@ impl Planner {
         let number = self.pods.find(uid)?;
         self.pods.get_mut(number)
     }
-
-    // === pods ===
 
     fn created(
         &mut self,
@@ -204,9 +204,10 @@ impl Planner {
         set.touch(node);
     }
 
+    /// A deletion is over. `key` is `None` if its set is gone.
     fn deleted(
         &mut self,
-        key: &SetKey,
+        key: Option<&SetKey>,
         node: Option<NodeId>,
         pod: &PodRef,
         result: Result<Reply, Failure>,
@@ -214,7 +215,9 @@ impl Planner {
     ) {
         let PodRef { name, uid } = pod;
         let mut until = now.plus_millis(RETRY);
-        if let Some(set) = self.sets.get_mut(key) {
+        if let Some(key) = key
+            && let Some(set) = self.sets.get_mut(key)
+        {
             set.deletes.end();
             // A node that is gone has no state, and nothing to back off for.
             let node = node.filter(|node| set.nodes.get(*node).is_some());
@@ -243,6 +246,7 @@ impl Planner {
             Err(failure) if failure.kind == FailureKind::NotFound => self.remove_pod(uid),
             Ok(_) => {}
             Err(failure) => {
+                let id = self.pods.find(uid);
                 if let Some(pod) = self.pod_mut(uid) {
                     pod.deletion = if failure.kind == FailureKind::Unclear {
                         Deletion::Unanswered(until)
@@ -250,13 +254,15 @@ impl Planner {
                         Deletion::Refused
                     };
                 }
+                id.into_iter().for_each(|id| self.touch_pod(id));
             }
         }
     }
 
+    /// A patch of a pod is over. `key` is `None` if its set is gone.
     fn patched(
         &mut self,
-        key: &SetKey,
+        key: Option<&SetKey>,
         pod: &PodRef,
         result: Result<Reply, Failure>,
         now: Timestamp,
@@ -266,7 +272,9 @@ impl Planner {
         if let Some(pod) = self.pod_mut(uid) {
             pod.patching = false;
         }
-        if let Some(set) = self.sets.get_mut(key) {
+        if let Some(key) = key
+            && let Some(set) = self.sets.get_mut(key)
+        {
             set.patches.end();
             match (&result, id) {
                 (Ok(_), _) => set.patches.succeeded(id),
@@ -299,98 +307,6 @@ impl Planner {
             self.queue_patch(id);
         }
     }
-
-    // === revisions and status ===
-
-    fn revision_request_done(&mut self, key: &SetKey, failure: Option<&Failure>, now: Timestamp) {
-        let Some(set) = self.sets.get_mut(key) else {
-            return;
-        };
-        set.revising = set.revising.saturating_sub(1);
-        set.revisions_dirty = true;
-        // What is not there needs no further request.
-        if let Some(failure) = failure.filter(|failure| failure.kind != FailureKind::NotFound) {
-            set.revise_retry.failed(failure, now, set_spread(key));
-        }
-    }
-
-    fn revision_created(&mut self, key: &SetKey, result: Result<Reply, Failure>, now: Timestamp) {
-        match result {
-            Ok(Reply::Revision(view)) => {
-                self.count_collision(key, &view);
-                self.apply_revision_reply(*view);
-                self.revision_request_done(key, None, now);
-            }
-            Ok(_) => self.revision_request_done(key, None, now),
-            Err(failure) => {
-                let failure = Failure {
-                    // Of a creation that found nothing, the namespace is gone.
-                    kind: match failure.kind {
-                        FailureKind::NotFound => FailureKind::Refused,
-                        kind => kind,
-                    },
-                    ..failure
-                };
-                if let Some(set) = self.sets.get_mut(key)
-                    && failure.kind != FailureKind::NamespaceTerminating
-                {
-                    let message = format!("Error creating: {}", failure.message);
-                    set.record_event(Severity::Warning, "FailedCreate", message);
-                }
-                self.revision_request_done(key, Some(&failure), now);
-            }
-        }
-    }
-
-    /// Counts a collision if a revision with other data has the name, so that the next hash
-    /// differs.
-    fn count_collision(&mut self, key: &SetKey, view: &RevisionView) {
-        let Some(set) = self.sets.get_mut(key) else {
-            return;
-        };
-        if view.canonical == set.view.canonical {
-            return;
-        }
-        if view.name == new_name(&set.view) {
-            let count = set.view.status.collision_count.unwrap_or(0);
-            set.view.status.collision_count = Some(count + 1);
-            set.collided = true;
-        }
-    }
-
-    fn status_written(
-        &mut self,
-        key: &SetKey,
-        status: Status,
-        result: Result<Reply, Failure>,
-        now: Timestamp,
-    ) {
-        if let Some(set) = self.sets.get_mut(key) {
-            set.writing = None;
-            match &result {
-                Ok(reply) => {
-                    // Another client may have written the status since, and the watch shown that.
-                    let is_newest = match reply {
-                        Reply::Set(view) => set.view.resource_version <= view.resource_version,
-                        _ => true,
-                    };
-                    if is_newest {
-                        set.view.status = status;
-                    }
-                    set.write_retry.reset();
-                }
-                Err(failure) => set.write_retry.failed(failure, now, set_spread(key)),
-            }
-        }
-        if let Ok(Reply::Set(view)) = result {
-            self.apply_set(*view);
-        }
-    }
-}
-
-/// Jitter for the back-off of a set's requests.
-fn set_spread(key: &SetKey) -> u64 {
-    fnv1a_64([&*key.name, &*key.namespace].map(str::as_bytes))
 }
 
 /// Jitter for the back-off of requests about an object of a set.

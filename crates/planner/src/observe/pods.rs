@@ -119,7 +119,7 @@ impl Planner {
     }
 
     /// The pod changed, but neither its set nor its node: assess the node again.
-    fn touch_pod(&mut self, id: PodId) {
+    pub(crate) fn touch_pod(&mut self, id: PodId) {
         let Some(pod) = self.pods.get(id) else {
             return;
         };

@@ -1,6 +1,6 @@
 //! ControllerRevision events: which set a revision belongs to, or may be adopted by.
 
-use pandaemon_types::Name;
+use pandaemon_types::{Name, Uid};
 
 use crate::{
     planner::{Planner, is_stale},
@@ -52,6 +52,13 @@ impl Planner {
                 set.revisions_dirty = true;
                 self.dirty.insert(key.clone());
             }
+        }
+    }
+
+    /// Removes a revision that was deleted, unless another one has its name since.
+    pub(crate) fn remove_revision_of_uid(&mut self, key: &(Name, Name), uid: &Uid) {
+        if self.revisions.get(key).is_some_and(|old| old.uid == *uid) {
+            self.remove_revision(key);
         }
     }
 

@@ -9,7 +9,6 @@ use crate::{
     ids::{NodeId, PodId},
     node_state::Placement,
     planner::{Planner, is_stale},
-    pod_state::Deletion,
     set::Set,
     view::{DaemonSetView, SetKey},
 };
@@ -112,7 +111,6 @@ impl Planner {
             for pod in &state.pods {
                 if let Some(pod) = self.pods.get_mut(*pod) {
                     pod.set = None;
-                    pod.deletion = Deletion::NotRequested;
                 }
             }
             self.forget_if_unused(node);

@@ -81,6 +81,7 @@ impl Planner {
         set.deletes.begin();
         plan.actions.push(Action::DeletePod {
             set: set.view.key.clone(),
+            owner: set.view.uid.clone(),
             node: self.nodes.name(node),
             pod: PodRef {
                 name: Name::clone(&pod.name),

@@ -152,11 +152,13 @@ pub(crate) fn request(action: &Action) -> Request {
         },
         Action::DeletePod {
             set,
+            owner,
             node,
             pod,
             reason,
         } => Request::DeletePod {
             set: key(set),
+            set_uid: uid(owner),
             node: Text::from(&**node),
             name: Text::from(&*pod.name),
             uid: uid(&pod.uid),
@@ -193,8 +195,9 @@ pub(crate) const fn unbind(action: &mut Action) {
 
 fn request_of_set(action: &Action) -> Request {
     match action {
-        Action::CreateRevision { set, object } => Request::CreateRevision {
+        Action::CreateRevision { set, owner, object } => Request::CreateRevision {
             set: key(set),
+            set_uid: uid(owner),
             body: serde_json::from_str(&revision_text(object)).unwrap(),
         },
         Action::PatchRevision {
@@ -216,10 +219,12 @@ fn request_of_set(action: &Action) -> Request {
         }
         Action::DeleteRevision {
             set,
+            owner,
             name,
             uid: object,
         } => Request::DeleteRevision {
             set: key(set),
+            set_uid: uid(owner),
             name: Text::from(&**name),
             uid: uid(object),
         },

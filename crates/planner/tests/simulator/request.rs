@@ -25,6 +25,7 @@ pub(crate) enum Request {
     },
     DeletePod {
         set: Key,
+        set_uid: Text,
         node: Text,
         name: Text,
         uid: Text,
@@ -41,6 +42,7 @@ pub(crate) enum Request {
     },
     CreateRevision {
         set: Key,
+        set_uid: Text,
         body: Value,
     },
     PatchRevision {
@@ -53,6 +55,7 @@ pub(crate) enum Request {
     },
     DeleteRevision {
         set: Key,
+        set_uid: Text,
         name: Text,
         uid: Text,
     },

@@ -188,6 +188,7 @@ impl Mutant {
 fn delete(set: Key, pod: &Pod, reason: Reason) -> Request {
     Request::DeletePod {
         set,
+        set_uid: pod.owner.clone().unwrap_or_else(|| "".into()),
         node: pod.place().cloned().unwrap_or_else(|| "".into()),
         name: pod.key.name.clone(),
         uid: pod.uid.clone(),

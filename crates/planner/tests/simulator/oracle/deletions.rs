@@ -22,6 +22,7 @@ impl Oracle {
             name,
             uid,
             reason,
+            ..
         } = request
         else {
             return Ok(false);

@@ -40,33 +40,41 @@ impl Oracle {
                 }
             }
             Request::DeletePod { .. } => self.deleted(outcome),
-            Request::PatchPod { set, uid, .. } => {
-                if let Some(work) = self.work_mut(set) {
+            Request::PatchPod { set_uid, uid, .. } => {
+                if let Some(work) = self.work.get_mut(set_uid) {
                     work.patching.remove(uid);
                 }
-                self.settle(set, Target::Patch(uid.clone()), outcome);
+                self.settle(set_uid, Target::Patch(uid.clone()), outcome);
                 if failed(outcome) == Some(FailureKind::NotFound) {
                     self.known.forget_pod(uid);
                 }
             }
-            Request::CreateRevision { set, .. } | Request::PatchRevision { set, .. } => {
-                self.revised(set, outcome);
+            Request::CreateRevision { set_uid, .. } | Request::PatchRevision { set_uid, .. } => {
+                self.revised(set_uid, outcome);
             }
-            Request::DeleteRevision { set, name, .. } => {
-                self.revised(set, outcome);
-                if matches!(failed(outcome), None | Some(FailureKind::NotFound)) {
-                    let key = Key::new(&set.namespace, name);
+            Request::DeleteRevision {
+                set,
+                set_uid,
+                name,
+                uid,
+            } => {
+                self.revised(set_uid, outcome);
+                let key = Key::new(&set.namespace, name);
+                if matches!(failed(outcome), None | Some(FailureKind::NotFound))
+                    && self
+                        .known
+                        .revisions
+                        .get(&key)
+                        .is_some_and(|r| r.uid == *uid)
+                {
                     self.known.revisions.remove(&key);
                 }
             }
-            Request::WriteStatus { set, set_uid, .. } => {
-                let known = self.known.sets.get(set);
-                if known.is_some_and(|known| known.set.uid == *set_uid) {
-                    if let Some(work) = self.work_mut(set) {
-                        work.writing = false;
-                    }
-                    self.settle(set, Target::Status, outcome);
+            Request::WriteStatus { set_uid, .. } => {
+                if let Some(work) = self.work.get_mut(set_uid) {
+                    work.writing = false;
                 }
+                self.settle(set_uid, Target::Status, outcome);
             }
             Request::Event { .. } => {}
         }
@@ -92,13 +100,13 @@ impl Oracle {
     }
 
     /// Counts a failure, or forgets the earlier ones.
-    fn settle(&mut self, set: &Key, target: Target, outcome: &Outcome) {
+    fn settle(&mut self, set_uid: &Text, target: Target, outcome: &Outcome) {
         let now = self.now;
         let creates_or_writes = matches!(
             outcome.request,
             Request::CreateRevision { .. } | Request::WriteStatus { .. }
         );
-        let Some(work) = self.work_mut(set) else {
+        let Some(work) = self.work.get_mut(set_uid) else {
             return;
         };
         match &outcome.result {
@@ -113,7 +121,7 @@ impl Oracle {
 
     fn deleted(&mut self, outcome: &Outcome) {
         let Request::DeletePod {
-            set,
+            set_uid,
             node,
             name,
             uid,
@@ -122,8 +130,8 @@ impl Oracle {
         else {
             return;
         };
-        self.settle(set, Target::Delete(node.clone()), outcome);
-        if let Some(work) = self.work_mut(set) {
+        self.settle(set_uid, Target::Delete(node.clone()), outcome);
+        if let Some(work) = self.work.get_mut(set_uid) {
             work.deleting = work.deleting.saturating_sub(1);
             match &outcome.result {
                 Ok(_) => work.events.push(("SuccessfulDelete", name.to_string())),
@@ -144,10 +152,10 @@ impl Oracle {
         }
     }
 
-    fn revised(&mut self, set: &Key, outcome: &Outcome) {
-        self.settle(set, Target::Revisions, outcome);
+    fn revised(&mut self, set_uid: &Text, outcome: &Outcome) {
+        self.settle(set_uid, Target::Revisions, outcome);
         let creates = matches!(outcome.request, Request::CreateRevision { .. });
-        if let Some(work) = self.work_mut(set) {
+        if let Some(work) = self.work.get_mut(set_uid) {
             work.revising = work.revising.saturating_sub(1);
             if let Err(failure) = &outcome.result
                 && creates
@@ -160,12 +168,12 @@ impl Oracle {
 
     /// The name of a new revision belongs to one with other data: the collision count goes up.
     fn collision(&mut self, outcome: &Outcome) {
-        let Request::CreateRevision { set, .. } = &outcome.request else {
+        let Request::CreateRevision { set, set_uid, .. } = &outcome.request else {
             return;
         };
-        let (Some(known), Ok(Answer::Object(stored))) =
-            (self.known.sets.get_mut(set), &outcome.result)
-        else {
+        let known = self.known.sets.get_mut(set);
+        let known = known.filter(|known| known.set.uid == *set_uid);
+        let (Some(known), Ok(Answer::Object(stored))) = (known, &outcome.result) else {
             return;
         };
         let Object::Revision(found) = &stored.object else {
