@@ -309,6 +309,19 @@ impl Cluster {
         true
     }
 
+    /// Removes the pods that are bound to missing nodes, as the pod garbage collector does. Returns
+    /// whether there were any.
+    fn collect_pods(&mut self) -> bool {
+        let is_lost = |pod: &Value| {
+            let node = text(pod, "/spec/nodeName");
+            !node.is_empty() && !self.nodes.contains_key(node)
+        };
+        let lost = self.pods.iter().filter(|(_, pod)| is_lost(pod));
+        let lost: Vec<String> = lost.map(|(name, _)| name.clone()).collect();
+        lost.iter().for_each(|name| self.drop_pod(name));
+        !lost.is_empty()
+    }
+
     /// Plans and carries out until nothing changes. Returns the number of rounds.
     pub(crate) fn settle(&mut self) -> usize {
         for round in 0..500 {
@@ -318,7 +331,7 @@ impl Cluster {
                 .iter()
                 .all(|action| matches!(action, Action::Event { .. }));
             self.perform(&plan);
-            let changed = self.run_kubelets();
+            let changed = self.run_kubelets() | self.collect_pods();
             if quiet && !changed && self.events.is_empty() {
                 return round;
             }

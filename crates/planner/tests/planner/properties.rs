@@ -12,7 +12,7 @@ use pandaemon_planner::{
     RevisionView, SetKey,
 };
 use pandaemon_types::{NodeView, PodView};
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -287,7 +287,14 @@ fn history() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases / 4,
+        // To be committed: the inputs are tried first from then on.
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
+            "tests/planner/properties.regressions",
+        ))),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn each_node_has_one_pod_and_the_cluster_converges(steps in history(), surge: bool, bind: bool) {
