@@ -70,18 +70,12 @@ impl NodeSelectorTerm {
     /// Whether the node matches the term.
     #[must_use]
     pub fn holds(&self, node: &NodeView) -> bool {
-        self.can_hold() && self.failing(node).is_none()
+        self.can_hold() && self.failures(node).next().is_none()
     }
 
     /// The tests that the node fails.
     pub fn failures<'a>(&'a self, node: &'a NodeView) -> impl Iterator<Item = &'a NodeTest> {
         self.tests.iter().filter(|test| !test.holds(node))
-    }
-
-    /// The first test that the node fails.
-    #[must_use]
-    pub fn failing(&self, node: &NodeView) -> Option<&NodeTest> {
-        self.tests.iter().find(|test| !test.holds(node))
     }
 }
 
@@ -130,12 +124,6 @@ impl NodeTest {
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
-    }
-
-    /// Whether it tests a field (the node's name) and not a label.
-    #[must_use]
-    pub const fn is_on_field(&self) -> bool {
-        self.on_field
     }
 
     /// The node's value of the label or field.

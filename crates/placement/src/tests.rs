@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod affinity;
+mod texts;
+mod usage;
+
 fn node(value: Value) -> NodeView {
     NodeView::deserialize(&value).unwrap()
 }
@@ -250,6 +254,7 @@ fn a_cordon_excludes_all_but_daemon_pods() {
     let usage = Usage::default();
     let ordinary = fit(&PodNeeds::default(), &cordoned, &usage);
     assert_eq!(ordinary, Fit::No(vec![Reason::Unschedulable]));
+    assert!(!ordinary.is_yes());
     assert!(fit(&PodNeeds::for_daemon(&json!({})), &cordoned, &usage).is_yes());
 }
 
