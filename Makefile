@@ -57,7 +57,7 @@ soak: deps ## what needs longer than a test run may take
 	scripts/install-tools cargo-nextest
 	PROPTEST_CASES=20000 $(CARGO) nextest run --release --locked --workspace --profile soak -E 'not package(pandaemon-e2e)'
 	$(CARGO) test --release --locked --package pandaemon-planner --test simulator -- --seeds 20000
-	for shard in $$(seq 0 7); do scripts/mutants $$shard/8; done
+	failed=0; for shard in $$(seq 0 7); do scripts/mutants $$shard/8 || failed=1; done; exit $$failed
 
 mutants: ## mutation tests of the lines of placement and planner that changed since BASE (HEAD~1)
 	scripts/mutants $(or $(BASE),HEAD~1)

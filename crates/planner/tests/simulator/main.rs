@@ -61,7 +61,7 @@ const MUTANT_SEEDS: u64 = 300;
 #[derive(Parser)]
 struct Options {
     /// How many seeds are run.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, env = "SIMULATOR_SEEDS", default_value_t = 200)]
     seeds: u64,
     /// The first of them.
     #[arg(long, default_value_t = 0)]
