@@ -5,7 +5,7 @@ use pandaemon_types::Timestamp;
 use crate::{planner::Planner, pod_state::Deletion, set::Set};
 
 impl Planner {
-    /// Records the time of a plan. If the clock was set back, shifts all timers by the same amount
+    /// Records the time of a plan. If the clock was set back, shifts all back-offs by the same amount
     /// and assesses every node again.
     pub(super) fn handle_clock_step(&mut self, now: Timestamp) {
         let back = self.clock.millis_since(now);
@@ -15,7 +15,7 @@ impl Planner {
         }
         self.wakes.clear();
         for (key, set) in &mut self.sets {
-            shift_timers(set, back);
+            shift_back_offs(set, back);
             self.dirty.insert(key.clone());
         }
         for pod in self.pods.values_mut() {
@@ -28,7 +28,7 @@ impl Planner {
     }
 }
 
-fn shift_timers(set: &mut Set, back: i64) {
+fn shift_back_offs(set: &mut Set, back: i64) {
     set.patches.shift(-back);
     set.patch_queue.shift(-back);
     set.revise_retry.shift(-back);
@@ -36,12 +36,10 @@ fn shift_timers(set: &mut Set, back: i64) {
     set.creates.shift(-back);
     set.deletes.shift(-back);
     set.wake = None;
-    let timers = std::mem::take(&mut set.timers).into_iter();
-    set.timers = timers
-        .map(|(at, node)| (at.plus_millis(-back), node))
-        .collect();
+    // The timers of nodes follow from their assessments.
+    set.timers.clear();
     for state in set.nodes.values_mut() {
-        state.wake = state.wake.map(|at| at.plus_millis(-back));
+        state.wake = None;
         if let Some(back_off) = &mut state.back_off {
             back_off.since = back_off.since.plus_millis(-back);
         }
