@@ -266,3 +266,6 @@ fn classify_surge(
         (None, true) => UpdateStep::RetireMisplaced(id),
     };
 }
+
+#[cfg(test)]
+mod tests;

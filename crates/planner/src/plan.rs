@@ -138,8 +138,7 @@ impl Planner {
             return Vec::new();
         };
         let assessment = assess(state, &self.pods_of(state), &set.facts(now));
-        let wake = assessment.wake.filter(|at| now < *at);
-        set.set_assessment(node, &self.nodes, &assessment, wake);
+        set.set_assessment(node, &self.nodes, &assessment);
         if set.nodes.get(node).is_none() {
             self.forget_if_unused(node);
         }

@@ -206,12 +206,11 @@ impl Set {
         node: NodeId,
         nodes: &NodeTable,
         assessment: &Assessment,
-        wake: Option<Timestamp>,
     ) {
         let Some(state) = self.nodes.get_mut(node) else {
             return;
         };
-        let (counts, due) = (assessment.counts, assessment.due);
+        let (counts, due, wake) = (assessment.counts, assessment.due, assessment.wake);
         self.totals.subtract(state.counts, state.due.step);
         self.totals.add(counts, due.step);
         let ends = BackOffEnds {
