@@ -131,6 +131,12 @@ mod tests {
             canonical_template(&stored),
             r#"{"metadata":{"labels":{"a":"b"}},"spec":{"x":[1,null]}}"#
         );
+        // Other nulls, and a time that is set, are part of the template.
+        let other = json!({"a": null, "creationTimestamp": "2026-01-01T00:00:00Z"});
+        assert_eq!(
+            canonical_template(&other),
+            r#"{"a":null,"creationTimestamp":"2026-01-01T00:00:00Z"}"#
+        );
     }
 
     #[test]
@@ -150,6 +156,11 @@ mod tests {
                 .all(|byte| ALPHABET.contains(&byte))
         );
         assert_eq!(five_letters(0), "bbbbb");
+        let digits = [1_u64, 2, 3, 4, 26].iter().rev();
+        assert_eq!(
+            five_letters(digits.fold(0, |sum, digit| sum * 27 + digit)),
+            "cdfg9"
+        );
     }
 
     #[test]

@@ -320,3 +320,35 @@ fn a_pod_that_lost_its_label_is_not_taken_for_the_one_to_be_created() {
     cluster.report(creation, answered);
     assert_ne!(names(&cluster.plan()), [first]);
 }
+
+#[test]
+fn a_revision_that_was_deleted_is_not_deleted_again_before_the_watch_tells() {
+    let mut cluster = Cluster::new(Options::default());
+    let set = |image: &str, generation: i64| {
+        json!({
+            "metadata": {"name": "agent", "namespace": "ns", "uid": "set-agent",
+                "generation": generation},
+            "spec": {"selector": {"matchLabels": {"app": "agent"}}, "revisionHistoryLimit": 0,
+                "template": {"metadata": {"labels": {"app": "agent"}},
+                    "spec": {"containers": [{"name": "c", "image": image}]}}},
+        })
+    };
+    cluster.put_set(set("v1", 1));
+    cluster.settle();
+    cluster.put_set(set("v2", 2));
+    let is_deletion = |action: &&Action| matches!(action, Action::DeleteRevision { .. });
+    for _ in 0..3 {
+        let plan = cluster.plan();
+        let Some(deletion) = plan.actions.iter().find(is_deletion) else {
+            cluster.perform(&plan);
+            continue;
+        };
+        // The request succeeds, and the watch lags.
+        cluster.report(deletion, Ok(Reply::Done));
+        cluster.put_node(json!({"metadata": {"name": "a", "uid": "a"}}));
+        let plan = cluster.plan();
+        assert!(!plan.actions.iter().any(|action| is_deletion(&action)));
+        return;
+    }
+    panic!("the old revision was never deleted");
+}
