@@ -29,7 +29,7 @@ use tokio::sync::Mutex;
 use crate::{
     auth::User,
     convert,
-    object::{self, Object},
+    object::{self, Object, Unparsed},
     watch_cache::{WatchCache, key},
 };
 
@@ -251,13 +251,13 @@ impl Registry {
 
     /// Encodes an object of the call's kind for the store.
     fn encode(call: &Call, value: &Value) -> Result<bytes::Bytes> {
-        Self::encode_with(call, value, None)
+        Self::encode_with(call, value, Unparsed::default())
     }
 
-    /// As [`Registry::encode`], with an encoded spec.
-    fn encode_with(call: &Call, value: &Value, spec: Option<&[u8]>) -> Result<bytes::Bytes> {
+    /// As [`Registry::encode`], with encoded parts.
+    fn encode_with(call: &Call, value: &Value, unparsed: Unparsed<'_>) -> Result<bytes::Bytes> {
         let encoded = if convert::is_native(call.kind) {
-            object::encode_with(value, spec)
+            object::encode_with(value, unparsed)
         } else {
             let mut stored = value.clone();
             convert::to_stored(call.kind, &mut stored);

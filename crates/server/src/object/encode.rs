@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::METADATA;
+use super::{METADATA, Unparsed};
 
 /// Encodes an object for the store: kind, apiVersion and metadata first, without a resource
 /// version.
@@ -11,15 +11,15 @@ use super::METADATA;
 /// # Errors
 /// When a value cannot be written as JSON (it always can).
 pub fn encode(value: &Value) -> serde_json::Result<Bytes> {
-    encode_with(value, None)
+    encode_with(value, Unparsed::default())
 }
 
-/// As [`encode`], with an encoded spec that is inserted; `value` has no spec then.
+/// As [`encode`], with encoded parts that are inserted; `value` does not have them.
 ///
 /// # Errors
 /// As [`encode`].
-pub fn encode_with(value: &Value, spec: Option<&[u8]>) -> serde_json::Result<Bytes> {
-    let mut out = Vec::with_capacity(1024);
+pub fn encode_with(value: &Value, unparsed: Unparsed<'_>) -> serde_json::Result<Bytes> {
+    let mut out = Vec::with_capacity(1024 + unparsed.len());
     let empty = Map::new();
     let fields = value.as_object().unwrap_or(&empty);
     let mut separator = b'{';
@@ -30,8 +30,8 @@ pub fn encode_with(value: &Value, spec: Option<&[u8]>) -> serde_json::Result<Byt
     }
     out.push(separator);
     separator = b',';
-    write_metadata(&mut out, fields.get("metadata"))?;
-    let mut spec = spec;
+    write_metadata(&mut out, fields.get("metadata"), unparsed.managed_fields)?;
+    let mut spec = unparsed.spec;
     for (name, field) in fields {
         if matches!(name.as_str(), "kind" | "apiVersion" | "metadata") {
             continue;
@@ -67,19 +67,42 @@ fn write_field(
     serde_json::to_writer(&mut *out, value)
 }
 
-fn write_metadata(out: &mut Vec<u8>, metadata: Option<&Value>) -> serde_json::Result<()> {
+fn write_metadata(
+    out: &mut Vec<u8>,
+    metadata: Option<&Value>,
+    managed_fields: Option<&[u8]>,
+) -> serde_json::Result<()> {
     out.extend_from_slice(METADATA);
-    let mut separator = None;
+    let begin = out.len();
+    let mut managed_fields = managed_fields;
     for (name, value) in metadata.and_then(Value::as_object).into_iter().flatten() {
         if name == "resourceVersion" {
             continue;
         }
-        out.extend(separator);
-        separator = Some(b',');
+        if name.as_str() > "managedFields" {
+            write_managed_fields(out, begin, managed_fields.take());
+        }
+        separate(out, begin);
         serde_json::to_writer(&mut *out, name)?;
         out.push(b':');
         serde_json::to_writer(&mut *out, value)?;
     }
+    write_managed_fields(out, begin, managed_fields);
     out.push(b'}');
     Ok(())
+}
+
+fn write_managed_fields(out: &mut Vec<u8>, begin: usize, managed_fields: Option<&[u8]>) {
+    if let Some(managed_fields) = managed_fields {
+        separate(out, begin);
+        out.extend_from_slice(b"\"managedFields\":");
+        out.extend_from_slice(managed_fields);
+    }
+}
+
+/// Writes a comma, unless the object that began at `begin` has no field yet.
+fn separate(out: &mut Vec<u8>, begin: usize) {
+    if out.len() > begin {
+        out.push(b',');
+    }
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     meta,
-    object::{self, Object},
+    object::{self, Object, Skip, Unparsed},
 };
 
 /// How often a deletion is tried when other writers change the object meanwhile.
@@ -67,16 +67,16 @@ impl Registry {
     pub(crate) async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Deleted> {
         for _ in 0..TRIES {
             let current = self.current(call)?;
-            let (old, spec) = read(call.kind, &current)?;
+            let (old, unparsed) = read(call.kind, &current)?;
             check_preconditions(call, options, &old)?;
             crate::admission::admit_delete(call, &old)?;
             let op = match delete_action(call.kind, &old, options, call.now) {
                 DeleteAction::Keep => return Ok(Deleted::Object(current)),
                 DeleteAction::Mark(mut value) => {
-                    if let (Some(_), Some(fields)) = (spec, value.as_object_mut()) {
+                    if let (Some(_), Some(fields)) = (unparsed.spec, value.as_object_mut()) {
                         fields.remove("spec");
                     }
-                    Op::Put(object::encode_with(&value, spec).map_err(Status::internal)?)
+                    Op::Put(object::encode_with(&value, unparsed).map_err(Status::internal)?)
                 }
                 DeleteAction::Remove => Op::Delete,
             };
@@ -116,18 +116,18 @@ impl Registry {
     }
 }
 
-/// The parsed object. For pods, most of which is spec, the spec is not parsed: it is returned
-/// encoded, and the object has only the fields of [`super::spec_excerpt`].
-fn read<'a>(kind: &'static Kind, current: &'a Object) -> Result<(Value, Option<&'a [u8]>)> {
-    if kind.storage != "pods" {
-        let value = current.value().map_err(super::unreadable)?;
-        return Ok((value, None));
-    }
-    let (mut value, spec) = current.value_and_spec().map_err(super::unreadable)?;
-    if let (Some(spec), Some(fields)) = (spec, value.as_object_mut()) {
+/// The parsed object and what is not parsed of it: a deletion does not change managedFields, and of
+/// a pod, most of which is spec, the object has only the fields of [`super::spec_excerpt`].
+fn read<'a>(kind: &'static Kind, current: &'a Object) -> Result<(Value, Unparsed<'a>)> {
+    let skip = match kind.storage {
+        "pods" => Skip::SpecAndManagedFields,
+        _ => Skip::ManagedFields,
+    };
+    let (mut value, unparsed) = current.value_without(skip).map_err(super::unreadable)?;
+    if let (Some(spec), Some(fields)) = (unparsed.spec, value.as_object_mut()) {
         fields.insert("spec".to_owned(), super::spec_excerpt(spec)?);
     }
-    Ok((value, spec))
+    Ok((value, unparsed))
 }
 
 fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Result<()> {

@@ -10,7 +10,10 @@ use pandaemon_store::{Expect, Op};
 use serde_json::{Map, Value};
 
 use super::{Call, CommitError, Registry, Written, create};
-use crate::{admission, convert, meta, object::Object};
+use crate::{
+    admission, convert, meta,
+    object::{Object, Skip, Unparsed},
+};
 
 /// How often a change is tried when other writers change the object meanwhile.
 const TRIES: usize = 32;
@@ -104,15 +107,18 @@ impl Registry {
     ) -> Result<Written> {
         for _ in 0..TRIES {
             let current = self.current(call)?;
-            let (mut old, spec) = if keeps_spec {
-                current.value_and_spec().map_err(super::unreadable)?
+            let (mut old, unparsed) = if keeps_spec {
+                current
+                    .value_without(Skip::Spec)
+                    .map_err(super::unreadable)?
             } else {
-                (current.value().map_err(super::unreadable)?, None)
+                let value = current.value().map_err(super::unreadable)?;
+                (value, Unparsed::default())
             };
             convert::from_stored(call.kind, &mut old);
             let mut change = make(&old)?;
-            Self::prepare(call, &old, &mut change, spec.is_some())?;
-            let is_same = match spec {
+            Self::prepare(call, &old, &mut change, unparsed.spec.is_some())?;
+            let is_same = match unparsed.spec {
                 Some(spec) => {
                     let is_same = same(&old, &change.value);
                     self.check_with_spec_excerpt(call, &mut old, &mut change, spec)?;
@@ -130,7 +136,10 @@ impl Registry {
                     warnings: change.warnings,
                 });
             }
-            match self.store_change(call, &current, &change.value, spec).await {
+            match self
+                .store_change(call, &current, &change.value, unparsed)
+                .await
+            {
                 Ok(object) => {
                     return Ok(Written {
                         object,
@@ -202,9 +211,9 @@ impl Registry {
         call: &Call,
         current: &Arc<Object>,
         new: &Value,
-        spec: Option<&[u8]>,
+        unparsed: Unparsed<'_>,
     ) -> Result<Arc<Object>, CommitError> {
-        let bytes = Self::encode_with(call, new, spec).map_err(CommitError::Failed)?;
+        let bytes = Self::encode_with(call, new, unparsed).map_err(CommitError::Failed)?;
         let (key, expect) = (Arc::clone(&current.key), Expect::At(current.revision));
         let ends = meta::is_terminating(new)
             && meta::finalizers(new).is_empty()
