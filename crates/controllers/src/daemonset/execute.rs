@@ -12,7 +12,7 @@ use pandaemon_planner::{
 };
 use pandaemon_types::{PodView, Uid};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::flow_control::request_gate::RequestPriority;
 
@@ -202,11 +202,12 @@ async fn delete(api: &Executor, path: &str, uid: &Uid) -> Result<Reply, Failure>
         "kind": "DeleteOptions", "apiVersion": "v1",
         "preconditions": {"uid": uid.to_string()},
     });
+    // The reply is the object that is being deleted, or a Status when it is gone.
     match api
-        .send::<Value>(Method::DELETE, path, JSON, options.to_string())
+        .send::<Box<RawValue>>(Method::DELETE, path, JSON, options.to_string())
         .await
     {
-        Ok(answer) => Ok(serde_json::from_value::<PodView>(answer)
+        Ok(reply) => Ok(serde_json::from_str::<PodView>(reply.get())
             .ok()
             .filter(|pod| pod.uid == *uid)
             .map_or(Reply::Done, |pod| Reply::Pod(Box::new(pod)))),
