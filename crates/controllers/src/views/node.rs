@@ -120,8 +120,11 @@ struct RawStatus {
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Raw::deserialize(deserializer)?;
-        let conditions = raw.status.conditions;
+        let mut raw = Raw::deserialize(deserializer)?;
+        let mut conditions = raw.status.conditions;
+        // Decoding leaves room for more, and an object is kept for each node.
+        conditions.shrink_to_fit();
+        raw.spec.taints.shrink_to_fit();
         let view = NodeView {
             name: Name::from(&*raw.metadata.name),
             uid: Uid::from(&*raw.metadata.uid),

@@ -20,7 +20,7 @@ use crate::object::Object;
 
 /// Bounds of the history of a kind: events, and bytes that they retain.
 const HISTORY_EVENTS: usize = 16_384;
-const HISTORY_BYTES: usize = 16 << 20;
+const HISTORY_BYTES: usize = 4 << 20;
 
 /// The recent events of a kind.
 #[derive(Debug)]
