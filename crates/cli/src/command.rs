@@ -42,7 +42,7 @@ pub(crate) fn run(args: Cli) -> anyhow::Result<()> {
 pub(crate) fn run_plugin(plugin: Plugin) -> anyhow::Result<()> {
     block_on(2, async {
         let shutdown = Shutdown::on_signals().context("install the signal handlers")?;
-        ds::run(plugin.run(), shutdown).await
+        Box::pin(ds::run(plugin.run(), shutdown)).await
     })
 }
 
@@ -61,7 +61,7 @@ async fn run_command(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Up(args) => up::run(args, shutdown).await,
         Command::Server(args) => server::run(args, shutdown).await,
-        Command::Agent(args) => agent::run(args, shutdown).await,
+        Command::Agent(args) => Box::pin(agent::run(args, shutdown)).await,
         Command::Hollow(args) => hollow::run(args, shutdown).await,
         Command::Controller(args) => pandaemon_controllers::standalone::run(args, shutdown).await,
         Command::Bench(args) => bench::run(args, shutdown).await,

@@ -9,7 +9,7 @@
 //!
 //! Every request has a timeout. Of a reply only the fields of the caller's type are decoded.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, header};
@@ -214,19 +214,19 @@ impl Rest {
         body: Vec<u8>,
     ) -> kube::Result<()> {
         let request = self.extended(request(method, path, media_type, body)?);
-        self.limited(async {
+        let work = async {
             let mut reply = exchange(&self.client, request).await?;
             while let Some(frame) = reply.body_mut().frame().await {
                 frame?;
             }
             Ok(())
-        })
-        .await
+        };
+        self.limited(Box::pin(work)).await
     }
 
     async fn decoded<T: DeserializeOwned>(&self, request: Request<Body>) -> kube::Result<T> {
         let request = self.extended(request);
-        let reply = self.limited(read(&self.client, request)).await?;
+        let reply = self.limited(Box::pin(read(&self.client, request))).await?;
         serde_json::from_slice(&reply).map_err(kube::Error::SerdeError)
     }
 
@@ -237,7 +237,11 @@ impl Rest {
         request
     }
 
-    async fn limited<T>(&self, work: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    /// Boxed, as the layers above would hold the whole request several times.
+    async fn limited<T>(
+        &self,
+        work: Pin<Box<impl Future<Output = kube::Result<T>>>>,
+    ) -> kube::Result<T> {
         match tokio::time::timeout(self.timeout, work).await {
             Ok(done) => done,
             Err(_) => Err(TimedOut(self.timeout).into()),

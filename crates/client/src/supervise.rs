@@ -91,7 +91,7 @@ where
     let mut restarts = Restarts::new();
     loop {
         restarts.start();
-        if let Some(output) = catch_panic(name, start()).await {
+        if let Some(output) = catch_panic(name, Box::pin(start())).await {
             return output;
         }
         let wait = restarts.next();

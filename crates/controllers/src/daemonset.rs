@@ -194,7 +194,8 @@ impl Shell {
                 telemetry.deleting(reason);
             }
             let under_way = telemetry.under_way();
-            let result = catch_panic("daemonset action", execute(&executor, &action)).await;
+            let executing = Box::pin(execute(&executor, &action));
+            let result = catch_panic("daemonset action", executing).await;
             let result = result.unwrap_or_else(|| Err(panicked()));
             drop(under_way);
             if let Some(reservation) = reservation.filter(|_| result.is_ok()) {

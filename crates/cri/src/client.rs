@@ -1,6 +1,6 @@
 //! The client of a runtime that speaks CRI v1 over a Unix socket, such as containerd.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, pin::Pin, time::Duration};
 
 use tonic::transport::{Channel, Endpoint};
 
@@ -60,7 +60,7 @@ pub(crate) fn channel(socket: &Path) -> Result<Channel> {
 async fn call<T>(
     name: &'static str,
     after: Duration,
-    future: impl Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>,
+    future: Pin<Box<impl Future<Output = std::result::Result<tonic::Response<T>, tonic::Status>>>>,
 ) -> Result<T> {
     match tokio::time::timeout(after, future).await {
         Ok(response) => Ok(response?.into_inner()),
@@ -81,9 +81,9 @@ macro_rules! cri {
     ($client:expr, $method:ident, $after:expr, $request:expr) => {{
         let mut client = $client.clone();
         let request = $request;
-        call(stringify!($method), $after, async move {
-            client.$method(request).await
-        })
+        // Boxed, as the layers above would hold it several times.
+        let future = Box::pin(async move { client.$method(request).await });
+        call(stringify!($method), $after, future)
     }};
 }
 

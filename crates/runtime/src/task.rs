@@ -8,6 +8,9 @@ use tracing::Instrument as _;
 
 /// Spawns a task. A panic is logged with the task's name and ends only that task; the handle then
 /// yields `None`.
+///
+/// The future is boxed: every layer around an unboxed one would hold it twice, as an argument and
+/// as what it awaits, so that a task of a few KB would take tens.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one place that may call tokio::spawn"
@@ -18,7 +21,7 @@ where
     F::Output: Send + 'static,
 {
     let span = tracing::info_span!("task", name);
-    tokio::spawn(catch_panic(name, future).instrument(span))
+    tokio::spawn(catch_panic(name, Box::pin(future)).instrument(span))
 }
 
 /// Runs a future; a panic in it is logged with the name and yields `None`.

@@ -80,7 +80,7 @@ pub(crate) async fn join(
                 ))),
             }
         };
-        match shutdown.guard(one).await {
+        match shutdown.guard(Box::pin(one)).await {
             None => bail!("stopped while joining"),
             Some(Ok(())) => return identity.write("subject", &scope),
             Some(Err(JoinError::Permanent(error))) => return Err(error),
