@@ -28,6 +28,7 @@ use crate::{
     errors,
     object_meta::ObjectMeta,
     rest::{Patch, Rest},
+    supervise::restart_on_panic,
 };
 
 /// Events that may wait to be written; upstream holds 1,000.
@@ -140,14 +141,17 @@ impl EventRecorder {
     #[must_use]
     pub fn start_on(client: Client, component: &'static str, node: String, stop: Shutdown) -> Self {
         let (sender, receiver) = mpsc::channel(PENDING);
-        let writer = EventWriter {
+        // Outlives a panic, with the events that wait and the counts of those that were written.
+        let writer = tokio::sync::Mutex::new(EventWriter {
             api: Rest::new(client).timeout(TIMEOUT),
             component,
             node,
             correlator: EventCorrelator::default(),
-        };
+            incoming: receiver,
+        });
         pandaemon_runtime::spawn("events", async move {
-            stop.guard(writer.run(receiver)).await;
+            let start = || async { writer.lock().await.run().await };
+            stop.guard(restart_on_panic("events", start)).await;
         });
         Self(sender)
     }
@@ -179,11 +183,12 @@ struct EventWriter {
     /// Empty for a component that belongs to no node.
     node: String,
     correlator: EventCorrelator,
+    incoming: mpsc::Receiver<PendingEvent>,
 }
 
 impl EventWriter {
-    async fn run(mut self, mut incoming: mpsc::Receiver<PendingEvent>) {
-        while let Some(pending) = incoming.recv().await {
+    async fn run(&mut self) {
+        while let Some(pending) = self.incoming.recv().await {
             let written = catch_panic("events", self.record(&pending)).await;
             if let Some(Err(error)) = written {
                 // The namespace is being deleted or the API is away: events are best effort.

@@ -90,3 +90,42 @@ async fn a_panic_while_an_event_is_written_loses_only_that_event() {
     );
     assert_eq!(event["involvedObject"]["fieldPath"], "spec.containers{c}");
 }
+
+/// An error that panics where it is dropped: in the recorder's own loop.
+#[derive(Debug, thiserror::Error)]
+#[error("refused")]
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("a panic beside the requests");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_recorders_loop_starts_it_again() {
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&written);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let seen = Arc::clone(&seen);
+        async move {
+            let bytes = request.into_body().collect_bytes().await.unwrap();
+            let event: Value = serde_json::from_slice(&bytes).unwrap();
+            if event["reason"] == "Bad" {
+                return Err(tower::BoxError::from(PanicsWhenDropped));
+            }
+            seen.lock().push(event["message"].clone());
+            let reply = r#"{"metadata":{"name":"e"}}"#;
+            Ok(Response::new(Body::from(reply.as_bytes().to_vec())))
+        }
+    });
+    let (client, stop) = (Client::new(service, "default"), Shutdown::default());
+    let events = EventRecorder::start(client, "kubelet", stop);
+    let pod = ObjectReference::node("p", "u");
+    events.event(&pod, EventType::Warning, "Bad", "one");
+    events.event(&pod, EventType::Warning, "Good", "two");
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(*written.lock(), ["two"]);
+}
