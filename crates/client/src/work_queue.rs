@@ -12,6 +12,11 @@
 //!
 //! Between `next` and `finish` a key is *taken*: adding it then makes it come again afterwards, so one key is never
 //! worked on twice at the same time. The queue is bounded by the number of keys.
+//!
+//! [`WorkQueue::add`] is client-go's `Add`, a failed [`WorkQueue::finish`] its `AddRateLimited` and `Done`: a change
+//! of the object ends the back-off of its key, as the failure may have been about its former state. It does not
+//! forget the failures: the next one waits as long as it would have. Unlike there, the end of a back-off that a
+//! change has cut short brings the key no second time.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -119,23 +124,26 @@ impl<K: Ord + Clone> WorkQueue<K> {
         Some(key)
     }
 
-    /// Gives a taken key back. After a failure it comes again, later each time.
+    /// Gives a taken key back. After a failure it comes again, later each time, or at once if it was
+    /// added meanwhile.
     pub fn finish(&mut self, key: K, ok: bool) {
         self.finish_at(key, ok, Instant::now());
     }
 
     fn finish_at(&mut self, key: K, ok: bool, now: Instant) {
         let again = self.taken.remove(&key).unwrap_or(false);
-        if !ok {
+        let mut retry_at = None;
+        if ok {
+            self.failures.remove(&key);
+        } else {
             let failures = self.failures.entry(key.clone()).or_default();
             *failures = failures.saturating_add(1);
-            let wait = jittered(self.backoff.delay(*failures));
-            self.add_at(key, now + wait);
-            return;
+            retry_at = Some(now + jittered(self.backoff.delay(*failures)));
         }
-        self.failures.remove(&key);
-        if again {
-            self.add(key);
+        match retry_at {
+            _ if again => self.add(key),
+            Some(at) => self.add_at(key, at),
+            None => {}
         }
     }
 
@@ -188,6 +196,25 @@ mod tests {
         }
         queue.add("a");
         assert_eq!(queue.pop(start), Some("a"));
+    }
+
+    #[test]
+    fn a_change_while_work_fails_is_worked_on_at_once_and_forgets_no_failure() {
+        let backoff = Backoff {
+            min: Duration::from_secs(10),
+            max: Duration::from_secs(40),
+        };
+        let (mut queue, now) = (WorkQueue::new(backoff), Instant::now());
+        queue.add("a");
+        assert_eq!(queue.pop(now), Some("a"));
+        queue.add("a");
+        queue.finish_at("a", false, now);
+        assert_eq!(queue.pop(now), Some("a"));
+        queue.finish_at("a", false, now);
+        assert_eq!(queue.pop(at(now, 19)), None, "the second failure");
+        assert_eq!(queue.pop(at(now, 26)), Some("a"));
+        queue.finish_at("a", true, at(now, 26));
+        assert!(queue.is_idle());
     }
 
     #[test]
