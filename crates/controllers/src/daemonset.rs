@@ -16,7 +16,7 @@ use pandaemon_client::{
     rest::Rest,
     supervise::restart_on_panic,
 };
-use pandaemon_planner::{Action, Event, Failure, FailureKind, Options, Planner, Severity};
+use pandaemon_planner::{Action, Event, Failure, FailureKind, Options, Planner, Reply, Severity};
 use pandaemon_runtime::{Shutdown, catch_panic};
 use pandaemon_types::Timestamp;
 use tokio::sync::mpsc;
@@ -198,8 +198,8 @@ impl Shell {
             let result = catch_panic("daemonset action", executing).await;
             let result = result.unwrap_or_else(|| Err(panicked()));
             drop(under_way);
-            if let Some(reservation) = reservation.filter(|_| result.is_ok()) {
-                reservation.keep();
+            if let Some(reservation) = reservation {
+                settle(reservation, &result);
             }
             telemetry.acted(word, result.is_ok());
             if let Err(failure) = &result {
@@ -214,6 +214,16 @@ impl Shell {
         };
         let work = async move { abort.guard(work).await };
         pandaemon_runtime::spawn("daemonset action", self.tasks.track_future(work));
+    }
+}
+
+/// Gives the room of a pod back if it was not created. A pod whose creation got no answer may
+/// exist.
+fn settle(reservation: Reservation, result: &Result<Reply, Failure>) {
+    match result {
+        Ok(_) => reservation.keep(),
+        Err(failure) if failure.kind == FailureKind::Unclear => reservation.keep_until_seen(),
+        Err(_) => drop(reservation),
     }
 }
 
@@ -236,6 +246,33 @@ async fn sleep_until(at: Option<Timestamp>) {
         Some(at) => {
             let millis = u64::try_from(at.millis_since(now())).unwrap_or(0);
             tokio::time::sleep(Duration::from_millis(millis)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::scheduler::shared_cache::SharedCache;
+
+    #[test]
+    fn room_is_kept_unless_the_pod_was_not_created() {
+        let failed = |kind| Err(Failure { kind, ..panicked() });
+        let cases = [
+            (Ok(Reply::Done), true),
+            (failed(FailureKind::Unclear), true),
+            (failed(FailureKind::Refused), false),
+            (failed(FailureKind::NotFound), false),
+            (failed(FailureKind::NamespaceTerminating), false),
+        ];
+        for (result, is_kept) in cases {
+            let cache = SharedCache::default();
+            let pod = Key::new("ns", "agent-a");
+            let room = cache.reserve(&pod, "a", &Arc::default());
+            settle(room.expect("no node was seen"), &result);
+            assert_eq!(cache.is_reserved(&pod), is_kept, "{result:?}");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 use pandaemon_client::object_meta::Key;
 use pandaemon_placement::Usage;
 use pandaemon_types::{NodeView, PodResources};
+use tokio::time::Instant;
 
 use crate::views::{Node, Pod};
 
@@ -72,6 +73,8 @@ pub struct SchedulerCache {
     /// Pods that another controller creates with their node set; true if a list without them was
     /// seen since.
     reserved: BTreeMap<Key, bool>,
+    /// Those of them whose creation got no answer, and until when they may appear.
+    unanswered: BTreeMap<Key, Instant>,
 }
 
 impl SchedulerCache {
@@ -151,6 +154,7 @@ impl SchedulerCache {
         let key = pod.meta.key();
         self.assumed.remove(&key);
         self.reserved.remove(&key);
+        self.unanswered.remove(&key);
         self.drop_nomination(&key);
         let info = PodInfo {
             resources: pod.resources.clone(),
@@ -200,6 +204,7 @@ impl SchedulerCache {
     pub fn remove_pod(&mut self, key: &Key) -> Option<String> {
         self.assumed.remove(key);
         self.reserved.remove(key);
+        self.unanswered.remove(key);
         self.drop_nomination(key);
         self.detach(key)
     }
@@ -234,16 +239,54 @@ impl SchedulerCache {
         true
     }
 
-    /// Takes back a reservation whose pod was not created. Returns the node.
+    /// The pod of a reservation was created: its event takes the place of the reservation.
+    pub fn created(&mut self, key: &Key) {
+        self.unanswered.remove(key);
+    }
+
+    /// The creation of a reservation's pod got no answer: the pod may exist or come into existence
+    /// until then.
+    pub fn may_appear(&mut self, key: &Key, until: Instant) {
+        if self.reserved.contains_key(key) {
+            self.unanswered.insert(key.clone(), until);
+        }
+    }
+
+    /// Takes back a reservation whose pod was not created, unless an earlier request for it may
+    /// still have created it. Returns the node.
     pub fn release(&mut self, key: &Key) -> Option<String> {
+        if self.unanswered.contains_key(key) {
+            return None;
+        }
         self.reserved.remove(key)?;
         self.detach(key)
+    }
+
+    /// Takes back the reservations whose pods should have appeared by now. Returns the nodes.
+    pub fn expire(&mut self, now: Instant) -> Vec<String> {
+        let over = self.unanswered.iter().filter(|(_, until)| **until <= now);
+        let over: Vec<Key> = over.map(|(key, _)| key.clone()).collect();
+        over.iter().filter_map(|key| self.remove_pod(key)).collect()
+    }
+
+    /// Whether there is room reserved for a pod that was not seen yet.
+    #[cfg(test)]
+    pub(super) fn is_reserved(&self, key: &Key) -> bool {
+        self.reserved.contains_key(key)
+    }
+
+    /// When the next reservation whose creation got no answer ends.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.unanswered.values().min().copied()
     }
 
     /// Forgets everything but reservations, before a new list.
     pub fn reset(&mut self) {
         let reserved = std::mem::take(&mut self.reserved);
-        let mut kept = Self::default();
+        let mut kept = Self {
+            unanswered: std::mem::take(&mut self.unanswered),
+            ..Self::default()
+        };
         for (key, seen) in reserved {
             let Some(node) = self.node_of.remove(&key) else {
                 continue;
@@ -269,8 +312,10 @@ impl SchedulerCache {
             .cloned()
             .collect();
         for key in gone {
-            // A list may be older than a reservation, but the one after it is not.
+            // A list may be older than a reservation, but the one after it is not. Neither proves
+            // that a request without an answer is not carried out later.
             match self.reserved.get_mut(&key) {
+                Some(_) if self.unanswered.contains_key(&key) => {}
                 Some(seen @ false) => *seen = true,
                 _ => drop(self.remove_pod(&key)),
             }
