@@ -12,8 +12,10 @@ pub mod attempt_to_delete;
 pub mod execute;
 pub mod graph;
 mod monitors;
+#[cfg(test)]
+mod tests;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use kube::Client;
@@ -24,6 +26,7 @@ use pandaemon_client::{
     work_queue::WorkQueue,
 };
 use pandaemon_runtime::Shutdown;
+use tokio::time::Instant;
 
 use self::{
     execute::{Executor, Outcome},
@@ -36,6 +39,9 @@ use crate::views::SharedInformers;
 const WORKERS: usize = 64;
 /// How often discovery looks for new kinds, as upstream.
 const DISCOVERY_PERIOD: Duration = Duration::from_secs(30);
+/// How long the collector waits for the first list of every kind, as upstream. A kind that cannot be
+/// listed must not keep all others from being collected.
+const INITIAL_SYNC_TIMEOUT: Duration = Duration::from_secs(30);
 /// An object whose owner never existed is deleted after this delay, so that its creator can read it
 /// once, as with upstream's slower collector.
 const UNSEEN_OWNER_DELAY: Duration = Duration::from_secs(1);
@@ -56,12 +62,18 @@ pub async fn run(client: Client, shared: SharedInformers, stop: Shutdown) -> any
     let mut discovery = tokio::time::interval(DISCOVERY_PERIOD);
     // At most one: a server that does not answer holds up nothing else.
     let mut discovering = FuturesUnordered::new();
+    let mut sync_timeout = pin!(tokio::time::sleep(INITIAL_SYNC_TIMEOUT));
     loop {
         tokio::select! {
             () = stop.triggered() => return Ok(()),
             _ = discovery.tick(), if discovering.is_empty() => discovering.push(discover(&client)),
             Some(found) = discovering.next() => match found {
                 Ok(found) => {
+                    if kinds.iter().next().is_none() {
+                        // Nothing could be listed before.
+                        let timeout = Instant::now() + INITIAL_SYNC_TIMEOUT;
+                        sync_timeout.as_mut().reset(timeout);
+                    }
                     for kind in monitors.set_kinds(&found) {
                         collector.graph.forget_kind(&kind);
                     }
@@ -74,9 +86,17 @@ pub async fn run(client: Client, shared: SharedInformers, stop: Shutdown) -> any
             },
             Some((kind, delta)) = deltas.recv() => {
                 monitors.note_listed(&kind, &delta);
-                collector.observe(kind, delta, monitors.all_listed());
+                collector.observe(&kind, delta);
+                if monitors.all_listed() {
+                    collector.start_collecting();
+                }
             }
-            uid = collector.queue.next(), if running.len() < WORKERS && monitors.all_listed() => {
+            () = &mut sync_timeout, if !collector.is_collecting && !monitors.is_empty() => {
+                let missing = monitors.unlisted();
+                tracing::warn!(missing, "not all kinds could be listed: collecting the others");
+                collector.start_collecting();
+            }
+            uid = collector.queue.next(), if running.len() < WORKERS && collector.is_collecting => {
                 running.push(collector.start(uid, &kinds));
             }
             Some((uid, outcome)) = running.next() => collector.complete(uid, outcome),
@@ -90,7 +110,9 @@ struct Collector {
     queue: WorkQueue<String>,
     absent: BTreeSet<String>,
     absent_order: std::collections::VecDeque<String>,
-    was_listed: bool,
+    /// Every kind was listed once, or the wait for that is over. An owner that is not in the graph
+    /// may still exist; a live GET tells.
+    is_collecting: bool,
 }
 
 impl Collector {
@@ -104,25 +126,28 @@ impl Collector {
             }),
             absent: BTreeSet::new(),
             absent_order: std::collections::VecDeque::new(),
-            was_listed: false,
+            is_collecting: false,
         }
     }
 
-    fn observe(&mut self, kind: monitors::KindRef, delta: monitors::MetaDelta, all_listed: bool) {
-        let changes = self.graph.observe(&kind, delta);
+    fn observe(&mut self, kind: &monitors::KindRef, delta: monitors::MetaDelta) {
+        let changes = self.graph.observe(kind, delta);
         for uid in changes.gone {
             self.add_absent_owner(uid);
         }
         for uid in changes.attempt {
             self.queue.add(uid);
         }
-        // Before every kind was listed, an owner that is not in the graph may still exist.
-        if all_listed && !self.was_listed {
-            for uid in self.graph.objects_to_check() {
-                self.queue.add(uid);
-            }
+    }
+
+    fn start_collecting(&mut self) {
+        if self.is_collecting {
+            return;
         }
-        self.was_listed |= all_listed;
+        self.is_collecting = true;
+        for uid in self.graph.objects_to_check() {
+            self.queue.add(uid);
+        }
     }
 
     fn add_absent_owner(&mut self, uid: String) {

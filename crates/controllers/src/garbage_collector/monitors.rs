@@ -126,6 +126,18 @@ impl Monitors {
         }
     }
 
+    /// Whether no kind is watched yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// The kinds whose first list has not come.
+    pub(super) fn unlisted(&self) -> String {
+        let missing = self.running.iter().filter(|(_, monitor)| !monitor.listed);
+        let missing: Vec<String> = missing.map(|(kind, _)| kind.dotted()).collect();
+        missing.join(" ")
+    }
+
     /// Whether the first list of every kind has come.
     pub(super) fn all_listed(&self) -> bool {
         !self.running.is_empty() && self.running.values().all(|monitor| monitor.listed)
