@@ -266,3 +266,63 @@ impl LeaderElector {
             .event(&about, EventType::Normal, "LeaderElection", message);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use tower::BoxError;
+
+    use super::*;
+    use crate::leader_election::config::Timing;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_waits_for_no_server_that_does_not_answer() {
+        let is_silent = Arc::new(AtomicBool::new(false));
+        let silent = Arc::clone(&is_silent);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let silent = Arc::clone(&silent);
+            async move {
+                if silent.load(Ordering::SeqCst) {
+                    std::future::pending::<()>().await;
+                }
+                // A lease is stored as it is sent; there is none at first.
+                let body = request.into_body().collect_bytes().await?;
+                let code = if body.is_empty() { 404 } else { 200 };
+                let response = Response::builder().status(code);
+                Ok::<_, BoxError>(response.body(Body::from(body.to_vec()))?)
+            }
+        });
+        let config = LeaderElectionConfig {
+            namespace: "kube-system".to_owned(),
+            name: "test".to_owned(),
+            identity: "one".to_owned(),
+            timing: Timing::default(),
+        };
+        let most = config.timing.retry_period + 2 * config.timing.renew_deadline;
+        let stop = Shutdown::default();
+        let elector = LeaderElector::new(
+            Client::new(service, "default"),
+            config,
+            Fence::shut(),
+            ControllerMetrics::default(),
+            LeaderStatus::default(),
+            &stop,
+        );
+        let (ask, began) = (stop.clone(), tokio::time::Instant::now());
+        // The last requests of the work get no answer either.
+        let work = move |_| {
+            let (ask, is_silent) = (ask.clone(), Arc::clone(&is_silent));
+            async move {
+                is_silent.store(true, Ordering::SeqCst);
+                ask.trigger();
+                std::future::pending::<()>().await;
+            }
+        };
+        let ended = tokio::time::timeout(10 * most, elector.run(stop, work)).await;
+        assert!(ended.is_ok(), "it does not end");
+        assert!(began.elapsed() <= most, "{:?}", began.elapsed());
+    }
+}
