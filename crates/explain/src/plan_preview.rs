@@ -131,6 +131,9 @@ pub(crate) fn observe_revision(
     planner.observe(Event::Revision(Box::new(revision)), now);
 }
 
+/// The uid of a revision that exists only in the planner.
+pub(crate) const PLANNED_UID: &str = "planned";
+
 /// Replies to the creation of a revision as the server would. Returns the name of the revision if
 /// the action was one.
 pub(crate) fn reply_to_revision(
@@ -156,6 +159,6 @@ pub(crate) fn reply_to_revision(
 fn stored(object: &Value) -> Option<RevisionView> {
     let mut object = object.clone();
     let metadata = object.get_mut("metadata")?.as_object_mut()?;
-    metadata.insert("uid".to_owned(), json!("planned"));
+    metadata.insert("uid".to_owned(), json!(PLANNED_UID));
     RevisionView::deserialize(&object).ok()
 }

@@ -3,13 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pandaemon_planner::{DaemonSetView, Event, HASH_LABEL, Options, Planner, Rollout};
+use pandaemon_planner::{
+    DaemonSetView, Event, HASH_LABEL, Options, Planner, RevisionView, Rollout,
+};
 use pandaemon_types::{Labels as _, Name, PodView, Timestamp, Uid};
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::{
-    plan_preview::{ROUNDS, observe_revision, observe_set, reply_to_revision},
+    plan_preview::{PLANNED_UID, ROUNDS, observe_revision, observe_set, reply_to_revision},
     pod_health::pod_health,
     snapshot::{DaemonPod, Revision, Snapshot, pod_belongs_to},
     status::{RevisionStatus, SLOW_NODES, SlowNode, StatusReport, progress, waits_for},
@@ -118,16 +120,24 @@ impl RolloutTracker {
         Ok(())
     }
 
+    /// The uid of the DaemonSet.
+    #[must_use]
+    pub const fn set_uid(&self) -> &Uid {
+        &self.view.uid
+    }
+
     /// Takes in a revision that was added or changed.
     pub fn apply_revision(&mut self, revision: Revision, now: Timestamp) {
         self.observe_revision(revision, now);
         self.plan(now);
     }
 
-    /// Takes in the deletion of a revision.
-    pub fn remove_revision(&mut self, name: &Name, now: Timestamp) {
-        if self.revisions.remove(name).is_some() {
-            self.forget_revision(Name::clone(name), now);
+    /// Takes in the deletion of a revision. A later one of its name stays.
+    pub fn remove_revision(&mut self, revision: &RevisionView, now: Timestamp) {
+        let known = self.revisions.get(&revision.name);
+        if known.is_some_and(|known| known.view.uid == revision.uid) {
+            self.revisions.remove(&revision.name);
+            self.forget_revision(Name::clone(&revision.name), &revision.uid, now);
             self.plan(now);
         }
     }
@@ -138,8 +148,8 @@ impl RolloutTracker {
         revisions: impl IntoIterator<Item = Revision>,
         now: Timestamp,
     ) {
-        for name in std::mem::take(&mut self.revisions).into_keys() {
-            self.forget_revision(name, now);
+        for (name, revision) in std::mem::take(&mut self.revisions) {
+            self.forget_revision(name, &revision.view.uid, now);
         }
         for revision in revisions {
             self.observe_revision(revision, now);
@@ -205,7 +215,7 @@ impl RolloutTracker {
     fn plan(&mut self, now: Timestamp) {
         // The real revision may have another name than the planned one.
         for name in std::mem::take(&mut self.planned) {
-            self.forget_revision(name, now);
+            self.forget_revision(name, &PLANNED_UID.into(), now);
         }
         for _ in 0..ROUNDS {
             self.plans += 1;
@@ -229,9 +239,12 @@ impl RolloutTracker {
             .insert(Name::clone(&revision.view.name), revision);
     }
 
-    fn forget_revision(&mut self, name: Name, now: Timestamp) {
-        let namespace = Name::clone(&self.view.key.namespace);
-        let gone = Event::RevisionGone { namespace, name };
+    fn forget_revision(&mut self, name: Name, uid: &Uid, now: Timestamp) {
+        let gone = Event::RevisionGone {
+            namespace: Name::clone(&self.view.key.namespace),
+            name,
+            uid: uid.clone(),
+        };
         self.planner.observe(gone, now);
     }
 

@@ -4,7 +4,7 @@ use std::{io::Write, time::Duration};
 
 use pandaemon_client::list_watch::Delta;
 use pandaemon_explain::RolloutTracker;
-use pandaemon_types::Timestamp;
+use pandaemon_types::{Timestamp, Uid};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -167,8 +167,7 @@ impl<'a> Rollout<'a> {
                 self.tracker.apply_revision(revision.object, now);
             }
             Update::Revision(Delta::Deleted(revision)) => {
-                self.tracker
-                    .remove_revision(&revision.object.view.name, now);
+                self.tracker.remove_revision(&revision.object.view, now);
             }
             Update::Pod(Delta::Listed(all)) => {
                 self.has_pods = true;
@@ -189,6 +188,8 @@ impl<'a> Rollout<'a> {
         let set = match delta {
             Delta::Listed(sets) => sets.into_iter().next(),
             Delta::Applied(set) => Some(set),
+            // A later one of the name stays.
+            Delta::Deleted(set) if !is_uid(&set.object, self.tracker.set_uid()) => return Ok(true),
             Delta::Deleted(_) => None,
         };
         let set = set.ok_or_else(|| CommandError::not_found("daemonsets.apps", self.name))?;
@@ -200,6 +201,37 @@ impl<'a> Rollout<'a> {
     }
 }
 
+fn is_uid(set: &Value, uid: &Uid) -> bool {
+    let found = set["metadata"]["uid"].as_str();
+    *uid == Uid::from(found.unwrap_or_default())
+}
+
 fn selector(set: &Value) -> &Value {
     &set["spec"]["selector"]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize as _;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_late_deletion_of_an_earlier_set_leaves_its_successor() {
+        let set = |uid: &str| {
+            let object = json!({ "metadata": { "name": "agent", "namespace": "ns", "uid": uid } });
+            Watched::<Value>::deserialize(object).unwrap()
+        };
+        let mut rollout = Rollout::new("agent", &set("old").object).unwrap();
+        for (delta, exists) in [
+            (Delta::Applied(set("new")), true),
+            (Delta::Deleted(set("old")), true),
+            (Delta::Deleted(set("new")), false),
+        ] {
+            let text = format!("{delta:?}");
+            let outcome = rollout.apply(Update::Set(delta), Timestamp(0));
+            assert_eq!(outcome.is_ok(), exists, "{text}");
+        }
+    }
 }

@@ -16,11 +16,21 @@ pub enum Event {
     /// A DaemonSet was created or changed.
     Set(Box<DaemonSetView>),
     /// A DaemonSet was deleted.
-    SetGone(SetKey),
+    SetGone {
+        /// The key of the deleted set.
+        key: SetKey,
+        /// Its uid: a later set of the name stays.
+        uid: Uid,
+    },
     /// A node was created or changed.
     Node(NodeView),
     /// A node was deleted.
-    NodeGone(Name),
+    NodeGone {
+        /// The name of the deleted node.
+        name: Name,
+        /// Its uid: a later node of the name stays.
+        uid: Uid,
+    },
     /// A pod was created or changed.
     Pod(Box<PodView>),
     /// A pod was deleted.
@@ -38,6 +48,8 @@ pub enum Event {
         namespace: Name,
         /// The name of the deleted revision.
         name: Name,
+        /// Its uid: a later revision of the name stays.
+        uid: Uid,
     },
     /// A list is complete: known objects that it does not contain were deleted. Its objects are
     /// delivered as events of their own before this one.

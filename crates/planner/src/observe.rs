@@ -19,9 +19,18 @@ impl Planner {
     pub fn observe(&mut self, event: Event, now: Timestamp) {
         match event {
             Event::Set(view) => self.apply_set(*view),
-            Event::SetGone(key) => self.remove_set(&key),
+            Event::SetGone { key, uid } => {
+                if self.sets.get(&key).is_some_and(|set| set.view.uid == uid) {
+                    self.remove_set(&key);
+                }
+            }
             Event::Node(view) => self.apply_node(view),
-            Event::NodeGone(name) => self.remove_node(&name),
+            Event::NodeGone { name, uid } => {
+                let node = self.nodes.find(&name).and_then(|id| self.nodes.node(id));
+                if node.is_some_and(|node| node.uid == uid) {
+                    self.remove_node(&name);
+                }
+            }
             Event::Pod(view) => {
                 self.pods_seen = self.pods_seen.max(view.resource_version);
                 self.apply_pod(*view, now);
@@ -37,7 +46,11 @@ impl Planner {
                 self.revisions_seen = self.revisions_seen.max(view.resource_version);
                 self.apply_revision(*view);
             }
-            Event::RevisionGone { namespace, name } => self.remove_revision(&(namespace, name)),
+            Event::RevisionGone {
+                namespace,
+                name,
+                uid,
+            } => self.remove_revision_of_uid(&(namespace, name), &uid),
             Event::Listed(listed) => self.listed(listed),
             Event::Outcome { action, result } => self.outcome(*action, result, now),
         }

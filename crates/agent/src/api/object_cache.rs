@@ -226,14 +226,17 @@ struct ObjectHandler<'a, K> {
     data: fn(K) -> ObjectData,
     /// Whether the list that is being received has the object.
     listed: bool,
+    /// The uid of the object as it came last.
+    uid: Uid,
 }
 
-impl<'a, K> ObjectHandler<'a, K> {
+impl<'a, K: Metadata<Ty = ObjectMeta>> ObjectHandler<'a, K> {
     fn new(target: Target<'a>, data: fn(K) -> ObjectData) -> Self {
         Self {
             target,
             data,
             listed: false,
+            uid: Uid::default(),
         }
     }
 
@@ -242,7 +245,8 @@ impl<'a, K> ObjectHandler<'a, K> {
         cache.set(key, sender, cached);
     }
 
-    fn present(&self, object: K) {
+    fn present(&mut self, object: K) {
+        self.uid = uid(&object);
         self.set(CachedObject::Present(Arc::new((self.data)(object))));
     }
 
@@ -258,6 +262,8 @@ impl<'a, K> ObjectHandler<'a, K> {
             ListWatchEvent::Listed { .. } if self.listed => (),
             ListWatchEvent::Listed { .. } => self.set(CachedObject::Missing),
             ListWatchEvent::Applied(object) => self.present(object),
+            // A later object of the name stays.
+            ListWatchEvent::Deleted(object) if uid(&object) != self.uid => {}
             ListWatchEvent::Deleted(_) => {
                 self.listed = false;
                 self.set(CachedObject::Missing);

@@ -4,7 +4,10 @@
 //! The pages of a list are passed on as they arrive. The end of a list carries its resource
 //! version, as a pod from a reply may be newer than the list.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use kube::Client;
 use pandaemon_client::{
@@ -118,7 +121,10 @@ impl SharedObject for Node {
     }
 
     fn gone(&self, _: u64) -> Event {
-        Event::NodeGone(Name::clone(&self.view.name))
+        Event::NodeGone {
+            name: Name::clone(&self.view.name),
+            uid: self.view.uid.clone(),
+        }
     }
 
     fn listed(nodes: &[Arc<Self>], _: u64) -> Event {
@@ -188,7 +194,10 @@ impl Projection for DaemonSetView {
     }
 
     fn gone(self) -> Event {
-        Event::SetGone(self.key)
+        Event::SetGone {
+            key: self.key,
+            uid: self.uid,
+        }
     }
 
     fn listed(keys: BTreeSet<SetKey>, _: u64) -> Listed {
@@ -219,6 +228,7 @@ impl Projection for RevisionView {
         Event::RevisionGone {
             namespace: self.namespace,
             name: self.name,
+            uid: self.uid,
         }
     }
 
@@ -247,7 +257,10 @@ impl Projection for VersionedNode {
     }
 
     fn gone(self) -> Event {
-        Event::NodeGone(self.view.name)
+        Event::NodeGone {
+            name: self.view.name,
+            uid: self.view.uid,
+        }
     }
 
     fn listed(keys: BTreeSet<Name>, _: u64) -> Listed {
@@ -293,13 +306,13 @@ impl Projection for PodView {
 /// Converts list-watch events into planner events.
 struct Feed<T: Projection> {
     sender: Sender,
-    /// The keys of the list that is being read.
-    keys: BTreeSet<T::Key>,
+    /// The keys and uids of the list that is being read.
+    keys: BTreeMap<T::Key, Uid>,
 }
 
 impl<T: Projection> Feed<T> {
     const fn new(sender: Sender) -> Self {
-        let keys = BTreeSet::new();
+        let keys = BTreeMap::new();
         Self { sender, keys }
     }
 }
@@ -326,20 +339,54 @@ impl<T: Projection> Handler for Feed<T> {
                     self.keys.clear();
                 }
                 ListWatchEvent::Page(items) => {
-                    self.keys.extend(items.iter().map(T::key));
+                    let keys = items.iter().map(|item| (item.key(), Projection::uid(item)));
+                    self.keys.extend(keys);
                     observed.extend(items.into_iter().map(T::changed));
                 }
                 ListWatchEvent::Listed { version } => {
-                    let keys = std::mem::take(&mut self.keys);
+                    let keys = std::mem::take(&mut self.keys).into_keys().collect();
                     observed.push(Event::Listed(T::listed(keys, version)));
                 }
                 ListWatchEvent::Applied(object) => observed.push(object.changed()),
                 ListWatchEvent::Deleted(object) => {
-                    self.keys.remove(&object.key());
+                    let key = object.key();
+                    if self.keys.get(&key) == Some(&Projection::uid(&object)) {
+                        self.keys.remove(&key);
+                    }
                     observed.push(object.gone());
                 }
             }
         }
         observed.is_empty() || self.sender.send(observed).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize as _;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_was_made_again_while_a_list_is_read_is_in_the_list() {
+        let (sender, mut events) = mpsc::channel(8);
+        let mut feed = Feed::<VersionedNode>::new(sender);
+        let node = |uid: &str| {
+            let object = json!({"metadata": {"name": "a", "uid": uid, "resourceVersion": "1"}});
+            VersionedNode::deserialize(object).unwrap()
+        };
+        let told = vec![
+            ListWatchEvent::Page(vec![node("old")]),
+            ListWatchEvent::Page(vec![node("new")]),
+            ListWatchEvent::Deleted(node("old")),
+            ListWatchEvent::Listed { version: 1 },
+        ];
+        assert!(feed.handle(told).await);
+        let last = events.recv().await.and_then(|mut batch| batch.pop());
+        let Some(Event::Listed(Listed::Nodes(names))) = last else {
+            panic!("{last:?}")
+        };
+        assert_eq!(names, BTreeSet::from(["a".into()]));
     }
 }

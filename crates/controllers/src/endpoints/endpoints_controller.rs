@@ -147,4 +147,18 @@ mod tests {
         let keys = existing_endpoints(&Rest::new(client)).await;
         assert_eq!((keys, sent.lock().len()), (vec![Key::new("a", "e")], 2));
     }
+
+    #[tokio::test]
+    async fn endpoints_of_a_deleted_service_are_deleted_by_uid() {
+        let (client, sent) = fake_server::client(|sent| match &*sent.method {
+            "GET" => (200, json!({ "metadata": { "name": "s", "uid": "e" } })),
+            _ => (200, json!({})),
+        });
+        let (api, key) = (Rest::new(client), Key::new("a", "s"));
+        write(&api, &key, None, true).await.unwrap();
+        let sent = sent.lock();
+        let deletion = sent.iter().find(|sent| sent.method == "DELETE");
+        let body: Value = serde_json::from_str(&deletion.expect("a deletion").body).unwrap();
+        assert_eq!(body["preconditions"]["uid"], "e");
+    }
 }

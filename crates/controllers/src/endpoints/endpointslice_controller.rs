@@ -40,7 +40,7 @@ pub async fn run(client: Client, shared: SharedInformers, stop: Shutdown) -> any
     let mut slices = watch::<PartialObjectMetadata>(client, source, stop.clone());
     let mut pods = shared.pods.subscribe();
     let mut index = ServiceIndex::default();
-    let mut owners: BTreeMap<Key, Key> = BTreeMap::new();
+    let mut owners = SliceOwners::new();
     let mut queue: WorkQueue<Key> = WorkQueue::default();
     let mut running: FuturesUnordered<BoxFuture<'static, (Key, bool)>> = FuturesUnordered::new();
     loop {
@@ -62,33 +62,43 @@ pub async fn run(client: Client, shared: SharedInformers, stop: Shutdown) -> any
     }
 }
 
+/// The uid and the service of each slice.
+type SliceOwners = BTreeMap<Key, (String, Key)>;
+
 /// Remembers the service of each slice; returns the services of deleted slices.
-fn services_of_deleted(
-    owners: &mut BTreeMap<Key, Key>,
-    delta: Delta<PartialObjectMetadata>,
-) -> Vec<Key> {
-    let service = |slice: &PartialObjectMetadata| {
+fn services_of_deleted(owners: &mut SliceOwners, delta: Delta<PartialObjectMetadata>) -> Vec<Key> {
+    let owner = |slice: &PartialObjectMetadata| {
         let name = slice
             .metadata
             .labels
             .get(SERVICE_NAME)
             .cloned()
             .unwrap_or_default();
-        Key::new(slice.metadata.namespace.clone(), name)
+        let service = Key::new(slice.metadata.namespace.clone(), name);
+        (slice.metadata.uid.clone(), service)
     };
     match delta {
         Delta::Listed(slices) => {
             *owners = slices
                 .iter()
-                .map(|slice| (slice.metadata.key(), service(slice)))
+                .map(|slice| (slice.metadata.key(), owner(slice)))
                 .collect();
             Vec::new()
         }
         Delta::Applied(slice) => {
-            owners.insert(slice.metadata.key(), service(&slice));
+            owners.insert(slice.metadata.key(), owner(&slice));
             Vec::new()
         }
-        Delta::Deleted(slice) => owners.remove(&slice.metadata.key()).into_iter().collect(),
+        Delta::Deleted(slice) => {
+            let key = slice.metadata.key();
+            // A later slice of the name stays.
+            let known = owners.get(&key);
+            if known.is_none_or(|(uid, _)| *uid != slice.metadata.uid) {
+                return Vec::new();
+            }
+            let deleted = owners.remove(&key).into_iter();
+            deleted.map(|(_, service)| service).collect()
+        }
     }
 }
 
@@ -192,5 +202,49 @@ mod tests {
         let created =
             |sent: &&fake_server::Sent| sent.method == "POST" && sent.body.contains("IPv6");
         assert_eq!(sent.iter().filter(created).count(), 1, "{sent:#?}");
+    }
+
+    #[test]
+    fn a_late_deletion_of_an_earlier_slice_leaves_its_successor() {
+        let slice = |uid: &str| -> PartialObjectMetadata {
+            let object = json!({ "metadata": { "name": "s-1", "namespace": "a", "uid": uid,
+                "labels": { SERVICE_NAME: "s" } } });
+            serde_json::from_value(object).unwrap()
+        };
+        let mut owners = SliceOwners::new();
+        services_of_deleted(&mut owners, Delta::Listed(vec![slice("old")]));
+        services_of_deleted(&mut owners, Delta::Applied(slice("new")));
+        let late = services_of_deleted(&mut owners, Delta::Deleted(slice("old")));
+        assert_eq!(late, []);
+        let deleted = services_of_deleted(&mut owners, Delta::Deleted(slice("new")));
+        assert_eq!(deleted, [Key::new("a", "s")]);
+    }
+
+    #[tokio::test]
+    async fn a_surplus_slice_is_deleted_by_uid() {
+        let (client, sent) = fake_server::client(|sent| {
+            let surplus = json!({
+                "metadata": { "name": "s-1", "namespace": "a", "uid": "slice",
+                    "labels": { SERVICE_NAME: "s", MANAGED_BY: MANAGER },
+                    "ownerReferences": [{ "uid": "u" }] },
+                "addressType": "IPv6", "endpoints": [],
+            });
+            match &*sent.method {
+                "GET" => (200, json!({ "items": [surplus] })),
+                _ => (200, json!({})),
+            }
+        });
+        let service = Service::deserialize(&json!({
+            "metadata": { "name": "s", "namespace": "a", "uid": "u" },
+            "spec": { "selector": { "app": "a" }, "ipFamilies": ["IPv4"] },
+        }));
+        write(&Rest::new(client), &Arc::new(service.unwrap()), &[])
+            .await
+            .unwrap();
+        let sent = sent.lock();
+        let deletion = sent.iter().find(|sent| sent.method == "DELETE");
+        let deletion = deletion.expect("the slice of another address type goes");
+        let body: Value = serde_json::from_str(&deletion.body).unwrap();
+        assert_eq!(body["preconditions"]["uid"], "slice");
     }
 }

@@ -53,8 +53,14 @@ impl ServiceIndex {
         }
         for service in deleted {
             affected.insert(service.metadata.key());
-            if let Some(services) = self.services.get_mut(&service.metadata.namespace) {
-                services.remove(&service.metadata.name);
+            let name = &service.metadata.name;
+            // A later service of the name stays.
+            if let Some(services) = self.services.get_mut(&service.metadata.namespace)
+                && services
+                    .get(name)
+                    .is_some_and(|known| known.metadata.uid == service.metadata.uid)
+            {
+                services.remove(name);
             }
         }
         for service in applied {
@@ -130,5 +136,28 @@ fn changes<T>(delta: Delta<T>) -> (bool, Vec<T>, Vec<T>) {
         Delta::Listed(items) => (true, items, Vec::new()),
         Delta::Applied(item) => (false, vec![item], Vec::new()),
         Delta::Deleted(item) => (false, Vec::new(), vec![item]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_late_deletion_of_an_earlier_service_leaves_its_successor() {
+        let service = |uid: &str| -> Service {
+            let object = json!({ "metadata": { "name": "s", "namespace": "a", "uid": uid } });
+            serde_json::from_value(object).unwrap()
+        };
+        let (mut index, key) = (ServiceIndex::default(), Key::new("a", "s"));
+        index.observe_services(Delta::Listed(vec![service("old")]));
+        index.observe_services(Delta::Applied(service("new")));
+        index.observe_services(Delta::Deleted(service("old")));
+        let known = index.service(&key).map(|known| known.metadata.uid.clone());
+        assert_eq!(known.as_deref(), Some("new"));
+        index.observe_services(Delta::Deleted(service("new")));
+        assert!(index.service(&key).is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! Keeps one object of a given name in every namespace.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use kube::Client;
@@ -64,22 +64,22 @@ enum Need {
 
 #[derive(Debug, Default)]
 struct NamespaceObjects {
-    /// Namespaces that are not being deleted.
-    active: BTreeSet<String>,
-    /// Namespaces that have the object; true if its data is right.
-    objects: BTreeMap<String, bool>,
+    /// Namespaces that are not being deleted, with their uids.
+    active: BTreeMap<String, String>,
+    /// Namespaces that have the object: its uid, and true if its data is right.
+    objects: BTreeMap<String, (String, bool)>,
     synced: (bool, bool),
 }
 
 impl NamespaceObjects {
     fn need(&self, namespace: &str) -> Need {
-        if self.synced != (true, true) || !self.active.contains(namespace) {
+        if self.synced != (true, true) || !self.active.contains_key(namespace) {
             return Need::Nothing;
         }
         match self.objects.get(namespace) {
             None => Need::Create,
-            Some(false) => Need::Restore,
-            Some(true) => Need::Nothing,
+            Some((_, false)) => Need::Restore,
+            Some((_, true)) => Need::Nothing,
         }
     }
 
@@ -89,20 +89,25 @@ impl NamespaceObjects {
                 let active = items
                     .into_iter()
                     .filter(|item| !item.metadata.is_deleting());
-                self.active = active.map(|item| item.metadata.name).collect();
+                let active = active.map(|item| (item.metadata.name, item.metadata.uid));
+                self.active = active.collect();
                 self.synced.0 = true;
-                self.active.iter().cloned().collect()
+                self.active.keys().cloned().collect()
             }
             Delta::Applied(item) if !item.metadata.is_deleting() => {
-                let name = item.metadata.name;
-                if self.active.insert(name.clone()) {
+                let (name, uid) = (item.metadata.name, item.metadata.uid);
+                if self.active.insert(name.clone(), uid).is_none() {
                     vec![name]
                 } else {
                     Vec::new()
                 }
             }
             Delta::Applied(item) | Delta::Deleted(item) => {
-                self.active.remove(&item.metadata.name);
+                let name = &item.metadata.name;
+                // A later namespace of the name stays.
+                if self.active.get(name) == Some(&item.metadata.uid) {
+                    self.active.remove(name);
+                }
                 Vec::new()
             }
         }
@@ -119,19 +124,29 @@ impl NamespaceObjects {
             Delta::Listed(items) => {
                 self.objects = items
                     .iter()
-                    .map(|o| (o.metadata.namespace.clone(), good(o)))
+                    .map(|o| {
+                        let known = (o.metadata.uid.clone(), good(o));
+                        (o.metadata.namespace.clone(), known)
+                    })
                     .collect();
                 self.synced.1 = true;
-                self.active.iter().cloned().collect()
+                self.active.keys().cloned().collect()
             }
             Delta::Applied(object) => {
+                let known = (object.metadata.uid.clone(), good(&object));
                 self.objects
-                    .insert(object.metadata.namespace.clone(), good(&object));
+                    .insert(object.metadata.namespace.clone(), known);
                 vec![object.metadata.namespace]
             }
             Delta::Deleted(object) => {
-                self.objects.remove(&object.metadata.namespace);
-                vec![object.metadata.namespace]
+                let ObjectMeta { namespace, uid, .. } = object.metadata;
+                // A later object of the name stays.
+                let known = self.objects.get(&namespace);
+                if known.is_none_or(|(known, _)| *known != uid) {
+                    return Vec::new();
+                }
+                self.objects.remove(&namespace);
+                vec![namespace]
             }
         }
     }
@@ -275,5 +290,35 @@ mod tests {
             ),
             (Need::Nothing, Need::Nothing)
         );
+    }
+
+    #[test]
+    fn a_late_deletion_of_an_earlier_object_leaves_its_successor() {
+        let required = RequiredObject {
+            plural: "configmaps",
+            name: "kube-root-ca.crt",
+            body: Value::Null,
+            data: None,
+        };
+        let mut known = NamespaceObjects::default();
+        let of = |uid: &str| {
+            let (mut namespace, mut object) = (namespace("a", false), object("a", "PEM"));
+            uid.clone_into(&mut namespace.metadata.uid);
+            uid.clone_into(&mut object.metadata.uid);
+            (namespace, object)
+        };
+        let ((old, old_object), (new, new_object)) = (of("old"), of("new"));
+        known.namespaces(Delta::Listed(vec![old.clone()]));
+        known.objects(&required, Delta::Listed(vec![old_object.clone()]));
+        known.namespaces(Delta::Applied(new));
+        known.objects(&required, Delta::Applied(new_object.clone()));
+        known.namespaces(Delta::Deleted(old));
+        assert_eq!(
+            known.objects(&required, Delta::Deleted(old_object)),
+            [""; 0]
+        );
+        assert_eq!(known.need("a"), Need::Nothing);
+        known.objects(&required, Delta::Deleted(new_object));
+        assert_eq!(known.need("a"), Need::Create);
     }
 }

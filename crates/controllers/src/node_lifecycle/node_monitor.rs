@@ -7,7 +7,12 @@ use std::{
     sync::Arc,
 };
 
-use pandaemon_client::{list_watch::Delta, object_meta::Key, work_queue::WorkQueue};
+use pandaemon_client::{
+    list_watch::Delta,
+    object_meta::{Key, ObjectMeta},
+    work_queue::WorkQueue,
+};
+use pandaemon_types::Uid;
 use tokio::time::Instant;
 
 use super::{
@@ -44,7 +49,8 @@ struct NodeData {
 pub struct NodeMonitor {
     timing: Timing,
     nodes: BTreeMap<String, NodeData>,
-    leases: BTreeMap<String, String>,
+    /// The uid and the time of the last renewal of each node's lease.
+    leases: BTreeMap<String, (Uid, String)>,
     pods: BTreeMap<String, BTreeMap<Key, Arc<Pod>>>,
     node_of: BTreeMap<Key, String>,
     /// When the wait of a pod for its eviction began.
@@ -150,7 +156,8 @@ impl NodeMonitor {
                 changed
             }
             None => {
-                let lease = self.leases.get(&name).cloned().unwrap_or_default();
+                let lease = self.leases.get(&name).map(|(_, renewed)| renewed.clone());
+                let lease = lease.unwrap_or_default();
                 let health = NodeHealth::new(Heartbeat { lease, status }, now);
                 // A node that was not ready at the start has its event from the previous process.
                 let data = NodeData {
@@ -201,16 +208,25 @@ impl NodeMonitor {
             }
             Delta::Applied(lease) => self.renew(&lease, queue, now),
             Delta::Deleted(lease) => {
-                self.leases.remove(&lease.metadata.name);
+                let ObjectMeta { name, uid, .. } = &lease.metadata;
+                // A later lease of the name stays.
+                let known = self.leases.get(name);
+                if known.is_some_and(|(known, _)| *known == Uid::from(&**uid)) {
+                    self.leases.remove(name);
+                }
             }
         }
     }
 
     fn renew(&mut self, lease: &Lease, queue: &mut WorkQueue<Task>, now: Instant) {
         let (name, renewed) = (&lease.metadata.name, lease.renew_time());
+        let uid = Uid::from(&*lease.metadata.uid);
         match self.leases.get_mut(name) {
-            Some(known) => renewed.clone_into(known),
-            None => drop(self.leases.insert(name.clone(), renewed.to_owned())),
+            Some((known, time)) => {
+                *known = uid;
+                renewed.clone_into(time);
+            }
+            None => drop(self.leases.insert(name.clone(), (uid, renewed.to_owned()))),
         }
         if let Some(known) = self.nodes.get_mut(name) {
             let was_unresponsive = known

@@ -87,7 +87,7 @@ fn a_node_is_unresponsive_after_the_grace_period_and_an_own_status_is_no_heartbe
         "the controller itself wrote Unknown"
     );
     let lease = Lease {
-        metadata: pandaemon_client::object_meta::ObjectMeta {
+        metadata: ObjectMeta {
             name: "n1".to_owned(),
             ..Default::default()
         },
@@ -276,4 +276,30 @@ fn the_clock_of_a_node_does_not_matter() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn a_late_deletion_of_an_earlier_lease_leaves_its_successor() {
+    let mut test = TestMonitor::new();
+    let now = test.at(0);
+    let lease = |uid: &str| {
+        let mut lease = Lease::default();
+        lease.metadata.name = "n1".to_owned();
+        lease.metadata.uid = uid.to_owned();
+        lease.spec.renew_time = Some(format!("renewed as {uid}"));
+        lease
+    };
+    for delta in [
+        Delta::Listed(vec![lease("old")]),
+        Delta::Applied(lease("new")),
+        Delta::Deleted(lease("old")),
+    ] {
+        test.monitor.observe_leases(delta, &mut test.queue, now);
+    }
+    test.node("n1", "True", "", 0);
+    // A renewal that the monitor knows already is no heartbeat.
+    let again = Delta::Applied(lease("new"));
+    let later = test.at(30);
+    test.monitor.observe_leases(again, &mut test.queue, later);
+    assert!(test.monitor.is_unresponsive("n1", test.at(41)));
 }

@@ -99,7 +99,11 @@ fn a_new_template_is_newest_once_its_revision_is_there() {
     tracker.apply_revision(second.unwrap().clone(), new.now);
     assert_eq!(newest(&tracker), ["v2"]);
     assert_eq!(json(&tracker), json(&RolloutTracker::of(&new).unwrap()));
-    tracker.remove_revision(&second.unwrap().view.name, new.now);
+    let mut earlier = second.unwrap().view.clone();
+    earlier.uid = "earlier".into();
+    tracker.remove_revision(&earlier, new.now);
+    assert_eq!(newest(&tracker), ["v2"], "a later one of the name stays");
+    tracker.remove_revision(&second.unwrap().view, new.now);
     assert_eq!(newest(&tracker), [""; 0]);
 }
 

@@ -69,28 +69,28 @@ pub(super) async fn wait_until_usable(
     let count = usize::try_from(count)?;
     let source = ListWatch::all("/api/v1/nodes").labels(format!("{LABEL}={run_id}"));
     let mut deltas = watch::<Node>(client.clone(), source, Shutdown::default());
-    let mut names = HashSet::new();
+    let mut uids = HashSet::new();
     while let Some(delta) = deltas.recv().await {
-        apply(&mut names, delta);
-        usable.0.store(names.len(), Ordering::Relaxed);
-        if names.len() >= count {
+        apply(&mut uids, delta);
+        usable.0.store(uids.len(), Ordering::Relaxed);
+        if uids.len() >= count {
             return Ok(Instant::now());
         }
     }
     bail!("the watch of the nodes ended")
 }
 
-fn apply(names: &mut HashSet<String>, delta: Delta<Node>) {
+fn apply(uids: &mut HashSet<String>, delta: Delta<Node>) {
     match delta {
         Delta::Listed(nodes) => {
             let usable = nodes.into_iter().filter(Node::is_usable);
-            *names = usable.map(|node| node.metadata.name).collect();
+            *uids = usable.map(|node| node.metadata.uid).collect();
         }
         Delta::Applied(node) if node.is_usable() => {
-            names.insert(node.metadata.name);
+            uids.insert(node.metadata.uid);
         }
         Delta::Applied(node) | Delta::Deleted(node) => {
-            names.remove(&node.metadata.name);
+            uids.remove(&node.metadata.uid);
         }
     }
 }
@@ -103,22 +103,22 @@ mod tests {
 
     #[test]
     fn a_node_is_usable_once_it_has_no_taint_of_the_control_plane() {
-        let node = |name: &str, taints: &[&str]| -> Node {
+        let node = |uid: &str, taints: &[&str]| -> Node {
             let taints: Vec<_> = taints.iter().map(|key| json!({"key": key})).collect();
-            let object = json!({"metadata": {"name": name}, "spec": {"taints": taints}});
+            let object = json!({"metadata": {"name": "n", "uid": uid}, "spec": {"taints": taints}});
             serde_json::from_value(object).unwrap()
         };
-        let mut names = HashSet::new();
+        let mut uids = HashSet::new();
         apply(
-            &mut names,
+            &mut uids,
             Delta::Applied(node("a", &["node.kubernetes.io/not-ready"])),
         );
-        apply(&mut names, Delta::Applied(node("b", &["mine"])));
-        assert_eq!(names, HashSet::from(["b".into()]));
-        apply(&mut names, Delta::Applied(node("a", &[])));
-        apply(&mut names, Delta::Deleted(node("b", &[])));
-        assert_eq!(names, HashSet::from(["a".into()]));
-        apply(&mut names, Delta::Listed(vec![node("c", &[])]));
-        assert_eq!(names, HashSet::from(["c".into()]));
+        apply(&mut uids, Delta::Applied(node("b", &["mine"])));
+        assert_eq!(uids, HashSet::from(["b".into()]));
+        apply(&mut uids, Delta::Applied(node("a", &[])));
+        apply(&mut uids, Delta::Deleted(node("b", &[])));
+        assert_eq!(uids, HashSet::from(["a".into()]));
+        apply(&mut uids, Delta::Listed(vec![node("c", &[])]));
+        assert_eq!(uids, HashSet::from(["c".into()]));
     }
 }

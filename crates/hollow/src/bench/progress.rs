@@ -117,6 +117,8 @@ impl Progress {
         match delta {
             Delta::Listed(sets) => observed.daemonset = sets.into_iter().next().unwrap_or_default(),
             Delta::Applied(set) => observed.daemonset = set,
+            // A later one of the name stays.
+            Delta::Deleted(set) if set.metadata.uid != observed.daemonset.metadata.uid => return,
             Delta::Deleted(_) => observed.daemonset = DaemonSet::default(),
         }
         self.check(&mut observed, None);

@@ -101,8 +101,10 @@ mod tests {
             resource_version: 0,
         };
         planner.observe(gone("one"), NOW);
-        planner.observe(Event::NodeGone("one".into()), NOW);
-        planner.observe(Event::NodeGone("two".into()), NOW);
+        for name in ["one", "two"] {
+            let (name, uid) = (name.into(), name.into());
+            planner.observe(Event::NodeGone { name, uid }, NOW);
+        }
         planner.plan(NOW);
         assert!(planner.nodes.find("one").is_none() && planner.nodes.find("two").is_some());
         planner.observe(gone("two"), NOW);

@@ -67,12 +67,15 @@ impl Cluster {
     }
 
     pub(crate) fn drop_set(&mut self, name: &str) {
-        self.sets.remove(name);
+        let Some(set) = self.sets.remove(name) else {
+            return;
+        };
         let key = SetKey {
             namespace: "ns".into(),
             name: name.into(),
         };
-        self.events.push(Event::SetGone(key));
+        let uid = Uid::from(text(&set, "/metadata/uid"));
+        self.events.push(Event::SetGone { key, uid });
     }
 
     pub(crate) fn put_node(&mut self, mut node: Value) {
@@ -84,8 +87,11 @@ impl Cluster {
     }
 
     pub(crate) fn drop_node(&mut self, name: &str) {
-        self.nodes.remove(name);
-        self.events.push(Event::NodeGone(name.into()));
+        let Some(node) = self.nodes.remove(name) else {
+            return;
+        };
+        let (name, uid) = (name.into(), Uid::from(text(&node, "/metadata/uid")));
+        self.events.push(Event::NodeGone { name, uid });
     }
 
     pub(crate) fn put_pod(&mut self, mut pod: Value) -> PodView {
@@ -119,10 +125,13 @@ impl Cluster {
     }
 
     pub(crate) fn drop_revision(&mut self, name: &str) {
-        self.revisions.remove(name);
+        let Some(revision) = self.revisions.remove(name) else {
+            return;
+        };
         self.events.push(Event::RevisionGone {
             namespace: "ns".into(),
             name: name.into(),
+            uid: Uid::from(text(&revision, "/metadata/uid")),
         });
     }
 

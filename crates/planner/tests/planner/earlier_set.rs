@@ -1,8 +1,9 @@
-//! Outcomes of requests of a DaemonSet that was deleted and made again under its name.
+//! Objects that were deleted and made again under their names: outcomes of requests of an earlier
+//! DaemonSet, and deletions that are told late.
 
 use pandaemon_planner::{
-    Action, DeleteReason, Failure, FailureKind, Options, Patch, Plan, PodRef, Purpose, Reply,
-    SetKey,
+    Action, DeleteReason, Event, Failure, FailureKind, Options, Patch, Plan, PodRef, Purpose,
+    Reply, SetKey,
 };
 use pandaemon_types::Uid;
 use serde_json::{Value, json};
@@ -190,4 +191,38 @@ fn deletion(plan: &Plan) -> Option<Action> {
     let mut actions = plan.actions.iter();
     let found = actions.find(|action| matches!(action, Action::DeletePod { .. }));
     found.cloned()
+}
+
+#[test]
+fn a_late_deletion_of_an_earlier_object_leaves_its_successor() {
+    let (mut cluster, plan) = busy();
+    cluster.perform(&plan);
+    cluster.settle();
+    let (set, uid) = (requests(&plan, "")[0].set().clone(), Uid::from("earlier"));
+    let revision = cluster.revisions.keys().next().expect("a revision").clone();
+    for event in [
+        Event::NodeGone {
+            name: "new-1".into(),
+            uid: uid.clone(),
+        },
+        Event::RevisionGone {
+            namespace: "ns".into(),
+            name: (*revision).into(),
+            uid: uid.clone(),
+        },
+        Event::SetGone {
+            key: set.clone(),
+            uid,
+        },
+    ] {
+        let (text, known) = (format!("{event:?}"), cluster.planner.known());
+        cluster.events.push(event);
+        assert!(cluster.plan().actions.is_empty(), "{text}");
+        assert_eq!(cluster.planner.known(), known, "{text}");
+        assert_eq!(
+            cluster.planner.explain(&set, cluster.now).len(),
+            5,
+            "{text}"
+        );
+    }
 }

@@ -62,7 +62,7 @@ impl FaultyCluster {
             // Changes and removals of one kind share a watch, hence a queue.
             let kind = match &event {
                 Event::PodGone { .. } => discriminant(&dummy_pod_event()),
-                Event::NodeGone(_) => discriminant(&dummy_node_event()),
+                Event::NodeGone { .. } => discriminant(&dummy_node_event()),
                 event => discriminant(event),
             };
             match self.queues.iter_mut().find(|(known, _)| *known == kind) {

@@ -57,16 +57,23 @@ pub(crate) fn event(delivery: &Delivery) -> Option<Event> {
 }
 
 fn gone(last: &Stored, version: u64) -> Event {
-    let key = last.key();
+    let (key, uid) = (last.key(), Uid::from(&**last.uid()));
     match last.kind() {
-        Kind::Sets => Event::SetGone(set_key(&key)),
+        Kind::Sets => Event::SetGone {
+            key: set_key(&key),
+            uid,
+        },
         Kind::Revisions => Event::RevisionGone {
             namespace: name(&key.namespace),
             name: name(&key.name),
+            uid,
         },
-        Kind::Nodes => Event::NodeGone(name(&key.name)),
+        Kind::Nodes => Event::NodeGone {
+            name: name(&key.name),
+            uid,
+        },
         Kind::Pods => Event::PodGone {
-            uid: Uid::from(&**last.uid()),
+            uid,
             resource_version: version,
         },
     }
