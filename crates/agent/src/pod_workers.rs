@@ -167,6 +167,16 @@ impl PodHandler {
                     self.workers.apply(pod);
                 }
             }
+            // Its worker goes on with what is known of it.
+            ListWatchEvent::Undecodable(object) => {
+                self.listed.insert(object.uid.to_string());
+            }
+            ListWatchEvent::DeletedUndecodable(object) => {
+                let uid = object.uid.to_string();
+                self.listed.remove(&uid);
+                let known = self.workers.pods.get(&uid);
+                known.into_iter().for_each(|pod| self.workers.removed(pod));
+            }
             ListWatchEvent::Listed { .. } => {
                 let store = &self.workers.pods;
                 for uid in store.uids().difference(&self.listed) {

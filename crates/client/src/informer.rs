@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch as signal};
 
 use crate::{
-    list_watch::{self, Delta, Handler, ListWatch, ListWatchEvent},
+    list_watch::{self, Delta, Handler, ListWatch, ListWatchEvent, ObjectIdentity},
     object_meta::{Key, Object},
     supervise::restart_on_panic,
 };
@@ -108,6 +108,18 @@ impl<T: Object> State<T> {
         let object = self.intern(&key, object);
         self.objects.remove(&key);
         self.tell(Delta::Deleted(object));
+    }
+
+    /// As [`State::delete`], if the last state of the object cannot be decoded.
+    fn delete_known(&mut self, object: &ObjectIdentity) {
+        self.version = self.version.max(object.version);
+        let key = key_of(object);
+        let known = self.objects.get(&key);
+        if known.is_some_and(|known| is_same(&**known, object))
+            && let Some(known) = self.objects.remove(&key)
+        {
+            self.tell(Delta::Deleted(known));
+        }
     }
 
     fn tell(&mut self, delta: Delta<Arc<T>>) {
@@ -224,6 +236,14 @@ impl<T: Object> Informer<T> {
     }
 }
 
+fn key_of(object: &ObjectIdentity) -> Key {
+    Key::new(&*object.namespace, &*object.name)
+}
+
+fn is_same(known: &impl Object, object: &ObjectIdentity) -> bool {
+    Uid::from(&*known.meta().uid) == object.uid
+}
+
 /// Takes in the events of the list-watch.
 struct Feed<T> {
     informer: Informer<T>,
@@ -272,6 +292,20 @@ impl<T: Object> Handler for Feed<T> {
                         listing.remove(&key);
                     }
                 }
+                (ListWatchEvent::Undecodable(object), Some(listing)) => {
+                    let key = key_of(&object);
+                    let known = state.objects.get(&key).cloned();
+                    let known = known.filter(|known| is_same(&**known, &object));
+                    listing.extend(known.map(|known| (key, known)));
+                }
+                (ListWatchEvent::DeletedUndecodable(object), Some(listing)) => {
+                    let key = key_of(&object);
+                    let known = listing.get(&key);
+                    if known.is_some_and(|known| is_same(&**known, &object)) {
+                        listing.remove(&key);
+                    }
+                }
+                (ListWatchEvent::DeletedUndecodable(object), None) => state.delete_known(&object),
                 (ListWatchEvent::Listed { version }, listing) => {
                     state.replace(listing.take().unwrap_or_default(), version);
                     inner.synced.send_replace(true);
@@ -279,7 +313,7 @@ impl<T: Object> Handler for Feed<T> {
                 (ListWatchEvent::Applied(object), _) => state.apply(object),
                 (ListWatchEvent::Deleted(object), None) => state.delete(object),
                 // Pages come after the start of a list.
-                (ListWatchEvent::Page(_), None) => {}
+                (ListWatchEvent::Page(_) | ListWatchEvent::Undecodable(_), None) => {}
             }
         }
         true

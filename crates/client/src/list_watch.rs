@@ -34,7 +34,7 @@ use tokio::time::Instant;
 use self::attempt::{Attempt, End};
 pub use self::{
     deltas::{Delta, watch},
-    event::{Handler, ListWatchEvent},
+    event::{Handler, ListWatchEvent, ObjectIdentity},
     metrics::ListWatchMetrics,
     request::ListWatch,
 };

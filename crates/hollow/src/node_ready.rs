@@ -104,6 +104,8 @@ impl Handler for Reporter<'_> {
             ListWatchEvent::Page(nodes) => nodes,
             ListWatchEvent::Applied(node) => vec![node],
             ListWatchEvent::Deleted(_)
+            | ListWatchEvent::Undecodable(_)
+            | ListWatchEvent::DeletedUndecodable(_)
             | ListWatchEvent::ListStarted { .. }
             | ListWatchEvent::Listed { .. } => Vec::new(),
         });

@@ -262,12 +262,20 @@ impl<'a, K: Metadata<Ty = ObjectMeta>> ObjectHandler<'a, K> {
             ListWatchEvent::Listed { .. } if self.listed => (),
             ListWatchEvent::Listed { .. } => self.set(CachedObject::Missing),
             ListWatchEvent::Applied(object) => self.present(object),
-            // A later object of the name stays.
-            ListWatchEvent::Deleted(object) if uid(&object) != self.uid => {}
-            ListWatchEvent::Deleted(_) => {
-                self.listed = false;
-                self.set(CachedObject::Missing);
+            ListWatchEvent::Undecodable(object) => {
+                self.listed = true;
+                self.uid = object.uid;
             }
+            ListWatchEvent::Deleted(object) => self.gone(&uid(&object)),
+            ListWatchEvent::DeletedUndecodable(object) => self.gone(&object.uid),
+        }
+    }
+
+    fn gone(&mut self, uid: &Uid) {
+        // A later object of the name stays.
+        if *uid == self.uid {
+            self.listed = false;
+            self.set(CachedObject::Missing);
         }
     }
 }

@@ -102,3 +102,52 @@ async fn a_late_subscriber_learns_the_newest_version_that_the_objects_show() {
     let batch = late.next_batch(10).await;
     assert_eq!((batch[0].version, batch[0].resets), (2, 1));
 }
+
+#[tokio::test]
+async fn an_object_that_became_undecodable_keeps_its_last_state_until_it_is_deleted() {
+    let informer: Informer<PartialObjectMetadata> = Informer::detached();
+    let mut feed = Feed::new(informer.clone());
+    let identity = |uid: &str| ObjectIdentity {
+        namespace: "".into(),
+        name: "a".into(),
+        uid: uid.into(),
+        version: 7,
+    };
+    let list = |event| {
+        vec![
+            ListWatchEvent::ListStarted {
+                versions_reset: false,
+            },
+            event,
+            ListWatchEvent::Listed { version: 7 },
+        ]
+    };
+    let uids = || {
+        let objects = informer.list().into_iter();
+        Vec::from_iter(objects.map(|object| object.metadata.uid.clone()))
+    };
+    feed.handle(list(ListWatchEvent::Page(vec![with_uid("a", "1")])))
+        .await;
+    feed.handle(list(ListWatchEvent::Undecodable(identity("1"))))
+        .await;
+    assert_eq!(uids(), ["1"]);
+    let mut subscription = informer.subscribe();
+    subscription.next().await;
+    feed.handle(vec![ListWatchEvent::DeletedUndecodable(identity("other"))])
+        .await;
+    assert_eq!(uids(), ["1"]);
+    feed.handle(vec![ListWatchEvent::DeletedUndecodable(identity("1"))])
+        .await;
+    assert_eq!(uids(), [""; 0]);
+    let told = subscription.next().await;
+    assert!(
+        matches!(&told, Delta::Deleted(object) if object.metadata.uid == "1"),
+        "{told:?}"
+    );
+    // Of another object with the name, nothing is known.
+    feed.handle(list(ListWatchEvent::Page(vec![with_uid("a", "1")])))
+        .await;
+    feed.handle(list(ListWatchEvent::Undecodable(identity("2"))))
+        .await;
+    assert_eq!(uids(), [""; 0]);
+}

@@ -1,5 +1,7 @@
 //! One request after another: a list in pages, a list as a stream, a watch.
 
+mod undecodable;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +10,7 @@ use kube::{Client, client::Body};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    decode::{self, Bookmark, Decoded, Line, Skipped},
+    decode::{self, Bookmark, Decoded, Line},
     event::{Handler, ListWatchEvent},
     lines::Lines,
     metrics::Counters,
@@ -28,8 +30,6 @@ const PAGE: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(15);
 /// How long a streamed list may be silent before it is read in pages instead.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How often skipped objects are logged.
-const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Why an attempt is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +145,10 @@ impl<'a, H: Handler> Attempt<'a, H> {
                     return Ok(End::Behind);
                 }
             }
-            if !self.deliver_page(page.items).await {
+            let Some(undecodable) = self.list_undecodable(&page.skipped) else {
+                return Ok(End::Behind);
+            };
+            if !self.deliver_page(page.items, undecodable).await {
                 return Ok(End::Closed);
             }
             let Some(token) = page.more else { break };
@@ -158,9 +161,9 @@ impl<'a, H: Handler> Attempt<'a, H> {
     async fn page(&mut self, request: Request<Body>) -> kube::Result<decode::Page<H::Object>> {
         let reply = timeout(PAGE, read(self.client, request)).await;
         let reply = reply.map_err(|_| TimedOut(PAGE))??;
-        let mut page = decode::page(&reply).map_err(kube::Error::SerdeError)?;
-        for (object, error) in page.skipped.drain(..) {
-            self.report(&object, &error);
+        let page = decode::page(&reply).map_err(kube::Error::SerdeError)?;
+        for (object, error) in &page.skipped {
+            self.report(object, error);
         }
         Ok(page)
     }
@@ -172,8 +175,15 @@ impl<'a, H: Handler> Attempt<'a, H> {
         self.handler.handle(vec![event]).await
     }
 
-    async fn deliver_page(&mut self, items: Vec<H::Object>) -> bool {
-        items.is_empty() || self.handler.handle(vec![ListWatchEvent::Page(items)]).await
+    async fn deliver_page(
+        &mut self,
+        items: Vec<H::Object>,
+        mut events: Vec<ListWatchEvent<H::Object>>,
+    ) -> bool {
+        if !items.is_empty() {
+            events.push(ListWatchEvent::Page(items));
+        }
+        events.is_empty() || self.handler.handle(events).await
     }
 
     async fn finish_list(&mut self, version: u64) -> kube::Result<End> {
@@ -245,7 +255,7 @@ impl<'a, H: Handler> Attempt<'a, H> {
             }
         };
         let unread = std::mem::take(&mut self.unread);
-        if let Ok(Some(object)) = decode::skipped(&unread) {
+        if let Ok(Some((_, object))) = decode::skipped(&unread) {
             self.versions.see(object.version());
         }
         end
@@ -266,11 +276,9 @@ impl<'a, H: Handler> Attempt<'a, H> {
             }
             outcome = match decode::line(line) {
                 Ok(Decoded::Whole(line)) => self.observe(line, &mut events),
-                Ok(Decoded::Skipped(object, error)) => {
+                Ok(Decoded::Skipped(change, object, error)) => {
                     self.report(&object, &error);
-                    self.versions.see(object.version());
-                    self.heard |= self.listed;
-                    Ok(None)
+                    Ok(self.observe_undecodable(change, &object, &mut events))
                 }
                 Err(error) => Err(kube::Error::SerdeError(error)),
             };
@@ -356,23 +364,6 @@ impl<'a, H: Handler> Attempt<'a, H> {
         self.versions.finish_list(version);
         events.push(ListWatchEvent::Listed { version });
         None
-    }
-
-    /// Counts an object that could not be decoded, and logs it once in a while.
-    fn report(&mut self, object: &Skipped, error: &serde_json::Error) {
-        self.counters.skipped.inc();
-        if self.warned.is_some_and(|at| at.elapsed() < WARN_EVERY) {
-            return;
-        }
-        self.warned = Some(Instant::now());
-        tracing::warn!(
-            path = self.source.path,
-            object = object.key(),
-            uid = object.uid(),
-            version = object.version(),
-            %error,
-            "object skipped: it cannot be decoded; further ones of the next minute are only counted"
-        );
     }
 }
 

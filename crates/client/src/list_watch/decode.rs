@@ -6,6 +6,8 @@ use kube::core::Status;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
+use super::{event::ObjectIdentity, versions::Change};
+
 /// What marks the end of a streamed list.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
@@ -65,19 +67,18 @@ impl Skipped {
         number(&self.metadata.resource_version)
     }
 
-    pub(super) fn uid(&self) -> &str {
-        &self.metadata.uid
-    }
-
-    /// `namespace/name`.
-    pub(super) fn key(&self) -> String {
+    pub(super) fn identity(&self) -> ObjectIdentity {
         let SkippedMeta {
-            namespace, name, ..
+            namespace,
+            name,
+            uid,
+            ..
         } = &self.metadata;
-        if namespace.is_empty() {
-            name.clone()
-        } else {
-            format!("{namespace}/{name}")
+        ObjectIdentity {
+            namespace: namespace.as_str().into(),
+            name: name.as_str().into(),
+            uid: uid.as_str().into(),
+            version: self.version(),
         }
     }
 }
@@ -86,7 +87,7 @@ impl Skipped {
 #[derive(Debug)]
 pub(super) enum Decoded<T> {
     Whole(Line<T>),
-    Skipped(Skipped, serde_json::Error),
+    Skipped(Change, Skipped, serde_json::Error),
 }
 
 /// Decodes a line.
@@ -99,7 +100,7 @@ pub(super) fn line<T: DeserializeOwned>(line: &[u8]) -> Result<Decoded<T>, serde
         Err(error) => error,
     };
     match skipped(line)? {
-        Some(skipped) => Ok(Decoded::Skipped(skipped, error)),
+        Some((change, skipped)) => Ok(Decoded::Skipped(change, skipped, error)),
         None => Err(error),
     }
 }
@@ -108,10 +109,11 @@ pub(super) fn line<T: DeserializeOwned>(line: &[u8]) -> Result<Decoded<T>, serde
 ///
 /// # Errors
 /// When that cannot be decoded either.
-pub(super) fn skipped(line: &[u8]) -> Result<Option<Skipped>, serde_json::Error> {
+pub(super) fn skipped(line: &[u8]) -> Result<Option<(Change, Skipped)>, serde_json::Error> {
     let decoded: Line<Skipped> = serde_json::from_slice(line)?;
     Ok(match decoded {
-        Line::Added(object) | Line::Modified(object) | Line::Deleted(object) => Some(object),
+        Line::Added(object) | Line::Modified(object) => Some((Change::Applied, object)),
+        Line::Deleted(object) => Some((Change::Deleted, object)),
         Line::Bookmark(_) | Line::Error(_) => None,
     })
 }

@@ -93,6 +93,8 @@ impl<T: Object> Handler for Deltas<T> {
                     self.listed.retain(|listed| listed.meta().uid != *uid);
                     continue;
                 }
+                // Its last state is not at hand here: readers that need it use an informer.
+                ListWatchEvent::Undecodable(_) | ListWatchEvent::DeletedUndecodable(_) => continue,
                 ListWatchEvent::Listed { .. } => {
                     self.listing = false;
                     Delta::Listed(std::mem::take(&mut self.listed))

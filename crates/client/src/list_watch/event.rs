@@ -1,7 +1,20 @@
 //! What a list-watch delivers, and to whom.
 
-use pandaemon_types::Uid;
+use pandaemon_types::{Name, Uid};
 use serde::de::DeserializeOwned;
+
+/// Which object, and at which version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectIdentity {
+    /// `metadata.namespace`, empty for cluster-scoped objects.
+    pub namespace: Name,
+    /// `metadata.name`.
+    pub name: Name,
+    /// `metadata.uid`.
+    pub uid: Uid,
+    /// `metadata.resourceVersion`.
+    pub version: u64,
+}
 
 /// What a list and the watch after it tell. Events of one object come in the order of its versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +27,8 @@ pub enum ListWatchEvent<T> {
     },
     /// Some objects of the list.
     Page(Vec<T>),
+    /// The list has an object that cannot be decoded: its last known state counts, if there is one.
+    Undecodable(ObjectIdentity),
     /// The list is complete at this version: objects that were in none of its pages do not exist.
     Listed {
         /// The version of the list.
@@ -25,6 +40,8 @@ pub enum ListWatchEvent<T> {
     /// one: a later object of the same name may exist. May come between the pages of a list, and
     /// then of an object that is in them.
     Deleted(T),
+    /// The same, with a last state that cannot be decoded.
+    DeletedUndecodable(ObjectIdentity),
 }
 
 /// Receives the events of a list-watch.

@@ -190,6 +190,7 @@ impl Handler for Log {
 
     async fn handle(&mut self, events: Vec<ListWatchEvent<Thing>>) -> bool {
         let said = |thing: Thing| format!("{}@{}", thing.metadata.uid, thing.metadata.version());
+        let named = |object: ObjectIdentity| format!("{}@{}", object.uid, object.version);
         for event in events {
             let text = match event {
                 ListWatchEvent::ListStarted { versions_reset } if versions_reset => "reset".into(),
@@ -201,6 +202,10 @@ impl Handler for Log {
                 ListWatchEvent::Listed { version } => format!("listed {version}"),
                 ListWatchEvent::Applied(thing) => format!("applied {}", said(thing)),
                 ListWatchEvent::Deleted(thing) => format!("deleted {}", said(thing)),
+                ListWatchEvent::Undecodable(object) => format!("undecodable {}", named(object)),
+                ListWatchEvent::DeletedUndecodable(object) => {
+                    format!("deleted undecodable {}", named(object))
+                }
             };
             if self.0.send(text).is_err() {
                 return false;
@@ -308,8 +313,7 @@ async fn duplicated_and_reordered_events_are_ignored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_cannot_be_decoded_is_skipped_and_counted() {
-    let bad = |version: u64| object("bad", "bad", version).replacen('{', r#"{"size":"big","#, 1);
+async fn an_object_that_cannot_be_decoded_is_named_and_counted() {
     let metrics = ListWatchMetrics::default();
     let (client, asked) = script(vec![
         list(5, &[bad(2), object("a", "a", 3)]),
@@ -317,9 +321,33 @@ async fn an_object_that_cannot_be_decoded_is_skipped_and_counted() {
         reply(200, line("MODIFIED", "a", 9)).then(Ends::Never),
     ]);
     let told = told(&client, &things().paged().metrics(&metrics), "applied a@9").await;
-    assert_eq!(told, ["start", "page a@3", "listed 5", "applied a@9"]);
+    let list = ["start", "undecodable bad@2", "page a@3", "listed 5"];
+    assert_eq!(told, [&list[..], &["applied a@9"]].concat());
     assert_asked(&asked, &["list", "watch 5", "watch 8"]);
     assert_eq!(counted(&metrics, "reflector_skipped_objects"), 2);
+}
+
+/// An object whose size is no number.
+fn bad(version: u64) -> String {
+    object("bad", "bad", version).replacen('{', r#"{"size":"big","#, 1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deletion_of_an_object_that_became_undecodable_is_told_once() {
+    let deleted = line_of("DELETED", &bad(9));
+    let (client, _) = script(vec![
+        reply(200, line_of("ADDED", &bad(3)) + &list_end(5)).then(Ends::Reset),
+        reply(200, deleted.clone() + &deleted + &line("ADDED", "b", 10)).then(Ends::Never),
+    ]);
+    let told = told(&client, &things(), "applied b@10").await;
+    let expected = [
+        "start",
+        "undecodable bad@3",
+        "listed 5",
+        "deleted undecodable bad@9",
+        "applied b@10",
+    ];
+    assert_eq!(told, expected);
 }
 
 #[tokio::test(start_paused = true)]

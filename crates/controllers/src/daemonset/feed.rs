@@ -4,22 +4,21 @@
 //! The pages of a list are passed on as they arrive. The end of a list carries its resource
 //! version, as a pod from a reply may be newer than the list.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+mod projection;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use kube::Client;
 use pandaemon_client::{
     informer::{Informer, Update},
-    list_watch::{self, Delta, Handler, ListWatch, ListWatchEvent},
+    list_watch::{self, Delta, Handler, ListWatch, ListWatchEvent, ObjectIdentity},
     object_meta::Object,
 };
-use pandaemon_planner::{DaemonSetView, Event, Listed, RevisionView, SetKey};
+use pandaemon_planner::{DaemonSetView, Event, Listed, RevisionView};
 use pandaemon_types::{Name, PodView, Uid, VersionedNode};
-use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
+use self::projection::Projection;
 use super::setup::Setup;
 use crate::views::{Node, Pod};
 
@@ -162,147 +161,6 @@ fn push_events<T: SharedObject>(update: Update<T>, events: &mut Vec<Event>) {
     }
 }
 
-/// A read model of an object that the planner observes by a list-watch of its own.
-trait Projection: DeserializeOwned + Clone + Send + 'static {
-    /// The key of an object within its kind.
-    type Key: Ord + Send;
-    fn key(&self) -> Self::Key;
-    fn uid(&self) -> Uid;
-    fn version(&self) -> u64;
-    fn changed(self) -> Event;
-    fn gone(self) -> Event;
-    fn listed(keys: BTreeSet<Self::Key>, version: u64) -> Listed;
-}
-
-impl Projection for DaemonSetView {
-    type Key = SetKey;
-
-    fn key(&self) -> SetKey {
-        self.key.clone()
-    }
-
-    fn uid(&self) -> Uid {
-        self.uid.clone()
-    }
-
-    fn version(&self) -> u64 {
-        self.resource_version
-    }
-
-    fn changed(self) -> Event {
-        Event::Set(Box::new(self))
-    }
-
-    fn gone(self) -> Event {
-        Event::SetGone {
-            key: self.key,
-            uid: self.uid,
-        }
-    }
-
-    fn listed(keys: BTreeSet<SetKey>, _: u64) -> Listed {
-        Listed::Sets(keys)
-    }
-}
-
-impl Projection for RevisionView {
-    type Key = (Name, Name);
-
-    fn key(&self) -> Self::Key {
-        (Name::clone(&self.namespace), Name::clone(&self.name))
-    }
-
-    fn uid(&self) -> Uid {
-        self.uid.clone()
-    }
-
-    fn version(&self) -> u64 {
-        self.resource_version
-    }
-
-    fn changed(self) -> Event {
-        Event::Revision(Box::new(self))
-    }
-
-    fn gone(self) -> Event {
-        Event::RevisionGone {
-            namespace: self.namespace,
-            name: self.name,
-            uid: self.uid,
-        }
-    }
-
-    fn listed(keys: BTreeSet<Self::Key>, _: u64) -> Listed {
-        Listed::Revisions(keys)
-    }
-}
-
-impl Projection for VersionedNode {
-    type Key = Name;
-
-    fn key(&self) -> Name {
-        Name::clone(&self.view.name)
-    }
-
-    fn uid(&self) -> Uid {
-        self.view.uid.clone()
-    }
-
-    fn version(&self) -> u64 {
-        self.resource_version
-    }
-
-    fn changed(self) -> Event {
-        Event::Node(self.view)
-    }
-
-    fn gone(self) -> Event {
-        Event::NodeGone {
-            name: self.view.name,
-            uid: self.view.uid,
-        }
-    }
-
-    fn listed(keys: BTreeSet<Name>, _: u64) -> Listed {
-        Listed::Nodes(keys)
-    }
-}
-
-impl Projection for PodView {
-    type Key = Uid;
-
-    fn key(&self) -> Self::Key {
-        self.uid.clone()
-    }
-
-    fn uid(&self) -> Uid {
-        self.uid.clone()
-    }
-
-    fn version(&self) -> u64 {
-        self.resource_version
-    }
-
-    fn changed(self) -> Event {
-        Event::Pod(Box::new(self))
-    }
-
-    fn gone(self) -> Event {
-        let resource_version = self.resource_version;
-        Event::PodGone {
-            uid: self.uid,
-            resource_version,
-        }
-    }
-
-    fn listed(uids: BTreeSet<Self::Key>, resource_version: u64) -> Listed {
-        Listed::Pods {
-            uids,
-            resource_version,
-        }
-    }
-}
-
 /// Converts list-watch events into planner events.
 struct Feed<T: Projection> {
     sender: Sender,
@@ -315,17 +173,30 @@ impl<T: Projection> Feed<T> {
         let keys = BTreeMap::new();
         Self { sender, keys }
     }
+
+    fn list(&mut self, object: &ObjectIdentity) {
+        self.keys.insert(T::key(object), object.uid.clone());
+    }
+
+    fn gone(&mut self, object: ObjectIdentity) -> Event {
+        let key = T::key(&object);
+        // A later object of the name stays.
+        if self.keys.get(&key) == Some(&object.uid) {
+            self.keys.remove(&key);
+        }
+        T::gone(object)
+    }
 }
 
 impl<T: Projection> Handler for Feed<T> {
     type Object = T;
 
     fn uid(object: &T) -> Uid {
-        Projection::uid(object)
+        object.identity().uid
     }
 
     fn version(object: &T) -> u64 {
-        Projection::version(object)
+        object.identity().version
     }
 
     async fn handle(&mut self, events: Vec<ListWatchEvent<T>>) -> bool {
@@ -339,22 +210,18 @@ impl<T: Projection> Handler for Feed<T> {
                     self.keys.clear();
                 }
                 ListWatchEvent::Page(items) => {
-                    let keys = items.iter().map(|item| (item.key(), Projection::uid(item)));
-                    self.keys.extend(keys);
+                    items.iter().for_each(|item| self.list(&item.identity()));
                     observed.extend(items.into_iter().map(T::changed));
                 }
+                // The planner keeps what it knows of the object.
+                ListWatchEvent::Undecodable(object) => self.list(&object),
                 ListWatchEvent::Listed { version } => {
                     let keys = std::mem::take(&mut self.keys).into_keys().collect();
                     observed.push(Event::Listed(T::listed(keys, version)));
                 }
                 ListWatchEvent::Applied(object) => observed.push(object.changed()),
-                ListWatchEvent::Deleted(object) => {
-                    let key = object.key();
-                    if self.keys.get(&key) == Some(&Projection::uid(&object)) {
-                        self.keys.remove(&key);
-                    }
-                    observed.push(object.gone());
-                }
+                ListWatchEvent::Deleted(object) => observed.push(self.gone(object.identity())),
+                ListWatchEvent::DeletedUndecodable(object) => observed.push(self.gone(object)),
             }
         }
         observed.is_empty() || self.sender.send(observed).await.is_ok()
@@ -363,6 +230,8 @@ impl<T: Projection> Handler for Feed<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde::Deserialize as _;
     use serde_json::json;
 
@@ -388,5 +257,32 @@ mod tests {
             panic!("{last:?}")
         };
         assert_eq!(names, BTreeSet::from(["a".into()]));
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_became_undecodable_exists_as_long_as_it_is_listed() {
+        let (sender, mut events) = mpsc::channel(8);
+        let mut feed = Feed::<PodView>::new(sender);
+        let identity = ObjectIdentity {
+            namespace: "ns".into(),
+            name: "a".into(),
+            uid: "u".into(),
+            version: 7,
+        };
+        let told = vec![
+            ListWatchEvent::Undecodable(identity.clone()),
+            ListWatchEvent::Listed { version: 7 },
+            ListWatchEvent::DeletedUndecodable(identity),
+        ];
+        assert!(feed.handle(told).await);
+        let batch = events.recv().await.unwrap_or_default();
+        let [
+            Event::Listed(Listed::Pods { uids, .. }),
+            Event::PodGone { uid, .. },
+        ] = &*batch
+        else {
+            panic!("{batch:?}")
+        };
+        assert_eq!((uids.first(), uids.len()), (Some(uid), 1));
     }
 }
