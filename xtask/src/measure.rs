@@ -4,12 +4,14 @@ use std::{
     fs,
     io::BufReader,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use pandaemon_testkit::{Cluster, Kubectl, images::standins, wait};
+use pandaemon_testkit::{
+    Cluster, Kubectl, ServerProcess, images::standins, server_process::resident_kibibytes, wait,
+};
 use serde_json::Value;
 
 /// How often what takes seconds is repeated; the middle one counts.
@@ -48,20 +50,8 @@ fn row(what: &str, value: String) -> (String, String) {
 /// The control plane alone: start and idle memory, then the benchmark.
 fn plane(program: &Path) -> Result<Vec<(String, String)>> {
     let dir = tempfile::tempdir()?;
-    let kubeconfig = dir.path().join("kubeconfig");
     let since = Instant::now();
-    let server = Running::start(Command::new(program).args([
-        "server".as_ref(),
-        "--data-dir".as_ref(),
-        dir.path().join("data").as_os_str(),
-        "--listen".as_ref(),
-        "127.0.0.1:0".as_ref(),
-        "--write-kubeconfig".as_ref(),
-        kubeconfig.as_os_str(),
-    ]))?;
-    wait::until("kubeconfig", PATIENCE, || {
-        kubeconfig.exists().then_some(()).ok_or("none".into())
-    })?;
+    let server = ServerProcess::start(program, dir.path(), &[])?;
     let mut rows = vec![row(
         "`server`: start until the API answers",
         seconds(since.elapsed()),
@@ -69,7 +59,7 @@ fn plane(program: &Path) -> Result<Vec<(String, String)>> {
     std::thread::sleep(Duration::from_secs(10));
     rows.push(row("`server`: idle memory (RSS)", memory(server.pid())?));
     for nodes in HOLLOW {
-        bench(program, &kubeconfig, server.pid(), nodes)?;
+        bench(program, server.kubeconfig(), server.pid(), nodes)?;
     }
     Ok(rows)
 }
@@ -156,48 +146,8 @@ fn until_available(kubectl: &Kubectl, manifest: &str, wanted: usize) -> Result<D
     took.context("the watch ended before the DaemonSet was available")
 }
 
-/// A process that ends with this value.
-#[derive(Debug)]
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command) -> Result<Self> {
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        Ok(Self(child))
-    }
-
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Ok(pid) = i32::try_from(self.0.id()) {
-            let pid = nix::unistd::Pid::from_raw(pid);
-            let _gone = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        }
-        let _reaped = self.0.wait();
-    }
-}
-
 fn memory(pid: u32) -> Result<String> {
-    status_field(pid, "VmRSS:")
-}
-
-fn status_field(pid: u32, field: &str) -> Result<String> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).context("the process is gone")?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(field))
-        .context("no such field")?;
-    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    ensure!(kibibytes > 0, "a process without memory");
-    Ok(mebibytes(kibibytes * 1024))
+    Ok(mebibytes(resident_kibibytes(pid)? * 1024))
 }
 
 fn mebibytes(bytes: u64) -> String {

@@ -9,6 +9,7 @@ pub mod images;
 pub mod kubectl;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod server_process;
 pub mod skip;
 pub mod wait;
 
@@ -16,4 +17,5 @@ pub use cluster::Cluster;
 pub use kubectl::Kubectl;
 #[cfg(feature = "server")]
 pub use server::{Server, ServerOptions};
+pub use server_process::ServerProcess;
 pub use skip::{skipped, skipped_here};

@@ -17,7 +17,7 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams},
 };
 
-use crate::process::Server;
+use crate::process::{client, start_server};
 
 const WRITERS: usize = 16;
 
@@ -136,10 +136,10 @@ async fn all(maps: &Api<ConfigMap>) -> BTreeMap<String, (u64, u64)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_a_kill_of_the_server() {
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::start(folder.path());
+    let mut server = start_server(folder.path());
     let mut before = BTreeMap::new();
     for (round, time) in [400, 30, 900, 150].into_iter().enumerate() {
-        let maps = Api::<ConfigMap>::namespaced(server.client().await, "default");
+        let maps = Api::<ConfigMap>::namespaced(client(&server).await, "default");
         let ended = Arc::new(AtomicBool::new(false));
         let writers = (0..WRITERS).map(|writer| {
             let (maps, ended) = (maps.clone(), Arc::clone(&ended));
@@ -147,14 +147,14 @@ async fn acknowledged_writes_survive_a_kill_of_the_server() {
         });
         let writers: Vec<_> = writers.collect();
         tokio::time::sleep(Duration::from_millis(time)).await;
-        server.kill();
+        server.kill().unwrap();
         ended.store(true, Ordering::Release);
         let mut told = Vec::new();
         for writer in writers {
             told.push(writer.await.unwrap().expect("no panic"));
         }
-        server = Server::start(folder.path());
-        let maps = Api::<ConfigMap>::namespaced(server.client().await, "default");
+        server = start_server(folder.path());
+        let maps = Api::<ConfigMap>::namespaced(client(&server).await, "default");
         let there = all(&maps).await;
         let mut newest = 0;
         for (known, open) in &told {
@@ -174,5 +174,5 @@ async fn acknowledged_writes_survive_a_kill_of_the_server() {
         before = all(&maps).await;
     }
     assert!(before.len() > WRITERS, "no load");
-    assert_eq!(server.stop(), 0);
+    assert_eq!(server.stop().unwrap().code(), Some(0));
 }
