@@ -104,11 +104,11 @@ impl Unparsed<'_> {
 /// Which parts of an object [`Object::value_without`] does not parse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Skip {
-    /// The spec.
+    /// The spec, which most writes of pods leave alone.
     Spec,
     /// `metadata.managedFields`.
     ManagedFields,
-    /// Both.
+    /// The spec and `metadata.managedFields`.
     SpecAndManagedFields,
 }
 
