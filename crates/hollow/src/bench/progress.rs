@@ -284,6 +284,20 @@ mod tests {
         assert_eq!(reached(&progress), [true]);
     }
 
+    #[test]
+    fn a_late_deletion_of_an_earlier_set_leaves_its_successor() {
+        let progress = Progress::new("d");
+        let set = |uid: &str| -> DaemonSet {
+            let object = json!({"metadata": {"name": "s", "uid": uid, "generation": 7}});
+            serde_json::from_value(object).unwrap()
+        };
+        progress.daemonset(Delta::Applied(set("new")));
+        progress.daemonset(Delta::Deleted(set("old")));
+        assert_eq!(progress.generation(), 7);
+        progress.daemonset(Delta::Deleted(set("new")));
+        assert_eq!(progress.generation(), 0);
+    }
+
     #[tokio::test]
     async fn waiting_ends_at_the_limit_or_when_all_goals_are_reached() {
         let progress = Progress::new("d");
