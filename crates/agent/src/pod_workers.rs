@@ -16,6 +16,7 @@ use crate::{
     pleg::{self, ExitEvents},
     pod::{
         PodRef,
+        api_status::foreign_conditions,
         worker::{self, PodUpdate},
     },
     pods::Pods,
@@ -215,7 +216,7 @@ impl Handler for PodHandler {
 }
 
 /// The parts of a pod that its worker depends on. The status that the worker wrote itself is not
-/// among them.
+/// among them; conditions of others are, as readiness gates name them and reports keep them.
 fn fingerprint(pod: &PodRef) -> impl PartialEq {
     let meta = &pod.object.metadata;
     (
@@ -224,10 +225,7 @@ fn fingerprint(pod: &PodRef) -> impl PartialEq {
         meta.deletion_grace_period_seconds,
         meta.labels.clone(),
         meta.annotations.clone(),
-        pod.spec
-            .readiness_gates
-            .is_some()
-            .then(|| pod.object.status.clone()),
+        foreign_conditions(pod).cloned().collect::<Vec<_>>(),
         pod.object
             .status
             .as_ref()

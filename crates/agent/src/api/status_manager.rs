@@ -1,5 +1,6 @@
 //! The status manager of one pod: sends the latest status until the API server has accepted it, and
-//! then deletes the object of a terminated pod.
+//! then deletes the object of a terminated pod. What others change of the conditions that the node
+//! owns is sent again. Upstream: `pkg/kubelet/status`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +14,10 @@ use pandaemon_runtime::Shutdown;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::{context::Context, pod::PodRef};
+use crate::{
+    context::Context,
+    pod::{PodRef, api_status::owned_conditions_differ},
+};
 
 /// The first delay before a request is tried again; it doubles with each failure.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
@@ -27,6 +31,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 struct Goal {
     /// The latest status.
     status: Value,
+    /// The newest version of the object in which another client had changed what the node owns.
+    changed_at: u64,
     /// Set when nothing of the pod is left on the node.
     end: Option<End>,
 }
@@ -38,6 +44,21 @@ enum End {
     Delete,
     /// It no longer exists: nothing more is sent.
     Forget,
+}
+
+/// What the API server has accepted.
+#[derive(Debug, Clone)]
+struct Accepted {
+    status: Value,
+    /// The version of the object with that status.
+    version: u64,
+}
+
+impl Accepted {
+    /// Whether nothing is left to be sent.
+    fn reaches(&self, goal: &Goal) -> bool {
+        self.status == goal.status && self.version >= goal.changed_at
+    }
 }
 
 /// Sends the status of one pod.
@@ -58,6 +79,7 @@ impl StatusManager {
     ) -> Arc<Self> {
         let goal = watch::Sender::new(Goal {
             status: reported.clone(),
+            changed_at: 0,
             end: None,
         });
         let (ended_sender, ended) = watch::channel(false);
@@ -65,7 +87,10 @@ impl StatusManager {
             api: Api::namespaced(context.client.clone(), &pod.namespace),
             name: pod.name.clone(),
             uid: pod.uid.clone(),
-            sent: watch::Sender::new(reported),
+            accepted: watch::Sender::new(Accepted {
+                status: reported,
+                version: 0,
+            }),
         };
         let receiver = goal.subscribe();
         pandaemon_runtime::spawn("status manager", async move {
@@ -89,6 +114,21 @@ impl StatusManager {
         self.goal.send_modify(|goal| goal.status = status);
     }
 
+    /// Takes in the pod as the API server shows it. When another client has changed a condition that
+    /// the node owns, the status is sent again: the node life cycle controller marks the pods of a
+    /// silent node as not ready, and the node may come back. Upstream: `needsReconcile`.
+    pub(crate) fn reconcile(&self, pod: &PodRef) {
+        let version = pod.object.metadata.resource_version.as_deref();
+        let version = version.and_then(|version| version.parse().ok());
+        let shown = pod.object.status.as_ref();
+        self.goal.send_if_modified(|goal| match (version, shown) {
+            (Some(version), Some(shown)) if owned_conditions_differ(shown, &goal.status) => {
+                std::mem::replace(&mut goal.changed_at, version) != version
+            }
+            _ => false,
+        });
+    }
+
     /// Sends the last status and then deletes the Pod with grace period 0. With `removed`, when its
     /// object no longer exists, does neither.
     pub(crate) async fn finish(&self, removed: bool) {
@@ -104,8 +144,7 @@ struct StatusSender {
     api: Api<Pod>,
     name: String,
     uid: String,
-    /// The last status that the server has accepted.
-    sent: watch::Sender<Value>,
+    accepted: watch::Sender<Accepted>,
 }
 
 impl StatusSender {
@@ -120,10 +159,10 @@ impl StatusSender {
     /// Sends each new status, and deletes the pod in the end.
     async fn reach(&self, goal: &mut watch::Receiver<Goal>) {
         loop {
-            let Goal { status, end } = goal.borrow_and_update().clone();
-            if *self.sent.borrow() != status {
+            let latest = goal.borrow_and_update().clone();
+            if !self.accepted.borrow().reaches(&latest) {
                 self.send(goal).await;
-            } else if end == Some(End::Delete) {
+            } else if latest.end == Some(End::Delete) {
                 return self.delete().await;
             } else if goal.changed().await.is_err() {
                 return;
@@ -135,20 +174,27 @@ impl StatusSender {
     async fn send(&self, goal: &mut watch::Receiver<Goal>) {
         let mut delay = FIRST_DELAY;
         loop {
-            let status = goal.borrow_and_update().status.clone();
+            let Goal {
+                status, changed_at, ..
+            } = goal.borrow_and_update().clone();
             let patch = json!({ "metadata": { "uid": self.uid }, "status": status });
             let params = PatchParams::default();
             let patch = Patch::Merge(&patch);
             let call = self.api.patch_status(&self.name, &params, &patch);
             match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
-                Ok(Ok(_pod)) => {
-                    self.sent.send_replace(status);
+                Ok(Ok(pod)) => {
+                    let version = pod.metadata.resource_version;
+                    let version = version.and_then(|version| version.parse().ok());
+                    // The change may have been undone already: then nothing was written.
+                    let version = version.unwrap_or(0).max(changed_at);
+                    self.accepted.send_replace(Accepted { status, version });
                     return;
                 }
                 Ok(Err(kube::Error::Api(error))) if matches!(error.code, 404 | 409 | 410) => {
                     // The pod does not exist, or another one has its name.
                     tracing::debug!(pod = self.name, error = error.message, "dropped a status");
-                    self.sent.send_replace(status);
+                    let version = changed_at;
+                    self.accepted.send_replace(Accepted { status, version });
                     return;
                 }
                 Ok(Err(error)) => {

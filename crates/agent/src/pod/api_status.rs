@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{PodCondition as ApiCondition, PodStatus as ApiStatus};
 use pandaemon_podsync::{
     ContainerStatus, Millis, PodCondition, PodStatus, StateStatus, Terminated,
 };
@@ -26,6 +27,29 @@ fn time(millis: Millis) -> Value {
     }
     let time = Timestamp::from_millisecond(millis).unwrap_or_default();
     json!(rfc3339_seconds(time))
+}
+
+/// The conditions of the pod that other clients own.
+pub(crate) fn foreign_conditions(pod: &PodRef) -> impl Iterator<Item = &ApiCondition> {
+    let status = pod.object.status.iter();
+    let all = status.flat_map(|status| status.conditions.iter().flatten());
+    all.filter(|one| !OWNED.contains(&one.type_.as_str()))
+}
+
+/// Whether the API server shows another state of a condition that the node owns than the node's
+/// own status has.
+#[must_use]
+pub(crate) fn owned_conditions_differ(shown: &ApiStatus, own: &Value) -> bool {
+    let own = own.get("conditions").and_then(Value::as_array);
+    own.into_iter().flatten().any(|own| {
+        let text = |field: &str| own.get(field).and_then(Value::as_str).unwrap_or_default();
+        let (kind, status) = (text("type"), text("status"));
+        let shown = shown.conditions.iter().flatten();
+        OWNED.contains(&kind)
+            && !shown
+                .into_iter()
+                .any(|shown| shown.type_ == kind && shown.status == status)
+    })
 }
 
 /// The status as JSON for a merge patch. Absent fields are null, so that the patch removes them.
@@ -149,13 +173,7 @@ fn conditions(pod: &PodRef, status: &PodStatus, previous: &Value, now: Millis) -
         .iter()
         .map(|one| condition(one, old(one.kind), now))
         .collect();
-    let others = pod
-        .object
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
-    let others = others.filter(|one| !OWNED.contains(&one.type_.as_str()));
-    all.extend(others.filter_map(|one| serde_json::to_value(one).ok()));
+    all.extend(foreign_conditions(pod).filter_map(|one| serde_json::to_value(one).ok()));
     Value::Array(all)
 }
 

@@ -129,6 +129,16 @@ impl FakeApi {
         state.change("MODIFIED", name, pod);
     }
 
+    /// Sets a condition in the status of a pod, as another client may.
+    pub(super) fn set_condition(&self, name: &str, kind: &str, status: &str) {
+        let mut state = self.state.lock();
+        let mut pod = state.pods[name].clone();
+        let conditions = pod["status"]["conditions"].as_array_mut().unwrap();
+        conditions.retain(|one| one["type"] != kind);
+        conditions.push(json!({ "type": kind, "status": status }));
+        state.change("MODIFIED", name, pod);
+    }
+
     /// Creates a config map with one key, or replaces it.
     pub(super) fn apply_config_map(&self, name: &str, key: &str, value: &str) {
         let object = json!({

@@ -77,3 +77,37 @@ async fn a_status_of_a_replaced_pod_is_dropped() {
         assert_eq!(status["containerStatuses"][0]["restartCount"], 0);
     });
 }
+
+#[tokio::test]
+async fn a_condition_that_another_client_has_changed_is_reported_again() {
+    let node = Node::start();
+    node.api.apply(&pod("p", &[("c", "image:1")]));
+    node.api
+        .until("p is ready", |state| state.is_ready("p"))
+        .await;
+    let patches =
+        |state: &super::fake_api::State| state.requests.iter().filter(|one| *one == PATCH).count();
+    let before = node.api.look(patches);
+    // As the node life cycle controller does while the node cannot be reached.
+    node.api.set_condition("p", "Ready", "False");
+    node.api
+        .until("p is ready again", |state| state.is_ready("p"))
+        .await;
+    // A condition of somebody else stays, and nothing is sent for it.
+    node.api.set_condition("p", "example.com/checked", "False");
+    node.exit("p", "c", 1);
+    node.api
+        .until("the container has started again", |state| {
+            state.container_state("p").as_deref() == Some("running")
+                && state.status("p").unwrap()["containerStatuses"][0]["restartCount"] == 1
+        })
+        .await;
+    node.api.look(|state| {
+        let conditions = state.status("p").unwrap()["conditions"].as_array().unwrap();
+        let checked = conditions
+            .iter()
+            .find(|one| one["type"] == "example.com/checked");
+        assert_eq!(checked.unwrap()["status"], "False");
+        assert!(patches(state) > before);
+    });
+}
