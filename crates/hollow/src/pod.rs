@@ -62,6 +62,14 @@ impl Container {
 pub(crate) struct Status {
     pub(crate) phase: Phase,
     pub(crate) container_statuses: Vec<ContainerStatus>,
+    conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Condition {
+    #[serde(rename = "type")]
+    kind: Box<str>,
+    status: Box<str>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -109,6 +117,13 @@ impl Pod {
         self.is_running()
             && !containers.is_empty()
             && containers.iter().all(|container| container.ready)
+    }
+
+    /// Whether another client says that it is not ready, although its containers are: the node life
+    /// cycle controller does while the node's leases come late.
+    pub(crate) fn is_marked_not_ready(&self) -> bool {
+        let mut conditions = self.status.conditions.iter();
+        self.is_ready() && conditions.any(|one| &*one.kind == "Ready" && &*one.status == "False")
     }
 
     /// Whether one of its images does not exist.

@@ -21,6 +21,8 @@ pub(super) struct PodEntry {
     wanted: Option<PodAction>,
     /// The action whose write is under way, and the fingerprint that it reports.
     in_flight: Option<(PodAction, u64)>,
+    /// The same is to be reported once more after the write under way.
+    again: bool,
     deleting: bool,
 }
 
@@ -36,6 +38,7 @@ impl PodEntry {
             failures: 0,
             wanted: None,
             in_flight: None,
+            again: false,
             deleting: false,
         }
     }
@@ -51,8 +54,12 @@ impl PodEntry {
             return first.then(|| latencies.stop(&pod));
         }
         let fingerprint = pod.fingerprint();
-        if pod.has_ended() || fingerprint == self.fingerprint {
+        let marked = pod.is_marked_not_ready();
+        if pod.has_ended() || (fingerprint == self.fingerprint && !marked) {
             return None;
+        }
+        if marked && (new || fingerprint == self.fingerprint) {
+            return self.report_again(pod, fingerprint);
         }
         self.fingerprint = fingerprint;
         if new && pod.is_reported() {
@@ -63,6 +70,20 @@ impl PodEntry {
         self.pod = Some(Arc::new(pod));
         self.wanted = Some(PodAction::Start);
         Some(delay)
+    }
+
+    /// Reports a pod that runs once more, as a kubelet does when another client has changed its
+    /// status.
+    fn report_again(&mut self, pod: Pod, fingerprint: u64) -> Option<Duration> {
+        self.fingerprint = fingerprint;
+        if self.wanted.is_some() {
+            // The server may have taken the write under way before the change.
+            self.again = self.in_flight.is_some();
+            return None;
+        }
+        self.pod = Some(Arc::new(pod));
+        self.wanted = Some(PodAction::Start);
+        Some(Duration::ZERO)
     }
 
     /// The write that reports the wanted action, unless another write is under way.
@@ -89,7 +110,8 @@ impl PodEntry {
     pub(super) fn write_done(&mut self) -> Option<Duration> {
         let written = self.in_flight.take();
         self.failures = 0;
-        if written == self.wanted.map(|wanted| (wanted, self.fingerprint)) {
+        let again = std::mem::take(&mut self.again);
+        if written == self.wanted.map(|wanted| (wanted, self.fingerprint)) && !again {
             self.finish_wanted().then_some(PULL_RETRY)
         } else {
             // Something else is wanted by now.

@@ -19,7 +19,7 @@ fn lifecycle(start_latency: Duration) -> PodLifecycle {
     PodLifecycle::new(Arc::new(hollow_nodes(3, &[])), latencies)
 }
 
-/// A pod in words: uid, node, image, and whether it is being deleted.
+/// A pod in words: uid, node, image, and whether it runs, is marked not ready, or is being deleted.
 fn pod(text: &str) -> Pod {
     let words: Vec<&str> = text.split(' ').collect();
     let [uid, node, image, ref rest @ ..] = words[..] else {
@@ -28,6 +28,9 @@ fn pod(text: &str) -> Pod {
     let deleted = rest.contains(&"deleted").then_some("2026-01-01T00:00:00Z");
     let status = if rest.contains(&"running") {
         json!({"phase": "Running", "containerStatuses": [{"image": image}]})
+    } else if rest.contains(&"marked") {
+        json!({"phase": "Running", "containerStatuses": [{"image": image, "ready": true}],
+               "conditions": [{"type": "Ready", "status": "False"}]})
     } else {
         json!({})
     };
@@ -68,6 +71,29 @@ fn script(lifecycle: &mut PodLifecycle, text: &str) {
             _ => panic!("{line}"),
         }
     }
+}
+
+#[test]
+fn a_pod_that_was_marked_not_ready_is_reported_again() {
+    let mut lifecycle = lifecycle(ms(0));
+    script(
+        &mut lifecycle,
+        "observe a hollow-1 img
+         = start a 0
+         observe a hollow-1 img marked
+         =
+         done a
+         = start a 0
+         done a
+         observe a hollow-1 img running
+         =
+         observe a hollow-1 img marked
+         = start a 0
+         done a
+         =
+         list b hollow-1 img marked
+         = start b 0",
+    );
 }
 
 #[test]
