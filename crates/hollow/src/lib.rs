@@ -6,6 +6,7 @@
 
 mod args;
 mod bench;
+mod condition;
 mod leases;
 mod node;
 mod node_ready;

@@ -16,7 +16,7 @@ use pandaemon_runtime::Shutdown;
 use pandaemon_types::Uid;
 use serde::Deserialize;
 
-use crate::node::HollowNodes;
+use crate::{condition::Condition, node::HollowNodes};
 
 #[derive(Debug, Clone, Deserialize)]
 struct Node {
@@ -29,13 +29,6 @@ struct Node {
 #[serde(default)]
 struct Status {
     conditions: Vec<Condition>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Condition {
-    #[serde(rename = "type")]
-    kind: Box<str>,
-    status: Box<str>,
 }
 
 impl Node {

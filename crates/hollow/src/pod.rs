@@ -12,6 +12,7 @@ use pandaemon_types::{Phase, hash::fnv1a_64_seeded};
 use serde::Deserialize;
 
 pub(crate) use self::start::StartAttempt;
+use crate::condition::Condition;
 
 /// A pod, reduced to the fields that are read.
 #[derive(Debug, Clone, Deserialize)]
@@ -63,13 +64,6 @@ pub(crate) struct Status {
     pub(crate) phase: Phase,
     pub(crate) container_statuses: Vec<ContainerStatus>,
     conditions: Vec<Condition>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Condition {
-    #[serde(rename = "type")]
-    kind: Box<str>,
-    status: Box<str>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
