@@ -70,8 +70,8 @@ impl Pods {
         self.0.write().insert(entry.pod.uid.clone(), entry);
     }
 
-    /// Replaces the object of a pod, and passes an update, if any, to its worker; its status manager
-    /// sees every state. A pod without a worker is ignored.
+    /// Replaces the object of a pod, and passes an update, if any, to its worker; its status
+    /// manager sees every state. A pod without a worker is ignored.
     pub(crate) fn update(&self, pod: Arc<PodRef>, update: Option<PodUpdate>) {
         if let Some(entry) = self.0.write().get_mut(&pod.uid) {
             if let Some(update) = update {

@@ -13,10 +13,10 @@
 //! Between `next` and `finish` a key is *taken*: adding it then makes it come again afterwards, so one key is never
 //! worked on twice at the same time. The queue is bounded by the number of keys.
 //!
-//! [`WorkQueue::add`] is client-go's `Add`, a failed [`WorkQueue::finish`] its `AddRateLimited` and `Done`: a change
-//! of the object ends the back-off of its key, as the failure may have been about its former state. It does not
-//! forget the failures: the next one waits as long as it would have. Unlike there, the end of a back-off that a
-//! change has cut short brings the key no second time.
+//! [`WorkQueue::add`] is client-go's `Add`, a failed [`WorkQueue::finish`] its `AddRateLimited` and
+//! `Done`: a change of the object ends the back-off of its key, as the failure may have been about
+//! its former state. It does not forget the failures: the next one waits as long as it would have.
+//! Unlike there, the end of a back-off that a change has cut short brings the key no second time.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -124,8 +124,8 @@ impl<K: Ord + Clone> WorkQueue<K> {
         Some(key)
     }
 
-    /// Gives a taken key back. After a failure it comes again, later each time, or at once if it was
-    /// added meanwhile.
+    /// Gives a taken key back. After a failure it comes again, later each time, or at once if it
+    /// was added meanwhile.
     pub fn finish(&mut self, key: K, ok: bool) {
         self.finish_at(key, ok, Instant::now());
     }

@@ -39,8 +39,8 @@ use crate::views::SharedInformers;
 const WORKERS: usize = 64;
 /// How often discovery looks for new kinds, as upstream.
 const DISCOVERY_PERIOD: Duration = Duration::from_secs(30);
-/// How long the collector waits for the first list of every kind, as upstream. A kind that cannot be
-/// listed must not keep all others from being collected.
+/// How long the collector waits for the first list of every kind, as upstream. A kind that cannot
+/// be listed must not keep all others from being collected.
 const INITIAL_SYNC_TIMEOUT: Duration = Duration::from_secs(30);
 /// An object whose owner never existed is deleted after this delay, so that its creator can read it
 /// once, as with upstream's slower collector.

@@ -114,9 +114,9 @@ impl StatusManager {
         self.goal.send_modify(|goal| goal.status = status);
     }
 
-    /// Takes in the pod as the API server shows it. When another client has changed a condition that
-    /// the node owns, the status is sent again: the node life cycle controller marks the pods of a
-    /// silent node as not ready, and the node may come back. Upstream: `needsReconcile`.
+    /// Takes in the pod as the API server shows it. When another client has changed a condition
+    /// that the node owns, the status is sent again: the node life cycle controller marks the pods
+    /// of a silent node as not ready, and the node may come back. Upstream: `needsReconcile`.
     pub(crate) fn reconcile(&self, pod: &PodRef) {
         let version = pod.object.metadata.resource_version.as_deref();
         let version = version.and_then(|version| version.parse().ok());

@@ -93,7 +93,7 @@ async fn a_condition_that_another_client_has_changed_is_reported_again() {
     node.api
         .until("p is ready again", |state| state.is_ready("p"))
         .await;
-    // A condition of somebody else stays, and nothing is sent for it.
+    // A condition that another client owns stays.
     node.api.set_condition("p", "example.com/checked", "False");
     node.exit("p", "c", 1);
     node.api

@@ -5,8 +5,8 @@ use pandaemon_types::Timestamp;
 use crate::{planner::Planner, pod_state::Deletion, set::Set};
 
 impl Planner {
-    /// Records the time of a plan. If the clock was set back, shifts all back-offs by the same amount
-    /// and assesses every node again.
+    /// Records the time of a plan. If the clock was set back, shifts all back-offs by the same
+    /// amount and assesses every node again.
     pub(super) fn handle_clock_step(&mut self, now: Timestamp) {
         let back = self.clock.millis_since(now);
         self.clock = now;
