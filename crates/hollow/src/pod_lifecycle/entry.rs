@@ -53,17 +53,15 @@ impl PodEntry {
             }
             return first.then(|| latencies.stop(&pod));
         }
+        if pod.has_ended() {
+            return None;
+        }
         let fingerprint = pod.fingerprint();
-        let marked = pod.is_marked_not_ready();
-        if pod.has_ended() || (fingerprint == self.fingerprint && !marked) {
-            return None;
-        }
-        if marked && (new || fingerprint == self.fingerprint) {
-            return self.report_again(pod, fingerprint);
-        }
+        let is_reported = fingerprint == self.fingerprint || (new && pod.is_reported());
         self.fingerprint = fingerprint;
-        if new && pod.is_reported() {
-            return None;
+        if is_reported {
+            let marked = pod.is_marked_not_ready();
+            return marked.then(|| self.report_again(pod)).flatten();
         }
         self.restarts += u32::from(!new);
         let delay = latencies.start(&pod.metadata.uid);
@@ -74,8 +72,7 @@ impl PodEntry {
 
     /// Reports a pod that runs once more, as a kubelet does when another client has changed its
     /// status.
-    fn report_again(&mut self, pod: Pod, fingerprint: u64) -> Option<Duration> {
-        self.fingerprint = fingerprint;
+    fn report_again(&mut self, pod: Pod) -> Option<Duration> {
         if self.wanted.is_some() {
             // The server may have taken the write under way before the change.
             self.again = self.in_flight.is_some();
