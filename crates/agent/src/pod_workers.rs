@@ -216,7 +216,7 @@ impl Handler for PodHandler {
 }
 
 /// The parts of a pod that its worker depends on. The status that the worker wrote itself is not
-/// among them; conditions of others are, as readiness gates name them and reports keep them.
+/// among them; conditions of others are, as readiness gates name them.
 fn fingerprint(pod: &PodRef) -> impl PartialEq {
     let meta = &pod.object.metadata;
     (

@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 
 use crate::pod::{
     PodRef,
+    api_status::foreign_conditions,
     worker::{PodUpdate, WorkerHandle},
 };
 
@@ -40,13 +41,18 @@ impl Pods {
         pods.get(uid).map(|entry| Arc::clone(&entry.pod))
     }
 
-    /// All Pod objects, each with the latest status of its worker.
+    /// All Pod objects, each with the latest status of its worker and the conditions of other
+    /// clients.
     #[must_use]
     pub(crate) fn list(&self) -> Vec<serde_json::Value> {
         let pods = self.0.read();
         let object = |entry: &Entry| {
             let mut object = serde_json::to_value(entry.pod.to_object()).unwrap_or_default();
             object["status"] = entry.worker.status.last();
+            if let Some(conditions) = object["status"]["conditions"].as_array_mut() {
+                let others = foreign_conditions(&entry.pod);
+                conditions.extend(others.filter_map(|one| serde_json::to_value(one).ok()));
+            }
             object
         };
         pods.values().map(object).collect()

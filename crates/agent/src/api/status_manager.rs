@@ -11,12 +11,15 @@ use kube::{
 };
 use pandaemon_client::supervise::restart_on_panic;
 use pandaemon_runtime::Shutdown;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::{
     context::Context,
-    pod::{PodRef, api_status::owned_conditions_differ},
+    pod::{
+        PodRef,
+        api_status::{owned_conditions_differ, status_patch},
+    },
 };
 
 /// The first delay before a request is tried again; it doubles with each failure.
@@ -177,9 +180,9 @@ impl StatusSender {
             let Goal {
                 status, changed_at, ..
             } = goal.borrow_and_update().clone();
-            let patch = json!({ "metadata": { "uid": self.uid }, "status": status });
+            let patch = status_patch(&self.uid, status.clone());
             let params = PatchParams::default();
-            let patch = Patch::Merge(&patch);
+            let patch = Patch::Strategic(&patch);
             let call = self.api.patch_status(&self.name, &params, &patch);
             match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
                 Ok(Ok(pod)) => {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{PodRef, resources};
 
-/// The conditions that the node owns. Other conditions of the Pod are kept.
+/// The conditions that the node owns.
 const OWNED: [&str; 5] = [
     "PodReadyToStartContainers",
     "Initialized",
@@ -52,7 +52,8 @@ pub(crate) fn owned_conditions_differ(shown: &ApiStatus, own: &Value) -> bool {
     })
 }
 
-/// The status as JSON for a merge patch. Absent fields are null, so that the patch removes them.
+/// The part of the status that the node owns, as JSON for a patch. Absent fields are null, so that
+/// the patch removes them.
 #[must_use]
 pub(crate) fn render(
     pod: &PodRef,
@@ -97,7 +98,7 @@ pub(crate) fn render(
         "phase": format!("{:?}", status.phase),
         "reason": text(&status.reason),
         "message": text(&status.message),
-        "conditions": conditions(pod, status, previous, now),
+        "conditions": conditions(status, previous, now),
         "hostIP": address.to_string(),
         "hostIPs": [{ "ip": address.to_string() }],
         "podIP": ips.first().map_or(Value::Null, |ip| json!(ip)),
@@ -160,21 +161,18 @@ fn container(status: &ContainerStatus, runtime: &str) -> Value {
     rendered
 }
 
-/// The conditions that the node owns, each with the time of its last transition, and then the
-/// others.
-fn conditions(pod: &PodRef, status: &PodStatus, previous: &Value, now: Millis) -> Value {
+/// The conditions that the node owns, each with the time of its last transition.
+fn conditions(status: &PodStatus, previous: &Value, now: Millis) -> Value {
     let old = |kind: &str| {
         let list = previous.get("conditions")?.as_array()?;
         list.iter()
             .find(|one| one.get("type").and_then(Value::as_str) == Some(kind))
     };
-    let mut all: Vec<Value> = status
+    status
         .conditions
         .iter()
         .map(|one| condition(one, old(one.kind), now))
-        .collect();
-    all.extend(foreign_conditions(pod).filter_map(|one| serde_json::to_value(one).ok()));
-    Value::Array(all)
+        .collect()
 }
 
 fn condition(condition: &PodCondition, old: Option<&Value>, now: Millis) -> Value {
@@ -183,19 +181,39 @@ fn condition(condition: &PodCondition, old: Option<&Value>, now: Millis) -> Valu
     let since = unchanged
         .and_then(|old| old.get("lastTransitionTime"))
         .cloned();
-    let mut rendered = json!({
+    let text = |text: &str| {
+        Some(text)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    json!({
         "type": condition.kind,
         "status": status,
         "lastProbeTime": null,
         "lastTransitionTime": since.unwrap_or_else(|| time(now)),
-    });
-    if !condition.reason.is_empty() {
-        rendered["reason"] = json!(condition.reason);
+        "reason": text(&condition.reason),
+        "message": text(&condition.message),
+    })
+}
+
+/// A strategic merge patch from what [`render`] returns. Conditions are merged by their type, so
+/// that those of other clients stay, also those that were set meanwhile; lists of addresses are
+/// replaced. Upstream: `pkg/util/pod.PatchPodStatus`.
+#[must_use]
+pub(crate) fn status_patch(uid: &str, mut status: Value) -> Value {
+    let conditions = status.get("conditions").and_then(Value::as_array);
+    let order: Value = conditions
+        .into_iter()
+        .flatten()
+        .map(|one| json!({ "type": one["type"] }))
+        .collect();
+    status["$setElementOrder/conditions"] = order;
+    for addresses in ["hostIPs", "podIPs"] {
+        if let Some(list) = status.get_mut(addresses).and_then(Value::as_array_mut) {
+            list.insert(0, json!({ "$patch": "replace" }));
+        }
     }
-    if !condition.message.is_empty() {
-        rendered["message"] = json!(condition.message);
-    }
-    rendered
+    json!({ "metadata": { "uid": uid }, "status": status })
 }
 
 #[cfg(test)]
@@ -245,8 +263,7 @@ mod tests {
             (&json!("i:1"), &json!({}))
         );
         let conditions = got["conditions"].as_array().unwrap();
-        assert_eq!(conditions.len(), 6);
+        assert_eq!(conditions.len(), 5, "without those of other clients");
         assert_eq!(conditions[4]["lastTransitionTime"], "2020-01-01T00:00:00Z");
-        assert_eq!(conditions[5]["type"], "Other");
     }
 }

@@ -7,6 +7,10 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
 use hyper::body::Frame;
 use kube::client::Body;
+use pandaemon_machinery::{
+    patch::{merge_patch, strategic_merge_patch},
+    scheme::find_resource,
+};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
@@ -35,6 +39,8 @@ pub(super) struct State {
     /// The messages of all events.
     pub(super) events: Vec<String>,
     down: bool,
+    /// Watches tell nothing.
+    silent: bool,
 }
 
 impl State {
@@ -68,8 +74,10 @@ impl State {
             _ => drop(self.pods.insert(name.to_owned(), object.clone())),
         }
         let event = json!({ "type": kind, "object": object });
-        self.watchers
-            .retain(|watcher| watcher.try_send(event.clone()).is_ok());
+        if !self.silent {
+            self.watchers
+                .retain(|watcher| watcher.try_send(event.clone()).is_ok());
+        }
         self.log.push(event);
         object
     }
@@ -163,6 +171,11 @@ impl FakeApi {
         state.config_map_watchers.clear();
     }
 
+    /// Lets watches tell nothing of what happens from now on, or ends that.
+    pub(super) fn set_silent(&self, silent: bool) {
+        self.state.lock().silent = silent;
+    }
+
     /// Refuses requests that begin with this method and path with status 500.
     pub(super) fn refuse(&self, request: Option<&str>) {
         self.state.lock().refused = request.map(str::to_owned);
@@ -228,8 +241,7 @@ fn respond(state: &mut State, head: &http::request::Parts, body: &Value) -> Answ
         (&Method::GET, [.., "configmaps"]) => watch_config_map(state, query),
         (&Method::PATCH, [.., "pods", name, "status"]) => match state.pods.get(*name) {
             Some(pod) if pod["metadata"]["uid"] == body["metadata"]["uid"] => {
-                let mut pod = pod.clone();
-                merge(&mut pod["status"], &body["status"]);
+                let pod = patched(pod, head, body);
                 object(&state.change("MODIFIED", name, pod))
             }
             Some(_) => status(StatusCode::CONFLICT),
@@ -250,6 +262,19 @@ fn respond(state: &mut State, head: &http::request::Parts, body: &Value) -> Answ
         }
         _ => status(StatusCode::NOT_FOUND),
     }
+}
+
+fn patched(pod: &Value, head: &http::request::Parts, body: &Value) -> Value {
+    let patch = body.to_string();
+    let patched = match head.headers["content-type"].to_str().unwrap() {
+        "application/strategic-merge-patch+json" => {
+            let kind = find_resource("", "v1", "pods").unwrap();
+            strategic_merge_patch(kind, pod, patch.as_bytes())
+        }
+        "application/merge-patch+json" => merge_patch(pod, patch.as_bytes()),
+        other => panic!("a patch of type {other}"),
+    };
+    patched.unwrap()
 }
 
 fn watch_config_map(state: &mut State, query: &str) -> Answer {
@@ -318,21 +343,4 @@ fn status(code: StatusCode) -> Answer {
     }));
     *answer.status_mut() = code;
     answer
-}
-
-/// JSON merge patch, RFC 7386.
-fn merge(target: &mut Value, patch: &Value) {
-    let Some(fields) = patch.as_object() else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (key, value) in fields {
-        match value {
-            Value::Null => drop(target.as_object_mut().unwrap().remove(key)),
-            value => merge(&mut target[key], value),
-        }
-    }
 }

@@ -111,3 +111,28 @@ async fn a_condition_that_another_client_has_changed_is_reported_again() {
         assert!(patches(state) > before);
     });
 }
+
+#[tokio::test]
+async fn a_condition_that_another_client_sets_just_before_a_report_is_kept() {
+    let node = Node::start();
+    node.api.apply(&pod("p", &[("c", "image:1")]));
+    node.api
+        .until("p is ready", |state| state.is_ready("p"))
+        .await;
+    // The agent hears of it only after its next report.
+    node.api.set_silent(true);
+    node.api.set_condition("p", "example.com/checked", "False");
+    node.exit("p", "c", 1);
+    node.api
+        .until("the container has started again", |state| {
+            state.container_state("p").as_deref() == Some("running")
+                && state.status("p").unwrap()["containerStatuses"][0]["restartCount"] == 1
+        })
+        .await;
+    node.api.look(|state| {
+        let conditions = state.status("p").unwrap()["conditions"].as_array().unwrap();
+        let types: Vec<_> = conditions.iter().map(|one| &one["type"]).collect();
+        assert_eq!(types.len(), 6, "{types:?}");
+        assert_eq!(types[5], "example.com/checked");
+    });
+}
