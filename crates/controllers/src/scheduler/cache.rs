@@ -75,6 +75,8 @@ pub struct SchedulerCache {
     reserved: BTreeMap<Key, bool>,
     /// Those of them whose creation got no answer, and until when they may appear.
     unanswered: BTreeMap<Key, Instant>,
+    /// The same, by time.
+    expiries: BTreeSet<(Instant, Key)>,
 }
 
 impl SchedulerCache {
@@ -154,7 +156,7 @@ impl SchedulerCache {
         let key = pod.meta.key();
         self.assumed.remove(&key);
         self.reserved.remove(&key);
-        self.unanswered.remove(&key);
+        self.answered(&key);
         self.drop_nomination(&key);
         let info = PodInfo {
             resources: pod.resources.clone(),
@@ -204,7 +206,7 @@ impl SchedulerCache {
     pub fn remove_pod(&mut self, key: &Key) -> Option<String> {
         self.assumed.remove(key);
         self.reserved.remove(key);
-        self.unanswered.remove(key);
+        self.answered(key);
         self.drop_nomination(key);
         self.detach(key)
     }
@@ -241,14 +243,22 @@ impl SchedulerCache {
 
     /// The pod of a reservation was created: its event takes the place of the reservation.
     pub fn created(&mut self, key: &Key) {
-        self.unanswered.remove(key);
+        self.answered(key);
+    }
+
+    fn answered(&mut self, key: &Key) {
+        if let Some(until) = self.unanswered.remove(key) {
+            self.expiries.remove(&(until, key.clone()));
+        }
     }
 
     /// The creation of a reservation's pod got no answer: the pod may exist or come into existence
     /// until then.
     pub fn may_appear(&mut self, key: &Key, until: Instant) {
         if self.reserved.contains_key(key) {
+            self.answered(key);
             self.unanswered.insert(key.clone(), until);
+            self.expiries.insert((until, key.clone()));
         }
     }
 
@@ -264,8 +274,8 @@ impl SchedulerCache {
 
     /// Takes back the reservations whose pods should have appeared by now. Returns the nodes.
     pub fn expire(&mut self, now: Instant) -> Vec<String> {
-        let over = self.unanswered.iter().filter(|(_, until)| **until <= now);
-        let over: Vec<Key> = over.map(|(key, _)| key.clone()).collect();
+        let over = self.expiries.iter().take_while(|(until, _)| *until <= now);
+        let over: Vec<Key> = over.map(|(_, key)| key.clone()).collect();
         over.iter().filter_map(|key| self.remove_pod(key)).collect()
     }
 
@@ -277,7 +287,7 @@ impl SchedulerCache {
 
     /// When the next reservation whose creation got no answer ends.
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.unanswered.values().min().copied()
+        self.expiries.first().map(|(until, _)| *until)
     }
 
     /// Forgets everything but reservations, before a new list.
@@ -285,6 +295,7 @@ impl SchedulerCache {
         let reserved = std::mem::take(&mut self.reserved);
         let mut kept = Self {
             unanswered: std::mem::take(&mut self.unanswered),
+            expiries: std::mem::take(&mut self.expiries),
             ..Self::default()
         };
         for (key, seen) in reserved {
