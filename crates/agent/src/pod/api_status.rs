@@ -191,7 +191,7 @@ fn condition(condition: &PodCondition, old: Option<&Value>, now: Millis) -> Valu
         "status": status,
         "lastProbeTime": null,
         "lastTransitionTime": since.unwrap_or_else(|| time(now)),
-        "reason": text(&condition.reason),
+        "reason": text(condition.reason),
         "message": text(&condition.message),
     })
 }
