@@ -33,6 +33,7 @@ pub(crate) fn assess(state: &NodeState, pods: &[Pod<'_>], facts: &SetFacts<'_>) 
         Placement::Run | Placement::Keep => find_ended_and_surplus(state, &active, facts, &mut out),
     }
     let has_pods = !present.is_empty() || state.creating.is_some();
+    let has_pods = has_pods && (out.counts.desired || !present.is_empty());
     match facts.mode {
         Mode::OnDelete => {}
         Mode::Rolling if has_pods => classify_rolling(state, &active, facts, &mut out),
@@ -50,8 +51,12 @@ pub(crate) fn assess(state: &NodeState, pods: &[Pod<'_>], facts: &SetFacts<'_>) 
             out.wake = earliest(out.wake, Some(until).filter(|at| facts.now < *at));
         }
     }
-    let unanswered = state.creating.as_ref().is_some_and(|c| !c.sent);
-    out.due.create = out.counts.missing || unanswered;
+    // A creation without an answer is repeated where the pod is still wanted. Elsewhere it waits
+    // until it is seen, or can no longer take effect.
+    let unanswered = state.creating.as_ref().filter(|creating| !creating.sent);
+    out.due.create = out.counts.missing || (unanswered.is_some() && out.counts.desired);
+    let gives_up = unanswered.and_then(|creating| creating.unclear_until);
+    out.wake = earliest(out.wake, gives_up.filter(|at| facts.now < *at));
     out.due.delete = !out.deletes.is_empty();
     out
 }

@@ -41,9 +41,9 @@ pub(crate) struct Creating {
     pub(crate) attempt: u32,
     /// Whether a request is under way. If not, the last one got no answer and is repeated.
     pub(crate) sent: bool,
-    /// Whether an earlier request got no answer: the pod may exist although a later one was
-    /// refused.
-    pub(crate) unclear: bool,
+    /// Until when an earlier request that got no answer may take effect: the pod may exist although
+    /// a later one was refused.
+    pub(crate) unclear_until: Option<Timestamp>,
     /// The resources that are counted on the node for it.
     pub(crate) reserved: Option<Arc<PodResources>>,
 }

@@ -194,9 +194,10 @@ const RETRY_FIRST: i64 = 1_000;
 
 impl Retry {
     /// A request failed: the next one waits twice as long as the last time. Of several that were
-    /// under way at once, the first counts.
+    /// under way at once, the first counts, and what the server asks for.
     pub(crate) fn failed(&mut self, failure: &Failure, now: Timestamp, spread: u64) {
-        if !self.is_over(now) {
+        if let Some(back_off) = self.0.as_mut().filter(|back_off| now < back_off.until) {
+            back_off.until = back_off.until.max(now.plus_millis(server_asks(failure)));
             return;
         }
         self.0 = Some(BackOff::next(self.0, RETRY_FIRST, failure, now, spread));
@@ -230,4 +231,26 @@ fn doubled(first: i64, times: u32, longest: i64, spread: u64) -> i64 {
     let wait = first.saturating_mul(1 << times.min(20)).min(longest);
     let part = i64::try_from(spread % 64).unwrap_or(0);
     wait + wait * part / 256
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_requests_that_fail_at_once_the_first_counts_and_the_longest_wait_that_is_asked_for() {
+        let failure = |retry_after| Failure {
+            kind: FailureKind::Refused,
+            message: String::new(),
+            retry_after,
+        };
+        let mut retry = Retry::default();
+        retry.failed(&failure(0), Timestamp(0), 0);
+        retry.failed(&failure(0), Timestamp(10), 0);
+        assert_eq!(retry.end(), Some(Timestamp(1_000)));
+        retry.failed(&failure(3_000), Timestamp(20), 0);
+        assert_eq!(retry.end(), Some(Timestamp(3_020)));
+        retry.failed(&failure(0), Timestamp(3_020), 0);
+        assert_eq!(retry.end(), Some(Timestamp(5_020)), "the second failure");
+    }
 }

@@ -14,7 +14,7 @@ use crate::{
     action::{Action, Plan, Severity},
     assess::assess,
     ids::{NodeId, PodId},
-    node_state::DeleteCause,
+    node_state::{Creating, DeleteCause},
     node_status::Explanation,
     planner::Planner,
     set::Set,
@@ -134,6 +134,7 @@ impl Planner {
         node: NodeId,
         now: Timestamp,
     ) -> Vec<(PodId, DeleteCause)> {
+        self.give_up_creation(set, node, now);
         let Some(state) = set.nodes.get(node) else {
             return Vec::new();
         };
@@ -143,6 +144,23 @@ impl Planner {
             self.forget_if_unused(node);
         }
         assessment.deletes
+    }
+}
+
+impl Planner {
+    /// Forgets a creation that got no answer, once it can no longer take effect: it must not hold
+    /// its place in an update for ever.
+    fn give_up_creation(&mut self, set: &mut Set, node: NodeId, now: Timestamp) {
+        let state = set.nodes.get_mut(node);
+        let over = |creating: &mut Box<Creating>| {
+            !creating.sent && creating.unclear_until.is_some_and(|until| until <= now)
+        };
+        let creating = state.and_then(|state| state.creating.take_if(over));
+        if let Some(resources) = creating.and_then(|creating| creating.reserved)
+            && let Some(usage) = self.nodes.usage_mut(node)
+        {
+            usage.remove(&resources);
+        }
     }
 }
 

@@ -80,7 +80,7 @@ fn node(mode: Mode, placement: Placement, creating: bool, pods: &[PodState]) -> 
             name: "new".into(),
             attempt: 0,
             sent: true,
-            unclear: false,
+            unclear_until: None,
             reserved: None,
         })
     });

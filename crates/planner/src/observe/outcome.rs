@@ -17,6 +17,9 @@ use crate::{
 
 /// Milliseconds before a failed request is repeated.
 const RETRY: i64 = 1000;
+/// How long a creation without an answer may take effect, in milliseconds: a server gives up a
+/// request after a minute, and the watch may lag as long.
+const MAY_TAKE_EFFECT: i64 = 120_000;
 
 impl Planner {
     pub(crate) fn outcome(
@@ -187,12 +190,12 @@ impl Planner {
             return;
         };
         set.creates.failed(node, failure, now, spread(key, name));
-        let unclear = match failure.kind {
-            FailureKind::Unclear => true,
-            FailureKind::Refused => creating.unclear,
-            FailureKind::NotFound | FailureKind::NamespaceTerminating => false,
+        let unclear_until = match failure.kind {
+            FailureKind::Unclear => Some(now.plus_millis(MAY_TAKE_EFFECT)),
+            FailureKind::Refused => creating.unclear_until.filter(|until| now < *until),
+            FailureKind::NotFound | FailureKind::NamespaceTerminating => None,
         };
-        if !unclear {
+        if unclear_until.is_none() {
             self.creation_observed(key, node, name);
             return;
         }
@@ -200,7 +203,7 @@ impl Planner {
         if creating.sent {
             set.creates.end();
         }
-        (creating.sent, creating.unclear) = (false, true);
+        (creating.sent, creating.unclear_until) = (false, unclear_until);
         set.touch(node);
     }
 

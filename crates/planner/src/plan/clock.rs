@@ -40,6 +40,10 @@ fn shift_back_offs(set: &mut Set, back: i64) {
     set.timers.clear();
     for state in set.nodes.values_mut() {
         state.wake = None;
+        let creating = state.creating.as_mut();
+        if let Some(until) = creating.and_then(|creating| creating.unclear_until.as_mut()) {
+            *until = until.plus_millis(-back);
+        }
         if let Some(back_off) = &mut state.back_off {
             back_off.since = back_off.since.plus_millis(-back);
         }

@@ -67,7 +67,7 @@ impl Planner {
             name,
             attempt,
             sent: false,
-            unclear: false,
+            unclear_until: None,
             reserved: bind.then(|| Arc::clone(&set.needs.resources)),
         }
     }

@@ -83,7 +83,7 @@ impl<'a> SetCheck<'a> {
         let lost = self
             .pods
             .keys()
-            .find(|node| self.world.api.node(node).is_none());
+            .find(|node| self.world.api.node(node).is_none() && !self.is_refused(node));
         ensure!(
             lost.is_none(),
             "final state: lost pod",
@@ -95,8 +95,13 @@ impl<'a> SetCheck<'a> {
             ..Status::default()
         };
         let outdated_may_stay = self.is_update_blocked();
+        // With surge, old pods where none should run stay until enough nodes serve.
+        let misplaced_may_stay = matches!(self.set.strategy, Strategy::Surge(_))
+            && self.refused.iter().any(|nodes| !nodes.is_empty());
         for node in self.world.api.nodes() {
-            self.check_node(node, outdated_may_stay, &mut truth)?;
+            let may_stay =
+                outdated_may_stay || (misplaced_may_stay && self.demands.fit(node) == Fit::Keep);
+            self.check_node(node, may_stay, &mut truth)?;
         }
         truth.unavailable = truth.desired - truth.available;
         ensure!(
@@ -131,6 +136,10 @@ impl<'a> SetCheck<'a> {
                 surging > 0 && limit.of(desired) <= surging
             }
         }
+    }
+
+    fn is_refused(&self, node: &Text) -> bool {
+        self.refused.iter().any(|nodes| nodes.contains(node))
     }
 
     fn check_owners(&self) -> Result<(), Violation> {
@@ -171,7 +180,7 @@ impl<'a> SetCheck<'a> {
         let fit = self.demands.fit(node);
         // Long after the last change, whatever is ready is available.
         count_node(truth, fit, pods, |pod| pod.ready, is_updated);
-        if self.refused.iter().any(|nodes| nodes.contains(name)) {
+        if self.is_refused(name) {
             return Ok(());
         }
         let names: Vec<&Text> = pods.iter().map(|pod| &pod.key.name).collect();

@@ -84,7 +84,7 @@ impl Oracle {
     /// A pod that was asked for was created.
     fn pod_seen(&mut self, pod: &Pod) {
         let mut sets = self.known.sets.values();
-        let set = sets.find(|set| pod.is_owned_by(&set.set.uid) && set.claims(pod));
+        let set = sets.find(|set| set.claims(pod));
         let work = set.and_then(|set| self.work.get_mut(&set.set.uid));
         if let (Some(work), Some(node)) = (work, pod.place()) {
             work.seen(node, &pod.key.name);
@@ -123,7 +123,8 @@ impl Oracle {
             if work.found != hashes {
                 work.restart_creations();
             }
-            if work.revising > 0 {
+            // With its revision, a template starts slowly, whatever succeeded meanwhile.
+            if work.revising > 0 || std::mem::take(&mut work.revised) {
                 work.window.least = 1;
             }
             if !hashes.is_empty() {
@@ -170,6 +171,9 @@ impl Oracle {
             );
             return Ok(());
         }
+        self.work
+            .values_mut()
+            .for_each(|work| work.give_up_creations(now));
         self.update_hashes();
         self.forget_idle_nodes();
         self.check_order(requests)?;

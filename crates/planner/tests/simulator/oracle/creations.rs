@@ -55,11 +55,10 @@ impl Oracle {
                 self.check_place(set, node, name)?
             }
         };
-        let unclear = open.is_some_and(|open| open.unclear);
         let creating = Creating {
             name: name.clone(),
             sent: true,
-            unclear,
+            unclear_until: open.and_then(|open| open.unclear_until),
         };
         if let Some(work) = self.work.get_mut(set_uid) {
             work.creating.insert(node.clone(), creating);

@@ -2,7 +2,7 @@
 
 use super::{
     Oracle,
-    work::{Target, Work},
+    work::{MAY_TAKE_EFFECT, Target, Work},
 };
 use crate::{
     api::{Object, Stored},
@@ -157,6 +157,7 @@ impl Oracle {
         let creates = matches!(outcome.request, Request::CreateRevision { .. });
         if let Some(work) = self.work.get_mut(set_uid) {
             work.revising = work.revising.saturating_sub(1);
+            work.revised = true;
             if let Err(failure) = &outcome.result
                 && creates
                 && failure.kind != FailureKind::NamespaceTerminating
@@ -214,14 +215,14 @@ fn created(work: &mut Work, node: &Text, name: &Text, outcome: &Outcome, now: i6
         // The watch has shown the pod meanwhile.
         return;
     };
-    let unclear = match failure.kind {
-        FailureKind::Unclear => true,
-        FailureKind::Refused => creating.unclear,
-        FailureKind::NotFound | FailureKind::NamespaceTerminating => false,
+    let unclear_until = match failure.kind {
+        FailureKind::Unclear => Some(now + MAY_TAKE_EFFECT),
+        FailureKind::Refused => creating.unclear_until.filter(|until| now < *until),
+        FailureKind::NotFound | FailureKind::NamespaceTerminating => None,
     };
-    if unclear {
+    if unclear_until.is_some() {
         creating.sent = false;
-        creating.unclear = true;
+        creating.unclear_until = unclear_until;
     } else {
         work.created(node, name);
     }

@@ -161,7 +161,8 @@ impl Oracle {
             return Ok(());
         }
         let overdue = work.creating.iter().find(|(node, creating)| {
-            !creating.sent && work.is_due(&Target::Create((*node).clone()), self.now)
+            let wanted = self.known.fit(set, node) == Some(Fit::Run);
+            wanted && !creating.sent && work.is_due(&Target::Create((*node).clone()), self.now)
         });
         ensure!(
             overdue.is_none(),
@@ -254,6 +255,8 @@ impl Oracle {
             let due = work.is_due(&target, self.now);
             let free = due && !node.creating && node.owned && !node.unsettled;
             match (&*new, &*old) {
+                // A deletion that was not answered may take effect yet.
+                (_, [old]) if old.delete_unclear => surging += 1,
                 ([new], [old]) if free && self.is_available(set, &new.pod) => {
                     ensure!(
                         BURST <= work.deleting,

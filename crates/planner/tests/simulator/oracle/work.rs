@@ -7,6 +7,9 @@ use crate::{
     value::Text,
 };
 
+/// How long a creation without an answer may take effect, in milliseconds.
+pub(crate) const MAY_TAKE_EFFECT: i64 = 120_000;
+
 /// No more creations of a set than this are under way, and no more deletions.
 pub(crate) const BURST: usize = 250;
 
@@ -79,9 +82,9 @@ pub(crate) struct Creating {
     pub(crate) name: Text,
     /// The request is under way; if not, its fate is unknown.
     pub(crate) sent: bool,
-    /// An earlier request for the name was not answered: a refusal does not say that there is no
-    /// pod.
-    pub(crate) unclear: bool,
+    /// An earlier request for the name was not answered: until then a refusal does not say that
+    /// there is no pod.
+    pub(crate) unclear_until: Option<i64>,
 }
 
 /// The back-off of failed pods on one node: 1 s, doubled with each up to 15 minutes (upstream's
@@ -131,6 +134,8 @@ pub(crate) struct Work {
     pub(crate) patching: BTreeSet<Text>,
     /// Requests about revisions under way.
     pub(crate) revising: usize,
+    /// One has ended since the last plan.
+    pub(crate) revised: bool,
     pub(crate) writing: bool,
     pub(crate) window: Window,
     /// No more patches of pods than this are under way: one, and one more for each success.
@@ -190,6 +195,13 @@ impl Window {
 }
 
 impl Work {
+    /// What was not answered for so long can no longer take effect.
+    pub(crate) fn give_up_creations(&mut self, now: i64) {
+        self.creating.retain(|_, creating| {
+            creating.sent || creating.unclear_until.is_none_or(|until| now < until)
+        });
+    }
+
     /// How many creations are under way.
     pub(crate) fn creations(&self) -> usize {
         self.creating
@@ -206,8 +218,12 @@ impl Work {
     pub(crate) fn failed(&mut self, target: Target, failure: &Failure, now: i64) {
         let unanswered = failure.kind == FailureKind::Unclear;
         let failures = self.failures.entry(target.clone()).or_default();
-        failures.count += 1;
-        failures.at = now;
+        // Of several requests about revisions that were under way at once, the first counts.
+        let is_batch = target == Target::Revisions && failures.count > 0;
+        if !(is_batch && now < failures.earliest()) {
+            failures.count += 1;
+            failures.at = now;
+        }
         failures.longest = if unanswered { LONGEST.1 } else { LONGEST.0 };
         let first = failures.count == 1;
         let recent = &mut self.recent[target.kind()];
@@ -316,6 +332,9 @@ impl Work {
     pub(crate) fn set_clock_back(&mut self, back: i64) {
         for failures in self.failures.values_mut() {
             failures.at -= back;
+        }
+        for creating in self.creating.values_mut() {
+            creating.unclear_until = creating.unclear_until.map(|until| until - back);
         }
         for recent in &mut self.recent {
             recent.paused_until -= back;
