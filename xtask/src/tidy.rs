@@ -1,6 +1,7 @@
 //! `tidy`: the rules of the house that a compiler does not know. Also runs as a test.
 
 mod circles;
+mod kind_names;
 
 use std::{
     collections::BTreeSet,
@@ -91,6 +92,7 @@ pub(crate) fn run() -> Result<()> {
     for file in sources(&root) {
         check_source(&root, &file, &mut breaches)?;
     }
+    check_kind_names(&root, &mut breaches)?;
     for manifest in manifests(&root)? {
         check_circles(&root, &manifest, &mut breaches)?;
     }
@@ -290,6 +292,20 @@ fn short_docs(text: &str) -> Vec<(usize, String)> {
         words.clear();
     }
     found
+}
+
+/// The API server names kinds only where it is about them.
+fn check_kind_names(root: &Path, breaches: &mut Vec<String>) -> Result<()> {
+    let server = root.join("crates/server/src");
+    for file in sources(root) {
+        let shown = file.strip_prefix(root).unwrap_or(&file).display();
+        for name in kind_names::find(&server, &file)? {
+            breaches.push(format!(
+                "{shown}: names the kind {name:?}; ask its row or its strategy"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// No file of a crate uses one that uses it.

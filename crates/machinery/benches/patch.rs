@@ -29,7 +29,7 @@ fn daemonsets() -> &'static Kind {
 }
 
 fn kind(group: &str, plural: &str) -> &'static Kind {
-    scheme::find_resource(group, "v1", plural).unwrap_or(&scheme::kinds()[0])
+    scheme::find_resource(group, "v1", plural).unwrap_or(scheme::kinds()[0])
 }
 
 fn container(name: &str, image: &str) -> Value {

@@ -5,10 +5,10 @@
 //! nothing the second time.
 
 mod container;
-mod pod;
+pub(crate) mod pod;
 mod resources;
-mod service;
-mod simple;
+pub(crate) mod service;
+pub(crate) mod simple;
 mod volume;
 mod zero_values;
 
@@ -21,25 +21,11 @@ pub fn apply_defaults(kind: &Kind, object: &mut Value) {
     if let Some(table) = schema::find(kind.type_name) {
         zero_values::fill(table, object);
     }
-    match (kind.group, kind.kind) {
-        ("", "Pod") => pod::pod(object),
-        ("apps", "DaemonSet") => simple::daemon_set(object),
-        ("apps", "ControllerRevision") => set(object, "revision", 0),
-        ("", "Service") => service::service(object),
-        ("", "Endpoints") => service::endpoints(object),
-        ("discovery.k8s.io", "EndpointSlice") => service::endpoint_slice(object),
-        ("", "Namespace") => simple::namespace(object),
-        ("", "Node") => simple::node(object),
-        ("", "Secret") => simple::secret(object),
-        ("coordination.k8s.io", "Lease") => drop(child(object, "spec")),
-        ("scheduling.k8s.io", "PriorityClass") => simple::priority_class(object),
-        ("", "Event") => simple::event(object),
-        _ => {}
-    }
+    kind.strategy.set_defaults(object);
 }
 
 /// Sets a field that is absent or null.
-fn set(object: &mut Value, name: &str, value: impl Into<Value>) {
+pub(crate) fn set(object: &mut Value, name: &str, value: impl Into<Value>) {
     if let Some(fields) = object.as_object_mut()
         && fields.get(name).is_none_or(Value::is_null)
     {
@@ -73,7 +59,7 @@ fn set_number(object: &mut Value, name: &str, value: i64) {
 }
 
 /// The object in a field; an absent one is added.
-fn child<'a>(object: &'a mut Value, name: &str) -> &'a mut Value {
+pub(crate) fn child<'a>(object: &'a mut Value, name: &str) -> &'a mut Value {
     if !object.is_object() {
         *object = Value::Object(Map::new());
     }

@@ -4,10 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{
-    Kind, Scope,
-    scheme::{self, Subresource},
-};
+use crate::{Kind, Scope, kind::Subresource, scheme};
 
 /// The response to `/api`: `APIVersions`. `server_address` is the `HOST:PORT` that clients use.
 #[must_use]
@@ -92,6 +89,7 @@ fn versions(group: &str) -> Vec<&'static str> {
 fn kinds_of(group: &str, version: &str) -> impl Iterator<Item = &'static Kind> {
     scheme::kinds()
         .iter()
+        .copied()
         .filter(move |kind| kind.group == group && kind.version == version)
 }
 
@@ -120,7 +118,7 @@ fn resource(kind: &Kind) -> Value {
         "verbs": kind.verbs,
     });
     add_names(&mut entry, kind);
-    if kind.verbs.contains(&"list") {
+    if kind.is_stored() {
         entry["storageVersionHash"] = storage_version_hash(kind).into();
     }
     entry
@@ -159,7 +157,7 @@ fn storage_version_hash(kind: &Kind) -> String {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     use sha2::{Digest as _, Sha256};
     // Events of both groups are stored in the form of `v1`.
-    let group = if kind.storage == "events" {
+    let group = if kind.strategy.is_stored_converted() {
         ""
     } else {
         kind.group

@@ -15,6 +15,8 @@ pub mod discovery;
 pub mod event_conversion;
 mod go_text;
 mod json_fields;
+pub mod kind;
+mod kinds;
 pub mod managed_fields;
 pub mod openapi;
 pub mod patch;
@@ -26,5 +28,5 @@ pub mod strategy;
 pub mod table;
 pub mod validation;
 
-pub use scheme::{Kind, Scope};
+pub use kind::{Kind, Scope, Strategy};
 pub use status::Status;

@@ -47,12 +47,12 @@ pub use equality::ignore_timestamps;
 pub use field_set::{FieldSet, FieldSetError};
 pub use path_element::PathElementError;
 
+use crate::kind::ResetFields;
 use compare::{Comparison, compare};
 use conflict::Conflict;
 use entry::{Entry, Operation, managed_fields_of, put_managed_fields, take_managed_fields};
 use initial_entries::InitialEntries;
 use merge_type::MergeType;
-use reset_fields::ResetFields;
 
 /// Manager that owns every field of an object that had no `managedFields` when it was first applied
 /// to.
@@ -99,7 +99,7 @@ impl FieldManager<'_> {
 pub fn track_update(kind: &Kind, old: Option<&Value>, new: &mut Value, manager: FieldManager<'_>) {
     let sent = take_managed_fields(new);
     let stored = old.and_then(managed_fields_of);
-    let reset = ResetFields::of(kind, manager.subresource);
+    let reset = kind.strategy.reset_fields(kind, manager.subresource);
     if old.is_none() && sent.is_none() {
         return track_create(kind, new, manager, &reset);
     }
@@ -201,7 +201,10 @@ impl Apply<'_> {
             name: BEFORE_FIRST_APPLY,
             ..self.manager
         };
-        let reset = ResetFields::of(self.kind, self.manager.subresource);
+        let reset = self
+            .kind
+            .strategy
+            .reset_fields(self.kind, self.manager.subresource);
         let set = compare(self.root, None, live, &reset).changed();
         let entry = before.entry(self.kind, Operation::Update, set);
         Ok(if entry.set.is_empty() {
@@ -212,7 +215,10 @@ impl Apply<'_> {
     }
 
     fn run(&self, mut entries: Vec<Entry>, force: bool) -> Result<Value> {
-        let reset = ResetFields::of(self.kind, self.manager.subresource);
+        let reset = self
+            .kind
+            .strategy
+            .reset_fields(self.kind, self.manager.subresource);
         let mut set = to_field_set::to_field_set(self.root, self.config);
         reset.remove_from(&mut set);
         let mut own = self.manager.entry(self.kind, Operation::Apply, set);

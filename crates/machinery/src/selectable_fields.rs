@@ -1,8 +1,11 @@
 //! Field selectors: the fields of each kind that they may name, and their values (upstream's
 //! `SelectableFields` and `AddFieldLabelConversionFunc`).
 
+pub(crate) mod text;
+
 use serde_json::Value;
 
+use self::text::text_of;
 use crate::Kind;
 
 /// The value of `field` (such as `spec.nodeName` or `metadata.name`) in `object` as text; empty if
@@ -10,56 +13,29 @@ use crate::Kind;
 /// (`v1`).
 #[must_use]
 pub fn field_value(kind: &Kind, object: &Value, field: &str) -> Option<String> {
-    match field {
-        "metadata.name" => return Some(read(object, field)),
-        "metadata.namespace" if kind.is_namespaced() => return Some(read(object, field)),
-        // Old names that upstream still accepts.
-        "spec.host" if kind.kind == "Pod" => return Some(read(object, "spec.nodeName")),
-        "name" if kind.kind == "Namespace" => return Some(read(object, "metadata.name")),
-        _ => {}
+    let field = kind.strategy.selectable_alias(field);
+    let is_common =
+        field == "metadata.name" || (field == "metadata.namespace" && kind.is_namespaced());
+    if is_common {
+        return Some(text_of(object, field));
     }
-    if !kind.selectable_fields.contains(&field) {
-        return None;
-    }
-    Some(match (kind.storage, field) {
-        ("events", _) => event(object, field),
-        ("pods", "status.podIPs") => pod_ips(object),
-        _ => read(object, field),
-    })
+    kind.selectable_fields
+        .contains(&field)
+        .then(|| kind.strategy.selectable_value(object, field))
 }
 
 /// A field of an event in the form of `v1`; `field` is named as in either group.
-fn event(object: &Value, field: &str) -> String {
+pub(crate) fn event(object: &Value, field: &str) -> String {
     match field {
-        "source" => match read(object, "source.component") {
-            component if component.is_empty() => read(object, "reportingComponent"),
+        "source" => match text_of(object, "source.component") {
+            component if component.is_empty() => text_of(object, "reportingComponent"),
             component => component,
         },
-        "reportingController" => read(object, "reportingComponent"),
+        "reportingController" => text_of(object, "reportingComponent"),
         _ => match field.strip_prefix("regarding.") {
-            Some(rest) => read(object, &format!("involvedObject.{rest}")),
-            None => read(object, field),
+            Some(rest) => text_of(object, &format!("involvedObject.{rest}")),
+            None => text_of(object, field),
         },
-    }
-}
-
-fn pod_ips(object: &Value) -> String {
-    let list = object.pointer("/status/podIPs").and_then(Value::as_array);
-    let ips = list
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry["ip"].as_str());
-    ips.collect::<Vec<_>>().join(",")
-}
-
-/// A field as text; an absent one reads as the zero value of its Go type.
-fn read(object: &Value, field: &str) -> String {
-    let value = field.split('.').try_fold(object, |at, name| at.get(name));
-    match value {
-        Some(Value::String(text)) => text.clone(),
-        Some(scalar @ (Value::Bool(_) | Value::Number(_))) => scalar.to_string(),
-        _ if field == "spec.unschedulable" => "false".into(),
-        _ => String::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::scheme::Kind;
+use crate::Kind;
 
 /// One entry of `details.causes` (`metav1.StatusCause`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]

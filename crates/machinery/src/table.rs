@@ -5,21 +5,23 @@
 //! aligns the cells, so texts and ages are made here.
 
 mod age;
-mod columns;
-mod event;
-mod network;
-mod node;
-mod plain;
-mod pod;
-mod workload;
+pub(crate) mod cells;
+pub(crate) mod columns;
+pub(crate) mod event;
+pub(crate) mod network;
+pub(crate) mod node;
+pub(crate) mod plain;
+pub(crate) mod pod;
+pub(crate) mod workload;
 
 use serde_json::{Value, json};
 
-use crate::Kind;
-use crate::json_fields::ReadFields;
+use crate::{Kind, json_fields::ReadFields};
 
 pub use age::human_duration;
-use columns::Column;
+pub use cells::Clock;
+pub use columns::Column;
+pub(crate) use columns::*;
 
 /// The query parameter `includeObject`: what a row holds beside its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,59 +35,20 @@ pub enum IncludeObject {
     Object,
 }
 
-/// The time of the request, for ages.
-#[derive(Debug, Clone, Copy)]
-struct Clock {
-    /// Seconds since 1970-01-01T00:00:00Z.
-    now_seconds: i64,
-}
-
-/// The columns of a kind, and the function that makes the cells of a row.
-struct Printer {
-    columns: &'static [Column],
-    cells: fn(&Value, Clock) -> Vec<Value>,
-}
-
-fn printer(kind: &Kind) -> Printer {
-    let (columns, cells): (_, fn(&Value, Clock) -> Vec<Value>) = match (kind.group, kind.kind) {
-        ("", "Pod") => (columns::POD, pod::cells),
-        ("", "Node") => (columns::NODE, node::cells),
-        ("apps", "DaemonSet") => (columns::DAEMON_SET, workload::daemon_set),
-        ("apps", "ControllerRevision") => (columns::CONTROLLER_REVISION, workload::revision),
-        ("", "Service") => (columns::SERVICE, network::service),
-        ("", "Endpoints") => (columns::ENDPOINTS, network::endpoints),
-        ("discovery.k8s.io", "EndpointSlice") => (columns::ENDPOINT_SLICE, network::endpoint_slice),
-        ("" | "events.k8s.io", "Event") => (columns::EVENT, event::cells),
-        ("", "Namespace") => (columns::NAMESPACE, plain::namespace),
-        ("", "ConfigMap") => (columns::CONFIG_MAP, plain::config_map),
-        ("", "Secret") => (columns::SECRET, plain::secret),
-        ("", "ServiceAccount") => (columns::SERVICE_ACCOUNT, plain::service_account),
-        ("coordination.k8s.io", "Lease") => (columns::LEASE, plain::lease),
-        ("scheduling.k8s.io", "PriorityClass") => (columns::PRIORITY_CLASS, plain::priority_class),
-        _ => (columns::OTHER, plain::other),
-    };
-    Printer { columns, cells }
-}
-
 /// The `columnDefinitions` of a kind.
 #[must_use]
 pub fn columns(kind: &Kind) -> Value {
-    printer(kind)
-        .columns
-        .iter()
-        .map(Column::definition)
-        .collect()
+    let columns = kind.strategy.columns().iter();
+    columns.map(Column::definition).collect()
 }
 
 /// One entry of `rows`, with `cells`, `object` and for a finished pod `conditions`. `now_seconds`
 /// is the time of the request in seconds since 1970, for ages.
 #[must_use]
 pub fn row(kind: &Kind, object: &Value, include: IncludeObject, now_seconds: i64) -> Value {
-    let cells = (printer(kind).cells)(object, Clock { now_seconds });
+    let cells = kind.strategy.cells(object, Clock::at(now_seconds));
     let mut row = json!({ "cells": cells, "object": included(object, include) });
-    if (kind.group, kind.kind) == ("", "Pod")
-        && let Some(conditions) = pod::row_conditions(object)
-    {
+    if let Some(conditions) = kind.strategy.row_conditions(object) {
         row["conditions"] = conditions;
     }
     row
@@ -100,24 +63,6 @@ fn included(object: &Value, include: IncludeObject) -> Value {
             "apiVersion": "meta.k8s.io/v1",
             "metadata": object["metadata"],
         }),
-    }
-}
-
-/// The cell with the name of the object.
-fn name(object: &Value) -> Value {
-    object["metadata"]["name"].clone()
-}
-
-impl Clock {
-    /// How long ago an RFC 3339 time was, such as `5m10s`; `<unknown>` if it is no time.
-    fn since(self, time: &str) -> String {
-        age::since(time, self.now_seconds)
-    }
-
-    /// The cell with the age of the object.
-    fn age(self, object: &Value) -> Value {
-        self.since(object["metadata"].text("creationTimestamp"))
-            .into()
     }
 }
 

@@ -5,28 +5,28 @@
 
 mod affinity;
 mod container;
-mod daemon_set;
+pub(crate) mod daemon_set;
 mod env;
 mod error_list;
-mod event;
+pub(crate) mod event;
 mod go_format;
-mod meta;
+pub(crate) mod meta;
 mod mount;
-mod names;
-mod network;
-mod node;
+pub(crate) mod names;
+pub(crate) mod network;
+pub(crate) mod node;
 mod os;
-mod pod;
-mod pod_status;
-mod pod_update;
-mod priority_class;
+pub(crate) mod pod;
+pub(crate) mod pod_status;
+pub(crate) mod pod_update;
+pub(crate) mod priority_class;
 mod probe;
 mod resources;
 mod security;
 mod selector;
-mod service;
-mod service_update;
-mod simple;
+pub(crate) mod service;
+pub(crate) mod service_update;
+pub(crate) mod simple;
 mod spread;
 mod volume;
 
@@ -34,7 +34,9 @@ use serde_json::Value;
 
 use crate::Kind;
 
-use error_list::{ErrorList, Path};
+pub use error_list::ErrorList;
+
+use error_list::Path;
 
 /// The type of a validation error (upstream's `field.ErrorType`), with the value as Go prints it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,37 +131,11 @@ impl std::fmt::Display for FieldError {
 #[must_use]
 pub fn validate_create(kind: &Kind, object: &Value) -> Vec<FieldError> {
     let mut errors = ErrorList::default();
-    let group_kind = (kind.group, kind.kind);
-    if !matches!(group_kind, ("" | "events.k8s.io", "Event")) {
-        meta::validate(kind, object, &mut errors);
-    }
-    match group_kind {
-        ("", "Pod") => pod::create(object, &mut errors),
-        ("apps", "DaemonSet") => daemon_set::validate(object, &mut errors),
-        ("" | "events.k8s.io", "Event") => event::create(kind, object, &mut errors),
-        ("", "Service") => service::validate(object, &mut errors),
-        _ => content(kind, object, &mut errors),
-    }
+    kind.strategy.validate(kind, object, &mut errors);
     if errors.is_empty() {
-        meta::validate_common(kind, object, &mut errors);
+        meta::validate_common(kind.is_namespaced(), object, &mut errors);
     }
     errors.into_vec()
-}
-
-/// Validates kinds whose rules are the same for new and changed objects.
-fn content(kind: &Kind, object: &Value, errors: &mut ErrorList) {
-    match (kind.group, kind.kind) {
-        ("", "Namespace") => simple::namespace(object, errors),
-        ("", "ConfigMap") => simple::config_map(object, errors),
-        ("", "Secret") => simple::secret(object, errors),
-        ("", "Node") => node::validate(object, errors),
-        ("", "Endpoints") => network::endpoints(object, errors),
-        ("apps", "ControllerRevision") => simple::revision(object, errors),
-        ("coordination.k8s.io", "Lease") => simple::lease(object, errors),
-        ("discovery.k8s.io", "EndpointSlice") => network::endpoint_slice(object, errors),
-        ("scheduling.k8s.io", "PriorityClass") => priority_class::validate(object, errors),
-        _ => {}
-    }
 }
 
 /// Validates a changed object, after defaulting (upstream's strategy `ValidateUpdate`).
@@ -173,61 +149,16 @@ pub fn validate_update(
 ) -> Vec<FieldError> {
     let mut errors = ErrorList::default();
     // Upstream validates the metadata for every kind, and most kinds do it again.
-    meta::validate_common(kind, new, &mut errors);
+    meta::validate_common(kind.is_namespaced(), new, &mut errors);
     meta::validate_update(old, new, &mut errors);
+    let strategy = kind.strategy;
     if subresource == "status" {
-        status_update(kind, old, new, &mut errors);
-        return errors.into_vec();
-    }
-    match (kind.group, kind.kind) {
-        ("", "Pod") => pod_update::validate(kind, subresource, old, new, &mut errors),
-        ("apps", "DaemonSet") => daemon_set::update(kind, old, new, &mut errors),
-        ("" | "events.k8s.io", "Event") => event::update(kind, old, new, &mut errors),
-        ("", "Service") => {
-            meta::validate_update(old, new, &mut errors);
-            service_update::validate(old, new, &mut errors);
-            meta::validate(kind, new, &mut errors);
-            service::validate(new, &mut errors);
-        }
-        ("", "Namespace") => {
-            meta::validate(kind, new, &mut errors);
-            simple::namespace(new, &mut errors);
-            meta::validate_update(old, new, &mut errors);
-        }
-        ("", "Node") => {
-            meta::validate(kind, new, &mut errors);
-            node::validate(new, &mut errors);
-            meta::validate_update(old, new, &mut errors);
-            node::update(old, new, &mut errors);
-        }
-        ("scheduling.k8s.io", "PriorityClass") => {
-            meta::validate_update(old, new, &mut errors);
-            priority_class::update(old, new, &mut errors);
-        }
-        ("coordination.k8s.io", "Lease") => {
-            meta::validate_update(old, new, &mut errors);
-            simple::lease(new, &mut errors);
-        }
-        _ => {
-            meta::validate_update(old, new, &mut errors);
-            simple::immutable(kind, old, new, &mut errors);
-            meta::validate(kind, new, &mut errors);
-            content(kind, new, &mut errors);
-        }
+        meta::validate_update(old, new, &mut errors);
+        strategy.validate_status_update(old, new, &mut errors);
+    } else {
+        strategy.validate_update(kind, subresource, old, new, &mut errors);
     }
     errors.into_vec()
-}
-
-fn status_update(kind: &Kind, old: &Value, new: &Value, errors: &mut ErrorList) {
-    meta::validate_update(old, new, errors);
-    match (kind.group, kind.kind) {
-        ("", "Pod") => pod_status::update(old, new, errors),
-        ("apps", "DaemonSet") => daemon_set::status(old, new, errors),
-        ("", "Service") => service_update::status(new, errors),
-        ("", "Node") => node::update(old, new, errors),
-        ("", "Namespace") => simple::namespace_status(new, errors),
-        _ => {}
-    }
 }
 
 /// Validates the body of a request to `pods/NAME/binding` (upstream's `ValidatePodBinding`).

@@ -5,7 +5,7 @@ use pandaemon_machinery::{Status, decode::Decoded, scheme, status::Result};
 use serde_json::{Value, json};
 
 use crate::{
-    admission,
+    admission, kinds,
     object::Object,
     registry::{Call, Registry, options::DeleteOptions},
     watch_cache::KindCache,
@@ -100,9 +100,7 @@ const EVENT_TTL_SECONDS: i64 = 3600;
 /// # Errors
 /// The status of a failed deletion.
 pub(crate) async fn expire_events(registry: &Registry, now: Timestamp) -> Result<usize> {
-    let Some(kind) = scheme::find_resource("", "v1", "events") else {
-        return Ok(0);
-    };
+    let kind = kinds::events()?;
     let mut removed = 0;
     for object in registry
         .cache

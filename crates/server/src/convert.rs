@@ -1,41 +1,31 @@
-//! Conversion between the two versions of Event: core `v1` and `events.k8s.io/v1`.
-//!
-//! Objects are stored as core `v1` and converted for requests to `events.k8s.io`.
-//! Upstream: `k8s.io/kubernetes/pkg/apis/events/v1/conversion.go`.
+//! Conversion between a kind and the version of it that is stored, such as core `v1` for the events
+//! of `events.k8s.io`.
 
-use pandaemon_machinery::{Kind, event_conversion};
+use pandaemon_machinery::Kind;
 use serde_json::Value;
 
 use crate::object::Object;
 
-/// The group of the one kind that is stored as another kind.
-const CONVERTED_GROUP: &str = "events.k8s.io";
-
-/// Whether objects of this kind are stored without conversion, so that stored bytes can be sent. It
-/// is called several times per request, so it compares one string only.
+/// Whether objects of this kind are stored without conversion, so that stored bytes can be sent.
 #[must_use]
-pub(crate) fn is_native(kind: &'static Kind) -> bool {
-    kind.group != CONVERTED_GROUP
+pub(crate) fn is_native(kind: &Kind) -> bool {
+    !kind.strategy.is_stored_converted()
 }
 
 /// Converts an object of `kind` to its stored form.
-pub(crate) fn to_stored(kind: &'static Kind, object: &mut Value) {
-    if !is_native(kind) {
-        event_conversion::to_core_v1(object);
-    }
+pub(crate) fn to_stored(kind: &Kind, object: &mut Value) {
+    kind.strategy.to_stored(object);
 }
 
 /// Converts a stored object to `kind`.
-pub(crate) fn from_stored(kind: &'static Kind, object: &mut Value) {
-    if !is_native(kind) {
-        event_conversion::to_events_v1(object);
-    }
+pub(crate) fn from_stored(kind: &Kind, object: &mut Value) {
+    kind.strategy.convert_stored(object);
 }
 
 /// A stored object parsed and converted to `kind`, with its resource version. `None`, with an error
 /// in the log, if it cannot be parsed.
 #[must_use]
-pub(crate) fn converted(kind: &'static Kind, object: &Object) -> Option<Value> {
+pub(crate) fn converted(kind: &Kind, object: &Object) -> Option<Value> {
     let mut value = object
         .value()
         .inspect_err(|error| tracing::error!(%error, "a response skips an unreadable object"))

@@ -97,7 +97,7 @@ fn check_name(name: &str) -> Result<()> {
 /// exists. The hash of the secret is stored in a Secret.
 async fn claim_name(registry: &Registry, node: &str, secret: &str) -> Result<()> {
     let name = format!("{node}.node-password.pandaemon");
-    let call = Call::internal(kinds::v1("", "secrets")?, "kube-system", &name);
+    let call = Call::internal(kinds::secrets()?, "kube-system", &name);
     let hash = sha256_hex(format!("{node}:{secret}").as_bytes());
     // The data of a Secret is base64 in JSON.
     let data = json!({"hash": base64_of(&hash)});
@@ -121,7 +121,7 @@ async fn claim_name(registry: &Registry, node: &str, secret: &str) -> Result<()>
     if constant_time_eq(meta::text_at(&value, &["data", "hash"]), &base64_of(&hash)) {
         return Ok(());
     }
-    if registry.find(kinds::v1("", "nodes")?, "", node).is_some() {
+    if registry.find(kinds::nodes()?, "", node).is_some() {
         return Err(name_taken(node));
     }
     registry

@@ -1,11 +1,29 @@
-//! Lookup of served kinds that the server itself reads and writes.
+//! The kinds that the server itself reads and writes.
 
 use pandaemon_machinery::{Kind, Status, scheme, status::Result};
 
-/// The served kind of a resource in version `v1` of a group. The core group is empty.
-///
-/// # Errors
-/// 404 if it is not served.
-pub(crate) fn v1(group: &str, plural: &str) -> Result<&'static Kind> {
-    scheme::find_resource(group, "v1", plural).ok_or_else(Status::path_not_found)
+/// A function for each kind: its name, group and resource in version `v1`.
+macro_rules! kinds {
+    ($($name:ident: $group:literal, $plural:literal;)*) => {
+        $(
+            #[doc = concat!("The kind of `", $plural, "`.")]
+            ///
+            /// # Errors
+            /// 404 if it is not served.
+            pub(crate) fn $name() -> Result<&'static Kind> {
+                scheme::find_resource($group, "v1", $plural).ok_or_else(Status::path_not_found)
+            }
+        )*
+    };
+}
+
+kinds! {
+    bindings: "", "bindings";
+    events: "", "events";
+    namespaces: "", "namespaces";
+    nodes: "", "nodes";
+    pods: "", "pods";
+    secrets: "", "secrets";
+    service_accounts: "", "serviceaccounts";
+    priority_classes: "scheduling.k8s.io", "priorityclasses";
 }

@@ -7,15 +7,20 @@
 use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
+use pandaemon_machinery::kind::IndexedField;
 use pandaemon_store::{Entry, Key, Revision};
 use pandaemon_types::Labels;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 
 mod encode;
+mod head;
 mod unparsed;
 
+use self::head::Head;
+
 pub use encode::{encode, encode_with};
+pub(crate) use head::pick;
 pub use unparsed::{Skip, Unparsed};
 
 /// The start of the metadata in encoded objects.
@@ -51,14 +56,8 @@ pub struct Object {
     pub is_terminating: bool,
     /// Position of `metadata.labels`; empty if missing.
     labels: Range<u32>,
-    /// Position of a pod's `spec.nodeName`; empty if missing.
-    node: Range<u32>,
-}
-
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow)]
-    metadata: &'a RawValue,
+    /// Position of the value by which the kind is indexed; empty if missing.
+    indexed: Range<u32>,
 }
 
 #[derive(Deserialize)]
@@ -68,20 +67,6 @@ struct Metadata<'a> {
     labels: Option<&'a RawValue>,
     #[serde(default)]
     deletion_timestamp: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct PodHead<'a> {
-    #[serde(borrow)]
-    metadata: &'a RawValue,
-    #[serde(borrow, default)]
-    spec: Option<PodSpec<'a>>,
-}
-
-#[derive(Deserialize)]
-struct PodSpec<'a> {
-    #[serde(borrow, default, rename = "nodeName")]
-    node_name: Option<&'a RawValue>,
 }
 
 /// The position of a raw value in the bytes from which it was read; empty for `None`.
@@ -97,37 +82,35 @@ fn byte_range(bytes: &[u8], raw: Option<&RawValue>) -> Range<u32> {
 }
 
 impl Object {
-    /// Reads the positions of the fields in a stored entry.
+    /// Reads the positions of the fields in a stored entry; `index` is that of its kind.
     ///
     /// # Errors
     /// [`Error::Unreadable`] for bytes that [`encode()`] did not write.
-    pub fn read(entry: &Entry) -> Result<Self, Error> {
-        Self::new(
-            Arc::clone(&entry.key),
-            entry.value.clone(),
-            entry.mod_revision,
-        )
+    pub fn read(entry: &Entry, index: Option<IndexedField>) -> Result<Self, Error> {
+        let (key, value) = (Arc::clone(&entry.key), entry.value.clone());
+        Self::new(key, value, entry.mod_revision, index)
     }
 
-    /// Reads the positions of the fields in encoded bytes.
+    /// Reads the positions of the fields in encoded bytes; `index` is that of the kind.
     ///
     /// # Errors
     /// [`Error::Unreadable`] for bytes that [`encode()`] did not write.
-    pub fn new(key: Key, bytes: Bytes, revision: Revision) -> Result<Self, Error> {
+    pub fn new(
+        key: Key,
+        bytes: Bytes,
+        revision: Revision,
+        index: Option<IndexedField>,
+    ) -> Result<Self, Error> {
         let unreadable = |why: &dyn ToString| Error::Unreadable {
             key: key.to_string(),
             why: why.to_string(),
         };
-        let (metadata, node) = if key.starts_with("/pods/") {
-            let head: PodHead<'_> = serde_json::from_slice(&bytes).map_err(|e| unreadable(&e))?;
-            (head.metadata, head.spec.and_then(|spec| spec.node_name))
-        } else {
-            let head: Head<'_> = serde_json::from_slice(&bytes).map_err(|e| unreadable(&e))?;
-            (head.metadata, None)
-        };
+        let Head { metadata, indexed } =
+            head::read(&bytes, index).map_err(|error| unreadable(&error))?;
         let inner: Metadata<'_> =
             serde_json::from_str(metadata.get()).map_err(|e| unreadable(&e))?;
-        let (labels, node) = (byte_range(&bytes, inner.labels), byte_range(&bytes, node));
+        let labels = byte_range(&bytes, inner.labels);
+        let indexed = byte_range(&bytes, indexed);
         let is_terminating = inner.deletion_timestamp.is_some();
         let Range { start, end } = byte_range(&bytes, Some(metadata));
         // The name of the field and the colon precede the value.
@@ -144,7 +127,7 @@ impl Object {
             metadata_end: end,
             is_terminating,
             labels,
-            node,
+            indexed,
         })
     }
 
@@ -159,7 +142,7 @@ impl Object {
             metadata_end: self.metadata_end,
             is_terminating: self.is_terminating,
             labels: self.labels.clone(),
-            node: self.node.clone(),
+            indexed: self.indexed.clone(),
         }
     }
 
@@ -183,10 +166,10 @@ impl Object {
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
-    /// A pod's `spec.nodeName`; empty if it has none and for other kinds.
+    /// The value by which the kind is indexed, such as the node of a pod; empty if it has none.
     #[must_use]
-    pub fn node(&self) -> &str {
-        self.text(&self.node).trim_matches('"')
+    pub fn indexed_value(&self) -> &str {
+        self.text(&self.indexed).trim_matches('"')
     }
 
     /// Writes the object with its resource version.
@@ -282,12 +265,15 @@ impl Labels for Object {
 
 #[cfg(test)]
 mod tests {
+    use pandaemon_machinery::scheme;
     use serde_json::json;
 
     use super::*;
 
     fn object(key: &str, value: &Value) -> Object {
-        Object::new(key.into(), encode(value).unwrap(), 7).unwrap()
+        let pods = scheme::find_resource("", "v1", "pods").unwrap();
+        let index = pods.strategy.indexed_field();
+        Object::new(key.into(), encode(value).unwrap(), 7, index).unwrap()
     }
 
     #[test]
@@ -324,7 +310,7 @@ mod tests {
             "spec": {"nodeName": "n1", "containers": []},
         });
         let pod = object("/pods/d/p", &value);
-        assert_eq!(pod.node(), "n1");
+        assert_eq!(pod.indexed_value(), "n1");
         assert_eq!(pod.label("app"), Some("web"));
         assert_eq!(pod.label("empty"), Some(""));
         assert_eq!(pod.label("web"), None);
@@ -341,6 +327,6 @@ mod tests {
         let going = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "name": "p"}});
         assert!(object("/pods/d/p", &going).is_terminating);
         let bare = object("/pods/d/p", &json!({"metadata": {"name": "p"}}));
-        assert_eq!((bare.node(), bare.label("app")), ("", None));
+        assert_eq!((bare.indexed_value(), bare.label("app")), ("", None));
     }
 }

@@ -22,7 +22,6 @@ use pandaemon_machinery::{
 };
 use pandaemon_store::{Durability, Error as StoreError, Expect, Op, Revision, Store, Write};
 use pandaemon_types::time::rfc3339_seconds;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -42,8 +41,8 @@ pub(crate) struct Registry {
     pub store: Arc<dyn Store>,
     /// The watch cache, from which all reads are served.
     pub cache: Arc<WatchCache>,
-    /// Held while a Service gets addresses and ports, so that no two get the same.
-    pub service_lock: Mutex<()>,
+    /// Held while an object gets values that no other may have, such as the address of a Service.
+    creation_lock: Mutex<()>,
     /// The error of the last durable write, if the store refused it.
     store_fault: parking_lot::Mutex<Option<String>>,
     /// Templates of pods that differ in name and node only.
@@ -121,7 +120,7 @@ impl Registry {
         Self {
             store,
             cache,
-            service_lock: Mutex::default(),
+            creation_lock: Mutex::default(),
             store_fault: parking_lot::Mutex::default(),
             templates: template_cache::TemplateCache::default(),
         }
@@ -157,7 +156,8 @@ impl Registry {
         {
             return Ok(object);
         }
-        let object = Object::new(key, bytes, revision).map_err(unreadable);
+        let index = call.kind.strategy.indexed_field();
+        let object = Object::new(key, bytes, revision, index).map_err(unreadable);
         object.map(Arc::new).map_err(CommitError::Failed)
     }
 
@@ -169,8 +169,7 @@ impl Registry {
         expect: Expect,
         op: Op,
     ) -> Result<Revision, CommitError> {
-        let is_heartbeat = call.kind.plural == "leases" && call.namespace == "kube-node-lease";
-        let durability = if is_heartbeat {
+        let durability = if call.kind.strategy.is_volatile(&call.namespace) {
             Durability::Volatile
         } else {
             Durability::Durable
@@ -273,24 +272,10 @@ impl Registry {
     }
 }
 
-/// The fields of a pod's spec that status updates and deletions read.
-#[derive(Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct SpecExcerpt {
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    node_name: Value,
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    restart_policy: Value,
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    init_containers: Value,
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    termination_grace_period_seconds: Value,
-}
-
-/// Parses [`SpecExcerpt`] from an encoded spec.
-fn spec_excerpt(spec: &[u8]) -> Result<Value> {
-    let excerpt: SpecExcerpt = serde_json::from_slice(spec).map_err(Status::internal)?;
-    serde_json::to_value(excerpt).map_err(Status::internal)
+/// The fields of an encoded spec that writes to the status and deletions read.
+fn spec_excerpt(kind: &Kind, spec: &[u8]) -> Result<Value> {
+    let read = kind.strategy.spec_read_by_status_writes();
+    object::pick(spec, read.unwrap_or_default()).map_err(Status::internal)
 }
 
 /// Size of the probe write, in bytes.

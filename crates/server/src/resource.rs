@@ -19,7 +19,7 @@ use crate::{
     negotiate,
     registry::{
         Call, delete::Deleted, lease_renewal::RenewalForm, options::DeleteOptions,
-        patch::PatchType, read::ListOptions,
+        patch::PatchType, read::ListOptions, template_cache,
     },
     request::{ResourcePath, Verb},
     resource_request::ResourceRequest,
@@ -66,16 +66,10 @@ pub(crate) async fn answer(
         Some("status" | "ephemeralcontainers") => request.handle().await,
         Some(_) => subresources::answer(request).await,
     }?;
-    if let Some(text) = deprecation(kind) {
+    if let Some(text) = kind.strategy.deprecation() {
         response::add_warnings(&mut response, &[text.into()]);
     }
     Ok(response)
-}
-
-/// The warning for requests to a deprecated kind.
-fn deprecation(kind: &Kind) -> Option<&'static str> {
-    (kind.storage == "endpoints")
-        .then_some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
 }
 
 fn is_list_of_definitions(path: &ResourcePath, verb: Option<Verb>) -> bool {
@@ -130,23 +124,13 @@ impl ResourceRequest<'_> {
             Verb::Get => self.get(),
             Verb::List => self.list().await,
             Verb::Watch => self.watch().await,
-            Verb::Create if self.is_review() => subresources::reviews::answer(&self),
-            Verb::Create if self.kind.storage == "bindings" => {
-                subresources::binding::answer(&self).await
-            }
+            Verb::Create if !self.kind.is_stored() => subresources::answer_unstored(&self).await,
             Verb::Create => self.create().await,
             Verb::Update => self.update().await,
             Verb::Patch => self.patch().await,
             Verb::Delete => self.delete().await,
             Verb::DeleteCollection => self.delete_collection().await,
         }
-    }
-
-    fn is_review(&self) -> bool {
-        matches!(
-            self.kind.group,
-            "authentication.k8s.io" | "authorization.k8s.io"
-        )
     }
 
     fn get(&self) -> Result<Response<Body>> {
@@ -196,7 +180,7 @@ impl ResourceRequest<'_> {
         let (view, call) = (self.view()?, self.call()?);
         let (registry, body) = (&self.api.registry, &self.incoming.body);
         // A DaemonSet creates thousands of pods that differ in name and node only.
-        let uses_templates = self.kind.storage == "pods"
+        let uses_templates = template_cache::serves(self.kind)
             && negotiate::body_media(self.incoming.headers())? == MediaType::Json
             && !call.options.dry_run;
         let dependencies = uses_templates.then(|| registry.dependency_revisions());

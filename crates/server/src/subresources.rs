@@ -10,7 +10,7 @@ pub(crate) mod token;
 use http::Response;
 use pandaemon_machinery::{Status, status::Result};
 
-use crate::{body::Body, request::Verb, resource_request::ResourceRequest};
+use crate::{body::Body, resource_request::ResourceRequest};
 
 /// Handles a request to a subresource. The kind has it, and it supports the verb.
 ///
@@ -18,16 +18,27 @@ use crate::{body::Body, request::Verb, resource_request::ResourceRequest};
 /// The status of the failure.
 pub(crate) async fn answer(request: ResourceRequest<'_>) -> Result<Response<Body>> {
     let name = request.path.subresource.as_deref().unwrap_or_default();
-    match (request.kind.storage, name) {
-        ("pods", "binding") if request.verb == Verb::Create => binding::answer(&request).await,
-        ("pods", "eviction") => eviction::answer(&request).await,
-        ("pods", "log") => streams::log(request).await,
-        ("pods", "exec" | "attach") => streams::upgrade(request).await,
-        ("pods", "portforward") => streams::port_forward(request).await,
-        ("nodes", "proxy") => streams::node(request).await,
-        ("namespaces", "finalize") => finalize::answer(&request).await,
-        ("serviceaccounts", "token") => token::answer(&request),
+    match name {
+        "binding" => binding::answer(&request).await,
+        "eviction" => eviction::answer(&request).await,
+        "log" => streams::log(request).await,
+        "exec" | "attach" => streams::upgrade(request).await,
+        "portforward" => streams::port_forward(request).await,
+        "proxy" => streams::node(request).await,
+        "finalize" => finalize::answer(&request).await,
+        "token" => token::answer(&request),
         _ => Err(Status::path_not_found()),
+    }
+}
+
+/// Handles a POST of an object that is not stored: a review, or a Binding.
+///
+/// # Errors
+/// The status of the failure.
+pub(crate) async fn answer_unstored(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
+    match request.kind.kind {
+        "Binding" => binding::answer(request).await,
+        _ => reviews::answer(request),
     }
 }
 

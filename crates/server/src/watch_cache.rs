@@ -64,14 +64,12 @@ impl WatchCache {
     /// A cache with all objects of the snapshot. Its history starts at the snapshot's revision.
     #[must_use]
     pub fn new(snapshot: &Snapshot) -> Self {
-        let stored = scheme::kinds()
-            .iter()
-            .filter(|kind| kind.verbs.contains(&"list"));
+        let stored = scheme::kinds().iter().filter(|kind| kind.is_stored());
         let mut kinds: BTreeMap<&'static str, KindCache> = BTreeMap::new();
         for kind in stored {
-            kinds
-                .entry(kind.storage)
-                .or_insert_with(|| KindCache::new(snapshot.revision));
+            kinds.entry(kind.storage).or_insert_with(|| {
+                KindCache::new(snapshot.revision, kind.strategy.indexed_field())
+            });
         }
         let cache = Self {
             kinds,

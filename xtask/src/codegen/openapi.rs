@@ -8,12 +8,10 @@ mod schemas;
 pub(crate) use protobuf::encode;
 
 use anyhow::Result;
+use pandaemon_machinery::{Kind, scheme};
 use serde_json::{Map, Value, json};
 
-use super::{
-    definitions::Definitions,
-    scheme::{self, Kind},
-};
+use super::definitions::Definitions;
 
 /// The version of a document. Both have the same content in different structures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +47,7 @@ pub(crate) fn place(group: &str, version: &str) -> String {
 pub(crate) fn v3(definitions: &Definitions, group: &str, version: &str) -> Result<Value> {
     let kinds: Vec<&Kind> = scheme::kinds()
         .iter()
+        .copied()
         .filter(|k| k.group == group && k.version == version)
         .collect();
     let schemas = schemas::render(definitions, &kinds, Version::V3)?;
@@ -62,7 +61,7 @@ pub(crate) fn v3(definitions: &Definitions, group: &str, version: &str) -> Resul
 
 /// The OpenAPI v2 document of all group versions.
 pub(crate) fn v2(definitions: &Definitions) -> Result<Value> {
-    let kinds: Vec<&Kind> = scheme::kinds().iter().collect();
+    let kinds: Vec<&Kind> = scheme::kinds().to_vec();
     Ok(json!({
         "swagger": "2.0",
         "info": info(),

@@ -101,7 +101,8 @@ fn leaves(tree: &UseTree, words: &mut Vec<String>, found: &mut Vec<(String, Vec<
     }
 }
 
-fn is_test(attributes: &[Attribute]) -> bool {
+/// Whether an item exists in tests only.
+pub(super) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("test")
             || attribute.path().is_ident("cfg")

@@ -8,7 +8,7 @@ use crate::json_fields::{ReadFields, WriteFields};
 const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 
 /// Sets the defaults of a pod: those of a pod template, and those of pods alone.
-pub(super) fn pod(object: &mut Value) {
+pub(crate) fn pod(object: &mut Value) {
     let spec = child(object, "spec");
     pod_spec(spec);
     set(spec, "enableServiceLinks", true);

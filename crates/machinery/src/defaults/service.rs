@@ -9,7 +9,7 @@ use crate::json_fields::{ReadFields, WriteFields};
 /// `DefaultClientIPServiceAffinitySeconds`).
 const AFFINITY_SECONDS: i64 = 10_800;
 
-pub(super) fn service(object: &mut Value) {
+pub(crate) fn service(object: &mut Value) {
     let spec = child(object, "spec");
     set_text(spec, "sessionAffinity", "None");
     set_text(spec, "type", "ClusterIP");
@@ -61,7 +61,7 @@ fn affinity(spec: &mut Value) {
     }
 }
 
-pub(super) fn endpoints(object: &mut Value) {
+pub(crate) fn endpoints(object: &mut Value) {
     for subset in object.items_mut("subsets") {
         for port in subset.items_mut("ports") {
             set_text(port, "protocol", "TCP");
@@ -69,7 +69,7 @@ pub(super) fn endpoints(object: &mut Value) {
     }
 }
 
-pub(super) fn endpoint_slice(object: &mut Value) {
+pub(crate) fn endpoint_slice(object: &mut Value) {
     set(object, "endpoints", json!([]));
     set(object, "ports", json!([]));
     for port in object.items_mut("ports") {

@@ -13,7 +13,7 @@ const REVISIONS: i64 = 10;
 /// The label with the name of a namespace, for namespace selectors.
 const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 
-pub(super) fn daemon_set(object: &mut Value) {
+pub(crate) fn daemon_set(object: &mut Value) {
     let spec = child(object, "spec");
     let strategy = child(spec, "updateStrategy");
     set_text(strategy, "type", "RollingUpdate");
@@ -38,7 +38,7 @@ pub(super) fn daemon_set(object: &mut Value) {
     }
 }
 
-pub(super) fn namespace(object: &mut Value) {
+pub(crate) fn namespace(object: &mut Value) {
     let name = object["metadata"].text("name").to_owned();
     if !name.is_empty() {
         put(
@@ -51,7 +51,7 @@ pub(super) fn namespace(object: &mut Value) {
     set_text(child(object, "status"), "phase", "Active");
 }
 
-pub(super) fn node(object: &mut Value) {
+pub(crate) fn node(object: &mut Value) {
     let spec = child(object, "spec");
     match (
         spec.text("podCIDR").to_owned(),
@@ -94,7 +94,7 @@ pub(super) fn node(object: &mut Value) {
 }
 
 /// Moves `stringData`, which is write-only, into `data`.
-pub(super) fn secret(object: &mut Value) {
+pub(crate) fn secret(object: &mut Value) {
     let plain = object
         .as_object_mut()
         .and_then(|fields| fields.remove("stringData"));
@@ -111,12 +111,12 @@ pub(super) fn secret(object: &mut Value) {
     set_text(object, "type", "Opaque");
 }
 
-pub(super) fn priority_class(object: &mut Value) {
+pub(crate) fn priority_class(object: &mut Value) {
     set(object, "value", 0);
     set(object, "preemptionPolicy", "PreemptLowerPriority");
 }
 
-pub(super) fn event(object: &mut Value) {
+pub(crate) fn event(object: &mut Value) {
     for name in ["source", "involvedObject"] {
         child(object, name);
     }

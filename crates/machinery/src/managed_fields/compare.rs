@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{field_set::FieldSet, merge_type::MergeType, path_element, reset_fields::ResetFields};
+use super::{field_set::FieldSet, merge_type::MergeType, path_element};
+use crate::kind::ResetFields;
 
 /// The fields that a write added, modified and removed.
 #[derive(Debug, Default)]

@@ -11,8 +11,8 @@ use super::{
     compare::{is_empty, is_zero},
     merge_type::MergeType,
     path_element,
-    reset_fields::ResetFields,
 };
+use crate::kind::ResetFields;
 
 /// The `fieldsV1` of the manager that created `new`; empty if it owns nothing.
 pub(super) fn fields_v1(root: MergeType, new: &Value, reset: &ResetFields) -> Map<String, Value> {

@@ -46,3 +46,29 @@ fn add(list: &Value, sums: &mut BTreeMap<&'static str, i128>) -> usize {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::qos_class;
+
+    #[test]
+    fn qos_class_depends_on_requests_and_limits() {
+        let full = json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1Gi"}});
+        let spec = |resources: &[serde_json::Value]| {
+            let containers: Vec<_> = resources.iter().map(|r| json!({"resources": r})).collect();
+            json!({"containers": containers})
+        };
+        assert_eq!(qos_class(&spec(std::slice::from_ref(&full))), "Guaranteed");
+        assert_eq!(qos_class(&spec(&[full, json!({})])), "Burstable");
+        assert_eq!(
+            qos_class(&spec(&[json!({"requests": {"cpu": "1m"}})])),
+            "Burstable"
+        );
+        assert_eq!(
+            qos_class(&spec(&[json!({"requests": {"cpu": "0"}})])),
+            "BestEffort"
+        );
+    }
+}

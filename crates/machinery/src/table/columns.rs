@@ -5,12 +5,12 @@ mod workload;
 
 use serde_json::{Value, json};
 
-pub(super) use other::*;
-pub(super) use workload::*;
+pub(crate) use other::*;
+pub(crate) use workload::*;
 
 /// One column definition (`metav1.TableColumnDefinition`).
 #[derive(Debug)]
-pub(super) struct Column {
+pub struct Column {
     name: &'static str,
     kind: &'static str,
     format: &'static str,

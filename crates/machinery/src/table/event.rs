@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::Clock;
+use super::cells::Clock;
 use crate::json_fields::ReadFields;
 
-pub(super) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
+pub(crate) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
     let seen = Seen::of(object, clock);
     let about = object
         .field("involvedObject")
@@ -20,7 +20,7 @@ pub(super) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
         either(object, "message", "note").trim().into(),
         seen.first.into(),
         seen.count.into(),
-        super::name(object),
+        super::cells::name(object),
     ]
 }
 

@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Clock, format_labels, name, or_none};
+use super::{
+    cells::{Clock, name},
+    format_labels, or_none,
+};
 use crate::json_fields::ReadFields;
 
 /// Most endpoints in a cell; the others are counted.
 const MAX_SHOWN: usize = 3;
 
-pub(super) fn service(object: &Value, clock: Clock) -> Vec<Value> {
+pub(crate) fn service(object: &Value, clock: Clock) -> Vec<Value> {
     let spec = &object["spec"];
     let cluster_ip = spec.items("clusterIPs").first().and_then(Value::as_str);
     vec![
@@ -74,7 +77,7 @@ fn service_ports(spec: &Value) -> String {
     texts.join(",")
 }
 
-pub(super) fn endpoints(object: &Value, clock: Clock) -> Vec<Value> {
+pub(crate) fn endpoints(object: &Value, clock: Clock) -> Vec<Value> {
     vec![
         name(object),
         format_subsets(object.items("subsets")).into(),
@@ -125,7 +128,7 @@ fn first_few(all: &[String]) -> String {
     }
 }
 
-pub(super) fn endpoint_slice(object: &Value, clock: Clock) -> Vec<Value> {
+pub(crate) fn endpoint_slice(object: &Value, clock: Clock) -> Vec<Value> {
     let ports: Vec<String> = object.items("ports").iter().map(slice_port).collect();
     let addresses: Vec<String> = object
         .items("endpoints")

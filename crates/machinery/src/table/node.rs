@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Clock, name, or_none, text_of_type};
+use super::{
+    cells::{Clock, name},
+    or_none, text_of_type,
+};
 use crate::json_fields::ReadFields;
 
 const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
 const ROLE_LABEL: &str = "kubernetes.io/role";
 
-pub(super) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
+pub(crate) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
     let status = &object["status"];
     let info = &status["nodeInfo"];
     let address = |of_type| text_of_type(status.items("addresses"), of_type, "address");

@@ -1,11 +1,11 @@
 //! Rows of kinds with few columns.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Clock, name};
+use super::cells::{Clock, name};
 use crate::json_fields::ReadFields;
 
-pub(super) fn namespace(object: &Value, clock: Clock) -> Vec<Value> {
+pub(crate) fn namespace(object: &Value, clock: Clock) -> Vec<Value> {
     vec![
         name(object),
         object["status"].text("phase").into(),
@@ -13,12 +13,12 @@ pub(super) fn namespace(object: &Value, clock: Clock) -> Vec<Value> {
     ]
 }
 
-pub(super) fn config_map(object: &Value, clock: Clock) -> Vec<Value> {
+pub(crate) fn config_map(object: &Value, clock: Clock) -> Vec<Value> {
     let count = size(object, "data") + size(object, "binaryData");
     vec![name(object), count.into(), clock.age(object)]
 }
 
-pub(super) fn secret(object: &Value, clock: Clock) -> Vec<Value> {
+pub(crate) fn secret(object: &Value, clock: Clock) -> Vec<Value> {
     let count = size(object, "data");
     vec![
         name(object),
@@ -28,7 +28,7 @@ pub(super) fn secret(object: &Value, clock: Clock) -> Vec<Value> {
     ]
 }
 
-pub(super) fn service_account(object: &Value, clock: Clock) -> Vec<Value> {
+pub(crate) fn service_account(object: &Value, clock: Clock) -> Vec<Value> {
     vec![
         name(object),
         object.items("secrets").len().into(),
@@ -36,7 +36,7 @@ pub(super) fn service_account(object: &Value, clock: Clock) -> Vec<Value> {
     ]
 }
 
-pub(super) fn lease(object: &Value, clock: Clock) -> Vec<Value> {
+pub(crate) fn lease(object: &Value, clock: Clock) -> Vec<Value> {
     vec![
         name(object),
         object["spec"].text("holderIdentity").into(),
@@ -44,22 +44,13 @@ pub(super) fn lease(object: &Value, clock: Clock) -> Vec<Value> {
     ]
 }
 
-pub(super) fn priority_class(object: &Value, clock: Clock) -> Vec<Value> {
+pub(crate) fn priority_class(object: &Value, clock: Clock) -> Vec<Value> {
     vec![
         name(object),
         object.int("value").into(),
         object.flag("globalDefault").into(),
         clock.age(object),
         object.text("preemptionPolicy").into(),
-    ]
-}
-
-/// Kinds without a printer of their own. The second cell is a date, which the client shows as an
-/// age.
-pub(super) fn other(object: &Value, _clock: Clock) -> Vec<Value> {
-    vec![
-        name(object),
-        json!(object["metadata"].text("creationTimestamp")),
     ]
 }
 

@@ -2,10 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Clock, age, name, or_none, text_of_type};
+use super::{
+    age,
+    cells::{Clock, name},
+    or_none, text_of_type,
+};
 use crate::json_fields::ReadFields;
 
-pub(super) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
+pub(crate) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let summary = Summary::of(object);
     let ip = status
@@ -26,7 +30,7 @@ pub(super) fn cells(object: &Value, clock: Clock) -> Vec<Value> {
 }
 
 /// The `conditions` of the row of a finished pod, by which `kubectl get -w` can drop the row.
-pub(super) fn row_conditions(object: &Value) -> Option<Value> {
+pub(crate) fn row_conditions(object: &Value) -> Option<Value> {
     let (reason, message) = match object["status"].text("phase") {
         "Succeeded" => ("Succeeded", "The pod has completed successfully."),
         "Failed" => ("Failed", "The pod failed."),

@@ -2,10 +2,13 @@
 
 use serde_json::Value;
 
-use super::{Clock, format_labels, name, or_none};
+use super::{
+    cells::{Clock, name},
+    format_labels, or_none,
+};
 use crate::json_fields::ReadFields;
 
-pub(super) fn daemon_set(object: &Value, clock: Clock) -> Vec<Value> {
+pub(crate) fn daemon_set(object: &Value, clock: Clock) -> Vec<Value> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let pod = &spec["template"]["spec"];
     vec![
@@ -23,7 +26,7 @@ pub(super) fn daemon_set(object: &Value, clock: Clock) -> Vec<Value> {
     ]
 }
 
-pub(super) fn revision(object: &Value, clock: Clock) -> Vec<Value> {
+pub(crate) fn revision(object: &Value, clock: Clock) -> Vec<Value> {
     vec![
         name(object),
         controller(object).into(),

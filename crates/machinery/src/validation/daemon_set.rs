@@ -11,14 +11,14 @@ use crate::json_fields::ReadFields;
 const SPEC: Path<'static> = Path::root("spec");
 
 /// Validates the spec of a new DaemonSet; the metadata is validated already.
-pub(super) fn validate(object: &Value, errors: &mut ErrorList) {
+pub(crate) fn validate(object: &Value, errors: &mut ErrorList) {
     spec(&object["spec"], errors);
 }
 
 /// Validates a changed DaemonSet. Upstream validates it as a new object and as a change, so an
 /// error can occur twice.
-pub(super) fn update(kind: &Kind, old: &Value, new: &Value, errors: &mut ErrorList) {
-    meta::validate(kind, new, errors);
+pub(crate) fn update(kind: &Kind, old: &Value, new: &Value, errors: &mut ErrorList) {
+    kind.validate_metadata(new, errors);
     spec(&new["spec"], errors);
     meta::validate_update(old, new, errors);
     spec(&new["spec"], errors);
@@ -166,7 +166,7 @@ fn amount(value: &Value) -> i64 {
 }
 
 /// Validates a write to `/status` (upstream's `ValidateDaemonSetStatusUpdate`).
-pub(super) fn status(old: &Value, new: &Value, errors: &mut ErrorList) {
+pub(crate) fn status(old: &Value, new: &Value, errors: &mut ErrorList) {
     let root = Path::root("status");
     let (old, new) = (&old["status"], &new["status"]);
     let counters = [

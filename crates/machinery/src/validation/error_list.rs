@@ -105,7 +105,7 @@ impl From<bool> for GoValue {
 
 /// Validation errors in the order in which they were found (upstream's `field.ErrorList`).
 #[derive(Debug, Default)]
-pub(super) struct ErrorList(Vec<FieldError>);
+pub struct ErrorList(Vec<FieldError>);
 
 impl ErrorList {
     pub(super) fn is_empty(&self) -> bool {

@@ -4,16 +4,11 @@ use serde_json::Value;
 
 use super::error_list::{ErrorList, GoValue, Path};
 use super::{meta, names};
-use crate::Kind;
 use crate::json_fields::ReadFields;
 
-/// Validates a new event; those of `v1` have few rules.
-pub(super) fn create(kind: &Kind, object: &Value, errors: &mut ErrorList) {
-    legacy(object, errors);
-    if kind.group.is_empty() {
-        return;
-    }
-    meta::validate_strictly(kind, object, errors);
+/// Validates a new event of `events.k8s.io` by the rules that those of `v1` do not have.
+pub(crate) fn create(object: &Value, errors: &mut ErrorList) {
+    meta::validate_strictly(object, errors);
     series(object, errors);
     if !object.has("eventTime") {
         errors.required(&Path::root("eventTime"), "");
@@ -38,12 +33,8 @@ pub(super) fn create(kind: &Kind, object: &Value, errors: &mut ErrorList) {
     }
 }
 
-/// Validates a changed event; in `events.k8s.io/v1` only the series may change.
-pub(super) fn update(kind: &Kind, old: &Value, new: &Value, errors: &mut ErrorList) {
-    legacy(new, errors);
-    if kind.group.is_empty() {
-        return;
-    }
+/// Validates a changed event of `events.k8s.io`: only the series may change.
+pub(crate) fn update(old: &Value, new: &Value, errors: &mut ErrorList) {
     meta::validate_update(old, new, errors);
     if old["series"] != new["series"] {
         series(new, errors);
@@ -95,7 +86,7 @@ fn either<'a>(object: &'a Value, one: &str, other: &str) -> &'a str {
 }
 
 /// Validates the rules for events of both groups.
-fn legacy(object: &Value, errors: &mut ErrorList) {
+pub(crate) fn legacy(object: &Value, errors: &mut ErrorList) {
     let namespace = object["metadata"].text("namespace");
     let about = object
         .field("involvedObject")

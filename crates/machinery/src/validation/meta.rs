@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::error_list::{ErrorList, GoValue, Path};
 use super::{go_format, names};
-use crate::Kind;
 use crate::{go_text::quote, json_fields::ReadFields};
 
 /// Most bytes in keys and values of all annotations (upstream's `TotalAnnotationSizeLimitB`).
@@ -14,16 +13,15 @@ const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
 
 const ROOT: Path<'static> = Path::root("metadata");
 
-type NameRule = fn(&str) -> Vec<String>;
-
-/// Validates the metadata by the rules of the kind (upstream's `ValidateObjectMeta`).
-pub(super) fn validate(kind: &Kind, object: &Value, errors: &mut ErrorList) {
-    let rule: NameRule = match (kind.group, kind.kind) {
-        ("", "Service") => names::label_1035,
-        ("", "Namespace") => names::label,
-        _ => names::subdomain,
-    };
-    with_rule(kind, object, rule, errors);
+/// Validates the metadata of an object; `rule` tells what is wrong with a name (upstream's
+/// `ValidateObjectMeta`).
+pub(crate) fn validate(
+    namespaced: bool,
+    rule: impl Fn(&str) -> Vec<String>,
+    object: &Value,
+    errors: &mut ErrorList,
+) {
+    with_rule(namespaced, rule, object, errors);
     for (at, finalizer) in object["metadata"].items("finalizers").iter().enumerate() {
         let finalizer = finalizer.as_str().unwrap_or_default();
         check_standard_finalizer(&ROOT.child("finalizers").index(at), finalizer, errors);
@@ -32,16 +30,21 @@ pub(super) fn validate(kind: &Kind, object: &Value, errors: &mut ErrorList) {
 
 /// Validates the metadata by the rules of every kind, as upstream's registry does after those of
 /// the kind.
-pub(super) fn validate_common(kind: &Kind, object: &Value, errors: &mut ErrorList) {
-    with_rule(kind, object, names::path_segment, errors);
+pub(super) fn validate_common(namespaced: bool, object: &Value, errors: &mut ErrorList) {
+    with_rule(namespaced, names::path_segment, object, errors);
 }
 
 /// Validates the metadata of events of `events.k8s.io`, whose names are DNS subdomains.
-pub(super) fn validate_strictly(kind: &Kind, object: &Value, errors: &mut ErrorList) {
-    with_rule(kind, object, names::subdomain, errors);
+pub(super) fn validate_strictly(object: &Value, errors: &mut ErrorList) {
+    with_rule(true, names::subdomain, object, errors);
 }
 
-fn with_rule(kind: &Kind, object: &Value, rule: NameRule, errors: &mut ErrorList) {
+fn with_rule(
+    namespaced: bool,
+    rule: impl Fn(&str) -> Vec<String>,
+    object: &Value,
+    errors: &mut ErrorList,
+) {
     let metadata = &object["metadata"];
     let prefix = metadata.text("generateName");
     if !prefix.is_empty() {
@@ -58,7 +61,7 @@ fn with_rule(kind: &Kind, object: &Value, rule: NameRule, errors: &mut ErrorList
         errors.invalid_all(&ROOT.child("name"), name, &rule(name));
     }
     let namespace = metadata.text("namespace");
-    if !kind.is_namespaced() {
+    if !namespaced {
         if !namespace.is_empty() {
             errors.forbidden(&ROOT.child("namespace"), "not allowed on this type");
         }
@@ -212,7 +215,7 @@ pub(super) fn check_standard_finalizer(path: &Path<'_>, finalizer: &str, errors:
 }
 
 /// Validates changed metadata (upstream's `ValidateObjectMetaUpdate`).
-pub(super) fn validate_update(old: &Value, new: &Value, errors: &mut ErrorList) {
+pub(crate) fn validate_update(old: &Value, new: &Value, errors: &mut ErrorList) {
     let (old, new) = (&old["metadata"], &new["metadata"]);
     if old.has("deletionTimestamp") {
         no_new_finalizers(old, new, errors);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use pandaemon_types::names::{dns_subdomain, qualified_name};
 
-pub(super) use pandaemon_types::names::{
+pub(crate) use pandaemon_types::names::{
     dns_subdomain as subdomain, label_value, qualified_name as qualified,
 };
 
@@ -27,7 +27,7 @@ const PERCENT: &str = "a valid percent string must be a numeric string followed 
 
 /// Checks a DNS label (upstream's `ValidateDNS1123Label`); for a name that only has dots too many,
 /// the text says so.
-pub(super) fn label(text: &str) -> Vec<String> {
+pub(crate) fn label(text: &str) -> Vec<String> {
     let mut errors = pandaemon_types::names::dns_label(text);
     if text.len() <= 253 && text.contains('.') && dns_subdomain(text).is_empty() {
         errors.pop();
@@ -37,7 +37,7 @@ pub(super) fn label(text: &str) -> Vec<String> {
 }
 
 /// Checks a DNS label that starts with a letter, such as the name of a service.
-pub(super) fn label_1035(text: &str) -> Vec<String> {
+pub(crate) fn label_1035(text: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if text.len() > 63 {
         errors.push(max_length(63));

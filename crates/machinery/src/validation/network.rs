@@ -16,7 +16,7 @@ const MAX_PORTS: usize = 20_000;
 const MAX_ZONE_HINTS: usize = 8;
 
 /// Validates `Endpoints` (upstream's `ValidateEndpoints`).
-pub(super) fn endpoints(object: &Value, errors: &mut ErrorList) {
+pub(crate) fn endpoints(object: &Value, errors: &mut ErrorList) {
     let root = Path::root("subsets");
     for (at, subset) in object.items("subsets").iter().enumerate() {
         let path = root.index(at);
@@ -66,7 +66,7 @@ fn endpoint_port(path: &Path<'_>, port: &Value, needs_name: bool, errors: &mut E
 }
 
 /// Validates an `EndpointSlice` (upstream's `ValidateEndpointSlice`).
-pub(super) fn endpoint_slice(object: &Value, errors: &mut ErrorList) {
+pub(crate) fn endpoint_slice(object: &Value, errors: &mut ErrorList) {
     let kind = object.text("addressType");
     errors.required_one_of(&Path::root("addressType"), kind, &["FQDN", "IPv4", "IPv6"]);
     let root = Path::root("endpoints");

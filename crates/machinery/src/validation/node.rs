@@ -9,7 +9,7 @@ use crate::{go_text::quote, json_fields::ReadFields};
 const SPEC: Path<'static> = Path::root("spec");
 
 /// Validates a node; the metadata is validated already.
-pub(super) fn validate(object: &Value, errors: &mut ErrorList) {
+pub(crate) fn validate(object: &Value, errors: &mut ErrorList) {
     let metadata = Path::root("metadata");
     affinity::taints(
         &metadata.child("taints"),
@@ -59,7 +59,7 @@ fn pod_cidrs(spec: &Value, errors: &mut ErrorList) {
 }
 
 /// Validates a changed node, also in a write to `/status` (upstream's `ValidateNodeUpdate`).
-pub(super) fn update(old: &Value, new: &Value, errors: &mut ErrorList) {
+pub(crate) fn update(old: &Value, new: &Value, errors: &mut ErrorList) {
     amounts(&new["status"], errors);
     addresses(new["status"].items("addresses"), errors);
     let (before, after) = (&old["spec"], &new["spec"]);

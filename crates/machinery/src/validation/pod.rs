@@ -21,7 +21,7 @@ pub(super) enum Place {
 }
 
 /// Validates a new pod; the metadata is validated already (upstream's `ValidatePodCreate`).
-pub(super) fn create(object: &Value, errors: &mut ErrorList) {
+pub(crate) fn create(object: &Value, errors: &mut ErrorList) {
     metadata_and_spec(object, errors);
     let pod = &object["spec"];
     if !pod.items("ephemeralContainers").is_empty() {

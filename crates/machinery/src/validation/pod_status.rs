@@ -11,7 +11,7 @@ use crate::json_fields::ReadFields;
 const STATUS: Path<'static> = Path::root("status");
 
 /// Validates a changed status (upstream's `ValidatePodStatusUpdate`).
-pub(super) fn update(old: &Value, new: &Value, errors: &mut ErrorList) {
+pub(crate) fn update(old: &Value, new: &Value, errors: &mut ErrorList) {
     conditions(new["status"].items("conditions"), errors);
     if old["spec"].text("nodeName") != new["spec"].text("nodeName") {
         errors.forbidden(&STATUS.child("nodeName"), "may not be changed directly");

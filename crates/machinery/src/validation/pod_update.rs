@@ -11,7 +11,7 @@ use crate::json_fields::{ReadFields, WriteFields};
 const SPEC: Path<'static> = Path::root("spec");
 
 /// Validates an update of a pod, or a write to a subresource that changes the spec.
-pub(super) fn validate(
+pub(crate) fn validate(
     kind: &Kind,
     subresource: &str,
     old: &Value,
@@ -19,7 +19,7 @@ pub(super) fn validate(
     errors: &mut ErrorList,
 ) {
     meta::validate_update(old, new, errors);
-    meta::validate(kind, new, errors);
+    kind.validate_metadata(new, errors);
     pod::metadata_and_spec(new, errors);
     annotations(old, new, errors);
     match subresource {

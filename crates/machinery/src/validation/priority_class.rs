@@ -16,7 +16,7 @@ const BUILTIN: [(&str, i64); 2] = [
 ];
 
 /// Validates a new class; the metadata is validated already.
-pub(super) fn validate(object: &Value, errors: &mut ErrorList) {
+pub(crate) fn validate(object: &Value, errors: &mut ErrorList) {
     let name = object["metadata"].text("name");
     let value = object.int("value");
     if name.starts_with("system-") {
@@ -55,7 +55,7 @@ fn not_builtin(object: &Value, name: &str, value: i64) -> Option<String> {
 }
 
 /// Validates a changed class: `value` and `preemptionPolicy` are immutable.
-pub(super) fn update(old: &Value, new: &Value, errors: &mut ErrorList) {
+pub(crate) fn update(old: &Value, new: &Value, errors: &mut ErrorList) {
     if old.int("value") != new.int("value") {
         errors.forbidden(&Path::root("Value"), "may not be changed in an update.");
     }

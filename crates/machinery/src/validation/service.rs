@@ -16,7 +16,7 @@ const MAX_AFFINITY_SECONDS: i64 = 86_400;
 
 /// Validates the spec of a service; the metadata is validated already (upstream's
 /// `ValidateService`).
-pub(super) fn validate(object: &Value, errors: &mut ErrorList) {
+pub(crate) fn validate(object: &Value, errors: &mut ErrorList) {
     let spec = &object["spec"];
     let kind = spec.text("type");
     if spec.items("ports").is_empty() && !is_headless(spec) && kind != "ExternalName" {

@@ -11,7 +11,7 @@ const SPEC: Path<'static> = Path::root("spec");
 
 /// Validates the changes of a service (upstream's `ValidateServiceUpdate` before its
 /// `ValidateService`).
-pub(super) fn validate(old: &Value, new: &Value, errors: &mut ErrorList) {
+pub(crate) fn validate(old: &Value, new: &Value, errors: &mut ErrorList) {
     let (before, after) = (&old["spec"], &new["spec"]);
     if [before, after]
         .iter()
@@ -95,7 +95,7 @@ fn families(old: &Value, new: &Value, errors: &mut ErrorList) {
 }
 
 /// Validates a write to `/status` (upstream's `ValidateServiceStatusUpdate`).
-pub(super) fn status(new: &Value, errors: &mut ErrorList) {
+pub(crate) fn status(new: &Value, errors: &mut ErrorList) {
     let root = Path::root("status");
     let balancer = root.child("loadBalancer");
     let path = balancer.child("ingress");

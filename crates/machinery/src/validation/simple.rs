@@ -6,13 +6,12 @@ use serde_json::{Map, Value};
 
 use super::error_list::{ErrorList, GoValue, Path};
 use super::{meta, names};
-use crate::Kind;
 use crate::json_fields::ReadFields;
 
 /// Most bytes in the values of a `Secret` or `ConfigMap` (upstream's `MaxSecretSize`).
 const MAX_BYTES: usize = 1024 * 1024;
 
-pub(super) fn namespace(object: &Value, errors: &mut ErrorList) {
+pub(crate) fn namespace(object: &Value, errors: &mut ErrorList) {
     let spec = Path::root("spec");
     let path = spec.child("finalizers");
     for finalizer in object["spec"]
@@ -25,7 +24,7 @@ pub(super) fn namespace(object: &Value, errors: &mut ErrorList) {
     }
 }
 
-pub(super) fn namespace_status(new: &Value, errors: &mut ErrorList) {
+pub(crate) fn namespace_status(new: &Value, errors: &mut ErrorList) {
     let phase = new["status"].text("phase");
     let (expected, why) = if new["metadata"].has("deletionTimestamp") {
         (
@@ -44,7 +43,7 @@ pub(super) fn namespace_status(new: &Value, errors: &mut ErrorList) {
     }
 }
 
-pub(super) fn config_map(object: &Value, errors: &mut ErrorList) {
+pub(crate) fn config_map(object: &Value, errors: &mut ErrorList) {
     let binary = &object["binaryData"];
     let mut size = 0;
     for field in ["data", "binaryData"] {
@@ -75,7 +74,7 @@ fn decoded_len(text: &str) -> usize {
     STANDARD.decode(text).map_or(0, |bytes| bytes.len())
 }
 
-pub(super) fn secret(object: &Value, errors: &mut ErrorList) {
+pub(crate) fn secret(object: &Value, errors: &mut ErrorList) {
     let root = Path::root("data");
     let mut size = 0;
     for (key, value) in object.entries("data").into_iter().flatten() {
@@ -127,14 +126,14 @@ fn docker_config(path: &Path<'_>, text: &str, errors: &mut ErrorList) {
     }
 }
 
-pub(super) fn revision(object: &Value, errors: &mut ErrorList) {
+pub(crate) fn revision(object: &Value, errors: &mut ErrorList) {
     if !object.has("data") {
         errors.required(&Path::root("data"), "data is mandatory");
     }
     errors.non_negative(&Path::root("revision"), object.int("revision"));
 }
 
-pub(super) fn lease(object: &Value, errors: &mut ErrorList) {
+pub(crate) fn lease(object: &Value, errors: &mut ErrorList) {
     let root = Path::root("spec");
     let spec = &object["spec"];
     let number = |field: &str| spec.field(field).and_then(Value::as_i64);
@@ -155,21 +154,8 @@ pub(super) fn lease(object: &Value, errors: &mut ErrorList) {
     }
 }
 
-/// Validates that immutable fields have not changed, for kinds without a function of their own.
-pub(super) fn immutable(kind: &Kind, old: &Value, new: &Value, errors: &mut ErrorList) {
-    match (kind.group, kind.kind) {
-        ("", "Secret") => {
-            immutable_field(old, new, "type", errors);
-            immutable_once_set(old, new, &["data"], errors);
-        }
-        ("", "ConfigMap") => immutable_once_set(old, new, &["data", "binaryData"], errors),
-        ("apps", "ControllerRevision") => immutable_field(old, new, "data", errors),
-        ("discovery.k8s.io", "EndpointSlice") => immutable_field(old, new, "addressType", errors),
-        _ => {}
-    }
-}
-
-fn immutable_field(old: &Value, new: &Value, name: &str, errors: &mut ErrorList) {
+/// Validates that a field has not changed.
+pub(crate) fn immutable_field(old: &Value, new: &Value, name: &str, errors: &mut ErrorList) {
     if old[name] != new[name] {
         let shown = match &new[name] {
             Value::String(text) => text.into(),
@@ -180,7 +166,12 @@ fn immutable_field(old: &Value, new: &Value, name: &str, errors: &mut ErrorList)
 }
 
 /// Validates that neither `immutable` nor these fields have changed once `immutable` is set.
-fn immutable_once_set(old: &Value, new: &Value, fields: &[&str], errors: &mut ErrorList) {
+pub(crate) fn immutable_once_set(
+    old: &Value,
+    new: &Value,
+    fields: &[&str],
+    errors: &mut ErrorList,
+) {
     if !old.flag("immutable") {
         return;
     }

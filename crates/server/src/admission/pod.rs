@@ -62,7 +62,7 @@ fn set_service_account(registry: &Registry, call: &Call, pod: &mut Value) -> Res
     }
     let named = meta::text_at(pod, &["spec", "serviceAccountName"]);
     let name = if named.is_empty() { "default" } else { named }.to_owned();
-    let accounts = kinds::v1("", "serviceaccounts")?;
+    let accounts = kinds::service_accounts()?;
     if registry.find(accounts, &call.namespace, &name).is_none() {
         let why = format!(
             "error looking up service account {}/{name}: serviceaccount {name:?} not found",
@@ -129,7 +129,7 @@ fn set_priority(registry: &Registry, call: &Call, pod: &mut Value) -> Result<()>
 }
 
 fn find_class(registry: &Registry, name: &str) -> Result<Option<Class>> {
-    let kind = kinds::v1("scheduling.k8s.io", "priorityclasses")?;
+    let kind = kinds::priority_classes()?;
     let Some(object) = registry.find(kind, "", name) else {
         return Ok(None);
     };
@@ -139,7 +139,7 @@ fn find_class(registry: &Registry, name: &str) -> Result<Option<Class>> {
 
 /// The PriorityClass with `globalDefault`; of several, the one with the lowest value.
 fn default_class(registry: &Registry) -> Result<Option<Class>> {
-    let kind = kinds::v1("scheduling.k8s.io", "priorityclasses")?;
+    let kind = kinds::priority_classes()?;
     let Some(cache) = registry.cache.of(kind) else {
         return Ok(None);
     };
@@ -183,7 +183,7 @@ mod tests {
     use crate::auth::User;
 
     fn call(user: User) -> Call {
-        let kind = kinds::v1("", "pods").unwrap();
+        let kind = kinds::pods().unwrap();
         Call {
             user,
             ..Call::internal(kind, "d", "p")

@@ -135,7 +135,8 @@ mod tests {
             json!({"metadata": {"managedFields": managed}}),
             json!({"metadata": {}}),
         ] {
-            let object = Object::new("/pods/d/p".into(), encode(&value).unwrap(), 7).unwrap();
+            let bytes = encode(&value).unwrap();
+            let object = Object::new("/pods/d/p".into(), bytes, 7, None).unwrap();
             for skip in [Skip::Spec, Skip::ManagedFields, Skip::SpecAndManagedFields] {
                 let (parts, unparsed) = object.value_without(skip).unwrap();
                 assert_eq!(encode_with(&parts, unparsed).unwrap(), object.bytes);

@@ -62,9 +62,9 @@ impl Registry {
         if !is_applied {
             managed_fields::track_update(call.kind, None, &mut value, manager(call, &call.time()));
         }
-        let _service_guard = match call.kind.storage {
-            "services" => Some(self.service_lock.lock().await),
-            _ => None,
+        let _one_by_one = match call.kind.strategy.is_created_one_by_one() {
+            true => Some(self.creation_lock.lock().await),
+            false => None,
         };
         admission::admit_create(self, call, &mut value)?;
         check(&value)?;
@@ -136,7 +136,7 @@ impl Registry {
         if call.namespace.is_empty() || !call.kind.is_namespaced() {
             return Ok(());
         }
-        let namespaces = kinds::v1("", "namespaces")?;
+        let namespaces = kinds::namespaces()?;
         let Some(namespace) = self.find(namespaces, "", &call.namespace) else {
             return Err(Status::not_found(namespaces, &call.namespace));
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use pandaemon_machinery::{
     Kind, Status,
+    kind::GracePeriod,
     status::{Details, Result},
 };
 use pandaemon_store::{Expect, Op};
@@ -46,19 +47,6 @@ enum DeleteAction {
     Remove,
 }
 
-/// Whether a deletion of this kind answers with the deleted object.
-fn answers_with_object(kind: &Kind) -> bool {
-    matches!(kind.storage, "pods" | "serviceaccounts")
-}
-
-/// Whether a Namespace has `spec.finalizers`.
-pub(super) fn has_spec_finalizers(kind: &Kind, object: &Value) -> bool {
-    kind.storage == "namespaces"
-        && meta::at(object, &["spec", "finalizers"])
-            .and_then(Value::as_array)
-            .is_some_and(|list| !list.is_empty())
-}
-
 impl Registry {
     /// DELETE of one object.
     ///
@@ -82,7 +70,9 @@ impl Registry {
             };
             match self.store_delete(call, &current, op, options.dry_run).await {
                 Ok(Some(marked)) => return Ok(Deleted::Object(marked)),
-                Ok(None) if answers_with_object(call.kind) => return Ok(Deleted::Object(current)),
+                Ok(None) if call.kind.strategy.returns_deleted_object() => {
+                    return Ok(Deleted::Object(current));
+                }
                 Ok(None) => return Ok(Deleted::Gone(deleted_status(call.kind, &old))),
                 Err(CommitError::Failed(status)) => return Err(status),
                 Err(CommitError::Conflict) => {}
@@ -116,16 +106,16 @@ impl Registry {
     }
 }
 
-/// The parsed object and what is not parsed of it: a deletion does not change managedFields, and of
-/// a pod, most of which is spec, the object has only the fields of [`super::spec_excerpt`].
+/// The parsed object and what is not parsed of it: a deletion does not change managedFields, and
+/// where the spec is most of an object, it has only the fields of [`super::spec_excerpt`].
 fn read<'a>(kind: &'static Kind, current: &'a Object) -> Result<(Value, Unparsed<'a>)> {
-    let skip = match kind.storage {
-        "pods" => Skip::SpecAndManagedFields,
-        _ => Skip::ManagedFields,
+    let skip = match kind.strategy.spec_read_by_status_writes() {
+        Some(_) => Skip::SpecAndManagedFields,
+        None => Skip::ManagedFields,
     };
     let (mut value, unparsed) = current.value_without(skip).map_err(super::unreadable)?;
     if let (Some(spec), Some(fields)) = (unparsed.spec, value.as_object_mut()) {
-        fields.insert("spec".to_owned(), super::spec_excerpt(spec)?);
+        fields.insert("spec".to_owned(), super::spec_excerpt(kind, spec)?);
     }
     Ok((value, unparsed))
 }
@@ -183,13 +173,13 @@ fn delete_action(
     options: &DeleteOptions,
     now: Timestamp,
 ) -> DeleteAction {
-    let grace = match grace_period(kind, old, options) {
+    let grace = match kind.strategy.grace_period(old, options.grace_seconds) {
         GracePeriod::Unchanged => return DeleteAction::Keep,
         GracePeriod::Seconds(seconds) => Some(seconds),
         GracePeriod::None => None,
     };
     let finalizers = finalizers_after(old, options);
-    let waits_for_others = !finalizers.is_empty() || has_spec_finalizers(kind, old);
+    let waits_for_others = !finalizers.is_empty() || kind.strategy.has_more_finalizers(old);
     let waits_for_agent = grace.is_some_and(|seconds| seconds > 0);
     if !waits_for_others && !waits_for_agent {
         return DeleteAction::Remove;
@@ -202,38 +192,6 @@ fn delete_action(
     } else {
         DeleteAction::Mark(new)
     }
-}
-
-/// The effect of a deletion on the grace period of an object.
-enum GracePeriod {
-    /// The kind has no grace period.
-    None,
-    /// The object gets this grace period, in seconds.
-    Seconds(i64),
-    /// The object is terminating already, and this deletion does not shorten its grace period.
-    Unchanged,
-}
-
-fn grace_period(kind: &Kind, old: &Value, options: &DeleteOptions) -> GracePeriod {
-    if kind.storage != "pods" {
-        return GracePeriod::None;
-    }
-    if meta::is_terminating(old) {
-        let Some(left) = meta::grace(old) else {
-            return GracePeriod::None;
-        };
-        return match options.grace_seconds {
-            Some(requested) if requested < left => GracePeriod::Seconds(requested),
-            _ => GracePeriod::Unchanged,
-        };
-    }
-    let phase = meta::text_at(old, &["status", "phase"]);
-    let has_agent = !meta::text_at(old, &["spec", "nodeName"]).is_empty();
-    if !has_agent || phase == "Failed" || phase == "Succeeded" {
-        return GracePeriod::Seconds(0);
-    }
-    let own = meta::at(old, &["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64);
-    GracePeriod::Seconds(options.grace_seconds.or(own).unwrap_or(30).max(0))
 }
 
 /// Sets the deletion timestamp and the grace period.
@@ -259,9 +217,7 @@ fn mark_deleted(kind: &Kind, object: &mut Value, grace: i64, now: Timestamp) {
             metadata.insert("generation".into(), (generation + 1).into());
         }
     });
-    if kind.storage == "namespaces" {
-        object["status"]["phase"] = "Terminating".into();
-    }
+    kind.strategy.deletion_begins(object);
 }
 
 fn finalizers_after(old: &Value, options: &DeleteOptions) -> Vec<String> {

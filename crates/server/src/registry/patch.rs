@@ -71,9 +71,10 @@ impl Registry {
         body: &[u8],
     ) -> Result<Written> {
         // A JSON patch can test and copy any field. The other types name the fields that they
-        // change, and a patch of a pod's status cannot change the spec.
+        // change, and a patch of the status cannot change the spec.
         let keeps_spec = form != PatchType::Json
-            && (call.kind.storage, call.subresource.as_str()) == ("pods", "status");
+            && call.subresource == "status"
+            && call.kind.strategy.spec_read_by_status_writes().is_some();
         self.guaranteed_update_with(call, keeps_spec, |old| {
             let new = patched(call, form, old, body)?;
             check_new_name(call, &new)?;

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use pandaemon_machinery::{decode::FieldValidation, scheme, status::Result};
+use pandaemon_machinery::{Kind, decode::FieldValidation, scheme, status::Result};
 use pandaemon_store::{Expect, Op, Revision};
 use pandaemon_types::names::{dns_label, dns_subdomain};
 use parking_lot::Mutex;
@@ -31,6 +31,11 @@ const DEPENDENCIES: [(&str, &str); 3] = [
 
 /// The revision of the last change of each kind in [`DEPENDENCIES`].
 pub(crate) type DependencyRevisions = [Revision; DEPENDENCIES.len()];
+
+/// Whether objects of this kind are made from templates.
+pub(crate) fn serves(kind: &Kind) -> bool {
+    kind.storage == "pods"
+}
 
 /// A piece of a text that was split at placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,7 +225,7 @@ impl Template {
         let pod: StoredPod<'_> = serde_json::from_slice(&object.bytes).ok()?;
         let values = Values {
             name: object.name(),
-            node: object.node(),
+            node: object.indexed_value(),
             uid: pod.metadata.uid,
             time: pod.metadata.creation_timestamp,
         };

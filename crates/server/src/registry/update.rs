@@ -18,15 +18,6 @@ use crate::{
 /// How often a change is tried when other writers change the object meanwhile.
 const TRIES: usize = 32;
 
-/// Kinds whose PUT creates a missing object (upstream's `AllowCreateOnUpdate`).
-const CREATE_ON_UPDATE: [&str; 5] = [
-    "endpoints",
-    "events",
-    "leases",
-    "priorityclasses",
-    "services",
-];
-
 /// The result of a change function: a new state of the object.
 #[derive(Debug)]
 pub(crate) struct Change {
@@ -62,12 +53,12 @@ impl Registry {
         create::set_namespace(call, &mut value)?;
         if self.find(call.kind, &call.namespace, &call.name).is_none()
             && call.subresource.is_empty()
-            && CREATE_ON_UPDATE.contains(&call.kind.plural)
+            && call.kind.strategy.allows_create_on_update()
         {
             return self.create(call, Decoded { value, warnings }).await;
         }
         let version = meta::text(&value, "resourceVersion").to_owned();
-        if version.is_empty() && call.kind.plural == "leases" {
+        if version.is_empty() && !call.kind.strategy.allows_unconditional_update() {
             return Err(version_required(call));
         }
         self.guaranteed_update(call, |_| {
@@ -163,7 +154,7 @@ impl Registry {
         change: &mut Change,
         spec: &[u8],
     ) -> Result<()> {
-        let excerpt = super::spec_excerpt(spec)?;
+        let excerpt = super::spec_excerpt(call.kind, spec)?;
         insert_spec(old, excerpt.clone());
         insert_spec(&mut change.value, excerpt);
         self.check(call, old, change)?;
@@ -218,7 +209,7 @@ impl Registry {
         let ends = meta::is_terminating(new)
             && meta::finalizers(new).is_empty()
             && meta::grace(new).unwrap_or(0) == 0
-            && !super::delete::has_spec_finalizers(call.kind, new);
+            && !call.kind.strategy.has_more_finalizers(new);
         let op = if ends {
             Op::Delete
         } else {

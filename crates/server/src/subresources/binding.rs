@@ -20,13 +20,13 @@ use crate::{
 pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
     let form = request.incoming.form()?;
     let call = request.call()?;
-    let binding = request.decoded(kinds::v1("", "bindings")?, &call)?.value;
+    let binding = request.decoded(kinds::bindings()?, &call)?.value;
     let name = match call.name.as_str() {
         "" => meta::name(&binding),
         name => name,
     };
     let pod = Call {
-        kind: kinds::v1("", "pods")?,
+        kind: kinds::pods()?,
         name: name.to_owned(),
         subresource: "binding".into(),
         ..call.clone()

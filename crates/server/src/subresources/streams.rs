@@ -102,7 +102,7 @@ fn find(request: &ResourceRequest<'_>) -> Result<(Value, Option<Agent>, String)>
     let object = request.api.registry.current(&call)?;
     let pod = object.value().map_err(crate::registry::unreadable)?;
     let container = container(&pod, request.incoming.query.filled("container"))?;
-    let agent = agent(request, object.node())?;
+    let agent = agent(request, object.indexed_value())?;
     Ok((pod, agent, container))
 }
 
@@ -153,7 +153,7 @@ fn agent(request: &ResourceRequest<'_>, node: &str) -> Result<Option<Agent>> {
     if node.is_empty() {
         return Ok(None);
     }
-    let kind = kinds::v1("", "nodes")?;
+    let kind = kinds::nodes()?;
     let object = request
         .api
         .registry
@@ -194,7 +194,7 @@ pub(crate) async fn port_forward(request: ResourceRequest<'_>) -> Result<Respons
     let call = request.call()?;
     let object = request.api.registry.current(&call)?;
     let pod = object.value().map_err(crate::registry::unreadable)?;
-    let agent = agent(&request, object.node())?;
+    let agent = agent(&request, object.indexed_value())?;
     let namespace = meta::text(&pod, "namespace");
     let path = format!("/portForward/{namespace}/{}", meta::name(&pod));
     connect(request, &pod, agent, &path).await

@@ -18,8 +18,8 @@ pub enum Scope {
     Namespace(Box<str>),
     /// One object: `NAMESPACE/NAME`, or `/NAME` for cluster-scoped kinds.
     Object(Box<str>),
-    /// Every pod with this `spec.nodeName`.
-    Node(Box<str>),
+    /// Every object with this value in the field by which the kind is indexed: every pod of a node.
+    Indexed(Box<str>),
 }
 
 /// The selection of a list or watch. Upstream: `storage.SelectionPredicate`.
@@ -49,12 +49,18 @@ impl Filter {
             (Some(name), None) if !self.kind.is_namespaced() => {
                 Scope::Object(format!("/{name}").into())
             }
-            _ => match (self.fields.exact("spec.nodeName"), namespace) {
-                (Some(node), _) if self.kind.storage == "pods" => Scope::Node(node.into()),
+            _ => match (self.indexed_value(), namespace) {
+                (Some(value), _) => Scope::Indexed(value.into()),
                 (_, Some(namespace)) => Scope::Namespace(namespace.into()),
                 _ => Scope::All,
             },
         }
+    }
+
+    /// The value that it asks for in the field by which the kind is indexed.
+    fn indexed_value(&self) -> Option<&str> {
+        let index = self.kind.strategy.indexed_field()?;
+        self.fields.exact(index.path)
     }
 
     /// Whether it selects every object of its namespace.
@@ -75,11 +81,12 @@ impl Filter {
 
     fn matches_fields(&self, object: &Object) -> bool {
         let mut parsed = None;
+        let index = self.kind.strategy.indexed_field().map(|index| index.path);
         self.fields.requirements().iter().all(|field| {
             let equal = match &*field.field {
                 "metadata.name" => object.name() == field.value,
                 "metadata.namespace" => object.namespace() == field.value,
-                "spec.nodeName" if self.kind.storage == "pods" => object.node() == field.value,
+                path if Some(path) == index => object.indexed_value() == field.value,
                 other => {
                     let value = parsed.get_or_insert_with(|| object.value().ok());
                     let found = value

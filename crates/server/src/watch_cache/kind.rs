@@ -7,6 +7,7 @@ use std::{
 };
 
 use imbl::OrdMap;
+use pandaemon_machinery::kind::IndexedField;
 use pandaemon_store::{Entry, Event as StoreEvent, Key, Revision};
 use parking_lot::RwLock;
 
@@ -65,8 +66,8 @@ impl History {
 #[derive(Debug)]
 struct State {
     objects: OrdMap<Key, Arc<Object>>,
-    /// Keys of the pods of each node.
-    by_node: HashMap<Box<str>, BTreeSet<Key>>,
+    /// Keys by the value of the indexed field: the pods of each node.
+    by_value: HashMap<Box<str>, BTreeSet<Key>>,
     /// Revision of the last change of this kind.
     last: Revision,
     history: History,
@@ -75,7 +76,10 @@ struct State {
 
 /// The objects, history and watchers of one kind.
 #[derive(Debug)]
-pub struct KindCache(RwLock<State>);
+pub struct KindCache {
+    index: Option<IndexedField>,
+    state: RwLock<State>,
+}
 
 /// Objects at one revision.
 #[derive(Debug)]
@@ -111,36 +115,48 @@ pub struct Started {
 }
 
 impl KindCache {
-    /// An empty cache. Its history starts at `floor`.
+    /// An empty cache of a kind with this index. Its history starts at `floor`.
     #[must_use]
-    pub fn new(floor: Revision) -> Self {
-        Self(RwLock::new(State {
+    pub fn new(floor: Revision, index: Option<IndexedField>) -> Self {
+        let state = State {
             objects: OrdMap::new(),
-            by_node: HashMap::new(),
+            by_value: HashMap::new(),
             last: floor,
             history: History::new(floor),
-            watchers: WatcherIndex::default(),
-        }))
+            watchers: WatcherIndex::new(index.is_some()),
+        };
+        let state = RwLock::new(state);
+        Self { index, state }
+    }
+
+    fn read(&self, entry: &Entry) -> Option<Arc<Object>> {
+        match Object::read(entry, self.index) {
+            Ok(object) => Some(Arc::new(object)),
+            Err(error) => {
+                tracing::error!(%error, "the watch cache skips an unreadable object");
+                None
+            }
+        }
     }
 
     /// Adds an object from before the start of the history.
     pub fn load(&self, entry: &Entry) {
-        if let Some(object) = read(entry) {
-            self.0.write().put(object);
+        if let Some(object) = self.read(entry) {
+            self.state.write().put(object);
         }
     }
 
     /// Applies a change and offers it to the watchers.
     pub fn apply(&self, event: &StoreEvent) {
         // Reading the header of the object is the expensive part and needs no lock.
-        let now = event.entry.as_ref().and_then(read);
+        let now = event.entry.as_ref().and_then(|entry| self.read(entry));
         let key = event
             .entry
             .as_ref()
             .or(event.previous.as_ref())
             .map(|entry| &entry.key);
         let Some(key) = key else { return };
-        let mut state = self.0.write();
+        let mut state = self.state.write();
         let before = match now {
             Some(ref object) => state.put(Arc::clone(object)),
             None => state.remove(key),
@@ -159,14 +175,14 @@ impl KindCache {
     /// The object under a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Arc<Object>> {
-        self.0.read().objects.get(key).cloned()
+        self.state.read().objects.get(key).cloned()
     }
 
     /// The selected objects below the key `prefix`, at revision `applied` or later.
     #[must_use]
     pub fn list(&self, applied: Revision, prefix: &str, filter: &Filter) -> Listing {
         let (revision, objects) = {
-            let state = self.0.read();
+            let state = self.state.read();
             (state.last.max(applied), state.candidates(filter))
         };
         let objects = objects.select(prefix, filter);
@@ -181,7 +197,7 @@ impl KindCache {
         applied: Revision,
         requested: Option<Revision>,
     ) -> Option<(Revision, OrdMap<Key, Arc<Object>>)> {
-        let state = self.0.read();
+        let state = self.state.read();
         let latest = state.last.max(applied);
         let Some(requested) = requested else {
             return Some((latest, state.objects.clone()));
@@ -206,7 +222,7 @@ impl KindCache {
 
     /// All current objects, ordered by key.
     pub fn every(&self) -> impl Iterator<Item = Arc<Object>> + use<> {
-        let objects = self.0.read().objects.clone();
+        let objects = self.state.read().objects.clone();
         objects.into_iter().map(|(_, object)| object)
     }
 
@@ -223,7 +239,7 @@ impl KindCache {
     ) -> Result<Started, Revision> {
         let watcher = Arc::new(Watcher::new(filter.scope(), filter));
         let filter = &watcher.filter;
-        let mut state = self.0.write();
+        let mut state = self.state.write();
         let mut backlog = VecDeque::new();
         if let Start::After(revision) = start {
             if revision < state.history.floor {
@@ -249,47 +265,37 @@ impl KindCache {
 
     /// Removes the watcher of a watch that the client has ended.
     pub fn unwatch(&self, watcher: &Arc<Watcher>) {
-        self.0.write().watchers.remove(watcher);
+        self.state.write().watchers.remove(watcher);
     }
 
     /// Drops the history up to `revision`.
     pub fn forget_history(&self, revision: Revision) {
-        let mut state = self.0.write();
+        let mut state = self.state.write();
         let floor = state.last.max(revision);
         state.history = History::new(floor);
     }
 
     /// Ends all watches, and those that start later.
     pub fn close(&self) {
-        self.0.write().watchers.close();
+        self.state.write().watchers.close();
     }
 
     /// Revision of the last change of an object of this kind.
     #[must_use]
     pub fn last_changed(&self) -> Revision {
-        self.0.read().last
+        self.state.read().last
     }
 
     /// Number of open watches.
     #[must_use]
     pub fn watchers(&self) -> usize {
-        self.0.read().watchers.len()
+        self.state.read().watchers.len()
     }
 
     /// Number of current objects.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.read().objects.len()
-    }
-}
-
-fn read(entry: &Entry) -> Option<Arc<Object>> {
-    match Object::read(entry) {
-        Ok(object) => Some(Arc::new(object)),
-        Err(error) => {
-            tracing::error!(%error, "the watch cache skips an unreadable object");
-            None
-        }
+        self.state.read().objects.len()
     }
 }
 
@@ -340,9 +346,9 @@ pub fn range_from<'a>(
 
 impl State {
     fn put(&mut self, object: Arc<Object>) -> Option<Arc<Object>> {
-        let node = object.node();
-        if !node.is_empty() {
-            let keys = self.by_node.entry(node.into()).or_default();
+        let value = object.indexed_value();
+        if !value.is_empty() {
+            let keys = self.by_value.entry(value.into()).or_default();
             keys.insert(Arc::clone(&object.key));
         }
         let before = self
@@ -350,26 +356,26 @@ impl State {
             .insert(Arc::clone(&object.key), Arc::clone(&object));
         if let Some(before) = before
             .as_ref()
-            .filter(|before| before.node() != object.node())
+            .filter(|before| before.indexed_value() != object.indexed_value())
         {
-            self.leave_node(before);
+            self.leave_index(before);
         }
         before
     }
 
     fn remove(&mut self, key: &str) -> Option<Arc<Object>> {
         let before = self.objects.remove(key)?;
-        self.leave_node(&before);
+        self.leave_index(&before);
         Some(before)
     }
 
-    fn leave_node(&mut self, object: &Object) {
-        let Some(keys) = self.by_node.get_mut(object.node()) else {
+    fn leave_index(&mut self, object: &Object) {
+        let Some(keys) = self.by_value.get_mut(object.indexed_value()) else {
             return;
         };
         keys.remove(&object.key);
         if keys.is_empty() {
-            self.by_node.remove(object.node());
+            self.by_value.remove(object.indexed_value());
         }
     }
 
@@ -385,8 +391,8 @@ impl State {
                 "/{}/{name}",
                 filter.kind.storage
             )))),
-            Scope::Node(node) if !node.is_empty() => {
-                few(&mut self.by_node.get(&node).into_iter().flatten())
+            Scope::Indexed(value) if !value.is_empty() => {
+                few(&mut self.by_value.get(&value).into_iter().flatten())
             }
             _ => Candidates::Snapshot(self.objects.clone()),
         }

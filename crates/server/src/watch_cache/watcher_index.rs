@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{event::Event, filter::Scope, watcher::Watcher};
+use crate::object::Object;
 
 /// The watchers of one kind, by scope. An event is offered only to the scopes that it touches.
 #[derive(Debug, Default)]
@@ -10,9 +11,19 @@ pub(super) struct WatcherIndex {
     by_scope: HashMap<Scope, Vec<Arc<Watcher>>>,
     count: usize,
     closed: bool,
+    /// Whether the kind has an indexed field.
+    is_indexed: bool,
 }
 
 impl WatcherIndex {
+    /// An index without watchers.
+    pub(super) fn new(is_indexed: bool) -> Self {
+        Self {
+            is_indexed,
+            ..Self::default()
+        }
+    }
+
     /// Adds a watcher. On a closed index the watch ends immediately.
     pub(super) fn add(&mut self, watcher: Arc<Watcher>) {
         if self.closed {
@@ -54,20 +65,22 @@ impl WatcherIndex {
             self.offer_to(&Scope::Namespace(namespace.into()), event);
         }
         self.offer_to(&Scope::Object(format!("{namespace}/{name}").into()), event);
-        if object.key.starts_with("/pods/") {
-            self.offer_to_nodes(event);
+        if self.is_indexed {
+            self.offer_by_index(event);
         }
     }
 
-    /// Offers a pod event to the watchers of its node, and of its previous node if that differs.
-    fn offer_to_nodes(&mut self, event: &Arc<Event>) {
-        let now = event.now.as_ref().map(|pod| pod.node());
-        let before = event.before.as_ref().map(|pod| pod.node());
-        for node in [now, before.filter(|before| Some(*before) != now)]
-            .into_iter()
-            .flatten()
-        {
-            self.offer_to(&Scope::Node(node.into()), event);
+    /// Offers an event to the watchers of the indexed value, and of the previous value if that
+    /// differs.
+    fn offer_by_index(&mut self, event: &Arc<Event>) {
+        let value = |object: &Option<Arc<Object>>| {
+            let value = object.as_ref().map(|object| object.indexed_value());
+            value.map(|value| Scope::Indexed(value.into()))
+        };
+        let (now, before) = (value(&event.now), value(&event.before));
+        let before = before.filter(|before| Some(before) != now.as_ref());
+        for scope in now.into_iter().chain(before) {
+            self.offer_to(&scope, event);
         }
     }
 

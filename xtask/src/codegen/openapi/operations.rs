@@ -1,5 +1,6 @@
 //! The paths of a kind and the operations on them.
 
+use pandaemon_machinery::{Kind, kind::Subresource, scheme};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -7,7 +8,6 @@ use super::{
     parameters::{in_path, parameter},
     place,
 };
-use crate::codegen::scheme::{self, Kind, Subresource};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
@@ -174,9 +174,10 @@ fn body_of<'a>(action: &str, type_name: &'a str) -> Body<'a> {
 }
 
 fn result_of(action: &str, kind: &Kind) -> &'static str {
-    // A pod is deleted in steps, so the response to its deletion is the pod.
     match action {
-        "delete" if kind.kind != "Pod" => "io.k8s.apimachinery.pkg.apis.meta.v1.Status",
+        "delete" if !kind.strategy.returns_deleted_object() => {
+            "io.k8s.apimachinery.pkg.apis.meta.v1.Status"
+        }
         _ => kind.type_name,
     }
 }

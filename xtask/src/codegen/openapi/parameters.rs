@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Version;
-use crate::codegen::scheme::Kind;
+use pandaemon_machinery::Kind;
 
 /// A path parameter, `name` or `namespace`.
 pub(super) fn in_path(version: Version, name: &str, kind: &Kind) -> Value {

@@ -1,12 +1,12 @@
 //! The schemas of a document: the published definitions in the form of the OpenAPI version.
 
 use anyhow::Result;
+use pandaemon_machinery::{Kind, scheme};
 use serde_json::{Map, Value, json};
 
 use super::Version;
 use crate::codegen::{
     definitions::{Definitions, closure, reference},
-    scheme::{self, Kind},
     tables::default_of,
 };
 

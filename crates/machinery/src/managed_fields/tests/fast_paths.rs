@@ -17,11 +17,11 @@ fn track_update_full_path(
     manager: FieldManager<'_>,
 ) -> Value {
     use crate::managed_fields::{
-        Comparison, Operation, ResetFields, add_to_manager, compare, entry, root, take_from_owners,
+        Comparison, Operation, add_to_manager, compare, entry, root, take_from_owners,
     };
     entry::take_managed_fields(&mut new);
     let stored = old.and_then(entry::managed_fields_of);
-    let reset = ResetFields::of(kind, manager.subresource);
+    let reset = kind.strategy.reset_fields(kind, manager.subresource);
     let changes: Comparison = compare(root(kind), old, &new, &reset);
     if old.is_some() && changes.is_empty() {
         entry::put_managed_fields(&mut new, stored.cloned());

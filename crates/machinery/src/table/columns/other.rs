@@ -2,7 +2,7 @@
 
 use super::{AGE, AGE_TEXT, Column, NAME, column, text, wide};
 
-pub(in crate::table) const SERVICE: &[Column] = &[
+pub(crate) const SERVICE: &[Column] = &[
     NAME,
     text(
         "Type",
@@ -58,7 +58,7 @@ pub(in crate::table) const SERVICE: &[Column] = &[
     )),
 ];
 
-pub(in crate::table) const ENDPOINTS: &[Column] = &[
+pub(crate) const ENDPOINTS: &[Column] = &[
     NAME,
     text(
         "Endpoints",
@@ -72,7 +72,7 @@ pub(in crate::table) const ENDPOINTS: &[Column] = &[
     AGE,
 ];
 
-pub(in crate::table) const ENDPOINT_SLICE: &[Column] = &[
+pub(crate) const ENDPOINT_SLICE: &[Column] = &[
     NAME,
     text(
         "AddressType",
@@ -96,7 +96,7 @@ pub(in crate::table) const ENDPOINT_SLICE: &[Column] = &[
     AGE,
 ];
 
-pub(in crate::table) const EVENT: &[Column] = &[
+pub(crate) const EVENT: &[Column] = &[
     text(
         "Last Seen",
         "The time at which the most recent occurrence of this event was recorded.",
@@ -141,10 +141,9 @@ pub(in crate::table) const EVENT: &[Column] = &[
     wide(NAME),
 ];
 
-pub(in crate::table) const NAMESPACE: &[Column] =
-    &[NAME, text("Status", "The status of the namespace"), AGE];
+pub(crate) const NAMESPACE: &[Column] = &[NAME, text("Status", "The status of the namespace"), AGE];
 
-pub(in crate::table) const CONFIG_MAP: &[Column] = &[
+pub(crate) const CONFIG_MAP: &[Column] = &[
     NAME,
     text(
         "Data",
@@ -156,7 +155,7 @@ pub(in crate::table) const CONFIG_MAP: &[Column] = &[
     AGE,
 ];
 
-pub(in crate::table) const SECRET: &[Column] = &[
+pub(crate) const SECRET: &[Column] = &[
     NAME,
     text(
         "Type",
@@ -173,7 +172,7 @@ pub(in crate::table) const SECRET: &[Column] = &[
     AGE,
 ];
 
-pub(in crate::table) const SERVICE_ACCOUNT: &[Column] = &[
+pub(crate) const SERVICE_ACCOUNT: &[Column] = &[
     NAME,
     text(
         "Secrets",
@@ -190,7 +189,7 @@ pub(in crate::table) const SERVICE_ACCOUNT: &[Column] = &[
     AGE,
 ];
 
-pub(in crate::table) const LEASE: &[Column] = &[
+pub(crate) const LEASE: &[Column] = &[
     NAME,
     text(
         "Holder",
@@ -201,7 +200,7 @@ pub(in crate::table) const LEASE: &[Column] = &[
     AGE,
 ];
 
-pub(in crate::table) const PRIORITY_CLASS: &[Column] = &[
+pub(crate) const PRIORITY_CLASS: &[Column] = &[
     NAME,
     column(
         "integer",
@@ -226,4 +225,4 @@ pub(in crate::table) const PRIORITY_CLASS: &[Column] = &[
     ),
 ];
 
-pub(in crate::table) const OTHER: &[Column] = &[NAME, column("date", "Created At", AGE_TEXT)];
+pub(crate) const OTHER: &[Column] = &[NAME, column("date", "Created At", AGE_TEXT)];

@@ -11,7 +11,7 @@ const ADDRESSES_TEXT: &str = "List of addresses reachable to the node. Queried f
      where this may not be possible, such as Pods that inherit a Node's address in its own \
      status or consumers of the downward API (status.hostIP).";
 
-pub(in crate::table) const POD: &[Column] = &[
+pub(crate) const POD: &[Column] = &[
     NAME,
     text(
         "Ready",
@@ -59,7 +59,7 @@ pub(in crate::table) const POD: &[Column] = &[
     )),
 ];
 
-pub(in crate::table) const NODE: &[Column] = &[
+pub(crate) const NODE: &[Column] = &[
     NAME,
     text("Status", "The status of the node"),
     text("Roles", "The roles of the node"),
@@ -82,7 +82,7 @@ pub(in crate::table) const NODE: &[Column] = &[
     )),
 ];
 
-pub(in crate::table) const DAEMON_SET: &[Column] = &[
+pub(crate) const DAEMON_SET: &[Column] = &[
     NAME,
     column(
         "integer",
@@ -138,7 +138,7 @@ pub(in crate::table) const DAEMON_SET: &[Column] = &[
     )),
 ];
 
-pub(in crate::table) const CONTROLLER_REVISION: &[Column] = &[
+pub(crate) const CONTROLLER_REVISION: &[Column] = &[
     NAME,
     text("Controller", "Controller of the object"),
     text(

@@ -1,4 +1,4 @@
-//! Strategy of `Service`: allocated addresses and node ports are kept (`patchAllocatedValues` and
+//! Allocated addresses and node ports are kept in an update (`patchAllocatedValues` and
 //! `dropTypeDependentFields` in upstream's `pkg/registry/core/service`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,14 +9,7 @@ use crate::json_fields::{ReadFields, WriteFields};
 
 const ADDRESS_FIELDS: [&str; 4] = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"];
 
-pub(super) fn create(object: &mut Value) {
-    object["status"] = json!({ "loadBalancer": {} });
-    let ip = object["spec"].text("clusterIP").to_owned();
-    if !ip.is_empty() && object["spec"].items("clusterIPs").is_empty() {
-        object["spec"]["clusterIPs"] = json!([ip]);
-    }
-}
-
+/// Takes what was allocated from the old Service, unless the new one asks for something else.
 pub(super) fn update(old: &Value, new: &mut Value) {
     let old = &old["spec"];
     let spec = new.member("spec");

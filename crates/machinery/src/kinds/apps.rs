@@ -1,0 +1,4 @@
+//! `apps`.
+
+pub(super) mod controller_revision;
+pub(super) mod daemon_set;

@@ -1,0 +1,117 @@
+//! `DaemonSet`. The generation of the template is kept in an annotation, because `apps/v1` has no
+//! field for it.
+
+use serde_json::{Value, json};
+
+use crate::{
+    Kind, Strategy, defaults,
+    json_fields::{ReadFields, WriteFields},
+    kind::Subresource,
+    kinds::{READ_WRITE, kind},
+    table::{self, Clock, Column},
+    validation::{self, ErrorList},
+};
+
+pub(in crate::kinds) static KIND: Kind = kind!("apps", "DaemonSet", "daemonsets", "daemonset",
+    group: "apps",
+    storage: "apps/daemonsets",
+    short_names: &["ds"],
+    categories: &["all"],
+    subresources: &[Subresource { name: "status", group: "apps", version: "v1", kind: "DaemonSet", verbs: READ_WRITE }],
+    strategy: &DaemonSetStrategy,
+);
+
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+#[derive(Debug)]
+struct DaemonSetStrategy;
+
+impl Strategy for DaemonSetStrategy {
+    fn set_defaults(&self, object: &mut Value) {
+        defaults::simple::daemon_set(object);
+    }
+
+    /// Clears the status and sets the generation of the template.
+    fn prepare_for_create(&self, object: &mut Value) {
+        object["status"] = json!({
+            "currentNumberScheduled": 0,
+            "desiredNumberScheduled": 0,
+            "numberMisscheduled": 0,
+            "numberReady": 0,
+        });
+        let generation = template_generation(object).max(1);
+        set_template_generation(object, generation);
+    }
+
+    /// Increments the generation of the template if the template changed.
+    fn prepare_for_update(&self, old: &Value, new: &mut Value) {
+        let changed = old["spec"]["template"] != new["spec"]["template"];
+        let generation = template_generation(old) + i64::from(changed);
+        set_template_generation(new, generation);
+    }
+
+    fn prepare_for_status_update(&self, old: &Value, new: &mut Value) {
+        set_template_generation(new, template_generation(old));
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn validate(&self, kind: &Kind, object: &Value, errors: &mut ErrorList) {
+        kind.validate_metadata(object, errors);
+        validation::daemon_set::validate(object, errors);
+    }
+
+    fn validate_update(
+        &self,
+        kind: &Kind,
+        _subresource: &str,
+        old: &Value,
+        new: &Value,
+        errors: &mut ErrorList,
+    ) {
+        validation::daemon_set::update(kind, old, new, errors);
+    }
+
+    fn validate_status_update(&self, old: &Value, new: &Value, errors: &mut ErrorList) {
+        validation::daemon_set::status(old, new, errors);
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        table::DAEMON_SET
+    }
+
+    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
+        table::workload::daemon_set(object, clock)
+    }
+}
+
+fn template_generation(object: &Value) -> i64 {
+    let text = object["metadata"]["annotations"].text(TEMPLATE_GENERATION);
+    text.parse().unwrap_or_default()
+}
+
+fn set_template_generation(object: &mut Value, generation: i64) {
+    let annotations = object.member("metadata").member("annotations");
+    annotations.put(TEMPLATE_GENERATION, generation.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn template_generation_counts_changes_of_the_template_only() {
+        let mut old = json!({"metadata": {}, "spec": {"template": {"a": 1}}});
+        DaemonSetStrategy.prepare_for_create(&mut old);
+        let annotation = "/metadata/annotations/deprecated.daemonset.template.generation";
+        assert_eq!(old.pointer(annotation), Some(&json!("1")));
+        let mut new = json!({"metadata": {"annotations": {"c": "d"}}, "spec": {"template": {"a": 1}, "minReadySeconds": 3}});
+        DaemonSetStrategy.prepare_for_update(&old, &mut new);
+        assert_eq!(new.pointer(annotation), Some(&json!("1")));
+        let mut new = json!({"metadata": {}, "spec": {"template": {"a": 2}}});
+        DaemonSetStrategy.prepare_for_update(&old, &mut new);
+        assert_eq!(new.pointer(annotation), Some(&json!("2")));
+    }
+}

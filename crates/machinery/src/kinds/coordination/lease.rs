@@ -1,0 +1,62 @@
+//! `Lease`. Those of nodes are heartbeats.
+
+use serde_json::Value;
+
+use crate::{
+    Kind, Strategy, defaults,
+    kinds::kind,
+    table::{self, Clock, Column},
+    validation::{ErrorList, meta, simple},
+};
+
+pub(in crate::kinds) static KIND: Kind = kind!("coordination", "Lease", "leases", "lease",
+    group: "coordination.k8s.io", storage: "coordination.k8s.io/leases", strategy: &LeaseStrategy);
+
+/// The namespace of the leases of nodes.
+const NODE_LEASES: &str = "kube-node-lease";
+
+#[derive(Debug)]
+struct LeaseStrategy;
+
+impl Strategy for LeaseStrategy {
+    fn set_defaults(&self, object: &mut Value) {
+        defaults::child(object, "spec");
+    }
+
+    fn validate(&self, kind: &Kind, object: &Value, errors: &mut ErrorList) {
+        kind.validate_metadata(object, errors);
+        simple::lease(object, errors);
+    }
+
+    fn validate_update(
+        &self,
+        _kind: &Kind,
+        _subresource: &str,
+        old: &Value,
+        new: &Value,
+        errors: &mut ErrorList,
+    ) {
+        meta::validate_update(old, new, errors);
+        simple::lease(new, errors);
+    }
+
+    fn allows_create_on_update(&self) -> bool {
+        true
+    }
+
+    fn allows_unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        table::LEASE
+    }
+
+    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
+        table::plain::lease(object, clock)
+    }
+
+    fn is_volatile(&self, namespace: &str) -> bool {
+        namespace == NODE_LEASES
+    }
+}

@@ -1,0 +1,44 @@
+//! `ConfigMap`.
+
+use serde_json::Value;
+
+use crate::{
+    Kind, Strategy,
+    kinds::kind,
+    table::{self, Clock, Column},
+    validation::{ErrorList, meta, simple},
+};
+
+pub(in crate::kinds) static KIND: Kind = kind!("core", "ConfigMap", "configmaps", "configmap",
+    storage: "configmaps", short_names: &["cm"], strategy: &ConfigMapStrategy);
+
+#[derive(Debug)]
+struct ConfigMapStrategy;
+
+impl Strategy for ConfigMapStrategy {
+    fn validate(&self, kind: &Kind, object: &Value, errors: &mut ErrorList) {
+        kind.validate_metadata(object, errors);
+        simple::config_map(object, errors);
+    }
+
+    fn validate_update(
+        &self,
+        kind: &Kind,
+        _subresource: &str,
+        old: &Value,
+        new: &Value,
+        errors: &mut ErrorList,
+    ) {
+        meta::validate_update(old, new, errors);
+        simple::immutable_once_set(old, new, &["data", "binaryData"], errors);
+        self.validate(kind, new, errors);
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        table::CONFIG_MAP
+    }
+
+    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
+        table::plain::config_map(object, clock)
+    }
+}

@@ -1,0 +1,43 @@
+//! `Endpoints`.
+
+use serde_json::Value;
+
+use crate::{
+    Kind, Strategy, defaults,
+    kinds::kind,
+    table::{self, Clock, Column},
+    validation::{ErrorList, network},
+};
+
+pub(in crate::kinds) static KIND: Kind = kind!("core", "Endpoints", "endpoints", "endpoints",
+    storage: "endpoints", short_names: &["ep"], strategy: &EndpointsStrategy);
+
+#[derive(Debug)]
+struct EndpointsStrategy;
+
+impl Strategy for EndpointsStrategy {
+    fn set_defaults(&self, object: &mut Value) {
+        defaults::service::endpoints(object);
+    }
+
+    fn validate(&self, kind: &Kind, object: &Value, errors: &mut ErrorList) {
+        kind.validate_metadata(object, errors);
+        network::endpoints(object, errors);
+    }
+
+    fn allows_create_on_update(&self) -> bool {
+        true
+    }
+
+    fn deprecation(&self) -> Option<&'static str> {
+        Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        table::ENDPOINTS
+    }
+
+    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
+        table::network::endpoints(object, clock)
+    }
+}

@@ -1,0 +1,71 @@
+//! `Node`.
+
+use serde_json::Value;
+
+use crate::{
+    Kind, Scope, Strategy, defaults,
+    kinds::{READ_WRITE, kind, sub},
+    selectable_fields::text::text_of,
+    table::{self, Clock, Column},
+    validation::{self, ErrorList, meta},
+};
+
+pub(in crate::kinds) static KIND: Kind = kind!("core", "Node", "nodes", "node",
+    storage: "nodes",
+    scope: Scope::Cluster,
+    short_names: &["no"],
+    subresources: &[
+        sub("proxy", "NodeProxyOptions", &["create", "delete", "get", "patch", "update"]),
+        sub("status", "Node", READ_WRITE),
+    ],
+    selectable_fields: &["spec.unschedulable"],
+    strategy: &NodeStrategy,
+);
+
+#[derive(Debug)]
+struct NodeStrategy;
+
+impl Strategy for NodeStrategy {
+    fn set_defaults(&self, object: &mut Value) {
+        defaults::simple::node(object);
+    }
+
+    fn validate(&self, kind: &Kind, object: &Value, errors: &mut ErrorList) {
+        kind.validate_metadata(object, errors);
+        validation::node::validate(object, errors);
+    }
+
+    fn validate_update(
+        &self,
+        kind: &Kind,
+        _subresource: &str,
+        old: &Value,
+        new: &Value,
+        errors: &mut ErrorList,
+    ) {
+        self.validate(kind, new, errors);
+        meta::validate_update(old, new, errors);
+        validation::node::update(old, new, errors);
+    }
+
+    fn validate_status_update(&self, old: &Value, new: &Value, errors: &mut ErrorList) {
+        validation::node::update(old, new, errors);
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        table::NODE
+    }
+
+    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
+        table::node::cells(object, clock)
+    }
+
+    fn selectable_value(&self, object: &Value, field: &str) -> String {
+        let text = text_of(object, field);
+        // A Go boolean that is not set reads as false.
+        if text.is_empty() && field == "spec.unschedulable" {
+            return "false".to_owned();
+        }
+        text
+    }
+}

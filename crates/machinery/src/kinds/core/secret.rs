@@ -1,0 +1,49 @@
+//! `Secret`.
+
+use serde_json::Value;
+
+use crate::{
+    Kind, Strategy, defaults,
+    kinds::kind,
+    table::{self, Clock, Column},
+    validation::{ErrorList, meta, simple},
+};
+
+pub(in crate::kinds) static KIND: Kind = kind!("core", "Secret", "secrets", "secret",
+    storage: "secrets", selectable_fields: &["type"], strategy: &SecretStrategy);
+
+#[derive(Debug)]
+struct SecretStrategy;
+
+impl Strategy for SecretStrategy {
+    fn set_defaults(&self, object: &mut Value) {
+        defaults::simple::secret(object);
+    }
+
+    fn validate(&self, kind: &Kind, object: &Value, errors: &mut ErrorList) {
+        kind.validate_metadata(object, errors);
+        simple::secret(object, errors);
+    }
+
+    fn validate_update(
+        &self,
+        kind: &Kind,
+        _subresource: &str,
+        old: &Value,
+        new: &Value,
+        errors: &mut ErrorList,
+    ) {
+        meta::validate_update(old, new, errors);
+        simple::immutable_field(old, new, "type", errors);
+        simple::immutable_once_set(old, new, &["data"], errors);
+        self.validate(kind, new, errors);
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        table::SECRET
+    }
+
+    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
+        table::plain::secret(object, clock)
+    }
+}

@@ -1,0 +1,3 @@
+//! `scheduling.k8s.io`.
+
+pub(super) mod priority_class;
