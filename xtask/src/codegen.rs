@@ -82,7 +82,7 @@ fn render(crate_dir: &Path) -> Result<Files> {
 /// Adds the OpenAPI documents and the file that lists them.
 fn render_openapi(definitions: &definitions::Definitions, files: &mut Files) -> Result<()> {
     let mut index = OPENAPI_HEADER.to_owned();
-    for (group, version) in scheme::group_versions() {
+    for (group, version) in scheme::built_in().group_versions() {
         let place = openapi::place(group, version);
         let file = format!("schema/openapi/{}.json.gz", place.replace('/', "_"));
         writeln!(index, "    ({place:?}, include_bytes!(\"../../{file}\")),")?;
@@ -117,9 +117,9 @@ fn gunzip(packed: &[u8]) -> Result<Vec<u8>> {
 
 /// The type names from which everything served can be reached.
 fn roots() -> Vec<&'static str> {
-    let kinds = scheme::kinds().iter().chain(scheme::body_kinds());
+    let kinds = scheme::built_in().all();
     kinds
-        .map(|kind| kind.type_name)
+        .map(|kind| kind.type_name.as_str())
         .chain(META_TYPES.iter().copied())
         .collect()
 }

@@ -52,7 +52,8 @@ fn error_list(errors: &[FieldError]) -> String {
 }
 
 fn kind() -> Option<&'static Kind> {
-    scheme::find_resource("apps", "v1", "daemonsets")
+    let kind = scheme::built_in().find_resource("apps", "v1", "daemonsets");
+    kind.map(|kind| &**kind)
 }
 
 /// The DaemonSets of a file with several documents, with defaults filled in. Other kinds are passed
@@ -126,8 +127,20 @@ fn decode_and_validate(
 ) -> Result<Value, ManifestError> {
     let mode = FieldValidation::Strict;
     let decoded = match document {
-        Document::Text(text) => decode(kind, text.as_bytes(), MediaType::Yaml, mode),
-        Document::Item(item) => decode(kind, item.to_string().as_bytes(), MediaType::Json, mode),
+        Document::Text(text) => decode(
+            scheme::built_in(),
+            kind,
+            text.as_bytes(),
+            MediaType::Yaml,
+            mode,
+        ),
+        Document::Item(item) => decode(
+            scheme::built_in(),
+            kind,
+            item.to_string().as_bytes(),
+            MediaType::Json,
+            mode,
+        ),
     };
     let mut object = decoded.map_err(ManifestError::BadRequest)?.value;
     if object["metadata"]["namespace"]

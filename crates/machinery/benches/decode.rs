@@ -34,10 +34,11 @@ fn template() -> Value {
 
 fn bench_decode(bencher: Bencher<'_, '_>, group: &str, plural: &str, body: &Value) {
     let body = body.to_string();
-    let kind = scheme::find_resource(group, "v1", plural);
+    let kind = scheme::built_in().find_resource(group, "v1", plural);
     bencher.bench(|| {
         kind.map(|kind| {
             decode(
+                scheme::built_in(),
                 kind,
                 black_box(body.as_bytes()),
                 MediaType::Json,

@@ -29,7 +29,9 @@ fn daemonsets() -> &'static Kind {
 }
 
 fn kind(group: &str, plural: &str) -> &'static Kind {
-    scheme::find_resource(group, "v1", plural).unwrap_or(scheme::kinds()[0])
+    scheme::built_in()
+        .find_resource(group, "v1", plural)
+        .unwrap_or(&scheme::built_in().kinds()[0])
 }
 
 fn container(name: &str, image: &str) -> Value {

@@ -14,7 +14,7 @@ mod type_meta;
 
 use serde_json::Value;
 
-use crate::{Kind, Status, schema, status::Result};
+use crate::{Kind, Scheme, Status, status::Result};
 
 /// The query parameter `fieldValidation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +56,7 @@ pub struct Decoded {
 /// 400 with upstream's text for bad syntax, wrong types, another kind, and with `Strict` for
 /// unknown or duplicate fields.
 pub fn decode(
+    scheme: &Scheme,
     kind: &Kind,
     body: &[u8],
     media: MediaType,
@@ -74,10 +75,10 @@ pub fn decode(
             parse::from_json(body).map_err(|why| unrecognized(go_errors::no_kind(&why)))?
         }
         MediaType::Yaml => parse::from_yaml(body).map_err(unrecognized)?,
-        MediaType::Protobuf => protobuf::read(kind, body).map_err(unrecognized)?,
+        MediaType::Protobuf => protobuf::read(scheme, kind, body).map_err(unrecognized)?,
     };
     let mut value = parsed.value;
-    let found = type_meta::resolve(kind, &mut value).map_err(unrecognized)?;
+    let found = type_meta::resolve(scheme, kind, &mut value).map_err(unrecognized)?;
     let to_status = |why: &str| cannot_be_handled(kind, &found, why);
     finish(kind, &found, value, parsed.duplicates, mode, to_status)
 }
@@ -87,8 +88,13 @@ pub fn decode(
 ///
 /// # Errors
 /// As [`decode`].
-pub fn decode_value(kind: &Kind, mut value: Value, mode: FieldValidation) -> Result<Decoded> {
-    let found = type_meta::resolve(kind, &mut value).map_err(Status::bad_request)?;
+pub fn decode_value(
+    scheme: &Scheme,
+    kind: &Kind,
+    mut value: Value,
+    mode: FieldValidation,
+) -> Result<Decoded> {
+    let found = type_meta::resolve(scheme, kind, &mut value).map_err(Status::bad_request)?;
     let to_status = |why: &str| cannot_be_handled(kind, &found, why);
     finish(kind, &found, value, Vec::new(), mode, to_status)
 }
@@ -99,12 +105,13 @@ pub fn decode_value(kind: &Kind, mut value: Value, mode: FieldValidation) -> Res
 /// # Errors
 /// 400 for another kind, otherwise what `to_status` returns.
 pub fn decode_patched(
+    scheme: &Scheme,
     kind: &Kind,
     mut value: Value,
     mode: FieldValidation,
     to_status: impl Fn(&str) -> Box<Status>,
 ) -> Result<Decoded> {
-    let found = type_meta::resolve(kind, &mut value).map_err(Status::bad_request)?;
+    let found = type_meta::resolve(scheme, kind, &mut value).map_err(Status::bad_request)?;
     finish(kind, &found, value, Vec::new(), mode, to_status)
 }
 
@@ -126,7 +133,9 @@ fn finish(
     found
         .accept(kind)
         .map_err(|why| cannot_be_handled(kind, found, &why))?;
-    let table = schema::find(found.type_name())
+    let table = found
+        .known(kind)
+        .object_type()
         .ok_or_else(|| Status::internal(format!("{} has no field table", kind.kind)))?;
     let unknown = normalize::normalize(table, &mut value).map_err(|why| to_status(&why))?;
     found.matches_version(kind).map_err(Status::bad_request)?;

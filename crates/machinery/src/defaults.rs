@@ -14,11 +14,11 @@ mod zero_values;
 
 use serde_json::{Map, Value};
 
-use crate::{Kind, schema};
+use crate::Kind;
 
 /// Sets every default of the kind that the object does not set.
 pub fn apply_defaults(kind: &Kind, object: &mut Value) {
-    if let Some(table) = schema::find(kind.type_name) {
+    if let Some(table) = kind.object_type() {
         zero_values::fill(table, object);
     }
     kind.strategy.set_defaults(object);

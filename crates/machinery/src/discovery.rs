@@ -4,30 +4,34 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{Kind, Scope, kind::Subresource, scheme};
+use crate::{
+    Kind, Scheme, Scope,
+    kind::{KindRef, Subresource},
+};
 
 /// The response to `/api`: `APIVersions`. `server_address` is the `HOST:PORT` that clients use.
 #[must_use]
-pub fn api_versions(server_address: &str) -> Value {
+pub fn api_versions(scheme: &Scheme, server_address: &str) -> Value {
     json!({
         "kind": "APIVersions",
-        "versions": versions("").iter().map(|v| Value::from(*v)).collect::<Vec<_>>(),
+        "versions": versions(scheme, "").iter().map(|v| Value::from(*v)).collect::<Vec<_>>(),
         "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server_address}],
     })
 }
 
 /// The response to `/apis`: `APIGroupList`.
 #[must_use]
-pub fn api_groups() -> Value {
-    let groups: Vec<Value> = groups().into_iter().map(group_entry).collect();
+pub fn api_groups(scheme: &Scheme) -> Value {
+    let groups = groups(scheme).into_iter();
+    let groups: Vec<Value> = groups.map(|group| group_entry(scheme, group)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
 /// The response to `/apis/GROUP`: `APIGroup`; `None` for a group that is not served.
 #[must_use]
-pub fn api_group(group: &str) -> Option<Value> {
-    let group = groups().into_iter().find(|known| *known == group)?;
-    let mut entry = group_entry(group);
+pub fn api_group(scheme: &Scheme, group: &str) -> Option<Value> {
+    let group = groups(scheme).into_iter().find(|known| *known == group)?;
+    let mut entry = group_entry(scheme, group);
     entry["kind"] = "APIGroup".into();
     entry["apiVersion"] = "v1".into();
     Some(entry)
@@ -36,9 +40,9 @@ pub fn api_group(group: &str) -> Option<Value> {
 /// The response to `/api/v1` (empty `group`) or `/apis/GROUP/VERSION`: `APIResourceList`; `None`
 /// for a version that is not served.
 #[must_use]
-pub fn resource_list(group: &str, version: &str) -> Option<Value> {
+pub fn resource_list(scheme: &Scheme, group: &str, version: &str) -> Option<Value> {
     let mut resources = Vec::new();
-    for kind in kinds_of(group, version) {
+    for kind in kinds_of(scheme, group, version) {
         resources.push(resource(kind));
         resources.extend(kind.subresources.iter().map(|sub| subresource(kind, sub)));
     }
@@ -56,9 +60,12 @@ pub fn resource_list(group: &str, version: &str) -> Option<Value> {
 /// The aggregated discovery of `/api` (`core`) or `/apis`: `APIGroupDiscoveryList` of
 /// `apidiscovery.k8s.io/VERSION`, which is `v2` or `v2beta1`.
 #[must_use]
-pub fn aggregated(core: bool, version: &str) -> Value {
-    let groups = if core { vec![""] } else { groups() };
-    let items: Vec<Value> = groups.into_iter().map(aggregated_group).collect();
+pub fn aggregated(scheme: &Scheme, core: bool, version: &str) -> Value {
+    let groups = if core { vec![""] } else { groups(scheme) };
+    let groups = groups.into_iter();
+    let items: Vec<Value> = groups
+        .map(|group| aggregated_group(scheme, group))
+        .collect();
     json!({
         "kind": "APIGroupDiscoveryList",
         "apiVersion": format!("apidiscovery.k8s.io/{version}"),
@@ -68,29 +75,30 @@ pub fn aggregated(core: bool, version: &str) -> Value {
 }
 
 /// The groups except the core group, in order.
-fn groups() -> Vec<&'static str> {
-    let mut groups: Vec<&str> = scheme::group_versions()
-        .into_iter()
-        .map(|(group, _)| group)
-        .collect();
-    groups.dedup();
-    groups.retain(|group| !group.is_empty());
+fn groups(scheme: &Scheme) -> Vec<&str> {
+    let mut groups = Vec::new();
+    for (group, _) in scheme.group_versions() {
+        if !group.is_empty() && !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
     groups
 }
 
-fn versions(group: &str) -> Vec<&'static str> {
-    scheme::group_versions()
-        .into_iter()
-        .filter(|(of, _)| *of == group)
+fn versions<'s>(scheme: &'s Scheme, group: &str) -> Vec<&'s str> {
+    let all = scheme.group_versions().into_iter();
+    all.filter(|(of, _)| *of == group)
         .map(|(_, version)| version)
         .collect()
 }
 
-fn kinds_of(group: &str, version: &str) -> impl Iterator<Item = &'static Kind> {
-    scheme::kinds()
-        .iter()
-        .copied()
-        .filter(move |kind| kind.group == group && kind.version == version)
+fn kinds_of<'s>(
+    scheme: &'s Scheme,
+    group: &'s str,
+    version: &'s str,
+) -> impl Iterator<Item = &'s KindRef> {
+    let kinds = scheme.kinds().iter();
+    kinds.filter(move |kind| kind.group == group && kind.version == version)
 }
 
 fn group_version(group: &str, version: &str) -> String {
@@ -101,8 +109,8 @@ fn group_version(group: &str, version: &str) -> String {
     }
 }
 
-fn group_entry(group: &str) -> Value {
-    let versions: Vec<Value> = versions(group)
+fn group_entry(scheme: &Scheme, group: &str) -> Value {
+    let versions: Vec<Value> = versions(scheme, group)
         .iter()
         .map(|version| json!({"groupVersion": group_version(group, version), "version": version}))
         .collect();
@@ -133,8 +141,8 @@ fn subresource(kind: &Kind, sub: &Subresource) -> Value {
         "verbs": sub.verbs,
     });
     if sub.group != kind.group {
-        entry["group"] = sub.group.into();
-        entry["version"] = sub.version.into();
+        entry["group"] = sub.group.as_str().into();
+        entry["version"] = sub.version.as_str().into();
     }
     entry
 }
@@ -142,11 +150,11 @@ fn subresource(kind: &Kind, sub: &Subresource) -> Value {
 /// Adds the short names and categories that the kind has.
 fn add_names(entry: &mut Value, kind: &Kind) {
     for (name, list) in [
-        ("shortNames", kind.short_names),
-        ("categories", kind.categories),
+        ("shortNames", &kind.short_names),
+        ("categories", &kind.categories),
     ] {
         if !list.is_empty() {
-            entry[name] = list.into();
+            entry[name] = list.as_slice().into();
         }
     }
 }
@@ -160,17 +168,18 @@ fn storage_version_hash(kind: &Kind) -> String {
     let group = if kind.strategy.is_stored_converted() {
         ""
     } else {
-        kind.group
+        kind.group.as_str()
     };
     let digest = Sha256::digest(format!("{group}/{}/{}", kind.version, kind.kind));
     STANDARD.encode(&digest[..8])
 }
 
-fn aggregated_group(group: &str) -> Value {
-    let versions: Vec<Value> = versions(group)
+fn aggregated_group(scheme: &Scheme, group: &str) -> Value {
+    let versions: Vec<Value> = versions(scheme, group)
         .iter()
         .map(|version| {
-            let resources: Vec<Value> = kinds_of(group, version).map(aggregated_resource).collect();
+            let kinds = kinds_of(scheme, group, version);
+            let resources: Vec<Value> = kinds.map(|kind| aggregated_resource(kind)).collect();
             json!({"version": version, "resources": resources, "freshness": "Current"})
         })
         .collect();
@@ -181,7 +190,7 @@ fn aggregated_group(group: &str) -> Value {
     json!({"metadata": metadata, "versions": versions})
 }
 
-fn aggregated_resource(kind: &'static Kind) -> Value {
+fn aggregated_resource(kind: &Kind) -> Value {
     let mut entry = json!({
         "resource": kind.plural,
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
@@ -219,6 +228,7 @@ fn with(value: Value, name: &str, field: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheme::built_in;
 
     fn entry<'a>(list: &'a Value, name: &str) -> &'a Value {
         let found = list
@@ -231,7 +241,7 @@ mod tests {
 
     #[test]
     fn resource_list_of_apps_has_daemonsets() {
-        let list = resource_list("apps", "v1").unwrap();
+        let list = resource_list(built_in(), "apps", "v1").unwrap();
         assert_eq!(list["groupVersion"], "apps/v1");
         assert_eq!(
             *entry(&list["resources"], "daemonsets"),
@@ -249,7 +259,7 @@ mod tests {
 
     #[test]
     fn subresource_with_a_body_of_another_group_names_the_group() {
-        let list = resource_list("", "v1").unwrap();
+        let list = resource_list(built_in(), "", "v1").unwrap();
         assert!(list.get("apiVersion").is_none());
         let eviction = entry(&list["resources"], "pods/eviction");
         assert_eq!(
@@ -265,7 +275,7 @@ mod tests {
 
     #[test]
     fn group_list_has_named_groups_only() {
-        let list = api_groups();
+        let list = api_groups(built_in());
         let names: Vec<&str> = list["groups"]
             .as_array()
             .unwrap()
@@ -274,19 +284,19 @@ mod tests {
             .collect();
         assert_eq!(names[0], "apps");
         assert!(!names.contains(&""));
-        let apps = api_group("apps").unwrap();
+        let apps = api_group(built_in(), "apps").unwrap();
         assert_eq!(apps["preferredVersion"]["groupVersion"], "apps/v1");
-        assert!(api_group("nope.example.com").is_none());
-        assert!(api_group("").is_none());
-        assert!(resource_list("apps", "v9").is_none());
+        assert!(api_group(built_in(), "nope.example.com").is_none());
+        assert!(api_group(built_in(), "").is_none());
+        assert!(resource_list(built_in(), "apps", "v9").is_none());
     }
 
     #[test]
     fn aggregated_discovery_of_core_and_named_groups() {
-        let core = aggregated(true, "v2");
+        let core = aggregated(built_in(), true, "v2");
         assert_eq!(core["apiVersion"], "apidiscovery.k8s.io/v2");
         assert_eq!(core["items"].as_array().unwrap().len(), 1);
-        let others = aggregated(false, "v2beta1");
+        let others = aggregated(built_in(), false, "v2beta1");
         let apps = &others["items"][0];
         assert_eq!(apps["metadata"]["name"], "apps");
         assert_eq!(apps["versions"][0]["freshness"], "Current");

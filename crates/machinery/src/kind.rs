@@ -5,11 +5,12 @@
 //! A kind is one module of [`crate::kinds`]. The rest of the program asks its row and its strategy
 //! and compares no names of kinds.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 use serde_json::Value;
 
 use crate::{
+    schema::{self, Built, Type},
     selectable_fields::text::text_of,
     table::{Clock, Column, cells, columns::OTHER},
     validation::{ErrorList, meta, names},
@@ -25,64 +26,77 @@ pub enum Scope {
 }
 
 /// A subresource such as `status`, `log`, `exec`, `binding`, `eviction`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Subresource {
     /// Last segment of its path.
-    pub name: &'static str,
+    pub name: String,
     /// API group of the kind of its bodies, empty for the core group.
-    pub group: &'static str,
+    pub group: String,
     /// API version of the kind of its bodies.
-    pub version: &'static str,
+    pub version: String,
     /// The kind of its bodies.
-    pub kind: &'static str,
+    pub kind: String,
     /// Verbs as discovery lists them, sorted.
-    pub verbs: &'static [&'static str],
+    pub verbs: Vec<String>,
+}
+
+impl Subresource {
+    /// Whether it has this verb.
+    #[must_use]
+    pub fn has_verb(&self, verb: &str) -> bool {
+        self.verbs.iter().any(|known| known == verb)
+    }
 }
 
 /// One kind in one API version, with its resource.
 #[derive(Debug)]
 pub struct Kind {
     /// API group, empty for the core group.
-    pub group: &'static str,
+    pub group: String,
     /// API version, such as `v1`.
-    pub version: &'static str,
+    pub version: String,
     /// The kind, such as `DaemonSet`.
-    pub kind: &'static str,
+    pub kind: String,
     /// The kind of its lists, such as `DaemonSetList`.
-    pub list_kind: &'static str,
+    pub list_kind: String,
     /// The resource, such as `daemonsets`.
-    pub plural: &'static str,
+    pub plural: String,
     /// The resource in the singular, such as `daemonset`.
-    pub singular: &'static str,
+    pub singular: String,
     /// Whether objects live in a namespace.
     pub scope: Scope,
     /// Short names that kubectl accepts for the resource, such as `ds`.
-    pub short_names: &'static [&'static str],
+    pub short_names: Vec<String>,
     /// Groups of resources that kubectl expands, such as `all`.
-    pub categories: &'static [&'static str],
+    pub categories: Vec<String>,
     /// Verbs as discovery lists them, sorted.
-    pub verbs: &'static [&'static str],
+    pub verbs: Vec<String>,
     /// Subresources with `status`, sorted by name.
-    pub subresources: &'static [Subresource],
-    /// Name of the type in the field tables, such as `io.k8s.api.apps.v1.DaemonSet`.
-    pub type_name: &'static str,
+    pub subresources: Vec<Subresource>,
+    /// Full name of its type, such as `io.k8s.api.apps.v1.DaemonSet`.
+    pub type_name: String,
+    /// The type of a kind that came at run time; that of others is in the built-in field tables.
+    pub built_type: Option<Built>,
     /// Prefix of the storage keys: `plural` in the core group, `group/plural` in the others. Kinds
     /// with the same prefix share their objects (`events` of the core group and of
     /// `events.k8s.io`). Empty for kinds that are not stored.
-    pub storage: &'static str,
+    pub storage: String,
     /// Fields that a field selector may name beside `metadata.name` and `metadata.namespace`,
     /// sorted.
-    pub selectable_fields: &'static [&'static str],
+    pub selectable_fields: Vec<String>,
     /// The rules of the kind.
-    pub strategy: &'static dyn Strategy,
+    pub strategy: Box<dyn Strategy>,
 }
+
+/// A kind that several owners share.
+pub type KindRef = Arc<Kind>;
 
 impl Kind {
     /// The `apiVersion` of its objects: `apps/v1`, or `v1` in the core group.
     #[must_use]
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {
-            self.version.to_owned()
+            self.version.clone()
         } else {
             format!("{}/{}", self.group, self.version)
         }
@@ -91,19 +105,34 @@ impl Kind {
     /// The resource as error texts name it (`schema.GroupResource`): `daemonsets.apps`, or `pods`.
     #[must_use]
     pub fn qualified_resource(&self) -> String {
-        qualify(self.plural, self.group)
+        qualify(&self.plural, &self.group)
     }
 
     /// The kind as error texts name it (`schema.GroupKind`): `DaemonSet.apps`, or `Pod`.
     #[must_use]
     pub fn qualified_kind(&self) -> String {
-        qualify(self.kind, self.group)
+        qualify(&self.kind, &self.group)
     }
 
     /// Whether objects are stored. Others, such as reviews, are answered only.
     #[must_use]
     pub fn is_stored(&self) -> bool {
-        self.verbs.contains(&"list")
+        self.has_verb("list")
+    }
+
+    /// Whether the resource has this verb.
+    #[must_use]
+    pub fn has_verb(&self, verb: &str) -> bool {
+        self.verbs.iter().any(|known| known == verb)
+    }
+
+    /// The type of its objects.
+    #[must_use]
+    pub fn object_type(&self) -> Option<Type<'_>> {
+        match &self.built_type {
+            Some(built) => Some(built.view()),
+            None => schema::find(&self.type_name),
+        }
     }
 
     /// Validates the metadata by the rules of the kind (upstream's `ValidateObjectMeta`).
@@ -125,7 +154,8 @@ impl Kind {
     }
 }
 
-fn qualify(name: &str, group: &str) -> String {
+/// A name as error texts show it: with its group, unless that is the core group.
+pub(crate) fn qualify(name: &str, group: &str) -> String {
     if group.is_empty() {
         name.to_owned()
     } else {

@@ -13,104 +13,118 @@ mod policy;
 mod scheduling;
 
 use crate::{
-    Kind, Scope, Strategy,
+    Kind, Scope,
     kind::{Subresource, Usual},
 };
 
 /// The kinds with a resource path of their own, in the order of discovery.
-pub(crate) static WITH_PATH: &[&Kind] = &[
-    &core::binding::KIND,
-    &core::config_map::KIND,
-    &core::endpoints::KIND,
-    &core::event::KIND,
-    &core::namespace::KIND,
-    &core::node::KIND,
-    &core::pod::KIND,
-    &core::secret::KIND,
-    &core::service_account::KIND,
-    &core::service::KIND,
-    &apps::controller_revision::KIND,
-    &apps::daemon_set::KIND,
-    &events::event::KIND,
-    &authentication::SELF_SUBJECT_REVIEW,
-    &authentication::TOKEN_REVIEW,
-    &authorization::LOCAL_SUBJECT_ACCESS_REVIEW,
-    &authorization::SELF_SUBJECT_ACCESS_REVIEW,
-    &authorization::SELF_SUBJECT_RULES_REVIEW,
-    &authorization::SUBJECT_ACCESS_REVIEW,
-    &scheduling::priority_class::KIND,
-    &coordination::lease::KIND,
-    &discovery::endpoint_slice::KIND,
-];
+pub(crate) fn with_path() -> Vec<Kind> {
+    vec![
+        core::binding::kind(),
+        core::config_map::kind(),
+        core::endpoints::kind(),
+        core::event::kind(),
+        core::namespace::kind(),
+        core::node::kind(),
+        core::pod::kind(),
+        core::secret::kind(),
+        core::service_account::kind(),
+        core::service::kind(),
+        apps::controller_revision::kind(),
+        apps::daemon_set::kind(),
+        events::event::kind(),
+        authentication::self_subject_review(),
+        authentication::token_review(),
+        authorization::local_subject_access_review(),
+        authorization::self_subject_access_review(),
+        authorization::self_subject_rules_review(),
+        authorization::subject_access_review(),
+        scheduling::priority_class::kind(),
+        coordination::lease::kind(),
+        discovery::endpoint_slice::kind(),
+    ]
+}
 
 /// Kinds without a resource path: bodies of subresources, and options of requests.
-pub(crate) static BODIES: &[&Kind] = &[
-    &policy::EVICTION,
-    &policy::EVICTION_V1BETA1,
-    &authentication::TOKEN_REQUEST,
-    &meta::DELETE_OPTIONS,
-];
+pub(crate) fn bodies() -> Vec<Kind> {
+    vec![
+        policy::eviction(),
+        policy::eviction_v1beta1(),
+        authentication::token_request(),
+        meta::delete_options(),
+    ]
+}
 
-const ALL: &[&str] = &[
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
-const CREATE: &[&str] = &["create"];
-const READ_WRITE: &[&str] = &["get", "patch", "update"];
+/// A list of names, as rows have them.
+macro_rules! names {
+    ($($name:literal),* $(,)?) => { vec![$(String::from($name)),*] };
+}
+use names;
 
 /// The values that most kinds have.
-const BASE: Kind = Kind {
-    group: "",
-    version: "v1",
-    kind: "",
-    list_kind: "",
-    plural: "",
-    singular: "",
-    scope: Scope::Namespaced,
-    short_names: &[],
-    categories: &[],
-    verbs: ALL,
-    subresources: &[],
-    type_name: "",
-    storage: "",
-    selectable_fields: &[],
-    strategy: &Usual as &dyn Strategy,
-};
+fn base() -> Kind {
+    Kind {
+        group: String::new(),
+        version: "v1".into(),
+        kind: String::new(),
+        list_kind: String::new(),
+        plural: String::new(),
+        singular: String::new(),
+        scope: Scope::Namespaced,
+        short_names: Vec::new(),
+        categories: Vec::new(),
+        verbs: names![
+            "create",
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "update",
+            "watch"
+        ],
+        subresources: Vec::new(),
+        type_name: String::new(),
+        built_type: None,
+        storage: String::new(),
+        selectable_fields: Vec::new(),
+        strategy: Box::new(Usual),
+    }
+}
 
 /// A kind with its names: package of its types, kind, resource, resource in the singular. Fields
-/// after the names replace those of [`BASE`].
+/// after the names replace those of [`base`].
 macro_rules! kind {
     ($package:literal, $kind:literal, $plural:literal, $singular:literal
      $(, $field:ident: $value:expr)* $(,)?) => {
         $crate::Kind {
-            kind: $kind,
-            list_kind: concat!($kind, "List"),
-            plural: $plural,
-            singular: $singular,
-            type_name: concat!("io.k8s.api.", $package, ".v1.", $kind),
+            kind: $kind.into(),
+            list_kind: concat!($kind, "List").into(),
+            plural: $plural.into(),
+            singular: $singular.into(),
+            type_name: concat!("io.k8s.api.", $package, ".v1.", $kind).into(),
             $($field: $value,)*
-            ..$crate::kinds::BASE
+            ..$crate::kinds::base()
         }
     };
 }
 use kind;
 
-const fn sub(
-    name: &'static str,
-    kind: &'static str,
-    verbs: &'static [&'static str],
-) -> Subresource {
+/// Verbs of subresources that read and write a part of the object.
+const READ_WRITE: &[&str] = &["get", "patch", "update"];
+
+/// A subresource with bodies of the core group.
+fn sub(name: &str, kind: &str, verbs: &[&str]) -> Subresource {
+    sub_of("", name, kind, verbs)
+}
+
+/// A subresource with bodies of this group.
+fn sub_of(group: &str, name: &str, kind: &str, verbs: &[&str]) -> Subresource {
     Subresource {
-        name,
-        group: "",
-        version: "v1",
-        kind,
-        verbs,
+        name: name.into(),
+        group: group.into(),
+        version: "v1".into(),
+        kind: kind.into(),
+        verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
     }
 }

@@ -28,5 +28,6 @@ pub mod strategy;
 pub mod table;
 pub mod validation;
 
-pub use kind::{Kind, Scope, Strategy};
+pub use kind::{Kind, KindRef, Scope, Strategy};
+pub use scheme::Scheme;
 pub use status::Status;

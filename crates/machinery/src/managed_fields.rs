@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::{
     Kind,
-    schema::{self, Shape, Topology},
+    schema::{Shape, Topology},
     status::{Result, Status},
 };
 
@@ -178,7 +178,7 @@ pub fn apply(
 /// One apply request.
 struct Apply<'a> {
     kind: &'a Kind,
-    root: MergeType,
+    root: MergeType<'a>,
     live: Option<&'a Value>,
     config: &'a Value,
     manager: FieldManager<'a>,
@@ -329,8 +329,8 @@ pub fn check_applied_config(kind: &Kind, config: &Value) -> Result<()> {
 }
 
 /// How an object of the kind is merged as a whole.
-fn root(kind: &Kind) -> MergeType {
-    schema::find(kind.type_name).map_or(MergeType::Atomic, |table| {
+fn root(kind: &Kind) -> MergeType<'_> {
+    kind.object_type().map_or(MergeType::Atomic, |table| {
         MergeType::of(Shape::Object(table), Topology::Default)
     })
 }

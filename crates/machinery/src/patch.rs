@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     Kind,
-    schema::{self, Shape},
+    schema::Shape,
     status::{Result, Status},
 };
 
@@ -51,7 +51,7 @@ pub fn merge_patch(current: &Value, patch: &[u8]) -> Result<Value> {
 /// directive and for list items without their merge key.
 pub fn strategic_merge_patch(kind: &Kind, current: &Value, patch: &[u8]) -> Result<Value> {
     let patch = parse::object(patch).map_err(Status::bad_request)?;
-    let shape = schema::find(kind.type_name).map_or(Shape::Any, Shape::Object);
+    let shape = kind.object_type().map_or(Shape::Any, Shape::Object);
     let mut merged = current.as_object().cloned().unwrap_or_else(Map::new);
     strategic::merge(&mut merged, patch, shape)?;
     Ok(Value::Object(merged))

@@ -1,48 +1,123 @@
-//! The kinds that are served: the part of upstream's `runtime.Scheme` and `meta.RESTMapper` that is
-//! fixed when the server starts. Discovery, routing and storage read it.
+//! The kinds that are served: upstream's `runtime.Scheme` and `meta.RESTMapper`. Discovery, routing,
+//! decoding and storage read it.
+//!
+//! A [`Scheme`] is a snapshot: cheap to clone, and never changed. Kinds that come at run time give a
+//! new one ([`Scheme::with`]), which a server swaps as a whole, so that a request sees one state.
 
-use crate::{Kind, kinds};
+use std::sync::{Arc, LazyLock};
 
-/// The kinds with a resource path of their own, in the order of discovery.
-#[must_use]
-pub fn kinds() -> &'static [&'static Kind] {
-    kinds::WITH_PATH
+use crate::{Kind, kind::KindRef, kinds};
+
+/// The kinds that are served at one moment.
+#[derive(Debug, Clone)]
+pub struct Scheme(Arc<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    /// In the order of discovery.
+    kinds: Vec<KindRef>,
+    bodies: Vec<KindRef>,
 }
 
-/// Kinds without a resource path: bodies of subresources, and options of requests.
-#[must_use]
-pub fn body_kinds() -> &'static [&'static Kind] {
-    kinds::BODIES
+/// A name of a new kind that another one has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameTaken {
+    /// The resource, such as `widgets.example.com/v1`.
+    #[error("the resource {0} is served already")]
+    Resource(String),
+    /// The kind, such as `Widget.example.com/v1`.
+    #[error("the kind {0} is served already")]
+    Kind(String),
 }
 
-/// Finds the kind of a resource (upstream's `RESTMapper.KindFor`). `group` is empty for the core
-/// group.
+/// The built-in kinds alone.
 #[must_use]
-pub fn find_resource(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-    kinds()
-        .iter()
-        .copied()
-        .find(|k| k.group == group && k.version == version && k.plural == plural)
+pub fn built_in() -> &'static Scheme {
+    static BUILT_IN: LazyLock<Scheme> = LazyLock::new(|| {
+        let shared = |kinds: Vec<Kind>| kinds.into_iter().map(Arc::new).collect();
+        Scheme(Arc::new(Inner {
+            kinds: shared(kinds::with_path()),
+            bodies: shared(kinds::bodies()),
+        }))
+    });
+    &BUILT_IN
 }
 
-/// Finds a kind by its name, among those with a resource path and those without.
-#[must_use]
-pub fn find_kind(group: &str, version: &str, kind: &str) -> Option<&'static Kind> {
-    kinds()
-        .iter()
-        .chain(body_kinds())
-        .copied()
-        .find(|k| k.group == group && k.version == version && k.kind == kind)
-}
-
-/// The served `(group, version)` pairs, in the order of discovery.
-#[must_use]
-pub fn group_versions() -> Vec<(&'static str, &'static str)> {
-    let mut found = Vec::new();
-    for kind in kinds() {
-        if !found.contains(&(kind.group, kind.version)) {
-            found.push((kind.group, kind.version));
-        }
+impl Scheme {
+    /// The kinds with a resource path of their own, in the order of discovery.
+    #[must_use]
+    pub fn kinds(&self) -> &[KindRef] {
+        &self.0.kinds
     }
-    found
+
+    /// Kinds without a resource path: bodies of subresources, and options of requests.
+    #[must_use]
+    pub fn body_kinds(&self) -> &[KindRef] {
+        &self.0.bodies
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &KindRef> {
+        self.0.kinds.iter().chain(&self.0.bodies)
+    }
+
+    /// Finds the kind of a resource (upstream's `RESTMapper.KindFor`). `group` is empty for the
+    /// core group.
+    #[must_use]
+    pub fn find_resource(&self, group: &str, version: &str, plural: &str) -> Option<&KindRef> {
+        let mut kinds = self.0.kinds.iter();
+        kinds.find(|k| k.group == group && k.version == version && k.plural == plural)
+    }
+
+    /// Finds a kind by its name, among those with a resource path and those without.
+    #[must_use]
+    pub fn find_kind(&self, group: &str, version: &str, kind: &str) -> Option<&KindRef> {
+        self.all()
+            .find(|k| k.group == group && k.version == version && k.kind == kind)
+    }
+
+    /// The served `(group, version)` pairs, in the order of discovery.
+    #[must_use]
+    pub fn group_versions(&self) -> Vec<(&str, &str)> {
+        let mut found = Vec::new();
+        for kind in self.kinds() {
+            let of = (kind.group.as_str(), kind.version.as_str());
+            if !found.contains(&of) {
+                found.push(of);
+            }
+        }
+        found
+    }
+
+    /// The kinds with one more.
+    ///
+    /// # Errors
+    /// [`NameTaken`] if a kind of that group version has its resource or its name.
+    pub fn with(&self, kind: Kind) -> Result<Self, NameTaken> {
+        let (group, version) = (&kind.group, &kind.version);
+        let place = |name: String| format!("{name}/{version}");
+        if self.find_resource(group, version, &kind.plural).is_some() {
+            return Err(NameTaken::Resource(place(kind.qualified_resource())));
+        }
+        if self.find_kind(group, version, &kind.kind).is_some() {
+            return Err(NameTaken::Kind(place(kind.qualified_kind())));
+        }
+        let mut inner = Inner::clone(&self.0);
+        // The kinds of a group version are listed together.
+        let neighbour = |known: &KindRef| known.group == kind.group;
+        let at = inner.kinds.iter().rposition(neighbour);
+        let at = at.map_or(inner.kinds.len(), |at| at + 1);
+        inner.kinds.insert(at, Arc::new(kind));
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The kinds without the one of this resource.
+    #[must_use]
+    pub fn without(&self, group: &str, version: &str, plural: &str) -> Self {
+        let mut inner = Inner::clone(&self.0);
+        inner
+            .kinds
+            .retain(|k| k.group != group || k.version != version || k.plural != plural);
+        Self(Arc::new(inner))
+    }
 }

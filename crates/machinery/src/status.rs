@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Kind;
+use crate::kind::{Kind, qualify};
 
 /// One entry of `details.causes` (`metav1.StatusCause`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -117,8 +117,8 @@ impl Status {
     fn details_of(kind: &Kind, name: &str) -> Details {
         Details {
             name: name.into(),
-            group: kind.group.into(),
-            kind: kind.plural.into(),
+            group: kind.group.clone(),
+            kind: kind.plural.clone(),
             ..Details::default()
         }
     }
@@ -221,6 +221,18 @@ impl Status {
     /// 422 `DaemonSet.apps "x" is invalid: [a, b]`, with a cause for each error.
     #[must_use]
     pub fn invalid(kind: &Kind, name: &str, errors: &[crate::validation::FieldError]) -> Box<Self> {
+        Self::invalid_kind(&kind.group, &kind.kind, name, errors)
+    }
+
+    /// As [`Status::invalid`], for objects of a kind that is not served, such as options of a
+    /// subresource.
+    #[must_use]
+    pub fn invalid_kind(
+        group: &str,
+        kind: &str,
+        name: &str,
+        errors: &[crate::validation::FieldError],
+    ) -> Box<Self> {
         // The message names an error once, the causes as often as it was found.
         let mut texts: Vec<String> = Vec::new();
         for text in errors.iter().map(ToString::to_string) {
@@ -232,7 +244,8 @@ impl Status {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let text = format!("{} \"{name}\" is invalid: {list}", kind.qualified_kind());
+        let qualified = qualify(kind, group);
+        let text = format!("{qualified} \"{name}\" is invalid: {list}");
         let causes = errors
             .iter()
             .map(|e| Cause {
@@ -243,8 +256,8 @@ impl Status {
             .collect();
         Self::failure(422, "Invalid", text).with_details(Details {
             name: name.into(),
-            group: kind.group.into(),
-            kind: kind.kind.into(),
+            group: group.into(),
+            kind: kind.into(),
             causes,
             ..Details::default()
         })

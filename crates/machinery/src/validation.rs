@@ -151,7 +151,7 @@ pub fn validate_update(
     // Upstream validates the metadata for every kind, and most kinds do it again.
     meta::validate_common(kind.is_namespaced(), new, &mut errors);
     meta::validate_update(old, new, &mut errors);
-    let strategy = kind.strategy;
+    let strategy = &kind.strategy;
     if subresource == "status" {
         meta::validate_update(old, new, &mut errors);
         strategy.validate_status_update(old, new, &mut errors);

@@ -6,7 +6,7 @@
 use divan::{AllocProfiler, Bencher};
 use http::Request;
 use kube::client::Body;
-use pandaemon_machinery::scheme;
+use pandaemon_machinery::{KindRef, scheme};
 use pandaemon_server::{
     object,
     watch_cache::{Filter, Start, Started, WatchCache},
@@ -25,9 +25,11 @@ fn main() {
 }
 
 fn watch_node(cache: &WatchCache, node: &str) -> Started {
-    let kind = scheme::find_resource("", "v1", "pods").expect("pods are served");
+    let kind = scheme::built_in()
+        .find_resource("", "v1", "pods")
+        .expect("pods are served");
     let filter = Filter {
-        kind,
+        kind: KindRef::clone(kind),
         namespace: None,
         labels: LabelSelector::everything(),
         fields: FieldSelector::parse(&format!("spec.nodeName={node}")).expect("a selector"),

@@ -17,7 +17,7 @@ pub(crate) use service::kubernetes_service_address;
 /// # Errors
 /// 403 or 422 if it must not be created.
 pub(crate) fn admit_create(registry: &Registry, call: &Call, object: &mut Value) -> Result<()> {
-    match call.kind.storage {
+    match call.kind.storage.as_str() {
         "pods" => pod::admit_create(registry, call, object),
         "nodes" => node::admit_create(call, object),
         "services" => service::admit(registry, call, object),
@@ -35,7 +35,7 @@ pub(crate) fn admit_update(
     old: &Value,
     new: &mut Value,
 ) -> Result<()> {
-    match call.kind.storage {
+    match call.kind.storage.as_str() {
         "pods" => pod::check_node_restriction(call, old, "update pod status for pods"),
         "nodes" => node::check_node_restriction(call, &call.name),
         "services" if call.subresource.is_empty() => service::admit(registry, call, new),
@@ -53,12 +53,12 @@ const PROTECTED_NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"
 pub(crate) fn admit_delete(call: &Call, old: &Value) -> Result<()> {
     if call.kind.storage == "namespaces" && PROTECTED_NAMESPACES.contains(&call.name.as_str()) {
         return Err(Status::forbidden(
-            call.kind,
+            &call.kind,
             &call.name,
             "this namespace may not be deleted",
         ));
     }
-    match call.kind.storage {
+    match call.kind.storage.as_str() {
         "nodes" => node::check_node_restriction(call, &call.name),
         "pods" => pod::check_node_restriction(call, old, "delete pods"),
         _ => Ok(()),

@@ -7,7 +7,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use http::{HeaderMap, request::Parts};
-use pandaemon_machinery::status::Result;
+use pandaemon_machinery::{Scheme, status::Result};
 
 use crate::{
     auth::User,
@@ -72,6 +72,8 @@ pub(crate) struct Incoming {
     pub parts: Parts,
     /// The parsed query.
     pub query: Query,
+    /// The kinds that were served when the request came.
+    pub scheme: Scheme,
     /// The user of the request.
     pub user: User,
     /// The complete body.

@@ -60,7 +60,9 @@ pub(crate) async fn create_missing(registry: &Registry) -> Result<()> {
         let api_version = object["apiVersion"].as_str().unwrap_or_default();
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let kind = object["kind"].as_str().unwrap_or_default();
-        let kind = scheme::find_kind(group, version, kind).ok_or_else(Status::path_not_found)?;
+        let kind = scheme::built_in()
+            .find_kind(group, version, kind)
+            .ok_or_else(Status::path_not_found)?;
         let metadata = |field: &str| {
             object["metadata"][field]
                 .as_str()
@@ -73,7 +75,7 @@ pub(crate) async fn create_missing(registry: &Registry) -> Result<()> {
         }
         let call = Call {
             name: String::new(),
-            ..Call::internal(kind, &namespace, &name)
+            ..registry.internal_call(kind, &namespace, &name)
         };
         match registry
             .create(
@@ -112,7 +114,7 @@ pub(crate) async fn expire_events(registry: &Registry, now: Timestamp) -> Result
         if age < EVENT_TTL_SECONDS {
             continue;
         }
-        let call = Call::internal(kind, object.namespace(), object.name());
+        let call = registry.internal_call(kind, object.namespace(), object.name());
         match registry.delete(&call, &DeleteOptions::default()).await {
             Ok(_) => removed += 1,
             Err(status) if status.code == 404 => {}

@@ -44,8 +44,11 @@ mod tests {
 
     #[test]
     fn only_events_k8s_io_is_stored_as_another_kind() {
-        for kind in scheme::kinds() {
-            let stored = scheme::kinds().iter().find(|k| k.storage == kind.storage);
+        for kind in scheme::built_in().kinds() {
+            let stored = scheme::built_in()
+                .kinds()
+                .iter()
+                .find(|k| k.storage == kind.storage);
             let is_own = stored.is_some_and(|stored| stored.group == kind.group);
             assert_eq!(is_native(kind), is_own, "{}", kind.plural);
         }
@@ -53,7 +56,7 @@ mod tests {
 
     #[test]
     fn events_convert_to_core_v1_and_back() {
-        let Some(kind) = scheme::find_resource("events.k8s.io", "v1", "events") else {
+        let Some(kind) = scheme::built_in().find_resource("events.k8s.io", "v1", "events") else {
             panic!("events.k8s.io is served");
         };
         let original = json!({

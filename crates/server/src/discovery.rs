@@ -1,7 +1,7 @@
 //! HTTP handlers of discovery and OpenAPI documents.
 
 use http::{HeaderValue, Response, header};
-use pandaemon_machinery::{Status, discovery, openapi, scheme, status::Result};
+use pandaemon_machinery::{Scheme, Status, discovery, openapi, status::Result};
 use serde_json::{Value, json};
 
 use crate::{
@@ -18,20 +18,20 @@ use crate::{
 /// # Errors
 /// 406 if the `Accept` header names no supported media type.
 pub(crate) fn answer(api: &Api, incoming: &Incoming, target: &Target) -> Result<Response<Body>> {
-    let form = incoming.form()?;
+    let (form, scheme) = (incoming.form()?, &incoming.scheme);
     let preferred = negotiate::aggregated_discovery(incoming.headers());
     let plain = |value: Option<Value>| match value {
         Some(value) => document(&form, &value),
         None => response::text(404, "404 page not found\n"),
     };
     Ok(match (target, preferred) {
-        (Target::CoreVersions, Some(version)) => aggregated(true, version),
-        (Target::Groups, Some(version)) => aggregated(false, version),
-        (Target::CoreVersions, None) => plain(Some(discovery::api_versions(&api.address))),
-        (Target::Groups, None) => plain(Some(discovery::api_groups())),
-        (Target::Group(group), _) => plain(discovery::api_group(group)),
+        (Target::CoreVersions, Some(version)) => aggregated(scheme, true, version),
+        (Target::Groups, Some(version)) => aggregated(scheme, false, version),
+        (Target::CoreVersions, None) => plain(Some(discovery::api_versions(scheme, &api.address))),
+        (Target::Groups, None) => plain(Some(discovery::api_groups(scheme))),
+        (Target::Group(group), _) => plain(discovery::api_group(scheme, group)),
         (Target::GroupVersion(group, version), _) => {
-            plain(discovery::resource_list(group, version))
+            plain(discovery::resource_list(scheme, group, version))
         }
         (Target::Resource(_) | Target::Other, _) => plain(None),
     })
@@ -41,8 +41,8 @@ fn document(form: &Form, value: &Value) -> Response<Body> {
     response::value(200, form, value)
 }
 
-fn aggregated(core: bool, version: &'static str) -> Response<Body> {
-    let value = discovery::aggregated(core, version);
+fn aggregated(scheme: &Scheme, core: bool, version: &'static str) -> Response<Body> {
+    let value = discovery::aggregated(scheme, core, version);
     let content_type = match version {
         "v2beta1" => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
         _ => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
@@ -138,9 +138,9 @@ fn accepts_gzip(incoming: &Incoming) -> bool {
 
 /// The document of `/`: the served paths.
 #[must_use]
-pub(crate) fn root() -> Value {
+pub(crate) fn root(scheme: &Scheme) -> Value {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
-    for (group, version) in scheme::group_versions() {
+    for (group, version) in scheme.group_versions() {
         if !group.is_empty() {
             paths.push(format!("/apis/{group}"));
             paths.push(format!("/apis/{group}/{version}"));

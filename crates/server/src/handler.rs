@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, request::Parts};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use pandaemon_machinery::{Status, status::Result};
+use pandaemon_machinery::{Scheme, Status, status::Result};
 
 use crate::{
     api::{Api, Incoming},
@@ -37,10 +37,11 @@ impl Api {
         let (parts, body) = request.into_parts();
         let target = request::parse_path(parts.uri.path());
         let query = Query::parse(parts.uri.query());
-        let label = Label::of(&parts.method, &target, &query);
+        let scheme = self.registry.scheme();
+        let label = Label::of(&scheme, &parts.method, &target, &query);
         let form = negotiate::accepted(&parts.headers).unwrap_or_default();
         let is_head = parts.method == Method::HEAD;
-        let answer = self.answer(parts, body, target, query).await;
+        let answer = self.answer(scheme, parts, body, target, query).await;
         let mut response = answer.unwrap_or_else(|status| response::error(&form, &status));
         if is_head {
             *response.body_mut() = Body::empty();
@@ -61,6 +62,7 @@ impl Api {
 
     async fn answer<B>(
         &self,
+        scheme: Scheme,
         parts: Parts,
         body: B,
         target: Target,
@@ -100,6 +102,7 @@ impl Api {
         let incoming = Incoming {
             parts,
             query,
+            scheme,
             user,
             body,
         };
@@ -118,25 +121,22 @@ struct Label {
 }
 
 impl Label {
-    fn of(method: &Method, target: &Target, query: &Query) -> Self {
+    fn of(scheme: &Scheme, method: &Method, target: &Target, query: &Query) -> Self {
         let Target::Resource(path) = target else {
             return Self {
                 verb: "GET",
                 resource: String::new(),
             };
         };
-        let served =
-            pandaemon_machinery::scheme::find_resource(&path.group, &path.version, &path.resource);
-        let mut resource = served
-            .map(|kind| kind.plural.to_owned())
-            .unwrap_or_default();
+        let served = scheme.find_resource(&path.group, &path.version, &path.resource);
+        let mut resource = served.map(|kind| kind.plural.clone()).unwrap_or_default();
         let sub = path
             .subresource
             .as_deref()
             .and_then(|name| served?.subresource(name));
         if let Some(sub) = sub {
             resource.push('/');
-            resource.push_str(sub.name);
+            resource.push_str(&sub.name);
         }
         let verb = request::verb(method, path, query).map_or("other", Verb::as_str);
         Self { verb, resource }

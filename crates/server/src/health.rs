@@ -62,7 +62,11 @@ pub(crate) fn answer(api: &Api, incoming: &Incoming) -> Result<Response<Body>> {
                 pretty: true,
                 ..Form::default()
             };
-            Ok(response::value(200, &form, &discovery::root()))
+            Ok(response::value(
+                200,
+                &form,
+                &discovery::root(&incoming.scheme),
+            ))
         }
         _ => Ok(response::text(404, "404 page not found\n")),
     }

@@ -15,7 +15,7 @@ use crate::{
     body::Body,
     kinds, meta,
     pki::{constant_time_eq, sha256_hex},
-    registry::{Call, Registry, update::Change},
+    registry::{Registry, update::Change},
     response,
 };
 
@@ -97,11 +97,11 @@ fn check_name(name: &str) -> Result<()> {
 /// exists. The hash of the secret is stored in a Secret.
 async fn claim_name(registry: &Registry, node: &str, secret: &str) -> Result<()> {
     let name = format!("{node}.node-password.pandaemon");
-    let call = Call::internal(kinds::secrets()?, "kube-system", &name);
+    let call = registry.internal_call(kinds::secrets()?, "kube-system", &name);
     let hash = sha256_hex(format!("{node}:{secret}").as_bytes());
     // The data of a Secret is base64 in JSON.
     let data = json!({"hash": base64_of(&hash)});
-    let Some(known) = registry.find(call.kind, "kube-system", &name) else {
+    let Some(known) = registry.find(&call.kind, "kube-system", &name) else {
         let value = json!({
             "apiVersion": "v1", "kind": "Secret", "type": "pandaemon.dev/node-password",
             "metadata": {"name": name, "namespace": "kube-system"}, "data": data,

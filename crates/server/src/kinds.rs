@@ -1,6 +1,6 @@
 //! The kinds that the server itself reads and writes.
 
-use pandaemon_machinery::{Kind, Status, scheme, status::Result};
+use pandaemon_machinery::{KindRef, Status, scheme, status::Result};
 
 /// A function for each kind: its name, group and resource in version `v1`.
 macro_rules! kinds {
@@ -10,8 +10,9 @@ macro_rules! kinds {
             ///
             /// # Errors
             /// 404 if it is not served.
-            pub(crate) fn $name() -> Result<&'static Kind> {
-                scheme::find_resource($group, "v1", $plural).ok_or_else(Status::path_not_found)
+            pub(crate) fn $name() -> Result<&'static KindRef> {
+                let kind = scheme::built_in().find_resource($group, "v1", $plural);
+                kind.ok_or_else(Status::path_not_found)
             }
         )*
     };

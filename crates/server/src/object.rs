@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     fn object(key: &str, value: &Value) -> Object {
-        let pods = scheme::find_resource("", "v1", "pods").unwrap();
+        let pods = scheme::built_in().find_resource("", "v1", "pods").unwrap();
         let index = pods.strategy.indexed_field();
         Object::new(key.into(), encode(value).unwrap(), 7, index).unwrap()
     }

@@ -17,11 +17,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use pandaemon_machinery::{
-    Kind, Status,
+    Kind, KindRef, Scheme, Status, scheme,
     status::{Details, Result},
 };
 use pandaemon_store::{Durability, Error as StoreError, Expect, Op, Revision, Store, Write};
 use pandaemon_types::time::rfc3339_seconds;
+use parking_lot::RwLock;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -41,6 +42,8 @@ pub(crate) struct Registry {
     pub store: Arc<dyn Store>,
     /// The watch cache, from which all reads are served.
     pub cache: Arc<WatchCache>,
+    /// The kinds that are served; replaced as a whole.
+    scheme: RwLock<Scheme>,
     /// Held while an object gets values that no other may have, such as the address of a Service.
     creation_lock: Mutex<()>,
     /// The error of the last durable write, if the store refused it.
@@ -53,7 +56,9 @@ pub(crate) struct Registry {
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     /// The kind of the path.
-    pub kind: &'static Kind,
+    pub kind: KindRef,
+    /// The kinds that were served when the request came.
+    pub scheme: Scheme,
     /// The namespace of the path, empty for none.
     pub namespace: String,
     /// The name of the path, empty for none.
@@ -73,9 +78,10 @@ pub(crate) struct Call {
 impl Call {
     /// An operation of the server itself.
     #[must_use]
-    pub(crate) fn internal(kind: &'static Kind, namespace: &str, name: &str) -> Self {
+    pub(crate) fn internal(scheme: Scheme, kind: &KindRef, namespace: &str, name: &str) -> Self {
         Self {
-            kind,
+            kind: Arc::clone(kind),
+            scheme,
             namespace: namespace.into(),
             name: name.into(),
             subresource: String::new(),
@@ -120,10 +126,23 @@ impl Registry {
         Self {
             store,
             cache,
+            scheme: RwLock::new(scheme::built_in().clone()),
             creation_lock: Mutex::default(),
             store_fault: parking_lot::Mutex::default(),
             templates: template_cache::TemplateCache::default(),
         }
+    }
+
+    /// The kinds that are served now.
+    #[must_use]
+    pub(crate) fn scheme(&self) -> Scheme {
+        self.scheme.read().clone()
+    }
+
+    /// An operation of the server itself.
+    #[must_use]
+    pub(crate) fn internal_call(&self, kind: &KindRef, namespace: &str, name: &str) -> Call {
+        Call::internal(self.scheme(), kind, namespace, name)
     }
 
     /// The current object of the call's path.
@@ -131,8 +150,8 @@ impl Registry {
     /// # Errors
     /// 404 if it does not exist.
     pub(crate) fn current(&self, call: &Call) -> Result<Arc<Object>> {
-        self.find(call.kind, &call.namespace, &call.name)
-            .ok_or_else(|| Status::not_found(call.kind, &call.name))
+        self.find(&call.kind, &call.namespace, &call.name)
+            .ok_or_else(|| Status::not_found(&call.kind, &call.name))
     }
 
     /// The current object with this name, if it exists.
@@ -150,7 +169,7 @@ impl Registry {
         bytes: bytes::Bytes,
         revision: Revision,
     ) -> Result<Arc<Object>, CommitError> {
-        let cached = self.cache.of(call.kind).and_then(|kind| kind.get(&key));
+        let cached = self.cache.of(&call.kind).and_then(|kind| kind.get(&key));
         if let Some(object) = cached.filter(|object| object.revision == revision && revision > 0)
             && !call.options.dry_run
         {
@@ -255,11 +274,11 @@ impl Registry {
 
     /// As [`Registry::encode`], with encoded parts.
     fn encode_with(call: &Call, value: &Value, unparsed: Unparsed<'_>) -> Result<bytes::Bytes> {
-        let encoded = if convert::is_native(call.kind) {
+        let encoded = if convert::is_native(&call.kind) {
             object::encode_with(value, unparsed)
         } else {
             let mut stored = value.clone();
-            convert::to_stored(call.kind, &mut stored);
+            convert::to_stored(&call.kind, &mut stored);
             object::encode(&stored)
         };
         let bytes = encoded.map_err(Status::internal)?;

@@ -53,12 +53,7 @@ pub(crate) fn encode(form: &Form, value: &Value) -> Vec<u8> {
 
 /// An object in the negotiated shape. `with_columns` adds the column definitions to a Table.
 #[must_use]
-pub(crate) fn shape_one(
-    kind: &'static Kind,
-    view: &View,
-    value: Value,
-    with_columns: bool,
-) -> Value {
+pub(crate) fn shape_one(kind: &Kind, view: &View, value: Value, with_columns: bool) -> Value {
     match view.form.shape {
         Shape::Plain => value,
         Shape::Metadata(version) => metadata_only(&value, version),
@@ -85,7 +80,7 @@ fn metadata_only(value: &Value, version: &str) -> Value {
 }
 
 fn table_of(
-    kind: &'static Kind,
+    kind: &Kind,
     version: &str,
     list: &ListMeta,
     rows: Vec<Value>,
@@ -107,7 +102,7 @@ fn table_of(
 
 /// The object of a bookmark event in the negotiated shape.
 #[must_use]
-pub(crate) fn bookmark(kind: &'static Kind, view: &View, metadata: Value) -> Value {
+pub(crate) fn bookmark(kind: &Kind, view: &View, metadata: Value) -> Value {
     match view.form.shape {
         Shape::Plain => {
             json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata})
@@ -169,7 +164,7 @@ impl ListMeta {
 
 /// A list in the negotiated shape.
 pub(crate) fn shape_list(
-    kind: &'static Kind,
+    kind: &Kind,
     view: &View,
     meta: &ListMeta,
     values: impl Iterator<Item = Value>,

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use http::Response;
 use pandaemon_machinery::{
-    Kind, Status,
+    Kind, KindRef, Status,
     decode::{self, MediaType},
-    scheme,
     status::Result,
 };
 use serde_json::{Value, json};
@@ -37,8 +36,10 @@ pub(crate) async fn answer(
     path: &ResourcePath,
     verb: Option<Verb>,
 ) -> Result<Response<Body>> {
-    let Some(kind) = scheme::find_resource(&path.group, &path.version, &path.resource) else {
-        let known = scheme::kinds()
+    let scheme = &incoming.scheme;
+    let Some(kind) = scheme.find_resource(&path.group, &path.version, &path.resource) else {
+        let known = scheme
+            .kinds()
             .iter()
             .any(|kind| kind.group == path.group && kind.version == path.version);
         if is_list_of_definitions(path, verb) {
@@ -54,9 +55,10 @@ pub(crate) async fn answer(
     }
     let verb = verb.ok_or_else(Status::method_not_allowed)?;
     check_verb(kind, path, verb)?;
+    let kind = KindRef::clone(kind);
     let request = ResourceRequest {
         api,
-        kind,
+        kind: KindRef::clone(&kind),
         path,
         verb,
         incoming,
@@ -94,14 +96,15 @@ fn no_definitions(api: &Api, incoming: &Incoming) -> Result<Response<Body>> {
 
 fn check_verb(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<()> {
     let verbs = match path.subresource.as_deref() {
-        None => kind.verbs,
+        None => &kind.verbs,
         Some(name) => {
-            kind.subresource(name)
+            &kind
+                .subresource(name)
                 .ok_or_else(Status::path_not_found)?
                 .verbs
         }
     };
-    if !verbs.contains(&verb.as_str()) {
+    if !verbs.iter().any(|known| known == verb.as_str()) {
         return Err(Status::method_not_allowed());
     }
     // A namespaced kind without namespace supports list and watch only.
@@ -139,26 +142,26 @@ impl ResourceRequest<'_> {
         Ok(response::respond(
             200,
             &view.form,
-            response::object_body(self.kind, &view, &object),
+            response::object_body(&self.kind, &view, &object),
         ))
     }
 
     async fn list(&self) -> Result<Response<Body>> {
         let view = self.view()?;
         let namespace = self.path.namespace.as_deref().unwrap_or_default();
-        let options = ListOptions::parse(self.kind, namespace, &self.incoming.query, false)?;
+        let options = ListOptions::parse(&self.kind, namespace, &self.incoming.query, false)?;
         let (meta, objects) = self.api.registry.list(&options).await?;
         Ok(response::respond(
             200,
             &view.form,
-            response::list_body(self.kind, &view, &meta, objects),
+            response::list_body(&self.kind, &view, &meta, objects),
         ))
     }
 
     async fn watch(&self) -> Result<Response<Body>> {
         let view = self.view()?;
         let namespace = self.path.namespace.as_deref().unwrap_or_default();
-        let options = ListOptions::parse(self.kind, namespace, &self.incoming.query, true)?;
+        let options = ListOptions::parse(&self.kind, namespace, &self.incoming.query, true)?;
         let body = match self.api.registry.watch(&options).await? {
             Err(status) => Body::full(error_line(&status)),
             Ok(started) => {
@@ -169,7 +172,11 @@ impl ResourceRequest<'_> {
                 };
                 let cache = std::sync::Arc::clone(&self.api.registry.cache);
                 Body::Watch(Box::new(WatchBody::new(
-                    cache, self.kind, view, started, options,
+                    cache,
+                    KindRef::clone(&self.kind),
+                    view,
+                    started,
+                    options,
                 )))
             }
         };
@@ -180,7 +187,7 @@ impl ResourceRequest<'_> {
         let (view, call) = (self.view()?, self.call()?);
         let (registry, body) = (&self.api.registry, &self.incoming.body);
         // A DaemonSet creates thousands of pods that differ in name and node only.
-        let uses_templates = template_cache::serves(self.kind)
+        let uses_templates = template_cache::serves(&self.kind)
             && negotiate::body_media(self.incoming.headers())? == MediaType::Json
             && !call.options.dry_run;
         let dependencies = uses_templates.then(|| registry.dependency_revisions());
@@ -191,7 +198,7 @@ impl ResourceRequest<'_> {
         {
             return Ok(self.written(&view, &written));
         }
-        let decoded = self.decoded(self.kind, &call)?;
+        let decoded = self.decoded(&self.kind, &call)?;
         let written = registry.create(&call, decoded).await?;
         if let Some(dependencies) = dependencies {
             registry.update_templates(&call, dependencies, body, &written);
@@ -207,7 +214,7 @@ impl ResourceRequest<'_> {
         {
             return Ok(self.written(&view, &renewed));
         }
-        let decoded = self.decoded(self.kind, &call)?;
+        let decoded = self.decoded(&self.kind, &call)?;
         let written = registry.update(&call, decoded).await?;
         Ok(self.written(&view, &written))
     }
@@ -230,9 +237,10 @@ impl ResourceRequest<'_> {
             return DeleteOptions::parse(&self.incoming.query, None);
         }
         let media = negotiate::body_media(self.incoming.headers())?;
-        let value = match (media, scheme::find_kind("", "v1", "DeleteOptions")) {
+        let scheme = &self.incoming.scheme;
+        let value = match (media, scheme.find_kind("", "v1", "DeleteOptions")) {
             (MediaType::Protobuf, Some(kind)) => {
-                decode::decode(kind, body, media, decode::FieldValidation::Ignore)?.value
+                decode::decode(scheme, kind, body, media, decode::FieldValidation::Ignore)?.value
             }
             (MediaType::Yaml, _) => serde_saphyr::from_slice(body)
                 .map_err(|e| Status::bad_request(format!("error decoding DeleteOptions: {e}")))?,
@@ -249,7 +257,7 @@ impl ResourceRequest<'_> {
             Deleted::Object(object) => Ok(response::respond(
                 200,
                 &view.form,
-                response::object_body(self.kind, &view, &object),
+                response::object_body(&self.kind, &view, &object),
             )),
             Deleted::Gone(status) => Ok(response::error(&view.form, &status)),
         }
@@ -258,7 +266,8 @@ impl ResourceRequest<'_> {
     async fn delete_collection(&self) -> Result<Response<Body>> {
         let (view, call) = (self.view()?, self.call()?);
         let options = self.delete_options()?;
-        let selected = ListOptions::parse(self.kind, &call.namespace, &self.incoming.query, false)?;
+        let selected =
+            ListOptions::parse(&self.kind, &call.namespace, &self.incoming.query, false)?;
         let (meta, objects) = self.api.registry.list(&selected).await?;
         for object in &objects {
             let one = Call {
@@ -274,7 +283,7 @@ impl ResourceRequest<'_> {
         Ok(response::respond(
             200,
             &view.form,
-            response::list_body(self.kind, &view, &meta, objects),
+            response::list_body(&self.kind, &view, &meta, objects),
         ))
     }
 }

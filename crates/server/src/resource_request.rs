@@ -2,7 +2,7 @@
 
 use http::Response;
 use jiff::Timestamp;
-use pandaemon_machinery::{Kind, decode, status::Result, table::IncludeObject};
+use pandaemon_machinery::{Kind, KindRef, decode, status::Result, table::IncludeObject};
 
 use crate::{
     api::{Api, Incoming},
@@ -20,7 +20,7 @@ pub(crate) struct ResourceRequest<'a> {
     /// The parts of the server.
     pub api: &'a Api,
     /// The kind of the path.
-    pub kind: &'static Kind,
+    pub kind: KindRef,
     /// The parsed path of the URL.
     pub path: &'a ResourcePath,
     /// The verb, which the kind or subresource supports.
@@ -57,7 +57,8 @@ impl ResourceRequest<'_> {
             && negotiate::content_type(self.incoming.headers()) == "application/apply-patch+yaml";
         let options = WriteOptions::parse(self.verb, is_apply, &self.incoming.query)?;
         Ok(Call {
-            kind: self.kind,
+            kind: KindRef::clone(&self.kind),
+            scheme: self.incoming.scheme.clone(),
             namespace: self.path.namespace.clone().unwrap_or_default(),
             name: self.path.name.clone().unwrap_or_default(),
             subresource: self.path.subresource.clone().unwrap_or_default(),
@@ -72,16 +73,22 @@ impl ResourceRequest<'_> {
     ///
     /// # Errors
     /// 400 if it cannot be decoded, 415 for an unsupported media type.
-    pub(crate) fn decoded(&self, kind: &'static Kind, call: &Call) -> Result<decode::Decoded> {
+    pub(crate) fn decoded(&self, kind: &Kind, call: &Call) -> Result<decode::Decoded> {
         let media = negotiate::body_media(self.incoming.headers())?;
-        decode::decode(kind, &self.incoming.body, media, call.options.validation)
+        decode::decode(
+            &self.incoming.scheme,
+            kind,
+            &self.incoming.body,
+            media,
+            call.options.validation,
+        )
     }
 
     /// The response to a write: 201 for a created object, else 200.
     #[must_use]
     pub(crate) fn written(&self, view: &View, written: &Written) -> Response<Body> {
         let code = if written.created { 201 } else { 200 };
-        let body = response::object_body(self.kind, view, &written.object);
+        let body = response::object_body(&self.kind, view, &written.object);
         let mut response = response::respond(code, &view.form, body);
         response::add_warnings(&mut response, &written.warnings);
         response

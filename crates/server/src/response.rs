@@ -82,7 +82,7 @@ pub(crate) fn add_warnings(response: &mut Response<Body>, warnings: &[String]) {
 
 /// The body of a response with one object.
 #[must_use]
-pub(crate) fn object_body(kind: &'static Kind, view: &View, object: &Object) -> Body {
+pub(crate) fn object_body(kind: &Kind, view: &View, object: &Object) -> Body {
     if view.is_plain_json() && convert::is_native(kind) {
         let mut out = Vec::with_capacity(object.len() + 1);
         object.write(&mut out);
@@ -105,7 +105,7 @@ fn value_body(form: &Form, value: &Value) -> Body {
 /// The body of a list.
 #[must_use]
 pub(crate) fn list_body(
-    kind: &'static Kind,
+    kind: &Kind,
     view: &View,
     meta: &ListMeta,
     objects: Vec<Arc<Object>>,

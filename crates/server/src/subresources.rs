@@ -36,7 +36,7 @@ pub(crate) async fn answer(request: ResourceRequest<'_>) -> Result<Response<Body
 /// # Errors
 /// The status of the failure.
 pub(crate) async fn answer_unstored(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
-    match request.kind.kind {
+    match request.kind.kind.as_str() {
         "Binding" => binding::answer(request).await,
         _ => reviews::answer(request),
     }

@@ -13,7 +13,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use jiff::Timestamp;
-use pandaemon_machinery::{Kind, Status};
+use pandaemon_machinery::{KindRef, Status};
 use pandaemon_store::Revision;
 use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep};
@@ -45,7 +45,7 @@ pub(crate) struct WatchOptions {
 /// The body of one watch.
 pub(crate) struct WatchBody {
     cache: Arc<WatchCache>,
-    kind: &'static Kind,
+    kind: KindRef,
     view: View,
     /// Whether events are the stored bytes, so that encoded lines can be shared.
     uses_stored_bytes: bool,
@@ -85,7 +85,7 @@ impl WatchBody {
     #[must_use]
     pub(crate) fn new(
         cache: Arc<WatchCache>,
-        kind: &'static Kind,
+        kind: KindRef,
         view: View,
         started: Started,
         options: WatchOptions,
@@ -98,9 +98,9 @@ impl WatchBody {
         };
         Self {
             cache,
+            uses_stored_bytes: view.is_plain_json() && convert::is_native(&kind),
+            metadata_only: view.metadata_json().filter(|_| convert::is_native(&kind)),
             kind,
-            uses_stored_bytes: view.is_plain_json() && convert::is_native(kind),
-            metadata_only: view.metadata_json().filter(|_| convert::is_native(kind)),
             view,
             columns_sent: false,
             watcher: started.watcher,
@@ -214,13 +214,13 @@ impl WatchBody {
             });
             return out.into();
         }
-        let Some(value) = convert::converted(self.kind, object) else {
+        let Some(value) = convert::converted(&self.kind, object) else {
             return Bytes::new();
         };
         let with_columns = !std::mem::replace(&mut self.columns_sent, true);
         // The ages in a Table are those at the time of the event.
         self.view.now_seconds = Timestamp::now().as_second();
-        let shaped = render::shape_one(self.kind, &self.view, value, with_columns);
+        let shaped = render::shape_one(&self.kind, &self.view, value, with_columns);
         self.wrapped(change.as_str(), &shaped)
     }
 
@@ -239,14 +239,14 @@ impl WatchBody {
         if ends_initial {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let object = render::bookmark(self.kind, &self.view, metadata);
+        let object = render::bookmark(&self.kind, &self.view, metadata);
         self.wrapped("BOOKMARK", &object)
     }
 }
 
 impl Drop for WatchBody {
     fn drop(&mut self) {
-        if let Some(kind) = self.cache.of(self.kind) {
+        if let Some(kind) = self.cache.of(&self.kind) {
             kind.unwatch(&self.watcher);
         }
     }

@@ -38,7 +38,7 @@ pub use self::{
 /// The current objects, the recent history and the watchers of all kinds.
 #[derive(Debug)]
 pub struct WatchCache {
-    kinds: BTreeMap<&'static str, KindCache>,
+    kinds: BTreeMap<String, KindCache>,
     applied: AtomicU64,
     waiters: Mutex<BTreeMap<Revision, Vec<oneshot::Sender<()>>>>,
     closed: AtomicBool,
@@ -64,10 +64,11 @@ impl WatchCache {
     /// A cache with all objects of the snapshot. Its history starts at the snapshot's revision.
     #[must_use]
     pub fn new(snapshot: &Snapshot) -> Self {
-        let stored = scheme::kinds().iter().filter(|kind| kind.is_stored());
-        let mut kinds: BTreeMap<&'static str, KindCache> = BTreeMap::new();
+        let kinds = scheme::built_in().kinds().iter();
+        let stored = kinds.filter(|kind| kind.is_stored());
+        let mut kinds: BTreeMap<String, KindCache> = BTreeMap::new();
         for kind in stored {
-            kinds.entry(kind.storage).or_insert_with(|| {
+            kinds.entry(kind.storage.clone()).or_insert_with(|| {
                 KindCache::new(snapshot.revision, kind.strategy.indexed_field())
             });
         }
@@ -93,12 +94,12 @@ impl WatchCache {
     /// The cache of a kind; `None` for kinds that are not stored.
     #[must_use]
     pub fn of(&self, kind: &Kind) -> Option<&KindCache> {
-        self.kinds.get(kind.storage)
+        self.kinds.get(kind.storage.as_str())
     }
 
     /// The caches of all stored kinds, with their storage names.
-    pub fn all(&self) -> impl Iterator<Item = (&'static str, &KindCache)> {
-        self.kinds.iter().map(|(name, kind)| (*name, kind))
+    pub fn all(&self) -> impl Iterator<Item = (&str, &KindCache)> {
+        self.kinds.iter().map(|(name, kind)| (name.as_str(), kind))
     }
 
     /// The applied revision: all changes up to it are visible.

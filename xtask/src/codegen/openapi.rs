@@ -45,9 +45,10 @@ pub(crate) fn place(group: &str, version: &str) -> String {
 
 /// The OpenAPI v3 document of a group version.
 pub(crate) fn v3(definitions: &Definitions, group: &str, version: &str) -> Result<Value> {
-    let kinds: Vec<&Kind> = scheme::kinds()
+    let kinds: Vec<&Kind> = scheme::built_in()
+        .kinds()
         .iter()
-        .copied()
+        .map(|kind| &**kind)
         .filter(|k| k.group == group && k.version == version)
         .collect();
     let schemas = schemas::render(definitions, &kinds, Version::V3)?;
@@ -61,7 +62,8 @@ pub(crate) fn v3(definitions: &Definitions, group: &str, version: &str) -> Resul
 
 /// The OpenAPI v2 document of all group versions.
 pub(crate) fn v2(definitions: &Definitions) -> Result<Value> {
-    let kinds: Vec<&Kind> = scheme::kinds().to_vec();
+    let kinds = scheme::built_in().kinds().iter();
+    let kinds: Vec<&Kind> = kinds.map(|kind| &**kind).collect();
     Ok(json!({
         "swagger": "2.0",
         "info": info(),

@@ -54,10 +54,10 @@ fn names_in(text: &str) -> Result<Vec<String>> {
 
 /// Kinds, resources, and prefixes of storage keys.
 fn names() -> BTreeSet<String> {
-    let kinds = scheme::kinds().iter();
+    let kinds = scheme::built_in().kinds().iter();
     let names = kinds.flat_map(|kind| {
         let prefix = format!("/{}/", kind.storage);
-        [kind.kind, kind.plural, kind.storage, &prefix].map(str::to_owned)
+        [&kind.kind, &kind.plural, &kind.storage, &prefix].map(String::clone)
     });
     names.filter(|name| !matches!(&**name, "" | "//")).collect()
 }

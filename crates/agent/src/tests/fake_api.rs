@@ -9,7 +9,7 @@ use hyper::body::Frame;
 use kube::client::Body;
 use pandaemon_machinery::{
     patch::{merge_patch, strategic_merge_patch},
-    scheme::find_resource,
+    scheme::built_in,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -268,7 +268,7 @@ fn patched(pod: &Value, head: &http::request::Parts, body: &Value) -> Value {
     let patch = body.to_string();
     let patched = match head.headers["content-type"].to_str().unwrap() {
         "application/strategic-merge-patch+json" => {
-            let kind = find_resource("", "v1", "pods").unwrap();
+            let kind = built_in().find_resource("", "v1", "pods").unwrap();
             strategic_merge_patch(kind, pod, patch.as_bytes())
         }
         "application/merge-patch+json" => merge_patch(pod, patch.as_bytes()),

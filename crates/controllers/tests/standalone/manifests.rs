@@ -7,7 +7,7 @@ use clap::Parser;
 use pandaemon_controllers::standalone::ControllerArgs;
 use pandaemon_machinery::{
     decode::{FieldValidation, MediaType, decode},
-    scheme::find_kind,
+    scheme::built_in,
 };
 use pandaemon_runtime::logs::LogArgs;
 use serde_json::Value;
@@ -49,8 +49,9 @@ fn every_field_is_known() {
         let version = object["apiVersion"].as_str().unwrap();
         let kind = object["kind"].as_str().unwrap();
         let (group, version) = version.split_once('/').unwrap_or(("", version));
-        if let Some(known) = find_kind(group, version, kind) {
+        if let Some(known) = built_in().find_kind(group, version, kind) {
             let decoded = decode(
+                built_in(),
                 known,
                 text(&file).as_bytes(),
                 MediaType::Yaml,
@@ -89,9 +90,10 @@ fn the_pod_is_one() {
     let mut template = manifest("deployment.yaml")["spec"]["template"].clone();
     template["apiVersion"] = "v1".into();
     template["kind"] = "Pod".into();
-    let pod = find_kind("", "v1", "Pod").unwrap();
+    let pod = built_in().find_kind("", "v1", "Pod").unwrap();
     let body = template.to_string();
     if let Err(status) = decode(
+        built_in(),
         pod,
         body.as_bytes(),
         MediaType::Json,

@@ -51,7 +51,7 @@ const NAMED: &[(&str, &str, &str)] = &[
 ];
 
 /// The Go type of a field.
-pub(super) fn field_type(owner: &Type, field: &Field) -> String {
+pub(super) fn field_type(owner: Type<'_>, field: Field<'_>) -> String {
     let named = NAMED
         .iter()
         .find(|(of, name, _)| *of == owner.short_name() && *name == field.name);
@@ -59,7 +59,7 @@ pub(super) fn field_type(owner: &Type, field: &Field) -> String {
 }
 
 /// The Go type of a value of this shape.
-pub(super) fn type_name(shape: Shape) -> String {
+pub(super) fn type_name(shape: Shape<'_>) -> String {
     match shape {
         Shape::String | Shape::Time | Shape::MicroTime | Shape::Quantity => "string".into(),
         Shape::Bool => "bool".into(),
@@ -69,8 +69,8 @@ pub(super) fn type_name(shape: Shape) -> String {
         Shape::Bytes => "[]uint8".into(),
         Shape::Any => "map[string]interface {}".into(),
         Shape::Object(table) => format!("v1.{}", table.short_name()),
-        Shape::List(item) => format!("[]{}", type_name(*item)),
-        Shape::Map(value) => format!("map[string]{}", type_name(*value)),
+        Shape::List(item) => format!("[]{}", type_name(item.shape())),
+        Shape::Map(value) => format!("map[string]{}", type_name(value.shape())),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
 ///
 /// # Errors
 /// The text of Go's decoder for a value of the wrong type.
-pub(super) fn normalize(table: &'static Type, value: &mut Value) -> Result<Vec<String>, String> {
+pub(super) fn normalize(table: Type<'_>, value: &mut Value) -> Result<Vec<String>, String> {
     let mut walk = Walk {
         unknown: Vec::new(),
     };
@@ -43,15 +43,15 @@ struct Walk {
 /// field that holds the list or map.
 #[derive(Clone, Copy)]
 struct Place<'a> {
-    owner: &'static Type,
-    field: &'static Field,
+    owner: Type<'a>,
+    field: Field<'a>,
     at: &'a Path<'a>,
 }
 
 impl Walk {
     fn object(
         &mut self,
-        table: &'static Type,
+        table: Type<'_>,
         map: &mut Map<String, Value>,
         parent: Option<&Path<'_>>,
     ) -> Result<(), String> {
@@ -62,6 +62,9 @@ impl Walk {
                 step: Step::Field(name),
             };
             let Some(field) = table.field(name) else {
+                if table.keeps_unknown_fields() {
+                    return true;
+                }
                 self.unknown.push(format!("unknown field \"{path}\""));
                 return false;
             };
@@ -81,7 +84,7 @@ impl Walk {
 
     fn value(
         &mut self,
-        shape: Shape,
+        shape: Shape<'_>,
         value: &mut Value,
         path: &Path<'_>,
         place: Place<'_>,
@@ -94,7 +97,7 @@ impl Walk {
                         parent: Some(path),
                         step: Step::Index(index),
                     };
-                    self.entry(*item, entry, &path, place)?;
+                    self.entry(item.shape(), entry, &path, place)?;
                 }
                 Ok(())
             }
@@ -104,7 +107,7 @@ impl Walk {
                         parent: Some(path),
                         step: Step::Key(key),
                     };
-                    self.entry(*item, entry, &path, place)?;
+                    self.entry(item.shape(), entry, &path, place)?;
                 }
                 Ok(())
             }
@@ -115,7 +118,7 @@ impl Walk {
     /// Normalizes a list item or map value, where null stands for the zero value.
     fn entry(
         &mut self,
-        shape: Shape,
+        shape: Shape<'_>,
         value: &mut Value,
         path: &Path<'_>,
         place: Place<'_>,
@@ -127,7 +130,7 @@ impl Walk {
     }
 }
 
-fn scalar(shape: Shape, value: &mut Value, place: Place<'_>) -> Result<(), String> {
+fn scalar(shape: Shape<'_>, value: &mut Value, place: Place<'_>) -> Result<(), String> {
     let fits = match (shape, &*value) {
         (Shape::Any, _)
         | (Shape::String | Shape::IntOrString, Value::String(_))
@@ -152,7 +155,7 @@ fn scalar(shape: Shape, value: &mut Value, place: Place<'_>) -> Result<(), Strin
 
 /// Such as `json: cannot unmarshal string into Go struct field DaemonSetSpec.spec.minReadySeconds
 /// of type int32`.
-fn mismatch(shape: Shape, value: &Value, place: Place<'_>) -> String {
+fn mismatch(shape: Shape<'_>, value: &Value, place: Place<'_>) -> String {
     let found = match (shape, value) {
         (Shape::Int32 | Shape::Int64, Value::Number(number)) => {
             Cow::Owned(format!("number {number}"))
@@ -230,7 +233,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn zero(shape: Shape) -> Value {
+fn zero(shape: Shape<'_>) -> Value {
     match shape {
         Shape::String | Shape::Bytes => Value::from(""),
         Shape::Bool => Value::from(false),

@@ -13,9 +13,8 @@ use serde_json::{Map, Value};
 use self::wire::{Payload, Reader, WireError};
 use super::parse::{self, Parsed};
 use crate::{
-    Kind,
-    schema::{self, Field, Shape, Type},
-    scheme,
+    Kind, Scheme,
+    schema::{Field, Shape, Type},
 };
 
 /// The first bytes of every protobuf body.
@@ -27,7 +26,7 @@ const MAX_DEPTH: usize = 64;
 ///
 /// # Errors
 /// Upstream's text for malformed bytes.
-pub(super) fn read(expected: &Kind, body: &[u8]) -> Result<Parsed, String> {
+pub(super) fn read(scheme: &Scheme, expected: &Kind, body: &[u8]) -> Result<Parsed, String> {
     let unknown = body.strip_prefix(MAGIC).ok_or(
         "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]",
     )?;
@@ -39,9 +38,11 @@ pub(super) fn read(expected: &Kind, body: &[u8]) -> Result<Parsed, String> {
         .api_version
         .split_once('/')
         .unwrap_or(("", &envelope.api_version));
-    let known = scheme::find_kind(group, version, &envelope.kind);
-    let type_name = known.map_or(expected.type_name, |kind| kind.type_name);
-    let table = schema::find(type_name).ok_or_else(|| format!("{type_name} has no field table"))?;
+    let known = scheme.find_kind(group, version, &envelope.kind);
+    let kind = known.map_or(expected, |kind| kind);
+    let table = kind
+        .object_type()
+        .ok_or_else(|| format!("{} has no field table", kind.type_name))?;
     let mut map = Map::new();
     message(table, 0, envelope.raw, &mut map, MAX_DEPTH).map_err(|wrong| wrong.to_string())?;
     if !envelope.api_version.is_empty() {
@@ -91,7 +92,7 @@ impl<'a> Envelope<'a> {
 /// Decodes a message of type `table` into `map`. `embedded` is the field number of the embedded
 /// message that `bytes` hold, 0 for the message itself. `depth` is how many levels may follow.
 fn message(
-    table: &'static Type,
+    table: Type<'_>,
     embedded: u16,
     bytes: &[u8],
     map: &mut Map<String, Value>,
@@ -104,14 +105,9 @@ fn message(
             continue;
         };
         let number = embedded * 256 + u16::from(number);
-        if let Some(field) = table.fields.iter().find(|field| field.number == number) {
+        if let Some(field) = table.fields().find(|field| field.number == number) {
             add(field, payload, map, depth)?;
-        } else if embedded == 0
-            && table
-                .fields
-                .iter()
-                .any(|field| field.number / 256 == number)
-        {
+        } else if embedded == 0 && table.fields().any(|field| field.number / 256 == number) {
             message(table, number, payload.bytes()?, map, depth)?;
         }
     }
@@ -120,7 +116,7 @@ fn message(
 
 /// Adds one occurrence of a field; every item of a list or map is one.
 fn add(
-    field: &Field,
+    field: Field<'_>,
     payload: Payload<'_>,
     map: &mut Map<String, Value>,
     depth: usize,
@@ -130,7 +126,7 @@ fn add(
             let list = map
                 .entry(field.name)
                 .or_insert_with(|| Value::Array(Vec::new()));
-            if let (Value::Array(list), read) = (list, value(*item, payload, depth)?) {
+            if let (Value::Array(list), read) = (list, value(item.shape(), payload, depth)?) {
                 list.push(read);
             }
         }
@@ -138,7 +134,8 @@ fn add(
             let entries = map
                 .entry(field.name)
                 .or_insert_with(|| Value::Object(Map::new()));
-            if let (Value::Object(entries), (key, read)) = (entries, entry(*item, payload, depth)?)
+            if let (Value::Object(entries), (key, read)) =
+                (entries, entry(item.shape(), payload, depth)?)
             {
                 entries.insert(key, read);
             }
@@ -152,7 +149,11 @@ fn add(
 }
 
 /// Decodes an entry of a map: a message with the key as field 1 and the value as field 2.
-fn entry(shape: Shape, payload: Payload<'_>, depth: usize) -> Result<(String, Value), WireError> {
+fn entry(
+    shape: Shape<'_>,
+    payload: Payload<'_>,
+    depth: usize,
+) -> Result<(String, Value), WireError> {
     let mut key = String::new();
     let mut read = Value::Null;
     let mut reader = Reader::new(payload.bytes()?);
@@ -166,7 +167,7 @@ fn entry(shape: Shape, payload: Payload<'_>, depth: usize) -> Result<(String, Va
     Ok((key, read))
 }
 
-fn value(shape: Shape, payload: Payload<'_>, depth: usize) -> Result<Value, WireError> {
+fn value(shape: Shape<'_>, payload: Payload<'_>, depth: usize) -> Result<Value, WireError> {
     Ok(match shape {
         Shape::String => payload.text()?.into(),
         Shape::Bool => (payload.integer()? != 0).into(),
@@ -191,7 +192,7 @@ fn value(shape: Shape, payload: Payload<'_>, depth: usize) -> Result<Value, Wire
             let mut list = Vec::new();
             let mut reader = Reader::new(payload.bytes()?);
             while let Some((_, payload)) = reader.next()? {
-                list.push(value(*item, payload, depth)?);
+                list.push(value(item.shape(), payload, depth)?);
             }
             Value::Array(list)
         }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::go_errors;
-use crate::{Kind, go_text::json_type, scheme};
+use crate::{Kind, Scheme, go_text::json_type, kind::KindRef};
 
 /// The name of the scheme in upstream's texts.
 const SCHEME: &str = "pkg/api/legacyscheme/scheme.go:30";
@@ -18,15 +18,18 @@ pub(super) struct TypeMeta {
     /// The kind in `kind`.
     pub(super) kind: String,
     /// The served kind of that name.
-    known: Option<&'static Kind>,
-    expected_type: &'static str,
+    known: Option<KindRef>,
 }
 
 /// Reads `apiVersion` and `kind`; the kind of the resource fills in what is missing.
 ///
 /// # Errors
 /// Upstream's text if the body is no object, or one of both fields is no string or malformed.
-pub(super) fn resolve(expected: &Kind, value: &mut Value) -> Result<TypeMeta, String> {
+pub(super) fn resolve(
+    scheme: &Scheme,
+    expected: &Kind,
+    value: &mut Value,
+) -> Result<TypeMeta, String> {
     let Value::Object(map) = value else {
         return Err(go_errors::not_an_object(value));
     };
@@ -45,19 +48,18 @@ pub(super) fn resolve(expected: &Kind, value: &mut Value) -> Result<TypeMeta, St
         }
     };
     let api_version = read("apiVersion", expected.api_version())?;
-    let kind = read("kind", expected.kind.into())?;
+    let kind = read("kind", expected.kind.clone())?;
     let (group, version) = match api_version.split_once('/') {
         None => ("", api_version.as_str()),
         Some((group, version)) if !version.contains('/') => (group, version),
         Some(_) => return Err(format!("unexpected GroupVersion string: {api_version}")),
     };
-    let known = scheme::find_kind(group, version, &kind);
+    let known = scheme.find_kind(group, version, &kind).cloned();
     Ok(TypeMeta {
         group: group.into(),
         version: version.into(),
         known,
         kind,
-        expected_type: expected.type_name,
     })
 }
 
@@ -72,7 +74,7 @@ impl TypeMeta {
             return Ok(());
         }
         let api_version = self.api_version();
-        match self.known {
+        match &self.known {
             Some(known) if known.storage == expected.storage && known.kind == expected.kind => {
                 Ok(())
             }
@@ -80,7 +82,7 @@ impl TypeMeta {
                 "converting ({}.{}) to ({}.{}): unknown conversion",
                 known.version,
                 known.kind,
-                package(expected.group),
+                package(&expected.group),
                 expected.kind
             )),
             None => Err(format!(
@@ -106,10 +108,9 @@ impl TypeMeta {
         ))
     }
 
-    /// The full name of the body's type in the field tables.
-    pub(super) fn type_name(&self) -> &'static str {
-        self.known
-            .map_or(self.expected_type, |known| known.type_name)
+    /// The kind of the body, or the expected one if it is not served.
+    pub(super) fn known<'k>(&'k self, expected: &'k Kind) -> &'k Kind {
+        self.known.as_deref().unwrap_or(expected)
     }
 
     fn is(&self, expected: &Kind) -> bool {

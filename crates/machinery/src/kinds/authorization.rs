@@ -1,35 +1,43 @@
 //! `authorization.k8s.io`: reviews, which are answered and not stored.
 
-use super::{CREATE, kind};
+use super::{kind, names};
 use crate::{Kind, Scope};
 
-pub(super) static LOCAL_SUBJECT_ACCESS_REVIEW: Kind = kind!(
-    "authorization", "LocalSubjectAccessReview", "localsubjectaccessreviews", "localsubjectaccessreview",
-    group: "authorization.k8s.io",
-    storage: "authorization.k8s.io/localsubjectaccessreviews",
-    verbs: CREATE,
-);
+pub(super) fn local_subject_access_review() -> Kind {
+    kind!(
+        "authorization", "LocalSubjectAccessReview", "localsubjectaccessreviews", "localsubjectaccessreview",
+        group: "authorization.k8s.io".into(),
+        storage: "authorization.k8s.io/localsubjectaccessreviews".into(),
+        verbs: names!["create"],
+    )
+}
 
-pub(super) static SELF_SUBJECT_ACCESS_REVIEW: Kind = kind!(
-    "authorization", "SelfSubjectAccessReview", "selfsubjectaccessreviews", "selfsubjectaccessreview",
-    group: "authorization.k8s.io",
-    storage: "authorization.k8s.io/selfsubjectaccessreviews",
-    scope: Scope::Cluster,
-    verbs: CREATE,
-);
+pub(super) fn self_subject_access_review() -> Kind {
+    kind!(
+        "authorization", "SelfSubjectAccessReview", "selfsubjectaccessreviews", "selfsubjectaccessreview",
+        group: "authorization.k8s.io".into(),
+        storage: "authorization.k8s.io/selfsubjectaccessreviews".into(),
+        scope: Scope::Cluster,
+        verbs: names!["create"],
+    )
+}
 
-pub(super) static SELF_SUBJECT_RULES_REVIEW: Kind = kind!(
-    "authorization", "SelfSubjectRulesReview", "selfsubjectrulesreviews", "selfsubjectrulesreview",
-    group: "authorization.k8s.io",
-    storage: "authorization.k8s.io/selfsubjectrulesreviews",
-    scope: Scope::Cluster,
-    verbs: CREATE,
-);
+pub(super) fn self_subject_rules_review() -> Kind {
+    kind!(
+        "authorization", "SelfSubjectRulesReview", "selfsubjectrulesreviews", "selfsubjectrulesreview",
+        group: "authorization.k8s.io".into(),
+        storage: "authorization.k8s.io/selfsubjectrulesreviews".into(),
+        scope: Scope::Cluster,
+        verbs: names!["create"],
+    )
+}
 
-pub(super) static SUBJECT_ACCESS_REVIEW: Kind = kind!(
-    "authorization", "SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview",
-    group: "authorization.k8s.io",
-    storage: "authorization.k8s.io/subjectaccessreviews",
-    scope: Scope::Cluster,
-    verbs: CREATE,
-);
+pub(super) fn subject_access_review() -> Kind {
+    kind!(
+        "authorization", "SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview",
+        group: "authorization.k8s.io".into(),
+        storage: "authorization.k8s.io/subjectaccessreviews".into(),
+        scope: Scope::Cluster,
+        verbs: names!["create"],
+    )
+}

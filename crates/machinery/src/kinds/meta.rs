@@ -1,12 +1,14 @@
 //! Kinds of `meta.k8s.io` that are bodies of requests to every group.
 
-use super::BASE;
+use super::base;
 use crate::{Kind, Scope};
 
-pub(super) static DELETE_OPTIONS: Kind = Kind {
-    kind: "DeleteOptions",
-    type_name: "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
-    scope: Scope::Cluster,
-    verbs: &[],
-    ..BASE
-};
+pub(super) fn delete_options() -> Kind {
+    Kind {
+        kind: "DeleteOptions".into(),
+        type_name: "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions".into(),
+        scope: Scope::Cluster,
+        verbs: Vec::new(),
+        ..base()
+    }
+}

@@ -1,10 +1,14 @@
 //! `policy`: bodies of `pods/eviction`.
 
-use super::{CREATE, kind};
+use super::{kind, names};
 use crate::Kind;
 
-pub(super) static EVICTION: Kind = kind!("policy", "Eviction", "evictions", "eviction",
-    group: "policy", verbs: CREATE);
+pub(super) fn eviction() -> Kind {
+    kind!("policy", "Eviction", "evictions", "eviction",
+    group: "policy".into(), verbs: names!["create"])
+}
 
-pub(super) static EVICTION_V1BETA1: Kind = kind!("policy", "Eviction", "evictions", "eviction",
-    group: "policy", version: "v1beta1", verbs: CREATE);
+pub(super) fn eviction_v1beta1() -> Kind {
+    kind!("policy", "Eviction", "evictions", "eviction",
+    group: "policy".into(), version: "v1beta1".into(), verbs: names!["create"])
+}

@@ -9,13 +9,13 @@ use super::{merge_type::MergeType, path_element};
 
 /// The errors of a configuration: fields that the kind does not have, list items without their key
 /// fields or with the keys of another item. Upstream's texts, one for each error.
-pub(super) fn errors(merge_type: MergeType, config: &Value) -> Vec<String> {
+pub(super) fn errors(merge_type: MergeType<'_>, config: &Value) -> Vec<String> {
     let mut errors = Vec::new();
     collect(merge_type, config, "", &mut errors);
     errors
 }
 
-fn collect(merge_type: MergeType, value: &Value, at: &str, errors: &mut Vec<String>) {
+fn collect(merge_type: MergeType<'_>, value: &Value, at: &str, errors: &mut Vec<String>) {
     match (merge_type, value) {
         (MergeType::Struct(_) | MergeType::Map(_), Value::Object(fields)) => {
             for (name, value) in fields {

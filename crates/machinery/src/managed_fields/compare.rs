@@ -77,7 +77,7 @@ impl<'a> Side<'a> {
     }
 
     /// The side one field down. A field that the JSON leaves out may have a zero value in Go.
-    fn field(self, parent: MergeType, name: &str, value: Option<&'a Value>) -> Self {
+    fn field(self, parent: MergeType<'_>, name: &str, value: Option<&'a Value>) -> Self {
         match (value, self) {
             (Some(value), _) => Self::Value(value),
             (None, Self::Absent) => Self::Absent,
@@ -90,7 +90,7 @@ impl<'a> Side<'a> {
 /// Compares two objects of a kind, without the fields in `reset`. `None` for `old` compares with an
 /// empty Go object, as for a create.
 pub(super) fn compare(
-    root: MergeType,
+    root: MergeType<'_>,
     old: Option<&Value>,
     new: &Value,
     reset: &ResetFields,
@@ -131,18 +131,18 @@ pub(super) fn compare(
 }
 
 /// Compares all fields of two values.
-pub(super) fn compare_any(root: MergeType, old: &Value, new: &Value) -> Comparison {
+pub(super) fn compare_any(root: MergeType<'_>, old: &Value, new: &Value) -> Comparison {
     let mut out = Comparison::default();
     walk(root, Side::Value(old), Side::Value(new), &mut out);
     out
 }
 
-type Visit<'v> = dyn Fn(MergeType, &str, Side<'_>, Side<'_>, &mut Comparison) + 'v;
+type Visit<'v> = dyn Fn(MergeType<'_>, &str, Side<'_>, Side<'_>, &mut Comparison) + 'v;
 
 /// Calls `visit` for every field name that at least one object has and whose values differ, in
 /// order.
 fn fields(
-    parent: MergeType,
+    parent: MergeType<'_>,
     old: Side<'_>,
     new: Side<'_>,
     out: &mut Comparison,
@@ -178,7 +178,7 @@ fn fields(
     }
 }
 
-fn field(parent: MergeType, name: &str, old: Side<'_>, new: Side<'_>, out: &mut Comparison) {
+fn field(parent: MergeType<'_>, name: &str, old: Side<'_>, new: Side<'_>, out: &mut Comparison) {
     let child = parent.field(name).unwrap_or(MergeType::Atomic);
     let mut below = Comparison::default();
     let mark = walk(child, old, new, &mut below);
@@ -186,7 +186,12 @@ fn field(parent: MergeType, name: &str, old: Side<'_>, new: Side<'_>, out: &mut 
 }
 
 /// Compares the values below one path into `out`, and returns how the path itself differs.
-fn walk(merge_type: MergeType, old: Side<'_>, new: Side<'_>, out: &mut Comparison) -> Option<Mark> {
+fn walk(
+    merge_type: MergeType<'_>,
+    old: Side<'_>,
+    new: Side<'_>,
+    out: &mut Comparison,
+) -> Option<Mark> {
     if is_leaf(merge_type, old, new) {
         return leaf(old, new);
     }
@@ -206,7 +211,7 @@ fn walk(merge_type: MergeType, old: Side<'_>, new: Side<'_>, out: &mut Compariso
 
 /// Whether values are compared as a whole: they have no parts with owners, or both are empty (so
 /// that empty and absent values differ).
-fn is_leaf(merge_type: MergeType, old: Side<'_>, new: Side<'_>) -> bool {
+fn is_leaf(merge_type: MergeType<'_>, old: Side<'_>, new: Side<'_>) -> bool {
     let parts = |side| match side {
         Side::Value(Value::Null) | Side::Absent | Side::Zero => None,
         Side::Value(value) => Some((merge_type.has_parts(value), is_empty(value))),
@@ -252,7 +257,7 @@ pub(super) fn is_zero(value: &Value) -> bool {
     }
 }
 
-fn items(merge_type: MergeType, old: &[Value], new: &[Value], out: &mut Comparison) {
+fn items(merge_type: MergeType<'_>, old: &[Value], new: &[Value], out: &mut Comparison) {
     let aligned = old.len() == new.len()
         && old
             .iter()
@@ -291,7 +296,7 @@ fn items(merge_type: MergeType, old: &[Value], new: &[Value], out: &mut Comparis
 }
 
 fn item(
-    merge_type: MergeType,
+    merge_type: MergeType<'_>,
     element: impl FnOnce() -> String,
     old: Side<'_>,
     new: Side<'_>,
@@ -305,7 +310,7 @@ fn item(
 /// Compares the items that have the same path element: normally at most one on each side. Where a
 /// stored list has several, they are owned together.
 fn duplicates(
-    merge_type: MergeType,
+    merge_type: MergeType<'_>,
     element: String,
     old: &[&Value],
     new: &[&Value],

@@ -15,7 +15,11 @@ use super::{
 use crate::kind::ResetFields;
 
 /// The `fieldsV1` of the manager that created `new`; empty if it owns nothing.
-pub(super) fn fields_v1(root: MergeType, new: &Value, reset: &ResetFields) -> Map<String, Value> {
+pub(super) fn fields_v1(
+    root: MergeType<'_>,
+    new: &Value,
+    reset: &ResetFields,
+) -> Map<String, Value> {
     let mut out = Map::new();
     for (name, value) in new.as_object().into_iter().flatten() {
         if reset.has_top_level(name) {
@@ -45,7 +49,7 @@ pub(super) fn fields_v1(root: MergeType, new: &Value, reset: &ResetFields) -> Ma
 /// Writes a field of a struct or map. `parent_is_zero`: an empty Go object has the parent, with its
 /// zero value.
 fn field(
-    parent: MergeType,
+    parent: MergeType<'_>,
     parent_is_zero: bool,
     name: &str,
     value: &Value,
@@ -60,7 +64,7 @@ fn field(
 
 /// The owned part of a value as `fieldsV1`: `None` for nothing, an empty object for the value as a
 /// whole.
-fn walk(merge_type: MergeType, was_zero: bool, value: &Value) -> Option<Value> {
+fn walk(merge_type: MergeType<'_>, was_zero: bool, value: &Value) -> Option<Value> {
     if value.is_null() || !merge_type.has_parts(value) || is_empty(value) {
         let is_owned = !was_zero || !is_zero(value);
         return is_owned.then(|| Value::Object(Map::new()));
@@ -89,7 +93,7 @@ fn walk(merge_type: MergeType, was_zero: bool, value: &Value) -> Option<Value> {
     }
 }
 
-fn items(merge_type: MergeType, list: &[Value], out: &mut Map<String, Value>) {
+fn items(merge_type: MergeType<'_>, list: &[Value], out: &mut Map<String, Value>) {
     let mut seen: BTreeMap<String, Option<&Value>> = BTreeMap::new();
     for item in list {
         seen.entry(merge_type.element_or_null(item))

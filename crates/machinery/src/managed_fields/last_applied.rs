@@ -18,7 +18,7 @@ pub(super) const MANAGER: &str = "kubectl";
 
 /// The fields that client-side apply set and whose values are unchanged: kubectl may apply them
 /// without a conflict.
-pub(super) fn allowed(root: MergeType, live: &Value, api_version: &str) -> FieldSet {
+pub(super) fn allowed(root: MergeType<'_>, live: &Value, api_version: &str) -> FieldSet {
     let Some(last) = annotation(live).and_then(|text| serde_json::from_str::<Value>(text).ok())
     else {
         return FieldSet::default();

@@ -8,7 +8,7 @@ use super::merge_type::MergeType;
 
 /// Merges `config` into `live`: fields of the configuration replace those of the object, other
 /// fields stay.
-pub(super) fn merge(merge_type: MergeType, live: &mut Value, config: &Value) {
+pub(super) fn merge(merge_type: MergeType<'_>, live: &mut Value, config: &Value) {
     match (merge_type, &mut *live, config) {
         (MergeType::Struct(_) | MergeType::Map(_), Value::Object(live), Value::Object(config)) => {
             for (name, value) in config {
@@ -35,7 +35,7 @@ pub(super) fn merge(merge_type: MergeType, live: &mut Value, config: &Value) {
 
 /// Merges two lists item by item. The items of `new` keep their order. Items that only `old` has
 /// keep their place relative to the items that both have, as far as that is possible.
-fn merge_items(merge_type: MergeType, old: Vec<Value>, new: &[Value]) -> Vec<Value> {
+fn merge_items(merge_type: MergeType<'_>, old: Vec<Value>, new: &[Value]) -> Vec<Value> {
     let old_keys: Vec<String> = old
         .iter()
         .map(|item| merge_type.element_or_null(item))

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::path_element;
-use crate::schema::{Shape, Topology, Type};
+use crate::schema::{Item, Keys, Shape, Topology, Type};
 
 /// Types that are atomic wherever they occur. For a field of such a type the field table says so,
 /// but items of a list have no field of their own.
@@ -30,22 +30,22 @@ const EMPTY_STRUCTS: &[(&str, &str)] = &[
 
 /// How a value merges.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum MergeType {
+pub(super) enum MergeType<'t> {
     /// A scalar, or a list, map or struct that is owned as a whole.
     Atomic,
     /// A struct: every field has its own owners.
-    Struct(&'static Type),
+    Struct(Type<'t>),
     /// A map: every key has its own owners.
-    Map(&'static Shape),
+    Map(Item<'t>),
     /// A list of distinct scalars, each with an owner (`listType=set`).
     ListSet,
     /// A list of objects that are identified by these key fields (`listType=map`).
-    ListMap(&'static Shape, &'static [&'static str]),
+    ListMap(Item<'t>, Keys<'t>),
 }
 
-impl MergeType {
+impl<'t> MergeType<'t> {
     /// The merge type of a field of this shape and topology.
-    pub(super) fn of(shape: Shape, topology: Topology) -> Self {
+    pub(super) fn of(shape: Shape<'t>, topology: Topology<'t>) -> Self {
         match (shape, topology) {
             (_, Topology::Atomic) => Self::Atomic,
             (Shape::Object(fields), _) => Self::Struct(fields),
@@ -60,8 +60,11 @@ impl MergeType {
     /// have.
     pub(super) fn field(self, name: &str) -> Option<Self> {
         match self {
-            Self::Struct(fields) => fields.field(name).map(|f| Self::of(f.shape, f.topology)),
-            Self::Map(value) => Some(Self::item_of(*value)),
+            Self::Struct(of) => match of.field(name) {
+                Some(field) => Some(Self::of(field.shape, field.topology)),
+                None => of.keeps_unknown_fields().then_some(Self::Atomic),
+            },
+            Self::Map(value) => Some(Self::item_of(value.shape())),
             Self::Atomic | Self::ListSet | Self::ListMap(..) => None,
         }
     }
@@ -69,12 +72,12 @@ impl MergeType {
     /// The merge type of the items of a list.
     pub(super) fn item(self) -> Self {
         match self {
-            Self::ListMap(item, _) => Self::item_of(*item),
+            Self::ListMap(item, _) => Self::item_of(item.shape()),
             Self::Atomic | Self::Struct(_) | Self::Map(_) | Self::ListSet => Self::Atomic,
         }
     }
 
-    fn item_of(shape: Shape) -> Self {
+    fn item_of(shape: Shape<'t>) -> Self {
         match shape {
             Shape::Object(fields) if ATOMIC_ITEMS.contains(&fields.short_name()) => Self::Atomic,
             shape => Self::of(shape, Topology::Default),
@@ -126,13 +129,13 @@ impl MergeType {
     ///
     /// # Errors
     /// The name of a key field that the item lacks.
-    pub(super) fn element(self, item: &Value) -> Result<String, &'static str> {
+    pub(super) fn element(self, item: &Value) -> Result<String, &'t str> {
         let Self::ListMap(shape, keys) = self else {
             return Ok(path_element::value(item));
         };
-        let mut pairs = Vec::with_capacity(keys.len());
-        for key in keys {
-            pairs.push((*key, key_value(shape, item, key).ok_or(*key)?));
+        let mut pairs = Vec::new();
+        for key in keys.iter() {
+            pairs.push((key, key_value(shape, item, key).ok_or(key)?));
         }
         Ok(path_element::keys(pairs.into_iter()))
     }
@@ -142,8 +145,8 @@ impl MergeType {
         let Self::ListMap(shape, keys) = self else {
             return path_element::value(item);
         };
-        let value = |key| key_value(shape, item, key).unwrap_or(Cow::Owned(Value::Null));
-        path_element::keys(keys.iter().map(|key| (*key, value(key))))
+        let value = |key: &str| key_value(shape, item, key).unwrap_or(Cow::Owned(Value::Null));
+        path_element::keys(keys.iter().map(|key| (key, value(key))))
     }
 
     /// Whether two items have the same path element.
@@ -158,11 +161,11 @@ impl MergeType {
 }
 
 /// The value of a key field, or its default.
-fn key_value<'a>(shape: &Shape, item: &'a Value, key: &str) -> Option<Cow<'a, Value>> {
+fn key_value<'a>(shape: Item<'_>, item: &'a Value, key: &str) -> Option<Cow<'a, Value>> {
     if let Some(value) = item.get(key) {
         return Some(Cow::Borrowed(value));
     }
-    let Shape::Object(fields) = shape else {
+    let Shape::Object(fields) = shape.shape() else {
         return None;
     };
     let default = fields.field(key)?.default?;
@@ -178,7 +181,6 @@ mod tests {
     fn listed_types_and_fields_exist_in_the_field_tables() {
         let tables = |name: &str| {
             types()
-                .iter()
                 .filter(move |t| t.short_name() == name)
                 .collect::<Vec<_>>()
         };

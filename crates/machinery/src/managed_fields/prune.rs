@@ -13,7 +13,7 @@ use super::{
 /// time, does not apply it now, and no other manager owns it (the `prune` of
 /// structured-merge-diff's `Updater`). `last` is what the manager applied last time, `owned` what
 /// all managers own now.
-pub(super) fn prune(root: MergeType, merged: &mut Value, last: &FieldSet, owned: &FieldSet) {
+pub(super) fn prune(root: MergeType<'_>, merged: &mut Value, last: &FieldSet, owned: &FieldSet) {
     if last.difference(owned).is_empty() {
         return;
     }

@@ -6,7 +6,7 @@ use super::{field_set::FieldSet, merge_type::MergeType, path_element};
 
 /// Removes the fields of a set. A list, map or struct that becomes empty becomes null, because
 /// another manager may own it; [`remove_nulls`] removes it in the end.
-pub(super) fn remove(merge_type: MergeType, value: &mut Value, set: &FieldSet) {
+pub(super) fn remove(merge_type: MergeType<'_>, value: &mut Value, set: &FieldSet) {
     if set.is_empty() || !merge_type.has_parts(value) {
         return;
     }
@@ -46,7 +46,7 @@ pub(super) fn remove(merge_type: MergeType, value: &mut Value, set: &FieldSet) {
 }
 
 /// Removes the nulls that [`remove`] leaves.
-pub(super) fn remove_nulls(merge_type: MergeType, value: &mut Value) {
+pub(super) fn remove_nulls(merge_type: MergeType<'_>, value: &mut Value) {
     if !merge_type.has_parts(value) {
         return;
     }

@@ -21,7 +21,9 @@ const T2: &str = "2026-01-02T00:00:00Z";
 /// The kind of a resource of the core group, or of `daemonsets`.
 fn kind(plural: &str) -> &'static Kind {
     let group = if plural == "daemonsets" { "apps" } else { "" };
-    scheme::find_resource(group, "v1", plural).unwrap()
+    scheme::built_in()
+        .find_resource(group, "v1", plural)
+        .unwrap()
 }
 
 /// The manager of a write to the object at [`T1`].

@@ -7,14 +7,14 @@ use super::{field_set::FieldSet, merge_type::MergeType, path_element};
 
 /// The fields that a value sets: atomic values, list items, map keys and empty maps, without the
 /// structs around them.
-pub(super) fn to_field_set(merge_type: MergeType, value: &Value) -> FieldSet {
+pub(super) fn to_field_set(merge_type: MergeType<'_>, value: &Value) -> FieldSet {
     let mut set = FieldSet::default();
     collect(merge_type, value, &mut set);
     set
 }
 
 /// Adds the fields below a value, and returns whether the value itself is a member.
-fn collect(merge_type: MergeType, value: &Value, out: &mut FieldSet) -> bool {
+fn collect(merge_type: MergeType<'_>, value: &Value, out: &mut FieldSet) -> bool {
     match (merge_type, value) {
         (MergeType::Struct(_) | MergeType::Map(_), Value::Object(fields)) => {
             for (name, value) in fields {
@@ -44,7 +44,7 @@ fn collect(merge_type: MergeType, value: &Value, out: &mut FieldSet) -> bool {
 /// The set with every struct field that has members below it added as a member, so that a struct is
 /// removed together with the last of its fields (structured-merge-diff's
 /// `EnsureNamedFieldsAreMembers`).
-pub(super) fn with_structs(merge_type: MergeType, set: &FieldSet) -> FieldSet {
+pub(super) fn with_structs(merge_type: MergeType<'_>, set: &FieldSet) -> FieldSet {
     let mut out = FieldSet::default();
     for (element, member, below) in set.iter() {
         let child = merge_type.step(element);

@@ -85,12 +85,20 @@ mod tests {
 
     /// The message of the response to a strategic merge patch of a DaemonSet.
     fn message_of(patch: &str) -> String {
-        let kind = scheme::find_kind("apps", "v1", "DaemonSet").unwrap();
+        let kind = scheme::built_in()
+            .find_kind("apps", "v1", "DaemonSet")
+            .unwrap();
         let current = serde_json::json!({"apiVersion": "apps/v1", "kind": "DaemonSet",
             "metadata": {"name": "a"}, "spec": {}});
         let made = patch::strategic_merge_patch(kind, &current, patch.as_bytes()).unwrap();
         let to_status = |why: &str| strategic_patch(patch.as_bytes(), why);
-        let checked = decode::decode_patched(kind, made, FieldValidation::Strict, to_status);
+        let checked = decode::decode_patched(
+            scheme::built_in(),
+            kind,
+            made,
+            FieldValidation::Strict,
+            to_status,
+        );
         let status = checked.unwrap_err();
         assert_eq!((status.code, &*status.reason), (422, "Invalid"));
         status.message

@@ -34,7 +34,7 @@ type Object = Map<String, Value>;
 ///
 /// # Errors
 /// As [`crate::patch::strategic_merge_patch`].
-pub(super) fn merge(original: &mut Object, mut patch: Object, shape: Shape) -> Result<()> {
+pub(super) fn merge(original: &mut Object, mut patch: Object, shape: Shape<'_>) -> Result<()> {
     if let Some(directive) = patch.get(PATCH).cloned() {
         return replace_or_delete(original, patch, &directive);
     }
@@ -69,7 +69,7 @@ fn replace_or_delete(original: &mut Object, mut patch: Object, directive: &Value
     Ok(())
 }
 
-fn merge_field(original: &mut Object, key: String, value: Value, shape: Shape) -> Result<()> {
+fn merge_field(original: &mut Object, key: String, value: Value, shape: Shape<'_>) -> Result<()> {
     if value.is_null() {
         original.remove(&key);
         return Ok(());
@@ -113,7 +113,7 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<()> {
 }
 
 /// Merges and orders every list with a `$setElementOrder`, and removes both from the patch.
-fn ordered_lists(original: &mut Object, patch: &mut Object, shape: Shape) -> Result<()> {
+fn ordered_lists(original: &mut Object, patch: &mut Object, shape: Shape<'_>) -> Result<()> {
     let keys: Vec<String> = patch
         .keys()
         .filter(|k| k.starts_with(SET_ORDER))
@@ -163,7 +163,12 @@ fn ordered_lists(original: &mut Object, patch: &mut Object, shape: Shape) -> Res
 }
 
 /// Applies `$deleteFromPrimitiveList`.
-fn delete_primitives(original: &mut Object, key: &str, value: Value, shape: Shape) -> Result<()> {
+fn delete_primitives(
+    original: &mut Object,
+    key: &str,
+    value: Value,
+    shape: Shape<'_>,
+) -> Result<()> {
     if value.is_null() {
         original.remove(key);
         return Ok(());
@@ -179,7 +184,7 @@ fn delete_primitives(original: &mut Object, key: &str, value: Value, shape: Shap
 fn merge_lists(
     live: Vec<Value>,
     patch: Vec<Value>,
-    field: &Strategy,
+    field: &Strategy<'_>,
     deletes: bool,
 ) -> Result<Vec<Value>> {
     if !field.merge {
@@ -267,9 +272,13 @@ fn item_directives(
     })
 }
 
-fn merge_items(mut live: Vec<Value>, patch: Vec<Value>, field: &Strategy) -> Result<Vec<Value>> {
+fn merge_items(
+    mut live: Vec<Value>,
+    patch: Vec<Value>,
+    field: &Strategy<'_>,
+) -> Result<Vec<Value>> {
     let element = match field.shape {
-        Shape::List(element) => *element,
+        Shape::List(element) => element.shape(),
         _ => Shape::Any,
     };
     let mut index = Index::of(&live, field.merge_key);

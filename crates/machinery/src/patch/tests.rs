@@ -8,7 +8,9 @@ mod syntax;
 use crate::{Kind, scheme};
 
 fn kind(group: &str, plural: &str) -> &'static Kind {
-    scheme::find_resource(group, "v1", plural).unwrap()
+    scheme::built_in()
+        .find_resource(group, "v1", plural)
+        .unwrap()
 }
 
 fn daemonset() -> &'static Kind {

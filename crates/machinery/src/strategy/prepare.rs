@@ -124,7 +124,9 @@ mod tests {
 
     #[test]
     fn write_to_a_subresource_changes_only_its_part() {
-        let kind = scheme::find_resource("", "v1", "pods").expect("pods are served");
+        let kind = scheme::built_in()
+            .find_resource("", "v1", "pods")
+            .expect("pods are served");
         let old = json!({"metadata": {"name": "p", "uid": "u"}, "spec": {"a": 1}, "status": {"phase": "Pending"}});
         let wanted =
             json!({"metadata": {"name": "p"}, "spec": {"a": 2}, "status": {"phase": "Running"}});

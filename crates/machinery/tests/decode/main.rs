@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 
 fn kind(api_version: &str, name: &str) -> &'static Kind {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    scheme::find_kind(group, version, name).expect("a served kind")
+    scheme::built_in()
+        .find_kind(group, version, name)
+        .expect("a served kind")
 }
 
 fn daemon_set(spec: &str) -> String {
@@ -29,7 +31,14 @@ fn container(fields: &str) -> String {
 }
 
 fn refusal(kind: &Kind, body: &str, mode: FieldValidation) -> String {
-    let status = decode(kind, body.as_bytes(), MediaType::Json, mode).expect_err(body);
+    let status = decode(
+        scheme::built_in(),
+        kind,
+        body.as_bytes(),
+        MediaType::Json,
+        mode,
+    )
+    .expect_err(body);
     assert_eq!((status.code, status.reason.as_str()), (400, "BadRequest"));
     status.message
 }
@@ -66,7 +75,14 @@ fn strict_validation_refuses_unknown_and_duplicate_fields() {
 fn warn_drops_fields_with_a_warning_and_ignore_without() {
     let body = br#"{"metadata":{"name":"c"},"bogus":1,"data":{"a":"1","a":"2"}}"#;
     let config_map = kind("v1", "ConfigMap");
-    let warned = decode(config_map, body, MediaType::Json, FieldValidation::Warn).unwrap();
+    let warned = decode(
+        scheme::built_in(),
+        config_map,
+        body,
+        MediaType::Json,
+        FieldValidation::Warn,
+    )
+    .unwrap();
     assert_eq!(
         warned.warnings,
         [r#"duplicate field "data.a""#, r#"unknown field "bogus""#]
@@ -74,7 +90,14 @@ fn warn_drops_fields_with_a_warning_and_ignore_without() {
     let expected =
         json!({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c"},"data":{"a":"2"}});
     assert_eq!(warned.value, expected);
-    let ignored = decode(config_map, body, MediaType::Json, FieldValidation::Ignore).unwrap();
+    let ignored = decode(
+        scheme::built_in(),
+        config_map,
+        body,
+        MediaType::Json,
+        FieldValidation::Ignore,
+    )
+    .unwrap();
     assert!(ignored.warnings.is_empty());
     assert_eq!(ignored.value, expected);
 }
@@ -234,7 +257,13 @@ fn values_are_normalized_as_by_gos_types() {
         ),
     ];
     for (of, body, expected) in cases {
-        let decoded = decode_value(kind("v1", of), body, FieldValidation::Strict).unwrap();
+        let decoded = decode_value(
+            scheme::built_in(),
+            kind("v1", of),
+            body,
+            FieldValidation::Strict,
+        )
+        .unwrap();
         let mut expected: Value = expected;
         expected["apiVersion"] = "v1".into();
         expected["kind"] = of.into();
@@ -246,6 +275,7 @@ fn values_are_normalized_as_by_gos_types() {
 fn yaml_bodies_are_decoded() {
     let body = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n  a: \"1\"\n  b: |\n    x\n    y\n";
     let decoded = decode(
+        scheme::built_in(),
         kind("v1", "ConfigMap"),
         body,
         MediaType::Yaml,
@@ -255,6 +285,7 @@ fn yaml_bodies_are_decoded() {
     assert_eq!(decoded.value["data"], json!({"a": "1", "b": "x\ny\n"}));
     let double = b"data: {a: b, a: c}\n";
     let decoded = decode(
+        scheme::built_in(),
         kind("v1", "ConfigMap"),
         double,
         MediaType::Yaml,
@@ -265,6 +296,7 @@ fn yaml_bodies_are_decoded() {
     assert_eq!(decoded.warnings.len(), 1);
     assert!(
         decode(
+            scheme::built_in(),
             kind("v1", "ConfigMap"),
             b"a: [",
             MediaType::Yaml,
@@ -278,9 +310,25 @@ fn yaml_bodies_are_decoded() {
 fn delete_options_and_evictions_are_accepted_in_any_version() {
     let body = br#"{"kind":"DeleteOptions","apiVersion":"apps/v1","gracePeriodSeconds":0}"#;
     let options = kind("v1", "DeleteOptions");
-    let decoded = decode(options, body, MediaType::Json, FieldValidation::Strict).unwrap();
+    let decoded = decode(
+        scheme::built_in(),
+        options,
+        body,
+        MediaType::Json,
+        FieldValidation::Strict,
+    )
+    .unwrap();
     assert_eq!(decoded.value["gracePeriodSeconds"], 0);
     let body = br#"{"kind":"Eviction","apiVersion":"policy/v1beta1","metadata":{"name":"p"}}"#;
     let eviction = kind("policy/v1", "Eviction");
-    assert!(decode(eviction, body, MediaType::Json, FieldValidation::Strict).is_ok());
+    assert!(
+        decode(
+            scheme::built_in(),
+            eviction,
+            body,
+            MediaType::Json,
+            FieldValidation::Strict
+        )
+        .is_ok()
+    );
 }

@@ -69,10 +69,10 @@ fn tree() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn decoded_object_decodes_to_itself(body in tree()) {
-        for kind in scheme::kinds() {
-            let Ok(first) = decode(kind, body.to_string().as_bytes(), MediaType::Json, FieldValidation::Warn) else { continue };
-            prop_assert_eq!(&first.value["kind"], kind.kind);
-            let again = decode_value(kind, first.value.clone(), FieldValidation::Strict);
+        for kind in scheme::built_in().kinds() {
+            let Ok(first) = decode(scheme::built_in(), kind, body.to_string().as_bytes(), MediaType::Json, FieldValidation::Warn) else { continue };
+            prop_assert_eq!(first.value["kind"].as_str(), Some(kind.kind.as_str()));
+            let again = decode_value(scheme::built_in(), kind, first.value.clone(), FieldValidation::Strict);
             prop_assert_eq!(again.map(|decoded| decoded.value).ok(), Some(first.value));
         }
     }
@@ -80,9 +80,9 @@ proptest! {
     #[test]
     fn json_and_yaml_of_an_object_decode_to_the_same(labels in collection::btree_map("[a-z]{1,5}", "[a-z0-9]{1,5}x", 1..5)) {
         let body = json!({"metadata": {"name": "c", "labels": labels}, "data": {"k": "1"}}).to_string();
-        let kind = scheme::find_resource("", "v1", "configmaps").expect("served");
+        let kind = scheme::built_in().find_resource("", "v1", "configmaps").expect("served");
         let [json, yaml] = [MediaType::Json, MediaType::Yaml].map(|media| {
-            decode(kind, body.as_bytes(), media, FieldValidation::Strict).map(|decoded| decoded.value)
+            decode(scheme::built_in(), kind, body.as_bytes(), media, FieldValidation::Strict).map(|decoded| decoded.value)
         });
         prop_assert_eq!(json, yaml);
     }
@@ -91,8 +91,8 @@ proptest! {
     fn any_bytes_are_decoded_or_refused_with_400(body in collection::vec(any::<u8>(), 0..200), prefix in any::<bool>()) {
         let body = if prefix { [b"k8s\0".to_vec(), body].concat() } else { body };
         for (plural, media) in [("pods", MediaType::Protobuf), ("pods", MediaType::Json), ("configmaps", MediaType::Yaml)] {
-            let kind = scheme::find_resource("", "v1", plural).expect("served");
-            if let Err(status) = decode(kind, &body, media, FieldValidation::Strict) {
+            let kind = scheme::built_in().find_resource("", "v1", plural).expect("served");
+            if let Err(status) = decode(scheme::built_in(), kind, &body, media, FieldValidation::Strict) {
                 prop_assert_eq!(status.code, 400);
             }
         }

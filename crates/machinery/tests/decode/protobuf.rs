@@ -1,6 +1,9 @@
 //! Protobuf bodies.
 
-use pandaemon_machinery::decode::{FieldValidation, MediaType, decode};
+use pandaemon_machinery::{
+    decode::{FieldValidation, MediaType, decode},
+    scheme,
+};
 use serde_json::json;
 
 use super::kind;
@@ -24,7 +27,14 @@ fn access_review_is_decoded() {
     let raw = [field(1, b""), field(2, &field(1, &attributes))].concat();
     let body = envelope(b"authorization.k8s.io/v1", b"SelfSubjectAccessReview", &raw);
     let review = kind("authorization.k8s.io/v1", "SelfSubjectAccessReview");
-    let decoded = decode(review, &body, MediaType::Protobuf, FieldValidation::Strict).unwrap();
+    let decoded = decode(
+        scheme::built_in(),
+        review,
+        &body,
+        MediaType::Protobuf,
+        FieldValidation::Strict,
+    )
+    .unwrap();
     let expected = json!({"namespace": "default", "verb": "get", "resource": "pods"});
     assert_eq!(decoded.value["spec"]["resourceAttributes"], expected);
     assert_eq!(decoded.value["kind"], "SelfSubjectAccessReview");
@@ -49,6 +59,7 @@ fn pod_with_embedded_messages_and_maps_is_decoded() {
     spec.extend([11 << 3, 1]);
     let body = envelope(b"v1", b"Pod", &[field(1, &meta), field(2, &spec)].concat());
     let decoded = decode(
+        scheme::built_in(),
         kind("v1", "Pod"),
         &body,
         MediaType::Protobuf,
@@ -74,7 +85,14 @@ fn body_of_kubectl_auth_can_i_is_decoded() {
         \"\x00*\x002\x008\x00B\x00\x12\x1e\n\x1c\n\x07default\x12\x03get\x1a\x00\"\x00*\x04pods2\x00:\x00\x1a\x08\x08\x00\
         \x12\x00\x1a\x00 \x00\x1a\x00\"\x00";
     let review = kind("authorization.k8s.io/v1", "SelfSubjectAccessReview");
-    let decoded = decode(review, body, MediaType::Protobuf, FieldValidation::Strict).unwrap();
+    let decoded = decode(
+        scheme::built_in(),
+        review,
+        body,
+        MediaType::Protobuf,
+        FieldValidation::Strict,
+    )
+    .unwrap();
     let expected = json!({
         "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "metadata": {},
         "spec": {"resourceAttributes": {"namespace": "default", "resource": "pods", "verb": "get"}},
@@ -92,6 +110,7 @@ fn body_of_kubectl_debug_is_decoded() {
         \x04File\x1a\x05Never2\x00B\x00J\x00R\x02n1X\x01`\x01h\x01\x82\x01\x00\x8a\x01\x00\x9a\x01\x00\xb2\x01\x0e\n\x00\x12\x06\
         Exists\x1a\x00\"\x00\xc2\x01\x00\x1a\x10\n\x00\x1a\x00\"\x00*\x002\x00J\x00Z\x00r\x00\x1a\x00\"\x00";
     let decoded = decode(
+        scheme::built_in(),
         kind("v1", "Pod"),
         body,
         MediaType::Protobuf,
@@ -125,7 +144,14 @@ fn malformed_bodies_are_refused() {
         b"k8s\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
     ];
     for body in bodies {
-        let status = decode(review, body, MediaType::Protobuf, FieldValidation::Warn).unwrap_err();
+        let status = decode(
+            scheme::built_in(),
+            review,
+            body,
+            MediaType::Protobuf,
+            FieldValidation::Warn,
+        )
+        .unwrap_err();
         assert_eq!(status.code, 400);
     }
 }

@@ -30,7 +30,7 @@ fn messages(file: &Path) -> Vec<String> {
         let version = object["apiVersion"].as_str().unwrap_or_default();
         let (group, version) = version.split_once('/').unwrap_or(("", version));
         let kind = object["kind"].as_str().unwrap_or_default();
-        let Some(kind) = scheme::find_kind(group, version, kind) else {
+        let Some(kind) = scheme::built_in().find_kind(group, version, kind) else {
             continue;
         };
         let body = (document.as_bytes(), MediaType::Yaml);

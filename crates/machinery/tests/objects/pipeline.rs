@@ -11,7 +11,9 @@ use serde_json::Value;
 /// The kind of a resource, by `VERSION` or `GROUP/VERSION` and plural.
 pub(crate) fn kind(api_version: &str, plural: &str) -> &'static Kind {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    scheme::find_resource(group, version, plural).expect("a served resource")
+    scheme::built_in()
+        .find_resource(group, version, plural)
+        .expect("a served resource")
 }
 
 /// The object that a create would store, and its validation errors. `admit` is called before
@@ -23,7 +25,7 @@ pub(crate) fn create(
     mode: FieldValidation,
     admit: impl FnOnce(&mut Value),
 ) -> Result<(Value, Vec<FieldError>), Box<Status>> {
-    let mut object = decode::decode(kind, body.0, body.1, mode)?.value;
+    let mut object = decode::decode(scheme::built_in(), kind, body.0, body.1, mode)?.value;
     if kind.is_namespaced() {
         object["metadata"]["namespace"] = namespace.into();
     }
@@ -43,7 +45,7 @@ pub(crate) fn update(
     new: Value,
     mode: FieldValidation,
 ) -> Result<(Value, Vec<FieldError>), Box<Status>> {
-    let mut new = decode::decode_value(kind, new, mode)?.value;
+    let mut new = decode::decode_value(scheme::built_in(), kind, new, mode)?.value;
     if kind.is_namespaced() {
         new["metadata"]["namespace"] = old["metadata"]["namespace"].clone();
     }

@@ -141,7 +141,7 @@ fn target(path: &str) -> Option<Target> {
         ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
         rest => ("", rest),
     };
-    let kind = scheme::find_resource(group, "v1", rest.first()?)?;
+    let kind = scheme::built_in().find_resource(group, "v1", rest.first()?)?;
     Some(Target {
         kind,
         namespace: namespace.to_owned(),
@@ -185,7 +185,14 @@ fn answer(step: &Value, stored: &mut BTreeMap<String, Value>) -> Option<(u16, Va
         "GET" => return stored.get(&key).map(|object| (200, object.clone())),
         "PUT" => {
             let old = stored.get(&key)?.clone();
-            let new = decode::decode(target.kind, body.as_bytes(), media, mode).map(|d| d.value);
+            let new = decode::decode(
+                scheme::built_in(),
+                target.kind,
+                body.as_bytes(),
+                media,
+                mode,
+            )
+            .map(|d| d.value);
             new.and_then(|new| update(&target, &old, new, stored, &key))
         }
         "PATCH" => {

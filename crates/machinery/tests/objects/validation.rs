@@ -8,7 +8,7 @@
 use pandaemon_machinery::{
     Kind,
     decode::{self, FieldValidation, MediaType},
-    defaults, patch, strategy, table,
+    defaults, patch, scheme, strategy, table,
     validation::{FieldError, validate_create, validate_update},
 };
 use serde_json::{Value, json};
@@ -71,6 +71,7 @@ fn objects_with_odd_values_are_defaulted_validated_and_printed() {
 fn run_all(kind: &'static Kind, object: &Value, pointer: &str) -> bool {
     let body = object.to_string();
     let decoded = decode::decode(
+        scheme::built_in(),
         kind,
         body.as_bytes(),
         MediaType::Json,

@@ -33,7 +33,7 @@ pub(super) fn check_node_restriction(call: &Call, name: &str) -> Result<()> {
     match call.user.node() {
         Some(own) if own != name => {
             let why = format!("node {own:?} is not allowed to modify node {name:?}");
-            Err(Status::forbidden(call.kind, name, &why))
+            Err(Status::forbidden(&call.kind, name, &why))
         }
         Some(_) | None => Ok(()),
     }

@@ -28,7 +28,7 @@ pub(super) fn check_node_restriction(call: &Call, old: &Value, what: &str) -> Re
     match call.user.node() {
         Some(own) if own != bound_to => {
             let why = format!("node {own:?} can only {what} with spec.nodeName set to itself");
-            Err(Status::forbidden(call.kind, &call.name, &why))
+            Err(Status::forbidden(&call.kind, &call.name, &why))
         }
         Some(_) | None => Ok(()),
     }
@@ -51,7 +51,7 @@ fn check_mirror_pod(call: &Call, pod: &Value) -> Result<()> {
         let why = format!(
             "pod does not have {MIRROR:?} annotation, node {own:?} can only create mirror pods"
         );
-        return Err(Status::forbidden(call.kind, name, &why));
+        return Err(Status::forbidden(&call.kind, name, &why));
     }
     check_node_restriction(call, pod, "create pods")
 }
@@ -68,7 +68,7 @@ fn set_service_account(registry: &Registry, call: &Call, pod: &mut Value) -> Res
             "error looking up service account {}/{name}: serviceaccount {name:?} not found",
             call.namespace
         );
-        return Err(Status::forbidden(call.kind, meta::name(pod), &why));
+        return Err(Status::forbidden(&call.kind, meta::name(pod), &why));
     }
     pod["spec"]["serviceAccountName"] = name.as_str().into();
     pod["spec"]["serviceAccount"] = name.into();
@@ -99,7 +99,7 @@ fn preempts() -> String {
 
 fn set_priority(registry: &Registry, call: &Call, pod: &mut Value) -> Result<()> {
     let named = meta::text_at(pod, &["spec", "priorityClassName"]).to_owned();
-    let forbid = |why: &str| Status::forbidden(call.kind, meta::name(pod), why);
+    let forbid = |why: &str| Status::forbidden(&call.kind, meta::name(pod), why);
     let class = if named.is_empty() {
         default_class(registry)?
     } else {
@@ -179,6 +179,8 @@ fn add_tolerations(pod: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use pandaemon_machinery::scheme;
+
     use super::*;
     use crate::auth::User;
 
@@ -186,7 +188,7 @@ mod tests {
         let kind = kinds::pods().unwrap();
         Call {
             user,
-            ..Call::internal(kind, "d", "p")
+            ..Call::internal(scheme::built_in().clone(), kind, "d", "p")
         }
     }
 

@@ -76,7 +76,7 @@ struct Allocated {
 impl Allocated {
     fn collect(registry: &Registry, call: &Call, name: &str) -> Self {
         let mut found = Self::default();
-        let Some(cache) = registry.cache.of(call.kind) else {
+        let Some(cache) = registry.cache.of(&call.kind) else {
             return found;
         };
         let others = cache
@@ -119,7 +119,7 @@ fn invalid(call: &Call, name: &str, field: &str, value: &str, detail: &str) -> B
         error_type: ErrorType::Invalid(value.into()),
         detail: detail.into(),
     };
-    Status::invalid(call.kind, name, &[error])
+    Status::invalid(&call.kind, name, &[error])
 }
 
 fn range_full(call: &Call, name: &str) -> Box<Status> {

@@ -37,7 +37,7 @@ impl Registry {
                 "resourceVersion should not be set on objects to be created",
             ));
         }
-        defaults::apply_defaults(call.kind, &mut value);
+        defaults::apply_defaults(&call.kind, &mut value);
         self.create_with_check(call, value, warnings, |_| Ok(()))
             .await
     }
@@ -56,11 +56,11 @@ impl Registry {
         let generates =
             meta::name(&value).is_empty() && !meta::text(&value, "generateName").is_empty();
         self.check_namespace(call, &meta_name_for_errors(&value))?;
-        strategy::prepare_create(call.kind, &mut value);
+        strategy::prepare_create(&call.kind, &mut value);
         fill_system_metadata(call, &mut value);
         let is_applied = meta::of(&value).is_some_and(|m| m.contains_key("managedFields"));
         if !is_applied {
-            managed_fields::track_update(call.kind, None, &mut value, manager(call, &call.time()));
+            managed_fields::track_update(&call.kind, None, &mut value, manager(call, &call.time()));
         }
         let _one_by_one = match call.kind.strategy.is_created_one_by_one() {
             true => Some(self.creation_lock.lock().await),
@@ -73,10 +73,10 @@ impl Registry {
                 let name = generated_name(meta::text(&value, "generateName"));
                 meta::set(&mut value, "name", &name);
             }
-            let errors = validation::validate_create(call.kind, &value);
+            let errors = validation::validate_create(&call.kind, &value);
             if !errors.is_empty() {
                 return Err(Status::invalid(
-                    call.kind,
+                    &call.kind,
                     &meta_name_for_errors(&value),
                     &errors,
                 ));
@@ -99,8 +99,8 @@ impl Registry {
 
     /// The status of a name that exists already (409), also when that object is being deleted.
     pub(super) fn already_exists(&self, call: &Call, name: &str) -> Box<Status> {
-        let mut status = Status::already_exists(call.kind, name);
-        let other = self.find(call.kind, &call.namespace, name);
+        let mut status = Status::already_exists(&call.kind, name);
+        let other = self.find(&call.kind, &call.namespace, name);
         if other.is_some_and(|other| other.is_terminating) {
             status.message = format!("object is being deleted: {}", status.message);
         }
@@ -108,12 +108,12 @@ impl Registry {
     }
 
     async fn store_new(&self, call: &Call, value: &Value) -> Result<Arc<Object>, CommitError> {
-        let key = key(call.kind, &call.namespace, meta::name(value));
+        let key = key(&call.kind, &call.namespace, meta::name(value));
         let bytes = Self::encode(call, value).map_err(CommitError::Failed)?;
         let revision = if call.options.dry_run {
             if self
                 .cache
-                .of(call.kind)
+                .of(&call.kind)
                 .is_some_and(|kind| kind.get(&key).is_some())
             {
                 return Err(CommitError::Conflict);
@@ -141,7 +141,7 @@ impl Registry {
             return Err(Status::not_found(namespaces, &call.namespace));
         };
         if namespace.is_terminating {
-            return Err(terminating(call.kind, &call.namespace, name));
+            return Err(terminating(&call.kind, &call.namespace, name));
         }
         Ok(())
     }

@@ -55,10 +55,10 @@ impl Registry {
     pub(crate) async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Deleted> {
         for _ in 0..TRIES {
             let current = self.current(call)?;
-            let (old, unparsed) = read(call.kind, &current)?;
+            let (old, unparsed) = read(&call.kind, &current)?;
             check_preconditions(call, options, &old)?;
             crate::admission::admit_delete(call, &old)?;
-            let op = match delete_action(call.kind, &old, options, call.now) {
+            let op = match delete_action(&call.kind, &old, options, call.now) {
                 DeleteAction::Keep => return Ok(Deleted::Object(current)),
                 DeleteAction::Mark(mut value) => {
                     if let (Some(_), Some(fields)) = (unparsed.spec, value.as_object_mut()) {
@@ -73,12 +73,12 @@ impl Registry {
                 Ok(None) if call.kind.strategy.returns_deleted_object() => {
                     return Ok(Deleted::Object(current));
                 }
-                Ok(None) => return Ok(Deleted::Gone(deleted_status(call.kind, &old))),
+                Ok(None) => return Ok(Deleted::Gone(deleted_status(&call.kind, &old))),
                 Err(CommitError::Failed(status)) => return Err(status),
                 Err(CommitError::Conflict) => {}
             }
         }
-        Err(Status::modified_since_read(call.kind, &call.name))
+        Err(Status::modified_since_read(&call.kind, &call.name))
     }
 
     async fn store_delete(
@@ -108,7 +108,7 @@ impl Registry {
 
 /// The parsed object and what is not parsed of it: a deletion does not change managedFields, and
 /// where the spec is most of an object, it has only the fields of [`super::spec_excerpt`].
-fn read<'a>(kind: &'static Kind, current: &'a Object) -> Result<(Value, Unparsed<'a>)> {
+fn read<'a>(kind: &Kind, current: &'a Object) -> Result<(Value, Unparsed<'a>)> {
     let skip = match kind.strategy.spec_read_by_status_writes() {
         Some(_) => Skip::SpecAndManagedFields,
         None => Skip::ManagedFields,
@@ -126,7 +126,7 @@ fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Res
             "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {guess}"
         );
         // Upstream names the kind here, not the resource.
-        let kind = call.kind;
+        let kind = &call.kind;
         let text = format!(
             "Operation cannot be fulfilled on {} {:?}: {why}",
             kind.qualified_kind(),
@@ -134,8 +134,8 @@ fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Res
         );
         Status::failure(409, "Conflict", text).with_details(Details {
             name: call.name.clone(),
-            group: kind.group.into(),
-            kind: kind.kind.into(),
+            group: kind.group.clone(),
+            kind: kind.kind.clone(),
             ..Details::default()
         })
     };
@@ -159,8 +159,8 @@ fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Res
 pub(crate) fn deleted_status(kind: &Kind, object: &Value) -> Box<Status> {
     Status::success(Some(Details {
         name: meta::name(object).into(),
-        group: kind.group.into(),
-        kind: kind.plural.into(),
+        group: kind.group.clone(),
+        kind: kind.plural.clone(),
         uid: meta::text(object, "uid").into(),
         ..Details::default()
     }))
@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     fn planned(plural: &str, object: &Value, options: &DeleteOptions) -> DeleteAction {
-        let kind = scheme::find_resource("", "v1", plural).unwrap();
+        let kind = scheme::built_in().find_resource("", "v1", plural).unwrap();
         delete_action(
             kind,
             object,

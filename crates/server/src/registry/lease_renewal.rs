@@ -272,7 +272,7 @@ impl Registry {
         if call.kind.storage != STORAGE || !call.subresource.is_empty() || call.options.dry_run {
             return Ok(None);
         }
-        let Some(current) = self.find(call.kind, &call.namespace, &call.name) else {
+        let Some(current) = self.find(&call.kind, &call.namespace, &call.name) else {
             return Ok(None);
         };
         let Some(bytes) = renewed(&current, form, body, &call.manager, &call.time()) else {

@@ -88,8 +88,14 @@ impl Registry {
                     Err(status) => status,
                 },
             };
-            decode::decode_patched(call.kind, new, call.options.validation, refuse)
-                .map(Change::from)
+            decode::decode_patched(
+                &call.scheme,
+                &call.kind,
+                new,
+                call.options.validation,
+                refuse,
+            )
+            .map(Change::from)
         })
         .await
     }
@@ -101,14 +107,14 @@ impl Registry {
         let mut config = decoded.value;
         create::set_namespace(call, &mut config)?;
         check_applied_name(call, &mut config)?;
-        let exists = self.find(call.kind, &call.namespace, &call.name).is_some();
+        let exists = self.find(&call.kind, &call.namespace, &call.name).is_some();
         if !exists && !call.subresource.is_empty() {
-            return Err(Status::not_found(call.kind, &call.name));
+            return Err(Status::not_found(&call.kind, &call.name));
         }
         if !exists {
             if !meta::text(&config, "uid").is_empty() {
                 let why = "uid mismatch: the provided object specified uid, and no existing object was found";
-                return Err(Status::conflict(call.kind, &call.name, why));
+                return Err(Status::conflict(&call.kind, &call.name, why));
             }
             return self.apply_new(call, &config, decoded.warnings).await;
         }
@@ -116,8 +122,9 @@ impl Registry {
         self.guaranteed_update(call, |old| {
             let manager = create::manager(call, &time);
             let value =
-                managed_fields::apply(call.kind, Some(old), &config, manager, call.options.force)?;
-            let checked = decode::decode_value(call.kind, value, FieldValidation::Ignore)?;
+                managed_fields::apply(&call.kind, Some(old), &config, manager, call.options.force)?;
+            let checked =
+                decode::decode_value(&call.scheme, &call.kind, value, FieldValidation::Ignore)?;
             Ok(Change {
                 value: checked.value,
                 warnings: decoded.warnings.clone(),
@@ -136,9 +143,9 @@ impl Registry {
         let time = call.time();
         let manager = create::manager(call, &time);
         let mut value =
-            managed_fields::apply(call.kind, None, config, manager, call.options.force)?;
+            managed_fields::apply(&call.kind, None, config, manager, call.options.force)?;
         meta::set(&mut value, "resourceVersion", "");
-        pandaemon_machinery::defaults::apply_defaults(call.kind, &mut value);
+        pandaemon_machinery::defaults::apply_defaults(&call.kind, &mut value);
         self.create_with_check(call, value, warnings, |_| Ok(()))
             .await
     }
@@ -149,7 +156,7 @@ fn patched(call: &Call, form: PatchType, old: &Value, body: &[u8]) -> Result<Val
         PatchType::Json => patch::json_patch(old, body),
         PatchType::Merge => patch::merge_patch(old, body),
         PatchType::Strategic | PatchType::Apply => {
-            patch::strategic_merge_patch(call.kind, old, body)
+            patch::strategic_merge_patch(&call.kind, old, body)
         }
     }
 }
@@ -191,7 +198,7 @@ fn check_applied_version(call: &Call, body: &[u8]) -> Result<()> {
 /// Decodes an applied configuration. Unknown fields and wrong types are schema errors, whatever the
 /// field validation of the request, and have other texts than in other bodies.
 fn decode_config(call: &Call, body: &[u8]) -> Result<decode::Decoded> {
-    let decode = |mode| decode::decode(call.kind, body, MediaType::Yaml, mode);
+    let decode = |mode| decode::decode(&call.scheme, &call.kind, body, MediaType::Yaml, mode);
     if decode(FieldValidation::Warn).is_ok_and(|decoded| decoded.warnings.is_empty()) {
         return decode(call.options.validation);
     }
@@ -199,7 +206,7 @@ fn decode_config(call: &Call, body: &[u8]) -> Result<decode::Decoded> {
         .ok()
         .or_else(|| serde_saphyr::from_slice(body).ok());
     let checked = sent.map_or(Ok(()), |sent| {
-        managed_fields::check_applied_config(call.kind, &sent)
+        managed_fields::check_applied_config(&call.kind, &sent)
     });
     match checked {
         Err(status) if status.code == 500 => Err(status),

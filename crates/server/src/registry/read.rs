@@ -6,7 +6,7 @@ mod page;
 use std::{sync::Arc, time::Duration};
 
 use pandaemon_machinery::{
-    Kind, Status,
+    Kind, KindRef, Status,
     status::{Cause, Details, Result},
     validation::{ErrorType, FieldError},
 };
@@ -65,13 +65,13 @@ impl ListOptions {
     /// # Errors
     /// 400 for values that cannot be parsed, 422 for invalid values and combinations.
     pub(crate) fn parse(
-        kind: &'static Kind,
+        kind: &KindRef,
         namespace: &str,
         query: &Query,
         is_watch: bool,
     ) -> Result<Self> {
         let filter = Filter {
-            kind,
+            kind: Arc::clone(kind),
             namespace: (!namespace.is_empty()).then(|| namespace.into()),
             labels: selector::labels(query.get("labelSelector").unwrap_or_default())?,
             fields: selector::fields(kind, query.get("fieldSelector").unwrap_or_default())?,
@@ -238,7 +238,7 @@ impl Registry {
     /// # Errors
     /// 410 for revisions that are no longer kept, 504 for revisions that the cache has not reached.
     pub(crate) async fn list(&self, options: &ListOptions) -> Result<(ListMeta, Vec<Arc<Object>>)> {
-        let kind = self.stored(options.filter.kind)?;
+        let kind = self.stored(&options.filter.kind)?;
         if let Some(revision) = options.revision {
             self.wait_for(revision).await?;
         }
@@ -254,7 +254,7 @@ impl Registry {
     /// # Errors
     /// 504 for a revision that the cache has not reached.
     pub(crate) async fn watch(&self, options: &ListOptions) -> Result<Result<Started>> {
-        let kind = self.stored(options.filter.kind)?;
+        let kind = self.stored(&options.filter.kind)?;
         if let Some(revision) = options.revision {
             self.wait_for(revision).await?;
         }

@@ -329,7 +329,8 @@ impl Registry {
     /// The current revisions of the kinds that the creation of a pod reads.
     pub(crate) fn dependency_revisions(&self) -> DependencyRevisions {
         DEPENDENCIES.map(|(group, plural)| {
-            scheme::find_resource(group, "v1", plural)
+            scheme::built_in()
+                .find_resource(group, "v1", plural)
                 .and_then(|kind| self.cache.of(kind))
                 .map_or(0, crate::watch_cache::KindCache::last_changed)
         })
@@ -360,7 +361,7 @@ impl Registry {
             time: &call.time(),
         };
         let bytes = bytes::Bytes::from(fill(&template.stored, &values));
-        let key = key(call.kind, &call.namespace, name);
+        let key = key(&call.kind, &call.namespace, name);
         let op = Op::Put(bytes.clone());
         let object = match self
             .commit(call, Arc::clone(&key), Expect::Absent, op)

@@ -51,7 +51,7 @@ impl Registry {
         } = body;
         check_name(call, &mut value)?;
         create::set_namespace(call, &mut value)?;
-        if self.find(call.kind, &call.namespace, &call.name).is_none()
+        if self.find(&call.kind, &call.namespace, &call.name).is_none()
             && call.subresource.is_empty()
             && call.kind.strategy.allows_create_on_update()
         {
@@ -106,7 +106,7 @@ impl Registry {
                 let value = current.value().map_err(super::unreadable)?;
                 (value, Unparsed::default())
             };
-            convert::from_stored(call.kind, &mut old);
+            convert::from_stored(&call.kind, &mut old);
             let mut change = make(&old)?;
             Self::prepare(call, &old, &mut change, unparsed.spec.is_some())?;
             let is_same = match unparsed.spec {
@@ -142,7 +142,7 @@ impl Registry {
                 Err(CommitError::Conflict) => {}
             }
         }
-        Err(Status::modified_since_read(call.kind, &call.name))
+        Err(Status::modified_since_read(&call.kind, &call.name))
     }
 
     /// As [`Registry::check`], for objects without spec: both get the fields of the spec that the
@@ -154,7 +154,7 @@ impl Registry {
         change: &mut Change,
         spec: &[u8],
     ) -> Result<()> {
-        let excerpt = super::spec_excerpt(call.kind, spec)?;
+        let excerpt = super::spec_excerpt(&call.kind, spec)?;
         insert_spec(old, excerpt.clone());
         insert_spec(&mut change.value, excerpt);
         self.check(call, old, change)?;
@@ -169,15 +169,15 @@ impl Registry {
         if without_spec {
             remove_spec(new);
         }
-        defaults::apply_defaults(call.kind, new);
+        defaults::apply_defaults(&call.kind, new);
         if without_spec {
             remove_spec(new);
         }
         keep_system_metadata(old, new);
-        strategy::prepare_update(call.kind, &call.subresource, old, new);
+        strategy::prepare_update(&call.kind, &call.subresource, old, new);
         if !change.is_applied {
             managed_fields::track_update(
-                call.kind,
+                &call.kind,
                 Some(old),
                 new,
                 create::manager(call, &call.time()),
@@ -190,11 +190,11 @@ impl Registry {
     fn check(&self, call: &Call, old: &Value, change: &mut Change) -> Result<()> {
         let new = &mut change.value;
         admission::admit_update(self, call, old, new)?;
-        let errors = validation::validate_update(call.kind, &call.subresource, old, new);
+        let errors = validation::validate_update(&call.kind, &call.subresource, old, new);
         if errors.is_empty() {
             return Ok(());
         }
-        Err(Status::invalid(call.kind, &call.name, &errors))
+        Err(Status::invalid(&call.kind, &call.name, &errors))
     }
 
     async fn store_change(
@@ -262,7 +262,7 @@ fn version_required(call: &Call) -> Box<Status> {
         error_type: validation::ErrorType::Invalid("0x0".into()),
         detail: "must be specified for an update".into(),
     };
-    Status::invalid(call.kind, &call.name, &[error])
+    Status::invalid(&call.kind, &call.name, &[error])
 }
 
 /// Checks uid and resource version of the new object against the current one, if they are given.
@@ -272,11 +272,11 @@ fn check_identity(call: &Call, old: &Value, new: &Value) -> Result<()> {
         let why = format!(
             "Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
         );
-        return Err(Status::conflict(call.kind, &call.name, &why));
+        return Err(Status::conflict(&call.kind, &call.name, &why));
     }
     let version = meta::text(new, "resourceVersion");
     if !version.is_empty() && version != "0" && version != meta::text(old, "resourceVersion") {
-        return Err(Status::modified_since_read(call.kind, &call.name));
+        return Err(Status::modified_since_read(&call.kind, &call.name));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `pods/binding` and `bindings`: assigns a pod to a node.
 
 use http::Response;
-use pandaemon_machinery::{Status, status::Result};
+use pandaemon_machinery::{KindRef, Status, status::Result};
 use serde_json::{Value, json};
 
 use crate::{
@@ -26,7 +26,7 @@ pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Bod
         name => name,
     };
     let pod = Call {
-        kind: kinds::pods()?,
+        kind: KindRef::clone(kinds::pods()?),
         name: name.to_owned(),
         subresource: "binding".into(),
         ..call.clone()
@@ -52,7 +52,7 @@ async fn bind(registry: &Registry, pod: &Call, binding: &Value) -> Result<()> {
 
 /// The pod with its node and the condition `PodScheduled`.
 fn bound(pod: &Call, old: &Value, node: &str, binding: &Value) -> Result<Change> {
-    let refuse = |why: &str| Status::conflict(pod.kind, &pod.name, why);
+    let refuse = |why: &str| Status::conflict(&pod.kind, &pod.name, why);
     if meta::is_terminating(old) {
         return Err(refuse(&format!(
             "pod {} is being deleted, cannot be assigned to a host",

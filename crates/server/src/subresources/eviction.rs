@@ -1,7 +1,7 @@
 //! `pods/eviction`. PodDisruptionBudgets are not supported, so every eviction deletes the pod.
 
 use http::Response;
-use pandaemon_machinery::{Status, scheme, status::Result};
+use pandaemon_machinery::{Status, status::Result};
 use serde_json::Value;
 
 use crate::{
@@ -42,8 +42,13 @@ fn eviction(request: &ResourceRequest<'_>, call: &crate::registry::Call) -> Resu
     } else {
         "v1"
     };
-    let kind =
-        scheme::find_kind("policy", version, "Eviction").ok_or_else(Status::path_not_found)?;
+    let scheme = &request.incoming.scheme;
+    let kind = scheme
+        .find_kind("policy", version, "Eviction")
+        .ok_or_else(Status::path_not_found)?;
     let mode = call.options.validation;
-    Ok(pandaemon_machinery::decode::decode(kind, &request.incoming.body, media, mode)?.value)
+    Ok(
+        pandaemon_machinery::decode::decode(scheme, kind, &request.incoming.body, media, mode)?
+            .value,
+    )
 }

@@ -13,7 +13,7 @@ use crate::{body::Body, meta, registry::update::Change, resource_request::Resour
 /// version.
 pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
     let (view, call) = (request.view()?, request.call()?);
-    let decoded = request.decoded(request.kind, &call)?;
+    let decoded = request.decoded(&request.kind, &call)?;
     let given = meta::name(&decoded.value);
     if !given.is_empty() && given != call.name {
         return Err(Status::bad_request(format!(

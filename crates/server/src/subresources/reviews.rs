@@ -19,9 +19,9 @@ use crate::{
 pub(crate) fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
     let form = request.incoming.form()?;
     let call = request.call()?;
-    let mut review = request.decoded(request.kind, &call)?.value;
+    let mut review = request.decoded(&request.kind, &call)?.value;
     let user = &request.incoming.user;
-    review["status"] = match request.kind.kind {
+    review["status"] = match request.kind.kind.as_str() {
         "SelfSubjectReview" => json!({"userInfo": user_info(user)}),
         "TokenReview" => token(request, &review["spec"]),
         "SelfSubjectAccessReview" => access(user, &review["spec"])?,

@@ -71,14 +71,8 @@ fn check_log_parameters(request: &ResourceRequest<'_>) -> Result<()> {
                 error_type: what,
                 detail,
             };
-            return Err(Status::invalid(
-                &pandaemon_machinery::Kind {
-                    kind: "PodLogOptions",
-                    ..*request.kind
-                },
-                &request.path.name.clone().unwrap_or_default(),
-                &[error],
-            ));
+            let name = request.path.name.as_deref().unwrap_or_default();
+            return Err(Status::invalid_kind("", "PodLogOptions", name, &[error]));
         }
     }
     Ok(())

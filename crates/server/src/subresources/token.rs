@@ -2,7 +2,7 @@
 
 use http::Response;
 use pandaemon_machinery::{
-    Status, scheme,
+    Status,
     status::Result,
     validation::{ErrorType, FieldError},
 };
@@ -20,7 +20,10 @@ const MAX_SECONDS: i64 = 1 << 32;
 /// 404 if the account does not exist, 422 for an invalid lifetime, 501 otherwise.
 pub(crate) fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
     let call = request.call()?;
-    let kind = scheme::find_kind("authentication.k8s.io", "v1", "TokenRequest")
+    let kind = request
+        .incoming
+        .scheme
+        .find_kind("authentication.k8s.io", "v1", "TokenRequest")
         .ok_or_else(Status::path_not_found)?;
     let token_request = request.decoded(kind, &call)?.value;
     request.api.registry.current(&call)?;

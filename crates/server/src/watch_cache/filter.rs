@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pandaemon_machinery::{Kind, selectable_fields};
+use pandaemon_machinery::{KindRef, selectable_fields};
 use pandaemon_types::{FieldSelector, LabelSelector};
 
 use super::event::{ChangeKind, Event};
@@ -26,7 +26,7 @@ pub enum Scope {
 #[derive(Debug, Clone)]
 pub struct Filter {
     /// The kind, which defines the selectable fields.
-    pub kind: &'static Kind,
+    pub kind: KindRef,
     /// The namespace of the request; `None` for all namespaces.
     pub namespace: Option<Box<str>>,
     /// The label selector that objects must match.
@@ -91,7 +91,7 @@ impl Filter {
                     let value = parsed.get_or_insert_with(|| object.value().ok());
                     let found = value
                         .as_ref()
-                        .and_then(|v| selectable_fields::field_value(self.kind, v, other));
+                        .and_then(|v| selectable_fields::field_value(&self.kind, v, other));
                     found.unwrap_or_default() == field.value
                 }
             };

@@ -29,7 +29,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct ListState {
-    storage: &'static str,
+    storage: String,
     revision: Revision,
     objects: Objects,
     /// The first key of a page, and the number of objects from it on.
@@ -69,7 +69,7 @@ impl PagedLists {
     /// of objects from there on, if it is known.
     pub fn keep(
         &self,
-        storage: &'static str,
+        storage: &str,
         (revision, objects): (Revision, Objects),
         (start, remaining): (String, Option<u64>),
         now: Instant,
@@ -81,7 +81,7 @@ impl PagedLists {
                 states.swap_remove(oldest);
             }
             states.push(ListState {
-                storage,
+                storage: storage.to_owned(),
                 revision,
                 objects,
                 remaining: VecDeque::new(),

@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll, Waker};
 
+use pandaemon_machinery::KindRef;
 use pandaemon_store::Entry;
 use pandaemon_types::{FieldSelector, LabelSelector};
 use serde_json::{Value, json};
@@ -9,13 +10,13 @@ use serde_json::{Value, json};
 use super::*;
 use crate::object;
 
-fn kind(plural: &str) -> &'static Kind {
-    scheme::find_resource("", "v1", plural).unwrap()
+fn kind(plural: &str) -> &'static KindRef {
+    scheme::built_in().find_resource("", "v1", plural).unwrap()
 }
 
 fn filter(plural: &str, namespace: &str, labels: &str, fields: &str) -> Filter {
     Filter {
-        kind: kind(plural),
+        kind: KindRef::clone(kind(plural)),
         namespace: (!namespace.is_empty()).then(|| namespace.into()),
         labels: LabelSelector::parse(labels).unwrap(),
         fields: FieldSelector::parse(fields).unwrap(),
@@ -60,7 +61,7 @@ fn change(cache: &WatchCache, revision: Revision, name: &str, value: Option<Valu
 }
 
 fn watch(cache: &WatchCache, filter: Filter, start: Start) -> Started {
-    let kind = cache.of(filter.kind).unwrap();
+    let kind = cache.of(&filter.kind).unwrap();
     let prefix = match &filter.namespace {
         Some(namespace) => format!("/{}/{namespace}/", filter.kind.storage),
         None => format!("/{}/", filter.kind.storage),

@@ -22,7 +22,7 @@ const METHODS: &[(&str, &str, &str, &str)] = &[
 
 /// The paths of a kind, each with its operations.
 pub(super) fn of_kind(kind: &Kind, version: Version) -> Vec<(String, Value)> {
-    let base = format!("/{}", place(kind.group, kind.version));
+    let base = format!("/{}", place(&kind.group, &kind.version));
     let namespace = if kind.is_namespaced() {
         "/namespaces/{namespace}"
     } else {
@@ -38,14 +38,14 @@ pub(super) fn of_kind(kind: &Kind, version: Version) -> Vec<(String, Value)> {
     if !operations.is_empty() {
         paths.push((item.clone(), path_item(kind, version, true, operations)));
     }
-    for sub in kind.subresources {
+    for sub in &kind.subresources {
         let operations = subresource_operations(kind, sub, version);
         paths.push((
             format!("{item}/{}", sub.name),
             path_item(kind, version, true, operations),
         ));
     }
-    if kind.is_namespaced() && kind.verbs.contains(&"list") {
+    if kind.is_namespaced() && kind.has_verb("list") {
         let mut list = Operation::new(
             kind,
             version,
@@ -78,7 +78,7 @@ fn path_item(kind: &Kind, version: Version, named: bool, operations: Map<String,
 
 fn collection_operations(kind: &Kind, version: Version) -> Map<String, Value> {
     let mut operations = Map::new();
-    if kind.verbs.contains(&"list") {
+    if kind.has_verb("list") {
         let list = Operation::new(
             kind,
             version,
@@ -88,14 +88,14 @@ fn collection_operations(kind: &Kind, version: Version) -> Map<String, Value> {
         );
         operations.insert("get".into(), list.render(&Body::None, &list_type(kind)));
     }
-    if kind.verbs.contains(&"create") {
+    if kind.has_verb("create") {
         let create = Operation::new(kind, version, "post", "create", "create a");
         operations.insert(
             "post".into(),
-            create.render(&Body::Object(kind.type_name), kind.type_name),
+            create.render(&Body::Object(&kind.type_name), &kind.type_name),
         );
     }
-    if kind.verbs.contains(&"deletecollection") {
+    if kind.has_verb("deletecollection") {
         let mut delete = Operation::new(
             kind,
             version,
@@ -118,18 +118,18 @@ fn item_operations(kind: &Kind, version: Version) -> Map<String, Value> {
         let operation = Operation::new(kind, version, action, word, describe(action));
         (
             (*method).to_owned(),
-            operation.render(&body_of(action, kind.type_name), result_of(action, kind)),
+            operation.render(&body_of(action, &kind.type_name), result_of(action, kind)),
         )
     };
     METHODS
         .iter()
-        .filter(|(verb, ..)| kind.verbs.contains(verb))
+        .filter(|(verb, ..)| kind.has_verb(verb))
         .map(operation)
         .collect()
 }
 
 fn subresource_operations(kind: &Kind, sub: &Subresource, version: Version) -> Map<String, Value> {
-    let body = scheme::find_kind(sub.group, sub.version, sub.kind);
+    let body = scheme::built_in().find_kind(&sub.group, &sub.version, &sub.kind);
     let mut methods: Vec<_> = METHODS.to_vec();
     methods.push((
         "create",
@@ -140,7 +140,7 @@ fn subresource_operations(kind: &Kind, sub: &Subresource, version: Version) -> M
     let operation = |(_, method, action, word): (&str, &str, &str, &str)| {
         let mut operation = Operation::new(kind, version, action, word, describe(action));
         operation.subresource = Some(sub);
-        let type_name = body.map_or("", |body| body.type_name);
+        let type_name = body.map_or("", |body| body.type_name.as_str());
         (
             method.to_owned(),
             operation.render(&body_of(action, type_name), type_name),
@@ -148,7 +148,7 @@ fn subresource_operations(kind: &Kind, sub: &Subresource, version: Version) -> M
     };
     methods
         .into_iter()
-        .filter(|(verb, ..)| sub.verbs.contains(verb))
+        .filter(|(verb, ..)| sub.has_verb(verb))
         .map(operation)
         .collect()
 }
@@ -173,12 +173,12 @@ fn body_of<'a>(action: &str, type_name: &'a str) -> Body<'a> {
     }
 }
 
-fn result_of(action: &str, kind: &Kind) -> &'static str {
+fn result_of<'k>(action: &str, kind: &'k Kind) -> &'k str {
     match action {
         "delete" if !kind.strategy.returns_deleted_object() => {
             "io.k8s.apimachinery.pkg.apis.meta.v1.Status"
         }
-        _ => kind.type_name,
+        _ => &kind.type_name,
     }
 }
 
@@ -227,8 +227,8 @@ impl<'a> Operation<'a> {
 
     fn render(&self, body: &Body<'_>, result: &str) -> Value {
         let (group, version, kind) = match self.subresource {
-            Some(sub) => (sub.group, sub.version, sub.kind),
-            None => (self.kind.group, self.kind.version, self.kind.kind),
+            Some(sub) => (&sub.group, &sub.version, &sub.kind),
+            None => (&self.kind.group, &self.kind.version, &self.kind.kind),
         };
         let mut parameters: Vec<Value> = self
             .query()
@@ -338,16 +338,16 @@ impl<'a> Operation<'a> {
 
     /// The `operationId`, such as `readAppsV1NamespacedDaemonSetStatus`.
     fn operation_id(&self) -> String {
-        let mut id = self.word.to_owned() + &self.group_name() + &capital(self.kind.version);
+        let mut id = self.word.to_owned() + &self.group_name() + &capital(&self.kind.version);
         if self.collection {
             id.push_str("Collection");
         }
         if self.kind.is_namespaced() && self.name_suffix.is_empty() {
             id.push_str("Namespaced");
         }
-        id.push_str(self.kind.kind);
+        id.push_str(&self.kind.kind);
         if let Some(sub) = self.subresource {
-            id.push_str(&capital(sub.name));
+            id.push_str(&capital(&sub.name));
         }
         id + self.name_suffix
     }

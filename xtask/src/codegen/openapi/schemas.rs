@@ -26,15 +26,15 @@ pub(super) fn render(
         .map(|n| format!("{META}.{n}"))
         .into();
     for kind in kinds {
-        roots.push(kind.type_name.to_owned());
-        if kind.verbs.contains(&"list") {
+        roots.push(kind.type_name.clone());
+        if kind.has_verb("list") {
             roots.push(format!("{}List", kind.type_name));
         }
         let bodies = kind
             .subresources
             .iter()
-            .filter_map(|s| scheme::find_kind(s.group, s.version, s.kind));
-        roots.extend(bodies.map(|body| body.type_name.to_owned()));
+            .filter_map(|s| scheme::built_in().find_kind(&s.group, &s.version, &s.kind));
+        roots.extend(bodies.map(|body| body.type_name.clone()));
     }
     let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
     let names = closure(definitions, &roots)?;
@@ -67,10 +67,9 @@ fn definition(definitions: &Definitions, name: &str, version: Version) -> Value 
 /// `WatchEvent` and `DeleteOptions` exist in every group version; only those served are listed.
 fn is_served(entry: &Value) -> bool {
     let (group, version) = (entry["group"].as_str(), entry["version"].as_str());
-    let known = scheme::kinds().iter().chain(scheme::body_kinds());
-    known
-        .into_iter()
-        .any(|k| Some(k.group) == group && Some(k.version) == version)
+    scheme::built_in()
+        .all()
+        .any(|k| Some(k.group.as_str()) == group && Some(k.version.as_str()) == version)
         || entry["kind"]
             .as_str()
             .is_some_and(|kind| kind.ends_with("List") || kind == "Status")

@@ -9,12 +9,14 @@ use crate::{
     validation::{ErrorList, meta, simple},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!(
-    "apps", "ControllerRevision", "controllerrevisions", "controllerrevision",
-    group: "apps",
-    storage: "apps/controllerrevisions",
-    strategy: &ControllerRevisionStrategy,
-);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!(
+        "apps", "ControllerRevision", "controllerrevisions", "controllerrevision",
+        group: "apps".into(),
+        storage: "apps/controllerrevisions".into(),
+        strategy: Box::new(ControllerRevisionStrategy),
+    )
+}
 
 #[derive(Debug)]
 struct ControllerRevisionStrategy;

@@ -6,20 +6,21 @@ use serde_json::{Value, json};
 use crate::{
     Kind, Strategy, defaults,
     json_fields::{ReadFields, WriteFields},
-    kind::Subresource,
-    kinds::{READ_WRITE, kind},
+    kinds::{kind, names, sub_of},
     table::{self, Clock, Column},
     validation::{self, ErrorList},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!("apps", "DaemonSet", "daemonsets", "daemonset",
-    group: "apps",
-    storage: "apps/daemonsets",
-    short_names: &["ds"],
-    categories: &["all"],
-    subresources: &[Subresource { name: "status", group: "apps", version: "v1", kind: "DaemonSet", verbs: READ_WRITE }],
-    strategy: &DaemonSetStrategy,
-);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!("apps", "DaemonSet", "daemonsets", "daemonset",
+        group: "apps".into(),
+        storage: "apps/daemonsets".into(),
+        short_names: names!["ds"],
+        categories: names!["all"],
+        subresources: vec![sub_of("apps", "status", "DaemonSet", &["get", "patch", "update"])],
+        strategy: Box::new(DaemonSetStrategy),
+    )
+}
 
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 

@@ -9,8 +9,10 @@ use crate::{
     validation::{ErrorList, meta, simple},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!("coordination", "Lease", "leases", "lease",
-    group: "coordination.k8s.io", storage: "coordination.k8s.io/leases", strategy: &LeaseStrategy);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!("coordination", "Lease", "leases", "lease",
+    group: "coordination.k8s.io".into(), storage: "coordination.k8s.io/leases".into(), strategy: Box::new(LeaseStrategy))
+}
 
 /// The namespace of the leases of nodes.
 const NODE_LEASES: &str = "kube-node-lease";

@@ -2,8 +2,10 @@
 
 use crate::{
     Kind,
-    kinds::{CREATE, kind},
+    kinds::{kind, names},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!("core", "Binding", "bindings", "binding",
-    storage: "bindings", verbs: CREATE);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!("core", "Binding", "bindings", "binding",
+    storage: "bindings".into(), verbs: names!["create"])
+}

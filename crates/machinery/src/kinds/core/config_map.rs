@@ -4,13 +4,15 @@ use serde_json::Value;
 
 use crate::{
     Kind, Strategy,
-    kinds::kind,
+    kinds::{kind, names},
     table::{self, Clock, Column},
     validation::{ErrorList, meta, simple},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!("core", "ConfigMap", "configmaps", "configmap",
-    storage: "configmaps", short_names: &["cm"], strategy: &ConfigMapStrategy);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!("core", "ConfigMap", "configmaps", "configmap",
+    storage: "configmaps".into(), short_names: names!["cm"], strategy: Box::new(ConfigMapStrategy))
+}
 
 #[derive(Debug)]
 struct ConfigMapStrategy;

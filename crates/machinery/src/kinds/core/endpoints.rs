@@ -4,13 +4,15 @@ use serde_json::Value;
 
 use crate::{
     Kind, Strategy, defaults,
-    kinds::kind,
+    kinds::{kind, names},
     table::{self, Clock, Column},
     validation::{ErrorList, network},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!("core", "Endpoints", "endpoints", "endpoints",
-    storage: "endpoints", short_names: &["ep"], strategy: &EndpointsStrategy);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!("core", "Endpoints", "endpoints", "endpoints",
+    storage: "endpoints".into(), short_names: names!["ep"], strategy: Box::new(EndpointsStrategy))
+}
 
 #[derive(Debug)]
 struct EndpointsStrategy;

@@ -5,30 +5,32 @@ use serde_json::Value;
 
 use crate::{
     Kind, Strategy, defaults,
-    kinds::kind,
+    kinds::{kind, names},
     selectable_fields,
     table::{self, Clock, Column},
     validation::{self, ErrorList},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!("core", "Event", "events", "event",
-    storage: "events",
-    short_names: &["ev"],
-    selectable_fields: &[
-        "involvedObject.apiVersion",
-        "involvedObject.fieldPath",
-        "involvedObject.kind",
-        "involvedObject.name",
-        "involvedObject.namespace",
-        "involvedObject.resourceVersion",
-        "involvedObject.uid",
-        "reason",
-        "reportingComponent",
-        "source",
-        "type",
-    ],
-    strategy: &EventStrategy,
-);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!("core", "Event", "events", "event",
+        storage: "events".into(),
+        short_names: names!["ev"],
+        selectable_fields: names![
+            "involvedObject.apiVersion",
+            "involvedObject.fieldPath",
+            "involvedObject.kind",
+            "involvedObject.name",
+            "involvedObject.namespace",
+            "involvedObject.resourceVersion",
+            "involvedObject.uid",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+        strategy: Box::new(EventStrategy),
+    )
+}
 
 #[derive(Debug)]
 struct EventStrategy;

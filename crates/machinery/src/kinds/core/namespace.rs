@@ -5,20 +5,22 @@ use serde_json::{Value, json};
 use crate::{
     Kind, Scope, Strategy, defaults,
     json_fields::{ReadFields, WriteFields},
-    kinds::{READ_WRITE, kind, sub},
+    kinds::{READ_WRITE, kind, names, sub},
     table::{self, Clock, Column},
     validation::{ErrorList, meta, names, simple},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!("core", "Namespace", "namespaces", "namespace",
-    storage: "namespaces",
-    scope: Scope::Cluster,
-    short_names: &["ns"],
-    verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
-    subresources: &[sub("finalize", "Namespace", &["update"]), sub("status", "Namespace", READ_WRITE)],
-    selectable_fields: &["status.phase"],
-    strategy: &NamespaceStrategy,
-);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!("core", "Namespace", "namespaces", "namespace",
+        storage: "namespaces".into(),
+        scope: Scope::Cluster,
+        short_names: names!["ns"],
+        verbs: names!["create", "delete", "get", "list", "patch", "update", "watch"],
+        subresources: vec![sub("finalize", "Namespace", &["update"]), sub("status", "Namespace", READ_WRITE)],
+        selectable_fields: names!["status.phase"],
+        strategy: Box::new(NamespaceStrategy),
+    )
+}
 
 /// The finalizer of the controller that removes the objects of a namespace.
 const FINALIZER: &str = "kubernetes";

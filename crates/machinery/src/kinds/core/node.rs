@@ -4,23 +4,25 @@ use serde_json::Value;
 
 use crate::{
     Kind, Scope, Strategy, defaults,
-    kinds::{READ_WRITE, kind, sub},
+    kinds::{READ_WRITE, kind, names, sub},
     selectable_fields::text::text_of,
     table::{self, Clock, Column},
     validation::{self, ErrorList, meta},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!("core", "Node", "nodes", "node",
-    storage: "nodes",
-    scope: Scope::Cluster,
-    short_names: &["no"],
-    subresources: &[
-        sub("proxy", "NodeProxyOptions", &["create", "delete", "get", "patch", "update"]),
-        sub("status", "Node", READ_WRITE),
-    ],
-    selectable_fields: &["spec.unschedulable"],
-    strategy: &NodeStrategy,
-);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!("core", "Node", "nodes", "node",
+        storage: "nodes".into(),
+        scope: Scope::Cluster,
+        short_names: names!["no"],
+        subresources: vec![
+            sub("proxy", "NodeProxyOptions", &["create", "delete", "get", "patch", "update"]),
+            sub("status", "Node", READ_WRITE),
+        ],
+        selectable_fields: names!["spec.unschedulable"],
+        strategy: Box::new(NodeStrategy),
+    )
+}
 
 #[derive(Debug)]
 struct NodeStrategy;

@@ -5,40 +5,42 @@ use serde_json::{Value, json};
 use crate::{
     Kind, Strategy, defaults,
     json_fields::{ReadFields, WriteFields},
-    kind::{GracePeriod, IndexedField, ResetFields, Subresource},
-    kinds::{CREATE, READ_WRITE, kind, sub},
+    kind::{GracePeriod, IndexedField, ResetFields},
+    kinds::{READ_WRITE, kind, names, sub, sub_of},
     selectable_fields::text::text_of,
     strategy::qos_class,
     table::{self, Clock, Column},
     validation::{self, ErrorList},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!("core", "Pod", "pods", "pod",
-    storage: "pods",
-    short_names: &["po"],
-    categories: &["all"],
-    subresources: &[
-        sub("attach", "PodAttachOptions", &["create", "get"]),
-        sub("binding", "Binding", CREATE),
-        sub("ephemeralcontainers", "Pod", READ_WRITE),
-        Subresource { name: "eviction", group: "policy", version: "v1", kind: "Eviction", verbs: CREATE },
-        sub("exec", "PodExecOptions", &["create", "get"]),
-        sub("log", "Pod", &["get"]),
-        sub("portforward", "PodPortForwardOptions", &["create", "get"]),
-        sub("status", "Pod", READ_WRITE),
-    ],
-    selectable_fields: &[
-        "spec.nodeName",
-        "spec.restartPolicy",
-        "spec.schedulerName",
-        "spec.serviceAccountName",
-        "status.nominatedNodeName",
-        "status.phase",
-        "status.podIP",
-        "status.podIPs",
-    ],
-    strategy: &PodStrategy,
-);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!("core", "Pod", "pods", "pod",
+        storage: "pods".into(),
+        short_names: names!["po"],
+        categories: names!["all"],
+        subresources: vec![
+            sub("attach", "PodAttachOptions", &["create", "get"]),
+            sub("binding", "Binding", &["create"]),
+            sub("ephemeralcontainers", "Pod", READ_WRITE),
+            sub_of("policy", "eviction", "Eviction", &["create"]),
+            sub("exec", "PodExecOptions", &["create", "get"]),
+            sub("log", "Pod", &["get"]),
+            sub("portforward", "PodPortForwardOptions", &["create", "get"]),
+            sub("status", "Pod", READ_WRITE),
+        ],
+        selectable_fields: names![
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.nominatedNodeName",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+        ],
+        strategy: Box::new(PodStrategy),
+    )
+}
 
 /// The grace period of a pod that does not set one, in seconds.
 const GRACE_SECONDS: i64 = 30;

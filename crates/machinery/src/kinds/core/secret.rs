@@ -4,13 +4,15 @@ use serde_json::Value;
 
 use crate::{
     Kind, Strategy, defaults,
-    kinds::kind,
+    kinds::{kind, names},
     table::{self, Clock, Column},
     validation::{ErrorList, meta, simple},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!("core", "Secret", "secrets", "secret",
-    storage: "secrets", selectable_fields: &["type"], strategy: &SecretStrategy);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!("core", "Secret", "secrets", "secret",
+    storage: "secrets".into(), selectable_fields: names!["type"], strategy: Box::new(SecretStrategy))
+}
 
 #[derive(Debug)]
 struct SecretStrategy;

@@ -7,19 +7,21 @@ use serde_json::{Value, json};
 use crate::{
     Kind, Strategy, defaults,
     json_fields::ReadFields,
-    kinds::{READ_WRITE, kind, sub},
+    kinds::{READ_WRITE, kind, names, sub},
     table::{self, Clock, Column},
     validation::{self, ErrorList, meta},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!("core", "Service", "services", "service",
-    storage: "services",
-    short_names: &["svc"],
-    categories: &["all"],
-    subresources: &[sub("status", "Service", READ_WRITE)],
-    selectable_fields: &["spec.clusterIP", "spec.type"],
-    strategy: &ServiceStrategy,
-);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!("core", "Service", "services", "service",
+        storage: "services".into(),
+        short_names: names!["svc"],
+        categories: names!["all"],
+        subresources: vec![sub("status", "Service", READ_WRITE)],
+        selectable_fields: names!["spec.clusterIP", "spec.type"],
+        strategy: Box::new(ServiceStrategy),
+    )
+}
 
 #[derive(Debug)]
 struct ServiceStrategy;

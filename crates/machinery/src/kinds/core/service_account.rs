@@ -4,19 +4,18 @@ use serde_json::Value;
 
 use crate::{
     Kind, Strategy,
-    kind::Subresource,
-    kinds::{CREATE, kind},
+    kinds::{kind, names, sub_of},
     table::{self, Clock, Column},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!("core", "ServiceAccount", "serviceaccounts", "serviceaccount",
-    storage: "serviceaccounts",
-    short_names: &["sa"],
-    subresources: &[Subresource {
-        name: "token", group: "authentication.k8s.io", version: "v1", kind: "TokenRequest", verbs: CREATE,
-    }],
-    strategy: &ServiceAccountStrategy,
-);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!("core", "ServiceAccount", "serviceaccounts", "serviceaccount",
+        storage: "serviceaccounts".into(),
+        short_names: names!["sa"],
+        subresources: vec![sub_of("authentication.k8s.io", "token", "TokenRequest", &["create"])],
+        strategy: Box::new(ServiceAccountStrategy),
+    )
+}
 
 #[derive(Debug)]
 struct ServiceAccountStrategy;

@@ -9,12 +9,14 @@ use crate::{
     validation::{ErrorList, meta, network, simple},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!(
-    "discovery", "EndpointSlice", "endpointslices", "endpointslice",
-    group: "discovery.k8s.io",
-    storage: "discovery.k8s.io/endpointslices",
-    strategy: &EndpointSliceStrategy,
-);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!(
+        "discovery", "EndpointSlice", "endpointslices", "endpointslice",
+        group: "discovery.k8s.io".into(),
+        storage: "discovery.k8s.io/endpointslices".into(),
+        strategy: Box::new(EndpointSliceStrategy),
+    )
+}
 
 #[derive(Debug)]
 struct EndpointSliceStrategy;

@@ -4,30 +4,32 @@ use serde_json::Value;
 
 use crate::{
     Kind, Strategy, event_conversion,
-    kinds::kind,
+    kinds::{kind, names},
     selectable_fields,
     table::{self, Clock, Column},
     validation::{self, ErrorList},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!("events", "Event", "events", "event",
-    group: "events.k8s.io",
-    storage: "events",
-    short_names: &["ev"],
-    selectable_fields: &[
-        "reason",
-        "regarding.apiVersion",
-        "regarding.fieldPath",
-        "regarding.kind",
-        "regarding.name",
-        "regarding.namespace",
-        "regarding.resourceVersion",
-        "regarding.uid",
-        "reportingController",
-        "type",
-    ],
-    strategy: &EventStrategy,
-);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!("events", "Event", "events", "event",
+        group: "events.k8s.io".into(),
+        storage: "events".into(),
+        short_names: names!["ev"],
+        selectable_fields: names![
+            "reason",
+            "regarding.apiVersion",
+            "regarding.fieldPath",
+            "regarding.kind",
+            "regarding.name",
+            "regarding.namespace",
+            "regarding.resourceVersion",
+            "regarding.uid",
+            "reportingController",
+            "type",
+        ],
+        strategy: Box::new(EventStrategy),
+    )
+}
 
 #[derive(Debug)]
 struct EventStrategy;

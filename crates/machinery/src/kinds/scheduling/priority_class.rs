@@ -4,19 +4,21 @@ use serde_json::Value;
 
 use crate::{
     Kind, Scope, Strategy, defaults,
-    kinds::kind,
+    kinds::{kind, names},
     table::{self, Clock, Column},
     validation::{ErrorList, meta, priority_class},
 };
 
-pub(in crate::kinds) static KIND: Kind = kind!(
-    "scheduling", "PriorityClass", "priorityclasses", "priorityclass",
-    group: "scheduling.k8s.io",
-    storage: "scheduling.k8s.io/priorityclasses",
-    scope: Scope::Cluster,
-    short_names: &["pc"],
-    strategy: &PriorityClassStrategy,
-);
+pub(in crate::kinds) fn kind() -> Kind {
+    kind!(
+        "scheduling", "PriorityClass", "priorityclasses", "priorityclass",
+        group: "scheduling.k8s.io".into(),
+        storage: "scheduling.k8s.io/priorityclasses".into(),
+        scope: Scope::Cluster,
+        short_names: names!["pc"],
+        strategy: Box::new(PriorityClassStrategy),
+    )
+}
 
 #[derive(Debug)]
 struct PriorityClassStrategy;

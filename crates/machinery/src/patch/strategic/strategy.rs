@@ -5,19 +5,19 @@ use super::errors::internal;
 use crate::{schema::Shape, status::Result};
 
 /// The patch strategy of a field.
-pub(super) struct Strategy {
-    pub(super) shape: Shape,
+pub(super) struct Strategy<'t> {
+    pub(super) shape: Shape<'t>,
     /// Whether lists merge item by item.
     pub(super) merge: bool,
     /// The field that identifies an item; empty for scalars.
-    pub(super) merge_key: &'static str,
+    pub(super) merge_key: &'t str,
 }
 
 /// The patch strategy of the field `key` in a value of this shape.
 ///
 /// # Errors
 /// 500, as upstream, for a field that the struct does not have.
-pub(super) fn of_field(shape: Shape, key: &str) -> Result<Strategy> {
+pub(super) fn of_field<'t>(shape: Shape<'t>, key: &str) -> Result<Strategy<'t>> {
     let plain = |shape| Strategy {
         shape,
         merge: false,
@@ -35,7 +35,7 @@ pub(super) fn of_field(shape: Shape, key: &str) -> Result<Strategy> {
                 struct_type.short_name()
             ))),
         },
-        Shape::Map(value) => Ok(plain(*value)),
+        Shape::Map(value) => Ok(plain(value.shape())),
         _ => Ok(plain(Shape::Any)),
     }
 }

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use pandaemon_machinery::{
-    Kind,
+    KindRef,
     decode::{self, Decoded, FieldValidation, MediaType},
     scheme,
 };
@@ -23,8 +23,10 @@ const NAMESPACE: &str = "kube-node-lease";
 const TIME: &str = "2026-01-01T00:00:00.000000Z";
 const LATER: &str = "2026-01-01T00:00:10.000001Z";
 
-fn kind() -> &'static Kind {
-    scheme::find_resource("coordination.k8s.io", "v1", "leases").unwrap()
+fn kind() -> &'static KindRef {
+    scheme::built_in()
+        .find_resource("coordination.k8s.io", "v1", "leases")
+        .unwrap()
 }
 
 /// A call of a manager at a time in seconds.
@@ -32,7 +34,7 @@ fn call(name: &str, manager: &str, now: i64) -> Call {
     Call {
         manager: manager.to_owned(),
         now: Timestamp::from_second(1_800_000_000 + now).unwrap(),
-        ..Call::internal(kind(), NAMESPACE, name)
+        ..Call::internal(scheme::built_in().clone(), kind(), NAMESPACE, name)
     }
 }
 
@@ -50,7 +52,13 @@ async fn registry() -> (TempDir, Registry) {
 }
 
 fn decoded(body: &[u8]) -> Result<Decoded> {
-    decode::decode(kind(), body, MediaType::Json, FieldValidation::Warn)
+    decode::decode(
+        scheme::built_in(),
+        kind(),
+        body,
+        MediaType::Json,
+        FieldValidation::Warn,
+    )
 }
 
 async fn full_path(

@@ -76,7 +76,8 @@ impl Registry {
         options: &ListOptions,
     ) -> Result<(ListMeta, Vec<Arc<Object>>)> {
         let (prefix, now) = (options.prefix(), Instant::now());
-        let (storage, lists) = (options.filter.kind.storage, &self.cache.paged_lists);
+        let storage = options.filter.kind.storage.as_str();
+        let lists = &self.cache.paged_lists;
         let requested = options.exact_revision();
         let state = requested
             .and_then(|revision| lists.resume(storage, revision, now))
