@@ -1,19 +1,23 @@
 //! OpenAPI documents: version 3 with one document for each group version, and version 2 with one
 //! document for all. They are generated (`cargo run -p xtask -- codegen`) and embedded with gzip
-//! compression, and served as they are to clients that accept gzip.
+//! compression, and served as they are to clients that accept gzip. Documents of kinds that came at
+//! run time are made when they are asked for.
 
+mod built;
 #[rustfmt::skip]
 mod generated;
 
 use std::{
     borrow::Cow,
-    io::{self, Read as _},
+    io::{self, Read as _, Write as _},
     sync::LazyLock,
 };
 
-use flate2::read::GzDecoder;
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
+
+use crate::Scheme;
 
 /// One document of version 3.
 #[derive(Debug)]
@@ -38,21 +42,69 @@ static DOCUMENTS: LazyLock<Vec<Document>> = LazyLock::new(|| {
 
 /// The response to `/openapi/v3`: the URL of each document with its hash.
 #[must_use]
-pub fn index() -> Value {
-    let entry = |document: &Document| {
-        let url = format!("/openapi/v3/{}?hash={}", document.path, document.hash);
-        (document.path.to_owned(), json!({"serverRelativeURL": url}))
-    };
-    let paths: Map<String, Value> = DOCUMENTS.iter().map(entry).collect();
+pub fn index(scheme: &Scheme) -> Value {
+    let mut paths = Map::new();
+    for (group, version) in scheme.group_versions() {
+        let path = place(group, version);
+        if let Some((_, hash)) = document_gzip(scheme, &path) {
+            let url = format!("/openapi/v3/{path}?hash={hash}");
+            paths.insert(path, json!({"serverRelativeURL": url}));
+        }
+    }
     json!({"paths": paths})
+}
+
+/// The path of a group version below `/openapi/v3/`.
+fn place(group: &str, version: &str) -> String {
+    if group.is_empty() {
+        format!("api/{version}")
+    } else {
+        format!("apis/{group}/{version}")
+    }
 }
 
 /// The gzipped document of a group version (`apis/apps/v1` or `api/v1`) and its hash; `None` for a
 /// group version that is not served.
 #[must_use]
-pub fn document_gzip(path: &str) -> Option<(Cow<'static, [u8]>, String)> {
-    let document = DOCUMENTS.iter().find(|document| document.path == path)?;
-    Some((Cow::Borrowed(document.gzip), document.hash.clone()))
+pub fn document_gzip(scheme: &Scheme, path: &str) -> Option<(Cow<'static, [u8]>, String)> {
+    let generated = DOCUMENTS.iter().find(|document| document.path == path);
+    let versions = scheme.group_versions().into_iter();
+    let (group, version) = versions
+        .into_iter()
+        .find(|(group, version)| place(group, version) == path)?;
+    let mut added = built::kinds(scheme, group, version).peekable();
+    if added.peek().is_none() {
+        let document = generated?;
+        return Some((Cow::Borrowed(document.gzip), document.hash.clone()));
+    }
+    let mut document = generated.map_or_else(built::empty, Document::parsed);
+    let meta = DOCUMENTS
+        .iter()
+        .find(|document| document.path == META_DOCUMENT);
+    built::add(
+        &mut document,
+        added,
+        &meta.map_or(Value::Null, Document::parsed),
+    );
+    let packed = gzip(document.to_string().as_bytes()).ok()?;
+    let hash = hash(&packed);
+    Some((Cow::Owned(packed), hash))
+}
+
+/// A document with the types of metadata.
+const META_DOCUMENT: &str = "apis/apps/v1";
+
+impl Document {
+    fn parsed(&self) -> Value {
+        let text = gunzip(self.gzip).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+}
+
+fn gzip(document: &[u8]) -> io::Result<Vec<u8>> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+    packer.write_all(document)?;
+    packer.finish()
 }
 
 /// The media type of `/openapi/v2` as protobuf.
@@ -91,21 +143,13 @@ mod tests {
     use crate::scheme;
 
     fn document(path: &str) -> Value {
-        let (gzip, _) = document_gzip(path).unwrap();
+        let (gzip, _) = document_gzip(scheme::built_in(), path).unwrap();
         serde_json::from_slice(&gunzip(&gzip).unwrap()).unwrap()
-    }
-
-    fn place(group: &str, version: &str) -> String {
-        if group.is_empty() {
-            format!("api/{version}")
-        } else {
-            format!("apis/{group}/{version}")
-        }
     }
 
     #[test]
     fn index_lists_every_group_version() {
-        let index = index();
+        let index = index(scheme::built_in());
         let paths = index["paths"].as_object().unwrap();
         assert_eq!(paths.len(), scheme::built_in().group_versions().len());
         for (group, version) in scheme::built_in().group_versions() {

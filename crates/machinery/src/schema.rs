@@ -56,7 +56,7 @@ enum ItemOf<'t> {
 }
 
 impl<'t> Item<'t> {
-    /// The shape.
+    /// The shape of each of them.
     #[must_use]
     pub fn shape(self) -> Shape<'t> {
         match self.0 {
@@ -90,7 +90,7 @@ enum KeysOf<'t> {
 }
 
 impl<'t> Keys<'t> {
-    /// The names.
+    /// The names, in the order of the schema.
     pub fn iter(self) -> impl Iterator<Item = &'t str> {
         let (table, built): (&'static [&'static str], &'t [String]) = match self.0 {
             KeysOf::Table(keys) => (keys, &[]),

@@ -93,7 +93,7 @@ impl Scheme {
     ///
     /// # Errors
     /// [`NameTaken`] if a kind of that group version has its resource or its name.
-    pub fn with(&self, kind: Kind) -> Result<Self, NameTaken> {
+    pub fn with(&self, kind: KindRef) -> Result<Self, NameTaken> {
         let (group, version) = (&kind.group, &kind.version);
         let place = |name: String| format!("{name}/{version}");
         if self.find_resource(group, version, &kind.plural).is_some() {
@@ -107,17 +107,60 @@ impl Scheme {
         let neighbour = |known: &KindRef| known.group == kind.group;
         let at = inner.kinds.iter().rposition(neighbour);
         let at = at.map_or(inner.kinds.len(), |at| at + 1);
-        inner.kinds.insert(at, Arc::new(kind));
+        inner.kinds.insert(at, kind);
         Ok(Self(Arc::new(inner)))
     }
 
-    /// The kinds without the one of this resource.
+    /// The kinds without this one.
     #[must_use]
-    pub fn without(&self, group: &str, version: &str, plural: &str) -> Self {
+    pub fn without(&self, kind: &KindRef) -> Self {
         let mut inner = Inner::clone(&self.0);
-        inner
-            .kinds
-            .retain(|k| k.group != group || k.version != version || k.plural != plural);
+        inner.kinds.retain(|other| !Arc::ptr_eq(other, kind));
         Self(Arc::new(inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_listed_with_its_group_version_and_its_names_are_its_own() {
+        let widget = |kind: &str, plural: &str| {
+            let mut widget = kinds::with_path().remove(1);
+            (widget.group, widget.kind, widget.plural) =
+                ("apps".into(), kind.into(), plural.into());
+            Arc::new(widget)
+        };
+        let added = built_in().with(widget("Widget", "widgets")).unwrap();
+        let apps: Vec<_> = added
+            .kinds()
+            .iter()
+            .map(|kind| (&*kind.group, &*kind.plural))
+            .collect();
+        let at = apps
+            .iter()
+            .position(|(_, plural)| *plural == "widgets")
+            .unwrap();
+        assert_eq!(apps[at - 1], ("apps", "daemonsets"));
+        assert!(
+            built_in().find_resource("apps", "v1", "widgets").is_none(),
+            "a snapshot"
+        );
+        let taken = |kind, plural| added.with(widget(kind, plural)).unwrap_err().to_string();
+        assert_eq!(
+            taken("Other", "widgets"),
+            "the resource widgets.apps/v1 is served already"
+        );
+        assert_eq!(
+            taken("Widget", "others"),
+            "the kind Widget.apps/v1 is served already"
+        );
+        let found = added
+            .find_resource("apps", "v1", "widgets")
+            .unwrap()
+            .clone();
+        let removed = added.without(&found);
+        assert_eq!(removed.kinds().len(), built_in().kinds().len());
     }
 }

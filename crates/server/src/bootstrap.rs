@@ -8,7 +8,6 @@ use crate::{
     admission, kinds,
     object::Object,
     registry::{Call, Registry, options::DeleteOptions},
-    watch_cache::KindCache,
 };
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -108,7 +107,7 @@ pub(crate) async fn expire_events(registry: &Registry, now: Timestamp) -> Result
         .cache
         .of(kind)
         .into_iter()
-        .flat_map(KindCache::every)
+        .flat_map(|cache| cache.every())
     {
         let age = last_seen(&object).map_or(0, |last| now.as_second() - last.as_second());
         if age < EVENT_TTL_SECONDS {

@@ -65,9 +65,12 @@ fn aggregated(scheme: &Scheme, core: bool, version: &'static str) -> Response<Bo
 pub(crate) fn openapi_v3(incoming: &Incoming) -> Result<Response<Body>> {
     let path = incoming.path().trim_end_matches('/');
     let Some(name) = path.strip_prefix("/openapi/v3/") else {
-        return Ok(document(&Form::default(), &openapi::index()));
+        return Ok(document(
+            &Form::default(),
+            &openapi::index(&incoming.scheme),
+        ));
     };
-    match openapi::document_gzip(name) {
+    match openapi::document_gzip(&incoming.scheme, name) {
         Some((compressed, hash)) => {
             compressed_document(incoming, &compressed, &hash, "application/json")
         }

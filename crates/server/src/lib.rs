@@ -49,6 +49,7 @@ use std::{
 
 use http::{HeaderValue, Request, header::USER_AGENT};
 use jiff::Timestamp;
+use pandaemon_machinery::{Kind, scheme::NameTaken};
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -308,6 +309,19 @@ impl Running {
             async move { Ok::<_, Infallible>(api.handle(request).await) }
         });
         kube::Client::new(service, "default")
+    }
+
+    /// Serves one more kind from now on, with the objects of it that are stored.
+    ///
+    /// # Errors
+    /// [`NameTaken`] if another kind has one of its names.
+    pub fn serve_kind(&self, kind: Kind) -> Result<(), NameTaken> {
+        self.api.registry.serve_kind(kind)
+    }
+
+    /// No longer serves a kind, and ends its watches. Its objects stay in the store.
+    pub fn stop_serving(&self, group: &str, version: &str, plural: &str) {
+        self.api.registry.stop_serving(group, version, plural);
     }
 
     /// Waits until a task that the server cannot work without has ended before the shutdown, and

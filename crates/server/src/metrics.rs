@@ -120,7 +120,6 @@ impl ServerMetrics {
     pub(crate) fn sample(&self, cache: &WatchCache) {
         for (resource, kind) in cache.all() {
             let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-            let resource = resource.to_owned();
             let labels = KindLabels { resource };
             self.watchers
                 .get_or_create(&labels)

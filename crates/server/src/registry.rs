@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use pandaemon_machinery::{
-    Kind, KindRef, Scheme, Status, scheme,
+    Kind, KindRef, Scheme, Status,
+    scheme::{self, NameTaken},
     status::{Details, Result},
 };
 use pandaemon_store::{Durability, Error as StoreError, Expect, Op, Revision, Store, Write};
@@ -137,6 +138,38 @@ impl Registry {
     #[must_use]
     pub(crate) fn scheme(&self) -> Scheme {
         self.scheme.read().clone()
+    }
+
+    /// Serves one more kind from now on, with the objects of it that are stored.
+    ///
+    /// # Errors
+    /// [`NameTaken`] if another kind has one of its names.
+    pub(crate) fn serve_kind(&self, kind: Kind) -> Result<(), NameTaken> {
+        let mut scheme = self.scheme.write();
+        let kind = Arc::new(kind);
+        let next = scheme.with(Arc::clone(&kind))?;
+        // The cache first: whoever finds the kind finds its objects.
+        self.cache.add_kind(&kind, || self.store.snapshot());
+        *scheme = next;
+        Ok(())
+    }
+
+    /// No longer serves a kind, and ends its watches. Its objects stay.
+    pub(crate) fn stop_serving(&self, group: &str, version: &str, plural: &str) {
+        let mut scheme = self.scheme.write();
+        let Some(kind) = scheme.find_resource(group, version, plural).cloned() else {
+            return;
+        };
+        let next = scheme.without(&kind);
+        let is_shared = next
+            .kinds()
+            .iter()
+            .any(|other| other.storage == kind.storage);
+        *scheme = next;
+        drop(scheme);
+        if !is_shared {
+            self.cache.remove_kind(&kind);
+        }
     }
 
     /// An operation of the server itself.

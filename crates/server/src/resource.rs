@@ -221,7 +221,8 @@ impl ResourceRequest<'_> {
 
     async fn patch(&self) -> Result<Response<Body>> {
         let view = self.view()?;
-        let form = PatchType::parse(negotiate::content_type(self.incoming.headers()))?;
+        let content_type = negotiate::content_type(self.incoming.headers());
+        let form = PatchType::parse(&self.kind, content_type)?;
         let call = self.call()?;
         let written = self
             .api

@@ -15,6 +15,7 @@ mod watcher_index;
 
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -23,7 +24,7 @@ use std::{
 
 use pandaemon_machinery::{Kind, scheme};
 use pandaemon_store::{Entry, Event as StoreEvent, Revision, Snapshot};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
 pub use self::{
@@ -38,7 +39,8 @@ pub use self::{
 /// The current objects, the recent history and the watchers of all kinds.
 #[derive(Debug)]
 pub struct WatchCache {
-    kinds: BTreeMap<String, KindCache>,
+    /// By storage name. Kinds come and go while the server runs.
+    kinds: RwLock<BTreeMap<String, Arc<KindCache>>>,
     applied: AtomicU64,
     waiters: Mutex<BTreeMap<Revision, Vec<oneshot::Sender<()>>>>,
     closed: AtomicBool,
@@ -64,42 +66,67 @@ impl WatchCache {
     /// A cache with all objects of the snapshot. Its history starts at the snapshot's revision.
     #[must_use]
     pub fn new(snapshot: &Snapshot) -> Self {
-        let kinds = scheme::built_in().kinds().iter();
-        let stored = kinds.filter(|kind| kind.is_stored());
-        let mut kinds: BTreeMap<String, KindCache> = BTreeMap::new();
-        for kind in stored {
-            kinds.entry(kind.storage.clone()).or_insert_with(|| {
-                KindCache::new(snapshot.revision, kind.strategy.indexed_field())
-            });
-        }
         let cache = Self {
-            kinds,
+            kinds: RwLock::default(),
             applied: AtomicU64::new(snapshot.revision),
             waiters: Mutex::default(),
             closed: AtomicBool::new(false),
             paged_lists: PagedLists::default(),
         };
-        for entry in snapshot.entries.values() {
-            if let Some(kind) = cache.of_key(&entry.key) {
-                kind.load(entry);
-            }
+        for kind in scheme::built_in().kinds() {
+            cache.add_kind(kind, || snapshot.clone());
         }
         cache
     }
 
-    fn of_key(&self, key: &str) -> Option<&KindCache> {
-        self.kinds.get(storage(key)?)
+    /// Adds the cache of a kind, with the objects that the store has. Does nothing for a kind that
+    /// is not stored, or whose objects another kind serves already.
+    pub fn add_kind(&self, kind: &Kind, snapshot: impl FnOnce() -> Snapshot) {
+        // A change that is applied before this lock is in the snapshot; a later one finds the kind.
+        let mut kinds = self.kinds.write();
+        if !kind.is_stored() || kinds.contains_key(&kind.storage) {
+            return;
+        }
+        let snapshot = snapshot();
+        let loaded = KindCache::new(snapshot.revision, kind.strategy.indexed_field());
+        // '0' follows '/' in ASCII, so this is the first key after all keys with the prefix.
+        let (first, end) = (format!("/{}/", kind.storage), format!("/{}0", kind.storage));
+        let keys = (
+            Bound::Included(first.as_str()),
+            Bound::Excluded(end.as_str()),
+        );
+        for (_, entry) in snapshot.entries.range::<_, str>(keys) {
+            loaded.load(entry);
+        }
+        kinds.insert(kind.storage.clone(), Arc::new(loaded));
+    }
+
+    /// Drops the cache of a kind and ends its watches. Its objects stay in the store.
+    pub fn remove_kind(&self, kind: &Kind) {
+        let removed = self.kinds.write().remove(&kind.storage);
+        if let Some(removed) = removed {
+            removed.close();
+        }
+    }
+
+    fn of_key(&self, key: &str) -> Option<Arc<KindCache>> {
+        self.kinds.read().get(storage(key)?).cloned()
     }
 
     /// The cache of a kind; `None` for kinds that are not stored.
     #[must_use]
-    pub fn of(&self, kind: &Kind) -> Option<&KindCache> {
-        self.kinds.get(kind.storage.as_str())
+    pub fn of(&self, kind: &Kind) -> Option<Arc<KindCache>> {
+        self.kinds.read().get(kind.storage.as_str()).cloned()
     }
 
     /// The caches of all stored kinds, with their storage names.
-    pub fn all(&self) -> impl Iterator<Item = (&str, &KindCache)> {
-        self.kinds.iter().map(|(name, kind)| (name.as_str(), kind))
+    #[must_use]
+    pub fn all(&self) -> Vec<(String, Arc<KindCache>)> {
+        let kinds = self.kinds.read();
+        let all = kinds
+            .iter()
+            .map(|(name, kind)| (name.clone(), Arc::clone(kind)));
+        all.collect()
     }
 
     /// The applied revision: all changes up to it are visible.
@@ -157,9 +184,9 @@ impl WatchCache {
 
     /// All cached objects as entries of the store.
     fn entries(&self) -> impl Iterator<Item = Entry> {
-        self.kinds
-            .values()
-            .flat_map(KindCache::every)
+        self.all()
+            .into_iter()
+            .flat_map(|(_, kind)| kind.every())
             .map(|object| Entry {
                 key: Arc::clone(&object.key),
                 value: object.bytes.clone(),
@@ -170,7 +197,7 @@ impl WatchCache {
 
     /// Drops the history. Watches from an older revision get 410 Expired.
     pub fn forget_history(&self) {
-        for kind in self.kinds.values() {
+        for (_, kind) in self.all() {
             kind.forget_history(self.revision());
         }
     }
@@ -179,7 +206,7 @@ impl WatchCache {
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.waiters.lock().clear();
-        for kind in self.kinds.values() {
+        for (_, kind) in self.all() {
             kind.close();
         }
     }
@@ -193,7 +220,7 @@ impl WatchCache {
     /// Number of open watches.
     #[must_use]
     pub fn watchers(&self) -> usize {
-        self.kinds.values().map(KindCache::watchers).sum()
+        self.all().iter().map(|(_, kind)| kind.watchers()).sum()
     }
 }
 

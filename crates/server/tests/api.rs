@@ -19,6 +19,8 @@ mod hostile;
 mod pages;
 #[path = "api/pod_templates.rs"]
 mod pod_templates;
+#[path = "api/run_time_kinds.rs"]
+mod run_time_kinds;
 #[path = "api/verbs.rs"]
 mod verbs;
 #[path = "api/wire.rs"]

@@ -19,7 +19,7 @@ pub enum SchemaError {
     Type {
         /// Where it stands, such as `.spec.size`.
         path: String,
-        /// The value.
+        /// The type that it asks for.
         found: String,
     },
     /// It refers to another schema.
@@ -38,7 +38,10 @@ pub enum SchemaError {
 
 /// The type of a kind that came at run time.
 #[derive(Debug)]
-pub struct Built(Type);
+pub struct Built {
+    of: Type,
+    schema: Value,
+}
 
 #[derive(Debug)]
 pub(super) struct Type {
@@ -98,13 +101,22 @@ impl Built {
             });
         }
         built.fields.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self(built))
+        Ok(Self {
+            of: built,
+            schema: schema.clone(),
+        })
+    }
+
+    /// The schema that it was built from.
+    #[must_use]
+    pub const fn schema(&self) -> &Value {
+        &self.schema
     }
 
     /// The type as readers see it.
     #[must_use]
     pub const fn view(&self) -> super::Type<'_> {
-        super::Type(TypeOf::Built(&self.0))
+        super::Type(TypeOf::Built(&self.of))
     }
 }
 

@@ -1,7 +1,7 @@
 //! PATCH: JSON patch, JSON merge patch, strategic merge patch and server-side apply.
 
 use pandaemon_machinery::{
-    Status,
+    Kind, Status,
     decode::{self, FieldValidation, MediaType},
     managed_fields, patch,
     status::Result,
@@ -26,21 +26,37 @@ pub(crate) enum PatchType {
 }
 
 impl PatchType {
+    /// All types, in the order in which errors list them.
+    const ALL: [Self; 4] = [Self::Json, Self::Merge, Self::Strategic, Self::Apply];
+
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json-patch+json",
+            Self::Merge => "application/merge-patch+json",
+            Self::Strategic => "application/strategic-merge-patch+json",
+            Self::Apply => "application/apply-patch+yaml",
+        }
+    }
+
+    /// Whether objects of the kind can be patched so. Schemas of kinds that come at run time have
+    /// no patch strategies.
+    const fn serves(self, kind: &Kind) -> bool {
+        !matches!(self, Self::Strategic) || kind.built_type.is_none()
+    }
+
     /// The patch type of a `Content-Type`.
     ///
     /// # Errors
-    /// 415 for any other content type.
-    pub(crate) fn parse(content_type: &str) -> Result<Self> {
-        match content_type {
-            "application/json-patch+json" => Ok(Self::Json),
-            "application/merge-patch+json" => Ok(Self::Merge),
-            "application/strategic-merge-patch+json" => Ok(Self::Strategic),
-            "application/apply-patch+yaml" => Ok(Self::Apply),
-            other => Err(negotiate::unsupported(
-                other,
-                "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
-            )),
-        }
+    /// 415 for any other content type, and for one that the kind does not support.
+    pub(crate) fn parse(kind: &Kind, content_type: &str) -> Result<Self> {
+        let served = Self::ALL.into_iter().filter(|form| form.serves(kind));
+        let mut found = served
+            .clone()
+            .filter(|form| form.content_type() == content_type);
+        found.next().ok_or_else(|| {
+            let accepted: Vec<&str> = served.map(Self::content_type).collect();
+            negotiate::unsupported(content_type, &accepted.join(", "))
+        })
     }
 }
 

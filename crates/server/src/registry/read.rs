@@ -208,7 +208,7 @@ fn number<T: std::str::FromStr>(query: &Query, name: &str) -> Result<Option<T>> 
 }
 
 impl Registry {
-    fn stored(&self, kind: &Kind) -> Result<&KindCache> {
+    fn stored(&self, kind: &Kind) -> Result<Arc<KindCache>> {
         self.cache.of(kind).ok_or_else(Status::path_not_found)
     }
 
@@ -246,7 +246,7 @@ impl Registry {
             let listing = kind.list(self.cache.revision(), &options.prefix(), &options.filter);
             return Ok((ListMeta::at(listing.revision), listing.objects));
         }
-        self.page(kind, options)
+        self.page(&kind, options)
     }
 
     /// Starts a watch. The inner error is sent as an ERROR event in the stream.

@@ -332,7 +332,7 @@ impl Registry {
             scheme::built_in()
                 .find_resource(group, "v1", plural)
                 .and_then(|kind| self.cache.of(kind))
-                .map_or(0, crate::watch_cache::KindCache::last_changed)
+                .map_or(0, |cache| cache.last_changed())
         })
     }
 

@@ -77,6 +77,8 @@ struct State {
 /// The objects, history and watchers of one kind.
 #[derive(Debug)]
 pub struct KindCache {
+    /// Changes up to this revision are in the objects that were loaded.
+    loaded: Revision,
     index: Option<IndexedField>,
     state: RwLock<State>,
 }
@@ -126,7 +128,11 @@ impl KindCache {
             watchers: WatcherIndex::new(index.is_some()),
         };
         let state = RwLock::new(state);
-        Self { index, state }
+        Self {
+            loaded: floor,
+            index,
+            state,
+        }
     }
 
     fn read(&self, entry: &Entry) -> Option<Arc<Object>> {
@@ -148,6 +154,9 @@ impl KindCache {
 
     /// Applies a change and offers it to the watchers.
     pub fn apply(&self, event: &StoreEvent) {
+        if event.revision <= self.loaded {
+            return;
+        }
         // Reading the header of the object is the expensive part and needs no lock.
         let now = event.entry.as_ref().and_then(|entry| self.read(entry));
         let key = event

@@ -1,0 +1,269 @@
+//! A kind that comes while the server runs, and goes.
+
+use http::Request;
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use pandaemon_machinery::{
+    Kind, Scope,
+    kind::{Subresource, Usual},
+    schema::Built,
+};
+use pandaemon_testkit::{Kubectl, skipped_here};
+use serde_json::{Value, json};
+
+use crate::harness::{Server, json_of};
+
+const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
+const MERGE: &str = "application/merge-patch+json";
+
+fn schema() -> Value {
+    json!({"type": "object", "description": "A made-up thing.", "properties": {
+        "spec": {"type": "object", "description": "What is wanted.", "properties": {
+            "size": {"type": "integer", "format": "int32", "description": "How large it is."},
+            "ports": {"type": "array", "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["port"],
+                "items": {"type": "object", "required": ["port"], "properties": {
+                    "port": {"type": "integer"}, "name": {"type": "string"}}}},
+            "extra": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}},
+        "status": {"type": "object", "properties": {"phase": {"type": "string"}}}}})
+}
+
+fn widget_kind() -> Kind {
+    let text = |text: &str| text.to_owned();
+    let verbs = |verbs: &[&str]| verbs.iter().map(|verb| text(verb)).collect();
+    Kind {
+        group: text("example.com"),
+        version: text("v1"),
+        kind: text("Widget"),
+        list_kind: text("WidgetList"),
+        plural: text("widgets"),
+        singular: text("widget"),
+        scope: Scope::Namespaced,
+        short_names: vec![text("wd")],
+        categories: Vec::new(),
+        verbs: verbs(&[
+            "create",
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "update",
+            "watch",
+        ]),
+        subresources: vec![Subresource {
+            name: text("status"),
+            group: text("example.com"),
+            version: text("v1"),
+            kind: text("Widget"),
+            verbs: verbs(&["get", "patch", "update"]),
+        }],
+        type_name: text("com.example.v1.Widget"),
+        built_type: Some(Built::new("com.example.v1.Widget", &schema()).unwrap()),
+        storage: text("example.com/widgets"),
+        selectable_fields: Vec::new(),
+        strategy: Box::new(Usual),
+    }
+}
+
+fn widget(name: &str, size: i64) -> Value {
+    json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name},
+        "spec": {"size": size, "extra": {"any": ["thing", 1]}}})
+}
+
+async fn server() -> Server {
+    let server = Server::start().await;
+    server.running().serve_kind(widget_kind()).unwrap();
+    server
+}
+
+#[tokio::test]
+async fn it_is_served_like_any_other_kind() {
+    let server = server().await;
+    let (code, made) = server.post(WIDGETS, &widget("a", 1)).await;
+    assert_eq!(code, 201, "{made}");
+    assert_eq!(made["spec"], widget("a", 1)["spec"]);
+    let path = format!("{WIDGETS}/a");
+    assert_eq!(server.get(&path).await, (200, made.clone()));
+    let mut wanted = made.clone();
+    wanted["spec"]["size"] = 2.into();
+    let (code, replaced) = server.send("PUT", &path, "", &wanted).await;
+    assert_eq!((code, &replaced["spec"]["size"]), (200, &json!(2)));
+    assert_eq!(server.send("PUT", &path, "", &wanted).await.0, 409);
+    let patch = json!({"spec": {"ports": [{"port": 80}]}});
+    let (code, patched) = server.send("PATCH", &path, MERGE, &patch).await;
+    assert_eq!((code, &patched["spec"]["size"]), (200, &json!(2)));
+    let patch = json!([{"op": "replace", "path": "/spec/size", "value": 3}]);
+    let json_patch = "application/json-patch+json";
+    let (_, patched) = server.send("PATCH", &path, json_patch, &patch).await;
+    assert_eq!(patched["spec"]["size"], 3);
+    let (_, list) = server.get("/apis/example.com/v1/widgets").await;
+    assert_eq!(
+        (&list["kind"], list["items"].as_array().unwrap().len()),
+        (&json!("WidgetList"), 1)
+    );
+    assert_eq!(server.send("DELETE", &path, "", &Value::Null).await.0, 200);
+    assert_eq!(server.get(&path).await.0, 404);
+}
+
+#[tokio::test]
+async fn its_objects_are_checked_against_its_schema() {
+    let server = server().await;
+    let mut wrong = widget("a", 1);
+    wrong["spec"]["size"] = json!("large");
+    let (code, refused) = server.post(WIDGETS, &wrong).await;
+    let text = refused["message"].as_str().unwrap();
+    assert!(code == 400 && text.contains("spec.size"), "{text}");
+    let mut unknown = widget("a", 1);
+    unknown["spec"]["sise"] = 1.into();
+    let strict = format!("{WIDGETS}?fieldValidation=Strict");
+    let (code, refused) = server.post(&strict, &unknown).await;
+    let text = refused["message"].as_str().unwrap();
+    assert!(
+        code == 400 && text.contains("unknown field \"spec.sise\""),
+        "{text}"
+    );
+    let (code, made) = server.post(WIDGETS, &unknown).await;
+    assert_eq!((code, &made["spec"]["sise"]), (201, &Value::Null));
+    let (code, refused) = server
+        .send(
+            "PATCH",
+            &format!("{WIDGETS}/a"),
+            "application/strategic-merge-patch+json",
+            &json!({"spec": {"size": 1}}),
+        )
+        .await;
+    assert_eq!(
+        (code, &refused["reason"]),
+        (415, &json!("UnsupportedMediaType"))
+    );
+}
+
+#[tokio::test]
+async fn applied_items_of_its_lists_have_owners_of_their_own() {
+    let server = server().await;
+    let apply = async |manager: &str, port: i64| {
+        let path = format!("{WIDGETS}/a?fieldManager={manager}");
+        let body = json!({"apiVersion": "example.com/v1", "kind": "Widget",
+            "metadata": {"name": "a"}, "spec": {"ports": [{"port": port, "name": manager}]}});
+        let (code, applied) = server
+            .send("PATCH", &path, "application/apply-patch+yaml", &body)
+            .await;
+        assert!(code < 300, "{applied}");
+        applied["spec"]["ports"].clone()
+    };
+    apply("one", 1).await;
+    let both = apply("two", 2).await;
+    assert_eq!(
+        both,
+        json!([{"port": 1, "name": "one"}, {"port": 2, "name": "two"}])
+    );
+    // Who no longer applies an item removes it, and leaves those of others.
+    let left = apply("one", 3).await;
+    assert_eq!(left.as_array().unwrap().len(), 2);
+    assert!(!left.to_string().contains("\"port\":1"), "{left}");
+}
+
+#[tokio::test]
+async fn a_second_kind_with_one_of_its_names_is_refused() {
+    let server = server().await;
+    let same = server.running().serve_kind(widget_kind()).unwrap_err();
+    assert_eq!(
+        same.to_string(),
+        "the resource widgets.example.com/v1 is served already"
+    );
+    let other = Kind {
+        plural: "gadgets".into(),
+        ..widget_kind()
+    };
+    let same = server.running().serve_kind(other).unwrap_err();
+    assert_eq!(
+        same.to_string(),
+        "the kind Widget.example.com/v1 is served already"
+    );
+}
+
+#[tokio::test]
+async fn when_it_goes_its_watches_end_and_its_objects_stay() {
+    let server = server().await;
+    server.post(WIDGETS, &widget("a", 1)).await;
+    let request = Request::get(format!("{WIDGETS}?watch=true")).body(Body::empty());
+    let watch = server.client().send(request.unwrap()).await.unwrap();
+    server.post(WIDGETS, &widget("b", 1)).await;
+    let groups = server.get("/apis").await.1.to_string();
+    assert!(groups.contains("example.com/v1"), "{groups}");
+    server
+        .running()
+        .stop_serving("example.com", "v1", "widgets");
+    let seen = watch.into_body().collect().await.unwrap().to_bytes();
+    let seen = String::from_utf8(seen.to_vec()).unwrap();
+    let names: Vec<Value> = seen.lines().map(json_of).collect();
+    let names: Vec<&Value> = names
+        .iter()
+        .map(|e| &e["object"]["metadata"]["name"])
+        .collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(server.get(&format!("{WIDGETS}/a")).await.0, 404);
+    let groups = server.get("/apis").await.1.to_string();
+    assert!(!groups.contains("example.com"), "{groups}");
+    assert_eq!(server.get("/openapi/v3/apis/example.com/v1").await.0, 404);
+    server.running().serve_kind(widget_kind()).unwrap();
+    let (code, kept) = server.get(&format!("{WIDGETS}/a")).await;
+    assert_eq!((code, &kept["spec"]["size"]), (200, &json!(1)));
+    // A watch that resumes at a version from before is told that the history is gone.
+    let version = kept["metadata"]["resourceVersion"].as_str().unwrap();
+    let path = format!("{WIDGETS}?watch=true&resourceVersion={version}&timeoutSeconds=1");
+    let (_, expired) = server.get_text(&path).await;
+    assert!(expired.contains("\"code\":410"), "{expired}");
+}
+
+#[tokio::test]
+async fn every_reference_of_its_openapi_document_resolves() {
+    let server = server().await;
+    let (code, document) = server.get("/openapi/v3/apis/example.com/v1").await;
+    assert_eq!(code, 200);
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let text = document.to_string();
+    let mut count = 0;
+    for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(schemas.contains_key(name), "{name}");
+        count += 1;
+    }
+    assert!(count > 3, "{count}");
+    let index = server.get("/openapi/v3").await.1.to_string();
+    assert!(index.contains("/openapi/v3/apis/example.com/v1?hash="));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_gets_explains_and_applies_it() {
+    let server = server().await;
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("config");
+    std::fs::write(&config, server.kubeconfig()).unwrap();
+    let kubectl = Kubectl::new(&config, directory.path());
+    let Ok(version) = kubectl.try_run("version --client") else {
+        return skipped_here("there is no kubectl");
+    };
+    assert_eq!(version.code, 0, "{version:?}");
+    let file = directory.path().join("widget.json");
+    std::fs::write(&file, widget("a", 7).to_string()).unwrap();
+    let file = file.display();
+    let ran = |line: &str| {
+        let output = kubectl.try_run(line).unwrap();
+        assert_eq!(output.code, 0, "{line}: {output:?}");
+        output.stdout
+    };
+    assert_eq!(
+        ran(&format!("apply -f {file}")).trim(),
+        "widget.example.com/a created"
+    );
+    assert!(ran("get wd").starts_with("NAME   CREATED AT\na "));
+    assert_eq!(ran("get widget a -o jsonpath={.spec.size}"), "7");
+    let explained = ran("explain widgets.spec");
+    assert!(explained.contains("How large it is."), "{explained}");
+    assert_eq!(
+        ran("delete widget a").trim(),
+        "widget.example.com \"a\" deleted"
+    );
+}
