@@ -1,5 +1,5 @@
 //! Discovery documents: `/api`, `/apis` (each also as aggregated discovery), `/apis/GROUP`,
-//! `/api/v1` and `/apis/GROUP/VERSION`. Groups and resources are those of the [`scheme`], in its
+//! `/api/v1` and `/apis/GROUP/VERSION`. Groups and resources are those of the [`Scheme`], in its
 //! order.
 
 use serde_json::{Map, Value, json};

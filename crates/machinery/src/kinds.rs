@@ -1,5 +1,6 @@
-//! The kinds that are served: one module a kind, with its row and its [`Strategy`]. To add a kind,
-//! write its module and name its row here; `docs/design/api-server.md` has an example.
+//! The kinds that are served: one module a kind, with its row and its
+//! [`Strategy`](crate::Strategy). To add a kind, write its module and name its row here;
+//! `docs/design/api-server.md` has an example.
 
 mod apps;
 mod authentication;
