@@ -205,6 +205,26 @@ fn with_surge_the_old_pod_goes_when_the_new_one_is_available_or_it_is_down() {
             &[with(Deletion::Refused, ready("old")), ready("old")],
             UpdateStep::None,
         ),
+        (
+            run,
+            false,
+            &[
+                with(Deletion::Refused, ready("old")),
+                ready("old"),
+                fresh("new"),
+            ],
+            UpdateStep::Surging,
+        ),
+        (
+            run,
+            false,
+            &[
+                with(Deletion::Refused, ready("old")),
+                ready("old"),
+                ready("new"),
+            ],
+            UpdateStep::None,
+        ),
         (run, false, &[ready("new")], UpdateStep::None),
     ];
     for (row, (placement, creating, pods, step)) in steps.into_iter().enumerate() {

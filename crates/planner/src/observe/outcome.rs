@@ -199,12 +199,22 @@ impl Planner {
             self.creation_observed(key, node, name);
             return;
         }
-        // The pod may exist. Repeating the request with the same name finds out.
+        // The pod may exist. Repeating the request with the same name finds out, unless a watch has
+        // shown it.
         if creating.sent {
             set.creates.end();
         }
         (creating.sent, creating.unclear_until) = (false, unclear_until);
         set.touch(node);
+        let state = self.sets.get(key).and_then(|set| set.nodes.get(node));
+        let pods = state.map(|state| self.pods_of(state)).unwrap_or_default();
+        let is_shown = pods.iter().any(|(_, pod)| *pod.name == **name);
+        if is_shown
+            && self.creation_observed(key, node, name)
+            && let Some(set) = self.sets.get_mut(key)
+        {
+            set.creates.forget(node);
+        }
     }
 
     /// A deletion is over. `key` is `None` if its set is gone.

@@ -301,7 +301,7 @@ impl Planner {
             set.count_hash(pod.hash(), true);
             set.touch(node);
             let name = Name::clone(&pod.name);
-            if self.creation_observed(&key, node, &name)
+            if self.creation_seen(&key, node, &name)
                 && let Some(set) = self.sets.get_mut(&*key)
             {
                 set.creates.forget(node);
@@ -309,6 +309,25 @@ impl Planner {
         }
         self.queue_patch(id);
         self.mark_dirty(&key);
+    }
+
+    /// A watch shows the pod of a creation. While the request is under way, it may be an earlier pod
+    /// of the name: the outcome tells. Returns whether the creation is no longer pending.
+    fn creation_seen(&mut self, key: &SetKey, node: NodeId, name: &str) -> bool {
+        let set = self.sets.get_mut(key);
+        let state = set.and_then(|set| set.nodes.get_mut(node));
+        let creating = state.and_then(|state| state.creating.as_mut());
+        let under_way = creating.filter(|creating| creating.sent && &*creating.name == name);
+        let Some(creating) = under_way else {
+            return self.creation_observed(key, node, name);
+        };
+        // The pod itself is counted now.
+        if let Some(resources) = creating.reserved.take()
+            && let Some(usage) = self.nodes.usage_mut(node)
+        {
+            usage.remove(&resources);
+        }
+        false
     }
 
     /// The creation of a pod on a node is no longer pending: the pod exists, or is known not to.

@@ -124,8 +124,11 @@ impl Oracle {
                 work.restart_creations();
             }
             // With its revision, a template starts slowly, whatever succeeded meanwhile.
-            if work.revising > 0 || std::mem::take(&mut work.revised) {
-                work.window.least = 1;
+            let revised = std::mem::take(&mut work.revised);
+            // After a failure it looks at them again when the pause is over.
+            let waits = !work.is_due(&Target::Revisions, self.now);
+            if work.revising > 0 || revised || waits {
+                work.may_restart_creations();
             }
             if !hashes.is_empty() {
                 work.hashes.clone_from(&hashes);

@@ -38,6 +38,13 @@ impl Oracle {
                         created(work, node, name, outcome, now);
                     }
                 }
+                // A watch may have shown the pod while the request was under way.
+                let key = Key::new(&outcome.request.set().namespace, name);
+                let shown = self.known.pods.values().map(|known| known.pod.clone());
+                let shown: Vec<_> = shown.filter(|pod| pod.key == key).collect();
+                if failed(outcome) == Some(FailureKind::Unclear) {
+                    shown.iter().for_each(|pod| self.pod_seen(pod));
+                }
             }
             Request::DeletePod { .. } => self.deleted(outcome),
             Request::PatchPod { set_uid, uid, .. } => {

@@ -47,6 +47,8 @@ const LONGEST: (i64, i64) = (375_000, 38_000);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Failures {
     pub(crate) count: u32,
+    /// How many of them the controller counts at least.
+    fewest: u32,
     /// When the last one was observed.
     at: i64,
     /// How long the last one makes the target wait at most, in milliseconds.
@@ -56,7 +58,10 @@ pub(crate) struct Failures {
 impl Failures {
     /// The next attempt comes no sooner: pauses double from 0.1 s, at least up to half a minute.
     fn earliest(&self) -> i64 {
-        self.at + (100_i64 << (self.count - 1).min(10)).min(30_000)
+        match self.fewest.checked_sub(1) {
+            Some(times) => self.at + (100_i64 << times.min(10)).min(30_000),
+            None => i64::MIN,
+        }
     }
 
     /// And no later.
@@ -222,6 +227,7 @@ impl Work {
         let is_batch = target == Target::Revisions && failures.count > 0;
         if !(is_batch && now < failures.earliest()) {
             failures.count += 1;
+            failures.fewest += 1;
             failures.at = now;
         }
         failures.longest = if unanswered { LONGEST.1 } else { LONGEST.0 };
@@ -267,6 +273,7 @@ impl Work {
 
     /// Forgets the failures of nodes that nothing is kept for.
     pub(crate) fn forget_nodes(&mut self, is_kept: impl Fn(&Text) -> bool) {
+        self.failed_pods.retain(|node, _| is_kept(node));
         let creating = &self.creating;
         self.failures.retain(|target, _| match target {
             Target::Create(node) | Target::Delete(node) => {
@@ -300,7 +307,9 @@ impl Work {
 
     /// A pod was seen: if it was asked for, its creation has succeeded.
     pub(crate) fn seen(&mut self, node: &Text, name: &str) {
-        if self.creating.get(node).is_some_and(|c| *c.name == *name) {
+        // While a request is under way, it may be an earlier pod of the name.
+        let creating = self.creating.get(node);
+        if creating.is_some_and(|creating| !creating.sent && *creating.name == *name) {
             self.creating.remove(node);
             self.forget(&Target::Create(node.clone()));
         }
@@ -316,6 +325,17 @@ impl Work {
             data: data.clone(),
             ..Window::default()
         };
+    }
+
+    /// A request about revisions has ended: the controller may take it for another revision of the
+    /// template, and forget what was refused.
+    pub(crate) fn may_restart_creations(&mut self) {
+        self.window.least = 1;
+        for (target, failures) in &mut self.failures {
+            if matches!(target, Target::Create(_)) {
+                failures.fewest = 0;
+            }
+        }
     }
 
     /// The template has another revision, or none: creations start slowly again, and what was
