@@ -7,6 +7,11 @@
 //! *verified* when a second pod, created through the full path, came out as the template predicts; only a
 //! verified template is used. It is valid for one user, field manager and namespace, and until an
 //! object changes that the creation of a pod reads ([`DependencyRevisions`]).
+//!
+//! A placeholder stands only where the field itself is one of the two, so that a check of the names
+//! is the whole check of the field: `metadata.name` for the name, `spec.nodeName` and the node
+//! affinity's `metadata.name` for the node. A request that has one of the values anywhere else (the node in a
+//! label, in `spec.hostname`, as a service account) takes the full path.
 
 use std::sync::Arc;
 
@@ -15,6 +20,7 @@ use pandaemon_store::{Expect, Op, Revision};
 use pandaemon_types::names::{dns_label, dns_subdomain};
 use parking_lot::Mutex;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Call, CommitError, Registry, Written};
 use crate::{auth::User, object::Object, watch_cache::key};
@@ -117,10 +123,54 @@ struct Template {
 #[derive(Debug, Default)]
 pub(super) struct TemplateCache(Mutex<Vec<Arc<Template>>>);
 
+/// The fields of a stored pod that the server sets.
 #[derive(Deserialize)]
 struct StoredPod<'a> {
     #[serde(borrow)]
     metadata: StoredMetadata<'a>,
+}
+
+/// Where the required terms of the node affinity are.
+const REQUIRED_TERMS: &str = "/spec/affinity/nodeAffinity\
+     /requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+
+/// The number of strings that are a pod's name, and that are its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Occurrences {
+    name: usize,
+    node: usize,
+}
+
+impl Occurrences {
+    /// In the fields whose value is the name or the node. `None` if the text has others there.
+    fn in_fields(text: &[u8], name: &str, node: &str) -> Option<Self> {
+        let pod: Value = serde_json::from_slice(text).ok()?;
+        if pod["metadata"]["name"] != name || pod["spec"]["nodeName"] != node {
+            return None;
+        }
+        let items = |list: &Value| list.as_array().cloned().unwrap_or_default();
+        let terms = pod.pointer(REQUIRED_TERMS).map(items).unwrap_or_default();
+        let fields = terms.iter().flat_map(|term| items(&term["matchFields"]));
+        let values = fields
+            .filter(|field| field["key"] == "metadata.name")
+            .flat_map(|field| items(&field["values"]));
+        Some(Self {
+            name: 1,
+            node: 1 + values.filter(|value| *value == *node).count(),
+        })
+    }
+
+    /// In the whole text, from its pieces.
+    fn in_pieces(pieces: &[Piece]) -> Self {
+        let count = |wanted| {
+            let is_wanted = |piece: &&Piece| **piece == Piece::Placeholder(wanted);
+            pieces.iter().filter(is_wanted).count()
+        };
+        Self {
+            name: count(Placeholder::Name),
+            node: count(Placeholder::Node),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -214,8 +264,8 @@ fn are_plain(name: &str, node: &str) -> bool {
 }
 
 impl Template {
-    /// A template from a request and the pod created for it; `None` if name and node cannot be told
-    /// apart from the rest of the texts.
+    /// A template from a request and the pod created for it; `None` if the name or the node also
+    /// stands in a field that has other rules.
     fn new(
         call: &Call,
         dependencies: DependencyRevisions,
@@ -255,6 +305,13 @@ impl Template {
             Placeholder::Uid,
             Placeholder::Time,
         ];
+        let stored = split(&object.bytes, &all.map(|p| (p, values.of(p))));
+        for (text, pieces) in [(body, &requested), (&object.bytes[..], &stored)] {
+            let allowed = Occurrences::in_fields(text, values.name, node)?;
+            if Occurrences::in_pieces(pieces) != allowed {
+                return None;
+            }
+        }
         Some(Self {
             identity: RequestIdentity {
                 namespace: call.namespace.clone(),
@@ -264,7 +321,7 @@ impl Template {
             },
             dependencies,
             body: requested,
-            stored: split(&object.bytes, &all.map(|p| (p, values.of(p)))),
+            stored,
             validity: Mutex::new(Validity::Unverified),
         })
     }

@@ -11,7 +11,7 @@ fn pod(name: &str, node: &str) -> Value {
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "generateName": "web-", "labels": {"app": "web"}},
         "spec": {
-            "nodeName": node, "containers": [{"name": "c", "image": "i", "args": ["web-1", node]}],
+            "nodeName": node, "containers": [{"name": "c", "image": "i", "args": ["web-1"]}],
             "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
                 "nodeSelectorTerms": [{"matchFields": [
                     {"key": "metadata.name", "operator": "In", "values": [node]}]}]}}},
@@ -93,4 +93,61 @@ async fn a_template_is_not_used_after_a_dependency_changed() {
     );
     let (code, refused) = server.post(PODS, &pod("web-9", "n1")).await;
     assert_eq!(code, 403, "{refused}");
+}
+
+/// The rules of a field are checked for each pod, also when earlier pods with the same text passed.
+#[tokio::test]
+async fn a_node_that_also_stands_in_another_field_is_checked_there() {
+    let server = Server::start().await;
+    server.create_service_account().await;
+    for at in 2..6 {
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {"name": format!("n{at}")}});
+        let accounts = "/api/v1/namespaces/default/serviceaccounts";
+        assert_eq!(server.post(accounts, &account).await.0, 201);
+    }
+    let long = "n".repeat(100);
+    for (field, node, message) in [
+        (
+            "/metadata/labels/app",
+            long.as_str(),
+            "must be no more than 63 characters",
+        ),
+        ("/spec/hostname", "n9.example", "must not contain dots"),
+        (
+            "/spec/serviceAccountName",
+            "n9",
+            "error looking up service account default/n9",
+        ),
+        (
+            "/spec/containers/0/name",
+            "n9.example",
+            "must not contain dots",
+        ),
+    ] {
+        let with = |name: &str, node: &str| {
+            let mut pod = pod(name, node);
+            pod["spec"]["hostname"] = "h".into();
+            pod["spec"]["serviceAccountName"] = "default".into();
+            *pod.pointer_mut(field).unwrap() = node.into();
+            pod
+        };
+        for at in 2..6 {
+            let (name, node) = (format!("web-{at}"), format!("n{at}"));
+            let (code, made) = server.post(PODS, &with(&name, &node)).await;
+            assert_eq!(code, 201, "{field}: {made}");
+            server
+                .send(
+                    "DELETE",
+                    &format!("{PODS}/{name}?gracePeriodSeconds=0"),
+                    "",
+                    &Value::Null,
+                )
+                .await;
+        }
+        let (code, refused) = server.post(PODS, &with("web-9", node)).await;
+        assert!(matches!(code, 403 | 422), "{field}: {refused}");
+        let text = refused["message"].as_str().unwrap();
+        assert!(text.contains(message), "{field}: {text}");
+    }
 }
