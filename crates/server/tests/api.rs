@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "api/discovery.rs"]
+mod discovery;
 #[path = "api/disk.rs"]
 mod disk;
 #[path = "api/faults.rs"]

@@ -1,6 +1,6 @@
 //! Requests that the node agent serves: logs, exec, attach, port-forward, and `nodes/proxy`.
 
-use http::{Method, Response, header};
+use http::{Response, header};
 use pandaemon_machinery::{Status, status::Result};
 use serde_json::Value;
 
@@ -216,11 +216,8 @@ async fn connect(
 /// Handles GET of `nodes/proxy`.
 ///
 /// # Errors
-/// 405 for other methods, 404 if the node does not exist; the agent's errors.
+/// 404 if the node does not exist; the agent's errors.
 pub(crate) async fn node(request: ResourceRequest<'_>) -> Result<Response<Body>> {
-    if request.incoming.parts.method != Method::GET {
-        return Err(Status::method_not_allowed());
-    }
     let name = request.path.name.clone().unwrap_or_default();
     let node = name.split(':').next().unwrap_or_default();
     let agent = agent(&request, node)?.ok_or_else(Status::path_not_found)?;

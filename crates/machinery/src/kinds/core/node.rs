@@ -16,7 +16,7 @@ pub(in crate::kinds) fn kind() -> Kind {
         scope: Scope::Cluster,
         short_names: names!["no"],
         subresources: vec![
-            sub("proxy", "NodeProxyOptions", &["create", "delete", "get", "patch", "update"]),
+            sub("proxy", "NodeProxyOptions", &["get"]),
             sub("status", "Node", READ_WRITE),
         ],
         selectable_fields: names!["spec.unschedulable"],
