@@ -30,10 +30,10 @@ impl Planner {
     /// would create pods that exist already.
     pub fn plan(&mut self, now: Timestamp) -> Plan {
         let mut plan = Plan::default();
+        self.handle_clock_step(now);
         if self.listed != [true; 4] {
             return plan;
         }
-        self.handle_clock_step(now);
         while let Some((at, key)) = self.wakes.first().cloned() {
             if now < at {
                 break;

@@ -161,8 +161,8 @@ impl Oracle {
     ) -> Result<(), Violation> {
         self.now = now;
         if now < self.planned_at {
-            self.known.set_clock_back(now);
             let back = self.planned_at - now;
+            self.known.set_clock_back(now, back);
             self.work.values_mut().for_each(|w| w.set_clock_back(back));
         }
         self.planned_at = now;

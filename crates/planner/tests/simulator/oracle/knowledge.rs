@@ -23,6 +23,9 @@ pub(crate) struct KnownPod {
     pub(crate) delete_failed: bool,
     /// A deletion was requested and not answered: it may take effect yet.
     pub(crate) delete_unclear: bool,
+    /// Until when its deletion may wait after one that has failed, also if another one on its node
+    /// has succeeded meanwhile.
+    pub(crate) delete_waits: i64,
 }
 
 impl KnownPod {
@@ -170,6 +173,7 @@ impl Knowledge {
         let delete_sent = old.is_some_and(|old| old.delete_sent);
         let delete_failed = old.is_some_and(|old| old.delete_failed);
         let delete_unclear = old.is_some_and(|old| old.delete_unclear);
+        let delete_waits = old.map_or(i64::MIN, |old| old.delete_waits);
         if let Some(node) = pod.place() {
             let on = self.on.entry(node.clone()).or_default();
             on.insert(pod.uid.clone());
@@ -180,6 +184,7 @@ impl Knowledge {
             delete_sent,
             delete_failed,
             delete_unclear,
+            delete_waits,
         };
         self.pods.insert(uid, known);
     }
@@ -223,9 +228,11 @@ impl Knowledge {
         }
     }
 
-    /// The controller's clock was set back: times in the future count as now.
-    pub(crate) fn set_clock_back(&mut self, now: i64) {
+    /// The controller's clock was set back by so much: pauses that have begun move along, times of
+    /// pods that are in the future count as now.
+    pub(crate) fn set_clock_back(&mut self, now: i64, back: i64) {
         for known in self.pods.values_mut() {
+            known.delete_waits = known.delete_waits.saturating_sub(back);
             known.pod.ready_since = known.pod.ready_since.map(|since| since.min(now));
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     Oracle,
-    work::{MAY_TAKE_EFFECT, Target, Work},
+    work::{Failures, MAY_TAKE_EFFECT, Target, Work},
 };
 use crate::{
     api::{Object, Stored},
@@ -137,8 +137,11 @@ impl Oracle {
         else {
             return;
         };
-        self.settle(set_uid, Target::Delete(node.clone()), outcome);
+        let target = Target::Delete(node.clone());
+        self.settle(set_uid, target.clone(), outcome);
+        let mut waits = i64::MIN;
         if let Some(work) = self.work.get_mut(set_uid) {
+            waits = work.failures(&target).map_or(waits, Failures::latest);
             work.deleting = work.deleting.saturating_sub(1);
             match &outcome.result {
                 Ok(_) => work.events.push(("SuccessfulDelete", name.to_string())),
@@ -154,6 +157,7 @@ impl Oracle {
                     known.delete_sent = false;
                     known.delete_failed = true;
                     known.delete_unclear |= kind == FailureKind::Unclear;
+                    known.delete_waits = waits;
                 }
             }
         }

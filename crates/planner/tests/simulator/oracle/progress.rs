@@ -135,8 +135,9 @@ impl Oracle {
                     }
                 },
             };
-            let due =
-                pod.owner.is_some() && work.is_due(&Target::Delete(node.node.clone()), self.now);
+            let due = pod.owner.is_some()
+                && known.delete_waits < self.now
+                && work.is_due(&Target::Delete(node.node.clone()), self.now);
             ensure!(
                 !(must_go && due && node.owned),
                 "progress: deletion",

@@ -65,7 +65,7 @@ impl Failures {
     }
 
     /// And no later.
-    fn latest(&self) -> i64 {
+    pub(crate) fn latest(&self) -> i64 {
         self.at + (1_250_i64 << self.count.min(20)).min(self.longest) + 1_000
     }
 }
