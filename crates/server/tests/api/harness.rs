@@ -31,6 +31,28 @@ pub(crate) fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
+/// The number of references in an OpenAPI document, and those that do not resolve in it.
+pub(crate) fn references(document: &Value) -> (usize, Vec<String>) {
+    let (mut count, mut dangling, mut left) = (0, Vec::new(), vec![document]);
+    while let Some(value) = left.pop() {
+        match value {
+            Value::Array(items) => left.extend(items),
+            Value::Object(fields) => {
+                if let Some(target) = fields.get("$ref").and_then(Value::as_str) {
+                    count += 1;
+                    let pointer = target.strip_prefix('#').unwrap_or_default();
+                    if pointer.is_empty() || document.pointer(pointer).is_none() {
+                        dangling.push(target.to_owned());
+                    }
+                }
+                left.extend(fields.values());
+            }
+            _ => (),
+        }
+    }
+    (count, dangling)
+}
+
 impl Server {
     /// Starts a server on a free port.
     pub(crate) async fn start() -> Self {
