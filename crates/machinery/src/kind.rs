@@ -12,7 +12,10 @@ use serde_json::Value;
 use crate::{
     schema::{self, Built, Type},
     selectable_fields::text::text_of,
-    table::{Clock, Column, cells, columns::OTHER},
+    table::{
+        cells,
+        columns::{OTHER, Printer},
+    },
     validation::{ErrorList, meta, names},
 };
 
@@ -259,8 +262,13 @@ pub trait Strategy: Debug + Send + Sync {
         errors: &mut ErrorList,
     ) {
         meta::validate_update(old, new, errors);
+        self.validate_change(old, new, errors);
         self.validate(kind, new, errors);
     }
+
+    /// Validates what a write to the object itself may not change beside the metadata; part of
+    /// [`Self::validate_update`], unless the kind writes that itself.
+    fn validate_change(&self, _old: &Value, _new: &Value, _errors: &mut ErrorList) {}
 
     /// Validates a write to `/status`; the metadata is validated already.
     fn validate_status_update(&self, _old: &Value, _new: &Value, _errors: &mut ErrorList) {}
@@ -307,14 +315,12 @@ pub trait Strategy: Debug + Send + Sync {
 
     // === what readers see ===
 
-    /// The columns of a table.
-    fn columns(&self) -> &'static [Column] {
-        OTHER
-    }
-
-    /// The cells of an object in a table.
-    fn cells(&self, object: &Value, _clock: Clock) -> Vec<Value> {
-        cells::other(object)
+    /// The columns of a table and their cells.
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: OTHER,
+            cells: cells::other,
+        }
     }
 
     /// The conditions of a row in a table.

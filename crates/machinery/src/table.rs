@@ -20,8 +20,8 @@ use crate::{Kind, json_fields::ReadFields};
 
 pub use age::human_duration;
 pub use cells::Clock;
-pub use columns::Column;
 pub(crate) use columns::*;
+pub use columns::{Column, Printer};
 
 /// The query parameter `includeObject`: what a row holds beside its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,7 +38,7 @@ pub enum IncludeObject {
 /// The `columnDefinitions` of a kind.
 #[must_use]
 pub fn columns(kind: &Kind) -> Value {
-    let columns = kind.strategy.columns().iter();
+    let columns = kind.strategy.printer().columns.iter();
     columns.map(Column::definition).collect()
 }
 
@@ -46,7 +46,7 @@ pub fn columns(kind: &Kind) -> Value {
 /// is the time of the request in seconds since 1970, for ages.
 #[must_use]
 pub fn row(kind: &Kind, object: &Value, include: IncludeObject, now_seconds: i64) -> Value {
-    let cells = kind.strategy.cells(object, Clock::at(now_seconds));
+    let cells = (kind.strategy.printer().cells)(object, Clock::at(now_seconds));
     let mut row = json!({ "cells": cells, "object": included(object, include) });
     if let Some(conditions) = kind.strategy.row_conditions(object) {
         row["conditions"] = conditions;

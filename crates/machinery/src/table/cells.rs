@@ -37,7 +37,7 @@ impl Clock {
 
 /// Kinds without a printer of their own. The second cell is a date, which the client shows as an
 /// age.
-pub(crate) fn other(object: &Value) -> Vec<Value> {
+pub(crate) fn other(object: &Value, _clock: Clock) -> Vec<Value> {
     vec![
         name(object),
         json!(object["metadata"].text("creationTimestamp")),

@@ -1,12 +1,22 @@
-//! Column definitions of each kind. The descriptions are those of the API documentation.
+//! Printers and the column definitions of each kind. The descriptions are those of the API documentation.
 
 mod other;
 mod workload;
 
 use serde_json::{Value, json};
 
+use super::cells::Clock;
+
 pub(crate) use other::*;
 pub(crate) use workload::*;
+
+/// How objects of a kind are shown: its columns, and the function that fills them.
+#[derive(Debug, Clone, Copy)]
+pub struct Printer {
+    pub(crate) columns: &'static [Column],
+    /// One cell a column.
+    pub(crate) cells: fn(&Value, Clock) -> Vec<Value>,
+}
 
 /// One column definition (`metav1.TableColumnDefinition`).
 #[derive(Debug)]

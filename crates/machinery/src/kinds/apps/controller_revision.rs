@@ -5,8 +5,8 @@ use serde_json::Value;
 use crate::{
     Kind, Strategy, defaults,
     kinds::kind,
-    table::{self, Clock, Column},
-    validation::{ErrorList, meta, simple},
+    table::{self, Printer},
+    validation::{ErrorList, simple},
 };
 
 pub(in crate::kinds) fn kind() -> Kind {
@@ -31,24 +31,14 @@ impl Strategy for ControllerRevisionStrategy {
         simple::revision(object, errors);
     }
 
-    fn validate_update(
-        &self,
-        kind: &Kind,
-        _subresource: &str,
-        old: &Value,
-        new: &Value,
-        errors: &mut ErrorList,
-    ) {
-        meta::validate_update(old, new, errors);
+    fn validate_change(&self, old: &Value, new: &Value, errors: &mut ErrorList) {
         simple::immutable_field(old, new, "data", errors);
-        self.validate(kind, new, errors);
     }
 
-    fn columns(&self) -> &'static [Column] {
-        table::CONTROLLER_REVISION
-    }
-
-    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
-        table::workload::revision(object, clock)
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: table::CONTROLLER_REVISION,
+            cells: table::workload::revision,
+        }
     }
 }

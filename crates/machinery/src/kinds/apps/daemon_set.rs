@@ -7,7 +7,7 @@ use crate::{
     Kind, Strategy, defaults,
     json_fields::{ReadFields, WriteFields},
     kinds::{kind, names, sub_of},
-    table::{self, Clock, Column},
+    table::{self, Printer},
     validation::{self, ErrorList},
 };
 
@@ -79,12 +79,11 @@ impl Strategy for DaemonSetStrategy {
         validation::daemon_set::status(old, new, errors);
     }
 
-    fn columns(&self) -> &'static [Column] {
-        table::DAEMON_SET
-    }
-
-    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
-        table::workload::daemon_set(object, clock)
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: table::DAEMON_SET,
+            cells: table::workload::daemon_set,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     Kind, Strategy, defaults,
     kinds::kind,
-    table::{self, Clock, Column},
+    table::{self, Printer},
     validation::{ErrorList, meta, simple},
 };
 
@@ -50,12 +50,11 @@ impl Strategy for LeaseStrategy {
         false
     }
 
-    fn columns(&self) -> &'static [Column] {
-        table::LEASE
-    }
-
-    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
-        table::plain::lease(object, clock)
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: table::LEASE,
+            cells: table::plain::lease,
+        }
     }
 
     fn is_volatile(&self, namespace: &str) -> bool {

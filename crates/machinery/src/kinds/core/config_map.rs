@@ -5,8 +5,8 @@ use serde_json::Value;
 use crate::{
     Kind, Strategy,
     kinds::{kind, names},
-    table::{self, Clock, Column},
-    validation::{ErrorList, meta, simple},
+    table::{self, Printer},
+    validation::{ErrorList, simple},
 };
 
 pub(in crate::kinds) fn kind() -> Kind {
@@ -23,24 +23,14 @@ impl Strategy for ConfigMapStrategy {
         simple::config_map(object, errors);
     }
 
-    fn validate_update(
-        &self,
-        kind: &Kind,
-        _subresource: &str,
-        old: &Value,
-        new: &Value,
-        errors: &mut ErrorList,
-    ) {
-        meta::validate_update(old, new, errors);
+    fn validate_change(&self, old: &Value, new: &Value, errors: &mut ErrorList) {
         simple::immutable_once_set(old, new, &["data", "binaryData"], errors);
-        self.validate(kind, new, errors);
     }
 
-    fn columns(&self) -> &'static [Column] {
-        table::CONFIG_MAP
-    }
-
-    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
-        table::plain::config_map(object, clock)
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: table::CONFIG_MAP,
+            cells: table::plain::config_map,
+        }
     }
 }

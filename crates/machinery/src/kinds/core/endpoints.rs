@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     Kind, Strategy, defaults,
     kinds::{kind, names},
-    table::{self, Clock, Column},
+    table::{self, Printer},
     validation::{ErrorList, network},
 };
 
@@ -35,11 +35,10 @@ impl Strategy for EndpointsStrategy {
         Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
     }
 
-    fn columns(&self) -> &'static [Column] {
-        table::ENDPOINTS
-    }
-
-    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
-        table::network::endpoints(object, clock)
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: table::ENDPOINTS,
+            cells: table::network::endpoints,
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     Kind, Strategy, defaults,
     kinds::{kind, names},
     selectable_fields,
-    table::{self, Clock, Column},
+    table::{self, Printer},
     validation::{self, ErrorList},
 };
 
@@ -59,12 +59,11 @@ impl Strategy for EventStrategy {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
-        table::EVENT
-    }
-
-    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
-        table::event::cells(object, clock)
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: table::EVENT,
+            cells: table::event::cells,
+        }
     }
 
     fn selectable_value(&self, object: &Value, field: &str) -> String {

@@ -6,7 +6,7 @@ use crate::{
     Kind, Scope, Strategy, defaults,
     json_fields::{ReadFields, WriteFields},
     kinds::{READ_WRITE, kind, names, sub},
-    table::{self, Clock, Column},
+    table::{self, Printer},
     validation::{ErrorList, meta, names, simple},
 };
 
@@ -81,12 +81,11 @@ impl Strategy for NamespaceStrategy {
         object.member("status").put("phase", "Terminating");
     }
 
-    fn columns(&self) -> &'static [Column] {
-        table::NAMESPACE
-    }
-
-    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
-        table::plain::namespace(object, clock)
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: table::NAMESPACE,
+            cells: table::plain::namespace,
+        }
     }
 
     fn selectable_alias<'a>(&self, field: &'a str) -> &'a str {

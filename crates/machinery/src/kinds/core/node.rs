@@ -6,7 +6,7 @@ use crate::{
     Kind, Scope, Strategy, defaults,
     kinds::{READ_WRITE, kind, names, sub},
     selectable_fields::text::text_of,
-    table::{self, Clock, Column},
+    table::{self, Printer},
     validation::{self, ErrorList, meta},
 };
 
@@ -54,12 +54,11 @@ impl Strategy for NodeStrategy {
         validation::node::update(old, new, errors);
     }
 
-    fn columns(&self) -> &'static [Column] {
-        table::NODE
-    }
-
-    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
-        table::node::cells(object, clock)
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: table::NODE,
+            cells: table::node::cells,
+        }
     }
 
     fn selectable_value(&self, object: &Value, field: &str) -> String {

@@ -9,7 +9,7 @@ use crate::{
     kinds::{READ_WRITE, kind, names, sub, sub_of},
     selectable_fields::text::text_of,
     strategy::qos_class,
-    table::{self, Clock, Column},
+    table::{self, Printer},
     validation::{self, ErrorList},
 };
 
@@ -123,12 +123,11 @@ impl Strategy for PodStrategy {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
-        table::POD
-    }
-
-    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
-        table::pod::cells(object, clock)
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: table::POD,
+            cells: table::pod::cells,
+        }
     }
 
     fn row_conditions(&self, object: &Value) -> Option<Value> {

@@ -5,8 +5,8 @@ use serde_json::Value;
 use crate::{
     Kind, Strategy, defaults,
     kinds::{kind, names},
-    table::{self, Clock, Column},
-    validation::{ErrorList, meta, simple},
+    table::{self, Printer},
+    validation::{ErrorList, simple},
 };
 
 pub(in crate::kinds) fn kind() -> Kind {
@@ -27,25 +27,15 @@ impl Strategy for SecretStrategy {
         simple::secret(object, errors);
     }
 
-    fn validate_update(
-        &self,
-        kind: &Kind,
-        _subresource: &str,
-        old: &Value,
-        new: &Value,
-        errors: &mut ErrorList,
-    ) {
-        meta::validate_update(old, new, errors);
+    fn validate_change(&self, old: &Value, new: &Value, errors: &mut ErrorList) {
         simple::immutable_field(old, new, "type", errors);
         simple::immutable_once_set(old, new, &["data"], errors);
-        self.validate(kind, new, errors);
     }
 
-    fn columns(&self) -> &'static [Column] {
-        table::SECRET
-    }
-
-    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
-        table::plain::secret(object, clock)
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: table::SECRET,
+            cells: table::plain::secret,
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     Kind, Strategy, defaults,
     json_fields::ReadFields,
     kinds::{READ_WRITE, kind, names, sub},
-    table::{self, Clock, Column},
+    table::{self, Printer},
     validation::{self, ErrorList, meta},
 };
 
@@ -78,12 +78,11 @@ impl Strategy for ServiceStrategy {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
-        table::SERVICE
-    }
-
-    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
-        table::network::service(object, clock)
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: table::SERVICE,
+            cells: table::network::service,
+        }
     }
 }
 

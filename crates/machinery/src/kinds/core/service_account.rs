@@ -1,11 +1,9 @@
 //! `ServiceAccount`.
 
-use serde_json::Value;
-
 use crate::{
     Kind, Strategy,
     kinds::{kind, names, sub_of},
-    table::{self, Clock, Column},
+    table::{self, Printer},
 };
 
 pub(in crate::kinds) fn kind() -> Kind {
@@ -25,11 +23,10 @@ impl Strategy for ServiceAccountStrategy {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
-        table::SERVICE_ACCOUNT
-    }
-
-    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
-        table::plain::service_account(object, clock)
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: table::SERVICE_ACCOUNT,
+            cells: table::plain::service_account,
+        }
     }
 }

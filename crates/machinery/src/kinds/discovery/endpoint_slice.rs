@@ -5,8 +5,8 @@ use serde_json::Value;
 use crate::{
     Kind, Strategy, defaults,
     kinds::kind,
-    table::{self, Clock, Column},
-    validation::{ErrorList, meta, network, simple},
+    table::{self, Printer},
+    validation::{ErrorList, network, simple},
 };
 
 pub(in crate::kinds) fn kind() -> Kind {
@@ -41,24 +41,14 @@ impl Strategy for EndpointSliceStrategy {
         network::endpoint_slice(object, errors);
     }
 
-    fn validate_update(
-        &self,
-        kind: &Kind,
-        _subresource: &str,
-        old: &Value,
-        new: &Value,
-        errors: &mut ErrorList,
-    ) {
-        meta::validate_update(old, new, errors);
+    fn validate_change(&self, old: &Value, new: &Value, errors: &mut ErrorList) {
         simple::immutable_field(old, new, "addressType", errors);
-        self.validate(kind, new, errors);
     }
 
-    fn columns(&self) -> &'static [Column] {
-        table::ENDPOINT_SLICE
-    }
-
-    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
-        table::network::endpoint_slice(object, clock)
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: table::ENDPOINT_SLICE,
+            cells: table::network::endpoint_slice,
+        }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     Kind, Scope, Strategy, defaults,
     kinds::{kind, names},
-    table::{self, Clock, Column},
+    table::{self, Printer},
     validation::{ErrorList, meta, priority_class},
 };
 
@@ -58,11 +58,10 @@ impl Strategy for PriorityClassStrategy {
         true
     }
 
-    fn columns(&self) -> &'static [Column] {
-        table::PRIORITY_CLASS
-    }
-
-    fn cells(&self, object: &Value, clock: Clock) -> Vec<Value> {
-        table::plain::priority_class(object, clock)
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: table::PRIORITY_CLASS,
+            cells: table::plain::priority_class,
+        }
     }
 }
