@@ -148,7 +148,7 @@ impl Registry {
         let mut scheme = self.scheme.write();
         let kind = Arc::new(kind);
         let next = scheme.with(Arc::clone(&kind))?;
-        // The cache first: whoever finds the kind finds its objects.
+        // The cache first: a request that finds the kind finds its objects.
         self.cache.add_kind(&kind, || self.store.snapshot());
         *scheme = next;
         Ok(())

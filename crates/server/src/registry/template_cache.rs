@@ -10,8 +10,8 @@
 //!
 //! A placeholder stands only where the field itself is one of the two, so that a check of the names
 //! is the whole check of the field: `metadata.name` for the name, `spec.nodeName` and the node
-//! affinity's `metadata.name` for the node. A request that has one of the values anywhere else (the node in a
-//! label, in `spec.hostname`, as a service account) takes the full path.
+//! affinity's `metadata.name` for the node. A request that has one of the values anywhere else (the
+//! node in a label, in `spec.hostname`, as a service account) takes the full path.
 
 use std::sync::Arc;
 
@@ -141,6 +141,11 @@ struct Occurrences {
     node: usize,
 }
 
+/// The items of a list; none of anything else.
+fn items(list: &Value) -> &[Value] {
+    list.as_array().map_or(&[], Vec::as_slice)
+}
+
 impl Occurrences {
     /// In the fields whose value is the name or the node. `None` if the text has others there.
     fn in_fields(text: &[u8], name: &str, node: &str) -> Option<Self> {
@@ -148,15 +153,14 @@ impl Occurrences {
         if pod["metadata"]["name"] != name || pod["spec"]["nodeName"] != node {
             return None;
         }
-        let items = |list: &Value| list.as_array().cloned().unwrap_or_default();
-        let terms = pod.pointer(REQUIRED_TERMS).map(items).unwrap_or_default();
-        let fields = terms.iter().flat_map(|term| items(&term["matchFields"]));
+        let terms = pod.pointer(REQUIRED_TERMS).into_iter().flat_map(items);
+        let fields = terms.flat_map(|term| items(&term["matchFields"]));
         let values = fields
             .filter(|field| field["key"] == "metadata.name")
             .flat_map(|field| items(&field["values"]));
         Some(Self {
             name: 1,
-            node: 1 + values.filter(|value| *value == *node).count(),
+            node: 1 + values.filter(|value| *value == node).count(),
         })
     }
 
