@@ -15,7 +15,7 @@ type Pod<'a> = (PodId, &'a PodState);
 pub(crate) fn assess(state: &NodeState, pods: &[Pod<'_>], facts: &SetFacts<'_>) -> Assessment {
     let mut out = Assessment::default();
     let mut present: Vec<Pod<'_>> = pods.to_vec();
-    present.retain(|(_, pod)| pod.present());
+    present.retain(|(_, pod)| pod.present() && !is_gone(pod, pods));
     present.sort_by(|(_, a), (_, b)| a.age().cmp(&b.age()));
     count(state, &present, facts, &mut out);
     let mut active = present.clone();
@@ -59,6 +59,12 @@ pub(crate) fn assess(state: &NodeState, pods: &[Pod<'_>], facts: &SetFacts<'_>) 
     out.wake = earliest(out.wake, gives_up.filter(|at| facts.now < *at));
     out.due.delete = !out.deletes.is_empty();
     out
+}
+
+/// Whether a later pod has the name: then this one is gone, whatever the watch has shown of it.
+fn is_gone(pod: &PodState, pods: &[Pod<'_>]) -> bool {
+    pods.iter()
+        .any(|(_, other)| pod.resource_version < other.resource_version && pod.name == other.name)
 }
 
 /// With surge, no pod is created beside one whose deletion may still fail: it would be one too

@@ -239,14 +239,13 @@ impl Set {
         self.name_attempts.get(&node).copied().unwrap_or(0)
     }
 
-    /// Goes past the attempt that gave this name, so that the name does not come again on the node.
-    /// Names of other revisions do not count: a leader that did not see their pods would choose
-    /// other names.
-    pub(crate) fn use_up_name(&mut self, node: NodeId, place: &str, name: &str) {
+    /// Goes past the attempt that gave this name, `first` or one of the next, so that the name does
+    /// not come again on the node. Names of other revisions do not count: a leader that did not see
+    /// their pods would choose other names.
+    pub(crate) fn use_up_name(&mut self, node: NodeId, place: &str, name: &str, first: u32) {
         let Some(current) = &self.current else {
             return;
         };
-        let first = self.next_attempt(node);
         let used = (0..NAMES_IN_USE)
             .map(|more| first.wrapping_add(more))
             .find(|attempt| current.pod_name(&self.uid, place, *attempt) == name);

@@ -301,6 +301,25 @@ fn with_surge_a_pod_is_missing_once_the_last_one_is_confirmed_to_go() {
 }
 
 #[test]
+fn of_two_pods_with_one_name_the_earlier_is_gone_already() {
+    let version = |resource_version| PodState {
+        resource_version,
+        ..ready("new")
+    };
+    let other = PodState {
+        name: "other".into(),
+        ..version(9)
+    };
+    for (pods, deletes) in [
+        ([version(7), version(8)], &[][..]),
+        ([version(8), version(7)], &[]),
+        ([version(8), other], &[(id(1), Duplicate)]),
+    ] {
+        assert_eq!(rolling(&pods).deletes, deletes);
+    }
+}
+
+#[test]
 fn no_pod_is_deleted_before_its_adoption() {
     let (none, step) = (&[][..], UpdateStep::None);
     let new = || ready("new");

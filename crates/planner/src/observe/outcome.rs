@@ -148,8 +148,8 @@ impl Planner {
         };
         let creating = set.nodes.get(node).and_then(|s| s.creating.as_ref());
         if let Some(creating) = creating.filter(|creating| creating.name == *name) {
-            let next = creating.attempt.wrapping_add(1);
-            set.name_attempts.insert(node, next);
+            let attempt = creating.attempt;
+            set.use_up_name(node, &self.nodes.name(node), name, attempt);
             self.creation_observed(key, node, name);
         }
     }

@@ -199,7 +199,8 @@ impl Planner {
             && let Some(set) = self.sets.get_mut(&**key)
             && let Some(place) = self.nodes.name_of(node)
         {
-            set.use_up_name(node, place, &pod.name);
+            let first = set.next_attempt(node);
+            set.use_up_name(node, place, &pod.name, first);
         }
     }
 

@@ -110,6 +110,23 @@ impl Oracle {
                 work.new_template(&known.set.data);
             }
         }
+        self.pods_claimed();
+    }
+
+    /// Pods that were seen while their set could not claim them settle its open creations once it
+    /// can.
+    fn pods_claimed(&mut self) {
+        for known in self.known.sets.values() {
+            let Some(work) = self.work.get_mut(&known.set.uid) else {
+                continue;
+            };
+            let open: Vec<Text> = work.creating.keys().cloned().collect();
+            for node in open {
+                let pods = self.known.pods_on(known, &node);
+                let names: Vec<Text> = pods.map(|known| known.pod.key.name.clone()).collect();
+                names.iter().for_each(|name| work.seen(&node, name));
+            }
+        }
     }
 
     /// Finds the hashes of the sets' templates. They are remembered while a revision that was

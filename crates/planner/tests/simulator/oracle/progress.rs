@@ -4,7 +4,7 @@
 use super::{
     KnownPod, KnownSet, Oracle,
     placement::Fit,
-    work::{BURST, Target, Work},
+    work::{Target, Work},
 };
 use crate::{
     objects::{Phase, Strategy},
@@ -44,7 +44,7 @@ impl Oracle {
                 .into_iter()
                 .map(|node| self.node_pods(set, work, node))
                 .collect();
-            if work.deleting < BURST {
+            if !work.may_hold_deletions() {
                 nodes
                     .iter()
                     .try_for_each(|node| self.check_deletions(set, work, node))?;
@@ -197,7 +197,7 @@ impl Oracle {
         nodes: &[NodePods<'_>],
         limit: usize,
     ) -> Result<(), Violation> {
-        if BURST <= work.deleting {
+        if work.may_hold_deletions() {
             return Ok(());
         }
         let (mut down, mut candidate) = (0, None);
@@ -260,7 +260,7 @@ impl Oracle {
                 (_, [old]) if old.delete_unclear => surging += 1,
                 ([new], [old]) if free && self.is_available(set, &new.pod) => {
                     ensure!(
-                        BURST <= work.deleting,
+                        work.may_hold_deletions(),
                         "progress: replaced",
                         "{} is replaced, and stays",
                         old.pod.key
@@ -306,11 +306,14 @@ impl Oracle {
                 let since = known.pod.ready_since.filter(|_| known.pod.ready)?;
                 (set.set.min_ready > 0).then_some(since + set.set.min_ready + 1)
             });
-            let waits = node.owned
-                && !node.unsettled
-                && matches!(node.fit, Some(Fit::Run | Fit::Keep))
-                && node.active.iter().any(|p| p.pod.phase == Phase::Failed);
-            let failed = self.failed_pods_wait(set, &node.node).filter(|_| waits);
+            let waits =
+                node.owned && !node.unsettled && matches!(node.fit, Some(Fit::Run | Fit::Keep));
+            let failed = node.active.iter().filter(|p| p.pod.phase == Phase::Failed);
+            // A deletion that has failed may wait longer.
+            let retried = failed.map(|known| known.delete_waits).max();
+            let retried = retried.filter(|_| waits);
+            let kept = self.failed_pods_wait(set, &node.node);
+            let failed = kept.zip(retried).map(|(kept, retried)| kept.max(retried));
             let next = available.chain(failed).filter(|at| self.now < *at).min();
             ensure!(
                 next.is_none_or(|next| wake_at.is_some_and(|wake_at| wake_at <= next)),

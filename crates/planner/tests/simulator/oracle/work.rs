@@ -145,6 +145,7 @@ pub(crate) struct Work {
     pub(crate) window: Window,
     /// No more patches of pods than this are under way: one, and one more for each success.
     pub(crate) patch_window: PatchWindow,
+    pub(crate) delete_window: DeleteWindow,
     /// The hashes of the revisions that hold the template, the newest one's first.
     pub(crate) hashes: Vec<Text>,
     /// The same at the last plan; empty if the revision was missing.
@@ -166,6 +167,17 @@ pub(crate) struct Window {
     pub(crate) most: usize,
     /// At least this, if so many are due: when different nodes fail in a row, each may halve it.
     pub(crate) least: usize,
+}
+
+/// How many deletions may be under way at least: when different nodes fail in a row, each may halve
+/// it.
+#[derive(Debug)]
+pub(crate) struct DeleteWindow(usize);
+
+impl Default for DeleteWindow {
+    fn default() -> Self {
+        Self(BURST)
+    }
 }
 
 /// The slow start of patches.
@@ -215,6 +227,11 @@ impl Work {
             .count()
     }
 
+    /// Whether no more deletions have to be under way.
+    pub(crate) const fn may_hold_deletions(&self) -> bool {
+        self.delete_window.0 <= self.deleting
+    }
+
     pub(crate) fn failures(&self, target: &Target) -> Option<&Failures> {
         self.failures.get(target)
     }
@@ -246,8 +263,10 @@ impl Work {
             recent.failed += 1;
             if recent.failed > 1 {
                 recent.paused_until = now + LONGEST.1;
-                if matches!(target, Target::Create(_)) {
-                    self.window.halved();
+                match target {
+                    Target::Create(_) => self.window.halved(),
+                    Target::Delete(_) => self.delete_window.0 = (self.delete_window.0 / 2).max(1),
+                    Target::Patch(_) | Target::Revisions | Target::Status => {}
                 }
             }
         }
@@ -262,7 +281,8 @@ impl Work {
         match target {
             Target::Create(_) => self.window.succeeded(),
             Target::Patch(_) => self.patch_window.0 = (self.patch_window.0 + 1).min(BURST),
-            Target::Delete(_) | Target::Revisions | Target::Status => {}
+            Target::Delete(_) => self.delete_window.0 = (self.delete_window.0 + 1).min(BURST),
+            Target::Revisions | Target::Status => {}
         }
     }
 
