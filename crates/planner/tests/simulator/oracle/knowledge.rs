@@ -247,13 +247,14 @@ impl Knowledge {
     ) -> impl Iterator<Item = &'a KnownPod> {
         let uids = self.on.get(node).into_iter().flatten();
         let pods = uids.filter_map(|uid| self.pods.get(uid));
+        let pods = pods.filter(|known| set.claims(&known.pod));
         // Of two pods with one name, the one with the older version is gone.
         let later = |known: &KnownPod, other: &KnownPod| {
             known.pod.key == other.pod.key && known.pod.version < other.pod.version
         };
         let all = pods.clone();
         let is_gone = move |known: &KnownPod| all.clone().any(|other| later(known, other));
-        pods.filter(move |known| set.claims(&known.pod) && !is_gone(known))
+        pods.filter(move |known| !is_gone(known))
     }
 
     /// The names of all nodes that a set's pods are on, or should be on.
