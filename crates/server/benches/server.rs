@@ -3,6 +3,8 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark ends at the first failure")]
 
+use std::sync::Arc;
+
 use divan::{AllocProfiler, Bencher};
 use http::Request;
 use kube::client::Body;
@@ -11,7 +13,7 @@ use pandaemon_server::{
     object,
     watch_cache::{Filter, Start, Started, WatchCache},
 };
-use pandaemon_store::{Entry, Event, Snapshot};
+use pandaemon_store::{Entry, Event, Key, Note};
 use pandaemon_testkit::Server;
 use pandaemon_types::{FieldSelector, LabelSelector};
 use serde_json::{Value, json};
@@ -42,10 +44,7 @@ fn watch_node(cache: &WatchCache, node: &str) -> Started {
 /// Applies one pod event while 10,000 nodes each watch their own pods. One watcher gets it.
 #[divan::bench]
 fn one_event_for_one_of_10000_watchers(bencher: Bencher<'_, '_>) {
-    let cache = WatchCache::new(&Snapshot {
-        revision: 1,
-        entries: Default::default(),
-    });
+    let cache = WatchCache::new(1);
     let _watches: Vec<_> = (0..10_000)
         .map(|at| watch_node(&cache, &format!("n{at}")))
         .collect();
@@ -54,21 +53,25 @@ fn one_event_for_one_of_10000_watchers(bencher: Bencher<'_, '_>) {
         "metadata": {"name": "p", "namespace": "d", "labels": {"app": "web"}},
         "spec": {"nodeName": "n7", "containers": [{"name": "c", "image": "i"}]},
     });
-    let value = object::encode(&pod).expect("JSON");
+    let pods = scheme::built_in().find_resource("", "v1", "pods");
+    let index = pods.and_then(|pods| pods.strategy.indexed_field());
+    let encoded = object::encode(&pod, index).expect("JSON");
     let mut revision = 1;
     bencher.bench_local(|| {
         revision += 1;
-        let key: pandaemon_store::Key = "/pods/d/p".into();
+        let key: Key = "/pods/d/p".into();
         let entry = Entry {
-            key,
-            value: value.clone(),
+            key: Key::clone(&key),
+            value: encoded.bytes.clone(),
             create_revision: 2,
             mod_revision: revision,
         };
+        let note: Note = Arc::new(encoded.head);
         cache.apply(&[Event {
             revision,
+            key,
             entry: Some(entry),
-            previous: None,
+            note: Some(note),
         }]);
     });
 }

@@ -2,7 +2,7 @@
 //!
 //! A request is parsed (`request`), authenticated and authorized (`auth`), handled by a verb of the
 //! `registry`, and answered in the negotiated form (`response`). Reads, lists and watches are served from
-//! the [`watch_cache`], which follows the store's feed. They send the stored bytes with the
+//! the [`watch_cache`], which follows the store. They send the stored bytes with the
 //! resource version inserted ([`object`]).
 //!
 //! `docs/design/watch.md` states the guarantees of the watch cache.
@@ -49,7 +49,7 @@ use std::{
 
 use http::{HeaderValue, Request, header::USER_AGENT};
 use jiff::Timestamp;
-use pandaemon_machinery::{Kind, scheme::NameTaken};
+use pandaemon_machinery::Kind;
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -62,6 +62,8 @@ use crate::{
     registry::Registry,
     watch_cache::WatchCache,
 };
+
+pub use crate::registry::ServeError;
 
 /// The configuration of a server.
 #[derive(Debug, Clone)]
@@ -119,10 +121,8 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     let listener = bind(config.listen).await?;
     let address = listener.local_addr().unwrap_or(config.listen);
     let pki = Arc::new(Pki::open(&config.data_dir, &names(&config, address))?);
-    let snapshot = config.store.snapshot();
-    let feed = config.store.follow(snapshot.revision)?;
-    let cache = Arc::new(WatchCache::new(&snapshot));
-    drop(snapshot);
+    let (cache, revision) = WatchCache::load(&*config.store).await?;
+    let cache = Arc::new(cache);
     let registry = Arc::new(Registry::new(Arc::clone(&config.store), Arc::clone(&cache)));
     let api = Arc::new(Api {
         agents: proxy::Agents::new(tls::client(&pki)?),
@@ -134,7 +134,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     });
     let tls = tls::server(&api.pki)?;
     let essentials = Essentials::new(shutdown.clone());
-    let reflector = watch_cache::run_reflector(cache, config.store, feed);
+    let reflector = watch_cache::run_reflector(cache, config.store, revision);
     pandaemon_runtime::spawn(
         "watch-cache",
         essentials.clone().run("watch-cache", reflector),
@@ -314,9 +314,9 @@ impl Running {
     /// Serves one more kind from now on, with the objects of it that are stored.
     ///
     /// # Errors
-    /// [`NameTaken`] if another kind has one of its names.
-    pub fn serve_kind(&self, kind: Kind) -> Result<(), NameTaken> {
-        self.api.registry.serve_kind(kind)
+    /// [`ServeError`] if another kind has one of its names, or its objects cannot be read.
+    pub async fn serve_kind(&self, kind: Kind) -> Result<(), ServeError> {
+        self.api.registry.serve_kind(kind).await
     }
 
     /// No longer serves a kind, and ends its watches. Its objects stay in the store.

@@ -4,23 +4,23 @@
 //! the version is inserted by copying two slices around it, and an item of a list (without kind and
 //! apiVersion) is a suffix of the bytes. Reads do not serialize objects again.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use pandaemon_machinery::kind::IndexedField;
 use pandaemon_store::{Entry, Key, Revision};
 use pandaemon_types::Labels;
-use serde::{Deserialize, de::IgnoredAny};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 mod encode;
 mod head;
+mod raw;
 mod unparsed;
 
-use self::head::Head;
-
-pub use encode::{encode, encode_with};
-pub(crate) use head::pick;
+use self::head::Span;
+pub use encode::{Encoded, encode, encode_with};
+pub use head::Head;
+pub(crate) use raw::pick;
 pub use unparsed::{Skip, Unparsed};
 
 /// The start of the metadata in encoded objects.
@@ -48,37 +48,8 @@ pub struct Object {
     pub bytes: Bytes,
     /// The resource version.
     pub revision: Revision,
-    /// Offset of `"metadata":{`.
-    item_start: u32,
-    /// Offset after the closing brace of the metadata.
-    metadata_end: u32,
-    /// Whether it has a `deletionTimestamp`.
-    pub is_terminating: bool,
-    /// Position of `metadata.labels`; empty if missing.
-    labels: Range<u32>,
-    /// Position of the value by which the kind is indexed; empty if missing.
-    indexed: Range<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata<'a> {
-    #[serde(borrow, default)]
-    labels: Option<&'a RawValue>,
-    #[serde(default)]
-    deletion_timestamp: Option<IgnoredAny>,
-}
-
-/// The position of a raw value in the bytes from which it was read; empty for `None`.
-fn byte_range(bytes: &[u8], raw: Option<&RawValue>) -> Range<u32> {
-    let Some(raw) = raw.map(RawValue::get) else {
-        return 0..0;
-    };
-    let start = (raw.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize);
-    match (u32::try_from(start), u32::try_from(start + raw.len())) {
-        (Ok(start), Ok(end)) => start..end,
-        _ => 0..0,
-    }
+    /// Where the fields are in the bytes.
+    pub head: Head,
 }
 
 impl Object {
@@ -88,47 +59,24 @@ impl Object {
     /// [`Error::Unreadable`] for bytes that [`encode()`] did not write.
     pub fn read(entry: &Entry, index: Option<IndexedField>) -> Result<Self, Error> {
         let (key, value) = (Arc::clone(&entry.key), entry.value.clone());
-        Self::new(key, value, entry.mod_revision, index)
-    }
-
-    /// Reads the positions of the fields in encoded bytes; `index` is that of the kind.
-    ///
-    /// # Errors
-    /// [`Error::Unreadable`] for bytes that [`encode()`] did not write.
-    pub fn new(
-        key: Key,
-        bytes: Bytes,
-        revision: Revision,
-        index: Option<IndexedField>,
-    ) -> Result<Self, Error> {
-        let unreadable = |why: &dyn ToString| Error::Unreadable {
+        let head = Head::read(&value, index).map_err(|why| Error::Unreadable {
             key: key.to_string(),
             why: why.to_string(),
-        };
-        let Head { metadata, indexed } =
-            head::read(&bytes, index).map_err(|error| unreadable(&error))?;
-        let inner: Metadata<'_> =
-            serde_json::from_str(metadata.get()).map_err(|e| unreadable(&e))?;
-        let labels = byte_range(&bytes, inner.labels);
-        let indexed = byte_range(&bytes, indexed);
-        let is_terminating = inner.deletion_timestamp.is_some();
-        let Range { start, end } = byte_range(&bytes, Some(metadata));
-        // The name of the field and the colon precede the value.
-        let item_start = (start as usize).checked_sub(METADATA.len() - 1);
-        let item_start = item_start.filter(|at| bytes[*at..].starts_with(METADATA));
-        let item_start = item_start.and_then(|at| u32::try_from(at).ok());
-        let item_start =
-            item_start.ok_or_else(|| unreadable(&"it does not start with metadata"))?;
-        Ok(Self {
+        })?;
+        let encoded = Encoded { bytes: value, head };
+        Ok(Self::new(key, encoded, entry.mod_revision))
+    }
+
+    /// An encoded object at a revision.
+    #[must_use]
+    pub fn new(key: Key, encoded: Encoded, revision: Revision) -> Self {
+        let Encoded { bytes, head } = encoded;
+        Self {
             key,
             bytes,
             revision,
-            item_start,
-            metadata_end: end,
-            is_terminating,
-            labels,
-            indexed,
-        })
+            head,
+        }
     }
 
     /// The same object with another revision, for DELETED events.
@@ -138,11 +86,7 @@ impl Object {
             key: Arc::clone(&self.key),
             bytes: self.bytes.clone(),
             revision,
-            item_start: self.item_start,
-            metadata_end: self.metadata_end,
-            is_terminating: self.is_terminating,
-            labels: self.labels.clone(),
-            indexed: self.indexed.clone(),
+            head: self.head,
         }
     }
 
@@ -158,18 +102,20 @@ impl Object {
         self.key.rsplit('/').nth(1).unwrap_or_default()
     }
 
-    fn text(&self, range: &Range<u32>) -> &str {
-        let bytes = self
-            .bytes
-            .get(range.start as usize..range.end as usize)
-            .unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
+    fn text(&self, span: Span) -> &str {
+        std::str::from_utf8(span.of(&self.bytes)).unwrap_or_default()
+    }
+
+    /// Whether it has a `deletionTimestamp`.
+    #[must_use]
+    pub fn is_terminating(&self) -> bool {
+        self.head.is_terminating
     }
 
     /// The value by which the kind is indexed, such as the node of a pod; empty if it has none.
     #[must_use]
     pub fn indexed_value(&self) -> &str {
-        self.text(&self.indexed).trim_matches('"')
+        self.text(self.head.indexed).trim_matches('"')
     }
 
     /// Writes the object with its resource version.
@@ -180,7 +126,7 @@ impl Object {
     /// Writes the object as an item of a list, without kind and apiVersion.
     pub fn write_item(&self, out: &mut Vec<u8>) {
         out.push(b'{');
-        self.write_from(self.item_start as usize, self.bytes.len(), out);
+        self.write_from(self.head.item_start as usize, self.bytes.len(), out);
     }
 
     /// Writes the metadata as a `PartialObjectMetadata` of a version of `meta.k8s.io`.
@@ -188,12 +134,16 @@ impl Object {
         out.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/");
         out.extend_from_slice(version.as_bytes());
         out.extend_from_slice(b"\",");
-        self.write_from(self.item_start as usize, self.metadata_end as usize, out);
+        self.write_from(
+            self.head.item_start as usize,
+            self.head.metadata_end as usize,
+            out,
+        );
         out.push(b'}');
     }
 
     fn write_from(&self, start: usize, end: usize, out: &mut Vec<u8>) {
-        let splice = self.item_start as usize + METADATA.len();
+        let splice = self.head.item_start as usize + METADATA.len();
         out.extend_from_slice(&self.bytes[start..splice]);
         // An object of a dry run is not stored and has no version.
         if self.revision == 0 {
@@ -253,7 +203,7 @@ impl Object {
 impl Labels for Object {
     /// Labels are validated, so they contain no escapes and are delimited by quotes.
     fn label(&self, key: &str) -> Option<&str> {
-        let mut parts = self.text(&self.labels).split('"').skip(1);
+        let mut parts = self.text(self.head.labels).split('"').skip(1);
         loop {
             let (name, _, value, _) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
             if name == key {
@@ -273,7 +223,7 @@ mod tests {
     fn object(key: &str, value: &Value) -> Object {
         let pods = scheme::built_in().find_resource("", "v1", "pods").unwrap();
         let index = pods.strategy.indexed_field();
-        Object::new(key.into(), encode(value).unwrap(), 7, index).unwrap()
+        Object::new(key.into(), encode(value, index).unwrap(), 7)
     }
 
     #[test]
@@ -323,9 +273,9 @@ mod tests {
                 "metadata": pod.value().unwrap()["metadata"],
             })
         );
-        assert!(!pod.is_terminating);
+        assert!(!pod.is_terminating());
         let going = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "name": "p"}});
-        assert!(object("/pods/d/p", &going).is_terminating);
+        assert!(object("/pods/d/p", &going).is_terminating());
         let bare = object("/pods/d/p", &json!({"metadata": {"name": "p"}}));
         assert_eq!((bare.indexed_value(), bare.label("app")), ("", None));
     }

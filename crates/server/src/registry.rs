@@ -4,6 +4,7 @@
 //! precondition that the object is unchanged (optimistic concurrency). It is answered when it is
 //! durable and visible to all readers.
 
+mod commit;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod lease_renewal;
@@ -19,9 +20,9 @@ use jiff::Timestamp;
 use pandaemon_machinery::{
     Kind, KindRef, Scheme, Status,
     scheme::{self, NameTaken},
-    status::{Details, Result},
+    status::Result,
 };
-use pandaemon_store::{Durability, Error as StoreError, Expect, Op, Revision, Store, Write};
+use pandaemon_store::{Error as StoreError, Store};
 use pandaemon_types::time::rfc3339_seconds;
 use parking_lot::RwLock;
 use serde_json::Value;
@@ -30,11 +31,14 @@ use tokio::sync::Mutex;
 use crate::{
     auth::User,
     convert,
-    object::{self, Object, Unparsed},
+    object::{self, Encoded, Object, Unparsed},
     watch_cache::{WatchCache, key},
 };
 
-pub(crate) use self::options::WriteOptions;
+pub(crate) use self::{
+    commit::{CommitError, ObjectWrite},
+    options::WriteOptions,
+};
 
 /// Reads and writes of stored objects.
 #[derive(Debug)]
@@ -111,15 +115,6 @@ pub(crate) struct Written {
     pub warnings: Vec<String>,
 }
 
-/// Why a commit failed.
-#[derive(Debug)]
-pub(crate) enum CommitError {
-    /// The object has changed since it was read.
-    Conflict,
-    /// Any other error, as the status for the client.
-    Failed(Box<Status>),
-}
-
 impl Registry {
     /// A registry of a store and of the watch cache that follows it.
     #[must_use]
@@ -143,14 +138,14 @@ impl Registry {
     /// Serves one more kind from now on, with the objects of it that are stored.
     ///
     /// # Errors
-    /// [`NameTaken`] if another kind has one of its names.
-    pub(crate) fn serve_kind(&self, kind: Kind) -> Result<(), NameTaken> {
-        let mut scheme = self.scheme.write();
+    /// [`ServeError`] if another kind has one of its names, or its objects cannot be read.
+    pub(crate) async fn serve_kind(&self, kind: Kind) -> Result<(), ServeError> {
         let kind = Arc::new(kind);
-        let next = scheme.with(Arc::clone(&kind))?;
+        self.scheme().with(Arc::clone(&kind))?;
         // The cache first: a request that finds the kind finds its objects.
-        self.cache.add_kind(&kind, || self.store.snapshot());
-        *scheme = next;
+        self.cache.add_kind(&kind, &*self.store).await?;
+        let mut scheme = self.scheme.write();
+        *scheme = scheme.with(kind)?;
         Ok(())
     }
 
@@ -193,163 +188,40 @@ impl Registry {
         self.cache.of(kind)?.get(&key(kind, namespace, name))
     }
 
-    /// The object after a write. Taken from the cache, where it is parsed already, unless it was a
-    /// dry run or another writer has changed the object since.
-    fn written(
-        &self,
-        call: &Call,
-        key: pandaemon_store::Key,
-        bytes: bytes::Bytes,
-        revision: Revision,
-    ) -> Result<Arc<Object>, CommitError> {
-        let cached = self.cache.of(&call.kind).and_then(|kind| kind.get(&key));
-        if let Some(object) = cached.filter(|object| object.revision == revision && revision > 0)
-            && !call.options.dry_run
-        {
-            return Ok(object);
-        }
-        let index = call.kind.strategy.indexed_field();
-        let object = Object::new(key, bytes, revision, index).map_err(unreadable);
-        object.map(Arc::new).map_err(CommitError::Failed)
-    }
-
-    /// Commits a write and waits until the watch cache has applied it.
-    async fn commit(
-        &self,
-        call: &Call,
-        key: pandaemon_store::Key,
-        expect: Expect,
-        op: Op,
-    ) -> Result<Revision, CommitError> {
-        let durability = if call.kind.strategy.is_volatile(&call.namespace) {
-            Durability::Volatile
-        } else {
-            Durability::Durable
-        };
-        let committed = self
-            .store
-            .commit(Write {
-                key,
-                expect,
-                op,
-                durability,
-            })
-            .await;
-        // A successful volatile write does not show that the disk works.
-        if durability == Durability::Durable || committed.is_err() {
-            self.record_fault(&committed);
-        }
-        match committed {
-            Ok(revision) => {
-                self.cache.reached(revision).await;
-                Ok(revision)
-            }
-            Err(StoreError::Conflict(entry)) => {
-                if let Some(entry) = &entry {
-                    self.cache.reached(entry.mod_revision).await;
-                }
-                Err(CommitError::Conflict)
-            }
-            Err(error) => Err(CommitError::Failed(store_unavailable(&error))),
-        }
-    }
-
-    /// Records and logs whether the store accepts durable writes.
-    fn record_fault(&self, committed: &Result<Revision, StoreError>) {
-        let fault = match committed {
-            Err(StoreError::Storage(why)) => Some(why.clone()),
-            Ok(_) => None,
-            // The write failed without use of the disk.
-            Err(_) => return,
-        };
-        let mut known = self.store_fault.lock();
-        if *known != fault {
-            match &fault {
-                Some(why) => tracing::error!(error = why, "the store refuses durable writes"),
-                None => tracing::info!("the store accepts durable writes again"),
-            }
-            *known = fault;
-        }
-    }
-
-    /// The error of the last durable write; `None` while the store accepts them.
-    #[must_use]
-    pub(crate) fn store_fault(&self) -> Option<String> {
-        self.store_fault.lock().clone()
-    }
-
-    /// Tries a durable write if the last one was refused, to detect that the store works again.
-    pub(crate) async fn probe_store(&self) {
-        if self.store_fault.lock().is_none() {
-            return;
-        }
-        let key: pandaemon_store::Key = "/pandaemon.dev/probes//store".into();
-        let expect = match self.store.snapshot().entries.get(&key) {
-            Some(entry) => Expect::At(entry.mod_revision),
-            None => Expect::Absent,
-        };
-        // As large as an object, because a disk with a few free bytes is still full.
-        let op = Op::Put(vec![b' '; PROBE_BYTES].into());
-        let write = Write {
-            key,
-            expect,
-            op,
-            durability: Durability::Durable,
-        };
-        let committed = self.store.commit(write).await;
-        self.record_fault(&committed);
-    }
-
     /// Encodes an object of the call's kind for the store.
-    fn encode(call: &Call, value: &Value) -> Result<bytes::Bytes> {
+    fn encode(call: &Call, value: &Value) -> Result<Encoded> {
         Self::encode_with(call, value, Unparsed::default())
     }
 
     /// As [`Registry::encode`], with encoded parts.
-    fn encode_with(call: &Call, value: &Value, unparsed: Unparsed<'_>) -> Result<bytes::Bytes> {
+    fn encode_with(call: &Call, value: &Value, unparsed: Unparsed<'_>) -> Result<Encoded> {
+        let index = call.kind.strategy.indexed_field();
         let encoded = if convert::is_native(&call.kind) {
-            object::encode_with(value, unparsed)
+            object::encode_with(value, unparsed, index)
         } else {
             let mut stored = value.clone();
             convert::to_stored(&call.kind, &mut stored);
-            object::encode(&stored)
+            object::encode(&stored, index)
         };
-        let bytes = encoded.map_err(Status::internal)?;
-        if bytes.len() > MAX_OBJECT {
-            return Err(Status::too_large(format!(
-                "Request entity too large: limit is {MAX_OBJECT}"
-            )));
-        }
-        Ok(bytes)
+        encoded.map_err(Status::internal)
     }
+}
+
+/// Why a kind cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another kind has one of its names.
+    #[error(transparent)]
+    NameTaken(#[from] NameTaken),
+    /// Its objects cannot be read.
+    #[error("read the objects of the kind: {0}")]
+    Store(#[from] StoreError),
 }
 
 /// The fields of an encoded spec that writes to the status and deletions read.
 fn spec_excerpt(kind: &Kind, spec: &[u8]) -> Result<Value> {
     let read = kind.strategy.spec_read_by_status_writes();
     object::pick(spec, read.unwrap_or_default()).map_err(Status::internal)
-}
-
-/// Size of the probe write, in bytes.
-const PROBE_BYTES: usize = 64 << 10;
-
-/// Maximum size of a stored object, in bytes; that of a request body.
-const MAX_OBJECT: usize = 3 << 20;
-
-/// The status of a write that the store refused: 503 with `retryAfterSeconds`.
-#[must_use]
-pub(crate) fn store_unavailable(error: &StoreError) -> Box<Status> {
-    let message = match error {
-        StoreError::Storage(why) => {
-            format!("the store refused the write: {why}; nothing of this request was stored")
-        }
-        StoreError::Closed => "the server is shutting down".to_owned(),
-        other => other.to_string(),
-    };
-    Status::failure(503, "ServiceUnavailable", message).with_details(Details {
-        retry_after_seconds: 1,
-        ..Details::default()
-    })
 }
 
 /// The status of a stored object that cannot be read (500).

@@ -1,13 +1,15 @@
 //! The watch cache: the current objects, the recent history and the watchers of every kind.
 //! Upstream: `k8s.io/apiserver/pkg/storage/cacher`.
 //!
-//! It is filled from the store's feed alone, so it contains committed writes only. A write is
+//! It is filled with the changes of the store alone, so it contains committed writes only. A write is
 //! answered after the cache has applied it, so that every read that begins after the answer sees
 //! it.
 
 mod event;
 mod filter;
+mod history;
 mod kind;
+mod load;
 mod paged_lists;
 mod reflector;
 mod watcher;
@@ -15,7 +17,6 @@ mod watcher_index;
 
 use std::{
     collections::BTreeMap,
-    ops::Bound,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -23,12 +24,14 @@ use std::{
 };
 
 use pandaemon_machinery::{Kind, scheme};
-use pandaemon_store::{Entry, Event as StoreEvent, Revision, Snapshot};
+use pandaemon_store::{Event as StoreEvent, Revision};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
+use self::history::HistoryBytes;
+
 pub use self::{
-    event::{ChangeKind, Event, write_line, write_wrapped},
+    event::{Change, ChangeKind, Event, write_line, write_wrapped},
     filter::{Filter, Scope},
     kind::{KindCache, Listing, Start, Started, range_from},
     paged_lists::{Objects, PagedLists},
@@ -44,6 +47,7 @@ pub struct WatchCache {
     applied: AtomicU64,
     waiters: Mutex<BTreeMap<Revision, Vec<oneshot::Sender<()>>>>,
     closed: AtomicBool,
+    history_bytes: HistoryBytes,
     /// The states of lists that clients are reading in pages.
     pub paged_lists: PagedLists,
 }
@@ -55,6 +59,9 @@ pub fn key(kind: &Kind, namespace: &str, name: &str) -> pandaemon_store::Key {
     format!("/{}/{namespace}/{name}", kind.storage).into()
 }
 
+/// How many bytes a history shrinks beyond what it must.
+const SHRINK_STEP: usize = 256 << 10;
+
 /// The storage name in a key.
 fn storage(key: &str) -> Option<&str> {
     let (rest, _name) = key.rsplit_once('/')?;
@@ -63,54 +70,42 @@ fn storage(key: &str) -> Option<&str> {
 }
 
 impl WatchCache {
-    /// A cache with all objects of the snapshot. Its history starts at the snapshot's revision.
+    /// A cache without objects. Its history starts at a revision.
     #[must_use]
-    pub fn new(snapshot: &Snapshot) -> Self {
+    pub fn new(revision: Revision) -> Self {
         let cache = Self {
             kinds: RwLock::default(),
-            applied: AtomicU64::new(snapshot.revision),
+            applied: AtomicU64::new(revision),
             waiters: Mutex::default(),
             closed: AtomicBool::new(false),
+            history_bytes: HistoryBytes::default(),
             paged_lists: PagedLists::default(),
         };
-        for kind in scheme::built_in().kinds() {
-            cache.add_kind(kind, || snapshot.clone());
+        let mut kinds = BTreeMap::new();
+        for kind in scheme::built_in()
+            .kinds()
+            .iter()
+            .filter(|kind| kind.is_stored())
+        {
+            kinds.entry(kind.storage.clone()).or_insert_with(|| {
+                Arc::new(KindCache::new(revision, kind.strategy.indexed_field()))
+            });
         }
+        *cache.kinds.write() = kinds;
         cache
     }
 
-    /// Adds the cache of a kind, with the objects that the store has. Does nothing for a kind that
-    /// is not stored, or whose objects another kind serves already.
-    pub fn add_kind(&self, kind: &Kind, snapshot: impl FnOnce() -> Snapshot) {
-        // A change that is applied before this lock is in the snapshot; a later one finds the kind.
-        let mut kinds = self.kinds.write();
-        if !kind.is_stored() || kinds.contains_key(&kind.storage) {
-            return;
-        }
-        let snapshot = snapshot();
-        let loaded = KindCache::new(snapshot.revision, kind.strategy.indexed_field());
-        // '0' follows '/' in ASCII, so this is the first key after all keys with the prefix.
-        let (first, end) = (format!("/{}/", kind.storage), format!("/{}0", kind.storage));
-        let keys = (
-            Bound::Included(first.as_str()),
-            Bound::Excluded(end.as_str()),
-        );
-        for (_, entry) in snapshot.entries.range::<_, str>(keys) {
-            loaded.load(entry);
-        }
-        kinds.insert(kind.storage.clone(), Arc::new(loaded));
+    fn insert(&self, kind: &Kind, cache: Arc<KindCache>) {
+        self.kinds.write().insert(kind.storage.clone(), cache);
     }
 
     /// Drops the cache of a kind and ends its watches. Its objects stay in the store.
     pub fn remove_kind(&self, kind: &Kind) {
         let removed = self.kinds.write().remove(&kind.storage);
         if let Some(removed) = removed {
+            self.history_bytes.changed(removed.history_bytes(), 0);
             removed.close();
         }
-    }
-
-    fn of_key(&self, key: &str) -> Option<Arc<KindCache>> {
-        self.kinds.read().get(storage(key)?).cloned()
     }
 
     /// The cache of a kind; `None` for kinds that are not stored.
@@ -135,16 +130,48 @@ impl WatchCache {
         self.applied.load(Ordering::Acquire)
     }
 
-    /// Applies changes in revision order and offers them to the watchers.
+    /// Applies changes in revision order and offers them to the watchers, those of a kind together.
     pub fn apply(&self, batch: &[StoreEvent]) {
         let Some(last) = batch.last() else { return };
+        let mut by_kind: Vec<(&str, Vec<&StoreEvent>)> = Vec::new();
         for event in batch {
-            let entry = event.entry.as_ref().or(event.previous.as_ref());
-            if let Some(kind) = entry.and_then(|entry| self.of_key(&entry.key)) {
-                kind.apply(event);
+            let Some(kind) = storage(&event.key) else {
+                continue;
+            };
+            match by_kind.iter_mut().find(|(known, _)| *known == kind) {
+                Some((_, events)) => events.push(event),
+                None => by_kind.push((kind, vec![event])),
             }
         }
+        for (kind, events) in by_kind {
+            // The map is not locked meanwhile.
+            let cache = self.kinds.read().get(kind).cloned();
+            if let Some(cache) = cache {
+                let (before, after) = cache.apply(&events);
+                self.history_bytes.changed(before, after);
+            }
+        }
+        self.shrink_histories();
         self.advance(last.revision);
+    }
+
+    /// Keeps the histories of all kinds within their common budget: the largest ones shrink.
+    fn shrink_histories(&self) {
+        let mut excess = self.history_bytes.excess();
+        while excess > 0 {
+            let largest = self.all().into_iter().map(|(_, kind)| kind);
+            let Some(largest) = largest.max_by_key(|kind| kind.history_bytes()) else {
+                return;
+            };
+            // A little more, so that not every batch does this.
+            let keep = largest.history_bytes().saturating_sub(excess + SHRINK_STEP);
+            let (before, after) = largest.shrink_history(keep);
+            if before == after {
+                return;
+            }
+            self.history_bytes.changed(before, after);
+            excess = self.history_bytes.excess();
+        }
     }
 
     /// Sets the applied revision and wakes its waiters.
@@ -177,28 +204,11 @@ impl WatchCache {
         waiter.await.is_ok()
     }
 
-    /// The revision of the cached object under a key.
-    fn revision_of(&self, key: &str) -> Option<Revision> {
-        Some(self.of_key(key)?.get(key)?.revision)
-    }
-
-    /// All cached objects as entries of the store.
-    fn entries(&self) -> impl Iterator<Item = Entry> {
-        self.all()
-            .into_iter()
-            .flat_map(|(_, kind)| kind.every())
-            .map(|object| Entry {
-                key: Arc::clone(&object.key),
-                value: object.bytes.clone(),
-                create_revision: object.revision,
-                mod_revision: object.revision,
-            })
-    }
-
     /// Drops the history. Watches from an older revision get 410 Expired.
     pub fn forget_history(&self) {
         for (_, kind) in self.all() {
-            kind.forget_history(self.revision());
+            let (before, after) = kind.forget_history(self.revision());
+            self.history_bytes.changed(before, after);
         }
     }
 

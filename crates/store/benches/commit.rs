@@ -1,5 +1,5 @@
 //! Durable and volatile 2 KB writes per second through the whole store, beside a plain append with
-//! fdatasync and beside fjall; the cost of snapshots; memory per entry.
+//! fdatasync and beside fjall; the cost of reads; memory per entry.
 //! Run with `cargo bench -p pandaemon-store`.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark ends at the first failure")]
@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use divan::{Bencher, counter::ItemsCount};
-use pandaemon_store::{Durability, Embedded, Expect, Op, Options, Store, Write};
+use pandaemon_store::{Durability, Embedded, Expect, Op, Options, Range, Store, Transaction};
 
 const SIZE: usize = 2048;
 const CONCURRENCY: [usize; 4] = [1, 16, 256, 2048];
@@ -28,13 +28,11 @@ fn value() -> Bytes {
     Bytes::copy_from_slice(&PATTERN)
 }
 
-fn write(key: u64, durability: Durability) -> Write {
+fn write(key: u64, durability: Durability) -> Transaction {
     let key = format!("/pods/default/pod-{key:012}").into();
-    Write {
-        key,
-        expect: Expect::Absent,
-        op: Op::Put(value()),
+    Transaction {
         durability,
+        ..Transaction::of(key, Expect::Absent, Op::Put(value()))
     }
 }
 
@@ -128,22 +126,18 @@ fn filled(entries: u64) -> (tempfile::TempDir, Embedded) {
 }
 
 #[divan::bench]
-fn snapshot(bencher: Bencher<'_, '_>) {
+fn get(bencher: Bencher<'_, '_>) {
     let (_directory, store) = filled(10_000);
-    bencher.bench(|| store.snapshot());
+    let key = "/pods/default/pod-000000005000";
+    bencher.bench(|| futures::executor::block_on(store.get(key)));
 }
 
 #[divan::bench]
-fn snapshot_and_scan_10000(bencher: Bencher<'_, '_>) {
+fn range_of_10000(bencher: Bencher<'_, '_>) {
     let (_directory, store) = filled(10_000);
-    bencher.counter(ItemsCount::new(10_000_usize)).bench(|| {
-        store
-            .snapshot()
-            .entries
-            .values()
-            .map(|entry| entry.value.len())
-            .sum::<usize>()
-    });
+    bencher
+        .counter(ItemsCount::new(10_000_usize))
+        .bench(|| futures::executor::block_on(store.range(Range::default())));
 }
 
 fn resident() -> u64 {

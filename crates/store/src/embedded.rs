@@ -4,7 +4,9 @@
 //! Definitions, invariants and failure cases are in `docs/design/store.md`.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    future::ready,
+    io,
     path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -31,11 +33,11 @@ use self::{
     lock::Lock,
     log::Log,
     plan::State,
-    published::{HistoryBounds, HistorySize, Published},
+    published::{HistoryBounds, Published, Snapshot},
     recover::Recovered,
     writer::{Concurrency, Request, Writer},
 };
-use crate::{Error, Feed, Result, Revision, Snapshot, Store, Write};
+use crate::{Entry, Error, Follower, Page, Range, Result, Revision, Store, Transaction};
 
 /// Bounds of an [`Embedded`] store. The defaults suit clusters of any supported size.
 #[derive(Debug, Clone)]
@@ -44,11 +46,7 @@ pub struct Options {
     pub history_events: usize,
     /// Bytes of values that are kept for the same purpose.
     pub history_bytes: usize,
-    /// Number of events that a reader may be behind before it gets [`Error::Lagged`].
-    pub lag_events: usize,
-    /// Bytes of values that a reader may be behind before it gets [`Error::Lagged`].
-    pub lag_bytes: usize,
-    /// Capacity of the writer's queue, in writes. When it is full, [`Store::commit`] waits.
+    /// Capacity of the writer's queue, in transactions. When it is full, [`Store::commit`] waits.
     pub queue: usize,
     /// Bytes of log after which a checkpoint is due. The log may also grow to the size of the
     /// state.
@@ -58,10 +56,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            history_events: 10_000,
-            history_bytes: 4 << 20,
-            lag_events: 200_000,
-            lag_bytes: 128 << 20,
+            history_events: 1_000,
+            history_bytes: 1 << 20,
             queue: 8192,
             log_bytes: 64 << 20,
         }
@@ -141,11 +137,12 @@ impl Embedded {
         &self.counters
     }
 
-    async fn send(&self, write: Write) -> Result<Revision> {
+    async fn send(&self, transaction: Transaction) -> Result<Revision> {
+        transaction.check()?;
         let (reply, answer) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or(Error::Closed)?;
         queue
-            .send(Request::Write(write, reply))
+            .send(Request::Commit(transaction, reply))
             .await
             .map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?
@@ -181,28 +178,32 @@ fn published(state: &State, options: &Options) -> Published {
         revision: state.revision,
         entries: state.entries.clone(),
     };
-    let kept = HistorySize {
+    let bounds = HistoryBounds {
         events: options.history_events,
         bytes: options.history_bytes,
     };
-    let max = HistorySize {
-        events: options.lag_events,
-        bytes: options.lag_bytes,
-    };
-    Published::new(snapshot, HistoryBounds { kept, max })
+    Published::new(snapshot, bounds)
 }
 
 impl Store for Embedded {
-    fn commit(&self, write: Write) -> BoxFuture<'_, Result<Revision>> {
-        Box::pin(self.send(write))
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>>> {
+        Box::pin(ready(Ok(self.published.get(key))))
     }
 
-    fn snapshot(&self) -> Snapshot {
-        self.published.snapshot()
+    fn range(&self, range: Range) -> BoxFuture<'_, Result<Page>> {
+        Box::pin(ready(self.published.range(&range)))
     }
 
-    fn follow(&self, from: Revision) -> Result<Box<dyn Feed>> {
-        Ok(Box::new(self.published.follow(from)?))
+    fn latest(&self) -> BoxFuture<'_, Result<Revision>> {
+        Box::pin(ready(Ok(self.published.revision())))
+    }
+
+    fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Revision>> {
+        Box::pin(self.send(transaction))
+    }
+
+    fn follow(&self, from: Revision, follower: Arc<dyn Follower>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(ready(self.published.follow(from, follower)))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -20,7 +20,10 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use pandaemon_client::rest::{Patch, Rest};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_server::{Config, Error, Running};
-use pandaemon_store::{Embedded, Store};
+use pandaemon_store::{
+    Embedded, Store,
+    double::{Double, Faults},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -51,6 +54,31 @@ impl Default for ServerOptions {
             extra_sans: Vec::new(),
         }
     }
+}
+
+/// The environment variable that has servers start on a store double instead of an embedded store,
+/// with the faults that no client may notice.
+const STORE_VARIABLE: &str = "PANDAEMON_TEST_STORE";
+
+/// An embedded store in this directory, or the double that [`STORE_VARIABLE`] asks for.
+fn default_store(directory: &Path) -> Result<Arc<dyn Store>, pandaemon_store::Error> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test has no command line of its own"
+    )]
+    let asked_for = std::env::var(STORE_VARIABLE);
+    if asked_for.as_deref() == Ok("double") {
+        let faults = Faults {
+            latency: Duration::from_millis(4),
+            conflicts: 50,
+            lost_replies: 50,
+            broken: 2,
+            ..Faults::default()
+        };
+        return Ok(Arc::new(Double::new(faults, 1)));
+    }
+    let options = pandaemon_store::Options::default();
+    Ok(Arc::new(Embedded::open(directory, options)?))
 }
 
 /// A running API server without controllers. Dropped, it shuts down and removes its data directory.
@@ -103,10 +131,7 @@ impl Server {
             .unwrap_or_else(|| tempfile::tempdir().unwrap());
         let store = match options.store {
             Some(store) => store,
-            None => Arc::new(Embedded::open(
-                Self::store_dir(data_dir.path()),
-                pandaemon_store::Options::default(),
-            )?),
+            None => default_store(&Self::store_dir(data_dir.path()))?,
         };
         let shutdown = Shutdown::default();
         let config = Config {

@@ -26,7 +26,7 @@ use pandaemon_controllers::{
     standalone::{Settings, run_with_clients},
 };
 use pandaemon_runtime::Shutdown;
-use pandaemon_store::{Durability, Embedded, Expect, Op, Store, Write};
+use pandaemon_store::{Embedded, Expect, Op, Store, Transaction};
 use pandaemon_testkit::{Server, ServerOptions};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -63,12 +63,8 @@ async fn import(store: &Embedded, objects: &[Value]) {
             .and_then(Value::as_str)
             .unwrap_or_default();
         let key = format!("/{kind}/{namespace}/{}", meta["name"].as_str().unwrap());
-        let write = Write {
-            key: key.into(),
-            expect: Expect::Absent,
-            op: Op::Put(object.to_string().into_bytes().into()),
-            durability: Durability::Durable,
-        };
+        let op = Op::Put(object.to_string().into_bytes().into());
+        let write = Transaction::of(key.into(), Expect::Absent, op);
         store.commit(write).await.unwrap();
     }
 }

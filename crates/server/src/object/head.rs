@@ -1,160 +1,109 @@
-//! The parts of a stored object that are read without parsing it: its metadata, the field by which
-//! its kind is indexed, single fields of its spec.
-
-use std::{borrow::Cow, fmt};
+//! The head of an encoded object: where the fields are that readers look at without parsing it.
 
 use pandaemon_machinery::kind::IndexedField;
 use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor},
+    Deserialize,
+    de::{Error as _, IgnoredAny},
 };
-use serde_json::{Error, Map, Value, value::RawValue};
+use serde_json::{Error, value::RawValue};
 
-/// Raw parts of an encoded object.
-#[derive(Debug)]
-pub(super) struct Head<'a> {
-    pub(super) metadata: &'a RawValue,
-    pub(super) indexed: Option<&'a RawValue>,
+use super::{
+    METADATA,
+    raw::{self, RawHead},
+};
+
+/// A part of the bytes of an object; empty if the object does not have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    start: u32,
+    end: u32,
 }
 
-/// Reads the head of an encoded object.
-///
-/// # Errors
-/// For bytes that are no JSON object with metadata.
-pub(super) fn read(bytes: &[u8], index: Option<IndexedField>) -> Result<Head<'_>, Error> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    HeadOf(index).deserialize(&mut deserializer)
+impl Span {
+    /// The bytes between two offsets; empty beyond 4 GiB.
+    pub(super) fn new(start: usize, end: usize) -> Self {
+        match (u32::try_from(start), u32::try_from(end)) {
+            (Ok(start), Ok(end)) => Self { start, end },
+            _ => Self::default(),
+        }
+    }
+
+    /// The position of a raw value in the bytes from which it was read.
+    fn find(bytes: &[u8], raw: Option<&RawValue>) -> Self {
+        let Some(raw) = raw.map(RawValue::get) else {
+            return Self::default();
+        };
+        let start = (raw.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize);
+        Self::new(start, start + raw.len())
+    }
+
+    /// The part of the bytes.
+    pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
+        bytes
+            .get(self.start as usize..self.end as usize)
+            .unwrap_or_default()
+    }
+
+    /// The same part, of bytes that begin earlier by so much.
+    pub(super) fn after(self, offset: usize) -> Self {
+        Self::new(self.start as usize + offset, self.end as usize + offset)
+    }
+
+    /// The same part of `part`, which is a part of `bytes`; empty if it is elsewhere.
+    pub(super) fn within(self, bytes: &[u8], part: &[u8]) -> Self {
+        let start = (part.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize);
+        let offsets = [self.start, self.end].map(|at| (at as usize).checked_sub(start));
+        match offsets {
+            [Some(start), Some(end)] if end <= part.len() => Self::new(start, end),
+            _ => Self::default(),
+        }
+    }
 }
 
-/// The fields of an encoded object that are named.
-///
-/// # Errors
-/// For bytes that are no JSON object.
-pub(crate) fn pick(bytes: &[u8], names: &[&str]) -> Result<Value, Error> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    Picked(names)
-        .deserialize(&mut deserializer)
-        .map(Value::Object)
+/// Where the fields of an encoded object are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Head {
+    /// Offset of `"metadata":{`.
+    pub(super) item_start: u32,
+    /// Offset after the closing brace of the metadata.
+    pub(super) metadata_end: u32,
+    /// Whether it has a `deletionTimestamp`.
+    pub(super) is_terminating: bool,
+    /// `metadata.labels`.
+    pub(super) labels: Span,
+    /// The value by which the kind is indexed.
+    pub(super) indexed: Span,
 }
 
-/// A name of a field; without escapes it is not copied.
 #[derive(Deserialize)]
-#[serde(transparent)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-struct HeadOf(Option<IndexedField>);
-
-impl<'de> DeserializeSeed<'de> for HeadOf {
-    type Value = Head<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Head<'de>, D::Error> {
-        deserializer.deserialize_map(self)
-    }
+#[serde(rename_all = "camelCase")]
+struct Metadata<'a> {
+    #[serde(borrow, default)]
+    labels: Option<&'a RawValue>,
+    #[serde(default)]
+    deletion_timestamp: Option<IgnoredAny>,
 }
 
-impl<'de> Visitor<'de> for HeadOf {
-    type Value = Head<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Head<'de>, A::Error> {
-        let (mut metadata, mut indexed) = (None, None);
-        while let Some(Name(name)) = access.next_key()? {
-            match self.0 {
-                _ if name == "metadata" => metadata = Some(access.next_value()?),
-                Some(index) if name == index.part => {
-                    indexed = access.next_value_seed(RawField(index.name))?;
-                }
-                _ => drop(access.next_value::<IgnoredAny>()?),
-            }
-        }
-        let metadata = metadata.ok_or_else(|| A::Error::missing_field("metadata"))?;
-        Ok(Head { metadata, indexed })
-    }
-}
-
-/// One field of an object, not parsed.
-struct RawField(&'static str);
-
-impl<'de> DeserializeSeed<'de> for RawField {
-    type Value = Option<&'de RawValue>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for RawField {
-    type Value = Option<&'de RawValue>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(Name(name)) = access.next_key()? {
-            if name == self.0 {
-                found = Some(access.next_value()?);
-            } else {
-                access.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// Some fields of an object.
-struct Picked<'n>(&'n [&'n str]);
-
-impl<'de> DeserializeSeed<'de> for Picked<'_> {
-    type Value = Map<String, Value>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Picked<'_> {
-    type Value = Map<String, Value>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut fields = Map::new();
-        while let Some(Name(name)) = access.next_key()? {
-            if self.0.contains(&&*name) {
-                fields.insert(name.into_owned(), access.next_value()?);
-            } else {
-                access.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(fields)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn only_the_named_fields_of_an_object_are_parsed() {
-        let spec = br#"{"nodeName":"a","containers":[{"nodeName":"b"}],"initContainers":[1]}"#;
-        let picked = pick(spec, &["nodeName", "initContainers", "missing"]).unwrap();
-        assert_eq!(picked, json!({"nodeName": "a", "initContainers": [1]}));
-        assert!(pick(b"[]", &[]).is_err());
-    }
-
-    #[test]
-    fn an_object_without_metadata_has_no_head() {
-        assert!(read(br#"{"kind":"Pod"}"#, None).is_err());
-        let head = read(br#"{"metadata":{},"spec":{"nodeName":"a"}}"#, None).unwrap();
-        assert_eq!((head.metadata.get(), head.indexed.is_none()), ("{}", true));
+impl Head {
+    /// Finds the fields in encoded bytes; `index` is that of the kind.
+    ///
+    /// # Errors
+    /// For bytes that [`super::encode()`] did not write.
+    pub fn read(bytes: &[u8], index: Option<IndexedField>) -> Result<Self, Error> {
+        let RawHead { metadata, indexed } = raw::read(bytes, index)?;
+        let inner: Metadata<'_> = serde_json::from_str(metadata.get())?;
+        let found = Span::find(bytes, Some(metadata));
+        // The name of the field and the colon precede the value.
+        let item_start = (found.start as usize).checked_sub(METADATA.len() - 1);
+        let item_start = item_start.filter(|at| bytes[*at..].starts_with(METADATA));
+        let item_start = item_start.and_then(|at| u32::try_from(at).ok());
+        Ok(Self {
+            item_start: item_start
+                .ok_or_else(|| Error::custom("it does not start with metadata"))?,
+            metadata_end: found.end,
+            is_terminating: inner.deletion_timestamp.is_some(),
+            labels: Span::find(bytes, inner.labels),
+            indexed: Span::find(bytes, indexed),
+        })
     }
 }

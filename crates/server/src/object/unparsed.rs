@@ -9,13 +9,15 @@ use serde::{
 };
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{Error, Object};
+use super::{Error, Object, head::Span};
 
 /// Encoded parts of an object that are not parsed: most of a pod, and what most changes keep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unparsed<'a> {
     /// The encoded `spec`.
     pub spec: Option<&'a [u8]>,
+    /// The value by which the kind is indexed, as a part of the encoded `spec`.
+    pub indexed: Span,
     /// The encoded `metadata.managedFields`.
     pub managed_fields: Option<&'a [u8]>,
 }
@@ -111,6 +113,9 @@ impl Object {
         };
         let fields = partly.deserialize(&mut deserializer);
         let fields = fields.map_err(|why| self.unreadable(&why))?;
+        if let Some(spec) = unparsed.spec {
+            unparsed.indexed = self.head.indexed.within(&self.bytes, spec);
+        }
         Ok((self.with_version(Value::Object(fields)), unparsed))
     }
 }
@@ -119,27 +124,41 @@ impl Object {
 mod tests {
     use serde_json::json;
 
+    use pandaemon_machinery::kind::IndexedField;
+
     use super::{
-        super::{encode, encode_with},
+        super::{Head, encode, encode_with},
         *,
     };
+
+    const INDEX: Option<IndexedField> = Some(IndexedField {
+        path: "spec.nodeName",
+        part: "spec",
+        name: "nodeName",
+    });
 
     #[test]
     fn unparsed_parts_are_encoded_as_they_were_stored() {
         let managed =
             json!([{"manager": "a\"}]", "fieldsV1": {"f:metadata": {"f:managedFields": {}}}}]);
         for value in [
-            json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}, "spec": {"a": "\"}"}, "status": {"b": 1}}),
+            json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}, "spec": {"a": "\"}", "nodeName": "n"}, "status": {"b": 1}}),
             json!({"kind": "Pod", "metadata": {"name": "p", "managedFields": managed, "labels": {"a": "b"}}, "data": 1, "spec": {"metadata": {"managedFields": [1]}}}),
-            json!({"metadata": {"managedFields": managed, "uid": "u"}, "status": {"spec": 1, "managedFields": 2}}),
+            json!({"metadata": {"managedFields": managed, "uid": "u"}, "spec": {"nodeName": null}, "status": {"spec": 1, "managedFields": 2}}),
+            json!({"metadata": {"deletionTimestamp": "t", "labels": {}, "managedFields": managed}, "spec": {"nodeName": "n"}}),
+            json!({"metadata": {"deletionTimestamp": null, "labels": null}, "spec": "nodeName"}),
             json!({"metadata": {"managedFields": managed}}),
             json!({"metadata": {}}),
         ] {
-            let bytes = encode(&value).unwrap();
-            let object = Object::new("/pods/d/p".into(), bytes, 7, None).unwrap();
+            let encoded = encode(&value, INDEX).unwrap();
+            let read = Head::read(&encoded.bytes, INDEX);
+            assert!(!value["spec"].is_string() || read.is_err());
+            assert!(read.is_err() || read.unwrap() == encoded.head, "{value}");
+            let object = Object::new("/pods/d/p".into(), encoded, 7);
             for skip in [Skip::Spec, Skip::ManagedFields, Skip::SpecAndManagedFields] {
                 let (parts, unparsed) = object.value_without(skip).unwrap();
-                assert_eq!(encode_with(&parts, unparsed).unwrap(), object.bytes);
+                let again = encode_with(&parts, unparsed, INDEX).unwrap();
+                assert_eq!((&again.bytes, again.head), (&object.bytes, object.head));
                 let mut whole = object.value().unwrap();
                 if skip != Skip::ManagedFields {
                     let spec = whole.as_object_mut().unwrap().remove("spec");

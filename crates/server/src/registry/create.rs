@@ -5,10 +5,10 @@ use std::sync::Arc;
 use pandaemon_machinery::{
     Kind, Status, decode::Decoded, defaults, managed_fields, status::Result, strategy, validation,
 };
-use pandaemon_store::{Expect, Op};
+use pandaemon_store::{Expect, Key, Revision};
 use serde_json::Value;
 
-use super::{Call, CommitError, Registry, Written};
+use super::{Call, CommitError, ObjectWrite, Registry, Written};
 use crate::{admission, kinds, meta, object::Object, watch_cache::key};
 
 /// The characters of random suffixes: no vowels, so that they form no words (upstream's
@@ -18,8 +18,8 @@ const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
 /// Maximum length of `generateName` in a generated name; the rest is cut off.
 const MAX_PREFIX_LENGTH: usize = 63 - SUFFIX_LENGTH;
-/// How many generated names are tried when one exists already.
-const NAME_TRIES: usize = 8;
+/// How often a creation is tried when a generated name exists already, or the namespace has changed.
+const TRIES: usize = 8;
 
 impl Registry {
     /// Creates an object from a decoded body.
@@ -55,7 +55,7 @@ impl Registry {
     ) -> Result<Written> {
         let generates =
             meta::name(&value).is_empty() && !meta::text(&value, "generateName").is_empty();
-        self.check_namespace(call, &meta_name_for_errors(&value))?;
+        let mut namespace = self.check_namespace(call, &meta_name_for_errors(&value))?;
         strategy::prepare_create(&call.kind, &mut value);
         fill_system_metadata(call, &mut value);
         let is_applied = meta::of(&value).is_some_and(|m| m.contains_key("managedFields"));
@@ -68,7 +68,7 @@ impl Registry {
         };
         admission::admit_create(self, call, &mut value)?;
         check(&value)?;
-        for _ in 0..NAME_TRIES {
+        for _ in 0..TRIES {
             if generates {
                 let name = generated_name(meta::text(&value, "generateName"));
                 meta::set(&mut value, "name", &name);
@@ -81,7 +81,7 @@ impl Registry {
                     &errors,
                 ));
             }
-            match self.store_new(call, &value).await {
+            match self.store_new(call, &value, namespace.take()).await {
                 Ok(object) => {
                     return Ok(Written {
                         object,
@@ -90,8 +90,10 @@ impl Registry {
                     });
                 }
                 Err(CommitError::Failed(status)) => return Err(status),
-                Err(CommitError::Conflict) if generates => {}
-                Err(CommitError::Conflict) => break,
+                Err(CommitError::Conflict) if !generates => break,
+                Err(CommitError::Conflict | CommitError::Outdated) => {
+                    namespace = self.check_namespace(call, &meta_name_for_errors(&value))?;
+                }
             }
         }
         Err(self.already_exists(call, meta::name(&value)))
@@ -101,49 +103,47 @@ impl Registry {
     pub(super) fn already_exists(&self, call: &Call, name: &str) -> Box<Status> {
         let mut status = Status::already_exists(&call.kind, name);
         let other = self.find(&call.kind, &call.namespace, name);
-        if other.is_some_and(|other| other.is_terminating) {
+        if other.is_some_and(|other| other.is_terminating()) {
             status.message = format!("object is being deleted: {}", status.message);
         }
         status
     }
 
-    async fn store_new(&self, call: &Call, value: &Value) -> Result<Arc<Object>, CommitError> {
-        let key = key(&call.kind, &call.namespace, meta::name(value));
-        let bytes = Self::encode(call, value).map_err(CommitError::Failed)?;
-        let revision = if call.options.dry_run {
-            if self
-                .cache
-                .of(&call.kind)
-                .is_some_and(|kind| kind.get(&key).is_some())
-            {
-                return Err(CommitError::Conflict);
-            }
-            0
-        } else {
-            self.commit(
-                call,
-                Arc::clone(&key),
-                Expect::Absent,
-                Op::Put(bytes.clone()),
-            )
-            .await?
+    async fn store_new(
+        &self,
+        call: &Call,
+        value: &Value,
+        namespace: Option<(Key, Revision)>,
+    ) -> Result<Arc<Object>, CommitError> {
+        let encoded = Self::encode(call, value).map_err(CommitError::Failed)?;
+        let write = ObjectWrite {
+            key: key(&call.kind, &call.namespace, meta::name(value)),
+            expect: Expect::Absent,
+            new: Some(encoded),
+            depends_on: namespace,
+            dry_run: call.options.dry_run,
         };
-        self.written(call, key, bytes, revision)
+        self.commit_object(call, write).await
     }
 
     /// Checks that the namespace exists and is not terminating (upstream's `NamespaceLifecycle`).
-    fn check_namespace(&self, call: &Call, name: &str) -> Result<()> {
+    /// Returns its key and revision, on which the creation depends.
+    pub(super) fn check_namespace(
+        &self,
+        call: &Call,
+        name: &str,
+    ) -> Result<Option<(Key, Revision)>> {
         if call.namespace.is_empty() || !call.kind.is_namespaced() {
-            return Ok(());
+            return Ok(None);
         }
         let namespaces = kinds::namespaces()?;
         let Some(namespace) = self.find(namespaces, "", &call.namespace) else {
             return Err(Status::not_found(namespaces, &call.namespace));
         };
-        if namespace.is_terminating {
+        if namespace.is_terminating() {
             return Err(terminating(&call.kind, &call.namespace, name));
         }
-        Ok(())
+        Ok(Some((Arc::clone(&namespace.key), namespace.revision)))
     }
 }
 

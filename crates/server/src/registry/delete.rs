@@ -9,12 +9,12 @@ use pandaemon_machinery::{
     kind::GracePeriod,
     status::{Details, Result},
 };
-use pandaemon_store::{Expect, Op};
+use pandaemon_store::Expect;
 use pandaemon_types::time::rfc3339_seconds;
 use serde_json::Value;
 
 use super::{
-    Call, CommitError, Registry,
+    Call, CommitError, ObjectWrite, Registry,
     options::{DeleteOptions, Propagation},
 };
 use crate::{
@@ -58,51 +58,36 @@ impl Registry {
             let (old, unparsed) = read(&call.kind, &current)?;
             check_preconditions(call, options, &old)?;
             crate::admission::admit_delete(call, &old)?;
-            let op = match delete_action(&call.kind, &old, options, call.now) {
+            let new = match delete_action(&call.kind, &old, options, call.now) {
                 DeleteAction::Keep => return Ok(Deleted::Object(current)),
                 DeleteAction::Mark(mut value) => {
                     if let (Some(_), Some(fields)) = (unparsed.spec, value.as_object_mut()) {
                         fields.remove("spec");
                     }
-                    Op::Put(object::encode_with(&value, unparsed).map_err(Status::internal)?)
+                    let index = call.kind.strategy.indexed_field();
+                    let encoded = object::encode_with(&value, unparsed, index);
+                    Some(encoded.map_err(Status::internal)?)
                 }
-                DeleteAction::Remove => Op::Delete,
+                DeleteAction::Remove => None,
             };
-            match self.store_delete(call, &current, op, options.dry_run).await {
+            let write = ObjectWrite {
+                key: Arc::clone(&current.key),
+                expect: Expect::At(current.revision),
+                new,
+                depends_on: None,
+                dry_run: options.dry_run,
+            };
+            match self.commit(call, write).await {
                 Ok(Some(marked)) => return Ok(Deleted::Object(marked)),
                 Ok(None) if call.kind.strategy.returns_deleted_object() => {
                     return Ok(Deleted::Object(current));
                 }
                 Ok(None) => return Ok(Deleted::Gone(deleted_status(&call.kind, &old))),
                 Err(CommitError::Failed(status)) => return Err(status),
-                Err(CommitError::Conflict) => {}
+                Err(CommitError::Conflict | CommitError::Outdated) => {}
             }
         }
         Err(Status::modified_since_read(&call.kind, &call.name))
-    }
-
-    async fn store_delete(
-        &self,
-        call: &Call,
-        current: &Arc<Object>,
-        op: Op,
-        dry_run: bool,
-    ) -> Result<Option<Arc<Object>>, CommitError> {
-        let bytes = match &op {
-            Op::Put(bytes) => Some(bytes.clone()),
-            Op::Delete => None,
-        };
-        let key = Arc::clone(&current.key);
-        let revision = match dry_run {
-            true => current.revision,
-            false => {
-                self.commit(call, Arc::clone(&key), Expect::At(current.revision), op)
-                    .await?
-            }
-        };
-        bytes
-            .map(|bytes| self.written(call, key, bytes, revision))
-            .transpose()
     }
 }
 

@@ -15,14 +15,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use pandaemon_machinery::status::Result;
-use pandaemon_store::{Expect, Op};
+use pandaemon_machinery::{Status, status::Result};
+use pandaemon_store::Expect;
 use pandaemon_types::time::rfc3339_micros;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::{Call, CommitError, Registry, Written};
-use crate::object::Object;
+use super::{Call, CommitError, ObjectWrite, Registry, Written};
+use crate::object::{Encoded, Head, Object};
 
 const STORAGE: &str = "coordination.k8s.io/leases";
 const API_VERSION: &str = "coordination.k8s.io/v1";
@@ -281,12 +281,26 @@ impl Registry {
         let object = if bytes == current.bytes {
             current
         } else {
-            let (key, expect) = (Arc::clone(&current.key), Expect::At(current.revision));
-            let op = Op::Put(bytes.clone());
-            let committed = self.commit(call, Arc::clone(&key), expect, op).await;
-            match committed.and_then(|revision| self.written(call, key, bytes, revision)) {
+            // Times in managedFields have one length, so no field has moved if no byte was added.
+            let head = if bytes.len() == current.bytes.len() {
+                Ok(current.head)
+            } else {
+                Head::read(&bytes, None)
+            };
+            debug_assert_eq!(head.as_ref().ok(), Head::read(&bytes, None).ok().as_ref());
+            let write = ObjectWrite {
+                key: Arc::clone(&current.key),
+                expect: Expect::At(current.revision),
+                new: Some(Encoded {
+                    head: head.map_err(Status::internal)?,
+                    bytes,
+                }),
+                depends_on: None,
+                dry_run: false,
+            };
+            match self.commit_object(call, write).await {
                 Ok(object) => object,
-                Err(CommitError::Conflict) => return Ok(None),
+                Err(CommitError::Conflict | CommitError::Outdated) => return Ok(None),
                 Err(CommitError::Failed(status)) => return Err(status),
             }
         };

@@ -15,15 +15,19 @@
 
 use std::sync::Arc;
 
-use pandaemon_machinery::{Kind, decode::FieldValidation, scheme, status::Result};
-use pandaemon_store::{Expect, Op, Revision};
+use pandaemon_machinery::{Kind, Status, decode::FieldValidation, scheme, status::Result};
+use pandaemon_store::{Expect, Revision};
 use pandaemon_types::names::{dns_label, dns_subdomain};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Call, CommitError, Registry, Written};
-use crate::{auth::User, object::Object, watch_cache::key};
+use super::{Call, CommitError, ObjectWrite, Registry, Written};
+use crate::{
+    auth::User,
+    object::{Encoded, Head, Object},
+    watch_cache::key,
+};
 
 /// Maximum number of templates. The least recently used one is dropped first.
 const MAX_TEMPLATES: usize = 16;
@@ -422,15 +426,16 @@ impl Registry {
             time: &call.time(),
         };
         let bytes = bytes::Bytes::from(fill(&template.stored, &values));
-        let key = key(&call.kind, &call.namespace, name);
-        let op = Op::Put(bytes.clone());
-        let object = match self
-            .commit(call, Arc::clone(&key), Expect::Absent, op)
-            .await
-        {
-            Ok(revision) => self.written(call, key, bytes, revision),
-            Err(error) => Err(error),
+        let index = call.kind.strategy.indexed_field();
+        let head = Head::read(&bytes, index).map_err(Status::internal)?;
+        let write = ObjectWrite {
+            key: key(&call.kind, &call.namespace, name),
+            expect: Expect::Absent,
+            new: Some(Encoded { bytes, head }),
+            depends_on: self.check_namespace(call, name)?,
+            dry_run: false,
         };
+        let object = self.commit_object(call, write).await;
         match object {
             Ok(object) => Ok(Some(Written {
                 object,
@@ -439,6 +444,7 @@ impl Registry {
             })),
             Err(CommitError::Failed(status)) => Err(status),
             Err(CommitError::Conflict) => Err(self.already_exists(call, name)),
+            Err(CommitError::Outdated) => Ok(None),
         }
     }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use pandaemon_machinery::{
     Status, decode::Decoded, defaults, managed_fields, status::Result, strategy, validation,
 };
-use pandaemon_store::{Expect, Op};
+use pandaemon_store::Expect;
 use serde_json::{Map, Value};
 
-use super::{Call, CommitError, Registry, Written, create};
+use super::{Call, CommitError, ObjectWrite, Registry, Written, create};
 use crate::{
     admission, convert, meta,
     object::{Object, Skip, Unparsed},
@@ -139,7 +139,7 @@ impl Registry {
                     });
                 }
                 Err(CommitError::Failed(status)) => return Err(status),
-                Err(CommitError::Conflict) => {}
+                Err(CommitError::Conflict | CommitError::Outdated) => {}
             }
         }
         Err(Status::modified_since_read(&call.kind, &call.name))
@@ -204,22 +204,22 @@ impl Registry {
         new: &Value,
         unparsed: Unparsed<'_>,
     ) -> Result<Arc<Object>, CommitError> {
-        let bytes = Self::encode_with(call, new, unparsed).map_err(CommitError::Failed)?;
-        let (key, expect) = (Arc::clone(&current.key), Expect::At(current.revision));
+        let encoded = Self::encode_with(call, new, unparsed).map_err(CommitError::Failed)?;
         let ends = meta::is_terminating(new)
             && meta::finalizers(new).is_empty()
             && meta::grace(new).unwrap_or(0) == 0
             && !call.kind.strategy.has_more_finalizers(new);
-        let op = if ends {
-            Op::Delete
-        } else {
-            Op::Put(bytes.clone())
+        let write = ObjectWrite {
+            key: Arc::clone(&current.key),
+            expect: Expect::At(current.revision),
+            new: (!ends).then(|| encoded.clone()),
+            depends_on: None,
+            dry_run: call.options.dry_run,
         };
-        let revision = match call.options.dry_run {
-            true => current.revision,
-            false => self.commit(call, Arc::clone(&key), expect, op).await?,
-        };
-        self.written(call, key, bytes, revision)
+        let committed = self.commit(call, write).await?;
+        // The answer to an update that ends an object is what it would have become.
+        let last = || Object::new(Arc::clone(&current.key), encoded, current.revision);
+        Ok(committed.unwrap_or_else(|| Arc::new(last())))
     }
 }
 

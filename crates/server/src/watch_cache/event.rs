@@ -31,41 +31,49 @@ impl ChangeKind {
     }
 }
 
-/// A change of one object.
-#[derive(Debug)]
-pub struct Event {
+/// A change of one object. The history keeps it in this form, without encoded lines.
+#[derive(Debug, Clone)]
+pub struct Change {
     /// Revision of the change.
     pub revision: Revision,
     /// The object after the change; `None` for a deletion.
     pub now: Option<Arc<Object>>,
     /// The object before the change; `None` for a creation.
     pub before: Option<Arc<Object>>,
+}
+
+impl Change {
+    /// The object after the change, or before it for a deletion.
+    #[must_use]
+    pub fn object(&self) -> Option<&Arc<Object>> {
+        self.now.as_ref().or(self.before.as_ref())
+    }
+
+    /// Approximate bytes that the change retains beyond those of the current objects.
+    #[must_use]
+    pub fn retained_bytes(&self) -> usize {
+        let before = self.before.as_ref();
+        size_of::<Self>() + before.map_or(0, |object| size_of::<Object>() + object.len())
+    }
+}
+
+/// A change of one object, on its way to the watchers.
+#[derive(Debug)]
+pub struct Event {
+    /// What has changed.
+    pub change: Change,
     /// The encoded line of each [`ChangeKind`].
     lines: [OnceLock<Bytes>; 3],
 }
 
 impl Event {
-    /// A change at `revision`.
+    /// The event of a change.
     #[must_use]
-    pub fn new(revision: Revision, now: Option<Arc<Object>>, before: Option<Arc<Object>>) -> Self {
+    pub fn new(change: Change) -> Self {
         Self {
-            revision,
-            now,
-            before,
+            change,
             lines: Default::default(),
         }
-    }
-
-    /// The same change without encoded lines.
-    #[must_use]
-    pub fn without_lines(&self) -> Self {
-        Self::new(self.revision, self.now.clone(), self.before.clone())
-    }
-
-    /// The object after the change, or before it for a deletion.
-    #[must_use]
-    pub fn object(&self) -> Option<&Arc<Object>> {
-        self.now.as_ref().or(self.before.as_ref())
     }
 
     /// The object that a watch event of this type contains, with the revision of the event. DELETED
@@ -73,10 +81,10 @@ impl Event {
     #[must_use]
     pub fn object_for(&self, change: ChangeKind) -> Option<Object> {
         let object = match change {
-            ChangeKind::Added | ChangeKind::Modified => self.now.as_ref(),
-            ChangeKind::Deleted => self.before.as_ref(),
+            ChangeKind::Added | ChangeKind::Modified => self.change.now.as_ref(),
+            ChangeKind::Deleted => self.change.before.as_ref(),
         }?;
-        Some(object.with_revision(self.revision))
+        Some(object.with_revision(self.change.revision))
     }
 
     /// The line of a JSON watch. Encoded by the first watcher that asks, shared by the others.
@@ -87,12 +95,6 @@ impl Event {
                     .map_or_else(Bytes::new, |object| line(change, &object))
             })
             .clone()
-    }
-
-    /// Approximate bytes that the event retains beyond those of the current objects.
-    #[must_use]
-    pub fn retained_bytes(&self) -> usize {
-        self.before.as_ref().map_or(0, |object| object.len()) + 128
     }
 }
 

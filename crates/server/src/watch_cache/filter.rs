@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pandaemon_machinery::{KindRef, selectable_fields};
 use pandaemon_types::{FieldSelector, LabelSelector};
 
-use super::event::{ChangeKind, Event};
+use super::event::{Change, ChangeKind};
 use crate::object::Object;
 
 /// The place of a watcher in the watcher index: the narrowest set of objects that contains its
@@ -103,10 +103,10 @@ impl Filter {
     /// object is selected. An object that starts to match is ADDED, one that stops matching is
     /// DELETED.
     #[must_use]
-    pub fn change_kind(&self, event: &Event) -> Option<ChangeKind> {
+    pub fn change_kind(&self, change: &Change) -> Option<ChangeKind> {
         let selected =
             |object: &Option<Arc<Object>>| object.as_ref().is_some_and(|o| self.matches(o));
-        match (selected(&event.before), selected(&event.now)) {
+        match (selected(&change.before), selected(&change.now)) {
             (false, false) => None,
             (false, true) => Some(ChangeKind::Added),
             (true, true) => Some(ChangeKind::Modified),

@@ -9,59 +9,16 @@ use std::{
 use imbl::OrdMap;
 use pandaemon_machinery::kind::IndexedField;
 use pandaemon_store::{Entry, Event as StoreEvent, Key, Revision};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::{
-    event::{ChangeKind, Event},
+    event::{Change, ChangeKind, Event},
     filter::{Filter, Scope},
+    history::History,
     watcher::Watcher,
     watcher_index::WatcherIndex,
 };
-use crate::object::Object;
-
-/// Bounds of the history of a kind: events, and bytes that they retain.
-const HISTORY_EVENTS: usize = 16_384;
-const HISTORY_BYTES: usize = 4 << 20;
-
-/// The recent events of a kind.
-#[derive(Debug)]
-struct History {
-    events: VecDeque<Arc<Event>>,
-    /// Bytes that the events retain.
-    bytes: usize,
-    /// All events after this revision are kept.
-    floor: Revision,
-}
-
-impl History {
-    fn new(floor: Revision) -> Self {
-        Self {
-            events: VecDeque::new(),
-            bytes: 0,
-            floor,
-        }
-    }
-
-    fn push(&mut self, event: Arc<Event>) {
-        self.bytes += event.retained_bytes();
-        self.events.push_back(event);
-        while self.events.len() > HISTORY_EVENTS || self.bytes > HISTORY_BYTES {
-            let Some(old) = self.events.pop_front() else {
-                break;
-            };
-            self.bytes -= old.retained_bytes();
-            self.floor = old.revision;
-        }
-    }
-
-    /// The events after a revision.
-    fn after(&self, revision: Revision) -> impl Iterator<Item = &Arc<Event>> {
-        let start = self
-            .events
-            .partition_point(|event| event.revision <= revision);
-        self.events.range(start..)
-    }
-}
+use crate::object::{Encoded, Head, Object};
 
 #[derive(Debug)]
 struct State {
@@ -71,7 +28,8 @@ struct State {
     /// Revision of the last change of this kind.
     last: Revision,
     history: History,
-    watchers: WatcherIndex,
+    /// While the objects are being read: the keys that have changed since.
+    changed_meanwhile: Option<BTreeSet<Key>>,
 }
 
 /// The objects, history and watchers of one kind.
@@ -81,6 +39,9 @@ pub struct KindCache {
     loaded: Revision,
     index: Option<IndexedField>,
     state: RwLock<State>,
+    /// Has its own lock, so that readers of objects do not wait for the watchers. Taken after
+    /// `state`, if both are.
+    watchers: Mutex<WatcherIndex>,
 }
 
 /// Objects at one revision.
@@ -125,14 +86,33 @@ impl KindCache {
             by_value: HashMap::new(),
             last: floor,
             history: History::new(floor),
-            watchers: WatcherIndex::new(index.is_some()),
+            changed_meanwhile: None,
         };
-        let state = RwLock::new(state);
         Self {
             loaded: floor,
             index,
-            state,
+            state: RwLock::new(state),
+            watchers: Mutex::new(WatcherIndex::new(index.is_some())),
         }
+    }
+
+    /// An empty cache that takes changes while its objects are being read.
+    pub(super) fn loading(index: Option<IndexedField>) -> Self {
+        let cache = Self::new(0, index);
+        cache.state.write().changed_meanwhile = Some(BTreeSet::new());
+        cache
+    }
+
+    /// All objects were read, at a revision. The history starts there.
+    pub(super) fn end_loading(&self, revision: Revision) {
+        let mut state = self.state.write();
+        state.changed_meanwhile = None;
+        state.last = state.last.max(revision);
+        let before = std::mem::replace(&mut state.history, History::new(0));
+        let mut history = History::new(revision);
+        let later = before.after(revision).cloned();
+        later.for_each(|change| history.push(change));
+        state.history = history;
     }
 
     fn read(&self, entry: &Entry) -> Option<Arc<Object>> {
@@ -145,40 +125,86 @@ impl KindCache {
         }
     }
 
-    /// Adds an object from before the start of the history.
+    /// Adds an object that was read from the store, unless it has changed meanwhile.
     pub fn load(&self, entry: &Entry) {
-        if let Some(object) = self.read(entry) {
-            self.state.write().put(object);
+        let Some(object) = self.read(entry) else {
+            return;
+        };
+        let mut state = self.state.write();
+        let changed = state.changed_meanwhile.as_ref();
+        if !changed.is_some_and(|changed| changed.contains(&object.key)) {
+            state.put(object);
         }
     }
 
-    /// Applies a change and offers it to the watchers.
-    pub fn apply(&self, event: &StoreEvent) {
-        if event.revision <= self.loaded {
-            return;
-        }
-        // Reading the header of the object is the expensive part and needs no lock.
-        let now = event.entry.as_ref().and_then(|entry| self.read(entry));
-        let key = event
-            .entry
-            .as_ref()
-            .or(event.previous.as_ref())
-            .map(|entry| &entry.key);
-        let Some(key) = key else { return };
-        let mut state = self.state.write();
-        let before = match now {
-            Some(ref object) => state.put(Arc::clone(object)),
-            None => state.remove(key),
+    /// The object of a change, from what its writer knows about it or else from its bytes.
+    fn object_of(&self, event: &StoreEvent) -> Option<Arc<Object>> {
+        let entry = event.entry.as_ref()?;
+        let note = event.note.as_ref();
+        let Some(head) = note.and_then(|note| note.downcast_ref::<Head>()) else {
+            return self.read(entry);
         };
-        state.last = event.revision;
-        if now.is_none() && before.is_none() {
-            return;
+        let encoded = Encoded {
+            bytes: entry.value.clone(),
+            head: *head,
+        };
+        let key = Arc::clone(&entry.key);
+        Some(Arc::new(Object::new(key, encoded, entry.mod_revision)))
+    }
+
+    /// Applies changes and offers them to the watchers. Returns how many bytes the history had
+    /// before and has now.
+    pub(super) fn apply(&self, events: &[&StoreEvent]) -> (usize, usize) {
+        let events = events.iter().filter(|event| event.revision > self.loaded);
+        // Reading the head of an object is the expensive part and needs no lock.
+        let read = events.map(|event| (*event, self.object_of(event)));
+        let read: Vec<_> = read.collect();
+        let mut changes = Vec::with_capacity(read.len());
+        let mut state = self.state.write();
+        let before = state.history.bytes();
+        for (event, now) in read {
+            if let Some(changed) = &mut state.changed_meanwhile {
+                changed.insert(Key::clone(&event.key));
+            }
+            let before = match &now {
+                Some(object) => state.put(Arc::clone(object)),
+                None => state.remove(&event.key),
+            };
+            state.last = event.revision;
+            if now.is_none() && before.is_none() {
+                continue;
+            }
+            let change = Change {
+                revision: event.revision,
+                now,
+                before,
+            };
+            state.history.push(change.clone());
+            changes.push(change);
         }
-        let event = Arc::new(Event::new(event.revision, now, before));
-        // The history keeps an event without lines, so that the encoded lines are freed when the
-        // last watch has sent them.
-        state.history.push(Arc::new(event.without_lines()));
-        state.watchers.offer(&event);
+        let after = state.history.bytes();
+        drop(state);
+        // Batches come one after the other, and a watch that has started meanwhile ignores changes
+        // from before.
+        let mut watchers = self.watchers.lock();
+        for change in changes {
+            watchers.offer(&Arc::new(Event::new(change)));
+        }
+        (before, after)
+    }
+
+    /// Bytes that the history retains.
+    pub(super) fn history_bytes(&self) -> usize {
+        self.state.read().history.bytes()
+    }
+
+    /// Drops the oldest part of the history, so that it retains at most so many bytes. Returns how
+    /// many it had before and has now.
+    pub(super) fn shrink_history(&self, bytes: usize) -> (usize, usize) {
+        let mut state = self.state.write();
+        let before = state.history.bytes();
+        state.history.shrink_to(bytes);
+        (before, state.history.bytes())
     }
 
     /// The object under a key.
@@ -211,17 +237,17 @@ impl KindCache {
         let Some(requested) = requested else {
             return Some((latest, state.objects.clone()));
         };
-        if requested < state.history.floor || requested > latest {
+        if requested < state.history.floor() || requested > latest {
             return None;
         }
         let undo: Vec<_> = state.history.after(requested).cloned().collect();
         let mut objects = state.objects.clone();
         drop(state);
-        for event in undo.iter().rev() {
-            let Some(object) = event.object() else {
+        for change in undo.iter().rev() {
+            let Some(object) = change.object() else {
                 continue;
             };
-            match &event.before {
+            match &change.before {
                 Some(before) => objects.insert(Arc::clone(&before.key), Arc::clone(before)),
                 None => objects.remove(&*object.key),
             };
@@ -248,18 +274,22 @@ impl KindCache {
     ) -> Result<Started, Revision> {
         let watcher = Arc::new(Watcher::new(filter.scope(), filter));
         let filter = &watcher.filter;
-        let mut state = self.state.write();
+        let state = self.state.read();
         let mut backlog = VecDeque::new();
         if let Start::After(revision) = start {
-            if revision < state.history.floor {
-                return Err(state.history.floor);
+            if revision < state.history.floor() {
+                return Err(state.history.floor());
             }
-            let changes = state.history.after(revision);
-            backlog.extend(changes.filter_map(|e| Some((filter.change_kind(e)?, Arc::clone(e)))));
+            let selected = state.history.after(revision).filter_map(|change| {
+                let kind = filter.change_kind(change)?;
+                Some((kind, Arc::new(Event::new(change.clone()))))
+            });
+            backlog.extend(selected);
         }
         let candidates = (start == Start::State).then(|| state.candidates(filter));
         let revision = state.last.max(applied);
-        state.watchers.add(Arc::clone(&watcher));
+        watcher.start_after(state.last);
+        self.watchers.lock().add(Arc::clone(&watcher));
         drop(state);
         let objects = candidates
             .map(|c| c.select(prefix, filter))
@@ -274,19 +304,21 @@ impl KindCache {
 
     /// Removes the watcher of a watch that the client has ended.
     pub fn unwatch(&self, watcher: &Arc<Watcher>) {
-        self.state.write().watchers.remove(watcher);
+        self.watchers.lock().remove(watcher);
     }
 
-    /// Drops the history up to `revision`.
-    pub fn forget_history(&self, revision: Revision) {
+    /// Drops the history up to `revision`. Returns how many bytes it had before and has now.
+    pub(super) fn forget_history(&self, revision: Revision) -> (usize, usize) {
         let mut state = self.state.write();
+        let before = state.history.bytes();
         let floor = state.last.max(revision);
         state.history = History::new(floor);
+        (before, 0)
     }
 
     /// Ends all watches, and those that start later.
     pub fn close(&self) {
-        self.state.write().watchers.close();
+        self.watchers.lock().close();
     }
 
     /// Revision of the last change of an object of this kind.
@@ -298,7 +330,7 @@ impl KindCache {
     /// Number of open watches.
     #[must_use]
     pub fn watchers(&self) -> usize {
-        self.state.read().watchers.len()
+        self.watchers.lock().len()
     }
 
     /// Number of current objects.

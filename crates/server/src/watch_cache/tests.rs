@@ -24,10 +24,7 @@ fn filter(plural: &str, namespace: &str, labels: &str, fields: &str) -> Filter {
 }
 
 fn empty() -> WatchCache {
-    WatchCache::new(&Snapshot {
-        revision: 1,
-        entries: Default::default(),
-    })
+    WatchCache::new(1)
 }
 
 fn pod(name: &str, node: &str, app: &str) -> Value {
@@ -41,22 +38,18 @@ fn pod(name: &str, node: &str, app: &str) -> Value {
 /// Puts (or, with `None`, deletes) an object at a revision.
 fn change(cache: &WatchCache, revision: Revision, name: &str, value: Option<Value>) {
     let key = key(kind("pods"), "d", name);
-    let entry = |value: bytes::Bytes| Entry {
+    let index = kind("pods").strategy.indexed_field();
+    let entry = value.map(|value| Entry {
         key: Arc::clone(&key),
-        value,
+        value: object::encode(&value, index).unwrap().bytes,
         create_revision: revision,
         mod_revision: revision,
-    };
-    let previous = cache
-        .of(kind("pods"))
-        .unwrap()
-        .get(&key)
-        .map(|o| entry(o.bytes.clone()));
-    let entry = value.map(|value| entry(object::encode(&value).unwrap()));
+    });
     cache.apply(&[StoreEvent {
         revision,
+        key,
         entry,
-        previous,
+        note: None,
     }]);
 }
 
@@ -75,8 +68,9 @@ fn queued(watcher: &Watcher) -> Vec<String> {
     let mut found = Vec::new();
     let context = Context::from_waker(Waker::noop());
     while let Poll::Ready(Next::Change(change, event)) = watcher.poll_next(&context) {
-        let name = event.object().unwrap().name().to_owned();
-        found.push(format!("{} {name}@{}", change.as_str(), event.revision));
+        let name = event.change.object().unwrap().name().to_owned();
+        let revision = event.change.revision;
+        found.push(format!("{} {name}@{revision}", change.as_str()));
     }
     found
 }
@@ -249,4 +243,103 @@ fn a_watch_on_a_closed_cache_ends_immediately() {
         Poll::Ready(Next::Closed)
     ));
     assert_eq!(cache.watchers(), 0);
+}
+
+#[test]
+fn a_watch_ignores_changes_from_before_its_start() {
+    let cache = empty();
+    let watcher = watch(&cache, filter("pods", "", "", ""), Start::Now).watcher;
+    watcher.start_after(2);
+    change(&cache, 2, "p1", Some(pod("p1", "n1", "web")));
+    change(&cache, 3, "p2", Some(pod("p2", "n1", "web")));
+    assert_eq!(queued(&watcher), ["ADDED p2@3"]);
+}
+
+#[test]
+fn histories_share_one_budget_and_the_largest_shrinks() {
+    let cache = empty();
+    let big = |revision| {
+        let mut pod = pod("big", "n1", "web");
+        pod["spec"]["text"] = format!("{revision}").repeat(70_000).into();
+        pod
+    };
+    change(&cache, 2, "small", Some(pod("small", "n1", "web")));
+    let nodes = cache.of(kind("nodes")).unwrap();
+    let node = json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "n1"}});
+    for revision in [3, 4] {
+        let key = key(kind("nodes"), "", "n1");
+        let entry = Entry {
+            key: Arc::clone(&key),
+            value: object::encode(&node, None).unwrap().bytes,
+            create_revision: 3,
+            mod_revision: revision,
+        };
+        let (entry, note) = (Some(entry), None);
+        cache.apply(&[StoreEvent {
+            revision,
+            key,
+            entry,
+            note,
+        }]);
+    }
+    for revision in 5..200 {
+        change(&cache, revision, "big", Some(big(revision)));
+    }
+    let pods = cache.of(kind("pods")).unwrap();
+    let kept = pods.history_bytes();
+    assert!((7 << 20..=8 << 20).contains(&kept), "{kept} bytes");
+    let from = |kind: &str, revision| {
+        let filter = filter(kind, "", "", "");
+        let cache = cache.of(&filter.kind).unwrap();
+        cache.watch(200, "/", filter, Start::After(revision))
+    };
+    assert!(from("pods", 100).is_err(), "the oldest changes are dropped");
+    assert_eq!(from("pods", 190).unwrap().backlog.len(), 9);
+    assert_eq!(
+        from("nodes", 1).unwrap().backlog.len(),
+        2,
+        "a small history stays"
+    );
+    drop(nodes);
+}
+
+#[tokio::test]
+async fn a_kind_that_is_added_shows_the_store_and_the_changes_meanwhile() {
+    use pandaemon_store::{
+        Expect, Op, Store as _, Transaction,
+        double::{Double, Faults},
+    };
+    let slow = Faults {
+        latency: std::time::Duration::from_millis(20),
+        ..Faults::default()
+    };
+    let store = Arc::new(Double::new(slow, 1));
+    let put = |name: &str, expect| {
+        let value = pod(name, "n1", "web");
+        let op = Op::Put(object::encode(&value, None).unwrap().bytes);
+        Transaction::of(key(kind("pods"), "d", name), expect, op)
+    };
+    for name in ["kept", "changed", "gone"] {
+        store.commit(put(name, Expect::Absent)).await.unwrap();
+    }
+    let (cache, revision) = WatchCache::load(&*store).await.unwrap();
+    let cache = Arc::new(cache);
+    cache.remove_kind(kind("pods"));
+    let reflector = run_reflector(Arc::clone(&cache), Arc::clone(&store) as _, revision);
+    pandaemon_runtime::spawn("reflector", reflector);
+    let changes = async {
+        store.commit(put("changed", Expect::At(2))).await.unwrap();
+        let gone = key(kind("pods"), "d", "gone");
+        let gone = Transaction::of(gone, Expect::At(3), Op::Delete);
+        store.commit(gone).await.unwrap();
+    };
+    let (added, ()) = tokio::join!(cache.add_kind(kind("pods"), &*store), changes);
+    added.unwrap();
+    cache.reached(store.latest().await.unwrap()).await;
+    let pods = cache.of(kind("pods")).unwrap();
+    let found = pods
+        .every()
+        .map(|pod| format!("{}@{}", pod.name(), pod.revision));
+    let found: Vec<String> = found.collect();
+    assert_eq!(found, ["changed@4", "kept@1"]);
 }

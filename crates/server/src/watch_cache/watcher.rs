@@ -3,10 +3,12 @@
 use std::{
     collections::VecDeque,
     sync::Arc,
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
 };
 
 use futures::task::AtomicWaker;
+use pandaemon_store::Revision;
 use parking_lot::Mutex;
 
 use super::{
@@ -43,6 +45,8 @@ pub struct Watcher {
     pub scope: Scope,
     /// The selection of the watch.
     pub filter: Filter,
+    /// The watch starts after this revision.
+    since: AtomicU64,
     queue: Mutex<Queue>,
     waker: AtomicWaker,
 }
@@ -54,15 +58,24 @@ impl Watcher {
         Self {
             scope,
             filter,
+            since: AtomicU64::new(0),
             queue: Mutex::default(),
             waker: AtomicWaker::new(),
         }
     }
 
-    /// Queues an event if the filter selects it. Returns `false` when the watcher has ended or its
+    /// Sets the revision after which the watch starts.
+    pub fn start_after(&self, revision: Revision) {
+        self.since.store(revision, Ordering::Relaxed);
+    }
+
+    /// Queues an event if the watch has started before it and the filter selects it. Returns `false` when the watcher has ended or its
     /// queue is full, and must be removed from the index.
     pub fn offer(&self, event: &Arc<Event>) -> bool {
-        let Some(change) = self.filter.change_kind(event) else {
+        if event.change.revision <= self.since.load(Ordering::Relaxed) {
+            return true;
+        }
+        let Some(change) = self.filter.change_kind(&event.change) else {
             return true;
         };
         let alive = {

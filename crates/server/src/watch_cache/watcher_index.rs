@@ -58,7 +58,9 @@ impl WatcherIndex {
         if self.by_scope.is_empty() {
             return;
         }
-        let Some(object) = event.object() else { return };
+        let Some(object) = event.change.object() else {
+            return;
+        };
         let (namespace, name) = (object.namespace(), object.name());
         self.offer_to(&Scope::All, event);
         if !namespace.is_empty() {
@@ -77,7 +79,7 @@ impl WatcherIndex {
             let value = object.as_ref().map(|object| object.indexed_value());
             value.map(|value| Scope::Indexed(value.into()))
         };
-        let (now, before) = (value(&event.now), value(&event.before));
+        let (now, before) = (value(&event.change.now), value(&event.change.before));
         let before = before.filter(|before| Some(before) != now.as_ref());
         for scope in now.into_iter().chain(before) {
             self.offer_to(&scope, event);

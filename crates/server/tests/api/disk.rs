@@ -2,12 +2,13 @@
 
 use std::{
     fs,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use http::Request;
 use http_body_util::BodyExt as _;
-use pandaemon_store::{Embedded, Options};
+use pandaemon_store::{Embedded, Options, Range, Store as _};
 use pandaemon_testkit::{ServerOptions, disk::Tmpfs};
 use serde_json::{Value, json};
 
@@ -64,8 +65,11 @@ async fn a_full_disk_refuses_durable_writes_until_there_is_space() {
         return;
     };
     let filler = data.path().join("filler");
+    let directory = pandaemon_testkit::Server::store_dir(data.path());
+    let store = Embedded::open(directory, Options::default()).unwrap();
     let options = ServerOptions {
         data_dir: Some(data),
+        store: Some(Arc::new(store)),
         ..ServerOptions::default()
     };
     let server = Server::start_with(options).await.unwrap();
@@ -131,11 +135,11 @@ async fn assert_stored(mut server: Server, written: &[String]) {
         fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
     }
     let store = Embedded::open(copy.path(), Options::default()).unwrap();
-    let snapshot = pandaemon_store::Store::snapshot(&store);
-    let mut names: Vec<String> = snapshot
-        .entries
-        .keys()
-        .filter_map(|key| key.strip_prefix("/configmaps/default/"))
+    let prefix = "/configmaps/default/";
+    let page = store.range(Range::of(prefix)).await.unwrap();
+    let entries = page.entries.iter();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.key.strip_prefix(prefix))
         .filter(|name| *name != "kube-root-ca.crt")
         .map(str::to_owned)
         .collect();

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -10,91 +10,99 @@ use std::{
 
 use futures::future::BoxFuture;
 use pandaemon_store::{
-    Batch, Embedded, Error, Feed, Options, Result, Revision, Snapshot, Store, Write,
+    Embedded, Entry, Error, Event, Expect, Follower, Op, Options, Page, Range, Result, Revision,
+    Store, Transaction, Transformed, Transformer,
+    double::{Double, Faults},
 };
 use pandaemon_testkit::ServerOptions;
 use serde_json::{Value, json};
 
 use crate::harness::Server;
 
-/// A store that can be switched to refuse writes.
+/// An embedded store that can be switched to refuse writes, and to make its followers panic.
 #[derive(Debug)]
 struct FaultyStore {
     inner: Embedded,
     full: Arc<AtomicBool>,
+    panics: Arc<AtomicBool>,
+    /// A transaction of somebody else that comes just before the next one.
+    earlier: Arc<Mutex<Option<Transaction>>>,
+}
+
+impl FaultyStore {
+    fn open(directory: &std::path::Path) -> Self {
+        Self {
+            inner: Embedded::open(directory.join("store"), Options::default()).unwrap(),
+            full: Arc::default(),
+            panics: Arc::default(),
+            earlier: Arc::default(),
+        }
+    }
 }
 
 impl Store for FaultyStore {
-    fn commit(&self, write: Write) -> BoxFuture<'_, Result<Revision>> {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>>> {
+        self.inner.get(key)
+    }
+
+    fn range(&self, range: Range) -> BoxFuture<'_, Result<Page>> {
+        self.inner.range(range)
+    }
+
+    fn latest(&self) -> BoxFuture<'_, Result<Revision>> {
+        self.inner.latest()
+    }
+
+    fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Revision>> {
         if self.full.load(Ordering::Relaxed) {
             let full = Error::Storage("no space left on device".into());
             return Box::pin(std::future::ready(Err(full)));
         }
-        self.inner.commit(write)
+        let earlier = self.earlier.lock().unwrap().take();
+        Box::pin(async {
+            if let Some(earlier) = earlier {
+                self.inner.commit(earlier).await?;
+            }
+            self.inner.commit(transaction).await
+        })
     }
 
-    fn snapshot(&self) -> Snapshot {
-        self.inner.snapshot()
-    }
-
-    fn follow(&self, from: Revision) -> Result<Box<dyn Feed>> {
-        self.inner.follow(from)
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
-    }
-}
-
-/// A feed that panics when it is asked for the next batch after `panics` was set.
-struct PanickingFeed {
-    inner: Box<dyn Feed>,
-    panics: Arc<AtomicBool>,
-}
-
-impl Feed for PanickingFeed {
-    fn next(&mut self) -> BoxFuture<'_, Result<Batch>> {
-        assert!(!self.panics.load(Ordering::Relaxed), "a bug in the feed");
-        self.inner.next()
-    }
-}
-
-/// A store whose feed can be made to panic.
-#[derive(Debug)]
-struct PanickingStore {
-    inner: Embedded,
-    panics: Arc<AtomicBool>,
-}
-
-impl Store for PanickingStore {
-    fn commit(&self, write: Write) -> BoxFuture<'_, Result<Revision>> {
-        self.inner.commit(write)
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        self.inner.snapshot()
-    }
-
-    fn follow(&self, from: Revision) -> Result<Box<dyn Feed>> {
-        Ok(Box::new(PanickingFeed {
-            inner: self.inner.follow(from)?,
-            panics: Arc::clone(&self.panics),
-        }))
+    fn follow(&self, from: Revision, follower: Arc<dyn Follower>) -> BoxFuture<'_, Result<()>> {
+        let panics = Arc::clone(&self.panics);
+        self.inner
+            .follow(from, Arc::new(PanickingFollower { follower, panics }))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
         self.inner.close()
+    }
+}
+
+/// A follower that panics once it is told to.
+struct PanickingFollower {
+    follower: Arc<dyn Follower>,
+    panics: Arc<AtomicBool>,
+}
+
+impl Follower for PanickingFollower {
+    fn apply(&self, batch: &[Event]) {
+        assert!(
+            !self.panics.load(Ordering::Relaxed),
+            "a bug in the follower"
+        );
+        self.follower.apply(batch);
+    }
+
+    fn end(&self, why: Error) {
+        self.follower.end(why);
     }
 }
 
 #[tokio::test]
 async fn a_panic_of_the_watch_cache_is_reported_and_no_request_hangs() {
     let data = tempfile::tempdir().unwrap();
-    let panics = Arc::new(AtomicBool::new(false));
-    let store = PanickingStore {
-        inner: Embedded::open(data.path().join("store"), Options::default()).unwrap(),
-        panics: Arc::clone(&panics),
-    };
+    let store = FaultyStore::open(data.path());
+    let panics = Arc::clone(&store.panics);
     let options = ServerOptions {
         data_dir: Some(data),
         store: Some(Arc::new(store)),
@@ -104,7 +112,6 @@ async fn a_panic_of_the_watch_cache_is_reported_and_no_request_hangs() {
     panics.store(true, Ordering::Relaxed);
     let space =
         |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    // The feed delivers the first write and panics then.
     server.post("/api/v1/namespaces", &space("x")).await;
     let failed = tokio::time::timeout(Duration::from_secs(20), server.running().failed()).await;
     assert_eq!(failed, Ok("watch-cache"));
@@ -119,12 +126,8 @@ async fn a_panic_of_the_watch_cache_is_reported_and_no_request_hangs() {
 #[tokio::test]
 async fn a_store_that_refuses_writes_still_serves_reads() {
     let data = tempfile::tempdir().unwrap();
-    let full = Arc::new(AtomicBool::new(false));
-    let inner = Embedded::open(data.path().join("store"), Options::default()).unwrap();
-    let store = FaultyStore {
-        inner,
-        full: Arc::clone(&full),
-    };
+    let store = FaultyStore::open(data.path());
+    let full = Arc::clone(&store.full);
     let options = ServerOptions {
         data_dir: Some(data),
         store: Some(Arc::new(store)),
@@ -154,4 +157,172 @@ async fn a_store_that_refuses_writes_still_serves_reads() {
     full.store(false, Ordering::Relaxed);
     assert_eq!(server.post("/api/v1/namespaces", &space("x")).await.0, 201);
     assert_eq!(server.text("GET", "/readyz", "", &Value::Null).await.0, 200);
+}
+
+/// A server on a double, and the double.
+async fn on_double() -> (Server, Double) {
+    let double = Double::new(Faults::default(), 1);
+    let options = ServerOptions {
+        store: Some(Arc::new(double.clone())),
+        ..ServerOptions::default()
+    };
+    (Server::start_with(options).await.unwrap(), double)
+}
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+fn map(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+        "data": {"a": "b"}})
+}
+
+/// The resource version of the list of ConfigMaps.
+async fn version_of(server: &Server) -> String {
+    let (_, list) = server.get(MAPS).await;
+    list["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+/// The changes of ConfigMaps since a version, as `ADDED x`.
+async fn changes(server: &Server, version: &str) -> Vec<String> {
+    let path = format!("{MAPS}?watch=true&resourceVersion={version}&timeoutSeconds=1");
+    let (code, lines) = server.get_text(&path).await;
+    assert_eq!(code, 200);
+    let events = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let text = |event: Value| {
+        let name = event["object"]["metadata"]["name"].as_str().unwrap();
+        format!("{} {name}", event["type"].as_str().unwrap())
+    };
+    events.map(text).collect()
+}
+
+#[tokio::test]
+async fn a_write_without_an_answer_is_no_conflict() {
+    let (server, double) = on_double().await;
+    double.set_faults(Faults {
+        lost_requests: 1000,
+        ..Faults::default()
+    });
+    let (code, status) = server.post(MAPS, &map("x")).await;
+    let text = "Timeout: it is not known whether the write was stored (the connection was lost); \
+                read the object before you repeat it";
+    let (reason, message) = (&status["reason"], &status["message"]);
+    assert_eq!(
+        (code, reason, message),
+        (504, &json!("Timeout"), &json!(text))
+    );
+    double.set_faults(Faults::default());
+    let path = format!("{MAPS}/x");
+    assert_eq!(server.get(&path).await.0, 404);
+    double.set_faults(Faults {
+        lost_replies: 1000,
+        ..Faults::default()
+    });
+    assert_eq!(server.post(MAPS, &map("x")).await.0, 201);
+    assert_eq!(server.send("DELETE", &path, "", &Value::Null).await.0, 200);
+    assert!(double.entries("/configmaps/default/x").is_empty());
+}
+
+#[tokio::test]
+async fn a_conflict_that_is_none_is_no_answer() {
+    let (server, double) = on_double().await;
+    double.set_faults(Faults {
+        conflicts: 300,
+        ..Faults::default()
+    });
+    for i in 0..20 {
+        assert_eq!(server.post(MAPS, &map(&format!("m{i}"))).await.0, 201);
+    }
+    let (code, status) = server.post(MAPS, &map("m1")).await;
+    assert_eq!((code, &status["reason"]), (409, &json!("AlreadyExists")));
+}
+
+#[tokio::test]
+async fn changes_that_broke_off_are_read_again() {
+    let (server, double) = on_double().await;
+    let version = version_of(&server).await;
+    double.set_faults(Faults {
+        broken: 500,
+        ..Faults::default()
+    });
+    for i in 0..20 {
+        let map = map(&format!("m{i:02}"));
+        let answer = tokio::time::timeout(Duration::from_secs(20), server.post(MAPS, &map));
+        assert_eq!(answer.await.unwrap().0, 201);
+    }
+    let expected = (0..20).map(|i| format!("ADDED m{i:02}"));
+    assert_eq!(
+        changes(&server, &version).await,
+        expected.collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_created_in_a_namespace_that_terminates_meanwhile() {
+    let data = tempfile::tempdir().unwrap();
+    let store = FaultyStore::open(data.path());
+    let (earlier, inner) = (Arc::clone(&store.earlier), Arc::new(store));
+    let options = ServerOptions {
+        data_dir: Some(data),
+        store: Some(Arc::clone(&inner) as _),
+        ..ServerOptions::default()
+    };
+    let server = Server::start_with(options).await.unwrap();
+    let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}});
+    assert_eq!(server.post("/api/v1/namespaces", &space).await.0, 201);
+    let found = inner.get("/namespaces//x").await.unwrap().unwrap();
+    let terminating = String::from_utf8(found.value.to_vec()).unwrap();
+    let begin = r#""metadata":{"#;
+    let deletion = format!(r#"{begin}"deletionTimestamp":"2026-01-01T00:00:00Z","#);
+    let op = Op::Put(terminating.replacen(begin, &deletion, 1).into());
+    let expect = Expect::At(found.mod_revision);
+    *earlier.lock().unwrap() = Some(Transaction::of(found.key, expect, op));
+    let maps = "/api/v1/namespaces/x/configmaps";
+    let (code, status) = server.post(maps, &map("m")).await;
+    let cause = &status["details"]["causes"][0]["reason"];
+    assert_eq!((code, cause), (403, &json!("NamespaceTerminating")));
+    assert_eq!(server.get(&format!("{maps}/m")).await.0, 404);
+}
+
+/// Changes every byte of a value.
+#[derive(Debug)]
+struct Inverted;
+
+impl Transformer for Inverted {
+    fn transform_to_storage(&self, _: &str, value: &bytes::Bytes) -> Result<bytes::Bytes> {
+        Ok(value.iter().map(|byte| !byte).collect())
+    }
+
+    fn transform_from_storage(&self, key: &str, value: &bytes::Bytes) -> Result<bytes::Bytes> {
+        self.transform_to_storage(key, value)
+    }
+}
+
+#[tokio::test]
+async fn values_can_be_stored_in_another_form() {
+    let double = Double::new(Faults::default(), 1);
+    let start = || {
+        let store = Transformed::new(Arc::new(double.clone()), Arc::new(Inverted));
+        Server::start_with(ServerOptions {
+            store: Some(Arc::new(store)),
+            ..ServerOptions::default()
+        })
+    };
+    let server = start().await.unwrap();
+    assert_eq!(server.post(MAPS, &map("x")).await.0, 201);
+    let stored = double.entries("/configmaps/default/x");
+    assert!(stored[0].value.iter().all(|byte| !byte.is_ascii()));
+    // Another server reads what this one has written, and this one what the other writes.
+    let other = start().await.unwrap();
+    let path = format!("{MAPS}/x");
+    let (_, found) = other.get(&path).await;
+    assert_eq!(found, server.get(&path).await.1);
+    let version = version_of(&server).await;
+    let (code, _) = other.send("DELETE", &path, "", &Value::Null).await;
+    assert_eq!(code, 200);
+    assert_eq!(changes(&server, &version).await, ["DELETED x"]);
 }

@@ -73,7 +73,7 @@ fn widget(name: &str, size: i64) -> Value {
 
 async fn server() -> Server {
     let server = Server::start().await;
-    server.running().serve_kind(widget_kind()).unwrap();
+    server.running().serve_kind(widget_kind()).await.unwrap();
     server
 }
 
@@ -167,7 +167,11 @@ async fn applied_items_of_its_lists_have_owners_of_their_own() {
 #[tokio::test]
 async fn a_second_kind_with_one_of_its_names_is_refused() {
     let server = server().await;
-    let same = server.running().serve_kind(widget_kind()).unwrap_err();
+    let same = server
+        .running()
+        .serve_kind(widget_kind())
+        .await
+        .unwrap_err();
     assert_eq!(
         same.to_string(),
         "the resource widgets.example.com/v1 is served already"
@@ -176,7 +180,7 @@ async fn a_second_kind_with_one_of_its_names_is_refused() {
         plural: "gadgets".into(),
         ..widget_kind()
     };
-    let same = server.running().serve_kind(other).unwrap_err();
+    let same = server.running().serve_kind(other).await.unwrap_err();
     assert_eq!(
         same.to_string(),
         "the kind Widget.example.com/v1 is served already"
@@ -207,7 +211,7 @@ async fn when_it_goes_its_watches_end_and_its_objects_stay() {
     let groups = server.get("/apis").await.1.to_string();
     assert!(!groups.contains("example.com"), "{groups}");
     assert_eq!(server.get("/openapi/v3/apis/example.com/v1").await.0, 404);
-    server.running().serve_kind(widget_kind()).unwrap();
+    server.running().serve_kind(widget_kind()).await.unwrap();
     let (code, kept) = server.get(&format!("{WIDGETS}/a")).await;
     assert_eq!((code, &kept["spec"]["size"]), (200, &json!(1)));
     // A watch that resumes at a version from before gets 410: the history is gone.

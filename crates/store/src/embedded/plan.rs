@@ -1,4 +1,4 @@
-//! The effect of a batch of writes on the state, as a pure function.
+//! The effect of a batch of transactions on the state, as a pure function.
 //!
 //! The plan works on a clone of the state, which takes constant time for a persistent map. When the
 //! disk refuses a batch, the plan is dropped and the state is unchanged.
@@ -9,7 +9,9 @@ use super::{
     checkpoint::put_record,
     frame::{Frame, Record},
 };
-use crate::{Durability, Entry, Error, Event, Expect, Key, Op, Result, Revision, Write};
+use crate::{
+    Durability, Entry, Error, Event, Expect, Key, Op, Result, Revision, Transaction, Write,
+};
 
 /// The state of the store. Owned by the writer.
 #[derive(Debug, Clone)]
@@ -35,7 +37,7 @@ pub(super) struct Plan<'a> {
     pub(super) events: Vec<Event>,
     /// The records to sync before the batch is visible.
     pub(super) frame: &'a mut Frame,
-    /// Number of durable writes in the batch.
+    /// Number of durable transactions in the batch.
     pub(super) durable: usize,
     /// Why durable writes fail, if the disk refused the batch before.
     pub(super) refused: Option<&'a str>,
@@ -53,29 +55,41 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Adds a write. It sees the earlier writes of the same batch.
-    pub(super) fn write(&mut self, write: &Write) -> Result<Revision> {
-        let previous = self.state.entries.get(&write.key).cloned();
-        let durable = self.is_durable(write, previous.is_some());
-        let holds = match write.expect {
-            Expect::Absent => previous.is_none() && matches!(write.op, Op::Put(_)),
-            Expect::At(revision) => previous
-                .as_ref()
-                .is_some_and(|e| e.mod_revision == revision),
-        };
-        if !holds {
-            return Err(Error::Conflict(previous));
+    /// Adds a transaction. It sees the earlier ones of the same batch.
+    pub(super) fn transact(&mut self, transaction: &Transaction) -> Result<Revision> {
+        let mut needs_disk = false;
+        for (at, write) in transaction.writes.iter().enumerate() {
+            let current = self.state.entries.get(&write.key);
+            // What does not exist cannot be deleted.
+            let is_void = matches!((write.expect, &write.op), (Expect::Absent, Op::Delete));
+            if is_void || !write.expect.holds(current) {
+                let current = current.cloned();
+                return Err(Error::Conflict { at, current });
+            }
+            needs_disk |= self.is_durable(write, transaction.durability, current.is_some());
         }
-        if let (true, Some(text)) = (durable, self.refused) {
+        if let (true, Some(text)) = (needs_disk, self.refused) {
             return Err(Error::Storage(text.to_owned()));
         }
-        self.state.revision += 1;
-        self.durable += usize::from(durable);
+        let is_change = |write: &Write| !matches!(write.op, Op::Check);
+        if transaction.writes.iter().any(is_change) {
+            self.state.revision += 1;
+            self.durable += usize::from(needs_disk);
+        }
+        for write in &transaction.writes {
+            self.write(write, transaction.durability);
+        }
+        Ok(self.state.revision)
+    }
+
+    fn write(&mut self, write: &Write, durability: Durability) {
+        let previous = self.state.entries.get(&write.key).cloned();
+        let durable = self.is_durable(write, durability, previous.is_some());
         match &write.op {
             Op::Put(value) => self.put(write, value.clone(), previous, durable),
             Op::Delete => self.delete(write, previous, durable),
+            Op::Check => {}
         }
-        Ok(self.state.revision)
     }
 
     /// Adds a reservation if one is due. Returns whether the batch needs the disk.
@@ -94,11 +108,14 @@ impl<'a> Plan<'a> {
 
     /// Whether the write needs the disk. A key that is on disk stays durable, whatever the write
     /// asks for. Deleting a key that is not on disk needs no record.
-    fn is_durable(&self, write: &Write, exists: bool) -> bool {
+    fn is_durable(&self, write: &Write, durability: Durability, exists: bool) -> bool {
+        if matches!(write.op, Op::Check) {
+            return false;
+        }
         match (exists, self.state.volatile.contains(&write.key)) {
             (true, false) => true,
             (true, true) if matches!(write.op, Op::Delete) => false,
-            _ => write.durability == Durability::Durable,
+            _ => durability == Durability::Durable,
         }
     }
 
@@ -126,11 +143,12 @@ impl<'a> Plan<'a> {
         }
         self.state.bytes += size(&entry);
         self.state.bytes -= previous.as_ref().map_or(0, size);
-        self.state.entries.insert(key, entry.clone());
+        self.state.entries.insert(Key::clone(&key), entry.clone());
         self.events.push(Event {
             revision,
+            key,
             entry: Some(entry),
-            previous,
+            note: write.note.clone(),
         });
     }
 
@@ -142,10 +160,12 @@ impl<'a> Plan<'a> {
         }
         self.state.bytes -= previous.as_ref().map_or(0, size);
         self.state.entries.remove(&write.key);
+        let key = previous.map_or_else(|| write.key.clone(), |entry| entry.key);
         self.events.push(Event {
             revision: self.state.revision,
+            key,
             entry: None,
-            previous,
+            note: None,
         });
     }
 }

@@ -1,230 +1,231 @@
-//! The state that the writer publishes and readers share: the current snapshot, and a bounded
-//! history of recent batches with the positions of its followers.
+//! The state that the writer publishes: the current snapshot, older ones that are being read in
+//! pages, a bounded history of recent batches, and the followers.
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    ops::Bound,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use futures::future::BoxFuture;
+use imbl::OrdMap;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
 
-use crate::{Batch, Error, Event, Feed, Result, Revision, Snapshot};
+use crate::{Entry, Error, Event, Follower, Key, Page, Range, Result, Revision};
 
-/// Bounds of the history.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct HistoryBounds {
-    /// Kept although all followers have read it, for new followers from an older revision.
-    pub(super) kept: HistorySize,
-    /// Maximum, reached only while a follower is behind.
-    pub(super) max: HistorySize,
+/// How many older states are kept for readers of pages. A state shares what has not changed since.
+const PAGED_STATES: usize = 4;
+/// How long an older state is kept after it was read last.
+const PAGED_LIFETIME: Duration = Duration::from_secs(60);
+
+/// All entries at one revision. A clone costs constant time and shares the values.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshot {
+    pub(super) revision: Revision,
+    pub(super) entries: OrdMap<Key, Entry>,
 }
 
-/// An amount of history: number of events and bytes of their values.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct HistorySize {
-    pub(super) events: usize,
-    pub(super) bytes: usize,
-}
-
-impl HistorySize {
-    fn exceeds(self, bound: Self) -> bool {
-        self.events > bound.events || self.bytes > bound.bytes
+impl Snapshot {
+    fn page(&self, range: &Range) -> Page {
+        let first = match &range.after {
+            Some(after) => Bound::Excluded(&**after),
+            None => Bound::Included(range.prefix.as_str()),
+        };
+        let limit = match range.limit {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        let found = self.entries.range::<_, str>((first, Bound::Unbounded));
+        let mut found = found
+            .map(|(_, entry)| entry)
+            .take_while(|entry| entry.key.starts_with(&range.prefix));
+        Page {
+            revision: self.revision,
+            entries: found.by_ref().take(limit).cloned().collect(),
+            has_more: found.next().is_some(),
+        }
     }
 }
 
-/// The published state. Written by the writer's thread alone.
-#[derive(Debug)]
-pub(super) struct Published {
-    snapshot: RwLock<Snapshot>,
-    history: Mutex<History>,
-    /// Number of the next batch. Followers wait for it to change.
-    signal: watch::Sender<u64>,
+/// Bounds of the history, which is kept for followers that start from an older revision.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HistoryBounds {
+    pub(super) events: usize,
+    /// Bytes of values.
+    pub(super) bytes: usize,
 }
 
-/// The recent batches.
-#[derive(Debug)]
+/// The published state. Written by the writer's thread alone.
+pub(super) struct Published {
+    snapshot: RwLock<Snapshot>,
+    /// States that are being read in pages, with the time of the last read, the latest last.
+    paged: Mutex<VecDeque<(Instant, Snapshot)>>,
+    history: Mutex<History>,
+}
+
+/// The recent batches and who gets the next ones.
 struct History {
     bounds: HistoryBounds,
     /// Batches with the bytes that each keeps in memory.
-    batches: VecDeque<(Batch, usize)>,
-    size: HistorySize,
-    /// Number of the first batch in `batches`.
-    first: u64,
+    batches: VecDeque<(Vec<Event>, usize)>,
+    events: usize,
+    bytes: usize,
     /// Revision of the last event that was dropped; the oldest revision that can be followed.
     oldest: Revision,
     closed: bool,
-    /// For each follower, the number of the batch that it reads next.
-    followers: Vec<Weak<AtomicU64>>,
+    followers: Vec<Arc<dyn Follower>>,
 }
 
 impl Published {
     pub(super) fn new(snapshot: Snapshot, bounds: HistoryBounds) -> Self {
-        let oldest = snapshot.revision;
-        let (batches, size, followers) = (VecDeque::new(), HistorySize::default(), Vec::new());
         let history = History {
             bounds,
-            batches,
-            size,
-            first: 0,
-            oldest,
+            batches: VecDeque::new(),
+            events: 0,
+            bytes: 0,
+            oldest: snapshot.revision,
             closed: false,
-            followers,
+            followers: Vec::new(),
         };
         Self {
             snapshot: RwLock::new(snapshot),
+            paged: Mutex::default(),
             history: Mutex::new(history),
-            signal: watch::Sender::new(0),
         }
     }
 
-    pub(super) fn snapshot(&self) -> Snapshot {
-        self.snapshot.read().clone()
+    /// The latest revision.
+    pub(super) fn revision(&self) -> Revision {
+        self.snapshot.read().revision
     }
 
-    /// Publishes a batch: first in the snapshot, then in the feeds.
+    pub(super) fn get(&self, key: &str) -> Option<Entry> {
+        self.snapshot.read().entries.get(key).cloned()
+    }
+
+    pub(super) fn range(&self, range: &Range) -> Result<Page> {
+        let latest = self.snapshot.read().clone();
+        let snapshot = match range.revision {
+            Some(revision) if revision != latest.revision => {
+                let mut paged = self.paged.lock();
+                let kept = paged.iter().position(|(_, kept)| kept.revision == revision);
+                let kept = kept.and_then(|at| paged.remove(at));
+                let (_, snapshot) = kept.ok_or(Error::Compacted {
+                    requested: revision,
+                    oldest: latest.revision,
+                })?;
+                snapshot
+            }
+            Some(_) | None => latest,
+        };
+        let page = snapshot.page(range);
+        // Also after the last page: the same reader may read another range of the state.
+        if page.has_more || range.revision.is_some() {
+            let mut paged = self.paged.lock();
+            paged.retain(|(_, kept)| kept.revision != snapshot.revision);
+            if paged.len() == PAGED_STATES {
+                paged.pop_front();
+            }
+            paged.push_back((Instant::now(), snapshot));
+        }
+        Ok(page)
+    }
+
+    /// Drops states that nobody has read for long: they keep what was deleted since in memory.
+    fn expire_pages(&self) {
+        let mut paged = self.paged.lock();
+        while paged
+            .front()
+            .is_some_and(|(read, _)| read.elapsed() > PAGED_LIFETIME)
+        {
+            paged.pop_front();
+        }
+    }
+
+    /// Publishes a batch: first in the snapshot, then to the followers.
     pub(super) fn publish(&self, snapshot: Snapshot, events: Vec<Event>) {
         // The old snapshot may own the last reference to many tree nodes: free them outside of the
         // lock.
         let old = std::mem::replace(&mut *self.snapshot.write(), snapshot);
-        let next = self.history.lock().push(events.into());
-        self.signal.send_replace(next);
+        self.history.lock().push(events);
+        self.expire_pages();
         drop(old);
     }
 
-    /// Ends every feed after it has read the remaining batches.
+    /// Ends every follower.
     pub(super) fn close(&self) {
-        self.history.lock().closed = true;
-        self.signal.send_modify(|_| ());
+        let mut history = self.history.lock();
+        history.closed = true;
+        for follower in history.followers.drain(..) {
+            follower.end(Error::Closed);
+        }
     }
 
-    pub(super) fn follow(self: &Arc<Self>, from: Revision) -> Result<Follower> {
+    pub(super) fn follow(&self, from: Revision, follower: Arc<dyn Follower>) -> Result<()> {
         let mut history = self.history.lock();
+        if history.closed {
+            return Err(Error::Closed);
+        }
         if from < history.oldest {
             return Err(Error::Compacted {
                 requested: from,
                 oldest: history.oldest,
             });
         }
-        let read = history
-            .batches
-            .partition_point(|(batch, _)| last_revision(batch) <= from);
-        let next = history.first + read as u64;
-        let position = Arc::new(AtomicU64::new(next));
-        history.followers.push(Arc::downgrade(&position));
-        let signal = self.signal.subscribe();
-        Ok(Follower {
-            published: Arc::clone(self),
-            signal,
-            position,
-            next,
-            from,
-        })
+        let missed = history.batches.iter().flat_map(|(batch, _)| batch);
+        let missed = missed.filter(|event| event.revision > from).cloned();
+        let missed: Vec<Event> = missed.collect();
+        if missed.is_empty() || takes(&follower, &missed) {
+            history.followers.push(follower);
+        }
+        Ok(())
     }
 }
 
-fn last_revision(batch: &[Event]) -> Revision {
-    batch.last().map_or(0, |event| event.revision)
+/// Hands a batch to a follower. Returns whether it gets more.
+fn takes(follower: &Arc<dyn Follower>, batch: &[Event]) -> bool {
+    // The writer must not end with a follower: others wait for it.
+    let applied = catch_unwind(AssertUnwindSafe(|| follower.apply(batch)));
+    if applied.is_err() {
+        tracing::error!("a follower of the store panicked and gets no more changes");
+        follower.end(Error::Panicked);
+    }
+    applied.is_ok()
 }
 
 /// Approximate bytes that the history keeps in memory for an event.
 fn retained_bytes(event: &Event) -> usize {
-    let value = event.entry.as_ref().or(event.previous.as_ref());
+    let value = event.entry.as_ref();
     size_of::<Event>() + value.map_or(0, |entry| entry.value.len())
 }
 
 impl History {
-    fn push(&mut self, batch: Batch) -> u64 {
+    fn push(&mut self, mut batch: Vec<Event>) {
+        self.followers.retain(|follower| takes(follower, &batch));
+        for event in &mut batch {
+            // A note is for those who follow now.
+            event.note = None;
+        }
         let bytes = batch.iter().map(retained_bytes).sum();
-        self.size.events += batch.len();
-        self.size.bytes += bytes;
+        self.events += batch.len();
+        self.bytes += bytes;
         self.batches.push_back((batch, bytes));
-        let next = self.first + self.batches.len() as u64;
-        self.trim(next);
-        next
-    }
-
-    /// Drops the oldest batches. Beyond `max` any batch is dropped. Beyond `kept` only batches that
-    /// all followers have read.
-    fn trim(&mut self, next: u64) {
-        let mut slowest = next;
-        self.followers.retain(|follower| match follower.upgrade() {
-            Some(position) => {
-                slowest = slowest.min(position.load(Ordering::Acquire));
-                true
-            }
-            None => false,
-        });
-        while self.size.exceeds(self.bounds.max)
-            || (self.first < slowest && self.size.exceeds(self.bounds.kept))
-        {
+        while self.events > self.bounds.events || self.bytes > self.bounds.bytes {
             let Some((batch, bytes)) = self.batches.pop_front() else {
                 return;
             };
-            self.size.events -= batch.len();
-            self.size.bytes -= bytes;
-            self.first += 1;
-            self.oldest = last_revision(&batch);
-        }
-    }
-
-    fn take(&self, next: u64) -> Result<Option<Batch>> {
-        let index = next.checked_sub(self.first).ok_or(Error::Lagged)?;
-        let index = usize::try_from(index).map_err(|_| Error::Lagged)?;
-        match self.batches.get(index) {
-            Some((batch, _)) => Ok(Some(Batch::clone(batch))),
-            None if self.closed => Err(Error::Closed),
-            None => Ok(None),
+            self.events -= batch.len();
+            self.bytes -= bytes;
+            self.oldest = batch.last().map_or(self.oldest, |event| event.revision);
         }
     }
 }
 
-/// A reader of the history: the implementation of [`Feed`].
-#[derive(Debug)]
-pub(super) struct Follower {
-    published: Arc<Published>,
-    signal: watch::Receiver<u64>,
-    position: Arc<AtomicU64>,
-    next: u64,
-    /// Events up to and including this revision are skipped.
-    from: Revision,
-}
-
-impl Follower {
-    async fn wait(&mut self) -> Result<Batch> {
-        loop {
-            // Marked before the check, so that a batch that arrives in between wakes this task.
-            self.signal.mark_unchanged();
-            if let Some(batch) = self.take()? {
-                return Ok(batch);
-            }
-            self.signal.changed().await.map_err(|_| Error::Closed)?;
-        }
-    }
-
-    fn take(&mut self) -> Result<Option<Batch>> {
-        loop {
-            let Some(batch) = self.published.history.lock().take(self.next)? else {
-                return Ok(None);
-            };
-            self.next += 1;
-            self.position.store(self.next, Ordering::Release);
-            let seen = batch.partition_point(|event| event.revision <= self.from);
-            match batch.get(seen..) {
-                None | Some([]) => (),
-                Some(_) if seen == 0 => return Ok(Some(batch)),
-                Some(rest) => return Ok(Some(rest.into())),
-            }
-        }
-    }
-}
-
-impl Feed for Follower {
-    fn next(&mut self) -> BoxFuture<'_, Result<Batch>> {
-        Box::pin(self.wait())
+impl std::fmt::Debug for Published {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Published")
+            .field("revision", &self.revision())
+            .finish_non_exhaustive()
     }
 }

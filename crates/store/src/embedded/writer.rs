@@ -1,7 +1,8 @@
-//! The writer thread: commits the writes that arrived while the disk was busy as one batch.
+//! The writer thread: commits the transactions that arrived while the disk was busy as one batch,
+//! hands the changes to the followers, and answers.
 
 use std::{
-    io,
+    io, mem,
     path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
@@ -17,25 +18,30 @@ use super::{
     lock::Lock,
     log::Log,
     plan::{Plan, State},
-    published::Published,
+    published::{Published, Snapshot},
 };
-use crate::{Error, Event, Result, Revision, Snapshot, Write};
+use crate::{Error, Event, Result, Revision, Transaction};
 
-/// Maximum number of writes in a batch.
+/// Maximum number of transactions in a batch.
 const MAX_BATCH: usize = 4096;
-/// How long a batch waits for more writes while several clients write concurrently. Each batch,
+/// A batch with so many bytes of values takes no more transactions.
+const MAX_BATCH_BYTES: usize = 8 << 20;
+/// How long a batch waits for more transactions while several clients write concurrently. Each batch,
 /// whatever its size, wakes all readers and makes a new version of the persistent maps. A single
 /// client that writes one after the other never waits.
 const BATCH_DELAY: Duration = Duration::from_micros(200);
-/// A batch of this many writes does not wait for more.
+/// A batch of this many transactions does not wait for more.
 const BATCH_TARGET: usize = 64;
+
+/// A transaction with the way back to its caller.
+type Pending = (Transaction, oneshot::Sender<Result<Revision>>);
 
 /// A message to the writer thread.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// Commit a write and send the result.
-    Write(Write, oneshot::Sender<Result<Revision>>),
-    /// Commit the writes that came before, close the store, then reply.
+    /// Commit a transaction and send the result.
+    Commit(Transaction, oneshot::Sender<Result<Revision>>),
+    /// Commit the transactions that came before, close the store, then reply.
     Close(oneshot::Sender<()>),
 }
 
@@ -90,17 +96,25 @@ impl Writer {
                 }
             }
             self.concurrency.record(requests.len());
-            let mut writes = Vec::with_capacity(requests.len());
+            let mut pending = Vec::with_capacity(requests.len());
+            let mut bytes = 0;
             for request in requests.drain(..) {
                 match request {
-                    // Writes after the close request are dropped, so their callers get
+                    // What comes after the close request is dropped, so its callers get
                     // `Error::Closed`.
-                    Request::Write(..) if !closing.is_empty() => (),
-                    Request::Write(write, reply) => writes.push((write, reply)),
+                    Request::Commit(..) if !closing.is_empty() => (),
+                    Request::Commit(transaction, reply) => {
+                        bytes += transaction.size();
+                        pending.push((transaction, reply));
+                        if bytes >= MAX_BATCH_BYTES {
+                            self.batch(mem::take(&mut pending));
+                            bytes = 0;
+                        }
+                    }
                     Request::Close(reply) => closing.push(reply),
                 }
             }
-            self.batch(writes);
+            self.batch(pending);
             self.check_log();
         }
         self.finish();
@@ -111,33 +125,31 @@ impl Writer {
         }
     }
 
-    fn batch(&mut self, writes: Vec<(Write, oneshot::Sender<Result<Revision>>)>) {
-        if writes.is_empty() {
+    fn batch(&mut self, pending: Vec<Pending>) {
+        if pending.is_empty() {
             return;
         }
-        let results = match self.commit(&writes, None) {
+        let results = match self.commit(&pending, None) {
             Ok(results) => results,
             Err(text) => {
                 tracing::error!(
                     error = text,
-                    writes = writes.len(),
-                    "the disk refused a batch of writes"
+                    transactions = pending.len(),
+                    "the disk refused a batch of transactions"
                 );
-                // Volatile writes need no disk and are still committed. If this fails too, all
-                // writes of the batch fail.
-                let refused = self.commit(&writes, Some(&text));
+                // Volatile transactions need no disk and are still committed. If this fails too,
+                // the whole batch fails.
+                let refused = self.commit(&pending, Some(&text));
                 refused.unwrap_or_else(|text| {
-                    writes
-                        .iter()
-                        .map(|_| Err(Error::Storage(text.clone())))
-                        .collect()
+                    let failed = |_| Err(Error::Storage(text.clone()));
+                    pending.iter().map(failed).collect()
                 })
             }
         };
-        for ((_, reply), result) in writes.into_iter().zip(results) {
+        for ((_, reply), result) in pending.into_iter().zip(results) {
             match &result {
                 Ok(_) => self.counters.writes.inc(),
-                Err(Error::Conflict(_)) => self.counters.conflicts.inc(),
+                Err(Error::Conflict { .. }) => self.counters.conflicts.inc(),
                 Err(_) => self.counters.failures.inc(),
             };
             // Fails if the caller was dropped. The write stands.
@@ -148,11 +160,14 @@ impl Writer {
     /// Commits a batch as a whole. On an error no part of it is visible.
     fn commit(
         &mut self,
-        writes: &[(Write, oneshot::Sender<Result<Revision>>)],
+        pending: &[Pending],
         refused: Option<&str>,
     ) -> Result<Vec<Result<Revision>>, String> {
         let mut plan = Plan::new(&self.state, &mut self.frame, refused);
-        let results = writes.iter().map(|(write, _)| plan.write(write)).collect();
+        let results = pending
+            .iter()
+            .map(|(transaction, _)| plan.transact(transaction));
+        let results = results.collect();
         let needs_disk = plan.finish();
         let Plan {
             state,
@@ -179,16 +194,11 @@ impl Writer {
 
     fn publish(&self, events: Vec<Event>) {
         self.update_gauges();
-        let State {
-            entries, revision, ..
-        } = &self.state;
-        self.published.publish(
-            Snapshot {
-                revision: *revision,
-                entries: entries.clone(),
-            },
-            events,
-        );
+        let snapshot = Snapshot {
+            revision: self.state.revision,
+            entries: self.state.entries.clone(),
+        };
+        self.published.publish(snapshot, events);
     }
 
     /// Sets the gauges of the current state.
@@ -261,7 +271,7 @@ impl Writer {
     }
 
     /// Records the exact revision, so that the next start continues without a gap, and ends all
-    /// feeds.
+    /// followers.
     fn finish(&mut self) {
         self.queue.close();
         if self.checkpoint.is_some() {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{delete, put, volatile_put};
+use crate::common::{delete, entries, latest, put, volatile_put};
 use pandaemon_store::{Embedded, Expect, Options, Revision, Store as _};
 
 const WRITERS: usize = 24;
@@ -135,12 +135,15 @@ fn nothing_acknowledged_is_lost() {
             "a revision was used again"
         );
         let store = Embedded::open(directory.path().join("store"), options()).unwrap();
-        let snapshot = store.snapshot();
-        assert!(snapshot.revision >= acknowledged.revision);
-        revision = snapshot.revision;
+        revision = latest(&store);
+        assert!(revision >= acknowledged.revision);
+        let entries: BTreeMap<String, Vec<u8>> = entries(&store)
+            .into_iter()
+            .map(|entry| (entry.key.to_string(), entry.value.to_vec()))
+            .collect();
         for (writer, n) in &acknowledged.last {
-            let found = snapshot.entries.get(format!("/{pid}/{writer}").as_str());
-            let found = found.map(|entry| String::from_utf8(entry.value.to_vec()).unwrap());
+            let found = entries.get(&format!("/{pid}/{writer}"));
+            let found = found.map(|value| String::from_utf8(value.clone()).unwrap());
             // The unacknowledged next operation may or may not have been stored.
             let allowed = [value(*n), value(n + 1)];
             assert!(
@@ -148,12 +151,13 @@ fn nothing_acknowledged_is_lost() {
                 "writer {writer} after {n}: {found:?}"
             );
         }
-        let others = snapshot
-            .entries
+        let own = format!("/{pid}/");
+        let others: Vec<String> = entries
             .keys()
-            .filter(|key| !key.starts_with(&format!("/{pid}/")));
-        let others: Vec<String> = others.map(ToString::to_string).collect();
+            .filter(|key| !key.starts_with(&own))
+            .cloned()
+            .collect();
         assert_eq!(others, before, "the keys of earlier rounds have changed");
-        before = snapshot.entries.keys().map(ToString::to_string).collect();
+        before = entries.into_keys().collect();
     }
 }

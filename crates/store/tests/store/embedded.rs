@@ -1,43 +1,7 @@
-//! The public interface of the embedded store: conflicts, durability, feeds, restarts.
+//! The public interface of the embedded store: conflicts, durability, restarts, checkpoints.
 
-use crate::common::{delete, open, put, show, state, volatile_put};
-use pandaemon_store::{Durability, Embedded, Error, Expect, Feed, Options, Store, Write};
-
-async fn read(feed: &mut dyn Feed, count: usize) -> Vec<String> {
-    let mut events = Vec::new();
-    while events.len() < count {
-        events.extend(feed.next().await.unwrap().iter().map(show));
-    }
-    events
-}
-
-#[tokio::test]
-async fn a_write_whose_precondition_fails_is_a_conflict_with_the_current_entry() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
-    let first = store.commit(put("/a", Expect::Absent, "1")).await.unwrap();
-    for expect in [Expect::Absent, Expect::At(first + 1)] {
-        let error = store.commit(put("/a", expect, "2")).await.unwrap_err();
-        let Error::Conflict(Some(entry)) = error else {
-            panic!("{error:?}")
-        };
-        assert_eq!(
-            (entry.mod_revision, &entry.value[..]),
-            (first, b"1".as_slice())
-        );
-    }
-    let missing = store.commit(delete("/b", first)).await.unwrap_err();
-    assert!(matches!(missing, Error::Conflict(None)), "{missing:?}");
-    let second = store
-        .commit(put("/a", Expect::At(first), "2"))
-        .await
-        .unwrap();
-    assert!(second > first);
-    assert_eq!(state(&store), ["/a=2@1/2"]);
-    store.commit(delete("/a", second)).await.unwrap();
-    assert_eq!(store.snapshot().revision, 3);
-    assert!(state(&store).is_empty());
-}
+use crate::common::{Kept, delete, latest, open, put, state, volatile, volatile_put};
+use pandaemon_store::{Embedded, Error, Expect, Options, Range, Store};
 
 #[tokio::test]
 async fn one_of_many_concurrent_writes_at_the_same_revision_succeeds() {
@@ -48,36 +12,6 @@ async fn one_of_many_concurrent_writes_at_the_same_revision_succeeds() {
     let results = futures::future::join_all(writes).await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     assert_eq!(store.counters().conflicts.get(), 99);
-}
-
-#[tokio::test]
-async fn a_feed_delivers_every_change_once_and_in_order() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path());
-    let mut early = store.follow(0).unwrap();
-    let first = store.commit(put("/a", Expect::Absent, "1")).await.unwrap();
-    let second = store
-        .commit(volatile_put("/b", Expect::Absent, "x"))
-        .await
-        .unwrap();
-    let third = store
-        .commit(put("/a", Expect::At(first), "2"))
-        .await
-        .unwrap();
-    store.commit(delete("/a", third)).await.unwrap();
-    let history = [
-        "1: - -> /a=1@1/1",
-        "2: - -> /b=x@2/2",
-        "3: /a=1@1/1 -> /a=2@1/3",
-        "4: /a=2@1/3 -> -",
-    ];
-    assert_eq!(read(&mut *early, 4).await, history);
-    let mut late = store.follow(second).unwrap();
-    assert_eq!(read(&mut *late, 2).await, history[2..]);
-    store.close().await;
-    assert!(matches!(early.next().await, Err(Error::Closed)));
-    let refused = store.commit(put("/c", Expect::Absent, "")).await;
-    assert!(matches!(refused, Err(Error::Closed)), "{refused:?}");
 }
 
 #[tokio::test]
@@ -95,18 +29,10 @@ async fn a_restart_keeps_durable_entries_and_continues_the_revisions() {
     }
     let store = open(directory.path());
     assert_eq!(state(&store), ["/b=1@2/2"]);
-    assert_eq!(store.snapshot().revision, 4);
-    let gone = store.follow(3).err();
-    assert!(
-        matches!(
-            gone,
-            Some(Error::Compacted {
-                requested: 3,
-                oldest: 4
-            })
-        ),
-        "{gone:?}"
-    );
+    assert_eq!(latest(&store), 4);
+    let gone = store.follow(3, Kept::new()).await;
+    let (requested, oldest) = (3, 4);
+    assert_eq!(compacted(gone), (requested, oldest));
     assert_eq!(
         store.commit(put("/a", Expect::Absent, "2")).await.unwrap(),
         5
@@ -129,57 +55,97 @@ async fn a_volatile_write_to_a_durable_key_is_durable() {
             .unwrap();
         store.commit(put("/b", Expect::At(3), "2")).await.unwrap();
         store.commit(put("/c", Expect::Absent, "1")).await.unwrap();
-        let gone = Write {
-            durability: Durability::Volatile,
-            ..delete("/c", 5)
-        };
-        store.commit(gone).await.unwrap();
+        store.commit(volatile(delete("/c", 5))).await.unwrap();
     }
     assert_eq!(state(&open(directory.path())), ["/a=2@1/2", "/b=2@3/4"]);
 }
 
+/// The revision that was asked for and the oldest one, of an error about history that is gone.
+fn compacted<T: std::fmt::Debug>(result: Result<T, Error>) -> (u64, u64) {
+    match result {
+        Err(Error::Compacted { requested, oldest }) => (requested, oldest),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
-async fn a_reader_beyond_the_lag_bound_gets_lagged() {
+async fn the_history_for_new_followers_is_bounded() {
     let directory = tempfile::tempdir().unwrap();
-    let (history_events, lag_events) = (2, 5);
     let options = Options {
-        history_events,
-        lag_events,
+        history_events: 2,
         ..Options::default()
     };
     let store = Embedded::open(directory.path(), options).unwrap();
-    let mut slow = store.follow(0).unwrap();
-    for i in 0..5 {
-        store
-            .commit(volatile_put(&format!("/{i}"), Expect::Absent, ""))
-            .await
-            .unwrap();
+    for i in 1..=5 {
+        let write = volatile_put(&format!("/{i}"), Expect::Absent, "");
+        store.commit(write).await.unwrap();
     }
-    // Five events behind is within the bound.
-    assert!(slow.next().await.unwrap()[0].revision == 1);
-    for i in 5..8 {
-        store
-            .commit(volatile_put(&format!("/{i}"), Expect::Absent, ""))
-            .await
-            .unwrap();
+    assert_eq!(compacted(store.follow(2, Kept::new()).await), (2, 3));
+    let events = Kept::of(&store, 3).await.events();
+    assert_eq!(events, ["4: /4=@4/4", "5: /5=@5/5"]);
+}
+
+#[tokio::test]
+async fn a_write_is_answered_after_the_followers_have_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let kept = Kept::of(&store, 0).await;
+    for i in 1..100 {
+        let write = volatile_put(&format!("/{i}"), Expect::Absent, "");
+        let revision = store.commit(write).await.unwrap();
+        assert_eq!(kept.events().len() as u64, revision);
     }
-    assert!(matches!(slow.next().await, Err(Error::Lagged)));
-    drop(slow);
-    store
-        .commit(volatile_put("/8", Expect::Absent, ""))
+}
+
+#[tokio::test]
+async fn a_follower_that_panics_stops_neither_the_store_nor_the_others() {
+    #[derive(Default)]
+    struct Panics(parking_lot::Mutex<Option<Error>>);
+    impl pandaemon_store::Follower for Panics {
+        fn apply(&self, _: &[pandaemon_store::Event]) {
+            panic!("a bug in the follower");
+        }
+        fn end(&self, why: Error) {
+            *self.0.lock() = Some(why);
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let panics = std::sync::Arc::new(Panics::default());
+    store.follow(0, panics.clone()).await.unwrap();
+    let kept = Kept::of(&store, 0).await;
+    for key in ["/a", "/b"] {
+        store.commit(put(key, Expect::Absent, "")).await.unwrap();
+    }
+    assert_eq!(kept.events().len(), 2);
+    let why = panics.0.lock().take();
+    assert!(matches!(why, Some(Error::Panicked)), "{why:?}");
+}
+
+#[tokio::test]
+async fn only_states_that_are_read_in_pages_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    for key in ["/a/1", "/a/2", "/b/1"] {
+        store.commit(put(key, Expect::Absent, "")).await.unwrap();
+    }
+    let page = |prefix: &str, revision| Range {
+        limit: 1,
+        revision,
+        ..Range::of(prefix)
+    };
+    store.range(page("/b/", None)).await.unwrap();
+    store.commit(put("/a/3", Expect::Absent, "")).await.unwrap();
+    let gone = store.range(page("/b/", Some(3))).await;
+    assert_eq!(compacted(gone), (3, 4));
+    let first = store.range(page("/a/", None)).await.unwrap();
+    assert!(first.has_more);
+    store.commit(delete("/a/2", 2)).await.unwrap();
+    let old = store
+        .range(page("/a/", Some(first.revision)))
         .await
         .unwrap();
-    assert!(matches!(
-        store.follow(6),
-        Err(Error::Compacted {
-            requested: 6,
-            oldest: 7
-        })
-    ));
-    assert_eq!(
-        store.follow(7).unwrap().next().await.unwrap()[0].revision,
-        8
-    );
+    assert!(old.has_more);
 }
 
 #[tokio::test]
@@ -235,5 +201,5 @@ async fn checkpoints_bound_the_size_of_the_log() {
     assert!(size < 400_000, "{size} bytes on disk for 10 KB of state");
     let store = Embedded::open(directory.path(), options).unwrap();
     assert_eq!(state(&store), expected);
-    assert_eq!(store.snapshot().revision, revision + 1);
+    assert_eq!(latest(&store), revision + 1);
 }

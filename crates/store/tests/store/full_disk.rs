@@ -52,7 +52,7 @@ async fn writes_fail_on_a_full_disk_and_resume_when_there_is_space() {
         let (durable, volatile) = tokio::join!(durable, volatile);
         assert!(matches!(durable, Err(Error::Storage(_))), "{durable:?}");
         assert!(
-            matches!(volatile, Ok(_) | Err(Error::Conflict(_))),
+            matches!(volatile, Ok(_) | Err(Error::Conflict { .. })),
             "{volatile:?}"
         );
     }

@@ -1,7 +1,9 @@
-//! Tests of the embedded store through its public interface.
+//! Tests of the stores through their public interface.
 
 #[cfg(test)]
 mod common;
+#[cfg(test)]
+mod contract;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]

@@ -1,16 +1,18 @@
-//! Model test: any sequence of writes, restarts and kills gives the same state and the same feed as
-//! a plain map.
+//! Model test: any sequence of transactions, restarts and kills gives the same state and the same
+//! changes as a plain map.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use crate::common::{copy, delete, open, put, show, state, volatile_put};
-use pandaemon_store::{Durability, Embedded, Error, Expect, Feed, Op, Revision, Store, Write};
+use crate::common::{Kept, copy, latest, open, state};
+use pandaemon_store::{
+    Durability, Embedded, Error, Expect, Op, Revision, Store, Transaction, Write,
+};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Writes that are sent concurrently.
-    Writes(Vec<Attempt>),
+    /// Transactions that are sent concurrently.
+    Transactions(Vec<(Vec<Attempt>, bool)>),
     Restart,
     Kill,
 }
@@ -27,8 +29,8 @@ struct Attempt {
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Put,
-    VolatilePut,
     Delete,
+    Check,
 }
 
 #[derive(Debug, Clone)]
@@ -39,79 +41,115 @@ struct Known {
     volatile: bool,
 }
 
+impl Known {
+    fn show(&self, key: &str) -> String {
+        format!("{key}={}@{}/{}", self.value, self.created, self.modified)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Model {
     keys: BTreeMap<String, Known>,
     revision: Revision,
-    feed: Vec<String>,
+    events: Vec<String>,
 }
 
 impl Model {
-    fn request(&self, attempt: &Attempt) -> Write {
-        let key = format!("/{}", attempt.key);
+    /// A transaction of these attempts, as far as each is about a key of its own.
+    fn request(&self, attempts: &[Attempt], is_volatile: bool) -> Transaction {
+        let mut writes: Vec<Write> = Vec::new();
+        for attempt in attempts {
+            let write = self.write(attempt);
+            if writes.iter().all(|other| other.key != write.key) {
+                writes.push(write);
+            }
+        }
+        let durability = if is_volatile {
+            Durability::Volatile
+        } else {
+            Durability::Durable
+        };
+        Transaction { writes, durability }
+    }
+
+    fn write(&self, attempt: &Attempt) -> Write {
+        // A collection each, so that any of them may be changed together.
+        let key = format!("/{}/k", attempt.key);
         let known = self.keys.get(&key);
         let expect = match (known, attempt.matching) {
             (Some(known), true) => Expect::At(known.modified),
             (None, true) | (Some(_), false) => Expect::Absent,
             (None, false) => Expect::At(self.revision),
         };
-        match attempt.kind {
-            Kind::Put => put(&key, expect, &attempt.value.to_string()),
-            Kind::VolatilePut => volatile_put(&key, expect, &attempt.value.to_string()),
-            Kind::Delete => Write {
-                expect,
-                ..delete(&key, 0)
-            },
+        let op = match attempt.kind {
+            Kind::Put => Op::Put(attempt.value.to_string().into()),
+            Kind::Delete => Op::Delete,
+            Kind::Check => Op::Check,
+        };
+        Write {
+            key: key.into(),
+            expect,
+            op,
+            note: None,
         }
     }
 
-    /// Applies a write. Returns the revision that the store must assign; `None` for a conflict.
-    fn apply(&mut self, write: &Write) -> Option<Revision> {
-        let key = write.key.to_string();
-        let old = self.keys.get(&key).cloned();
-        let holds = match write.expect {
-            Expect::Absent => old.is_none() && matches!(write.op, Op::Put(_)),
-            Expect::At(revision) => old.as_ref().is_some_and(|old| old.modified == revision),
-        };
-        if !holds {
-            return None;
+    /// Which write of a transaction is a conflict.
+    fn conflict(&self, transaction: &Transaction) -> Option<usize> {
+        transaction.writes.iter().position(|write| {
+            let known = self.keys.get(&*write.key);
+            !match write.expect {
+                Expect::Absent => known.is_none() && !matches!(write.op, Op::Delete),
+                Expect::At(revision) => known.is_some_and(|known| known.modified == revision),
+            }
+        })
+    }
+
+    /// Applies a transaction. Returns the revision that the store must assign, or which write is a
+    /// conflict.
+    fn apply(&mut self, transaction: &Transaction) -> Result<Revision, usize> {
+        if let Some(at) = self.conflict(transaction) {
+            return Err(at);
         }
-        self.revision += 1;
-        let text = |k: &Known| format!("{key}={}@{}/{}", k.value, k.created, k.modified);
-        let before = old.as_ref().map_or_else(|| "-".to_owned(), text);
-        let after = match &write.op {
-            Op::Delete => {
-                self.keys.remove(&key);
-                "-".to_owned()
-            }
-            Op::Put(value) => {
-                let new = Known {
-                    created: old.as_ref().map_or(self.revision, |old| old.created),
-                    modified: self.revision,
-                    value: String::from_utf8_lossy(value).into_owned(),
-                    volatile: write.durability == Durability::Volatile
-                        && old.is_none_or(|old| old.volatile),
-                };
-                let after = text(&new);
-                self.keys.insert(key, new);
-                after
-            }
-        };
-        self.feed
-            .push(format!("{}: {before} -> {after}", self.revision));
-        Some(self.revision)
+        let is_change = |write: &Write| !matches!(write.op, Op::Check);
+        self.revision += u64::from(transaction.writes.iter().any(is_change));
+        for write in &transaction.writes {
+            let key = write.key.to_string();
+            let old = self.keys.get(&key).cloned();
+            let after = match &write.op {
+                Op::Check => continue,
+                Op::Delete => {
+                    self.keys.remove(&key);
+                    format!("{key} is gone")
+                }
+                Op::Put(value) => {
+                    let new = Known {
+                        created: old.as_ref().map_or(self.revision, |old| old.created),
+                        modified: self.revision,
+                        value: String::from_utf8_lossy(value).into_owned(),
+                        volatile: transaction.durability == Durability::Volatile
+                            && old.is_none_or(|old| old.volatile),
+                    };
+                    let after = new.show(&key);
+                    self.keys.insert(key, new);
+                    after
+                }
+            };
+            self.events.push(format!("{}: {after}", self.revision));
+        }
+        Ok(self.revision)
     }
 
     fn restart(&mut self) {
         self.keys.retain(|_, known| !known.volatile);
-        self.feed.clear();
+        self.events.clear();
     }
 
     fn state(&self) -> Vec<String> {
-        let show = |(key, known): (&String, &Known)| {
-            format!("{key}={}@{}/{}", known.value, known.created, known.modified)
-        };
-        self.keys.iter().map(show).collect()
+        self.keys
+            .iter()
+            .map(|(key, known)| known.show(key))
+            .collect()
     }
 }
 
@@ -120,12 +158,12 @@ struct Harness {
     directory: PathBuf,
     copies: usize,
     store: Option<Embedded>,
-    feed: Option<Box<dyn Feed>>,
+    follower: Option<Arc<Kept>>,
     model: Model,
 }
 
 impl Harness {
-    fn new() -> Self {
+    async fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join("0");
         let model = Model::default();
@@ -134,42 +172,39 @@ impl Harness {
             directory,
             copies: 0,
             store: None,
-            feed: None,
+            follower: None,
             model,
         };
-        harness.open();
+        harness.open().await;
         harness
     }
 
-    fn open(&mut self) {
+    async fn open(&mut self) {
         let store = open(&self.directory);
-        self.feed = Some(store.follow(store.snapshot().revision).unwrap());
+        self.follower = Some(Kept::of(&store, latest(&store)).await);
         self.store = Some(store);
     }
 
     async fn step(&mut self, step: &Step) {
         match step {
-            Step::Writes(attempts) => self.write(attempts).await,
+            Step::Transactions(all) => self.commit(all).await,
             Step::Restart => {
-                self.check_feed().await;
+                self.check_events();
                 self.store = None;
-                self.open();
+                self.open().await;
                 self.model.restart();
-                assert_eq!(
-                    self.store.as_ref().unwrap().snapshot().revision,
-                    self.model.revision
-                );
+                assert_eq!(latest(self.store.as_ref().unwrap()), self.model.revision);
             }
             Step::Kill => {
                 self.copies += 1;
                 let to = self.directory.with_file_name(self.copies.to_string());
                 copy(&self.directory, &to);
-                self.check_feed().await;
+                self.check_events();
                 self.directory = to;
                 self.store = None;
-                self.open();
+                self.open().await;
                 self.model.restart();
-                let revision = self.store.as_ref().unwrap().snapshot().revision;
+                let revision = latest(self.store.as_ref().unwrap());
                 assert!(revision >= self.model.revision);
                 self.model.revision = revision;
             }
@@ -178,45 +213,45 @@ impl Harness {
         assert_eq!(state(store), self.model.state());
     }
 
-    async fn write(&mut self, attempts: &[Attempt]) {
+    async fn commit(&mut self, all: &[(Vec<Attempt>, bool)]) {
         let store = self.store.as_ref().unwrap();
-        let writes: Vec<Write> = attempts.iter().map(|a| self.model.request(a)).collect();
-        let commits = writes.iter().map(|write| store.commit(write.clone()));
+        let requests = all.iter();
+        let requests =
+            requests.map(|(attempts, is_volatile)| self.model.request(attempts, *is_volatile));
+        let requests: Vec<Transaction> = requests.collect();
+        let commits = requests.iter().map(|request| store.commit(request.clone()));
         let results = futures::future::join_all(commits).await;
-        for (write, result) in writes.iter().zip(results) {
-            match (self.model.apply(write), result) {
-                (Some(revision), Ok(given)) => assert_eq!(revision, given),
-                (None, Err(Error::Conflict(entry))) => {
-                    let known = self.model.keys.get(&*write.key).map(|known| known.modified);
-                    assert_eq!(entry.map(|entry| entry.mod_revision), known);
+        for (request, result) in requests.iter().zip(results) {
+            match (self.model.apply(request), result) {
+                (Ok(revision), Ok(given)) => assert_eq!(revision, given),
+                (Err(known), Err(Error::Conflict { at, current })) => {
+                    assert_eq!(at, known);
+                    let known = self.model.keys.get(&*request.writes[at].key);
+                    let known = known.map(|known| known.modified);
+                    assert_eq!(current.map(|entry| entry.mod_revision), known);
                 }
-                (expected, given) => panic!("{write:?}: {expected:?}, but {given:?}"),
+                (expected, given) => panic!("{request:?}: {expected:?}, but {given:?}"),
             }
         }
-        assert_eq!(store.snapshot().revision, self.model.revision);
+        assert_eq!(latest(store), self.model.revision);
     }
 
-    async fn check_feed(&mut self) {
-        let mut read = Vec::new();
-        while read.len() < self.model.feed.len() {
-            read.extend(
-                self.feed
-                    .as_mut()
-                    .unwrap()
-                    .next()
-                    .await
-                    .unwrap()
-                    .iter()
-                    .map(show),
-            );
+    fn check_events(&self) {
+        let follower = self.follower.as_ref().unwrap();
+        assert_eq!(follower.events(), self.model.events);
+        let revisions = follower.batches().into_iter().map(|batch| {
+            let revision = |event: &String| event.split(':').next().unwrap().to_owned();
+            (revision(&batch[0]), revision(&batch[batch.len() - 1]))
+        });
+        let revisions: Vec<(String, String)> = revisions.collect();
+        for pair in revisions.windows(2) {
+            assert_ne!(pair[0].1, pair[1].0, "a batch ends within a revision");
         }
-        assert_eq!(read, self.model.feed);
     }
 }
 
 fn attempt() -> impl Strategy<Value = Attempt> {
-    let kind =
-        prop_oneof![3 => Just(Kind::Put), 1 => Just(Kind::VolatilePut), 1 => Just(Kind::Delete)];
+    let kind = prop_oneof![4 => Just(Kind::Put), 1 => Just(Kind::Delete), 1 => Just(Kind::Check)];
     let parts = (0_u8..6, any::<u16>(), kind, prop::bool::weighted(0.85));
     parts.prop_map(|(key, value, kind, matching)| Attempt {
         key,
@@ -226,9 +261,16 @@ fn attempt() -> impl Strategy<Value = Attempt> {
     })
 }
 
+fn transaction() -> impl Strategy<Value = (Vec<Attempt>, bool)> {
+    (
+        prop::collection::vec(attempt(), 1..4),
+        prop::bool::weighted(0.2),
+    )
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => prop::collection::vec(attempt(), 1..8).prop_map(Step::Writes),
+        8 => prop::collection::vec(transaction(), 1..8).prop_map(Step::Transactions),
         1 => Just(Step::Restart),
         1 => Just(Step::Kill),
     ]
@@ -240,11 +282,11 @@ proptest! {
     fn any_sequence_of_writes_restarts_and_kills_matches_a_map(steps in prop::collection::vec(step(), 1..24)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let mut harness = Harness::new();
+            let mut harness = Harness::new().await;
             for step in &steps {
                 harness.step(step).await;
             }
-            harness.check_feed().await;
+            harness.check_events();
         });
     }
 }

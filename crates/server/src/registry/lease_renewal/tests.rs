@@ -8,7 +8,7 @@ use pandaemon_machinery::{
     decode::{self, Decoded, FieldValidation, MediaType},
     scheme,
 };
-use pandaemon_store::{Durability, Embedded, Options, Store, Write};
+use pandaemon_store::{Durability, Embedded, Op, Options, Transaction};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -41,10 +41,10 @@ fn call(name: &str, manager: &str, now: i64) -> Call {
 async fn registry() -> (TempDir, Registry) {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(Embedded::open(directory.path(), Options::default()).unwrap());
-    let snapshot = store.snapshot();
-    let feed = store.follow(snapshot.revision).unwrap();
-    let cache = Arc::new(watch_cache::WatchCache::new(&snapshot));
-    let reflector = watch_cache::run_reflector(Arc::clone(&cache), Arc::clone(&store) as _, feed);
+    let (cache, revision) = watch_cache::WatchCache::load(&*store).await.unwrap();
+    let cache = Arc::new(cache);
+    let followed = Arc::clone(&store) as _;
+    let reflector = watch_cache::run_reflector(Arc::clone(&cache), followed, revision);
     pandaemon_runtime::spawn("reflector", reflector);
     let registry = Registry::new(store, cache);
     bootstrap::create_missing(&registry).await.unwrap();
@@ -81,11 +81,10 @@ async fn create(both: [&Registry; 2], name: &str, manager: &str, lease: &Value) 
         warnings: Vec::new(),
     };
     let created = both[0].create(&call, body).await.unwrap().object;
-    let copy = Write {
-        key: Arc::clone(&created.key),
-        expect: Expect::Absent,
-        op: Op::Put(created.bytes.clone()),
+    let op = Op::Put(created.bytes.clone());
+    let copy = Transaction {
         durability: Durability::Volatile,
+        ..Transaction::of(Arc::clone(&created.key), Expect::Absent, op)
     };
     let revision = both[1].store.commit(copy).await.unwrap();
     assert_eq!(revision, created.revision);

@@ -1,0 +1,164 @@
+//! The place where values change their form between readers and the store, such as by encryption.
+//! Upstream: `k8s.io/apiserver/pkg/storage/value`.
+
+use std::{fmt::Debug, sync::Arc};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use crate::{
+    Entry, Error, Event, Follower, Note, Op, Page, Range, Result, Revision, Store, Transaction,
+};
+
+/// Changes values on their way into a store and back.
+pub trait Transformer: Send + Sync + Debug {
+    /// The form of a value in the store.
+    ///
+    /// # Errors
+    /// When the value cannot be stored in this form; the write fails.
+    fn transform_to_storage(&self, key: &str, value: &Bytes) -> Result<Bytes>;
+
+    /// The value that is stored in this form.
+    ///
+    /// # Errors
+    /// When it cannot be read. Readers then get it as it is stored.
+    fn transform_from_storage(&self, key: &str, value: &Bytes) -> Result<Bytes>;
+}
+
+/// A store whose values are kept in another form by another store.
+#[derive(Debug)]
+pub struct Transformed {
+    inner: Arc<dyn Store>,
+    transformer: Arc<dyn Transformer>,
+}
+
+/// The value of a write before it was transformed, so that an event of this process needs not be
+/// transformed back.
+struct Plain {
+    value: Bytes,
+    note: Option<Note>,
+}
+
+impl Transformed {
+    /// Keeps values in `inner` in the form of `transformer`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Store>, transformer: Arc<dyn Transformer>) -> Self {
+        Self { inner, transformer }
+    }
+
+    fn to_storage(&self, mut transaction: Transaction) -> Result<Transaction> {
+        for write in &mut transaction.writes {
+            if let Op::Put(value) = &write.op {
+                let stored = self.transformer.transform_to_storage(&write.key, value)?;
+                let plain = Plain {
+                    value: value.clone(),
+                    note: write.note.take(),
+                };
+                write.note = Some(Arc::new(plain));
+                write.op = Op::Put(stored);
+            }
+        }
+        Ok(transaction)
+    }
+}
+
+/// The entry as its writer wrote it.
+fn from_storage(transformer: &dyn Transformer, entry: Entry) -> Entry {
+    match transformer.transform_from_storage(&entry.key, &entry.value) {
+        Ok(value) => Entry { value, ..entry },
+        Err(error) => {
+            tracing::error!(key = &*entry.key, %error, "cannot read a stored value");
+            entry
+        }
+    }
+}
+
+fn error_from_storage(transformer: &dyn Transformer, error: Error) -> Error {
+    match error {
+        Error::Conflict { at, current } => Error::Conflict {
+            at,
+            current: current.map(|entry| from_storage(transformer, entry)),
+        },
+        other => other,
+    }
+}
+
+impl Store for Transformed {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>>> {
+        Box::pin(async {
+            let found = self.inner.get(key).await?;
+            Ok(found.map(|entry| from_storage(&*self.transformer, entry)))
+        })
+    }
+
+    fn range(&self, range: Range) -> BoxFuture<'_, Result<Page>> {
+        Box::pin(async {
+            let mut page = self.inner.range(range).await?;
+            let entries = page.entries.into_iter();
+            let entries = entries.map(|entry| from_storage(&*self.transformer, entry));
+            page.entries = entries.collect();
+            Ok(page)
+        })
+    }
+
+    fn latest(&self) -> BoxFuture<'_, Result<Revision>> {
+        self.inner.latest()
+    }
+
+    fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Revision>> {
+        Box::pin(async {
+            let committed = self.inner.commit(self.to_storage(transaction)?).await;
+            committed.map_err(|error| error_from_storage(&*self.transformer, error))
+        })
+    }
+
+    fn follow(&self, from: Revision, follower: Arc<dyn Follower>) -> BoxFuture<'_, Result<()>> {
+        let transforming = TransformingFollower {
+            follower,
+            transformer: Arc::clone(&self.transformer),
+        };
+        self.inner.follow(from, Arc::new(transforming))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close()
+    }
+}
+
+/// Hands changes on as their writers wrote them.
+struct TransformingFollower {
+    follower: Arc<dyn Follower>,
+    transformer: Arc<dyn Transformer>,
+}
+
+impl TransformingFollower {
+    fn event(&self, event: &Event) -> Event {
+        let plain = event.note.as_ref();
+        let plain = plain.and_then(|note| note.downcast_ref::<Plain>());
+        let entry = match (event.entry.clone(), plain) {
+            (Some(entry), Some(plain)) => Some(Entry {
+                value: plain.value.clone(),
+                ..entry
+            }),
+            (Some(entry), None) => Some(from_storage(&*self.transformer, entry)),
+            (None, _) => None,
+        };
+        Event {
+            revision: event.revision,
+            key: event.key.clone(),
+            entry,
+            note: plain.and_then(|plain| plain.note.clone()),
+        }
+    }
+}
+
+impl Follower for TransformingFollower {
+    fn apply(&self, batch: &[Event]) {
+        let events: Vec<Event> = batch.iter().map(|event| self.event(event)).collect();
+        self.follower.apply(&events);
+    }
+
+    fn end(&self, why: Error) {
+        self.follower.end(why);
+    }
+}
