@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -15,6 +15,7 @@ use pandaemon_store::{
     double::{Double, Faults},
 };
 use pandaemon_testkit::ServerOptions;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::harness::Server;
@@ -58,7 +59,7 @@ impl Store for FaultyStore {
             let full = Error::Storage("no space left on device".into());
             return Box::pin(std::future::ready(Err(full)));
         }
-        let earlier = self.earlier.lock().unwrap().take();
+        let earlier = self.earlier.lock().take();
         Box::pin(async {
             if let Some(earlier) = earlier {
                 self.inner.commit(earlier).await?;
@@ -280,7 +281,7 @@ async fn nothing_is_created_in_a_namespace_that_terminates_meanwhile() {
     let deletion = format!(r#"{begin}"deletionTimestamp":"2026-01-01T00:00:00Z","#);
     let op = Op::Put(terminating.replacen(begin, &deletion, 1).into());
     let expect = Expect::At(found.mod_revision);
-    *earlier.lock().unwrap() = Some(Transaction::of(found.key, expect, op));
+    *earlier.lock() = Some(Transaction::of(found.key, expect, op));
     let maps = "/api/v1/namespaces/x/configmaps";
     let (code, status) = server.post(maps, &map("m")).await;
     let cause = &status["details"]["causes"][0]["reason"];
