@@ -10,7 +10,7 @@ use http::{HeaderMap, request::Parts};
 use pandaemon_machinery::{Scheme, status::Result};
 
 use crate::{
-    auth::User,
+    auth::{AuthorizerChain, User},
     metrics::ServerMetrics,
     negotiate::{self, Form},
     pki::Pki,
@@ -32,6 +32,8 @@ pub(crate) struct Api {
     pub metrics: ServerMetrics,
     /// The state behind the health endpoints.
     pub health: Health,
+    /// Decide what users may do.
+    pub authorizers: AuthorizerChain,
     /// `HOST:PORT` of this server, for the discovery document of the core group.
     pub address: String,
 }

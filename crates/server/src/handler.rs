@@ -6,14 +6,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, request::Parts};
+use http::{Method, Request, Response, request::Parts};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use pandaemon_machinery::{Scheme, Status, status::Result};
 
 use crate::{
     api::{Api, Incoming},
-    auth::{self, Attributes, User},
+    auth::{self, Attributes},
     body::{Body, BoxError},
     discovery, health, join, negotiate,
     request::{self, Query, Target, Verb},
@@ -77,27 +77,16 @@ impl Api {
             let body = read(body).await?;
             return join::answer(self, &parts, &body).await;
         }
-        let user = impersonated(
-            auth::authenticate(&parts, &self.pki.tokens)?,
-            &parts.headers,
-        )?;
+        let user = auth::authenticate(&parts, &self.pki.tokens)?;
+        let user = auth::impersonate(user, &parts.headers, &self.authorizers).await?;
         let verb = match &target {
             Target::Resource(path) => request::verb(&parts.method, path, &query),
-            _ => plain_verb(&parts.method),
-        };
-        let resource = match &target {
-            Target::Resource(path) => Some(path),
             _ => None,
         };
-        let checked_verb = verb.unwrap_or(Verb::Update);
-        auth::authorize(
-            &user,
-            &Attributes {
-                verb: checked_verb,
-                resource,
-                path: parts.uri.path(),
-            },
-        )?;
+        let checked_verb = request::authorization_verb(&parts.method, &target, verb);
+        let path = parts.uri.path();
+        let attributes = Attributes::of_request(&user, &checked_verb, &target, path);
+        self.authorizers.check_request(&attributes).await?;
         let body = read(body).await?;
         let incoming = Incoming {
             parts,
@@ -141,37 +130,6 @@ impl Label {
         let verb = request::verb(method, path, query).map_or("other", Verb::as_str);
         Self { verb, resource }
     }
-}
-
-fn plain_verb(method: &Method) -> Option<Verb> {
-    match *method {
-        Method::GET | Method::HEAD => Some(Verb::Get),
-        Method::POST => Some(Verb::Create),
-        _ => None,
-    }
-}
-
-/// Impersonation (`kubectl --as`): administrators may act as another user.
-fn impersonated(user: User, headers: &HeaderMap) -> Result<User> {
-    let Some(name) = headers
-        .get("impersonate-user")
-        .and_then(|v| v.to_str().ok())
-    else {
-        return Ok(user);
-    };
-    if !user.is_in("system:masters") {
-        let text = format!(
-            "users {name:?} is forbidden: User {:?} cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
-            user.name
-        );
-        return Err(Status::failure(403, "Forbidden", text));
-    }
-    let groups = headers
-        .get_all("impersonate-group")
-        .iter()
-        .filter_map(|v| v.to_str().ok());
-    let groups: Vec<String> = groups.map(str::to_owned).collect();
-    Ok(User::impersonated(name, groups))
 }
 
 async fn read<B>(body: B) -> Result<Bytes>

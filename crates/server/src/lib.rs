@@ -10,6 +10,7 @@
 mod admission;
 mod api;
 mod auth;
+mod authorizers;
 mod body;
 mod bootstrap;
 mod convert;
@@ -54,9 +55,10 @@ use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
 
+pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User};
 use crate::{
     api::{Api, Health},
-    auth::{Caller, User},
+    auth::Caller,
     essentials::Essentials,
     pki::Pki,
     registry::Registry,
@@ -78,6 +80,8 @@ pub struct Config {
     pub store: Arc<dyn Store>,
     /// The registry of metrics.
     pub metrics: Metrics,
+    /// Authorizers that are asked before the built-in ones.
+    pub authorizers: Vec<Arc<dyn Authorizer>>,
 }
 
 /// Why a server cannot start.
@@ -128,6 +132,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         agents: proxy::Agents::new(tls::client(&pki)?),
         metrics: metrics::ServerMetrics::new(config.metrics),
         health: Health::default(),
+        authorizers: authorizers::chain(config.authorizers),
         address: address.to_string(),
         registry: Arc::clone(&registry),
         pki,

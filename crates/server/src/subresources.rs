@@ -38,7 +38,7 @@ pub(crate) async fn answer(request: ResourceRequest<'_>) -> Result<Response<Body
 pub(crate) async fn answer_unstored(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
     match request.kind.kind.as_str() {
         "Binding" => binding::answer(request).await,
-        _ => reviews::answer(request),
+        _ => reviews::answer(request).await,
     }
 }
 

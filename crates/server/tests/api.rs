@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "api/authorization.rs"]
+mod authorization;
 #[path = "api/discovery.rs"]
 mod discovery;
 #[path = "api/disk.rs"]

@@ -19,7 +19,7 @@ use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use pandaemon_client::rest::{Patch, Rest};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
-use pandaemon_server::{Config, Error, Running};
+use pandaemon_server::{Authorizer, Config, Error, Running};
 use pandaemon_store::{
     Embedded, Store,
     double::{Double, Faults},
@@ -43,6 +43,8 @@ pub struct ServerOptions {
     pub listen: SocketAddr,
     /// Additional names and addresses for the server's certificate.
     pub extra_sans: Vec<String>,
+    /// Authorizers that are asked before the built-in ones.
+    pub authorizers: Vec<Arc<dyn Authorizer>>,
 }
 
 impl Default for ServerOptions {
@@ -52,6 +54,7 @@ impl Default for ServerOptions {
             store: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             extra_sans: Vec::new(),
+            authorizers: Vec::new(),
         }
     }
 }
@@ -140,6 +143,7 @@ impl Server {
             extra_sans: options.extra_sans,
             store,
             metrics: Metrics::default(),
+            authorizers: options.authorizers,
         };
         let running = pandaemon_server::start(config, &shutdown).await?;
         Ok(Self {

@@ -13,10 +13,11 @@ use syn::{
 use super::circles::is_test;
 
 /// Files and folders below `crates/server/src` that are about single kinds, or about paths.
-const ABOUT_KINDS: [&str; 11] = [
+const ABOUT_KINDS: [&str; 12] = [
     "admission.rs",
     "admission/",
-    "auth/authorizer.rs",
+    "auth/impersonation.rs",
+    "authorizers/",
     "bootstrap.rs",
     "join.rs",
     "kinds.rs",

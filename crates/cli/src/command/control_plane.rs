@@ -65,6 +65,7 @@ impl ControlPlane {
             extra_sans: config.names,
             store: Arc::clone(&store),
             metrics,
+            authorizers: Vec::new(),
         };
         let api = pandaemon_server::start(server, &shutdown).await?;
         let options = Options {

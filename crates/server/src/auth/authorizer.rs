@@ -1,241 +1,333 @@
-//! Authorization: which user may use which verb on which resource.
+//! Authorization: whether a user may do something. Upstream: `k8s.io/apiserver/pkg/authorization`.
 
-use pandaemon_machinery::{Status, status::Result};
+use std::{borrow::Cow, fmt::Debug, sync::Arc};
+
+use futures::future::{BoxFuture, Either, Ready, ready};
+use pandaemon_machinery::{
+    Status,
+    status::{Details, Result},
+};
 
 use super::{
     authenticator::unauthorized,
-    user::{MASTERS, User},
+    user::{UNAUTHENTICATED, User},
 };
-use crate::request::{ResourcePath, Verb};
+use crate::request::Target;
 
-/// What a request does to what. Upstream: `authorizer.Attributes`.
-#[derive(Debug, Clone)]
-pub(crate) struct Attributes<'a> {
-    /// The verb of the request.
-    pub verb: Verb,
-    /// The resource; `None` for non-resource paths such as `/version`.
-    pub resource: Option<&'a ResourcePath>,
+/// What a user wants to do. Texts are empty where the request has none.
+/// Upstream: `authorizer.Attributes`.
+#[derive(Debug, Clone, Copy)]
+pub struct Attributes<'a> {
+    /// The user who asks.
+    pub user: &'a User,
+    /// The verb: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`,
+    /// or any other word, such as `impersonate`. For non-resource paths the HTTP method in lower case.
+    pub verb: &'a str,
+    /// The namespace of the object.
+    pub namespace: &'a str,
+    /// The API group of the resource.
+    pub api_group: &'a str,
+    /// The API version of the resource.
+    pub api_version: &'a str,
+    /// The plural name of the resource, such as `pods`.
+    pub resource: &'a str,
+    /// The subresource, such as `status`.
+    pub subresource: &'a str,
+    /// The name of the object.
+    pub name: &'a str,
+    /// Whether this is about a resource, not about a path such as `/version`.
+    pub is_resource_request: bool,
     /// The path of the URL.
     pub path: &'a str,
 }
 
-/// Paths that users without credentials may read (upstream's `system:public-info-viewer`).
-fn is_public(path: &str) -> bool {
-    ["/healthz", "/livez", "/readyz"].iter().any(|p| {
-        path.strip_prefix(p)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    }) || matches!(path, "/version" | "/version/" | "/cacerts")
-}
-
-/// Checks whether the user may do this. All authorization decisions are made here.
-///
-/// # Errors
-/// 401 for a user without credentials, 403 for any other.
-pub(crate) fn authorize(user: &User, attributes: &Attributes<'_>) -> Result<()> {
-    if user.is_in(MASTERS) || (is_public(attributes.path) && attributes.verb == Verb::Get) {
-        return Ok(());
+impl<'a> Attributes<'a> {
+    /// The attributes of a resource request that names no resource yet.
+    pub(crate) const fn new(user: &'a User, verb: &'a str) -> Self {
+        Self {
+            user,
+            verb,
+            namespace: "",
+            api_group: "",
+            api_version: "",
+            resource: "",
+            subresource: "",
+            name: "",
+            is_resource_request: true,
+            path: "",
+        }
     }
-    if let Some(node) = user.node() {
-        return match attributes.resource {
-            None => Ok(()),
-            Some(resource) if node_may(node, attributes.verb, resource) => Ok(()),
-            Some(_) => Err(forbidden(user, attributes)),
+
+    /// The attributes of a request to a path.
+    pub(crate) fn of_request(
+        user: &'a User,
+        verb: &'a str,
+        target: &'a Target,
+        path: &'a str,
+    ) -> Self {
+        let new = Self {
+            path,
+            ..Self::new(user, verb)
         };
+        let Target::Resource(resource) = target else {
+            return Self {
+                is_resource_request: false,
+                ..new
+            };
+        };
+        Self {
+            namespace: resource.namespace_for_authorization(),
+            api_group: &resource.group,
+            api_version: &resource.version,
+            resource: &resource.resource,
+            subresource: resource.subresource.as_deref().unwrap_or_default(),
+            name: resource.name.as_deref().unwrap_or_default(),
+            ..new
+        }
     }
-    if user.is_in("system:unauthenticated") {
-        return Err(unauthorized());
+}
+
+/// Why an authorizer decides so; empty for no reason.
+type Reason = Cow<'static, str>;
+
+/// The decision of an authorizer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// The user may. No other authorizer is asked.
+    Allow(Reason),
+    /// The user may not. No other authorizer is asked.
+    Deny(Reason),
+    /// The next authorizer decides. If all have no opinion, the user may not.
+    NoOpinion(Reason),
+}
+
+impl Decision {
+    /// Allows without a reason.
+    pub const ALLOW: Self = Self::Allow(Cow::Borrowed(""));
+    /// No opinion without a reason.
+    pub const NO_OPINION: Self = Self::NoOpinion(Cow::Borrowed(""));
+
+    /// [`Decision::ALLOW`], or else [`Decision::NO_OPINION`].
+    pub(crate) const fn allow_if(may: bool) -> Self {
+        if may { Self::ALLOW } else { Self::NO_OPINION }
     }
-    let may = match attributes.resource {
-        None => is_discovery(attributes.path) && attributes.verb == Verb::Get,
-        Some(resource) => is_review_of_self(attributes.verb, resource),
+}
+
+/// A decision that is known at once (`decision.into()`), or the future of one. Only the latter is
+/// allocated.
+pub type DecisionFuture<'a> = Either<Ready<Decision>, BoxFuture<'a, Decision>>;
+
+impl From<Decision> for DecisionFuture<'_> {
+    fn from(decision: Decision) -> Self {
+        Either::Left(ready(decision))
+    }
+}
+
+/// Decides whether users may do things. Upstream: `authorizer.Authorizer`.
+pub trait Authorizer: Debug + Send + Sync {
+    /// Decides about one request.
+    fn authorize<'a>(&'a self, attributes: &'a Attributes<'_>) -> DecisionFuture<'a>;
+}
+
+/// An ordered list of authorizers: the first that allows or denies decides. Clones share it.
+/// Upstream: `authorization/union`.
+#[derive(Debug, Clone)]
+pub(crate) struct AuthorizerChain(Arc<[Arc<dyn Authorizer>]>);
+
+impl AuthorizerChain {
+    /// A chain of these authorizers, in the order in which they are asked.
+    #[must_use]
+    pub(crate) fn new(authorizers: Vec<Arc<dyn Authorizer>>) -> Self {
+        Self(authorizers.into())
+    }
+
+    /// The decision of the first authorizer with an opinion, else no opinion with the reasons of all.
+    pub(crate) async fn decide(&self, attributes: &Attributes<'_>) -> Decision {
+        let mut reasons = String::new();
+        for authorizer in &*self.0 {
+            let reason = match authorizer.authorize(attributes).await {
+                Decision::NoOpinion(reason) => reason,
+                decided => return decided,
+            };
+            if !reason.is_empty() && !reasons.is_empty() {
+                reasons.push('\n');
+            }
+            reasons.push_str(&reason);
+        }
+        Decision::NoOpinion(reasons.into())
+    }
+
+    /// Refuses what is not allowed.
+    ///
+    /// # Errors
+    /// 403 with the reason.
+    pub(crate) async fn check(&self, attributes: &Attributes<'_>) -> Result<()> {
+        match self.decide(attributes).await {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+                Err(forbidden(attributes, &reason))
+            }
+        }
+    }
+
+    /// Refuses a request that is not allowed.
+    ///
+    /// # Errors
+    /// 401 for a user without credentials, 403 with the reason for any other.
+    pub(crate) async fn check_request(&self, attributes: &Attributes<'_>) -> Result<()> {
+        let checked = self.check(attributes).await;
+        match attributes.user.is_in(UNAUTHENTICATED) {
+            true => checked.map_err(|_| unauthorized()),
+            false => checked,
+        }
+    }
+}
+
+/// The status of a refused request (403). Upstream: `responsewriters.ForbiddenStatusError`.
+fn forbidden(attributes: &Attributes<'_>, reason: &str) -> Box<Status> {
+    let (user, verb) = (&attributes.user.name, attributes.verb);
+    let suffix = match reason {
+        "" => String::new(),
+        reason => format!(": {reason}"),
     };
-    may.then_some(()).ok_or_else(|| forbidden(user, attributes))
-}
-
-/// The discovery paths, which every authenticated user may read (upstream's `system:discovery`).
-fn is_discovery(path: &str) -> bool {
-    ["/api", "/apis", "/openapi"].iter().any(|p| {
-        path.strip_prefix(p)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
-}
-
-/// Reviews of the own identity and rights, open to authenticated users (upstream's
-/// `system:basic-user`).
-fn is_review_of_self(verb: Verb, resource: &ResourcePath) -> bool {
-    verb == Verb::Create
-        && resource.subresource.is_none()
-        && matches!(
-            (resource.group.as_str(), resource.resource.as_str()),
-            (
-                "authorization.k8s.io",
-                "selfsubjectaccessreviews" | "selfsubjectrulesreviews"
-            ) | ("authentication.k8s.io", "selfsubjectreviews")
-        )
-}
-
-/// The rights of a node agent: it reads what its pods need, and writes its Node, its Lease and its
-/// pods. Upstream: the node authorizer. The admission plugin `NodeRestriction` checks the rest.
-fn node_may(node: &str, verb: Verb, resource: &ResourcePath) -> bool {
-    let reads = matches!(verb, Verb::Get | Verb::List | Verb::Watch);
-    let own_name = resource.name.as_deref().is_none_or(|name| name == node);
-    match (resource.group.as_str(), resource.resource.as_str()) {
-        ("", "nodes") => reads || (own_name && verb != Verb::DeleteCollection),
-        ("coordination.k8s.io", "leases") => reads || own_name,
-        ("", "pods") => reads || verb != Verb::DeleteCollection,
-        ("" | "events.k8s.io", "events") => true,
-        ("", "serviceaccounts") => reads || resource.subresource.as_deref() == Some("token"),
-        ("authentication.k8s.io" | "authorization.k8s.io", _) => true,
-        ("certificates.k8s.io", _) => reads || verb == Verb::Create,
-        _ => reads,
-    }
-}
-
-fn forbidden(user: &User, attributes: &Attributes<'_>) -> Box<Status> {
-    let Some(resource) = attributes.resource else {
-        let text = format!(
-            "forbidden: User {:?} cannot {} path {:?}",
-            user.name,
-            attributes.verb.as_str(),
-            attributes.path
-        );
+    let (group, resource) = (attributes.api_group, attributes.resource);
+    if !attributes.is_resource_request {
+        let path = attributes.path;
+        let text = format!("forbidden: User {user:?} cannot {verb} path {path:?}{suffix}");
         return Status::failure(403, "Forbidden", text);
+    }
+    let full = match group {
+        "" => resource.to_owned(),
+        group => format!("{resource}.{group}"),
     };
-    let plural = &resource.resource;
-    let full = match resource.group.as_str() {
-        "" => plural.clone(),
-        group => format!("{plural}.{group}"),
+    let part = match attributes.subresource {
+        "" => resource.to_owned(),
+        subresource => format!("{resource}/{subresource}"),
     };
-    let part = match &resource.subresource {
-        None => plural.clone(),
-        Some(sub) => format!("{plural}/{sub}"),
+    let place = match attributes.namespace {
+        "" => "at the cluster scope".to_owned(),
+        namespace => format!("in the namespace {namespace:?}"),
     };
-    let place = match &resource.namespace {
-        Some(namespace) => format!("in the namespace {namespace:?}"),
-        None => "at the cluster scope".to_owned(),
+    let name = match attributes.name {
+        "" => String::new(),
+        name => format!(" {name:?}"),
     };
-    let name = resource
-        .name
-        .as_ref()
-        .map(|n| format!(" {n:?}"))
-        .unwrap_or_default();
     let text = format!(
-        "{full}{name} is forbidden: User {:?} cannot {} resource {:?} in API group {:?} {place}",
-        user.name,
-        attributes.verb.as_str(),
-        part,
-        resource.group
+        "{full}{name} is forbidden: User {user:?} cannot {verb} resource {part:?} in API group {group:?} \
+         {place}{suffix}"
     );
-    Status::failure(403, "Forbidden", text).with_details(pandaemon_machinery::status::Details {
-        name: resource.name.clone().unwrap_or_default(),
-        group: resource.group.clone(),
-        kind: plural.clone(),
+    Status::failure(403, "Forbidden", text).with_details(Details {
+        name: attributes.name.to_owned(),
+        group: group.to_owned(),
+        kind: resource.to_owned(),
         ..Default::default()
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::request::{Target, parse_path};
+    use futures::FutureExt as _;
 
-    fn may(user: &User, verb: Verb, path: &str) -> u16 {
-        let target = parse_path(path);
-        let resource = match &target {
-            Target::Resource(resource) => Some(resource),
-            _ => None,
-        };
-        authorize(
-            user,
-            &Attributes {
-                verb,
-                resource,
-                path,
-            },
-        )
-        .err()
-        .map_or(200, |status| status.code)
+    use super::*;
+    use crate::request::parse_path;
+
+    #[derive(Debug)]
+    struct Always(Decision);
+
+    impl Authorizer for Always {
+        fn authorize<'a>(&'a self, _: &'a Attributes<'_>) -> DecisionFuture<'a> {
+            Either::Right(Box::pin(async {
+                tokio::task::yield_now().await;
+                self.0.clone()
+            }))
+        }
     }
 
-    #[test]
-    fn rights_of_administrators_nodes_users_and_anonymous() {
-        let node = User::known("system:node:a", &["system:nodes".into()]);
-        let bob = User::known("bob", &[]);
-        let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    fn chain(decisions: impl IntoIterator<Item = Decision>) -> AuthorizerChain {
+        let authorizers = decisions
+            .into_iter()
+            .map(|decision| Arc::new(Always(decision)) as Arc<dyn Authorizer>);
+        AuthorizerChain::new(authorizers.collect())
+    }
+
+    #[tokio::test]
+    async fn the_first_authorizer_with_an_opinion_decides() {
+        let (allow, deny) = (Decision::Allow("a".into()), Decision::Deny("d".into()));
+        let unsure = |why: &'static str| Decision::NoOpinion(why.into());
         let table = [
-            (User::admin(), Verb::Delete, "/api/v1/nodes/b", 200),
-            (User::anonymous(), Verb::Get, "/version", 200),
-            (User::anonymous(), Verb::Get, "/readyz/ping", 200),
-            (User::anonymous(), Verb::Get, "/readyzz", 401),
-            (User::anonymous(), Verb::Get, "/metrics", 401),
-            (User::anonymous(), Verb::List, "/api/v1/pods", 401),
-            (node.clone(), Verb::Patch, "/api/v1/nodes/a/status", 200),
-            (node.clone(), Verb::Patch, "/api/v1/nodes/b/status", 403),
-            (node.clone(), Verb::Create, "/api/v1/nodes", 200),
+            (vec![], unsure("")),
+            (vec![unsure(""), unsure("")], unsure("")),
+            (vec![unsure("x"), unsure(""), unsure("y")], unsure("x\ny")),
             (
-                node.clone(),
-                Verb::Get,
-                "/api/v1/namespaces/d/secrets/s",
-                200,
+                vec![unsure("x"), allow.clone(), deny.clone()],
+                allow.clone(),
             ),
-            (
-                node.clone(),
-                Verb::Update,
-                "/api/v1/namespaces/d/secrets/s",
-                403,
-            ),
-            (node, Verb::Get, "/apis", 200),
-            (bob.clone(), Verb::Get, "/apis/apps/v1", 200),
-            (bob.clone(), Verb::Get, "/apish", 403),
-            (bob.clone(), Verb::Get, "/metrics", 403),
-            (bob.clone(), Verb::Get, "/api/v1/pods", 403),
-            (bob.clone(), Verb::Create, reviews, 200),
-            (bob, Verb::List, reviews, 403),
+            (vec![unsure("x"), deny.clone(), allow], deny),
         ];
-        for (user, verb, path, expected) in table {
-            assert_eq!(
-                may(&user, verb, path),
-                expected,
-                "{} {verb:?} {path}",
-                user.name
-            );
+        let user = User::known("bob", &[]);
+        for (decisions, expected) in table {
+            let found = chain(decisions)
+                .decide(&Attributes::new(&user, "use"))
+                .await;
+            assert_eq!(found, expected);
         }
     }
 
     #[test]
-    fn forbidden_messages_match_upstream() {
+    fn a_decision_that_is_known_needs_no_allocation() {
+        let future = DecisionFuture::from(Decision::ALLOW);
+        assert!(matches!(future, Either::Left(_)));
+        assert_eq!(future.now_or_never(), Some(Decision::ALLOW));
+    }
+
+    #[tokio::test]
+    async fn forbidden_messages_match_upstream() {
         let table = [
             (
-                Verb::Get,
+                "get",
                 "/api/v1/namespaces/d/pods/p/log",
+                "",
                 "pods \"p\" is forbidden: User \"bob\" cannot get resource \"pods/log\" in API group \"\" \
                  in the namespace \"d\"",
             ),
             (
-                Verb::List,
+                "list",
                 "/apis/apps/v1/daemonsets",
+                "not today",
                 "daemonsets.apps is forbidden: User \"bob\" cannot list resource \"daemonsets\" in API group \
-                 \"apps\" at the cluster scope",
+                 \"apps\" at the cluster scope: not today",
             ),
             (
-                Verb::Get,
+                "get",
+                "/api/v1/namespaces/d",
+                "",
+                "namespaces \"d\" is forbidden: User \"bob\" cannot get resource \"namespaces\" in API group \
+                 \"\" in the namespace \"d\"",
+            ),
+            (
+                "get",
                 "/metrics",
+                "",
                 "forbidden: User \"bob\" cannot get path \"/metrics\"",
             ),
+            (
+                "post",
+                "/metrics",
+                "not today",
+                "forbidden: User \"bob\" cannot post path \"/metrics\": not today",
+            ),
         ];
-        for (verb, path, expected) in table {
+        let bob = User::known("bob", &[]);
+        for (verb, path, reason, expected) in table {
             let target = parse_path(path);
-            let resource = match &target {
-                Target::Resource(resource) => Some(resource),
-                _ => None,
-            };
-            let attributes = Attributes {
-                verb,
-                resource,
-                path,
-            };
-            let refusal = authorize(&User::known("bob", &[]), &attributes).unwrap_err();
-            assert_eq!(refusal.message, expected);
+            let attributes = Attributes::of_request(&bob, verb, &target, path);
+            for decision in [
+                Decision::Deny(reason.into()),
+                Decision::NoOpinion(reason.into()),
+            ] {
+                let refusal = chain([decision]).check_request(&attributes).await;
+                assert_eq!(refusal.unwrap_err().message, expected);
+            }
         }
     }
 }

@@ -1,16 +1,28 @@
 //! Users: who sends a request. Upstream: `k8s.io/apiserver/pkg/authentication/user`.
 
+use std::collections::BTreeMap;
+
 /// The user of a request. Upstream: `user.Info`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct User {
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct User {
     /// The user name, such as `pandaemon-admin`, `system:node:NAME` or `system:anonymous`.
     pub name: String,
     /// The groups, such as `system:masters` or `system:nodes`.
     pub groups: Vec<String>,
+    /// The UID; empty for users that have none.
+    pub uid: String,
+    /// What else an authenticator knows about the user.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 /// The group that may do everything.
-pub(super) const MASTERS: &str = "system:masters";
+pub(crate) const MASTERS: &str = "system:masters";
+/// The group of all users with credentials.
+pub(crate) const AUTHENTICATED: &str = "system:authenticated";
+/// The group of all users without credentials.
+pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
+/// The name of users without credentials.
+pub(crate) const ANONYMOUS: &str = "system:anonymous";
 /// The group of node agents.
 const NODES: &str = "system:nodes";
 
@@ -19,28 +31,12 @@ impl User {
     #[must_use]
     pub(crate) fn known(name: &str, groups: &[String]) -> Self {
         let mut groups = groups.to_vec();
-        groups.push("system:authenticated".into());
+        groups.push(AUTHENTICATED.into());
         Self {
             name: name.into(),
             groups,
+            ..Self::default()
         }
-    }
-
-    /// The user that an administrator impersonates. If no groups are given, service accounts get
-    /// their standard groups.
-    #[must_use]
-    pub(crate) fn impersonated(name: &str, mut groups: Vec<String>) -> Self {
-        if name == "system:anonymous" {
-            return Self::anonymous();
-        }
-        let account = name.strip_prefix("system:serviceaccount:");
-        if let (Some((namespace, _)), true) =
-            (account.and_then(|a| a.split_once(':')), groups.is_empty())
-        {
-            groups.push("system:serviceaccounts".into());
-            groups.push(format!("system:serviceaccounts:{namespace}"));
-        }
-        Self::known(name, &groups)
     }
 
     /// The administrator of the cluster.
@@ -59,8 +55,9 @@ impl User {
     #[must_use]
     pub(crate) fn anonymous() -> Self {
         Self {
-            name: "system:anonymous".into(),
-            groups: vec!["system:unauthenticated".into()],
+            name: ANONYMOUS.into(),
+            groups: vec![UNAUTHENTICATED.into()],
+            ..Self::default()
         }
     }
 

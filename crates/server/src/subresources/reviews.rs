@@ -5,9 +5,8 @@ use pandaemon_machinery::{Status, status::Result};
 use serde_json::{Value, json};
 
 use crate::{
-    auth::{self, Attributes, User},
+    auth::{Attributes, AuthorizerChain, Decision, User},
     body::Body,
-    request::{ResourcePath, Verb},
     resource_request::ResourceRequest,
     response,
 };
@@ -16,17 +15,18 @@ use crate::{
 ///
 /// # Errors
 /// 400 for a body that cannot be decoded or a review without attributes.
-pub(crate) fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
+pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
     let form = request.incoming.form()?;
     let call = request.call()?;
     let mut review = request.decoded(&request.kind, &call)?.value;
     let user = &request.incoming.user;
+    let authorizers = &request.api.authorizers;
     review["status"] = match request.kind.kind.as_str() {
         "SelfSubjectReview" => json!({"userInfo": user_info(user)}),
         "TokenReview" => token(request, &review["spec"]),
-        "SelfSubjectAccessReview" => access(user, &review["spec"])?,
+        "SelfSubjectAccessReview" => access(authorizers, user, &review["spec"]).await?,
         "SubjectAccessReview" | "LocalSubjectAccessReview" => {
-            access(&subject(&review["spec"]), &review["spec"])?
+            access(authorizers, &subject(&review["spec"]), &review["spec"]).await?
         }
         "SelfSubjectRulesReview" => rules(user),
         _ => return Err(Status::path_not_found()),
@@ -38,7 +38,14 @@ pub(crate) fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
 }
 
 fn user_info(user: &User) -> Value {
-    json!({"username": user.name, "groups": user.groups})
+    let mut info = json!({"username": user.name, "groups": user.groups});
+    if !user.uid.is_empty() {
+        info["uid"] = user.uid.clone().into();
+    }
+    if !user.extra.is_empty() {
+        info["extra"] = json!(user.extra);
+    }
+    info
 }
 
 fn token(request: &ResourceRequest<'_>, spec: &Value) -> Value {
@@ -49,78 +56,63 @@ fn token(request: &ResourceRequest<'_>, spec: &Value) -> Value {
     }
 }
 
+/// The user that a SubjectAccessReview is about. It has the groups that are given and no others.
 fn subject(spec: &Value) -> User {
-    let groups = spec["groups"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str);
-    let groups: Vec<String> = groups.map(str::to_owned).collect();
-    User::known(spec["user"].as_str().unwrap_or_default(), &groups)
-}
-
-fn text(value: &Value) -> Option<String> {
-    value
-        .as_str()
-        .filter(|text| !text.is_empty())
-        .map(str::to_owned)
-}
-
-/// The verb of a review. `*` and unknown verbs are checked as an update, for which fewer users have
-/// rights.
-fn verb(name: &str) -> Verb {
-    match name {
-        "get" => Verb::Get,
-        "list" => Verb::List,
-        "watch" => Verb::Watch,
-        "create" => Verb::Create,
-        "patch" => Verb::Patch,
-        "delete" => Verb::Delete,
-        "deletecollection" => Verb::DeleteCollection,
-        _ => Verb::Update,
+    let texts = |value: &Value| -> Vec<String> {
+        let items = value.as_array().into_iter().flatten();
+        items.map(|item| text(item).to_owned()).collect()
+    };
+    let extra = spec["extra"].as_object().into_iter().flatten();
+    User {
+        name: text(&spec["user"]).to_owned(),
+        groups: texts(&spec["groups"]),
+        uid: text(&spec["uid"]).to_owned(),
+        extra: extra.map(|(key, v)| (key.clone(), texts(v))).collect(),
     }
 }
 
-fn access(user: &User, spec: &Value) -> Result<Value> {
-    let (wanted, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
-    let allowed = if wanted.is_object() {
-        let path = ResourcePath {
-            group: text(&wanted["group"]).unwrap_or_default(),
-            version: text(&wanted["version"]).unwrap_or_default(),
-            namespace: text(&wanted["namespace"]),
-            resource: text(&wanted["resource"]).unwrap_or_default(),
-            name: text(&wanted["name"]),
-            subresource: text(&wanted["subresource"]),
-            ..ResourcePath::default()
-        };
-        let verb = verb(wanted["verb"].as_str().unwrap_or_default());
-        auth::authorize(
-            user,
-            &Attributes {
-                verb,
-                resource: Some(&path),
-                path: "",
-            },
-        )
-        .is_ok()
-    } else if other.is_object() {
-        let verb = verb(other["verb"].as_str().unwrap_or_default());
-        let path = other["path"].as_str().unwrap_or_default();
-        auth::authorize(
-            user,
-            &Attributes {
-                verb,
-                resource: None,
-                path,
-            },
-        )
-        .is_ok()
-    } else {
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// What a review asks about. Upstream: `AuthorizationAttributesFrom`.
+fn attributes<'a>(user: &'a User, spec: &'a Value) -> Option<Attributes<'a>> {
+    let (resource, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    if resource.is_object() {
+        let version = text(&resource["version"]);
+        return Some(Attributes {
+            namespace: text(&resource["namespace"]),
+            api_group: text(&resource["group"]),
+            api_version: if version.is_empty() { "*" } else { version },
+            resource: text(&resource["resource"]),
+            subresource: text(&resource["subresource"]),
+            name: text(&resource["name"]),
+            ..Attributes::new(user, text(&resource["verb"]))
+        });
+    }
+    other.is_object().then(|| Attributes {
+        is_resource_request: false,
+        path: text(&other["path"]),
+        ..Attributes::new(user, text(&other["verb"]))
+    })
+}
+
+async fn access(authorizers: &AuthorizerChain, user: &User, spec: &Value) -> Result<Value> {
+    let Some(attributes) = attributes(user, spec) else {
         return Err(Status::bad_request(
             "exactly one of nonResourceAttributes or resourceAttributes must be specified",
         ));
     };
-    Ok(json!({"allowed": allowed}))
+    let decision = authorizers.decide(&attributes).await;
+    let mut status = json!({"allowed": matches!(decision, Decision::Allow(_))});
+    if matches!(decision, Decision::Deny(_)) {
+        status["denied"] = true.into();
+    }
+    let (Decision::Allow(reason) | Decision::Deny(reason) | Decision::NoOpinion(reason)) = decision;
+    if !reason.is_empty() {
+        status["reason"] = reason.into();
+    }
+    Ok(status)
 }
 
 fn rules(user: &User) -> Value {

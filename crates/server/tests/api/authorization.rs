@@ -1,0 +1,227 @@
+//! Authorization: authorizers of the configuration, verbs, reviews and impersonation.
+
+use std::sync::Arc;
+
+use http::Request;
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use pandaemon_server::{Attributes, Authorizer, Decision, DecisionFuture};
+use pandaemon_testkit::ServerOptions;
+use serde_json::{Value, json};
+
+use super::harness::Server;
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+
+/// Decides by user name and verb. It has no opinion about others, with a reason if the user is
+/// `eve`.
+#[derive(Debug)]
+struct Rights(Vec<(&'static str, &'static str, Decision)>);
+
+impl Authorizer for Rights {
+    fn authorize<'a>(&'a self, attributes: &'a Attributes<'_>) -> DecisionFuture<'a> {
+        let (user, asked) = (&*attributes.user.name, attributes.verb);
+        let mut rights = self.0.iter();
+        let found = rights.find(|(name, verb, _)| (*name, *verb) == (user, asked));
+        let reason = if user == "eve" { "ask your boss" } else { "" };
+        let decision = found.map(|(_, _, decision)| decision.clone());
+        decision
+            .unwrap_or(Decision::NoOpinion(reason.into()))
+            .into()
+    }
+}
+
+async fn server(rights: Vec<(&'static str, &'static str, Decision)>) -> Server {
+    let options = ServerOptions {
+        authorizers: vec![Arc::new(Rights(rights))],
+        ..ServerOptions::default()
+    };
+    Server::start_with(options).await.unwrap()
+}
+
+/// A request of a user. Returns code and JSON of the response.
+async fn send_as(
+    server: &Server,
+    user: &str,
+    (method, path): (&str, &str),
+    content_type: &str,
+    body: &Value,
+) -> (u16, Value) {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("impersonate-user", user)
+        .header("content-type", content_type);
+    let body = Body::from(serde_json::to_vec(body).unwrap());
+    let response = server.client().send(request.body(body).unwrap()).await;
+    let response = response.unwrap();
+    let code = response.status().as_u16();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (code, serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+/// A GET or HEAD of a user.
+async fn read_as(server: &Server, user: &str, path: &str) -> (u16, Value) {
+    send_as(server, user, ("GET", path), "", &Value::Null).await
+}
+
+#[tokio::test]
+async fn an_added_authorizer_is_asked_first_and_its_reason_is_in_the_answer() {
+    let server = server(vec![
+        ("pandaemon-admin", "list", Decision::Deny("closed".into())),
+        ("bob", "list", Decision::Allow("a friend".into())),
+    ])
+    .await;
+    let refused = |user: &str, verb: &str, suffix: &str| {
+        json!(format!(
+            "configmaps is forbidden: User {user:?} cannot {verb} resource \"configmaps\" in API group \"\" in \
+             the namespace \"default\"{suffix}"
+        ))
+    };
+    let (code, status) = server.get(MAPS).await;
+    assert_eq!(
+        (code, &status["message"]),
+        (403, &refused("pandaemon-admin", "list", ": closed"))
+    );
+    assert_eq!(
+        server.get("/api/v1/namespaces/default").await.0,
+        200,
+        "another verb"
+    );
+    assert_eq!(read_as(&server, "bob", MAPS).await.0, 200);
+    let (code, status) = read_as(&server, "eve", MAPS).await;
+    assert_eq!(
+        (code, &status["message"]),
+        (403, &refused("eve", "list", ": ask your boss"))
+    );
+    let (code, status) = read_as(&server, "alice", MAPS).await;
+    assert_eq!(
+        (code, &status["message"]),
+        (403, &refused("alice", "list", ""))
+    );
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_supported_is_authorized_by_its_own_verb() {
+    let server = server(vec![("bob", "update", Decision::ALLOW)]).await;
+    for (method, verb) in [("PATCH", "patch"), ("TRACE", "")] {
+        let (code, status) = send_as(&server, "bob", (method, MAPS), "", &Value::Null).await;
+        let message = status["message"].as_str().unwrap_or_default();
+        let expected = format!("User \"bob\" cannot {verb} resource \"configmaps\"");
+        assert!(code == 403 && message.contains(&expected), "{status}");
+    }
+    let (code, _) = send_as(&server, "bob", ("PUT", MAPS), "", &Value::Null).await;
+    assert_eq!(code, 405);
+    let (code, status) = send_as(&server, "bob", ("POST", "/metrics"), "", &Value::Null).await;
+    let expected = "forbidden: User \"bob\" cannot post path \"/metrics\"";
+    assert_eq!((code, &status["message"]), (403, &json!(expected)));
+}
+
+#[tokio::test]
+async fn reviews_report_the_decision_of_the_chain() {
+    let server = server(vec![
+        ("bob", "use", Decision::Allow("a friend".into())),
+        ("bob", "bind", Decision::Deny("closed".into())),
+        ("bob", "update", Decision::ALLOW),
+        ("bob", "get", Decision::ALLOW),
+    ])
+    .await;
+    let maps = |verb: &str| json!({"resourceAttributes": {"verb": verb, "resource": "configmaps"}});
+    let path =
+        |verb: &str, path: &str| json!({"nonResourceAttributes": {"verb": verb, "path": path}});
+    let table = [
+        (
+            "bob",
+            maps("use"),
+            json!({"allowed": true, "reason": "a friend"}),
+        ),
+        (
+            "bob",
+            maps("bind"),
+            json!({"allowed": false, "denied": true, "reason": "closed"}),
+        ),
+        ("bob", maps("update"), json!({"allowed": true})),
+        ("bob", maps("escalate"), json!({"allowed": false})),
+        ("bob", maps("*"), json!({"allowed": false})),
+        (
+            "eve",
+            maps("list"),
+            json!({"allowed": false, "reason": "ask your boss"}),
+        ),
+        ("bob", path("get", "/metrics"), json!({"allowed": true})),
+        ("bob", path("post", "/metrics"), json!({"allowed": false})),
+        ("alice", path("get", "/version"), json!({"allowed": true})),
+    ];
+    let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    for (user, mut spec, expected) in table {
+        let mut review = json!({"apiVersion": "authorization.k8s.io/v1", "spec": spec});
+        review["kind"] = "SelfSubjectAccessReview".into();
+        let to = ("POST", reviews);
+        let (code, answer) = send_as(&server, user, to, "application/json", &review).await;
+        assert_eq!((code, &answer["status"]), (201, &expected), "{user} {spec}");
+        spec["user"] = user.into();
+        review["spec"] = spec;
+        review["kind"] = "SubjectAccessReview".into();
+        let (code, answer) = server.post(REVIEWS, &review).await;
+        assert_eq!((code, &answer["status"]), (201, &expected), "{review}");
+    }
+}
+
+#[tokio::test]
+async fn a_review_is_about_the_groups_that_it_names() {
+    let server = Server::start().await;
+    let review = |spec: Value| json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec});
+    let impersonate = json!({"verb": "impersonate", "resource": "users", "name": "bob"});
+    let apis = json!({"verb": "get", "path": "/apis"});
+    let table = [
+        (
+            json!({"user": "a", "resourceAttributes": impersonate}),
+            false,
+        ),
+        (
+            json!({"user": "a", "groups": ["system:masters"], "resourceAttributes": impersonate}),
+            true,
+        ),
+        (
+            json!({"user": "system:node:a", "groups": ["system:nodes"], "resourceAttributes": impersonate}),
+            false,
+        ),
+        (json!({"user": "a", "nonResourceAttributes": apis}), false),
+        (
+            json!({"user": "a", "groups": ["system:authenticated"], "nonResourceAttributes": apis}),
+            true,
+        ),
+    ];
+    for (spec, expected) in table {
+        let (_, answer) = server.post(REVIEWS, &review(spec.clone())).await;
+        assert_eq!(answer["status"]["allowed"], json!(expected), "{spec}");
+    }
+}
+
+#[tokio::test]
+async fn impersonation_asks_the_chain_and_sets_uid_and_extra() {
+    let denied = Decision::Deny("never".into());
+    let server = server(vec![("mallory", "impersonate", denied)]).await;
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let request = Request::post(path)
+        .header("content-type", "application/json")
+        .header("impersonate-user", "bob")
+        .header("impersonate-uid", "u-1")
+        .header("impersonate-group", "dev")
+        .header("impersonate-extra-team", "red");
+    let body = Body::from(serde_json::to_vec(&review).unwrap());
+    let response = server.client().send(request.body(body).unwrap()).await;
+    let bytes = response.unwrap().into_body().collect().await.unwrap();
+    let answer: Value = serde_json::from_slice(&bytes.to_bytes()).unwrap();
+    assert_eq!(
+        answer["status"]["userInfo"],
+        json!({"username": "bob", "uid": "u-1", "groups": ["dev", "system:authenticated"],
+            "extra": {"team": ["red"]}})
+    );
+    let request = Request::get(MAPS).header("impersonate-group", "dev");
+    let request = request.body(Body::empty()).unwrap();
+    let response = server.client().send(request).await.unwrap();
+    assert_eq!(response.status().as_u16(), 400);
+}
