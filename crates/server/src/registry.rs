@@ -6,6 +6,7 @@
 
 mod commit;
 pub(crate) mod create;
+mod create_on_update;
 pub(crate) mod delete;
 pub(crate) mod lease_renewal;
 pub(crate) mod options;
@@ -29,7 +30,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::{
-    auth::User,
+    auth::{AuthorizerChain, User},
     convert,
     object::{self, Encoded, Object, Unparsed},
     watch_cache::{WatchCache, key},
@@ -72,6 +73,9 @@ pub(crate) struct Call {
     pub subresource: String,
     /// The user of the request.
     pub user: User,
+    /// Whom to ask whether the user may create what it updates or applies; `None` if the user is
+    /// the server, which may.
+    pub authorizers: Option<AuthorizerChain>,
     /// The field manager that owns the written fields.
     pub manager: String,
     /// The options of a write.
@@ -91,6 +95,7 @@ impl Call {
             name: name.into(),
             subresource: String::new(),
             user: User::server(),
+            authorizers: None,
             manager: "pandaemon".into(),
             options: WriteOptions::default(),
             now: Timestamp::now(),

@@ -63,6 +63,7 @@ impl ResourceRequest<'_> {
             name: self.path.name.clone().unwrap_or_default(),
             subresource: self.path.subresource.clone().unwrap_or_default(),
             user: self.incoming.user.clone(),
+            authorizers: Some(self.api.authorizers.clone()),
             manager: options.manager(self.incoming.headers()),
             options,
             now: Timestamp::now(),

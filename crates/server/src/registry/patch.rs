@@ -156,6 +156,7 @@ impl Registry {
         config: &Value,
         warnings: Vec<String>,
     ) -> Result<Written> {
+        call.check_may_create().await?;
         let time = call.time();
         let manager = create::manager(call, &time);
         let mut value =

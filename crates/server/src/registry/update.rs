@@ -55,6 +55,7 @@ impl Registry {
             && call.subresource.is_empty()
             && call.kind.strategy.allows_create_on_update()
         {
+            call.check_may_create().await?;
             return self.create(call, Decoded { value, warnings }).await;
         }
         let version = meta::text(&value, "resourceVersion").to_owned();

@@ -1,4 +1,5 @@
-//! Authorization: authorizers of the configuration, verbs, reviews and impersonation.
+//! Authorization: authorizers of the configuration, verbs, reviews, impersonation, and updates that
+//! create.
 
 use std::sync::Arc;
 
@@ -12,7 +13,9 @@ use serde_json::{Value, json};
 use super::harness::Server;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+const APPLY: &str = "application/apply-patch+yaml";
 
 /// Decides by user name and verb. It has no opinion about others, with a reason if the user is
 /// `eve`.
@@ -224,4 +227,53 @@ async fn impersonation_asks_the_chain_and_sets_uid_and_extra() {
     let request = request.body(Body::empty()).unwrap();
     let response = server.client().send(request).await.unwrap();
     assert_eq!(response.status().as_u16(), 400);
+}
+
+#[tokio::test]
+async fn an_update_or_apply_that_creates_needs_the_right_to_create() {
+    let server = server(vec![
+        ("bob", "patch", Decision::ALLOW),
+        ("bob", "update", Decision::ALLOW),
+        ("bob", "create", Decision::Deny("no more".into())),
+        ("alice", "patch", Decision::ALLOW),
+        ("alice", "update", Decision::ALLOW),
+        ("alice", "create", Decision::ALLOW),
+    ])
+    .await;
+    let lease =
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}});
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}});
+    let json = "application/json";
+    let cases = [
+        (
+            "PUT",
+            format!("{LEASES}/l"),
+            json,
+            lease,
+            "leases.coordination.k8s.io \"l\" is forbidden: User \"bob\" cannot create resource \"leases\" in API \
+             group \"coordination.k8s.io\" in the namespace \"default\": no more",
+        ),
+        (
+            "PATCH",
+            format!("{MAPS}/c?fieldManager=m"),
+            APPLY,
+            map,
+            "configmaps \"c\" is forbidden: User \"bob\" cannot create resource \"configmaps\" in API group \"\" \
+             in the namespace \"default\": no more",
+        ),
+    ];
+    for (method, path, form, mut body, expected) in cases {
+        let (code, status) = send_as(&server, "bob", (method, &path), form, &body).await;
+        assert_eq!(
+            (code, &status["message"]),
+            (403, &Value::from(expected)),
+            "{status}"
+        );
+        assert_eq!(server.get(&path).await.0, 404, "{method} {path}");
+        for (user, expected) in [("alice", 201), ("alice", 200), ("bob", 200)] {
+            let (code, answer) = send_as(&server, user, (method, &path), form, &body).await;
+            assert_eq!(code, expected, "{user} {method} {path}: {answer}");
+            body["metadata"]["resourceVersion"] = answer["metadata"]["resourceVersion"].clone();
+        }
+    }
 }
