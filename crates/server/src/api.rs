@@ -74,6 +74,8 @@ pub(crate) struct Incoming {
     pub parts: Parts,
     /// The parsed query.
     pub query: Query,
+    /// The negotiated form of the response; `None` if the server supports no accepted one.
+    pub accepted: Option<Form>,
     /// The kinds that were served when the request came.
     pub scheme: Scheme,
     /// The user of the request.
@@ -100,7 +102,7 @@ impl Incoming {
     /// # Errors
     /// 406 if the `Accept` header names no supported media type.
     pub(crate) fn form(&self) -> Result<Form> {
-        let mut form = negotiate::accepted(self.headers())?;
+        let mut form = self.accepted.ok_or_else(negotiate::not_acceptable)?;
         form.pretty = self.query.flag("pretty");
         Ok(form)
     }

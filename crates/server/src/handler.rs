@@ -9,13 +9,15 @@ use bytes::Bytes;
 use http::{Method, Request, Response, request::Parts};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use pandaemon_machinery::{Scheme, Status, status::Result};
+use pandaemon_machinery::{KindRef, Scheme, Status, status::Result};
 
 use crate::{
     api::{Api, Incoming},
     auth::{self, Attributes},
     body::{Body, BoxError},
-    discovery, health, join, negotiate,
+    discovery, health, join,
+    metrics::RequestLabels,
+    negotiate::{self, Form},
     request::{self, Query, Target, Verb},
     resource, response,
 };
@@ -35,100 +37,108 @@ impl Api {
     {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
-        let target = request::parse_path(parts.uri.path());
-        let query = Query::parse(parts.uri.query());
-        let scheme = self.registry.scheme();
-        let label = Label::of(&scheme, &parts.method, &target, &query);
-        let form = negotiate::accepted(&parts.headers).unwrap_or_default();
-        let is_head = parts.method == Method::HEAD;
-        let answer = self.answer(scheme, parts, body, target, query).await;
+        let head = Head::new(self.registry.scheme(), parts);
+        let labels = head.labels();
+        let form = head.form.unwrap_or_default();
+        let is_head = head.parts.method == Method::HEAD;
+        let answer = self.answer(head, body).await;
         let mut response = answer.unwrap_or_else(|status| response::error(&form, &status));
         if is_head {
             *response.body_mut() = Body::empty();
         }
         let code = response.status().as_u16();
-        self.metrics
-            .observe(label.verb, &label.resource, code, started.elapsed());
         if code >= 500 {
             tracing::warn!(
-                verb = label.verb,
-                resource = label.resource,
+                verb = labels.verb,
+                resource = labels.resource(),
+                subresource = labels.subresource(),
                 code,
                 "request failed"
             );
         }
+        self.metrics.observe(labels, code, started.elapsed());
         response
     }
 
-    async fn answer<B>(
-        &self,
-        scheme: Scheme,
-        parts: Parts,
-        body: B,
-        target: Target,
-        query: Query,
-    ) -> Result<Response<Body>>
+    async fn answer<B>(&self, head: Head, body: B) -> Result<Response<Body>>
     where
         B: HttpBody<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
-        if parts.uri.path() == join::PATH {
+        if head.parts.uri.path() == join::PATH {
             // Agents join with a token that authenticates no user.
             let body = read(body).await?;
-            return join::answer(self, &parts, &body).await;
+            return join::answer(self, &head.parts, &body).await;
         }
-        let user = auth::authenticate(&parts, &self.pki.tokens)?;
-        let user = auth::impersonate(user, &parts.headers, &self.authorizers).await?;
-        let verb = match &target {
-            Target::Resource(path) => request::verb(&parts.method, path, &query),
-            _ => None,
-        };
-        let checked_verb = request::authorization_verb(&parts.method, &target, verb);
-        let path = parts.uri.path();
-        let attributes = Attributes::of_request(&user, &checked_verb, &target, path);
+        let user = auth::authenticate(&head.parts, &self.pki.tokens)?;
+        let user = auth::impersonate(user, &head.parts.headers, &self.authorizers).await?;
+        let verb = request::authorization_verb(&head.parts.method, &head.target, head.verb);
+        let path = head.parts.uri.path();
+        let attributes = Attributes::of_request(&user, &verb, &head.target, path);
         self.authorizers.check_request(&attributes).await?;
         let body = read(body).await?;
         let incoming = Incoming {
-            parts,
-            query,
-            scheme,
+            parts: head.parts,
+            query: head.query,
+            accepted: head.form,
+            scheme: head.scheme,
             user,
             body,
         };
-        match target {
-            Target::Resource(path) => resource::answer(self, incoming, &path, verb).await,
+        match head.target {
+            Target::Resource(path) => {
+                resource::answer(self, incoming, &path, head.kind, head.verb).await
+            }
             Target::Other => health::answer(self, &incoming),
             discovery => discovery::answer(self, &incoming, &discovery),
         }
     }
 }
 
-/// The labels of a request in the metrics.
-struct Label {
-    verb: &'static str,
-    resource: String,
+/// The head of a request, and what it says, parsed once.
+struct Head {
+    parts: Parts,
+    target: Target,
+    query: Query,
+    /// The verb; `None` for non-resource paths and methods that are not allowed there.
+    verb: Option<Verb>,
+    /// The negotiated form; `None` if the server supports no accepted one.
+    form: Option<Form>,
+    /// The kinds that are served now.
+    scheme: Scheme,
+    /// The kind of the path, if it is served.
+    kind: Option<KindRef>,
 }
 
-impl Label {
-    fn of(scheme: &Scheme, method: &Method, target: &Target, query: &Query) -> Self {
-        let Target::Resource(path) = target else {
-            return Self {
-                verb: "GET",
-                resource: String::new(),
-            };
+impl Head {
+    fn new(scheme: Scheme, parts: Parts) -> Self {
+        let target = request::parse_path(parts.uri.path());
+        let query = Query::parse(parts.uri.query());
+        let (verb, kind) = match &target {
+            Target::Resource(path) => (
+                request::verb(&parts.method, path, &query),
+                scheme.find_resource(&path.group, &path.version, &path.resource),
+            ),
+            _ => (None, None),
         };
-        let served = scheme.find_resource(&path.group, &path.version, &path.resource);
-        let mut resource = served.map(|kind| kind.plural.clone()).unwrap_or_default();
-        let sub = path
-            .subresource
-            .as_deref()
-            .and_then(|name| served?.subresource(name));
-        if let Some(sub) = sub {
-            resource.push('/');
-            resource.push_str(&sub.name);
+        Self {
+            kind: kind.cloned(),
+            form: negotiate::accepted(&parts.headers),
+            parts,
+            target,
+            query,
+            verb,
+            scheme,
         }
-        let verb = request::verb(method, path, query).map_or("other", Verb::as_str);
-        Self { verb, resource }
+    }
+
+    /// The labels of the request in the metrics.
+    fn labels(&self) -> RequestLabels {
+        let Target::Resource(path) = &self.target else {
+            return RequestLabels::new("GET", None, None);
+        };
+        let verb = self.verb.map_or("other", Verb::as_str);
+        RequestLabels::new(verb, self.kind.clone(), path.subresource.as_deref())
     }
 }
 

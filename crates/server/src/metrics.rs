@@ -1,10 +1,16 @@
 //! Metrics of the server, under upstream's names where upstream has them.
 
-use std::{fmt, sync::atomic::AtomicU64, time::Duration};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::atomic::AtomicU64,
+    time::Duration,
+};
 
+use pandaemon_machinery::KindRef;
 use pandaemon_runtime::metrics::Metrics;
 use prometheus_client::{
-    encoding::EncodeLabelSet,
+    encoding::{EncodeLabelSet, LabelSetEncoder},
     metrics::{
         counter::Counter,
         family::Family,
@@ -15,17 +21,89 @@ use prometheus_client::{
 
 use crate::watch_cache::WatchCache;
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    verb: &'static str,
-    resource: String,
-    code: u16,
+/// The labels of a request. The kind lends its names, so that no request allocates them.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestLabels {
+    /// The verb, `other` for a method that is not allowed.
+    pub verb: &'static str,
+    /// The kind; `None` for non-resource paths and unknown resources.
+    kind: Option<KindRef>,
+    /// The place of the subresource among those of the kind.
+    subresource: Option<usize>,
+}
+
+impl RequestLabels {
+    /// The labels of a request to a kind, or to a subresource of it.
+    #[must_use]
+    pub(crate) fn new(
+        verb: &'static str,
+        kind: Option<KindRef>,
+        subresource: Option<&str>,
+    ) -> Self {
+        let place = kind.as_ref().zip(subresource).and_then(|(kind, name)| {
+            let mut known = kind.subresources.iter();
+            known.position(|known| known.name == name)
+        });
+        Self {
+            verb,
+            kind,
+            subresource: place,
+        }
+    }
+
+    /// The plural name of the resource.
+    #[must_use]
+    pub(crate) fn resource(&self) -> &str {
+        self.kind.as_ref().map_or("", |kind| &kind.plural)
+    }
+
+    /// The name of the subresource.
+    #[must_use]
+    pub(crate) fn subresource(&self) -> &str {
+        let (kind, place) = (self.kind.as_ref(), self.subresource);
+        let known = kind
+            .zip(place)
+            .and_then(|(kind, place)| kind.subresources.get(place));
+        known.map_or("", |known| &known.name)
+    }
+
+    /// Names and values, as upstream names them.
+    fn pairs(&self) -> [(&'static str, &str); 5] {
+        let kind = self.kind.as_ref();
+        [
+            ("verb", self.verb),
+            ("group", kind.map_or("", |kind| &kind.group)),
+            ("version", kind.map_or("", |kind| &kind.version)),
+            ("resource", self.resource()),
+            ("subresource", self.subresource()),
+        ]
+    }
+}
+
+/// Kinds of the same names are equal: one that is served again counts on.
+impl PartialEq for RequestLabels {
+    fn eq(&self, other: &Self) -> bool {
+        self.pairs() == other.pairs()
+    }
+}
+
+impl Eq for RequestLabels {}
+
+impl Hash for RequestLabels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.pairs().hash(state);
+    }
+}
+
+impl EncodeLabelSet for RequestLabels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        self.pairs().encode(encoder)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct VerbLabels {
-    verb: &'static str,
-    resource: String,
+struct CodeLabel {
+    code: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,8 +115,8 @@ struct KindLabels {
 #[derive(Debug, Clone)]
 pub(crate) struct ServerMetrics {
     registry: Metrics,
-    requests: Family<RequestLabels, Counter>,
-    durations: Family<VerbLabels, Histogram, fn() -> Histogram>,
+    requests: Family<(RequestLabels, CodeLabel), Counter>,
+    durations: Family<RequestLabels, Histogram, fn() -> Histogram>,
     watchers: Family<KindLabels, Gauge>,
     objects: Family<KindLabels, Gauge>,
     revision: Gauge<i64>,
@@ -65,7 +143,7 @@ impl ServerMetrics {
         new.registry.with(|r| {
             r.register(
                 "apiserver_request",
-                "Requests by verb, resource and code",
+                "Requests by verb, resource, subresource and code",
                 new.requests.clone(),
             );
             r.register(
@@ -98,22 +176,12 @@ impl ServerMetrics {
     }
 
     /// Counts a request and records its duration.
-    pub(crate) fn observe(&self, verb: &'static str, resource: &str, code: u16, took: Duration) {
-        let resource = resource.to_owned();
-        let labels = VerbLabels {
-            verb,
-            resource: resource.clone(),
-        };
+    pub(crate) fn observe(&self, labels: RequestLabels, code: u16, took: Duration) {
+        let labels = (labels, CodeLabel { code });
         self.durations
-            .get_or_create(&labels)
+            .get_or_create(&labels.0)
             .observe(took.as_secs_f64());
-        self.requests
-            .get_or_create(&RequestLabels {
-                verb,
-                resource,
-                code,
-            })
-            .inc();
+        self.requests.get_or_create(&labels).inc();
     }
 
     /// Updates the gauges that are sampled when metrics are read.
@@ -150,4 +218,41 @@ fn resident_bytes() -> Option<u64> {
         .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use pandaemon_machinery::scheme;
+
+    use super::*;
+
+    fn daemon_sets() -> KindRef {
+        let kind = scheme::built_in().find_resource("apps", "v1", "daemonsets");
+        KindRef::clone(kind.unwrap())
+    }
+
+    #[test]
+    fn requests_have_the_labels_of_upstream() {
+        let metrics = ServerMetrics::new(Metrics::default());
+        let took = Duration::from_millis(1);
+        let status = RequestLabels::new("patch", Some(daemon_sets()), Some("status"));
+        metrics.observe(status.clone(), 200, took);
+        metrics.observe(status.clone(), 200, took);
+        metrics.observe(status, 409, took);
+        let unknown = RequestLabels::new("list", Some(daemon_sets()), Some("nothing"));
+        metrics.observe(unknown, 404, took);
+        metrics.observe(RequestLabels::new("GET", None, Some("status")), 200, took);
+        let text = metrics.render().unwrap();
+        let names = "group=\"apps\",version=\"v1\",resource=\"daemonsets\"";
+        let none = "group=\"\",version=\"\",resource=\"\",subresource=\"\"";
+        for line in [
+            format!("_total{{verb=\"patch\",{names},subresource=\"status\",code=\"200\"}} 2"),
+            format!("_total{{verb=\"patch\",{names},subresource=\"status\",code=\"409\"}} 1"),
+            format!("_total{{verb=\"list\",{names},subresource=\"\",code=\"404\"}} 1"),
+            format!("_total{{verb=\"GET\",{none},code=\"200\"}} 1"),
+            format!("_seconds_count{{verb=\"patch\",{names},subresource=\"status\"}} 3"),
+        ] {
+            assert!(text.contains(&line), "{line} in {text}");
+        }
+    }
 }

@@ -132,21 +132,18 @@ fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
     all
 }
 
-/// The supported form that the client prefers.
-///
-/// # Errors
-/// 406 if it accepts no supported form.
-pub(crate) fn accepted(headers: &HeaderMap) -> Result<Form> {
+/// The supported form that the client prefers; `None` if it accepts no supported form.
+#[must_use]
+pub(crate) fn accepted(headers: &HeaderMap) -> Option<Form> {
     if !headers.contains_key(header::ACCEPT) {
-        return Ok(Form::default());
+        return Some(Form::default());
     }
-    clauses(headers)
-        .iter()
-        .find_map(Clause::form)
-        .ok_or_else(not_acceptable)
+    clauses(headers).iter().find_map(Clause::form)
 }
 
-fn not_acceptable() -> Box<Status> {
+/// The status of a request that accepts no supported form (406).
+#[must_use]
+pub(crate) fn not_acceptable() -> Box<Status> {
     Status::failure(
         406,
         "NotAcceptable",
@@ -231,8 +228,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
         match accepted(&headers) {
-            Ok(form) => format!("{:?} {:?}", form.encoding, form.shape),
-            Err(status) => status.code.to_string(),
+            Some(form) => format!("{:?} {:?}", form.encoding, form.shape),
+            None => not_acceptable().code.to_string(),
         }
     }
 

@@ -34,11 +34,12 @@ pub(crate) async fn answer(
     api: &Api,
     incoming: Incoming,
     path: &ResourcePath,
+    kind: Option<KindRef>,
     verb: Option<Verb>,
 ) -> Result<Response<Body>> {
-    let scheme = &incoming.scheme;
-    let Some(kind) = scheme.find_resource(&path.group, &path.version, &path.resource) else {
-        let known = scheme
+    let Some(kind) = kind else {
+        let known = incoming
+            .scheme
             .kinds()
             .iter()
             .any(|kind| kind.group == path.group && kind.version == path.version);
@@ -54,8 +55,7 @@ pub(crate) async fn answer(
         return Err(Status::path_not_found());
     }
     let verb = verb.ok_or_else(Status::method_not_allowed)?;
-    check_verb(kind, path, verb)?;
-    let kind = KindRef::clone(kind);
+    check_verb(&kind, path, verb)?;
     let request = ResourceRequest {
         api,
         kind: KindRef::clone(&kind),
@@ -187,9 +187,9 @@ impl ResourceRequest<'_> {
         let (view, call) = (self.view()?, self.call()?);
         let (registry, body) = (&self.api.registry, &self.incoming.body);
         // A DaemonSet creates thousands of pods that differ in name and node only.
-        let uses_templates = template_cache::serves(&self.kind)
-            && negotiate::body_media(self.incoming.headers())? == MediaType::Json
-            && !call.options.dry_run;
+        let media = negotiate::body_media(self.incoming.headers())?;
+        let uses_templates =
+            template_cache::serves(&self.kind) && media == MediaType::Json && !call.options.dry_run;
         let dependencies = uses_templates.then(|| registry.dependency_revisions());
         if let Some(dependencies) = dependencies
             && let Some(written) = registry
@@ -198,7 +198,7 @@ impl ResourceRequest<'_> {
         {
             return Ok(self.written(&view, &written));
         }
-        let decoded = self.decoded(&self.kind, &call)?;
+        let decoded = self.decoded_as(media, &self.kind, &call)?;
         let written = registry.create(&call, decoded).await?;
         if let Some(dependencies) = dependencies {
             registry.update_templates(&call, dependencies, body, &written);
@@ -209,12 +209,13 @@ impl ResourceRequest<'_> {
     async fn update(&self) -> Result<Response<Body>> {
         let (view, call) = (self.view()?, self.call()?);
         let (registry, body) = (&self.api.registry, &self.incoming.body);
-        if negotiate::body_media(self.incoming.headers())? == MediaType::Json
+        let media = negotiate::body_media(self.incoming.headers())?;
+        if media == MediaType::Json
             && let Some(renewed) = registry.renew_lease(&call, RenewalForm::Put, body).await?
         {
             return Ok(self.written(&view, &renewed));
         }
-        let decoded = self.decoded(&self.kind, &call)?;
+        let decoded = self.decoded_as(media, &self.kind, &call)?;
         let written = registry.update(&call, decoded).await?;
         Ok(self.written(&view, &written))
     }
@@ -223,7 +224,7 @@ impl ResourceRequest<'_> {
         let view = self.view()?;
         let content_type = negotiate::content_type(self.incoming.headers());
         let form = PatchType::parse(&self.kind, content_type)?;
-        let call = self.call()?;
+        let call = self.call_with(form == PatchType::Apply)?;
         let written = self
             .api
             .registry

@@ -2,7 +2,12 @@
 
 use http::Response;
 use jiff::Timestamp;
-use pandaemon_machinery::{Kind, KindRef, decode, status::Result, table::IncludeObject};
+use pandaemon_machinery::{
+    Kind, KindRef,
+    decode::{self, MediaType},
+    status::Result,
+    table::IncludeObject,
+};
 
 use crate::{
     api::{Api, Incoming},
@@ -53,8 +58,14 @@ impl ResourceRequest<'_> {
     /// # Errors
     /// 422 for invalid options.
     pub(crate) fn call(&self) -> Result<Call> {
-        let is_apply = self.verb == Verb::Patch
-            && negotiate::content_type(self.incoming.headers()) == "application/apply-patch+yaml";
+        self.call_with(false)
+    }
+
+    /// As [`ResourceRequest::call`], for server-side apply if `is_apply`.
+    ///
+    /// # Errors
+    /// As [`ResourceRequest::call`].
+    pub(crate) fn call_with(&self, is_apply: bool) -> Result<Call> {
         let options = WriteOptions::parse(self.verb, is_apply, &self.incoming.query)?;
         Ok(Call {
             kind: KindRef::clone(&self.kind),
@@ -76,6 +87,19 @@ impl ResourceRequest<'_> {
     /// 400 if it cannot be decoded, 415 for an unsupported media type.
     pub(crate) fn decoded(&self, kind: &Kind, call: &Call) -> Result<decode::Decoded> {
         let media = negotiate::body_media(self.incoming.headers())?;
+        self.decoded_as(media, kind, call)
+    }
+
+    /// As [`ResourceRequest::decoded`], for a body of this media type.
+    ///
+    /// # Errors
+    /// 400 if it cannot be decoded.
+    pub(crate) fn decoded_as(
+        &self,
+        media: MediaType,
+        kind: &Kind,
+        call: &Call,
+    ) -> Result<decode::Decoded> {
         decode::decode(
             &self.incoming.scheme,
             kind,

@@ -222,6 +222,23 @@ async fn when_it_goes_its_watches_end_and_its_objects_stay() {
 }
 
 #[tokio::test]
+async fn its_requests_are_counted_on_when_it_is_served_again() {
+    let server = server().await;
+    for _ in 0..2 {
+        assert_eq!(server.get(WIDGETS).await.0, 200);
+        server
+            .running()
+            .stop_serving("example.com", "v1", "widgets");
+        server.running().serve_kind(widget_kind()).unwrap();
+    }
+    let (_, text) = server.get_text("/metrics").await;
+    let labels =
+        "verb=\"list\",group=\"example.com\",version=\"v1\",resource=\"widgets\",subresource=\"\"";
+    let counted = format!("apiserver_request_total{{{labels},code=\"200\"}} 2\n");
+    assert!(text.contains(&counted), "{text}");
+}
+
+#[tokio::test]
 async fn every_reference_of_its_openapi_document_resolves() {
     let server = server().await;
     let (code, document) = server.get("/openapi/v3/apis/example.com/v1").await;
