@@ -1,17 +1,20 @@
 //! Authentication, impersonation and authorization.
 
+pub(crate) mod attributes;
 pub(crate) mod authenticator;
 pub(crate) mod authorizer;
 pub(crate) mod impersonation;
 pub(crate) mod user;
 
+pub use self::{
+    attributes::Attributes,
+    authorizer::{Authorizer, Decision, DecisionFuture},
+    user::User,
+};
 pub(crate) use self::{
+    attributes::verb_of,
     authenticator::{authenticate, bearer_token, unauthorized},
     authorizer::AuthorizerChain,
     impersonation::impersonate,
     user::{AUTHENTICATED, Caller, MASTERS},
-};
-pub use self::{
-    authorizer::{Attributes, Authorizer, Decision, DecisionFuture},
-    user::User,
 };

@@ -1,5 +1,5 @@
 //! The authorizers of the server, in the order in which they are asked. A new one is a file of its
-//! own and a line of [`built_in`].
+//! own, its `mod` line and its line of [`built_in`].
 
 mod default_roles;
 mod node;

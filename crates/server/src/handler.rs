@@ -72,7 +72,7 @@ impl Api {
         }
         let user = auth::authenticate(&head.parts, &self.pki.tokens)?;
         let user = auth::impersonate(user, &head.parts.headers, &self.authorizers).await?;
-        let verb = request::authorization_verb(&head.parts.method, &head.target, head.verb);
+        let verb = auth::verb_of(&head.parts.method, &head.target, head.verb);
         let path = head.parts.uri.path();
         let attributes = Attributes::of_request(&user, &verb, &head.target, path);
         self.authorizers.check_request(&attributes).await?;

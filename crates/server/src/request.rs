@@ -1,8 +1,6 @@
 //! Parsing of paths, verbs and queries. Pure.
 //! Upstream: `k8s.io/apiserver/pkg/endpoints/request.RequestInfo`.
 
-use std::borrow::Cow;
-
 use http::Method;
 use percent_encoding::percent_decode_str;
 
@@ -180,34 +178,6 @@ pub(crate) fn verb(method: &Method, path: &ResourcePath, query: &Query) -> Optio
     })
 }
 
-/// The verb of a request for authorization. A method that is not allowed there has one, too.
-/// Upstream: `RequestInfo.Verb`.
-#[must_use]
-pub(crate) fn authorization_verb<'a>(
-    method: &'a Method,
-    target: &Target,
-    verb: Option<Verb>,
-) -> Cow<'a, str> {
-    Cow::Borrowed(match (target, verb) {
-        (Target::Resource(_), Some(verb)) => verb.as_str(),
-        (Target::Resource(_), None) => match *method {
-            Method::POST => "create",
-            Method::PUT => "update",
-            Method::PATCH => "patch",
-            _ => "",
-        },
-        _ => match *method {
-            Method::GET => "get",
-            Method::HEAD => "head",
-            Method::POST => "post",
-            Method::PUT => "put",
-            Method::PATCH => "patch",
-            Method::DELETE => "delete",
-            _ => return Cow::Owned(method.as_str().to_ascii_lowercase()),
-        },
-    })
-}
-
 /// The parameters of a query, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Query(Vec<(String, String)>);
@@ -377,33 +347,6 @@ mod tests {
                 expected,
                 "{method} {path}"
             );
-        }
-    }
-
-    #[test]
-    fn authorization_verbs_are_those_of_upstream() {
-        let table = [
-            ("GET", "/api/v1/pods", "list"),
-            ("HEAD", "/api/v1/nodes/n", "get"),
-            ("DELETE", "/api/v1/nodes", "deletecollection"),
-            ("POST", "/api/v1/nodes/n", "create"),
-            ("PUT", "/api/v1/nodes", "update"),
-            ("PATCH", "/api/v1/nodes", "patch"),
-            ("TRACE", "/api/v1/nodes", ""),
-            ("GET", "/version", "get"),
-            ("HEAD", "/apis", "head"),
-            ("POST", "/version", "post"),
-            ("TRACE", "/version", "trace"),
-        ];
-        for (method, path, expected) in table {
-            let target = parse_path(path);
-            let method = Method::from_bytes(method.as_bytes()).unwrap();
-            let verb = match &target {
-                Target::Resource(resource) => verb(&method, resource, &Query::default()),
-                _ => None,
-            };
-            let found = authorization_verb(&method, &target, verb);
-            assert_eq!(found, expected, "{method} {path}");
         }
     }
 

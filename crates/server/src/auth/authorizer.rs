@@ -8,84 +8,7 @@ use pandaemon_machinery::{
     status::{Details, Result},
 };
 
-use super::{
-    authenticator::unauthorized,
-    user::{UNAUTHENTICATED, User},
-};
-use crate::request::Target;
-
-/// What a user wants to do. Texts are empty where the request has none.
-/// Upstream: `authorizer.Attributes`.
-#[derive(Debug, Clone, Copy)]
-pub struct Attributes<'a> {
-    /// The user who asks.
-    pub user: &'a User,
-    /// The verb: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`,
-    /// or any other word, such as `impersonate`. For non-resource paths the HTTP method in lower case.
-    pub verb: &'a str,
-    /// The namespace of the object.
-    pub namespace: &'a str,
-    /// The API group of the resource.
-    pub api_group: &'a str,
-    /// The API version of the resource.
-    pub api_version: &'a str,
-    /// The plural name of the resource, such as `pods`.
-    pub resource: &'a str,
-    /// The subresource, such as `status`.
-    pub subresource: &'a str,
-    /// The name of the object.
-    pub name: &'a str,
-    /// Whether this is about a resource, not about a path such as `/version`.
-    pub is_resource_request: bool,
-    /// The path of the URL.
-    pub path: &'a str,
-}
-
-impl<'a> Attributes<'a> {
-    /// The attributes of a resource request that names no resource yet.
-    pub(crate) const fn new(user: &'a User, verb: &'a str) -> Self {
-        Self {
-            user,
-            verb,
-            namespace: "",
-            api_group: "",
-            api_version: "",
-            resource: "",
-            subresource: "",
-            name: "",
-            is_resource_request: true,
-            path: "",
-        }
-    }
-
-    /// The attributes of a request to a path.
-    pub(crate) fn of_request(
-        user: &'a User,
-        verb: &'a str,
-        target: &'a Target,
-        path: &'a str,
-    ) -> Self {
-        let new = Self {
-            path,
-            ..Self::new(user, verb)
-        };
-        let Target::Resource(resource) = target else {
-            return Self {
-                is_resource_request: false,
-                ..new
-            };
-        };
-        Self {
-            namespace: resource.namespace_for_authorization(),
-            api_group: &resource.group,
-            api_version: &resource.version,
-            resource: &resource.resource,
-            subresource: resource.subresource.as_deref().unwrap_or_default(),
-            name: resource.name.as_deref().unwrap_or_default(),
-            ..new
-        }
-    }
-}
+use super::{attributes::Attributes, authenticator::unauthorized, user::UNAUTHENTICATED};
 
 /// Why an authorizer decides so; empty for no reason.
 type Reason = Cow<'static, str>;
@@ -229,7 +152,7 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
-    use crate::request::parse_path;
+    use crate::{auth::User, request::parse_path};
 
     #[derive(Debug)]
     struct Always(Decision);

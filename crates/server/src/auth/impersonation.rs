@@ -7,7 +7,8 @@ use pandaemon_types::names;
 use percent_encoding::percent_decode_str;
 
 use super::{
-    authorizer::{Attributes, AuthorizerChain},
+    attributes::Attributes,
+    authorizer::AuthorizerChain,
     user::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User},
 };
 

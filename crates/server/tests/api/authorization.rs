@@ -64,7 +64,7 @@ async fn send_as(
     (code, serde_json::from_slice(&bytes).unwrap_or_default())
 }
 
-/// A GET or HEAD of a user.
+/// A GET of a user.
 async fn read_as(server: &Server, user: &str, path: &str) -> (u16, Value) {
     send_as(server, user, ("GET", path), "", &Value::Null).await
 }
@@ -203,9 +203,18 @@ async fn a_review_is_about_the_groups_that_it_names() {
 }
 
 #[tokio::test]
-async fn impersonation_asks_the_chain_and_sets_uid_and_extra() {
+async fn impersonation_asks_the_chain() {
     let denied = Decision::Deny("never".into());
-    let server = server(vec![("mallory", "impersonate", denied)]).await;
+    let server = server(vec![("pandaemon-admin", "impersonate", denied)]).await;
+    let (code, status) = read_as(&server, "bob", "/version").await;
+    let expected = "users \"bob\" is forbidden: User \"pandaemon-admin\" cannot impersonate resource \"users\" in \
+                    API group \"\" at the cluster scope: never";
+    assert_eq!((code, &status["message"]), (403, &json!(expected)));
+}
+
+#[tokio::test]
+async fn impersonation_sets_uid_groups_and_extra() {
+    let server = Server::start().await;
     let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
     let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
     let request = Request::post(path)
