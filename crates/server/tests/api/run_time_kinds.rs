@@ -229,7 +229,7 @@ async fn its_requests_are_counted_on_when_it_is_served_again() {
         server
             .running()
             .stop_serving("example.com", "v1", "widgets");
-        server.running().serve_kind(widget_kind()).unwrap();
+        server.running().serve_kind(widget_kind()).await.unwrap();
     }
     let (_, text) = server.get_text("/metrics").await;
     let labels =
