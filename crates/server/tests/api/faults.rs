@@ -26,7 +26,7 @@ struct FaultyStore {
     inner: Embedded,
     full: Arc<AtomicBool>,
     panics: Arc<AtomicBool>,
-    /// A transaction of somebody else that comes just before the next one.
+    /// A transaction of another client that comes just before the next one.
     earlier: Arc<Mutex<Option<Transaction>>>,
 }
 

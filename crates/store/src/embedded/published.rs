@@ -132,7 +132,7 @@ impl Published {
         Ok(page)
     }
 
-    /// Drops states that nobody has read for long: they keep what was deleted since in memory.
+    /// Drops states that were not read for long: they keep what was deleted since in memory.
     fn expire_pages(&self) {
         let mut paged = self.paged.lock();
         while paged
