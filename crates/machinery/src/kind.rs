@@ -273,6 +273,18 @@ pub trait Strategy: Debug + Send + Sync {
     /// Validates a write to `/status`; the metadata is validated already.
     fn validate_status_update(&self, _old: &Value, _new: &Value, _errors: &mut ErrorList) {}
 
+    // === warnings ===
+
+    /// Texts that the client is warned with when it creates this object.
+    fn warnings_on_create(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Texts that the client is warned with when it writes to the object itself.
+    fn warnings_on_update(&self, _old: &Value, _new: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
     // === what writes may do ===
 
     /// Whether creations wait for each other, because each gets values that no other may have.

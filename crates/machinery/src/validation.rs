@@ -19,6 +19,7 @@ mod os;
 pub(crate) mod pod;
 pub(crate) mod pod_status;
 pub(crate) mod pod_update;
+pub(crate) mod pod_warnings;
 pub(crate) mod priority_class;
 mod probe;
 mod resources;

@@ -79,6 +79,18 @@ impl Strategy for DaemonSetStrategy {
         validation::daemon_set::status(old, new, errors);
     }
 
+    fn warnings_on_create(&self, object: &Value) -> Vec<String> {
+        validation::pod_warnings::template(&object["spec"]["template"])
+    }
+
+    fn warnings_on_update(&self, old: &Value, new: &Value) -> Vec<String> {
+        let (old, new) = (&old["spec"]["template"], &new["spec"]["template"]);
+        if old == new {
+            return Vec::new();
+        }
+        validation::pod_warnings::template(new)
+    }
+
     fn printer(&self) -> Printer {
         Printer {
             columns: table::DAEMON_SET,

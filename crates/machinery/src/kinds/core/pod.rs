@@ -98,6 +98,10 @@ impl Strategy for PodStrategy {
         validation::pod_status::update(old, new, errors);
     }
 
+    fn warnings_on_create(&self, object: &Value) -> Vec<String> {
+        validation::pod_warnings::pod(object)
+    }
+
     /// The agent gets time to stop the containers, if there is one that has to.
     fn grace_period(&self, object: &Value, requested: Option<i64>) -> GracePeriod {
         let (metadata, spec) = (&object["metadata"], &object["spec"]);
