@@ -180,3 +180,83 @@ fn renew_leases_by_strategic_patch(bencher: Bencher<'_, '_>, concurrency: usize)
         concurrency,
     );
 }
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+/// A server with a service account, and a pod `p-0` on a node.
+async fn server_with_pod() -> Server {
+    let server = Server::start().await;
+    let account =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    server.create(accounts, account).await;
+    create_pod(&server.client(), 0).await;
+    server
+}
+
+async fn create_pod(client: &kube::Client, at: usize) {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": format!("p-{at}"), "labels": {"app": "web"}},
+        "spec": {"nodeName": format!("n-{at}"), "containers": [
+            {"name": "c", "image": "i", "env": [{"name": "A", "value": "x".repeat(1000)}]}]}});
+    let request = Request::post(PODS)
+        .header("content-type", "application/json")
+        .body(Body::from(pod.to_string().into_bytes()))
+        .expect("a request");
+    let answer = client.send(request).await.expect("an answer");
+    assert_eq!(answer.status(), 201);
+}
+
+/// Creates pods that differ in name and node only: from a template after the second one.
+#[divan::bench(sample_count = 200)]
+fn create_pods_from_a_template(bencher: Bencher<'_, '_>) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = runtime.block_on(server_with_pod());
+    let client = server.client();
+    let mut at = 0;
+    bencher.bench_local(|| {
+        at += 1;
+        runtime.block_on(create_pod(&client, at));
+    });
+}
+
+/// Patches the status of a pod.
+#[divan::bench(sample_count = 200)]
+fn patch_the_status_of_a_pod(bencher: Bencher<'_, '_>) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = runtime.block_on(server_with_pod());
+    let client = server.client();
+    let mut at = 0;
+    bencher.bench_local(|| {
+        at += 1;
+        let body = json!({"status": {"phase": "Running", "message": at.to_string()}});
+        let request = Request::patch(format!("{PODS}/p-0/status"))
+            .header("content-type", "application/strategic-merge-patch+json")
+            .body(Body::from(body.to_string().into_bytes()))
+            .expect("a request");
+        let answer = runtime.block_on(client.send(request)).expect("an answer");
+        assert_eq!(answer.status(), 200);
+    });
+}
+
+/// Deletes pods that were created before.
+#[divan::bench(sample_count = 200, sample_size = 1)]
+fn delete_pods(bencher: Bencher<'_, '_>) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = runtime.block_on(server_with_pod());
+    let client = server.client();
+    let mut at = 0;
+    bencher
+        .with_inputs(|| {
+            at += 1;
+            runtime.block_on(create_pod(&client, at));
+            at
+        })
+        .bench_local_values(|at| {
+            let request = Request::delete(format!("{PODS}/p-{at}"))
+                .body(Body::empty())
+                .expect("a request");
+            let answer = runtime.block_on(client.send(request)).expect("an answer");
+            assert_eq!(answer.status(), 200);
+        });
+}

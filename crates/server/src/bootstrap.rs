@@ -5,7 +5,8 @@ use pandaemon_machinery::{Status, decode::Decoded, scheme, status::Result};
 use serde_json::{Value, json};
 
 use crate::{
-    admission, kinds,
+    admission::service::kubernetes_service_address,
+    kinds,
     object::Object,
     registry::{Call, Registry, options::DeleteOptions},
 };
@@ -42,7 +43,7 @@ fn objects() -> Vec<Value> {
         },
         "spec": {
             "type": "ClusterIP",
-            "clusterIP": admission::kubernetes_service_address().to_string(),
+            "clusterIP": kubernetes_service_address().to_string(),
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
             "sessionAffinity": "None",
         },

@@ -25,6 +25,4 @@ kinds! {
     nodes: "", "nodes";
     pods: "", "pods";
     secrets: "", "secrets";
-    service_accounts: "", "serviceaccounts";
-    priority_classes: "scheduling.k8s.io", "priorityclasses";
 }

@@ -7,7 +7,7 @@
 //!
 //! `docs/design/watch.md` states the guarantees of the watch cache.
 
-mod admission;
+pub mod admission;
 mod api;
 mod auth;
 mod authorizers;
@@ -57,6 +57,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User};
 use crate::{
+    admission::{Chain, Plugin},
     api::{Api, Health},
     auth::Caller,
     essentials::Essentials,
@@ -82,6 +83,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Authorizers that are asked before the built-in ones.
     pub authorizers: Vec<Arc<dyn Authorizer>>,
+    /// Admission plugins beside the built-in ones, after which they run.
+    pub admission: Vec<Arc<dyn Plugin>>,
 }
 
 /// Why a server cannot start.
@@ -127,7 +130,11 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     let pki = Arc::new(Pki::open(&config.data_dir, &names(&config, address))?);
     let (cache, revision) = WatchCache::load(&*config.store).await?;
     let cache = Arc::new(cache);
-    let registry = Arc::new(Registry::new(Arc::clone(&config.store), Arc::clone(&cache)));
+    let registry = Arc::new(Registry::new(
+        Arc::clone(&config.store),
+        Arc::clone(&cache),
+        Chain::new(config.admission),
+    ));
     let api = Arc::new(Api {
         agents: proxy::Agents::new(tls::client(&pki)?),
         metrics: metrics::ServerMetrics::new(config.metrics),
@@ -205,7 +212,7 @@ fn names(config: &Config, address: SocketAddr) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    names.push(admission::kubernetes_service_address().to_string());
+    names.push(admission::service::kubernetes_service_address().to_string());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim().to_ascii_lowercase();
     if rustls_pki_types::DnsName::try_from(host.as_str()).is_ok() {

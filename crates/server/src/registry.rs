@@ -4,6 +4,7 @@
 //! precondition that the object is unchanged (optimistic concurrency). It is answered when it is
 //! durable and visible to all readers.
 
+mod admission;
 mod commit;
 pub(crate) mod create;
 mod create_on_update;
@@ -30,6 +31,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::{
+    admission::Chain,
     auth::{AuthorizerChain, User},
     convert,
     object::{self, Encoded, Object, Unparsed},
@@ -48,6 +50,8 @@ pub(crate) struct Registry {
     pub store: Arc<dyn Store>,
     /// The watch cache, from which all reads are served.
     pub cache: Arc<WatchCache>,
+    /// The plugins that writes and connections pass.
+    admission: Chain,
     /// The kinds that are served; replaced as a whole.
     scheme: RwLock<Scheme>,
     /// Held while an object gets values that no other may have, such as the address of a Service.
@@ -80,6 +84,9 @@ pub(crate) struct Call {
     pub manager: String,
     /// The options of a write.
     pub options: WriteOptions,
+    /// Whether plugins have admitted the call already, as another operation: an eviction is not
+    /// admitted again as a deletion.
+    pub is_admitted: bool,
     /// The time of the request.
     pub now: Timestamp,
 }
@@ -98,6 +105,7 @@ impl Call {
             authorizers: None,
             manager: "pandaemon".into(),
             options: WriteOptions::default(),
+            is_admitted: false,
             now: Timestamp::now(),
         }
     }
@@ -123,10 +131,11 @@ pub(crate) struct Written {
 impl Registry {
     /// A registry of a store and of the watch cache that follows it.
     #[must_use]
-    pub(crate) fn new(store: Arc<dyn Store>, cache: Arc<WatchCache>) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, cache: Arc<WatchCache>, admission: Chain) -> Self {
         Self {
             store,
             cache,
+            admission,
             scheme: RwLock::new(scheme::built_in().clone()),
             creation_lock: Mutex::default(),
             store_fault: parking_lot::Mutex::default(),
@@ -221,12 +230,6 @@ pub enum ServeError {
     /// Its objects cannot be read.
     #[error("read the objects of the kind: {0}")]
     Store(#[from] StoreError),
-}
-
-/// The fields of an encoded spec that writes to the status and deletions read.
-fn spec_excerpt(kind: &Kind, spec: &[u8]) -> Result<Value> {
-    let read = kind.strategy.spec_read_by_status_writes();
-    object::pick(spec, read.unwrap_or_default()).map_err(Status::internal)
 }
 
 /// The status of a stored object that cannot be read (500).

@@ -190,8 +190,9 @@ impl ResourceRequest<'_> {
         let media = negotiate::body_media(self.incoming.headers())?;
         let uses_templates =
             template_cache::serves(&self.kind) && media == MediaType::Json && !call.options.dry_run;
-        let dependencies = uses_templates.then(|| registry.dependency_revisions());
-        if let Some(dependencies) = dependencies
+        let dependencies = uses_templates.then(|| registry.dependency_revisions(&call));
+        let dependencies = dependencies.flatten();
+        if let Some(dependencies) = &dependencies
             && let Some(written) = registry
                 .create_from_template(&call, dependencies, body)
                 .await?
@@ -255,14 +256,17 @@ impl ResourceRequest<'_> {
     async fn delete(&self) -> Result<Response<Body>> {
         let (view, call) = (self.view()?, self.call()?);
         let options = self.delete_options()?;
-        match self.api.registry.delete(&call, &options).await? {
-            Deleted::Object(object) => Ok(response::respond(
+        let deletion = self.api.registry.delete(&call, &options).await?;
+        let mut response = match deletion.outcome {
+            Deleted::Object(object) => response::respond(
                 200,
                 &view.form,
                 response::object_body(&self.kind, &view, &object),
-            )),
-            Deleted::Gone(status) => Ok(response::error(&view.form, &status)),
-        }
+            ),
+            Deleted::Gone(status) => response::error(&view.form, &status),
+        };
+        response::add_warnings(&mut response, &deletion.warnings);
+        Ok(response)
     }
 
     async fn delete_collection(&self) -> Result<Response<Body>> {
@@ -271,6 +275,7 @@ impl ResourceRequest<'_> {
         let selected =
             ListOptions::parse(&self.kind, &call.namespace, &self.incoming.query, false)?;
         let (meta, objects) = self.api.registry.list(&selected).await?;
+        let mut warnings = Vec::new();
         for object in &objects {
             let one = Call {
                 namespace: object.namespace().into(),
@@ -279,14 +284,14 @@ impl ResourceRequest<'_> {
             };
             match self.api.registry.delete(&one, &options).await {
                 Err(status) if status.code != 404 => return Err(status),
-                Ok(_) | Err(_) => {}
+                Ok(deletion) => warnings.extend(deletion.warnings),
+                Err(_) => {}
             }
         }
-        Ok(response::respond(
-            200,
-            &view.form,
-            response::list_body(&self.kind, &view, &meta, objects),
-        ))
+        let body = response::list_body(&self.kind, &view, &meta, objects);
+        let mut response = response::respond(200, &view.form, body);
+        response::add_warnings(&mut response, &warnings);
+        Ok(response)
     }
 }
 

@@ -77,6 +77,7 @@ impl ResourceRequest<'_> {
             authorizers: Some(self.api.authorizers.clone()),
             manager: options.manager(self.incoming.headers()),
             options,
+            is_admitted: false,
             now: Timestamp::now(),
         })
     }

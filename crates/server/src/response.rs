@@ -1,6 +1,6 @@
 //! Responses: values, objects, lists, texts and errors in the negotiated form.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -69,9 +69,38 @@ pub(crate) fn error(form: &Form, status: &Status) -> Response<Body> {
     response
 }
 
-/// Adds a `Warning: 299` header for each text.
+/// Number of characters of all warnings from which on each is cut off.
+const MAX_WARNINGS: usize = 4096;
+/// Number of characters at which warnings are cut off when there are many.
+const MAX_WARNING: usize = 256;
+
+/// The warnings that are sent: each once, and not more than fit. Upstream: `WithWarningRecorder`.
+fn bounded(warnings: &[String]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let distinct = warnings.iter().filter(|text| !text.is_empty());
+    let mut all: Vec<String> = distinct
+        .filter(|text| seen.insert(*text))
+        .cloned()
+        .collect();
+    let length = |text: &String| text.chars().count();
+    if all.iter().map(length).sum::<usize>() <= MAX_WARNINGS {
+        return all;
+    }
+    let mut total = 0;
+    all.retain_mut(|text| {
+        if let Some((end, _)) = text.char_indices().nth(MAX_WARNING) {
+            text.truncate(end);
+        }
+        let fits = total < MAX_WARNINGS;
+        total += length(text);
+        fits
+    });
+    all
+}
+
+/// Adds a `Warning: 299` header for each text that is sent.
 pub(crate) fn add_warnings(response: &mut Response<Body>, warnings: &[String]) {
-    for warning in warnings {
+    for warning in bounded(warnings) {
         let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"");
         let clean: String = escaped.chars().filter(|c| !c.is_control()).collect();
         if let Ok(value) = HeaderValue::try_from(format!("299 - \"{clean}\"")) {
@@ -123,4 +152,35 @@ pub(crate) fn list_body(
         .iter()
         .filter_map(|object| convert::converted(kind, object));
     value_body(&view.form, &render::shape_list(kind, view, meta, values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(warnings: &[String]) -> Vec<usize> {
+        let mut response = Response::new(Body::empty());
+        add_warnings(&mut response, warnings);
+        let headers = response.headers().get_all(header::WARNING).iter();
+        let length = |value: &HeaderValue| value.len() - "299 - \"\"".len();
+        headers.map(length).collect()
+    }
+
+    #[test]
+    fn warnings_are_sent_once_and_cut_off_when_there_are_many() {
+        let text = |first: char, length: usize| format!("{first}{}", "x".repeat(length - 1));
+        let few = [
+            text('a', 3000),
+            String::new(),
+            text('a', 3000),
+            text('b', 1096),
+        ];
+        assert_eq!(sent(&few), [3000, 1096]);
+        let mut many = vec![text('a', 3000), text('b', 1097), text('c', 10)];
+        assert_eq!(sent(&many), [256, 256, 10]);
+        many.extend(('d'..='z').map(|first| text(first, 300)));
+        let sent = sent(&many);
+        assert_eq!(sent.iter().sum::<usize>(), 256 * 16 + 10);
+        assert_eq!(sent.len(), 17, "the rest is left out");
+    }
 }

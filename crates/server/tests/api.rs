@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "api/admission.rs"]
+mod admission;
 #[path = "api/authorization.rs"]
 mod authorization;
 #[path = "api/discovery.rs"]
@@ -27,5 +29,7 @@ mod pod_templates;
 mod run_time_kinds;
 #[path = "api/verbs.rs"]
 mod verbs;
+#[path = "api/warnings.rs"]
+mod warnings;
 #[path = "api/wire.rs"]
 mod wire;

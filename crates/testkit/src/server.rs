@@ -19,7 +19,7 @@ use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use pandaemon_client::rest::{Patch, Rest};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
-use pandaemon_server::{Authorizer, Config, Error, Running};
+use pandaemon_server::{Authorizer, Config, Error, Running, admission::Plugin};
 use pandaemon_store::{
     Embedded, Store,
     double::{Double, Faults},
@@ -45,6 +45,8 @@ pub struct ServerOptions {
     pub extra_sans: Vec<String>,
     /// Authorizers that are asked before the built-in ones.
     pub authorizers: Vec<Arc<dyn Authorizer>>,
+    /// Admission plugins beside the built-in ones.
+    pub admission: Vec<Arc<dyn Plugin>>,
 }
 
 impl Default for ServerOptions {
@@ -55,6 +57,7 @@ impl Default for ServerOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             extra_sans: Vec::new(),
             authorizers: Vec::new(),
+            admission: Vec::new(),
         }
     }
 }
@@ -144,6 +147,7 @@ impl Server {
             store,
             metrics: Metrics::default(),
             authorizers: options.authorizers,
+            admission: options.admission,
         };
         let running = pandaemon_server::start(config, &shutdown).await?;
         Ok(Self {

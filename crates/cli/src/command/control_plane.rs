@@ -66,6 +66,7 @@ impl ControlPlane {
             store: Arc::clone(&store),
             metrics,
             authorizers: Vec::new(),
+            admission: Vec::new(),
         };
         let api = pandaemon_server::start(server, &shutdown).await?;
         let options = Options {

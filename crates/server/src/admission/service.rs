@@ -1,4 +1,7 @@
 //! Allocation of cluster IPs and node ports for Services.
+//!
+//! This is no plugin: an allocation has to see what all mutating plugins have made of a Service, and
+//! to be seen by all validating ones. Upstream does it in the storage of Services, at the same place.
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
@@ -26,8 +29,14 @@ pub(crate) fn kubernetes_service_address() -> Ipv4Addr {
 }
 
 /// Allocates the cluster IP and node ports of a Service, and removes those that its type does not
-/// have.
-pub(super) fn admit(registry: &Registry, call: &Call, service: &mut Value) -> Result<()> {
+/// have. Objects of other kinds stay as they are.
+///
+/// # Errors
+/// 422 for a value that is not in its range or is taken, 500 if there are no free ones.
+pub(crate) fn allocate(registry: &Registry, call: &Call, service: &mut Value) -> Result<()> {
+    if call.kind.storage != "services" || !call.subresource.is_empty() {
+        return Ok(());
+    }
     let name = meta::name(service).to_owned();
     let others = Allocated::collect(registry, call, &name);
     let kind = meta::text_at(service, &["spec", "type"]).to_owned();

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use pandaemon_machinery::{
-    Kind, Status, decode::Decoded, defaults, managed_fields, status::Result, strategy, validation,
+    Status, decode::Decoded, defaults, managed_fields, status::Result, strategy, validation,
 };
 use pandaemon_store::{Expect, Key, Revision};
 use serde_json::Value;
 
 use super::{Call, CommitError, ObjectWrite, Registry, Written};
-use crate::{admission, kinds, meta, object::Object, watch_cache::key};
+use crate::{
+    admission::{Operation, service},
+    kinds, meta,
+    object::Object,
+    watch_cache::key,
+};
 
 /// The characters of random suffixes: no vowels, so that they form no words (upstream's
 /// `utilrand`).
@@ -42,7 +47,8 @@ impl Registry {
             .await
     }
 
-    /// Creates an object whose defaults are set. `check` runs after admission and may refuse it.
+    /// Creates an object whose defaults are set. `check` runs after the mutating plugins and may
+    /// refuse it.
     ///
     /// # Errors
     /// As [`Registry::create`].
@@ -50,24 +56,32 @@ impl Registry {
         &self,
         call: &Call,
         mut value: Value,
-        warnings: Vec<String>,
+        mut warnings: Vec<String>,
         check: impl Fn(&Value) -> Result<()>,
     ) -> Result<Written> {
         let generates =
             meta::name(&value).is_empty() && !meta::text(&value, "generateName").is_empty();
-        let mut namespace = self.check_namespace(call, &meta_name_for_errors(&value))?;
+        let name = meta_name_for_errors(&value);
         strategy::prepare_create(&call.kind, &mut value);
         fill_system_metadata(call, &mut value);
         let is_applied = meta::of(&value).is_some_and(|m| m.contains_key("managedFields"));
         if !is_applied {
             managed_fields::track_update(&call.kind, None, &mut value, manager(call, &call.time()));
         }
+        let admission = self.admission(Operation::Create, call, &name);
+        admission.admit(&mut value).await?;
+        if self.admission.writes(call.request(Operation::Create)) {
+            // What depends on fields that plugins changed, such as the QoS class.
+            call.kind.strategy.prepare_for_create(&mut value);
+        }
+        check(&value)?;
+        // Held until the object is stored, also while validating plugins look at it: they see the
+        // allocated values, which the next creation must see, too.
         let _one_by_one = match call.kind.strategy.is_created_one_by_one() {
             true => Some(self.creation_lock.lock().await),
             false => None,
         };
-        admission::admit_create(self, call, &mut value)?;
-        check(&value)?;
+        service::allocate(self, call, &mut value)?;
         for _ in 0..TRIES {
             if generates {
                 let name = generated_name(meta::text(&value, "generateName"));
@@ -81,8 +95,13 @@ impl Registry {
                     &errors,
                 ));
             }
-            match self.store_new(call, &value, namespace.take()).await {
+            admission.add_warnings(call.kind.strategy.warnings_on_create(&value));
+            // Read before the plugins look at the namespace once more.
+            let namespace = self.namespace_guard(call)?;
+            admission.validate(&value).await?;
+            match self.store_new(call, &value, namespace).await {
                 Ok(object) => {
+                    warnings.extend(admission.into_warnings());
                     return Ok(Written {
                         object,
                         created: true,
@@ -91,9 +110,7 @@ impl Registry {
                 }
                 Err(CommitError::Failed(status)) => return Err(status),
                 Err(CommitError::Conflict) if !generates => break,
-                Err(CommitError::Conflict | CommitError::Outdated) => {
-                    namespace = self.check_namespace(call, &meta_name_for_errors(&value))?;
-                }
+                Err(CommitError::Conflict | CommitError::Outdated) => {}
             }
         }
         Err(self.already_exists(call, meta::name(&value)))
@@ -126,41 +143,14 @@ impl Registry {
         self.commit_object(call, write).await
     }
 
-    /// Checks that the namespace exists and is not terminating (upstream's `NamespaceLifecycle`).
-    /// Returns its key and revision, on which the creation depends.
-    pub(super) fn check_namespace(
-        &self,
-        call: &Call,
-        name: &str,
-    ) -> Result<Option<(Key, Revision)>> {
+    /// The namespace of the call as it is now, on which a creation depends; `None` if it has none.
+    pub(super) fn namespace_guard(&self, call: &Call) -> Result<Option<(Key, Revision)>> {
         if call.namespace.is_empty() || !call.kind.is_namespaced() {
             return Ok(None);
         }
-        let namespaces = kinds::namespaces()?;
-        let Some(namespace) = self.find(namespaces, "", &call.namespace) else {
-            return Err(Status::not_found(namespaces, &call.namespace));
-        };
-        if namespace.is_terminating() {
-            return Err(terminating(&call.kind, &call.namespace, name));
-        }
-        Ok(Some((Arc::clone(&namespace.key), namespace.revision)))
+        let namespace = self.find(kinds::namespaces()?, "", &call.namespace);
+        Ok(namespace.map(|namespace| (Arc::clone(&namespace.key), namespace.revision)))
     }
-}
-
-/// The status of a creation in a terminating namespace (403).
-fn terminating(kind: &Kind, namespace: &str, name: &str) -> Box<Status> {
-    let why = format!(
-        "unable to create new content in namespace {namespace} because it is being terminated"
-    );
-    let mut status = Status::forbidden(kind, name, &why);
-    if let Some(details) = status.details.as_mut() {
-        details.causes.push(pandaemon_machinery::status::Cause {
-            reason: "NamespaceTerminating".into(),
-            message: format!("namespace {namespace} is being terminated"),
-            field: "metadata.namespace".into(),
-        });
-    }
-    status
 }
 
 /// The field manager of a call, for `metadata.managedFields`.

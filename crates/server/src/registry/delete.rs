@@ -18,6 +18,7 @@ use super::{
     options::{DeleteOptions, Propagation},
 };
 use crate::{
+    admission::Operation,
     meta,
     object::{self, Object, Skip, Unparsed},
 };
@@ -36,6 +37,15 @@ pub(crate) enum Deleted {
     Gone(Box<Status>),
 }
 
+/// A deletion that succeeded.
+#[derive(Debug)]
+pub(crate) struct Deletion {
+    /// What has become of the object.
+    pub outcome: Deleted,
+    /// Texts for `Warning` headers.
+    pub warnings: Vec<String>,
+}
+
 /// What a deletion does to an object.
 #[derive(Debug, PartialEq)]
 enum DeleteAction {
@@ -52,14 +62,17 @@ impl Registry {
     ///
     /// # Errors
     /// 404; 403 for protected objects; 409 for failed preconditions; 503 when the store refuses.
-    pub(crate) async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Deleted> {
+    pub(crate) async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Deletion> {
         for _ in 0..TRIES {
             let current = self.current(call)?;
-            let (old, unparsed) = read(&call.kind, &current)?;
+            let (old, unparsed) = self.read_for_deletion(call, &current)?;
             check_preconditions(call, options, &old)?;
-            crate::admission::admit_delete(call, &old)?;
+            let admission = self.admission(Operation::Delete, call, &call.name);
+            let admission = admission.of(&old).with_dry_run(options.dry_run);
+            let warnings = admission.run(&mut Value::Null).await?;
+            let done = |outcome| Ok(Deletion { outcome, warnings });
             let new = match delete_action(&call.kind, &old, options, call.now) {
-                DeleteAction::Keep => return Ok(Deleted::Object(current)),
+                DeleteAction::Keep => return done(Deleted::Object(current)),
                 DeleteAction::Mark(mut value) => {
                     if let (Some(_), Some(fields)) = (unparsed.spec, value.as_object_mut()) {
                         fields.remove("spec");
@@ -78,31 +91,43 @@ impl Registry {
                 dry_run: options.dry_run,
             };
             match self.commit(call, write).await {
-                Ok(Some(marked)) => return Ok(Deleted::Object(marked)),
+                Ok(Some(marked)) => return done(Deleted::Object(marked)),
                 Ok(None) if call.kind.strategy.returns_deleted_object() => {
-                    return Ok(Deleted::Object(current));
+                    return done(Deleted::Object(current));
                 }
-                Ok(None) => return Ok(Deleted::Gone(deleted_status(&call.kind, &old))),
+                Ok(None) => return done(Deleted::Gone(deleted_status(&call.kind, &old))),
                 Err(CommitError::Failed(status)) => return Err(status),
                 Err(CommitError::Conflict | CommitError::Outdated) => {}
             }
         }
         Err(Status::modified_since_read(&call.kind, &call.name))
     }
-}
 
-/// The parsed object and what is not parsed of it: a deletion does not change managedFields, and
-/// where the spec is most of an object, it has only the fields of [`super::spec_excerpt`].
-fn read<'a>(kind: &Kind, current: &'a Object) -> Result<(Value, Unparsed<'a>)> {
-    let skip = match kind.strategy.spec_read_by_status_writes() {
-        Some(_) => Skip::SpecAndManagedFields,
-        None => Skip::ManagedFields,
-    };
-    let (mut value, unparsed) = current.value_without(skip).map_err(super::unreadable)?;
-    if let (Some(spec), Some(fields)) = (unparsed.spec, value.as_object_mut()) {
-        fields.insert("spec".to_owned(), super::spec_excerpt(kind, spec)?);
+    /// The parsed object and what is not parsed of it, unless a plugin reads it: a deletion does not
+    /// change managedFields, and where the spec is most of an object, only some fields are read.
+    fn read_for_deletion<'a>(
+        &self,
+        call: &Call,
+        current: &'a Object,
+    ) -> Result<(Value, Unparsed<'a>)> {
+        let request = call.request(Operation::Delete);
+        if self.admission.reads(request, "/metadata/managedFields") {
+            let value = current.value().map_err(super::unreadable)?;
+            return Ok((value, Unparsed::default()));
+        }
+        let spec_fields = self.admission.spec_fields(request);
+        let skip = match spec_fields {
+            Some(_) => Skip::SpecAndManagedFields,
+            None => Skip::ManagedFields,
+        };
+        let (mut value, unparsed) = current.value_without(skip).map_err(super::unreadable)?;
+        if let (Some(spec), Some(fields)) = (unparsed.spec, value.as_object_mut()) {
+            let names = spec_fields.as_deref().unwrap_or_default();
+            let excerpt = object::pick(spec, names).map_err(Status::internal)?;
+            fields.insert("spec".to_owned(), excerpt);
+        }
+        Ok((value, unparsed))
     }
-    Ok((value, unparsed))
 }
 
 fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Result<()> {

@@ -22,7 +22,10 @@ use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{Call, CommitError, ObjectWrite, Registry, Written};
-use crate::object::{Encoded, Head, Object};
+use crate::{
+    admission::Operation,
+    object::{Encoded, Head, Object},
+};
 
 const STORAGE: &str = "coordination.k8s.io/leases";
 const API_VERSION: &str = "coordination.k8s.io/v1";
@@ -258,8 +261,9 @@ fn replace(text: &[u8], replacements: [(&str, &str); 2]) -> Option<Bytes> {
 }
 
 impl Registry {
-    /// Renews a Lease on the fast path. Returns `None` if the request is no plain renewal, or if
-    /// another writer changed the Lease meanwhile: then it takes the full path.
+    /// Renews a Lease on the fast path. Returns `None` if the request is no plain renewal, if a
+    /// plugin concerns it, or if another writer changed the Lease meanwhile: then it takes the full
+    /// path.
     ///
     /// # Errors
     /// 503 when the store refuses the write.
@@ -270,6 +274,9 @@ impl Registry {
         body: &[u8],
     ) -> Result<Option<Written>> {
         if call.kind.storage != STORAGE || !call.subresource.is_empty() || call.options.dry_run {
+            return Ok(None);
+        }
+        if self.admission.concerns(call.request(Operation::Update)) {
             return Ok(None);
         }
         let Some(current) = self.find(&call.kind, &call.namespace, &call.name) else {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Call, Registry, Written, create, lease_renewal::RenewalForm, update::Change};
-use crate::{meta, negotiate};
+use crate::{admission::Operation, meta, negotiate};
 
 /// The type of a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,10 +88,11 @@ impl Registry {
     ) -> Result<Written> {
         // A JSON patch can test and copy any field. The other types name the fields that they
         // change, and a patch of the status cannot change the spec.
-        let keeps_spec = form != PatchType::Json
-            && call.subresource == "status"
-            && call.kind.strategy.spec_read_by_status_writes().is_some();
-        self.guaranteed_update_with(call, keeps_spec, |old| {
+        let keeps_spec = form != PatchType::Json && call.subresource == "status";
+        let request = call.request(Operation::Update);
+        let spec_fields = keeps_spec.then(|| self.admission.spec_fields(request));
+        let spec_fields = spec_fields.flatten();
+        self.guaranteed_update_with(call, spec_fields.as_deref(), |old| {
             let new = patched(call, form, old, body)?;
             check_new_name(call, &new)?;
             // As upstream, a strategic merge patch is named in the error, else the patched object.

@@ -6,7 +6,8 @@
 //! for name, node, uid and time. It is
 //! *verified* when a second pod, created through the full path, came out as the template predicts; only a
 //! verified template is used. It is valid for one user, field manager and namespace, and until an
-//! object changes that the creation of a pod reads ([`DependencyRevisions`]).
+//! object changes that the creation of a pod reads ([`DependencyRevisions`]). No template is used
+//! while an admission plugin reads a field in which such pods differ.
 //!
 //! A placeholder stands only where the field itself is one of the two, so that a check of the names
 //! is the whole check of the field: `metadata.name` for the name, `spec.nodeName` and the node
@@ -15,7 +16,7 @@
 
 use std::sync::Arc;
 
-use pandaemon_machinery::{Kind, Status, decode::FieldValidation, scheme, status::Result};
+use pandaemon_machinery::{Kind, Status, decode::FieldValidation, status::Result};
 use pandaemon_store::{Expect, Revision};
 use pandaemon_types::names::{dns_label, dns_subdomain};
 use parking_lot::Mutex;
@@ -24,23 +25,29 @@ use serde_json::Value;
 
 use super::{Call, CommitError, ObjectWrite, Registry, Written};
 use crate::{
+    admission::{Cluster, Operation},
     auth::User,
-    object::{Encoded, Head, Object},
+    object::{Encoded, Head},
     watch_cache::key,
 };
 
 /// Maximum number of templates. The least recently used one is dropped first.
 const MAX_TEMPLATES: usize = 16;
 
-/// The kinds that the creation of a pod reads, as (group, plural).
-const DEPENDENCIES: [(&str, &str); 3] = [
-    ("", "namespaces"),
-    ("", "serviceaccounts"),
-    ("scheduling.k8s.io", "priorityclasses"),
+/// The fields in which pods of a template differ: those of the placeholders, and managedFields,
+/// which contain the time.
+const DIFFERENT: [&str; 6] = [
+    "/metadata/name",
+    "/metadata/uid",
+    "/metadata/creationTimestamp",
+    "/metadata/managedFields",
+    "/spec/nodeName",
+    REQUIRED_TERMS,
 ];
 
-/// The revision of the last change of each kind in [`DEPENDENCIES`].
-pub(crate) type DependencyRevisions = [Revision; DEPENDENCIES.len()];
+/// The revision of the last change of each kind that admission plugins look up for a pod; `None`
+/// for a kind that is not served.
+pub(crate) type DependencyRevisions = Vec<Option<Revision>>;
 
 /// Whether objects of this kind are made from templates.
 pub(crate) fn serves(kind: &Kind) -> bool {
@@ -113,13 +120,15 @@ enum Validity {
     Unusable,
 }
 
-/// A request body and the object stored for it, split at placeholders.
+/// A request body and the object stored for it, split at placeholders, with the warnings that
+/// answered it.
 #[derive(Debug)]
 struct Template {
     identity: RequestIdentity,
     dependencies: DependencyRevisions,
     body: Vec<Piece>,
     stored: Vec<Piece>,
+    warnings: Vec<String>,
     validity: Mutex<Validity>,
 }
 
@@ -278,8 +287,9 @@ impl Template {
         call: &Call,
         dependencies: DependencyRevisions,
         body: &[u8],
-        object: &Object,
+        written: &Written,
     ) -> Option<Self> {
+        let object = &written.object;
         let pod: StoredPod<'_> = serde_json::from_slice(&object.bytes).ok()?;
         let values = Values {
             name: object.name(),
@@ -330,12 +340,14 @@ impl Template {
             dependencies,
             body: requested,
             stored,
+            warnings: written.warnings.clone(),
             validity: Mutex::new(Validity::Unverified),
         })
     }
 
     /// Compares a pod that was created through the full path with the prediction of this template.
-    fn verify(&self, object: &Object, name: &str, node: &str) {
+    fn verify(&self, written: &Written, name: &str, node: &str) {
+        let object = &written.object;
         let mut validity = self.validity.lock();
         if *validity != Validity::Unverified {
             return;
@@ -351,7 +363,9 @@ impl Template {
             fill(&self.stored, &values)
         });
         *validity = match expected {
-            Some(bytes) if bytes == object.bytes => Validity::Verified,
+            Some(bytes) if bytes == object.bytes && self.warnings == written.warnings => {
+                Validity::Verified
+            }
             _ => Validity::Unusable,
         };
     }
@@ -363,11 +377,14 @@ impl TemplateCache {
     fn find<'a>(
         &self,
         call: &Call,
-        dependencies: DependencyRevisions,
+        dependencies: &DependencyRevisions,
         body: &'a [u8],
     ) -> Option<(Arc<Template>, &'a str, &'a str)> {
         let mut all = self.0.lock();
-        all.retain(|template| template.dependencies == dependencies);
+        // Other users may have other dependencies, as a plugin may not concern them.
+        all.retain(|template| {
+            template.dependencies == *dependencies || !template.identity.matches(call)
+        });
         let candidates = all
             .iter()
             .enumerate()
@@ -391,14 +408,16 @@ impl TemplateCache {
 }
 
 impl Registry {
-    /// The current revisions of the kinds that the creation of a pod reads.
-    pub(crate) fn dependency_revisions(&self) -> DependencyRevisions {
-        DEPENDENCIES.map(|(group, plural)| {
-            scheme::built_in()
-                .find_resource(group, "v1", plural)
-                .and_then(|kind| self.cache.of(kind))
-                .map_or(0, |cache| cache.last_changed())
-        })
+    /// The current revisions of the kinds that the creation of a pod reads; `None` if a plugin has
+    /// to see each pod, because it reads a field in which pods of a template differ.
+    pub(crate) fn dependency_revisions(&self, call: &Call) -> Option<DependencyRevisions> {
+        let cluster = Cluster {
+            scheme: &call.scheme,
+            cache: &self.cache,
+        };
+        let request = call.request(Operation::Create);
+        self.admission
+            .lookup_revisions(request, cluster, &DIFFERENT)
     }
 
     /// Creates a pod from a verified template. Returns `None` if there is none for this request.
@@ -408,7 +427,7 @@ impl Registry {
     pub(crate) async fn create_from_template(
         &self,
         call: &Call,
-        dependencies: DependencyRevisions,
+        dependencies: &DependencyRevisions,
         body: &[u8],
     ) -> Result<Option<Written>> {
         let found = self.templates.find(call, dependencies, body);
@@ -432,7 +451,7 @@ impl Registry {
             key: key(&call.kind, &call.namespace, name),
             expect: Expect::Absent,
             new: Some(Encoded { bytes, head }),
-            depends_on: self.check_namespace(call, name)?,
+            depends_on: self.namespace_guard(call)?,
             dry_run: false,
         };
         let object = self.commit_object(call, write).await;
@@ -440,7 +459,7 @@ impl Registry {
             Ok(object) => Ok(Some(Written {
                 object,
                 created: true,
-                warnings: Vec::new(),
+                warnings: template.warnings.clone(),
             })),
             Err(CommitError::Failed(status)) => Err(status),
             Err(CommitError::Conflict) => Err(self.already_exists(call, name)),
@@ -456,13 +475,13 @@ impl Registry {
         body: &[u8],
         written: &Written,
     ) {
-        if !written.warnings.is_empty() || call.options.dry_run {
+        if call.options.dry_run {
             return;
         }
-        match self.templates.find(call, dependencies, body) {
-            Some((template, name, node)) => template.verify(&written.object, name, node),
+        match self.templates.find(call, &dependencies, body) {
+            Some((template, name, node)) => template.verify(written, name, node),
             None => {
-                if let Some(template) = Template::new(call, dependencies, body, &written.object) {
+                if let Some(template) = Template::new(call, dependencies, body, written) {
                     self.templates.add(template);
                 }
             }

@@ -11,8 +11,9 @@ use serde_json::{Map, Value};
 
 use super::{Call, CommitError, ObjectWrite, Registry, Written, create};
 use crate::{
-    admission, convert, meta,
-    object::{Object, Skip, Unparsed},
+    admission::{Operation, service},
+    convert, meta,
+    object::{self, Object, Skip, Unparsed},
 };
 
 /// How often a change is tried when other writers change the object meanwhile.
@@ -82,24 +83,24 @@ impl Registry {
         call: &Call,
         make: impl Fn(&Value) -> Result<Change>,
     ) -> Result<Written> {
-        self.guaranteed_update_with(call, false, make).await
+        self.guaranteed_update_with(call, None, make).await
     }
 
-    /// As [`Registry::guaranteed_update`]. With `keeps_spec` the spec is neither parsed nor
-    /// changed: it is most of a pod, and status updates are frequent. `make` then sees the object
-    /// without its spec.
+    /// As [`Registry::guaranteed_update`]. With `spec_fields` the spec is not changed, and only
+    /// these fields of it are parsed, for admission and validation: it is most of a pod, and status
+    /// updates are frequent. `make` then sees the object without its spec.
     ///
     /// # Errors
     /// As [`Registry::guaranteed_update`].
     pub(super) async fn guaranteed_update_with(
         &self,
         call: &Call,
-        keeps_spec: bool,
+        spec_fields: Option<&[&str]>,
         make: impl Fn(&Value) -> Result<Change>,
     ) -> Result<Written> {
         for _ in 0..TRIES {
             let current = self.current(call)?;
-            let (mut old, unparsed) = if keeps_spec {
+            let (mut old, unparsed) = if spec_fields.is_some() {
                 current
                     .value_without(Skip::Spec)
                     .map_err(super::unreadable)?
@@ -110,18 +111,18 @@ impl Registry {
             convert::from_stored(&call.kind, &mut old);
             let mut change = make(&old)?;
             Self::prepare(call, &old, &mut change, unparsed.spec.is_some())?;
-            let is_same = match unparsed.spec {
-                Some(spec) => {
-                    let is_same = same(&old, &change.value);
-                    self.check_with_spec_excerpt(call, &mut old, &mut change, spec)?;
-                    is_same
-                }
-                None => {
-                    self.check(call, &old, &mut change)?;
-                    same(&old, &change.value)
-                }
-            };
-            if is_same {
+            if let Some(spec) = unparsed.spec {
+                let fields = spec_fields.unwrap_or_default();
+                let excerpt = object::pick(spec, fields).map_err(Status::internal)?;
+                insert_spec(&mut old, excerpt.clone());
+                insert_spec(&mut change.value, excerpt);
+            }
+            self.check(call, &old, &mut change).await?;
+            if unparsed.spec.is_some() {
+                remove_spec(&mut old);
+                remove_spec(&mut change.value);
+            }
+            if same(&old, &change.value) {
                 return Ok(Written {
                     object: current,
                     created: false,
@@ -144,23 +145,6 @@ impl Registry {
             }
         }
         Err(Status::modified_since_read(&call.kind, &call.name))
-    }
-
-    /// As [`Registry::check`], for objects without spec: both get the fields of the spec that the
-    /// checks of a status update read.
-    fn check_with_spec_excerpt(
-        &self,
-        call: &Call,
-        old: &mut Value,
-        change: &mut Change,
-        spec: &[u8],
-    ) -> Result<()> {
-        let excerpt = super::spec_excerpt(&call.kind, spec)?;
-        insert_spec(old, excerpt.clone());
-        insert_spec(&mut change.value, excerpt);
-        self.check(call, old, change)?;
-        remove_spec(&mut change.value);
-        Ok(())
     }
 
     /// Completes a changed object: defaults, system metadata, strategy and managedFields.
@@ -188,14 +172,25 @@ impl Registry {
     }
 
     /// Runs admission and validation.
-    fn check(&self, call: &Call, old: &Value, change: &mut Change) -> Result<()> {
+    async fn check(&self, call: &Call, old: &Value, change: &mut Change) -> Result<()> {
         let new = &mut change.value;
-        admission::admit_update(self, call, old, new)?;
-        let errors = validation::validate_update(&call.kind, &call.subresource, old, new);
-        if errors.is_empty() {
-            return Ok(());
+        let admission = self.admission(Operation::Update, call, &call.name).of(old);
+        admission.admit(new).await?;
+        if self.admission.writes(call.request(Operation::Update)) {
+            // A plugin changes no more than the client can: a write to the status keeps the spec.
+            strategy::prepare_update(&call.kind, &call.subresource, old, new);
         }
-        Err(Status::invalid(&call.kind, &call.name, &errors))
+        service::allocate(self, call, new)?;
+        let errors = validation::validate_update(&call.kind, &call.subresource, old, new);
+        if !errors.is_empty() {
+            return Err(Status::invalid(&call.kind, &call.name, &errors));
+        }
+        if call.subresource.is_empty() {
+            admission.add_warnings(call.kind.strategy.warnings_on_update(old, new));
+        }
+        admission.validate(new).await?;
+        change.warnings.extend(admission.into_warnings());
+        Ok(())
     }
 
     async fn store_change(

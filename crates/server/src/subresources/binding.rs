@@ -5,6 +5,7 @@ use pandaemon_machinery::{KindRef, Status, status::Result};
 use serde_json::{Value, json};
 
 use crate::{
+    admission::Operation,
     body::Body,
     kinds, meta,
     registry::{Call, Registry, update::Change},
@@ -20,22 +21,29 @@ use crate::{
 pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
     let form = request.incoming.form()?;
     let call = request.call()?;
-    let binding = request.decoded(kinds::bindings()?, &call)?.value;
+    let mut binding = request.decoded(kinds::bindings()?, &call)?.value;
     let name = match call.name.as_str() {
         "" => meta::name(&binding),
         name => name,
     };
+    let name = name.to_owned();
+    let registry = &request.api.registry;
+    let admission = registry.admission(Operation::Create, &call, &name);
+    let warnings = admission.run(&mut binding).await?;
     let pod = Call {
         kind: KindRef::clone(kinds::pods()?),
-        name: name.to_owned(),
+        name: name.clone(),
         subresource: "binding".into(),
+        is_admitted: true,
         ..call.clone()
     };
-    bind(&request.api.registry, &pod, &binding).await?;
+    bind(registry, &pod, &binding).await?;
     let mut status = Status::success(None);
     status.code = 201;
     let value = serde_json::to_value(&status).unwrap_or_default();
-    Ok(response::value(201, &form, &value))
+    let mut response = response::value(201, &form, &value);
+    response::add_warnings(&mut response, &warnings);
+    Ok(response)
 }
 
 async fn bind(registry: &Registry, pod: &Call, binding: &Value) -> Result<()> {

@@ -5,8 +5,12 @@ use pandaemon_machinery::{Status, status::Result};
 use serde_json::Value;
 
 use crate::{
-    body::Body, meta, negotiate, registry::options::DeleteOptions,
-    resource_request::ResourceRequest, response,
+    admission::Operation,
+    body::Body,
+    meta, negotiate,
+    registry::{Call, options::DeleteOptions},
+    resource_request::ResourceRequest,
+    response,
 };
 
 /// Handles a POST of an Eviction.
@@ -16,7 +20,7 @@ use crate::{
 pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
     let form = request.incoming.form()?;
     let call = request.call()?;
-    let eviction = eviction(request, &call)?;
+    let mut eviction = eviction(request, &call)?;
     let given = meta::name(&eviction);
     if !given.is_empty() && given != call.name {
         return Err(Status::bad_request(format!(
@@ -24,17 +28,26 @@ pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Bod
             call.name
         )));
     }
+    let registry = &request.api.registry;
+    let admission = registry.admission(Operation::Create, &call, &call.name);
+    let warnings = admission.run(&mut eviction).await?;
     let options = eviction.get("deleteOptions").filter(|v| v.is_object());
     let mut options = DeleteOptions::parse(&request.incoming.query, options)?;
     options.dry_run |= call.options.dry_run;
-    request.api.registry.delete(&call, &options).await?;
+    let deletion = Call {
+        is_admitted: true,
+        ..call
+    };
+    registry.delete(&deletion, &options).await?;
     let mut status = Status::success(None);
     status.code = 201;
     let value = serde_json::to_value(&status).unwrap_or_default();
-    Ok(response::value(201, &form, &value))
+    let mut response = response::value(201, &form, &value);
+    response::add_warnings(&mut response, &warnings);
+    Ok(response)
 }
 
-fn eviction(request: &ResourceRequest<'_>, call: &crate::registry::Call) -> Result<Value> {
+fn eviction(request: &ResourceRequest<'_>, call: &Call) -> Result<Value> {
     let media = negotiate::body_media(request.incoming.headers())?;
     let text = std::str::from_utf8(&request.incoming.body).unwrap_or_default();
     let version = if text.contains("policy/v1beta1") {

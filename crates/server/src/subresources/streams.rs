@@ -2,9 +2,10 @@
 
 use http::{Response, header};
 use pandaemon_machinery::{Status, status::Result};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
+    admission::Operation,
     body::Body,
     kinds, meta,
     proxy::{Agent, upgrade_token},
@@ -156,12 +157,55 @@ fn agent(request: &ResourceRequest<'_>, node: &str) -> Result<Option<Agent>> {
     Agent::of(&object.value().map_err(crate::registry::unreadable)?).map(Some)
 }
 
+/// Runs admission of a connection, and returns the warnings. The object is the options of the
+/// subresource, such as PodExecOptions.
+async fn admit(request: &ResourceRequest<'_>) -> Result<Vec<String>> {
+    let call = request.call()?;
+    let mut options = Value::Object(options(request));
+    let registry = &request.api.registry;
+    let admission = registry.admission(Operation::Connect, &call, &call.name);
+    admission.run(&mut options).await
+}
+
+/// The options of a connection, as the query and the path name them.
+fn options(request: &ResourceRequest<'_>) -> Map<String, Value> {
+    let mut options = Map::new();
+    let name = request.path.subresource.as_deref().unwrap_or_default();
+    if let Some(sub) = request.kind.subresource(name) {
+        options.insert("kind".into(), sub.kind.as_str().into());
+        options.insert("apiVersion".into(), sub.version.as_str().into());
+    }
+    let query = &request.incoming.query;
+    for flag in ["stdin", "stdout", "stderr", "tty"] {
+        if query.get(flag).is_some() {
+            options.insert(flag.into(), query.flag(flag).into());
+        }
+    }
+    if let Some(container) = query.filled("container") {
+        options.insert("container".into(), container.into());
+    }
+    let command: Vec<&str> = query.all("command").collect();
+    if !command.is_empty() {
+        options.insert("command".into(), command.into());
+    }
+    let ports = query.all("ports").flat_map(|list| list.split(','));
+    let ports: Vec<u16> = ports.filter_map(|port| port.parse().ok()).collect();
+    if !ports.is_empty() {
+        options.insert("ports".into(), ports.into());
+    }
+    if name == "proxy" {
+        options.insert("path".into(), format!("/{}", request.path.tail).into());
+    }
+    options
+}
+
 /// Handles `pods/exec` and `pods/attach`: connects the client to the agent.
 ///
 /// # Errors
-/// 400 for an invalid container or without an upgrade, 404 if the pod does not exist; the agent's
-/// errors.
+/// 400 for an invalid container or without an upgrade, 404 if the pod does not exist; the errors of
+/// admission and of the agent.
 pub(crate) async fn upgrade(request: ResourceRequest<'_>) -> Result<Response<Body>> {
+    let warnings = admit(&request).await?;
     let (pod, agent, container) = find(&request)?;
     let name = meta::name(&pod);
     let phase = meta::text_at(&pod, &["status", "phase"]);
@@ -176,30 +220,32 @@ pub(crate) async fn upgrade(request: ResourceRequest<'_>) -> Result<Response<Bod
         "/{verb}/{}/{name}/{container}?{query}",
         meta::text(&pod, "namespace")
     );
-    connect(request, &pod, agent, &path).await
+    connect(request, &pod, agent, &path, &warnings).await
 }
 
 /// Handles `pods/portforward`: connects the client to the agent.
 ///
 /// # Errors
-/// 400 without an upgrade or for an unassigned pod, 404 if the pod does not exist; the agent's
-/// errors.
+/// 400 without an upgrade or for an unassigned pod, 404 if the pod does not exist; the errors of
+/// admission and of the agent.
 pub(crate) async fn port_forward(request: ResourceRequest<'_>) -> Result<Response<Body>> {
+    let warnings = admit(&request).await?;
     let call = request.call()?;
     let object = request.api.registry.current(&call)?;
     let pod = object.value().map_err(crate::registry::unreadable)?;
     let agent = agent(&request, object.indexed_value())?;
     let namespace = meta::text(&pod, "namespace");
     let path = format!("/portForward/{namespace}/{}", meta::name(&pod));
-    connect(request, &pod, agent, &path).await
+    connect(request, &pod, agent, &path, &warnings).await
 }
 
-/// Connects the client to the agent's stream at this path.
+/// Connects the client to the agent's stream at this path. The response has these warnings.
 async fn connect(
     request: ResourceRequest<'_>,
     pod: &Value,
     agent: Option<Agent>,
     path: &str,
+    warnings: &[String],
 ) -> Result<Response<Body>> {
     let agent = agent.ok_or_else(|| {
         let name = meta::name(pod);
@@ -210,14 +256,17 @@ async fn connect(
         return Err(Status::bad_request("Upgrade request required"));
     }
     let parts = request.incoming.parts;
-    request.api.agents.upgrade(&agent, path, parts).await
+    let mut response = request.api.agents.upgrade(&agent, path, parts).await?;
+    response::add_warnings(&mut response, warnings);
+    Ok(response)
 }
 
 /// Handles GET of `nodes/proxy`.
 ///
 /// # Errors
-/// 404 if the node does not exist; the agent's errors.
+/// 404 if the node does not exist; the errors of admission and of the agent.
 pub(crate) async fn node(request: ResourceRequest<'_>) -> Result<Response<Body>> {
+    let warnings = admit(&request).await?;
     let name = request.path.name.clone().unwrap_or_default();
     let node = name.split(':').next().unwrap_or_default();
     let agent = agent(&request, node)?.ok_or_else(Status::path_not_found)?;
@@ -226,7 +275,9 @@ pub(crate) async fn node(request: ResourceRequest<'_>) -> Result<Response<Body>>
         "" => format!("/{}", request.path.tail),
         query => format!("/{}?{query}", request.path.tail),
     };
-    request.api.agents.get(&agent, &path).await
+    let mut response = request.api.agents.get(&agent, &path).await?;
+    response::add_warnings(&mut response, &warnings);
+    Ok(response)
 }
 
 #[cfg(test)]

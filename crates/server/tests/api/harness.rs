@@ -115,6 +115,33 @@ impl Server {
         self.send("POST", path, "application/json", body).await
     }
 
+    /// Sends a request with JSON. Returns code, texts of the `Warning` headers, and JSON.
+    pub(crate) async fn with_warnings(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> (u16, Vec<String>, Value) {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("content-type", "application/json");
+        let body = match body {
+            Value::Null => Vec::new(),
+            body => body.to_string().into_bytes(),
+        };
+        let request = request.body(Body::from(body)).unwrap();
+        let response = self.client().send(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let warnings = parts.headers.get_all("warning").iter().map(|value| {
+            let text = std::str::from_utf8(value.as_bytes()).unwrap();
+            let quoted = text.strip_prefix("299 - ").unwrap();
+            serde_json::from_str(quoted).unwrap()
+        });
+        let warnings = warnings.collect();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = json_of(std::str::from_utf8(&bytes).unwrap());
+        (parts.status.as_u16(), warnings, body)
+    }
+
     /// Creates the service account that pods of the namespace `default` need. No controllers run
     /// here.
     pub(crate) async fn create_service_account(&self) {

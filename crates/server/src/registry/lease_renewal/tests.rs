@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::{bootstrap, registry::patch::PatchType, watch_cache};
+use crate::{admission, bootstrap, registry::patch::PatchType, watch_cache};
 
 const NAMESPACE: &str = "kube-node-lease";
 const TIME: &str = "2026-01-01T00:00:00.000000Z";
@@ -46,7 +46,7 @@ async fn registry() -> (TempDir, Registry) {
     let followed = Arc::clone(&store) as _;
     let reflector = watch_cache::run_reflector(Arc::clone(&cache), followed, revision);
     pandaemon_runtime::spawn("reflector", reflector);
-    let registry = Registry::new(store, cache);
+    let registry = Registry::new(store, cache, admission::Chain::new(Vec::new()));
     bootstrap::create_missing(&registry).await.unwrap();
     (directory, registry)
 }

@@ -1,0 +1,15 @@
+//! Mirror pods: the pods in the API that represent the static pods of a node.
+
+use serde_json::Value;
+
+use crate::meta;
+
+/// The annotation of mirror pods.
+pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// The pointer to it, and to those beside it.
+pub(super) const ANNOTATIONS: &str = "/metadata/annotations";
+
+pub(super) fn is_mirror(pod: &Value) -> bool {
+    meta::at(pod, &["metadata", "annotations", MIRROR]).is_some()
+}

@@ -1,0 +1,182 @@
+//! The interface of admission plugins, and what they see of a request. Upstream:
+//! `admission.Interface` and `admission.Attributes`.
+
+use std::{
+    fmt::Debug,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::future::BoxFuture;
+use pandaemon_machinery::{Kind, KindRef, Scheme, Status, status::Result};
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::rule::{Operation, Rule};
+use crate::{
+    auth::User,
+    object::Object,
+    watch_cache::{WatchCache, key},
+};
+
+/// An admission plugin: completes and checks objects before they are written, and connections
+/// before they are opened. It may wait for others. No lock is held meanwhile, except that
+/// creations of kinds with unique values (Services) wait for each other.
+pub trait Plugin: Debug + Send + Sync {
+    /// The name, such as `NamespaceLifecycle`.
+    fn name(&self) -> &'static str;
+
+    /// The requests that it concerns, and what it does with them. Read once. Of several rules for
+    /// a request the first counts.
+    fn rules(&self) -> Vec<Rule>;
+
+    /// Whether it concerns requests of this user to a kind for which it has a rule. Asked for each
+    /// request.
+    fn concerns(&self, _kind: &Kind, _user: &User) -> bool {
+        true
+    }
+
+    /// Completes the object that is written, or refuses the request. The object is null in a
+    /// deletion, and has the options in a connection. Upstream: `MutationInterface`.
+    fn admit<'a>(
+        &'a self,
+        _attributes: Attributes<'a>,
+        _object: &'a mut Value,
+    ) -> BoxFuture<'a, Result<()>> {
+        done(Ok(()))
+    }
+
+    /// Refuses the request, or lets it pass. The object is what will be stored: completed by all
+    /// plugins, and valid. Upstream: `ValidationInterface`.
+    fn validate<'a>(
+        &'a self,
+        _attributes: Attributes<'a>,
+        _object: &'a Value,
+    ) -> BoxFuture<'a, Result<()>> {
+        done(Ok(()))
+    }
+}
+
+/// The outcome of a plugin that need not wait. Without an error it allocates nothing.
+#[must_use]
+pub fn done(outcome: Result<()>) -> BoxFuture<'static, Result<()>> {
+    match outcome {
+        Ok(()) => Box::pin(Admitted),
+        Err(status) => Box::pin(std::future::ready(Err(status))),
+    }
+}
+
+/// A future that is ready, of size zero.
+struct Admitted;
+
+impl Future for Admitted {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A request, as plugins see it. Upstream: `admission.Attributes`.
+#[derive(Debug, Clone, Copy)]
+pub struct Attributes<'a> {
+    /// What the request does.
+    pub operation: Operation,
+    /// The kind of the path.
+    pub kind: &'a Kind,
+    /// The namespace, empty for none.
+    pub namespace: &'a str,
+    /// The name; of an object whose name will be generated, the prefix of it.
+    pub name: &'a str,
+    /// The subresource, empty for none.
+    pub subresource: &'a str,
+    /// The user of the request.
+    pub user: &'a User,
+    /// The stored object, in an update or a deletion.
+    pub old_object: Option<&'a Value>,
+    /// Whether nothing will be stored.
+    pub dry_run: bool,
+    /// The plugin that looks at it.
+    pub(crate) plugin: &'static str,
+    pub(crate) rule: &'a Rule,
+    pub(crate) cluster: Cluster<'a>,
+    pub(crate) warnings: &'a Mutex<Vec<String>>,
+}
+
+/// The kinds that are served, and their objects.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cluster<'a> {
+    /// The kinds that were served when the request came.
+    pub scheme: &'a Scheme,
+    /// The stored objects of all kinds.
+    pub cache: &'a WatchCache,
+}
+
+impl<'a> Attributes<'a> {
+    /// The refusal of the request (403). Upstream: `admission.NewForbidden`.
+    #[must_use]
+    pub fn forbidden(&self, why: &str) -> Box<Status> {
+        Status::forbidden(self.kind, self.name, why)
+    }
+
+    /// Adds a warning to the response. Upstream: `warning.AddWarning`.
+    pub fn add_warning(&self, text: impl Into<String>) {
+        self.warnings.lock().push(text.into());
+    }
+
+    /// An object of a kind that the rule declares to look up.
+    ///
+    /// # Errors
+    /// 500 for a kind that it does not declare.
+    pub fn find(
+        &self,
+        group: &str,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Object>>> {
+        let kind = self.declared(group, resource)?;
+        let find = |kind: &KindRef| {
+            let objects = self.cluster.cache.of(kind)?;
+            objects.get(&key(kind, namespace, name))
+        };
+        Ok(kind.and_then(find))
+    }
+
+    /// All objects of a kind that the rule declares to look up.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn list(
+        &self,
+        group: &str,
+        resource: &str,
+    ) -> Result<impl Iterator<Item = Arc<Object>> + use<>> {
+        let kind = self.declared(group, resource)?;
+        let objects = kind.and_then(|kind| self.cluster.cache.of(kind));
+        Ok(objects.into_iter().flat_map(|objects| objects.every()))
+    }
+
+    fn declared(&self, group: &str, resource: &str) -> Result<Option<&'a KindRef>> {
+        let mut lookups = self.rule.lookups.iter();
+        if !lookups.any(|declared| declared.is(group, resource)) {
+            return Err(Status::internal(format!(
+                "the admission plugin {} looks up {resource}, which it does not declare",
+                self.plugin
+            )));
+        }
+        Ok(find_kind(self.cluster.scheme, group, resource))
+    }
+}
+
+/// The kind of a resource, in any version.
+pub(super) fn find_kind<'a>(
+    scheme: &'a Scheme,
+    group: &str,
+    resource: &str,
+) -> Option<&'a KindRef> {
+    let mut kinds = scheme.kinds().iter();
+    kinds.find(|kind| kind.plural == resource && kind.group == group)
+}
