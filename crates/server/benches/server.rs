@@ -9,7 +9,7 @@ use divan::{AllocProfiler, Bencher};
 use http::Request;
 use kube::client::Body;
 use pandaemon_machinery::{KindRef, scheme};
-use pandaemon_server::{
+use pandaemon_server::cache::{
     object,
     watch_cache::{Filter, Start, Started, WatchCache},
 };

@@ -11,12 +11,14 @@ use pandaemon_machinery::{Scheme, status::Result};
 
 use crate::{
     auth::{AuthorizerChain, User},
+    handlers::proxy::Agents,
+    http::{
+        negotiate::{self, Form},
+        request::Query,
+    },
     metrics::ServerMetrics,
-    negotiate::{self, Form},
     pki::Pki,
-    proxy::Agents,
     registry::Registry,
-    request::Query,
 };
 
 /// The parts of the server that requests use.

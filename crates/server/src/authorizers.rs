@@ -28,7 +28,7 @@ pub(crate) fn chain(configured: Vec<Arc<dyn Authorizer>>) -> AuthorizerChain {
 mod tests {
     use crate::{
         auth::{Attributes, User},
-        request::parse_path,
+        http::request::parse_path,
     };
 
     async fn may(user: &User, verb: &str, path: &str) -> u16 {

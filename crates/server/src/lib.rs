@@ -11,34 +11,14 @@ pub mod admission;
 mod api;
 mod auth;
 mod authorizers;
-mod body;
-mod bootstrap;
-mod convert;
-mod discovery;
+pub mod cache;
 mod essentials;
-mod handler;
-mod health;
-mod join;
-mod kinds;
+mod handlers;
+mod http;
 mod kubeconfig;
-mod listen;
-mod meta;
 mod metrics;
-mod negotiate;
-pub mod object;
 mod pki;
-mod proxy;
 mod registry;
-mod render;
-mod request;
-mod resource;
-mod resource_request;
-mod response;
-mod selector;
-mod subresources;
-mod tls;
-mod watch;
-pub mod watch_cache;
 
 use std::{
     convert::Infallible,
@@ -48,7 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Request, header::USER_AGENT};
+use ::http::{HeaderValue, Request, header::USER_AGENT};
 use jiff::Timestamp;
 use pandaemon_machinery::Kind;
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
@@ -60,10 +40,13 @@ use crate::{
     admission::{Chain, Plugin},
     api::{Api, Health},
     auth::Caller,
+    cache::watch_cache::{self, WatchCache},
     essentials::Essentials,
+    handlers::proxy,
+    http::{listen, tls},
     pki::Pki,
     registry::Registry,
-    watch_cache::WatchCache,
+    registry::bootstrap,
 };
 
 pub use crate::registry::ServeError;

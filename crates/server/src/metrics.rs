@@ -19,7 +19,7 @@ use prometheus_client::{
     },
 };
 
-use crate::watch_cache::WatchCache;
+use crate::cache::watch_cache::WatchCache;
 
 /// The labels of a request. The kind lends its names, so that no request allocates them.
 #[derive(Debug, Clone)]

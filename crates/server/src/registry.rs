@@ -5,15 +5,22 @@
 //! durable and visible to all readers.
 
 mod admission;
+mod bodies;
+pub(crate) mod bootstrap;
 mod commit;
+pub(crate) mod convert;
 pub(crate) mod create;
 mod create_on_update;
 pub(crate) mod delete;
-pub(crate) mod lease_renewal;
+pub(crate) mod kinds;
+mod lease_renewal;
+pub(crate) mod list_meta;
+pub(crate) mod meta;
 pub(crate) mod options;
 pub(crate) mod patch;
 pub(crate) mod read;
-pub(crate) mod template_cache;
+pub(crate) mod selector;
+mod template_cache;
 pub(crate) mod update;
 
 use std::sync::Arc;
@@ -33,9 +40,10 @@ use tokio::sync::Mutex;
 use crate::{
     admission::Chain,
     auth::{AuthorizerChain, User},
-    convert,
-    object::{self, Encoded, Object, Unparsed},
-    watch_cache::{WatchCache, key},
+    cache::{
+        object::{self, Encoded, Object, Unparsed},
+        watch_cache::{WatchCache, key},
+    },
 };
 
 pub(crate) use self::{

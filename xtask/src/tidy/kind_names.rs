@@ -18,14 +18,14 @@ const ABOUT_KINDS: [&str; 12] = [
     "admission/",
     "auth/impersonation.rs",
     "authorizers/",
-    "bootstrap.rs",
-    "join.rs",
-    "kinds.rs",
+    "handlers/join.rs",
+    "handlers/subresources.rs",
+    "handlers/subresources/",
+    "http/request.rs",
+    "registry/bootstrap.rs",
+    "registry/kinds.rs",
     "registry/lease_renewal.rs",
     "registry/template_cache.rs",
-    "request.rs",
-    "subresources/",
-    "subresources.rs",
 ];
 
 /// The literals of a source file that are names of kinds. Tests do not count.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::meta;
+use crate::registry::meta;
 
 /// The annotation of mirror pods.
 pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";

@@ -12,7 +12,7 @@ use super::{
     plugin::{Attributes, Plugin, done},
     rule::{Operation, Rule},
 };
-use crate::kinds;
+use crate::registry::kinds;
 
 /// Namespaces that must not be deleted.
 const PROTECTED: [&str; 3] = ["default", "kube-system", "kube-public"];

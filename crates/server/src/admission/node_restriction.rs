@@ -9,7 +9,10 @@ use super::{
     plugin::{Attributes, Plugin, done},
     rule::{Operation, Rule},
 };
-use crate::{auth::User, kinds, meta};
+use crate::{
+    auth::User,
+    registry::{kinds, meta},
+};
 
 /// The field by which a pod belongs to a node.
 const NODE_NAME: &str = "/spec/nodeName";
@@ -112,7 +115,7 @@ mod tests {
     use serde_json::json;
 
     use super::{super::plugin::Cluster, *};
-    use crate::watch_cache::WatchCache;
+    use crate::cache::watch_cache::WatchCache;
 
     /// The code with which the plugin refuses a request to pods.
     fn refused(user: &User, operation: Operation, pod: &Value) -> Option<u16> {

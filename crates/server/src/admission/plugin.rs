@@ -17,8 +17,10 @@ use serde_json::Value;
 use super::rule::{Operation, Rule};
 use crate::{
     auth::User,
-    object::Object,
-    watch_cache::{WatchCache, key},
+    cache::{
+        object::Object,
+        watch_cache::{WatchCache, key},
+    },
 };
 
 /// An admission plugin: completes and checks objects before they are written, and connections

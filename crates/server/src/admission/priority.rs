@@ -9,7 +9,7 @@ use super::{
     plugin::{Attributes, Plugin, done},
     rule::{Operation, Rule},
 };
-use crate::meta;
+use crate::registry::meta;
 
 const GROUP: &str = "scheduling.k8s.io";
 const CLASSES: &str = "priorityclasses";

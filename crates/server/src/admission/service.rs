@@ -12,10 +12,7 @@ use pandaemon_machinery::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    meta,
-    registry::{Call, Registry},
-};
+use crate::registry::{Call, Registry, meta};
 
 /// The range of cluster IPs, `10.96.0.0/12`.
 const CLUSTER_IP_RANGE: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 12);

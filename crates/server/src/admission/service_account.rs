@@ -9,7 +9,7 @@ use super::{
     plugin::{Attributes, Plugin, done},
     rule::{Operation, Rule},
 };
-use crate::meta;
+use crate::registry::meta;
 
 #[derive(Debug)]
 pub(super) struct ServiceAccount;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::Method;
 
 use super::user::User;
-use crate::request::{Target, Verb};
+use crate::http::request::{Target, Verb};
 
 /// What a user wants to do. Texts are empty where the request has none.
 /// Upstream: `authorizer.Attributes`.
@@ -107,7 +107,7 @@ pub(crate) fn verb_of<'a>(method: &'a Method, target: &Target, verb: Option<Verb
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{self, Query, parse_path};
+    use crate::http::request::{self, Query, parse_path};
 
     #[test]
     fn authorization_verbs_are_those_of_upstream() {

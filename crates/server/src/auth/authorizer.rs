@@ -152,7 +152,7 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
-    use crate::{auth::User, request::parse_path};
+    use crate::{auth::User, http::request::parse_path};
 
     #[derive(Debug)]
     struct Always(Decision);

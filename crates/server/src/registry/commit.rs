@@ -15,7 +15,7 @@ use pandaemon_store::{
 };
 
 use super::{Call, Registry};
-use crate::object::{Encoded, Object};
+use crate::cache::object::{Encoded, Object};
 
 /// A write of one object.
 #[derive(Debug)]

@@ -11,9 +11,8 @@ use serde_json::Value;
 use super::{Call, CommitError, ObjectWrite, Registry, Written};
 use crate::{
     admission::{Operation, service},
-    kinds, meta,
-    object::Object,
-    watch_cache::key,
+    cache::{object::Object, watch_cache::key},
+    registry::{kinds, meta},
 };
 
 /// The characters of random suffixes: no vowels, so that they form no words (upstream's

@@ -15,12 +15,14 @@ use serde_json::Value;
 
 use super::{
     Call, CommitError, ObjectWrite, Registry,
+    list_meta::ListMeta,
     options::{DeleteOptions, Propagation},
+    read::ListOptions,
 };
 use crate::{
     admission::Operation,
-    meta,
-    object::{self, Object, Skip, Unparsed},
+    cache::object::{self, Object, Skip, Unparsed},
+    registry::meta,
 };
 
 /// How often a deletion is tried when other writers change the object meanwhile.
@@ -58,6 +60,35 @@ enum DeleteAction {
 }
 
 impl Registry {
+    /// DELETE of the selected objects of a collection. Returns them as they were, and the texts for
+    /// `Warning` headers.
+    ///
+    /// # Errors
+    /// As [`Registry::list`], and as [`Registry::delete`] for the first that cannot be deleted; the
+    /// others before it are.
+    pub(crate) async fn delete_collection(
+        &self,
+        call: &Call,
+        options: &DeleteOptions,
+        selected: &ListOptions,
+    ) -> Result<(ListMeta, Vec<Arc<Object>>, Vec<String>)> {
+        let (meta, objects) = self.list(selected).await?;
+        let mut warnings = Vec::new();
+        for object in &objects {
+            let one = Call {
+                namespace: object.namespace().into(),
+                name: object.name().into(),
+                ..call.clone()
+            };
+            match self.delete(&one, options).await {
+                Err(status) if status.code != 404 => return Err(status),
+                Ok(deletion) => warnings.extend(deletion.warnings),
+                Err(_) => {}
+            }
+        }
+        Ok((meta, objects, warnings))
+    }
+
     /// DELETE of one object.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use serde_json::value::RawValue;
 use super::{Call, CommitError, ObjectWrite, Registry, Written};
 use crate::{
     admission::Operation,
-    object::{Encoded, Head, Object},
+    cache::object::{Encoded, Head, Object},
 };
 
 const STORAGE: &str = "coordination.k8s.io/leases";

@@ -11,7 +11,7 @@ use pandaemon_machinery::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::request::{Query, Verb};
+use crate::http::request::{Query, Verb};
 
 /// The options of a write, from its query.
 #[derive(Debug, Clone, Default)]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Call, Registry, Written, create, lease_renewal::RenewalForm, update::Change};
-use crate::{admission::Operation, meta, negotiate};
+use crate::{admission::Operation, http::negotiate, registry::meta};
 
 /// The type of a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,11 +15,12 @@ use pandaemon_store::Revision;
 use self::page::{Token, token};
 use super::{Registry, options::invalid_options};
 use crate::{
-    object::Object,
-    render::ListMeta,
-    request::Query,
-    selector,
-    watch_cache::{Filter, KindCache, Start, Started},
+    cache::{
+        object::Object,
+        watch_cache::{Filter, KindCache, Start, Started},
+    },
+    http::request::Query,
+    registry::{list_meta::ListMeta, selector},
 };
 
 /// How long a read waits for a revision that is newer than the cache.

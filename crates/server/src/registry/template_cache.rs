@@ -27,8 +27,10 @@ use super::{Call, CommitError, ObjectWrite, Registry, Written};
 use crate::{
     admission::{Cluster, Operation},
     auth::User,
-    object::{Encoded, Head},
-    watch_cache::key,
+    cache::{
+        object::{Encoded, Head},
+        watch_cache::key,
+    },
 };
 
 /// Maximum number of templates. The least recently used one is dropped first.
@@ -47,10 +49,10 @@ const DIFFERENT: [&str; 6] = [
 
 /// The revision of the last change of each kind that admission plugins look up for a pod; `None`
 /// for a kind that is not served.
-pub(crate) type DependencyRevisions = Vec<Option<Revision>>;
+pub(super) type DependencyRevisions = Vec<Option<Revision>>;
 
 /// Whether objects of this kind are made from templates.
-pub(crate) fn serves(kind: &Kind) -> bool {
+pub(super) fn serves(kind: &Kind) -> bool {
     kind.storage == "pods"
 }
 
@@ -410,7 +412,7 @@ impl TemplateCache {
 impl Registry {
     /// The current revisions of the kinds that the creation of a pod reads; `None` if a plugin has
     /// to see each pod, because it reads a field in which pods of a template differ.
-    pub(crate) fn dependency_revisions(&self, call: &Call) -> Option<DependencyRevisions> {
+    pub(super) fn dependency_revisions(&self, call: &Call) -> Option<DependencyRevisions> {
         let cluster = Cluster {
             scheme: &call.scheme,
             cache: &self.cache,
@@ -424,7 +426,7 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::create`].
-    pub(crate) async fn create_from_template(
+    pub(super) async fn create_from_template(
         &self,
         call: &Call,
         dependencies: &DependencyRevisions,
@@ -468,7 +470,7 @@ impl Registry {
     }
 
     /// Adds or verifies a template with a pod that was created through the full path.
-    pub(crate) fn update_templates(
+    pub(super) fn update_templates(
         &self,
         call: &Call,
         dependencies: DependencyRevisions,

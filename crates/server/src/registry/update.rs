@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use super::{Call, CommitError, ObjectWrite, Registry, Written, create};
 use crate::{
     admission::{Operation, service},
-    convert, meta,
-    object::{self, Object, Skip, Unparsed},
+    cache::object::{self, Object, Skip, Unparsed},
+    registry::{convert, meta},
 };
 
 /// How often a change is tried when other writers change the object meanwhile.

@@ -17,7 +17,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::{admission, bootstrap, registry::patch::PatchType, watch_cache};
+use crate::{
+    admission,
+    cache::watch_cache,
+    registry::{bootstrap, patch::PatchType},
+};
 
 const NAMESPACE: &str = "kube-node-lease";
 const TIME: &str = "2026-01-01T00:00:00.000000Z";
@@ -101,7 +105,7 @@ fn lease(name: &str) -> Value {
 
 /// Removes a field of the metadata.
 fn remove(object: &mut Value, field: &str) {
-    crate::meta::edit(object, |metadata| metadata.remove(field));
+    crate::registry::meta::edit(object, |metadata| metadata.remove(field));
 }
 
 #[tokio::test]

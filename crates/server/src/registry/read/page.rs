@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{ListOptions, Match};
 use crate::{
-    object::Object,
-    registry::Registry,
-    render::ListMeta,
-    watch_cache::{KindCache, range_from},
+    cache::{
+        object::Object,
+        watch_cache::{KindCache, range_from},
+    },
+    registry::{Registry, list_meta::ListMeta},
 };
 
 /// Base64 that is as lenient as Go's decoder.

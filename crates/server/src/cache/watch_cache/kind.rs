@@ -1,0 +1,441 @@
+//! The watch cache of one kind: its objects, history and watchers.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    ops::Bound,
+    sync::Arc,
+};
+
+use imbl::OrdMap;
+use pandaemon_machinery::kind::IndexedField;
+use pandaemon_store::{Entry, Event as StoreEvent, Key, Revision};
+use parking_lot::{Mutex, RwLock};
+
+use super::{
+    event::{Change, ChangeKind, Event},
+    filter::{Filter, Scope},
+    history::History,
+    watcher::Watcher,
+    watcher_index::WatcherIndex,
+};
+use crate::cache::object::{Encoded, Head, Object};
+
+#[derive(Debug)]
+struct State {
+    objects: OrdMap<Key, Arc<Object>>,
+    /// Keys by the value of the indexed field: the pods of each node.
+    by_value: HashMap<Box<str>, BTreeSet<Key>>,
+    /// Revision of the last change of this kind.
+    last: Revision,
+    history: History,
+    /// While the objects are being read: the keys that have changed since.
+    changed_meanwhile: Option<BTreeSet<Key>>,
+}
+
+/// The objects, history and watchers of one kind.
+#[derive(Debug)]
+pub struct KindCache {
+    /// Changes up to this revision are in the objects that were loaded.
+    loaded: Revision,
+    index: Option<IndexedField>,
+    state: RwLock<State>,
+    /// Has its own lock, so that readers of objects do not wait for the watchers. Taken after
+    /// `state`, if both are.
+    watchers: Mutex<WatcherIndex>,
+}
+
+/// Objects at one revision.
+#[derive(Debug)]
+pub struct Listing {
+    /// The revision at which the list is consistent.
+    pub revision: Revision,
+    /// The selected objects, ordered by namespace and name.
+    pub objects: Vec<Arc<Object>>,
+}
+
+/// Where a watch starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With the current objects as ADDED events.
+    State,
+    /// With the changes from now on.
+    Now,
+    /// With the changes after a revision.
+    After(Revision),
+}
+
+/// A watch that has started.
+#[derive(Debug)]
+pub struct Started {
+    /// The revision at which it started.
+    pub revision: Revision,
+    /// Objects to send first, as ADDED events.
+    pub objects: Vec<Arc<Object>>,
+    /// Events of the history to send next.
+    pub backlog: VecDeque<(ChangeKind, Arc<Event>)>,
+    /// The queue of the later events.
+    pub watcher: Arc<Watcher>,
+}
+
+impl KindCache {
+    /// An empty cache of a kind with this index. Its history starts at `floor`.
+    #[must_use]
+    pub fn new(floor: Revision, index: Option<IndexedField>) -> Self {
+        let state = State {
+            objects: OrdMap::new(),
+            by_value: HashMap::new(),
+            last: floor,
+            history: History::new(floor),
+            changed_meanwhile: None,
+        };
+        Self {
+            loaded: floor,
+            index,
+            state: RwLock::new(state),
+            watchers: Mutex::new(WatcherIndex::new(index.is_some())),
+        }
+    }
+
+    /// An empty cache that takes changes while its objects are being read.
+    pub(super) fn loading(index: Option<IndexedField>) -> Self {
+        let cache = Self::new(0, index);
+        cache.state.write().changed_meanwhile = Some(BTreeSet::new());
+        cache
+    }
+
+    /// All objects were read, at a revision. The history starts there.
+    pub(super) fn end_loading(&self, revision: Revision) {
+        let mut state = self.state.write();
+        state.changed_meanwhile = None;
+        state.last = state.last.max(revision);
+        let before = std::mem::replace(&mut state.history, History::new(0));
+        let mut history = History::new(revision);
+        let later = before.after(revision).cloned();
+        later.for_each(|change| history.push(change));
+        state.history = history;
+    }
+
+    fn read(&self, entry: &Entry) -> Option<Arc<Object>> {
+        match Object::read(entry, self.index) {
+            Ok(object) => Some(Arc::new(object)),
+            Err(error) => {
+                tracing::error!(%error, "the watch cache skips an unreadable object");
+                None
+            }
+        }
+    }
+
+    /// Adds an object that was read from the store, unless it has changed meanwhile.
+    pub fn load(&self, entry: &Entry) {
+        let Some(object) = self.read(entry) else {
+            return;
+        };
+        let mut state = self.state.write();
+        let changed = state.changed_meanwhile.as_ref();
+        if !changed.is_some_and(|changed| changed.contains(&object.key)) {
+            state.put(object);
+        }
+    }
+
+    /// The object of a change, from what its writer knows about it or else from its bytes.
+    fn object_of(&self, event: &StoreEvent) -> Option<Arc<Object>> {
+        let entry = event.entry.as_ref()?;
+        let note = event.note.as_ref();
+        let Some(head) = note.and_then(|note| note.downcast_ref::<Head>()) else {
+            return self.read(entry);
+        };
+        let encoded = Encoded {
+            bytes: entry.value.clone(),
+            head: *head,
+        };
+        let key = Arc::clone(&entry.key);
+        Some(Arc::new(Object::new(key, encoded, entry.mod_revision)))
+    }
+
+    /// Applies changes and offers them to the watchers. Returns how many bytes the history had
+    /// before and has now.
+    pub(super) fn apply(&self, events: &[&StoreEvent]) -> (usize, usize) {
+        let events = events.iter().filter(|event| event.revision > self.loaded);
+        // Reading the head of an object is the expensive part and needs no lock.
+        let read = events.map(|event| (*event, self.object_of(event)));
+        let read: Vec<_> = read.collect();
+        let mut changes = Vec::with_capacity(read.len());
+        let mut state = self.state.write();
+        let before = state.history.bytes();
+        for (event, now) in read {
+            if let Some(changed) = &mut state.changed_meanwhile {
+                changed.insert(Key::clone(&event.key));
+            }
+            let before = match &now {
+                Some(object) => state.put(Arc::clone(object)),
+                None => state.remove(&event.key),
+            };
+            state.last = event.revision;
+            if now.is_none() && before.is_none() {
+                continue;
+            }
+            let change = Change {
+                revision: event.revision,
+                now,
+                before,
+            };
+            state.history.push(change.clone());
+            changes.push(change);
+        }
+        let after = state.history.bytes();
+        drop(state);
+        // Batches come one after the other, and a watch that has started meanwhile ignores changes
+        // from before.
+        let mut watchers = self.watchers.lock();
+        for change in changes {
+            watchers.offer(&Arc::new(Event::new(change)));
+        }
+        (before, after)
+    }
+
+    /// Bytes that the history retains.
+    pub(super) fn history_bytes(&self) -> usize {
+        self.state.read().history.bytes()
+    }
+
+    /// Drops the oldest part of the history, so that it retains at most so many bytes. Returns how
+    /// many it had before and has now.
+    pub(super) fn shrink_history(&self, bytes: usize) -> (usize, usize) {
+        let mut state = self.state.write();
+        let before = state.history.bytes();
+        state.history.shrink_to(bytes);
+        (before, state.history.bytes())
+    }
+
+    /// The object under a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<Arc<Object>> {
+        self.state.read().objects.get(key).cloned()
+    }
+
+    /// The selected objects below the key `prefix`, at revision `applied` or later.
+    #[must_use]
+    pub fn list(&self, applied: Revision, prefix: &str, filter: &Filter) -> Listing {
+        let (revision, objects) = {
+            let state = self.state.read();
+            (state.last.max(applied), state.candidates(filter))
+        };
+        let objects = objects.select(prefix, filter);
+        Listing { revision, objects }
+    }
+
+    /// All objects at revision `requested` (`None`: now), for a list in pages. Returns `None` when
+    /// the history does not reach back to that revision.
+    #[must_use]
+    pub fn as_of(
+        &self,
+        applied: Revision,
+        requested: Option<Revision>,
+    ) -> Option<(Revision, OrdMap<Key, Arc<Object>>)> {
+        let state = self.state.read();
+        let latest = state.last.max(applied);
+        let Some(requested) = requested else {
+            return Some((latest, state.objects.clone()));
+        };
+        if requested < state.history.floor() || requested > latest {
+            return None;
+        }
+        let undo: Vec<_> = state.history.after(requested).cloned().collect();
+        let mut objects = state.objects.clone();
+        drop(state);
+        for change in undo.iter().rev() {
+            let Some(object) = change.object() else {
+                continue;
+            };
+            match &change.before {
+                Some(before) => objects.insert(Arc::clone(&before.key), Arc::clone(before)),
+                None => objects.remove(&*object.key),
+            };
+        }
+        Some((requested, objects))
+    }
+
+    /// All current objects, ordered by key.
+    pub fn every(&self) -> impl Iterator<Item = Arc<Object>> + use<> {
+        let objects = self.state.read().objects.clone();
+        objects.into_iter().map(|(_, object)| object)
+    }
+
+    /// Starts a watch of the objects below the key `prefix` that `filter` selects.
+    ///
+    /// # Errors
+    /// The oldest revision that a watch can start from, when that of [`Start::After`] is older.
+    pub fn watch(
+        &self,
+        applied: Revision,
+        prefix: &str,
+        filter: Filter,
+        start: Start,
+    ) -> Result<Started, Revision> {
+        let watcher = Arc::new(Watcher::new(filter.scope(), filter));
+        let filter = &watcher.filter;
+        let state = self.state.read();
+        let mut backlog = VecDeque::new();
+        if let Start::After(revision) = start {
+            if revision < state.history.floor() {
+                return Err(state.history.floor());
+            }
+            let selected = state.history.after(revision).filter_map(|change| {
+                let kind = filter.change_kind(change)?;
+                Some((kind, Arc::new(Event::new(change.clone()))))
+            });
+            backlog.extend(selected);
+        }
+        let candidates = (start == Start::State).then(|| state.candidates(filter));
+        let revision = state.last.max(applied);
+        watcher.start_after(state.last);
+        self.watchers.lock().add(Arc::clone(&watcher));
+        drop(state);
+        let objects = candidates
+            .map(|c| c.select(prefix, filter))
+            .unwrap_or_default();
+        Ok(Started {
+            revision,
+            objects,
+            backlog,
+            watcher,
+        })
+    }
+
+    /// Removes the watcher of a watch that the client has ended.
+    pub fn unwatch(&self, watcher: &Arc<Watcher>) {
+        self.watchers.lock().remove(watcher);
+    }
+
+    /// Drops the history up to `revision`. Returns how many bytes it had before and has now.
+    pub(super) fn forget_history(&self, revision: Revision) -> (usize, usize) {
+        let mut state = self.state.write();
+        let before = state.history.bytes();
+        let floor = state.last.max(revision);
+        state.history = History::new(floor);
+        (before, 0)
+    }
+
+    /// Ends all watches, and those that start later.
+    pub fn close(&self) {
+        self.watchers.lock().close();
+    }
+
+    /// Revision of the last change of an object of this kind.
+    #[must_use]
+    pub fn last_changed(&self) -> Revision {
+        self.state.read().last
+    }
+
+    /// Number of open watches.
+    #[must_use]
+    pub fn watchers(&self) -> usize {
+        self.watchers.lock().len()
+    }
+
+    /// Number of current objects.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.state.read().objects.len()
+    }
+}
+
+/// Objects that a filter may select. Taken under the lock, filtered outside of it.
+enum Candidates {
+    Snapshot(OrdMap<Key, Arc<Object>>),
+    Few(Vec<Arc<Object>>),
+}
+
+impl Candidates {
+    fn select(&self, prefix: &str, filter: &Filter) -> Vec<Arc<Object>> {
+        let wanted = |object: &&Arc<Object>| filter.matches(object);
+        match self {
+            Self::Few(objects) => objects.iter().filter(wanted).cloned().collect(),
+            Self::Snapshot(objects) => range(objects, prefix)
+                .map(|(_, object)| object)
+                .filter(wanted)
+                .cloned()
+                .collect(),
+        }
+    }
+}
+
+/// The objects whose key starts with `prefix`, which ends in `/`.
+fn range<'a>(
+    objects: &'a OrdMap<Key, Arc<Object>>,
+    prefix: &str,
+) -> impl Iterator<Item = (&'a Key, &'a Arc<Object>)> {
+    range_from(objects, prefix, prefix)
+}
+
+/// The objects whose key starts with `prefix`, which ends in `/`, and is not less than `first`.
+pub fn range_from<'a>(
+    objects: &'a OrdMap<Key, Arc<Object>>,
+    prefix: &str,
+    first: &str,
+) -> impl Iterator<Item = (&'a Key, &'a Arc<Object>)> {
+    let mut end = prefix.to_owned();
+    // '0' follows '/' in ASCII, so this is the first key after all keys with the prefix.
+    end.pop();
+    end.push('0');
+    let bounds = (
+        Bound::Included(first.max(prefix)),
+        Bound::Excluded(end.as_str()),
+    );
+    objects.range::<_, str>(bounds)
+}
+
+impl State {
+    fn put(&mut self, object: Arc<Object>) -> Option<Arc<Object>> {
+        let value = object.indexed_value();
+        if !value.is_empty() {
+            let keys = self.by_value.entry(value.into()).or_default();
+            keys.insert(Arc::clone(&object.key));
+        }
+        let before = self
+            .objects
+            .insert(Arc::clone(&object.key), Arc::clone(&object));
+        if let Some(before) = before
+            .as_ref()
+            .filter(|before| before.indexed_value() != object.indexed_value())
+        {
+            self.leave_index(before);
+        }
+        before
+    }
+
+    fn remove(&mut self, key: &str) -> Option<Arc<Object>> {
+        let before = self.objects.remove(key)?;
+        self.leave_index(&before);
+        Some(before)
+    }
+
+    fn leave_index(&mut self, object: &Object) {
+        let Some(keys) = self.by_value.get_mut(object.indexed_value()) else {
+            return;
+        };
+        keys.remove(&object.key);
+        if keys.is_empty() {
+            self.by_value.remove(object.indexed_value());
+        }
+    }
+
+    fn candidates(&self, filter: &Filter) -> Candidates {
+        let few = |keys: &mut dyn Iterator<Item = &Key>| {
+            Candidates::Few(
+                keys.filter_map(|key| self.objects.get(key).cloned())
+                    .collect(),
+            )
+        };
+        match filter.scope() {
+            Scope::Object(name) => few(&mut std::iter::once(&Key::from(format!(
+                "/{}/{name}",
+                filter.kind.storage
+            )))),
+            Scope::Indexed(value) if !value.is_empty() => {
+                few(&mut self.by_value.get(&value).into_iter().flatten())
+            }
+            _ => Candidates::Snapshot(self.objects.clone()),
+        }
+    }
+}

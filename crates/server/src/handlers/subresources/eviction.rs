@@ -1,0 +1,65 @@
+//! `pods/eviction`. PodDisruptionBudgets are not supported, so every eviction deletes the pod.
+
+use http::Response;
+use pandaemon_machinery::{Status, status::Result};
+use serde_json::Value;
+
+use crate::{
+    admission::Operation,
+    handlers::{resource_request::ResourceRequest, response},
+    http::{body::Body, negotiate},
+    registry::{Call, meta, options::DeleteOptions},
+};
+
+/// Handles a POST of an Eviction.
+///
+/// # Errors
+/// 404 if the pod does not exist; the errors of its deletion.
+pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
+    let form = request.incoming.form()?;
+    let call = request.call()?;
+    let mut eviction = eviction(request, &call)?;
+    let given = meta::name(&eviction);
+    if !given.is_empty() && given != call.name {
+        return Err(Status::bad_request(format!(
+            "name in URL does not match name in Eviction object: {} vs {given}",
+            call.name
+        )));
+    }
+    let registry = &request.api.registry;
+    let admission = registry.admission(Operation::Create, &call, &call.name);
+    let warnings = admission.run(&mut eviction).await?;
+    let options = eviction.get("deleteOptions").filter(|v| v.is_object());
+    let mut options = DeleteOptions::parse(&request.incoming.query, options)?;
+    options.dry_run |= call.options.dry_run;
+    let deletion = Call {
+        is_admitted: true,
+        ..call
+    };
+    registry.delete(&deletion, &options).await?;
+    let mut status = Status::success(None);
+    status.code = 201;
+    let value = serde_json::to_value(&status).unwrap_or_default();
+    let mut response = response::value(201, &form, &value);
+    response::add_warnings(&mut response, &warnings);
+    Ok(response)
+}
+
+fn eviction(request: &ResourceRequest<'_>, call: &Call) -> Result<Value> {
+    let media = negotiate::body_media(request.incoming.headers())?;
+    let text = std::str::from_utf8(&request.incoming.body).unwrap_or_default();
+    let version = if text.contains("policy/v1beta1") {
+        "v1beta1"
+    } else {
+        "v1"
+    };
+    let scheme = &request.incoming.scheme;
+    let kind = scheme
+        .find_kind("policy", version, "Eviction")
+        .ok_or_else(Status::path_not_found)?;
+    let mode = call.options.validation;
+    Ok(
+        pandaemon_machinery::decode::decode(scheme, kind, &request.incoming.body, media, mode)?
+            .value,
+    )
+}

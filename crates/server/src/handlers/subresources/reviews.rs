@@ -1,0 +1,126 @@
+//! Reviews of tokens, users and access. They are answered and not stored.
+
+use http::Response;
+use pandaemon_machinery::{Status, status::Result};
+use serde_json::{Value, json};
+
+use crate::{
+    auth::{Attributes, AuthorizerChain, Decision, User},
+    handlers::{resource_request::ResourceRequest, response},
+    http::body::Body,
+};
+
+/// Handles a POST of a review.
+///
+/// # Errors
+/// 400 for a body that cannot be decoded or a review without attributes.
+pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
+    let form = request.incoming.form()?;
+    let call = request.call()?;
+    let mut review = request.decoded(&request.kind, &call)?.value;
+    let user = &request.incoming.user;
+    let authorizers = &request.api.authorizers;
+    review["status"] = match request.kind.kind.as_str() {
+        "SelfSubjectReview" => json!({"userInfo": user_info(user)}),
+        "TokenReview" => token(request, &review["spec"]),
+        "SelfSubjectAccessReview" => access(authorizers, user, &review["spec"]).await?,
+        "SubjectAccessReview" | "LocalSubjectAccessReview" => {
+            access(authorizers, &subject(&review["spec"]), &review["spec"]).await?
+        }
+        "SelfSubjectRulesReview" => rules(user),
+        _ => return Err(Status::path_not_found()),
+    };
+    if !review["metadata"].is_object() {
+        review["metadata"] = json!({"creationTimestamp": null});
+    }
+    Ok(response::value(201, &form, &review))
+}
+
+fn user_info(user: &User) -> Value {
+    let mut info = json!({"username": user.name, "groups": user.groups});
+    if !user.uid.is_empty() {
+        info["uid"] = user.uid.clone().into();
+    }
+    if !user.extra.is_empty() {
+        info["extra"] = json!(user.extra);
+    }
+    info
+}
+
+fn token(request: &ResourceRequest<'_>, spec: &Value) -> Value {
+    let token = spec["token"].as_str().unwrap_or_default();
+    match request.api.pki.tokens.user(token) {
+        Some(user) => json!({"authenticated": true, "user": user_info(&user)}),
+        None => json!({"user": {}, "error": "invalid bearer token"}),
+    }
+}
+
+/// The user that a SubjectAccessReview is about. It has the groups that are given and no others.
+fn subject(spec: &Value) -> User {
+    let texts = |value: &Value| -> Vec<String> {
+        let items = value.as_array().into_iter().flatten();
+        items.map(|item| text(item).to_owned()).collect()
+    };
+    let extra = spec["extra"].as_object().into_iter().flatten();
+    User {
+        name: text(&spec["user"]).to_owned(),
+        groups: texts(&spec["groups"]),
+        uid: text(&spec["uid"]).to_owned(),
+        extra: extra.map(|(key, v)| (key.clone(), texts(v))).collect(),
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// What a review asks about. Upstream: `AuthorizationAttributesFrom`.
+fn attributes<'a>(user: &'a User, spec: &'a Value) -> Option<Attributes<'a>> {
+    let (resource, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    if resource.is_object() {
+        let version = text(&resource["version"]);
+        return Some(Attributes {
+            namespace: text(&resource["namespace"]),
+            api_group: text(&resource["group"]),
+            api_version: if version.is_empty() { "*" } else { version },
+            resource: text(&resource["resource"]),
+            subresource: text(&resource["subresource"]),
+            name: text(&resource["name"]),
+            ..Attributes::new(user, text(&resource["verb"]))
+        });
+    }
+    other.is_object().then(|| Attributes {
+        is_resource_request: false,
+        path: text(&other["path"]),
+        ..Attributes::new(user, text(&other["verb"]))
+    })
+}
+
+async fn access(authorizers: &AuthorizerChain, user: &User, spec: &Value) -> Result<Value> {
+    let Some(attributes) = attributes(user, spec) else {
+        return Err(Status::bad_request(
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        ));
+    };
+    let decision = authorizers.decide(&attributes).await;
+    let mut status = json!({"allowed": matches!(decision, Decision::Allow(_))});
+    if matches!(decision, Decision::Deny(_)) {
+        status["denied"] = true.into();
+    }
+    let (Decision::Allow(reason) | Decision::Deny(reason) | Decision::NoOpinion(reason)) = decision;
+    if !reason.is_empty() {
+        status["reason"] = reason.into();
+    }
+    Ok(status)
+}
+
+fn rules(user: &User) -> Value {
+    let everything = user.is_in("system:masters");
+    let rule = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]});
+    let other = json!({"verbs": ["*"], "nonResourceURLs": ["*"]});
+    json!({
+        "resourceRules": if everything { vec![rule] } else { Vec::new() },
+        "nonResourceRules": if everything { vec![other] } else { Vec::new() },
+        "incomplete": !everything,
+    })
+}

@@ -1,0 +1,255 @@
+//! The response body of a watch: the initial objects or the history, then the live events.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+    vec,
+};
+
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt as _;
+use jiff::Timestamp;
+use pandaemon_machinery::{KindRef, Status};
+use pandaemon_store::Revision;
+use serde_json::{Value, json};
+use tokio::time::{Instant, Sleep};
+
+use crate::{
+    cache::{
+        object::Object,
+        watch_cache::{ChangeKind, Event, Next, Started, WatchCache, Watcher},
+    },
+    handlers::render::{self, View},
+    registry::convert,
+};
+
+/// Size up to which lines are gathered into one chunk, in bytes.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Interval of bookmarks.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(55);
+
+/// The options of a watch that influence its stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WatchOptions {
+    /// When the server ends the watch.
+    pub deadline: Instant,
+    /// Whether the client accepts bookmarks.
+    pub bookmarks: bool,
+    /// Whether a bookmark with `k8s.io/initial-events-end` follows the initial objects.
+    pub mark_initial: bool,
+}
+
+/// The body of one watch.
+pub(crate) struct WatchBody {
+    cache: Arc<WatchCache>,
+    kind: KindRef,
+    view: View,
+    /// Whether events are the stored bytes, so that encoded lines can be shared.
+    uses_stored_bytes: bool,
+    /// The version of `meta.k8s.io`, if the client wants metadata only and the stored bytes contain
+    /// it.
+    metadata_only: Option<&'static str>,
+    columns_sent: bool,
+    watcher: Arc<Watcher>,
+    objects: vec::IntoIter<Arc<Object>>,
+    backlog: VecDeque<(ChangeKind, Arc<Event>)>,
+    initial_end: Option<Revision>,
+    bookmarks: bool,
+    deadline: Instant,
+    timer: Pin<Box<Sleep>>,
+    ended: bool,
+}
+
+impl fmt::Debug for WatchBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchBody")
+            .field("kind", &self.kind.plural)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The line of an ERROR event, which ends a watch.
+#[must_use]
+pub(crate) fn error_line(status: &Status) -> Bytes {
+    let mut line =
+        serde_json::to_vec(&json!({"type": "ERROR", "object": status})).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}
+
+impl WatchBody {
+    /// The body of a started watch.
+    #[must_use]
+    pub(crate) fn new(
+        cache: Arc<WatchCache>,
+        kind: KindRef,
+        view: View,
+        started: Started,
+        options: WatchOptions,
+    ) -> Self {
+        let first_bookmark = Instant::now() + BOOKMARK_INTERVAL;
+        let wake = if options.bookmarks {
+            first_bookmark.min(options.deadline)
+        } else {
+            options.deadline
+        };
+        Self {
+            cache,
+            uses_stored_bytes: view.is_plain_json() && convert::is_native(&kind),
+            metadata_only: view.metadata_json().filter(|_| convert::is_native(&kind)),
+            kind,
+            view,
+            columns_sent: false,
+            watcher: started.watcher,
+            objects: started.objects.into_iter(),
+            backlog: started.backlog,
+            initial_end: options.mark_initial.then_some(started.revision),
+            bookmarks: options.bookmarks,
+            deadline: options.deadline,
+            timer: Box::pin(tokio::time::sleep_until(wake)),
+            ended: false,
+        }
+    }
+
+    /// The next chunk of the stream: one or more complete lines.
+    pub(crate) fn poll_lines(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut first: Option<Bytes> = None;
+        let mut more = BytesMut::new();
+        while first.as_ref().map_or(0, Bytes::len) + more.len() < CHUNK_BYTES {
+            match self.poll_line(context) {
+                Poll::Ready(Some(line)) => match &first {
+                    None => first = Some(line),
+                    Some(_) => more.extend_from_slice(&line),
+                },
+                Poll::Ready(None) => {
+                    self.ended = true;
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        match first {
+            // A single line is not copied: its bytes are shared with the other watches.
+            Some(line) if more.is_empty() => Poll::Ready(Some(line)),
+            Some(line) => {
+                let mut piece = BytesMut::with_capacity(line.len() + more.len());
+                piece.extend_from_slice(&line);
+                piece.extend_from_slice(&more);
+                Poll::Ready(Some(piece.freeze()))
+            }
+            None if self.ended => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    fn poll_line(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(object) = self.objects.next() {
+            return Poll::Ready(Some(self.object_line(ChangeKind::Added, &object)));
+        }
+        if let Some(revision) = self.initial_end.take() {
+            return Poll::Ready(Some(self.bookmark(revision, true)));
+        }
+        if let Some((change, event)) = self.backlog.pop_front() {
+            return Poll::Ready(Some(self.event_line(change, &event)));
+        }
+        self.poll_live(context)
+    }
+
+    fn poll_live(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        // Read before the queue: all events up to this revision are queued by now.
+        let applied = self.cache.revision();
+        match self.watcher.poll_next(context) {
+            Poll::Ready(Next::Change(change, event)) => {
+                return Poll::Ready(Some(self.event_line(change, &event)));
+            }
+            Poll::Ready(Next::Closed) => return Poll::Ready(None),
+            Poll::Ready(Next::Lagged) => {
+                self.ended = true;
+                let status =
+                    Status::expired("the watch was too slow and has been closed; list again");
+                return Poll::Ready(Some(error_line(&status)));
+            }
+            Poll::Pending => {}
+        }
+        if self.timer.poll_unpin(context).is_pending() {
+            return Poll::Pending;
+        }
+        let now = Instant::now();
+        if now >= self.deadline {
+            self.ended = true;
+            return Poll::Ready(self.bookmarks.then(|| self.bookmark(applied, false)));
+        }
+        self.timer
+            .as_mut()
+            .reset((now + BOOKMARK_INTERVAL).min(self.deadline));
+        Poll::Ready(Some(self.bookmark(applied, false)))
+    }
+
+    fn event_line(&mut self, change: ChangeKind, event: &Event) -> Bytes {
+        if self.uses_stored_bytes {
+            return event.line(change);
+        }
+        match event.object_for(change) {
+            Some(object) => self.object_line(change, &object),
+            None => Bytes::new(),
+        }
+    }
+
+    fn object_line(&mut self, change: ChangeKind, object: &Object) -> Bytes {
+        if self.uses_stored_bytes {
+            let mut out = Vec::with_capacity(object.len() + 40);
+            crate::cache::watch_cache::write_line(change, object, &mut out);
+            return out.into();
+        }
+        if let Some(version) = self.metadata_only {
+            let mut out = Vec::with_capacity(object.len() + 100);
+            crate::cache::watch_cache::write_wrapped(change, &mut out, |out| {
+                object.write_metadata(version, out);
+            });
+            return out.into();
+        }
+        let Some(value) = convert::converted(&self.kind, object) else {
+            return Bytes::new();
+        };
+        let with_columns = !std::mem::replace(&mut self.columns_sent, true);
+        // The ages in a Table are those at the time of the event.
+        self.view.now_seconds = Timestamp::now().as_second();
+        let shaped = render::shape_one(&self.kind, &self.view, value, with_columns);
+        self.wrapped(change.as_str(), &shaped)
+    }
+
+    fn wrapped(&self, change: &str, object: &Value) -> Bytes {
+        let event = json!({"type": change, "object": object});
+        let mut line = render::encode(&self.view.form, &event);
+        if line.last() != Some(&b'\n') {
+            line.push(b'\n');
+        }
+        line.into()
+    }
+
+    fn bookmark(&self, revision: Revision, ends_initial: bool) -> Bytes {
+        let mut metadata =
+            json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        if ends_initial {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = render::bookmark(&self.kind, &self.view, metadata);
+        self.wrapped("BOOKMARK", &object)
+    }
+}
+
+impl Drop for WatchBody {
+    fn drop(&mut self) {
+        if let Some(kind) = self.cache.of(&self.kind) {
+            kind.unwatch(&self.watcher);
+        }
+    }
+}

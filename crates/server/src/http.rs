@@ -1,0 +1,8 @@
+//! HTTP: connections, TLS, and the parsing and routing of requests.
+
+pub(crate) mod body;
+pub(crate) mod handler;
+pub(crate) mod listen;
+pub(crate) mod negotiate;
+pub(crate) mod request;
+pub(crate) mod tls;

@@ -1,0 +1,171 @@
+//! The request handler: authenticates, authorizes and routes a request and makes the response.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, request::Parts};
+use http_body::Body as HttpBody;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use pandaemon_machinery::{KindRef, Scheme, Status, status::Result};
+
+use crate::{
+    api::{Api, Incoming},
+    auth::{self, Attributes},
+    handlers::{discovery, health, join, resource, response},
+    http::{
+        body::{Body, BoxError},
+        negotiate::{self, Form},
+        request::{self, Query, Target, Verb},
+    },
+    metrics::RequestLabels,
+};
+
+/// Maximum size of a request body, in bytes.
+pub(crate) const MAX_BODY: usize = 3 << 20;
+
+/// How long the body of a request may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Api {
+    /// Handles a request: every outcome, errors included, is a response.
+    pub(crate) async fn handle<B>(self: Arc<Self>, request: Request<B>) -> Response<Body>
+    where
+        B: HttpBody<Data = Bytes> + Send,
+        B::Error: Into<BoxError>,
+    {
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let head = Head::new(self.registry.scheme(), parts);
+        let labels = head.labels();
+        let form = head.form.unwrap_or_default();
+        let is_head = head.parts.method == Method::HEAD;
+        let answer = self.answer(head, body).await;
+        let mut response = answer.unwrap_or_else(|status| response::error(&form, &status));
+        if is_head {
+            *response.body_mut() = Body::empty();
+        }
+        let code = response.status().as_u16();
+        if code >= 500 {
+            tracing::warn!(
+                verb = labels.verb,
+                resource = labels.resource(),
+                subresource = labels.subresource(),
+                code,
+                "request failed"
+            );
+        }
+        self.metrics.observe(labels, code, started.elapsed());
+        response
+    }
+
+    async fn answer<B>(&self, head: Head, body: B) -> Result<Response<Body>>
+    where
+        B: HttpBody<Data = Bytes> + Send,
+        B::Error: Into<BoxError>,
+    {
+        if head.parts.uri.path() == join::PATH {
+            // Agents join with a token that authenticates no user.
+            let body = read(body).await?;
+            return join::answer(self, &head.parts, &body).await;
+        }
+        let user = auth::authenticate(&head.parts, &self.pki.tokens)?;
+        let user = auth::impersonate(user, &head.parts.headers, &self.authorizers).await?;
+        let verb = auth::verb_of(&head.parts.method, &head.target, head.verb);
+        let path = head.parts.uri.path();
+        let attributes = Attributes::of_request(&user, &verb, &head.target, path);
+        self.authorizers.check_request(&attributes).await?;
+        let body = read(body).await?;
+        let incoming = Incoming {
+            parts: head.parts,
+            query: head.query,
+            accepted: head.form,
+            scheme: head.scheme,
+            user,
+            body,
+        };
+        match head.target {
+            Target::Resource(path) => {
+                resource::answer(self, incoming, &path, head.kind, head.verb).await
+            }
+            Target::Other => health::answer(self, &incoming),
+            discovery => discovery::answer(self, &incoming, &discovery),
+        }
+    }
+}
+
+/// The head of a request, and what it says, parsed once.
+struct Head {
+    parts: Parts,
+    target: Target,
+    query: Query,
+    /// The verb; `None` for non-resource paths and methods that are not allowed there.
+    verb: Option<Verb>,
+    /// The negotiated form; `None` if the server supports no accepted one.
+    form: Option<Form>,
+    /// The kinds that are served now.
+    scheme: Scheme,
+    /// The kind of the path, if it is served.
+    kind: Option<KindRef>,
+}
+
+impl Head {
+    fn new(scheme: Scheme, parts: Parts) -> Self {
+        let target = request::parse_path(parts.uri.path());
+        let query = Query::parse(parts.uri.query());
+        let (verb, kind) = match &target {
+            Target::Resource(path) => (
+                request::verb(&parts.method, path, &query),
+                scheme.find_resource(&path.group, &path.version, &path.resource),
+            ),
+            _ => (None, None),
+        };
+        Self {
+            kind: kind.cloned(),
+            form: negotiate::accepted(&parts.headers),
+            parts,
+            target,
+            query,
+            verb,
+            scheme,
+        }
+    }
+
+    /// The labels of the request in the metrics.
+    fn labels(&self) -> RequestLabels {
+        let Target::Resource(path) = &self.target else {
+            return RequestLabels::new("GET", None, None);
+        };
+        let verb = self.verb.map_or("other", Verb::as_str);
+        RequestLabels::new(verb, self.kind.clone(), path.subresource.as_deref())
+    }
+}
+
+async fn read<B>(body: B) -> Result<Bytes>
+where
+    B: HttpBody<Data = Bytes> + Send,
+    B::Error: Into<BoxError>,
+{
+    let too_large = || Status::too_large(format!("Request entity too large: limit is {MAX_BODY}"));
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large());
+    }
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect());
+    match collected.await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Status::bad_request(format!(
+            "cannot read the request body: {error}"
+        ))),
+        Err(_) => Err(Status::failure(
+            504,
+            "Timeout",
+            format!(
+                "Timeout: the request body did not arrive within {} seconds",
+                BODY_TIMEOUT.as_secs()
+            ),
+        )),
+    }
+}
