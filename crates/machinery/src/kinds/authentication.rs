@@ -1,5 +1,4 @@
-//! `authentication.k8s.io`: reviews, which are answered and not stored, and the body of
-//! `serviceaccounts/token`.
+//! `authentication.k8s.io`: reviews, which are answered and not stored.
 
 use super::{kind, names};
 use crate::{Kind, Scope};
@@ -20,14 +19,6 @@ pub(super) fn token_review() -> Kind {
         group: "authentication.k8s.io".into(),
         storage: "authentication.k8s.io/tokenreviews".into(),
         scope: Scope::Cluster,
-        verbs: names!["create"],
-    )
-}
-
-pub(super) fn token_request() -> Kind {
-    kind!(
-        "authentication", "TokenRequest", "tokenrequests", "tokenrequest",
-        group: "authentication.k8s.io".into(),
         verbs: names!["create"],
     )
 }

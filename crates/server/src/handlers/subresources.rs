@@ -5,7 +5,6 @@ pub(crate) mod eviction;
 pub(crate) mod finalize;
 pub(crate) mod reviews;
 pub(crate) mod streams;
-pub(crate) mod token;
 
 use http::Response;
 use pandaemon_machinery::{Status, status::Result};
@@ -26,7 +25,6 @@ pub(crate) async fn answer(request: ResourceRequest<'_>) -> Result<Response<Body
         "portforward" => streams::port_forward(request).await,
         "proxy" => streams::node(request).await,
         "finalize" => finalize::answer(&request).await,
-        "token" => token::answer(&request),
         _ => Err(Status::path_not_found()),
     }
 }
@@ -40,14 +38,4 @@ pub(crate) async fn answer_unstored(request: &ResourceRequest<'_>) -> Result<Res
         "Binding" => binding::answer(request).await,
         _ => reviews::answer(request).await,
     }
-}
-
-/// The status of a request that this server does not implement (501).
-#[must_use]
-pub(crate) fn unsupported(what: &str) -> Box<Status> {
-    Status::failure(
-        501,
-        "NotImplemented",
-        format!("{what} is not supported by this server"),
-    )
 }
