@@ -138,6 +138,15 @@ impl Kind {
         }
     }
 
+    /// Full name of the type of its lists, such as `io.k8s.api.apps.v1.DaemonSetList`.
+    #[must_use]
+    pub fn list_type_name(&self) -> String {
+        match self.type_name.rsplit_once('.') {
+            Some((package, _)) => format!("{package}.{}", self.list_kind),
+            None => self.list_kind.clone(),
+        }
+    }
+
     /// Validates the metadata by the rules of the kind (upstream's `ValidateObjectMeta`).
     pub(crate) fn validate_metadata(&self, object: &Value, errors: &mut ErrorList) {
         let name_rule = |name: &str| self.strategy.validate_name(name);

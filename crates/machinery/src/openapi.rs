@@ -6,6 +6,11 @@
 mod built;
 #[rustfmt::skip]
 mod generated;
+mod operations;
+mod parameters;
+mod protobuf;
+pub mod render;
+mod version;
 
 use std::{
     borrow::Cow,
@@ -17,6 +22,7 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use self::version::place;
 use crate::Scheme;
 
 /// One document of version 3.
@@ -52,15 +58,6 @@ pub fn index(scheme: &Scheme) -> Value {
         }
     }
     json!({"paths": paths})
-}
-
-/// The path of a group version below `/openapi/v3/`.
-fn place(group: &str, version: &str) -> String {
-    if group.is_empty() {
-        format!("api/{version}")
-    } else {
-        format!("apis/{group}/{version}")
-    }
 }
 
 /// The gzipped document of a group version (`apis/apps/v1` or `api/v1`) and its hash; `None` for a

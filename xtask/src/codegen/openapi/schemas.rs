@@ -1,10 +1,9 @@
 //! The schemas of a document: the published definitions in the form of the OpenAPI version.
 
 use anyhow::Result;
-use pandaemon_machinery::{Kind, scheme};
+use pandaemon_machinery::{Kind, openapi::render::Version, scheme};
 use serde_json::{Map, Value, json};
 
-use super::Version;
 use crate::codegen::{
     definitions::{Definitions, closure, reference},
     tables::default_of,
@@ -28,7 +27,7 @@ pub(super) fn render(
     for kind in kinds {
         roots.push(kind.type_name.clone());
         if kind.has_verb("list") {
-            roots.push(format!("{}List", kind.type_name));
+            roots.push(kind.list_type_name());
         }
         let bodies = kind
             .subresources
@@ -91,7 +90,9 @@ fn scalar(name: &str, schema: &mut Value, version: Version) {
 
 fn convert(definitions: &Definitions, schema: &Value, version: Version) -> Value {
     if let Some(name) = reference(schema) {
-        return refer(schema, name, version);
+        let mut keywords = schema.as_object().cloned().unwrap_or_default();
+        keywords.remove("$ref");
+        return version.reference_with(name, keywords);
     }
     let mut schema = schema.clone();
     for inner in ["items", "additionalProperties"] {
@@ -104,21 +105,6 @@ fn convert(definitions: &Definitions, schema: &Value, version: Version) -> Value
         }
     }
     schema
-}
-
-/// In version 3 keywords beside a reference are ignored, so the reference is wrapped in `allOf`.
-fn refer(schema: &Value, name: &str, version: Version) -> Value {
-    let target = version.reference(name);
-    let mut wrapped = schema.clone();
-    if let Some(map) = wrapped.as_object_mut() {
-        map.remove("$ref");
-        if version == Version::V3 {
-            map.insert("allOf".into(), json!([target]));
-        } else {
-            map.insert("$ref".into(), target["$ref"].clone());
-        }
-    }
-    wrapped
 }
 
 /// Adds the default that upstream's documents have for list items and map values.

@@ -1,13 +1,12 @@
 //! The paths of a kind and the operations on them.
 
-use pandaemon_machinery::{Kind, kind::Subresource, scheme};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Version,
     parameters::{in_path, parameter},
-    place,
+    version::{Version, place},
 };
+use crate::{Kind, Scheme, kind::Subresource};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
@@ -21,7 +20,7 @@ const METHODS: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// The paths of a kind, each with its operations.
-pub(super) fn of_kind(kind: &Kind, version: Version) -> Vec<(String, Value)> {
+pub(super) fn of_kind(scheme: &Scheme, kind: &Kind, version: Version) -> Vec<(String, Value)> {
     let base = format!("/{}", place(&kind.group, &kind.version));
     let namespace = if kind.is_namespaced() {
         "/namespaces/{namespace}"
@@ -39,7 +38,7 @@ pub(super) fn of_kind(kind: &Kind, version: Version) -> Vec<(String, Value)> {
         paths.push((item.clone(), path_item(kind, version, true, operations)));
     }
     for sub in &kind.subresources {
-        let operations = subresource_operations(kind, sub, version);
+        let operations = subresource_operations(scheme, kind, sub, version);
         paths.push((
             format!("{item}/{}", sub.name),
             path_item(kind, version, true, operations),
@@ -54,8 +53,10 @@ pub(super) fn of_kind(kind: &Kind, version: Version) -> Vec<(String, Value)> {
             "list or watch objects of kind",
         );
         list.name_suffix = "ForAllNamespaces";
-        let operations =
-            Map::from_iter([("get".to_owned(), list.render(&Body::None, &list_type(kind)))]);
+        let operations = Map::from_iter([(
+            "get".to_owned(),
+            list.render(&Body::None, &kind.list_type_name()),
+        )]);
         let mut all = path_item(kind, version, false, operations);
         all["parameters"] = json!([parameter(version, "pretty", "string")]);
         paths.push((format!("{base}/{}", kind.plural), all));
@@ -86,7 +87,10 @@ fn collection_operations(kind: &Kind, version: Version) -> Map<String, Value> {
             "list",
             "list or watch objects of kind",
         );
-        operations.insert("get".into(), list.render(&Body::None, &list_type(kind)));
+        operations.insert(
+            "get".into(),
+            list.render(&Body::None, &kind.list_type_name()),
+        );
     }
     if kind.has_verb("create") {
         let create = Operation::new(kind, version, "post", "create", "create a");
@@ -128,8 +132,13 @@ fn item_operations(kind: &Kind, version: Version) -> Map<String, Value> {
         .collect()
 }
 
-fn subresource_operations(kind: &Kind, sub: &Subresource, version: Version) -> Map<String, Value> {
-    let body = scheme::built_in().find_kind(&sub.group, &sub.version, &sub.kind);
+fn subresource_operations(
+    scheme: &Scheme,
+    kind: &Kind,
+    sub: &Subresource,
+    version: Version,
+) -> Map<String, Value> {
+    let body = scheme.find_kind(&sub.group, &sub.version, &sub.kind);
     let mut methods: Vec<_> = METHODS.to_vec();
     methods.push((
         "create",
@@ -180,10 +189,6 @@ fn result_of<'k>(action: &str, kind: &'k Kind) -> &'k str {
         }
         _ => &kind.type_name,
     }
-}
-
-fn list_type(kind: &Kind) -> String {
-    format!("{}List", kind.type_name)
 }
 
 /// The body of a request.

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::Version;
-use pandaemon_machinery::Kind;
+use super::version::Version;
+use crate::Kind;
 
 /// A path parameter, `name` or `namespace`.
 pub(super) fn in_path(version: Version, name: &str, kind: &Kind) -> Value {

@@ -6,8 +6,9 @@
 
 use serde_json::{Map, Value};
 
-/// Encodes the document.
-pub(crate) fn encode(document: &Value) -> Vec<u8> {
+/// Encodes a document of version 2.
+#[must_use]
+pub fn encode(document: &Value) -> Vec<u8> {
     let mut out = Message::default();
     out.text(1, &document["swagger"]);
     out.message(2, |info| {
