@@ -1,50 +1,47 @@
 //! OpenAPI documents: version 3 with one document for each group version, and version 2 with one
 //! document for all. They are generated (`cargo run -p xtask -- codegen`) and embedded with gzip
-//! compression, and served as they are to clients that accept gzip. Documents of kinds that came at
-//! run time are made when they are asked for.
+//! compression, and served as they are to clients that accept gzip. Documents that show kinds which
+//! came at run time are made when they are first asked for, and kept with their [`Scheme`].
 
-mod built;
+mod body;
+mod document;
 #[rustfmt::skip]
 mod generated;
 mod operations;
 mod parameters;
 mod protobuf;
 pub mod render;
+mod run_time;
+mod structural;
 mod version;
 
-use std::{
-    borrow::Cow,
-    io::{self, Read as _, Write as _},
-    sync::LazyLock,
-};
+use std::{collections::BTreeMap, sync::LazyLock};
 
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 
+pub use self::document::Document;
+pub(crate) use self::document::RunTimeDocuments;
 use self::version::place;
 use crate::Scheme;
 
-/// One document of version 3.
-#[derive(Debug)]
-struct Document {
-    /// Path below `/openapi/v3/`, such as `apis/apps/v1`.
-    path: &'static str,
-    gzip: &'static [u8],
-    /// SHA-256 of `gzip` in upper-case hexadecimal, for `ETag` and the query parameter `hash`.
-    hash: String,
-}
-
-static DOCUMENTS: LazyLock<Vec<Document>> = LazyLock::new(|| {
+/// The generated documents of version 3, by path below `/openapi/v3/`, such as `apis/apps/v1`.
+static DOCUMENTS: LazyLock<BTreeMap<&str, Document>> = LazyLock::new(|| {
     let documents = generated::DOCUMENTS.iter();
     documents
-        .map(|&(path, gzip)| Document {
-            path,
-            gzip,
-            hash: hash(gzip),
-        })
+        .map(|&(path, gzip)| (path, Document::packed(gzip)))
         .collect()
 });
+
+/// The generated document of version 2 as JSON.
+static V2_JSON: LazyLock<Document> =
+    LazyLock::new(|| Document::packed(include_bytes!("../schema/openapi/v2.json.gz").as_slice()));
+
+/// The generated document of version 2 as protobuf.
+static V2_PROTOBUF: LazyLock<Document> =
+    LazyLock::new(|| Document::packed(include_bytes!("../schema/openapi/v2.pb.gz").as_slice()));
+
+/// The media type of `/openapi/v2` as protobuf.
+pub const V2_PROTOBUF_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// The response to `/openapi/v3`: the URL of each document with its hash.
 #[must_use]
@@ -52,86 +49,42 @@ pub fn index(scheme: &Scheme) -> Value {
     let mut paths = Map::new();
     for (group, version) in scheme.group_versions() {
         let path = place(group, version);
-        if let Some((_, hash)) = document_gzip(scheme, &path) {
-            let url = format!("/openapi/v3/{path}?hash={hash}");
+        if let Some(document) = v3(scheme, &path) {
+            let url = format!("/openapi/v3/{path}?hash={}", document.hash());
             paths.insert(path, json!({"serverRelativeURL": url}));
         }
     }
     json!({"paths": paths})
 }
 
-/// The gzipped document of a group version (`apis/apps/v1` or `api/v1`) and its hash; `None` for a
-/// group version that is not served.
+/// The document of a group version (`apis/apps/v1` or `api/v1`); `None` for a group version that is
+/// not served.
 #[must_use]
-pub fn document_gzip(scheme: &Scheme, path: &str) -> Option<(Cow<'static, [u8]>, String)> {
-    let generated = DOCUMENTS.iter().find(|document| document.path == path);
-    let versions = scheme.group_versions().into_iter();
-    let (group, version) = versions
-        .into_iter()
-        .find(|(group, version)| place(group, version) == path)?;
-    let mut added = built::kinds(scheme, group, version).peekable();
-    if added.peek().is_none() {
-        let document = generated?;
-        return Some((Cow::Borrowed(document.gzip), document.hash.clone()));
+pub fn v3<'s>(scheme: &'s Scheme, path: &str) -> Option<&'s Document> {
+    let made = scheme.documents().v3.get_or_init(|| run_time::v3(scheme));
+    if let Some(document) = made.get(path) {
+        return Some(document);
     }
-    let mut document = generated.map_or_else(built::empty, Document::parsed);
-    let meta = DOCUMENTS
-        .iter()
-        .find(|document| document.path == META_DOCUMENT);
-    built::add(
-        &mut document,
-        added,
-        &meta.map_or(Value::Null, Document::parsed),
-    );
-    let packed = gzip(document.to_string().as_bytes()).ok()?;
-    let hash = hash(&packed);
-    Some((Cow::Owned(packed), hash))
+    let versions = scheme.group_versions();
+    let mut served = versions.iter();
+    let is_served = served.any(|(group, version)| place(group, version) == path);
+    DOCUMENTS.get(path).filter(|_| is_served)
 }
 
-/// A document with the types of metadata.
-const META_DOCUMENT: &str = "apis/apps/v1";
-
-impl Document {
-    fn parsed(&self) -> Value {
-        let text = gunzip(self.gzip).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
-    }
-}
-
-fn gzip(document: &[u8]) -> io::Result<Vec<u8>> {
-    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
-    packer.write_all(document)?;
-    packer.finish()
-}
-
-/// The media type of `/openapi/v2` as protobuf.
-pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-
-/// The gzipped document of `/openapi/v2` and its hash: as protobuf, as kubectl requests it, or as
-/// JSON.
+/// The document of `/openapi/v2`: as protobuf, as kubectl requests it, or as JSON.
 #[must_use]
-pub fn v2_gzip(protobuf: bool) -> (&'static [u8], String) {
-    const PROTOBUF: &[u8] = include_bytes!("../schema/openapi/v2.pb.gz");
-    const JSON: &[u8] = include_bytes!("../schema/openapi/v2.json.gz");
-    let gzip = if protobuf { PROTOBUF } else { JSON };
-    (gzip, hash(gzip))
-}
-
-/// Decompresses a document, for a client that does not accept gzip.
-///
-/// # Errors
-/// If the bytes are no gzip.
-pub fn gunzip(gzip: &[u8]) -> io::Result<Vec<u8>> {
-    let mut document = Vec::new();
-    GzDecoder::new(gzip).read_to_end(&mut document)?;
-    Ok(document)
-}
-
-fn hash(gzip: &[u8]) -> String {
-    Sha256::digest(gzip)
-        .iter()
-        .map(|byte| format!("{byte:02X}"))
-        .collect()
+pub fn v2(scheme: &Scheme, protobuf: bool) -> &Document {
+    let made = scheme.documents();
+    match (run_time::has_kinds(scheme), protobuf) {
+        (false, false) => &V2_JSON,
+        (false, true) => &V2_PROTOBUF,
+        (true, false) => made
+            .v2_json
+            .get_or_init(|| Document::pack(run_time::v2(scheme).to_string().as_bytes())),
+        (true, true) => made
+            .v2_protobuf
+            .get_or_init(|| Document::pack(&render::encode(&run_time::v2(scheme)))),
+    }
 }
 
 #[cfg(test)]
@@ -140,8 +93,7 @@ mod tests {
     use crate::scheme;
 
     fn document(path: &str) -> Value {
-        let (gzip, _) = document_gzip(scheme::built_in(), path).unwrap();
-        serde_json::from_slice(&gunzip(&gzip).unwrap()).unwrap()
+        v3(scheme::built_in(), path).unwrap().parse()
     }
 
     #[test]
@@ -215,11 +167,12 @@ mod tests {
 
     #[test]
     fn version_2_is_served_as_json_and_protobuf() {
-        let json: Value = serde_json::from_slice(&gunzip(v2_gzip(false).0).unwrap()).unwrap();
+        let json = v2(scheme::built_in(), false).parse();
         let spec = &json["definitions"]["io.k8s.api.apps.v1.DaemonSetSpec"];
         assert_eq!(spec["required"], json!(["selector", "template"]));
         assert_eq!(spec["properties"]["minReadySeconds"]["format"], "int32");
-        let protobuf = gunzip(v2_gzip(true).0).unwrap();
+        let protobuf = v2(scheme::built_in(), true).unpack().unwrap();
         assert!(protobuf.starts_with(b"\x0a\x032.0"));
+        assert!(protobuf == render::encode(&json));
     }
 }

@@ -6,17 +6,18 @@
 
 use std::sync::{Arc, LazyLock};
 
-use crate::{Kind, kind::KindRef, kinds};
+use crate::{Kind, kind::KindRef, kinds, openapi::RunTimeDocuments};
 
 /// The kinds that are served at one moment.
 #[derive(Debug, Clone)]
 pub struct Scheme(Arc<Inner>);
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Inner {
     /// In the order of discovery.
     kinds: Vec<KindRef>,
     bodies: Vec<KindRef>,
+    documents: RunTimeDocuments,
 }
 
 /// A name of a new kind that another one has.
@@ -38,6 +39,7 @@ pub fn built_in() -> &'static Scheme {
         Scheme(Arc::new(Inner {
             kinds: shared(kinds::with_path()),
             bodies: shared(kinds::bodies()),
+            documents: RunTimeDocuments::default(),
         }))
     });
     &BUILT_IN
@@ -102,21 +104,34 @@ impl Scheme {
         if self.find_kind(group, version, &kind.kind).is_some() {
             return Err(NameTaken::Kind(place(kind.qualified_kind())));
         }
-        let mut inner = Inner::clone(&self.0);
+        let mut kinds = self.0.kinds.clone();
         // The kinds of a group version are listed together.
         let neighbour = |known: &KindRef| known.group == kind.group;
-        let at = inner.kinds.iter().rposition(neighbour);
-        let at = at.map_or(inner.kinds.len(), |at| at + 1);
-        inner.kinds.insert(at, kind);
-        Ok(Self(Arc::new(inner)))
+        let at = kinds.iter().rposition(neighbour);
+        let at = at.map_or(kinds.len(), |at| at + 1);
+        kinds.insert(at, kind);
+        Ok(self.with_kinds(kinds))
     }
 
     /// The kinds without this one.
     #[must_use]
     pub fn without(&self, kind: &KindRef) -> Self {
-        let mut inner = Inner::clone(&self.0);
-        inner.kinds.retain(|other| !Arc::ptr_eq(other, kind));
-        Self(Arc::new(inner))
+        let mut kinds = self.0.kinds.clone();
+        kinds.retain(|other| !Arc::ptr_eq(other, kind));
+        self.with_kinds(kinds)
+    }
+
+    fn with_kinds(&self, kinds: Vec<KindRef>) -> Self {
+        Self(Arc::new(Inner {
+            kinds,
+            bodies: self.0.bodies.clone(),
+            documents: RunTimeDocuments::default(),
+        }))
+    }
+
+    /// The OpenAPI documents that were made for this scheme.
+    pub(crate) fn documents(&self) -> &RunTimeDocuments {
+        &self.0.documents
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
+    body::Body,
     parameters::{in_path, parameter},
     version::{Version, place},
 };
@@ -122,7 +123,7 @@ fn item_operations(kind: &Kind, version: Version) -> Map<String, Value> {
         let operation = Operation::new(kind, version, action, word, describe(action));
         (
             (*method).to_owned(),
-            operation.render(&body_of(action, &kind.type_name), result_of(action, kind)),
+            operation.render(&Body::of(action, &kind.type_name), result_of(action, kind)),
         )
     };
     METHODS
@@ -152,7 +153,7 @@ fn subresource_operations(
         let type_name = body.map_or("", |body| body.type_name.as_str());
         (
             method.to_owned(),
-            operation.render(&body_of(action, type_name), type_name),
+            operation.render(&Body::of(action, type_name), type_name),
         )
     };
     methods
@@ -173,15 +174,6 @@ fn describe(action: &str) -> &'static str {
     }
 }
 
-fn body_of<'a>(action: &str, type_name: &'a str) -> Body<'a> {
-    match action {
-        "put" | "post" => Body::Object(type_name),
-        "patch" => Body::Patch,
-        "delete" => Body::Object("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"),
-        _ => Body::None,
-    }
-}
-
 fn result_of<'k>(action: &str, kind: &'k Kind) -> &'k str {
     match action {
         "delete" if !kind.strategy.returns_deleted_object() => {
@@ -189,13 +181,6 @@ fn result_of<'k>(action: &str, kind: &'k Kind) -> &'k str {
         }
         _ => &kind.type_name,
     }
-}
-
-/// The body of a request.
-enum Body<'a> {
-    None,
-    Object(&'a str),
-    Patch,
 }
 
 struct Operation<'a> {
@@ -243,12 +228,12 @@ impl<'a> Operation<'a> {
         let mut operation = json!({
             "description": format!("{} {}", self.description, self.kind.kind),
             "operationId": self.operation_id(),
-            "tags": [format!("{}_{}", self.group_name().to_lowercase(), self.kind.version)],
+            "tags": [format!("{}_{}", lower_first(&self.group_name()), self.kind.version)],
             "x-kubernetes-action": self.action,
             "x-kubernetes-group-version-kind": {"group": group, "kind": kind, "version": version},
         });
         if self.version == Version::V2 {
-            operation["consumes"] = body.media_types().into();
+            operation["consumes"] = body.media_types(self.kind).into();
             operation["produces"] = json!(["application/json", "application/yaml"]);
             if let Some(name) = body.type_name() {
                 parameters.push(json!({
@@ -259,7 +244,7 @@ impl<'a> Operation<'a> {
         } else if let Some(name) = body.type_name() {
             let schema = self.version.reference(name);
             let content: Map<String, Value> = body
-                .media_types()
+                .media_types(self.kind)
                 .iter()
                 .map(|media| ((*media).to_owned(), json!({"schema": schema})))
                 .collect();
@@ -331,14 +316,14 @@ impl<'a> Operation<'a> {
         }
     }
 
+    /// The group as operations name it: `Apps`, `Events`, `ExampleCom` (upstream's
+    /// `ToValidOperationID`).
     fn group_name(&self) -> String {
-        let first = self
-            .kind
-            .group
-            .split('.')
-            .next()
-            .filter(|name| !name.is_empty());
-        capital(first.unwrap_or("core"))
+        let group = self.kind.group.as_str();
+        let group = group.strip_suffix(".k8s.io").unwrap_or(group);
+        let group = if group.is_empty() { "core" } else { group };
+        let words = group.split(|c: char| !c.is_ascii_alphanumeric());
+        words.map(capital).collect()
     }
 
     /// The `operationId`, such as `readAppsV1NamespacedDaemonSetStatus`.
@@ -358,26 +343,10 @@ impl<'a> Operation<'a> {
     }
 }
 
-impl Body<'_> {
-    fn type_name(&self) -> Option<&str> {
-        match self {
-            Body::None => None,
-            Body::Object(name) => Some(*name).filter(|name| !name.is_empty()),
-            Body::Patch => Some("io.k8s.apimachinery.pkg.apis.meta.v1.Patch"),
-        }
-    }
-
-    fn media_types(&self) -> &'static [&'static str] {
-        match self {
-            Body::None | Body::Object(_) => &["*/*"],
-            Body::Patch => &[
-                "application/json-patch+json",
-                "application/merge-patch+json",
-                "application/strategic-merge-patch+json",
-                "application/apply-patch+yaml",
-            ],
-        }
-    }
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(chars).collect()
 }
 
 fn capital(text: &str) -> String {

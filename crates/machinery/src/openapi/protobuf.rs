@@ -100,13 +100,20 @@ fn parameter(out: &mut Message, found: &Value) {
 fn schema(out: &mut Message, schema_: &Value) {
     out.text(1, &schema_["$ref"]);
     out.text(2, &schema_["format"]);
+    out.text(3, &schema_["title"]);
     out.text(4, &schema_["description"]);
     if let Some(default) = schema_.get("default") {
         out.message(5, |any| any.yaml(default));
     }
+    limits(out, schema_);
     out.texts(19, &schema_["required"]);
-    if let Some(found) = schema_.get("additionalProperties") {
-        out.message(21, |item| item.message(1, |out| schema(out, found)));
+    for value in list(&schema_["enum"]) {
+        out.message(20, |any| any.yaml(value));
+    }
+    match schema_.get("additionalProperties") {
+        Some(allowed @ Value::Bool(_)) => out.message(21, |item| item.flag(2, allowed)),
+        Some(found) => out.message(21, |item| item.message(1, |out| schema(out, found))),
+        None => {}
     }
     if schema_["type"].is_string() {
         out.message(22, |item| item.text(1, &schema_["type"]));
@@ -121,7 +128,33 @@ fn schema(out: &mut Message, schema_: &Value) {
             }
         });
     }
+    if let Some(found) = schema_.get("externalDocs") {
+        out.message(29, |out| {
+            out.text(1, &found["description"]);
+            out.text(2, &found["url"]);
+        });
+    }
+    if let Some(example) = schema_.get("example") {
+        out.message(30, |any| any.yaml(example));
+    }
     out.extensions(31, schema_);
+}
+
+/// The keywords that limit a value.
+fn limits(out: &mut Message, schema: &Value) {
+    out.double(6, &schema["multipleOf"]);
+    out.double(7, &schema["maximum"]);
+    out.flag(8, &schema["exclusiveMaximum"]);
+    out.double(9, &schema["minimum"]);
+    out.flag(10, &schema["exclusiveMinimum"]);
+    out.count(11, &schema["maxLength"]);
+    out.count(12, &schema["minLength"]);
+    out.text(13, &schema["pattern"]);
+    out.count(14, &schema["maxItems"]);
+    out.count(15, &schema["minItems"]);
+    out.flag(16, &schema["uniqueItems"]);
+    out.count(17, &schema["maxProperties"]);
+    out.count(18, &schema["minProperties"]);
 }
 
 fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -187,6 +220,20 @@ impl Message {
         }
     }
 
+    fn count(&mut self, number: u64, value: &Value) {
+        if let Some(count) = value.as_u64().filter(|count| *count > 0) {
+            self.integer(number << 3);
+            self.integer(count);
+        }
+    }
+
+    fn double(&mut self, number: u64, value: &Value) {
+        if let Some(double) = value.as_f64().filter(|double| *double != 0.0) {
+            self.integer(number << 3 | 1);
+            self.bytes.extend_from_slice(&double.to_le_bytes());
+        }
+    }
+
     /// `Any { yaml = 2 }`; JSON is YAML.
     fn yaml(&mut self, value: &Value) {
         self.raw(2, format!("{value}\n").as_bytes());
@@ -196,5 +243,26 @@ impl Message {
         for (name, extension) in entries(value).filter(|(name, _)| name.starts_with("x-")) {
             self.named(number, name, |any| any.yaml(extension));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn limits_enumerations_and_open_maps_are_encoded() {
+        let schema = json!({"title": "a", "minimum": 0.5, "exclusiveMinimum": true,
+            "maxLength": 300, "pattern": "b", "enum": [1], "additionalProperties": true,
+            "externalDocs": {"url": "c"}, "example": 2});
+        let mut expected = b"\x1a\x01a\x49".to_vec();
+        expected.extend(0.5_f64.to_le_bytes());
+        expected.extend(b"\x50\x01\x58\xac\x02\x6a\x01b\xa2\x01\x04\x12\x021\n");
+        expected.extend(b"\xaa\x01\x02\x10\x01\xea\x01\x03\x12\x01c\xf2\x01\x04\x12\x022\n");
+        let mut out = Message::default();
+        super::schema(&mut out, &schema);
+        assert_eq!(out.bytes, expected);
     }
 }

@@ -26,6 +26,12 @@ impl Version {
         json!({"$ref": format!("#{}/{name}", self.schemas())})
     }
 
+    /// The name of the schema that a reference points to.
+    pub(super) fn referred(self, target: &str) -> Option<&str> {
+        let path = target.strip_prefix('#')?.strip_prefix(self.schemas())?;
+        path.strip_prefix('/')
+    }
+
     /// A reference with other keywords, such as a description. Version 3 ignores keywords beside a
     /// reference, so the reference is wrapped in `allOf`.
     #[must_use]

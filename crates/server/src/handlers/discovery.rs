@@ -71,10 +71,8 @@ pub(crate) fn openapi_v3(incoming: &Incoming) -> Result<Response<Body>> {
             &openapi::index(&incoming.scheme),
         ));
     };
-    match openapi::document_gzip(&incoming.scheme, name) {
-        Some((compressed, hash)) => {
-            compressed_document(incoming, &compressed, &hash, "application/json")
-        }
+    match openapi::v3(&incoming.scheme, name) {
+        Some(document) => compressed_document(incoming, document, "application/json"),
         None => Ok(response::text(404, "404 page not found\n")),
     }
 }
@@ -89,23 +87,22 @@ pub(crate) fn openapi_v2(incoming: &Incoming) -> Result<Response<Body>> {
         .get(header::ACCEPT)
         .and_then(|v| v.to_str().ok());
     let protobuf = accepted.is_some_and(|accepted| accepted.contains("proto-openapi.spec.v2"));
-    let (compressed, hash) = openapi::v2_gzip(protobuf);
     let content_type = if protobuf {
-        openapi::V2_PROTOBUF
+        openapi::V2_PROTOBUF_TYPE
     } else {
         "application/json"
     };
-    compressed_document(incoming, compressed, &hash, content_type)
+    let document = openapi::v2(&incoming.scheme, protobuf);
+    compressed_document(incoming, document, content_type)
 }
 
 /// The response of a document that is kept compressed, with its `ETag`.
 fn compressed_document(
     incoming: &Incoming,
-    compressed: &[u8],
-    hash: &str,
+    document: &openapi::Document,
     content_type: &'static str,
 ) -> Result<Response<Body>> {
-    let etag = format!("\"{hash}\"");
+    let etag = format!("\"{}\"", document.hash());
     let known = incoming
         .headers()
         .get(header::IF_NONE_MATCH)
@@ -113,12 +110,13 @@ fn compressed_document(
     let mut response = if known == Some(&etag) {
         response::with_type(304, content_type, Body::empty())
     } else if accepts_gzip(incoming) {
-        let mut response = response::with_type(200, content_type, Body::full(compressed.to_vec()));
+        let mut response =
+            response::with_type(200, content_type, Body::full(document.gzip().to_vec()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         response
     } else {
-        let text = openapi::gunzip(compressed).map_err(Status::internal)?;
+        let text = document.unpack().map_err(Status::internal)?;
         response::with_type(200, content_type, Body::full(text))
     };
     let headers = response.headers_mut();

@@ -238,6 +238,62 @@ async fn its_requests_are_counted_on_when_it_is_served_again() {
     assert!(text.contains(&counted), "{text}");
 }
 
+/// The `ETag` and the body of `/openapi/v2`, as JSON or protobuf.
+async fn openapi_v2(server: &Server, protobuf: bool) -> (String, Vec<u8>) {
+    let accept = match protobuf {
+        true => "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+        false => "application/json",
+    };
+    let request = Request::get("/openapi/v2").header("accept", accept);
+    let request = request.body(Body::empty()).unwrap();
+    let response = server.client().send(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let etag = response.headers()["etag"].to_str().unwrap().to_owned();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (etag, body.to_vec())
+}
+
+#[tokio::test]
+async fn version_2_of_openapi_shows_it_while_it_is_served() {
+    let server = Server::start().await;
+    let holds = |body: &[u8], text: &str| body.windows(text.len()).any(|at| at == text.as_bytes());
+    let before = [false, true].map(|protobuf| openapi_v2(&server, protobuf));
+    let before = futures::future::join_all(before).await;
+    for (_, body) in &before {
+        assert!(!holds(body, "com.example") && holds(body, "io.k8s.api.core.v1.PodSpec"));
+    }
+    server.running().serve_kind(widget_kind()).await.unwrap();
+    for (protobuf, (old, _)) in [false, true].into_iter().zip(&before) {
+        let (etag, body) = openapi_v2(&server, protobuf).await;
+        assert_ne!(etag, *old);
+        assert_eq!(openapi_v2(&server, protobuf).await, (etag, body.clone()));
+        for text in [
+            "com.example.v1.Widget",
+            "com.example.v1.WidgetList",
+            "/apis/example.com/v1/namespaces/{namespace}/widgets/{name}/status",
+            "How large it is.",
+            r#"[{"group":"example.com","kind":"Widget","version":"v1"}]"#,
+            "io.k8s.api.core.v1.PodSpec",
+        ] {
+            assert!(holds(&body, text), "protobuf {protobuf}: {text}");
+        }
+        if !protobuf {
+            let document = json_of(std::str::from_utf8(&body).unwrap());
+            let (_, dangling) = references(&document);
+            assert_eq!(dangling, Vec::<String>::new());
+            let spec = &document["definitions"]["com.example.v1.Widget"]["properties"]["spec"];
+            let extra = json!({"x-kubernetes-preserve-unknown-fields": true});
+            assert_eq!(spec["properties"]["extra"], extra);
+        }
+    }
+    server
+        .running()
+        .stop_serving("example.com", "v1", "widgets");
+    for (protobuf, old) in [false, true].into_iter().zip(&before) {
+        assert!(openapi_v2(&server, protobuf).await == *old, "{protobuf}");
+    }
+}
+
 #[tokio::test]
 async fn every_reference_of_its_openapi_document_resolves() {
     let server = server().await;
@@ -246,6 +302,20 @@ async fn every_reference_of_its_openapi_document_resolves() {
     let (count, dangling) = references(&document);
     assert_eq!(dangling, Vec::<String>::new());
     assert!(count > 3, "{count}");
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for name in ["Widget", "WidgetList"] {
+        let schema = &schemas[&format!("com.example.v1.{name}")];
+        let identity = json!([{"group": "example.com", "version": "v1", "kind": name}]);
+        assert_eq!(schema["x-kubernetes-group-version-kind"], identity);
+    }
+    let object = "/apis/example.com/v1/namespaces/{namespace}/widgets/{name}";
+    let operations = &document["paths"][object];
+    assert!(
+        operations["delete"]["requestBody"].is_object(),
+        "{operations}"
+    );
+    let status = &document["paths"][&format!("{object}/status")];
+    assert!(status["patch"].is_object(), "{status}");
     let index = server.get("/openapi/v3").await.1.to_string();
     assert!(index.contains("/openapi/v3/apis/example.com/v1?hash="));
 }
@@ -277,6 +347,20 @@ async fn kubectl_gets_explains_and_applies_it() {
     assert_eq!(ran("get widget a -o jsonpath={.spec.size}"), "7");
     let explained = ran("explain widgets.spec");
     assert!(explained.contains("How large it is."), "{explained}");
+    let explained = ran("explain widgets.spec --output plaintext-openapiv2");
+    assert!(explained.contains("How large it is."), "{explained}");
+    // kubectl validates the items of a List with version 2 of OpenAPI.
+    let mut wrong = widget("b", 1);
+    wrong["spec"]["sise"] = 2.into();
+    let list = directory.path().join("list.json");
+    let items = json!({"apiVersion": "v1", "kind": "List", "items": [wrong]});
+    std::fs::write(&list, items.to_string()).unwrap();
+    let line = format!("create --dry-run=client -f {}", list.display());
+    let refused = kubectl.try_run(&line).unwrap();
+    assert!(
+        refused.stderr.contains("unknown field \"sise\""),
+        "{refused:?}"
+    );
     assert_eq!(
         ran("delete widget a").trim(),
         "widget.example.com \"a\" deleted"
