@@ -4,7 +4,7 @@
 //! serve it: every read and write may take time, and a write may get no answer. The backend
 //! [`Embedded`] keeps the current state in memory in a persistent ordered map. Durable writes are
 //! synced to disk in groups (group commit) before they are acknowledged. The backend
-//! [`double::Double`] is for tests.
+//! `double::Double` is for tests.
 //!
 //! `docs/design/store.md` has the guarantees.
 
