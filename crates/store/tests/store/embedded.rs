@@ -1,7 +1,10 @@
 //! The public interface of the embedded store: conflicts, durability, restarts, checkpoints.
 
+use std::sync::Arc;
+
 use crate::common::{Kept, delete, latest, open, put, state, volatile, volatile_put};
-use pandaemon_store::{Embedded, Error, Expect, Options, Range, Store};
+use pandaemon_store::{Embedded, Error, Event, Expect, Follower, Options, Range, Store};
+use parking_lot::Mutex;
 
 #[tokio::test]
 async fn one_of_many_concurrent_writes_at_the_same_revision_succeeds() {
@@ -100,9 +103,9 @@ async fn a_write_is_answered_after_the_followers_have_it() {
 #[tokio::test]
 async fn a_follower_that_panics_stops_neither_the_store_nor_the_others() {
     #[derive(Default)]
-    struct Panics(parking_lot::Mutex<Option<Error>>);
-    impl pandaemon_store::Follower for Panics {
-        fn apply(&self, _: &[pandaemon_store::Event]) {
+    struct Panics(Mutex<Option<Error>>);
+    impl Follower for Panics {
+        fn apply(&self, _: &[Event]) {
             panic!("a bug in the follower");
         }
         fn end(&self, why: Error) {
@@ -111,7 +114,7 @@ async fn a_follower_that_panics_stops_neither_the_store_nor_the_others() {
     }
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    let panics = std::sync::Arc::new(Panics::default());
+    let panics = Arc::new(Panics::default());
     store.follow(0, panics.clone()).await.unwrap();
     let kept = Kept::of(&store, 0).await;
     for key in ["/a", "/b"] {

@@ -264,7 +264,6 @@ fn histories_share_one_budget_and_the_largest_shrinks() {
         pod
     };
     change(&cache, 2, "small", Some(pod("small", "n1", "web")));
-    let nodes = cache.of(kind("nodes")).unwrap();
     let node = json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "n1"}});
     for revision in [3, 4] {
         let key = key(kind("nodes"), "", "n1");
@@ -300,7 +299,6 @@ fn histories_share_one_budget_and_the_largest_shrinks() {
         2,
         "a small history stays"
     );
-    drop(nodes);
 }
 
 #[tokio::test]
