@@ -43,12 +43,10 @@ const NODE_LABELS: [(&str, &str); 8] = [
     ),
 ];
 
-/// Annotations without effect, with what upstream says about them.
-const ANNOTATIONS: [(&str, &str); 3] = [
-    (
-        "scheduler.alpha.kubernetes.io/critical-pod",
-        "non-functional in v1.16+; use the \"priorityClassName\" field instead",
-    ),
+/// Annotations without effect, with what upstream says about them. Not among them is
+/// `scheduler.alpha.kubernetes.io/critical-pod`, which manifests of system daemons still carry: the
+/// recorded sessions with such manifests have no warning.
+const ANNOTATIONS: [(&str, &str); 2] = [
     (
         "security.alpha.kubernetes.io/sysctls",
         "non-functional in v1.11+; use the \"sysctls\" field instead",
@@ -293,7 +291,7 @@ mod tests {
                 ],
             }],
         });
-        let annotation = "scheduler.alpha.kubernetes.io/critical-pod";
+        let annotation = "security.alpha.kubernetes.io/sysctls";
         let object = json!({
             "metadata": {"name": "a.b", "annotations": {annotation: ""}}, "spec": spec});
         let affinity = "spec.affinity.nodeAffinity";
@@ -302,7 +300,7 @@ mod tests {
             format!("{affinity}.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[1].key: beta.kubernetes.io/os is deprecated since v1.14; use \"kubernetes.io/os\" instead"),
             format!("{affinity}.preferredDuringSchedulingIgnoredDuringExecution[0].preference.matchExpressions[1].key: node-role.kubernetes.io/master is use \"node-role.kubernetes.io/control-plane\" instead"),
             "spec.topologySpreadConstraints[0].topologyKey: failure-domain.beta.kubernetes.io/zone is deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead".to_owned(),
-            format!("metadata.annotations[{annotation}]: non-functional in v1.16+; use the \"priorityClassName\" field instead"),
+            format!("metadata.annotations[{annotation}]: non-functional in v1.11+; use the \"sysctls\" field instead"),
             "spec.hostAliases[2].ip: duplicate ip \"10.0.0.1\"".to_owned(),
             "spec.imagePullSecrets[1].name: duplicate name \"s\"".to_owned(),
             "spec.containers[0].env[2]: hides previous definition of \"A\", which may be dropped when using apply".to_owned(),
