@@ -296,8 +296,8 @@ pub trait Strategy: Debug + Send + Sync {
 
     // === what writes may do ===
 
-    /// Whether creations wait for each other, because each gets values that no other may have.
-    fn is_created_one_by_one(&self) -> bool {
+    /// Whether writes wait for each other, because each object gets values that no other may have.
+    fn is_written_one_by_one(&self) -> bool {
         false
     }
 

@@ -35,7 +35,7 @@ use pandaemon_store::{Error as StoreError, Store};
 use pandaemon_types::time::rfc3339_seconds;
 use parking_lot::RwLock;
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     admission::Chain,
@@ -62,8 +62,9 @@ pub(crate) struct Registry {
     admission: Chain,
     /// The kinds that are served; replaced as a whole.
     scheme: RwLock<Scheme>,
-    /// Held while an object gets values that no other may have, such as the address of a Service.
-    creation_lock: Mutex<()>,
+    /// Held from when an object gets values that no other may have, such as the address of a
+    /// Service, until it is stored.
+    unique_values: Mutex<()>,
     /// The error of the last durable write, if the store refused it.
     store_fault: parking_lot::Mutex<Option<String>>,
     /// Templates of pods that differ in name and node only.
@@ -145,7 +146,7 @@ impl Registry {
             cache,
             admission,
             scheme: RwLock::new(scheme::built_in().clone()),
-            creation_lock: Mutex::default(),
+            unique_values: Mutex::default(),
             store_fault: parking_lot::Mutex::default(),
             templates: template_cache::TemplateCache::default(),
         }
@@ -193,6 +194,16 @@ impl Registry {
     #[must_use]
     pub(crate) fn internal_call(&self, kind: &KindRef, namespace: &str, name: &str) -> Call {
         Call::internal(self.scheme(), kind, namespace, name)
+    }
+
+    /// Waits for the other writes of kinds whose objects have unique values.
+    async fn one_by_one(&self, call: &Call) -> Option<MutexGuard<'_, ()>> {
+        let is_one_by_one =
+            call.subresource.is_empty() && call.kind.strategy.is_written_one_by_one();
+        match is_one_by_one {
+            true => Some(self.unique_values.lock().await),
+            false => None,
+        }
     }
 
     /// The current object of the call's path.

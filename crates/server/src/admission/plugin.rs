@@ -25,7 +25,7 @@ use crate::{
 
 /// An admission plugin: completes and checks objects before they are written, and connections
 /// before they are opened. It may wait for others. No lock is held meanwhile, except that
-/// creations of kinds with unique values (Services) wait for each other.
+/// writes of kinds with unique values (Services) wait for each other.
 pub trait Plugin: Debug + Send + Sync {
     /// The name, such as `NamespaceLifecycle`.
     fn name(&self) -> &'static str;

@@ -76,10 +76,7 @@ impl Registry {
         check(&value)?;
         // Held until the object is stored, also while validating plugins look at it: they see the
         // allocated values, which the next creation must see, too.
-        let _one_by_one = match call.kind.strategy.is_created_one_by_one() {
-            true => Some(self.creation_lock.lock().await),
-            false => None,
-        };
+        let _one_by_one = self.one_by_one(call).await;
         service::allocate(self, call, &mut value)?;
         for _ in 0..TRIES {
             if generates {

@@ -8,6 +8,7 @@ use pandaemon_machinery::{
 };
 use pandaemon_store::Expect;
 use serde_json::{Map, Value};
+use tokio::sync::MutexGuard;
 
 use super::{Call, CommitError, ObjectWrite, Registry, Written, create};
 use crate::{
@@ -117,7 +118,7 @@ impl Registry {
                 insert_spec(&mut old, excerpt.clone());
                 insert_spec(&mut change.value, excerpt);
             }
-            self.check(call, &old, &mut change).await?;
+            let _one_by_one = self.check(call, &old, &mut change).await?;
             if unparsed.spec.is_some() {
                 remove_spec(&mut old);
                 remove_spec(&mut change.value);
@@ -171,8 +172,13 @@ impl Registry {
         Ok(())
     }
 
-    /// Runs admission and validation.
-    async fn check(&self, call: &Call, old: &Value, change: &mut Change) -> Result<()> {
+    /// Runs admission and validation. Returns what is held until the object is stored.
+    async fn check(
+        &self,
+        call: &Call,
+        old: &Value,
+        change: &mut Change,
+    ) -> Result<Option<MutexGuard<'_, ()>>> {
         let new = &mut change.value;
         let admission = self.admission(Operation::Update, call, &call.name).of(old);
         admission.admit(new).await?;
@@ -180,6 +186,7 @@ impl Registry {
             // A plugin changes no more than the client can: a write to the status keeps the spec.
             strategy::prepare_update(&call.kind, &call.subresource, old, new);
         }
+        let one_by_one = self.one_by_one(call).await;
         service::allocate(self, call, new)?;
         let errors = validation::validate_update(&call.kind, &call.subresource, old, new);
         if !errors.is_empty() {
@@ -190,7 +197,7 @@ impl Registry {
         }
         admission.validate(new).await?;
         change.warnings.extend(admission.into_warnings());
-        Ok(())
+        Ok(one_by_one)
     }
 
     async fn store_change(

@@ -1,6 +1,6 @@
 //! Admission plugins: which requests they see, and that no fast path bypasses one that concerns it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use http::Request;
@@ -551,4 +551,49 @@ async fn a_node_agent_evicts_the_pods_of_its_node_only() {
     assert_eq!(code, 403, "{text}");
     let why = "node n1 can only evict pods with spec.nodeName set to itself";
     assert!(text.ends_with(why), "{text}");
+}
+
+/// A plugin that takes its time, as a webhook does.
+#[derive(Debug)]
+struct Waits;
+
+impl Plugin for Waits {
+    fn name(&self) -> &'static str {
+        "Waits"
+    }
+
+    fn rules(&self) -> Vec<Rule> {
+        let updates = Rule::new(&[Operation::Update], "", &["services"]);
+        vec![updates.writes(&[])]
+    }
+
+    fn validate<'a>(&'a self, _: Attributes<'a>, _: &'a Value) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn of_two_updates_at_once_one_gets_the_port() {
+    let server = start(vec![Arc::new(Waits)]).await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+            "spec": {"ports": [{"port": 1}]}})
+    };
+    for name in ["a", "b"] {
+        assert_eq!(server.post(services, &service(name)).await.0, 201);
+    }
+    let port = json!({"spec": {"type": "NodePort", "ports": [{"port": 1, "nodePort": 30100}]}});
+    let patch = async |name: &str| {
+        let path = format!("{services}/{name}");
+        let form = "application/merge-patch+json";
+        server.send("PATCH", &path, form, &port).await.0
+    };
+    let (a, b) = tokio::join!(patch("a"), patch("b"));
+    let mut codes = [a, b];
+    codes.sort_unstable();
+    assert_eq!(codes, [200, 422]);
 }

@@ -70,7 +70,7 @@ impl Strategy for ServiceStrategy {
     }
 
     /// Each gets an address of the cluster, and node ports.
-    fn is_created_one_by_one(&self) -> bool {
+    fn is_written_one_by_one(&self) -> bool {
         true
     }
 
