@@ -78,7 +78,6 @@ fn default_store(directory: &Path) -> Result<Arc<dyn Store>, pandaemon_store::Er
             latency: Duration::from_millis(4),
             conflicts: 50,
             lost_replies: 50,
-            broken: 2,
             ..Faults::default()
         };
         return Ok(Arc::new(Double::new(faults, 1)));
