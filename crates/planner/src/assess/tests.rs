@@ -73,6 +73,18 @@ fn id(position: usize) -> PodId {
 }
 
 /// Assesses a node with these pods, the oldest first.
+fn facts(mode: Mode) -> SetFacts<'static> {
+    SetFacts {
+        hash: Some("new"),
+        aliases: &[],
+        template_generation: None,
+        generation: 1,
+        min_ready_seconds: 10,
+        mode,
+        now: NOW,
+    }
+}
+
 fn node(mode: Mode, placement: Placement, creating: bool, pods: &[PodState]) -> Assessment {
     let mut state = NodeState::new(placement);
     state.creating = creating.then(|| {
@@ -84,15 +96,7 @@ fn node(mode: Mode, placement: Placement, creating: bool, pods: &[PodState]) -> 
             reserved: None,
         })
     });
-    let facts = SetFacts {
-        hash: Some("new"),
-        aliases: &[],
-        template_generation: None,
-        generation: 1,
-        min_ready_seconds: 10,
-        mode,
-        now: NOW,
-    };
+    let facts = facts(mode);
     let pods: Vec<PodState> = (0..)
         .zip(pods)
         .map(|(position, pod)| PodState {
@@ -316,6 +320,43 @@ fn of_two_pods_with_one_name_the_earlier_is_gone_already() {
         ([version(8), other], &[(id(1), Duplicate)]),
     ] {
         assert_eq!(rolling(&pods).deletes, deletes);
+    }
+}
+
+#[test]
+fn the_later_of_two_pods_with_one_name_is_counted() {
+    let version = |resource_version, pod| PodState {
+        resource_version,
+        ..pod
+    };
+    for (pods, ready) in [
+        ([version(7, unready("new")), version(8, ready("new"))], true),
+        (
+            [version(7, ready("new")), version(8, unready("new"))],
+            false,
+        ),
+        (
+            [version(8, unready("new")), version(7, ready("new"))],
+            false,
+        ),
+    ] {
+        assert_eq!(rolling(&pods).counts.ready, ready);
+    }
+}
+
+#[test]
+fn a_creation_without_an_answer_is_given_up_when_it_can_no_longer_take_effect() {
+    for (millis, wake) in [(0, None), (1, Some(NOW.plus_millis(1)))] {
+        let mut state = NodeState::new(Placement::Run);
+        state.creating = Some(Box::new(Creating {
+            name: "new".into(),
+            attempt: 0,
+            sent: false,
+            unclear_until: Some(NOW.plus_millis(millis)),
+            reserved: None,
+        }));
+        let facts = facts(Mode::Rolling);
+        assert_eq!(assess(&state, &[], &facts).wake, wake);
     }
 }
 
