@@ -1,8 +1,8 @@
 //! The watch cache: the current objects, the recent history and the watchers of every kind.
 //! Upstream: `k8s.io/apiserver/pkg/storage/cacher`.
 //!
-//! It is filled with the changes of the store alone, so it contains committed writes only. A write is
-//! answered after the cache has applied it, so that every read that begins after the answer sees
+//! It is filled with the changes of the store alone, so it contains committed writes only. A write
+//! is answered after the cache has applied it, so that every read that begins after the answer sees
 //! it.
 
 mod event;
@@ -73,26 +73,23 @@ impl WatchCache {
     /// A cache without objects. Its history starts at a revision.
     #[must_use]
     pub fn new(revision: Revision) -> Self {
-        let cache = Self {
-            kinds: RwLock::default(),
+        let history_bytes = HistoryBytes::default();
+        let mut kinds = BTreeMap::new();
+        let all = scheme::built_in().kinds().iter();
+        for kind in all.filter(|kind| kind.is_stored()) {
+            kinds.entry(kind.storage.clone()).or_insert_with(|| {
+                let index = kind.strategy.indexed_field();
+                Arc::new(KindCache::new(revision, index, history_bytes.clone()))
+            });
+        }
+        Self {
+            kinds: RwLock::new(kinds),
             applied: AtomicU64::new(revision),
             waiters: Mutex::default(),
             closed: AtomicBool::new(false),
-            history_bytes: HistoryBytes::default(),
+            history_bytes,
             paged_lists: PagedLists::default(),
-        };
-        let mut kinds = BTreeMap::new();
-        for kind in scheme::built_in()
-            .kinds()
-            .iter()
-            .filter(|kind| kind.is_stored())
-        {
-            kinds.entry(kind.storage.clone()).or_insert_with(|| {
-                Arc::new(KindCache::new(revision, kind.strategy.indexed_field()))
-            });
         }
-        *cache.kinds.write() = kinds;
-        cache
     }
 
     fn insert(&self, kind: &Kind, cache: Arc<KindCache>) {
@@ -103,7 +100,6 @@ impl WatchCache {
     pub fn remove_kind(&self, kind: &Kind) {
         let removed = self.kinds.write().remove(&kind.storage);
         if let Some(removed) = removed {
-            self.history_bytes.changed(removed.history_bytes(), 0);
             removed.close();
         }
     }
@@ -147,8 +143,7 @@ impl WatchCache {
             // The map is not locked meanwhile.
             let cache = self.kinds.read().get(kind).cloned();
             if let Some(cache) = cache {
-                let (before, after) = cache.apply(&events);
-                self.history_bytes.changed(before, after);
+                cache.apply(&events);
             }
         }
         self.shrink_histories();
@@ -157,20 +152,21 @@ impl WatchCache {
 
     /// Keeps the histories of all kinds within their common budget: the largest ones shrink.
     fn shrink_histories(&self) {
-        let mut excess = self.history_bytes.excess();
-        while excess > 0 {
-            let largest = self.all().into_iter().map(|(_, kind)| kind);
-            let Some(largest) = largest.max_by_key(|kind| kind.history_bytes()) else {
-                return;
-            };
-            // A little more, so that not every batch does this.
-            let keep = largest.history_bytes().saturating_sub(excess + SHRINK_STEP);
-            let (before, after) = largest.shrink_history(keep);
-            if before == after {
+        loop {
+            let excess = self.history_bytes.excess();
+            if excess == 0 {
                 return;
             }
-            self.history_bytes.changed(before, after);
-            excess = self.history_bytes.excess();
+            let kinds = self.all().into_iter();
+            let sizes = kinds.map(|(_, kind)| (kind.history_bytes(), kind));
+            let Some((size, largest)) = sizes.max_by_key(|(size, _)| *size) else {
+                return;
+            };
+            if size == 0 {
+                return;
+            }
+            // A little more, so that not every batch does this.
+            largest.shrink_history(size.saturating_sub(excess + SHRINK_STEP));
         }
     }
 
@@ -207,8 +203,7 @@ impl WatchCache {
     /// Drops the history. Watches from an older revision get 410 Expired.
     pub fn forget_history(&self) {
         for (_, kind) in self.all() {
-            let (before, after) = kind.forget_history(self.revision());
-            self.history_bytes.changed(before, after);
+            kind.forget_history(self.revision());
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use pandaemon_store::Revision;
@@ -14,23 +17,19 @@ const MAX_CHANGES: usize = 16_384;
 /// Bytes that the histories of all kinds may retain together.
 const BUDGET: usize = 8 << 20;
 
-/// The bytes that the histories of all kinds retain.
-#[derive(Debug, Default)]
-pub(super) struct HistoryBytes(AtomicUsize);
+/// The bytes that the histories of all kinds retain. Clones share the number.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HistoryBytes(Arc<AtomicUsize>);
 
 impl HistoryBytes {
-    /// Records that a history has grown or shrunk.
-    pub(super) fn changed(&self, before: usize, after: usize) {
-        if before <= after {
-            self.0.fetch_add(after - before, Ordering::Relaxed);
-        } else {
-            self.0.fetch_sub(before - after, Ordering::Relaxed);
-        }
+    /// The bytes of all histories.
+    pub(super) fn total(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
     }
 
     /// How many bytes are too many.
     pub(super) fn excess(&self) -> usize {
-        self.0.load(Ordering::Relaxed).saturating_sub(BUDGET)
+        self.total().saturating_sub(BUDGET)
     }
 }
 
@@ -41,16 +40,30 @@ pub(super) struct History {
     bytes: usize,
     /// All changes after this revision are kept.
     floor: Revision,
+    /// Includes the bytes of this history.
+    total: HistoryBytes,
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        self.total.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl History {
-    /// An empty history that begins at a revision.
-    pub(super) const fn new(floor: Revision) -> Self {
+    /// An empty history that begins at a revision, and counts in the total.
+    pub(super) const fn new(floor: Revision, total: HistoryBytes) -> Self {
         Self {
             changes: VecDeque::new(),
             bytes: 0,
             floor,
+            total,
         }
+    }
+
+    /// An empty history that begins at a revision, instead of this one.
+    pub(super) fn restarted(&self, floor: Revision) -> Self {
+        Self::new(floor, self.total.clone())
     }
 
     /// All changes after this revision are kept.
@@ -64,7 +77,9 @@ impl History {
     }
 
     pub(super) fn push(&mut self, change: Change) {
-        self.bytes += change.retained_bytes();
+        let bytes = change.retained_bytes();
+        self.bytes += bytes;
+        self.total.0.fetch_add(bytes, Ordering::Relaxed);
         self.changes.push_back(change);
         if self.changes.len() > MAX_CHANGES {
             self.pop();
@@ -75,7 +90,9 @@ impl History {
         let Some(old) = self.changes.pop_front() else {
             return false;
         };
-        self.bytes -= old.retained_bytes();
+        let bytes = old.retained_bytes();
+        self.bytes -= bytes;
+        self.total.0.fetch_sub(bytes, Ordering::Relaxed);
         self.floor = old.revision;
         true
     }

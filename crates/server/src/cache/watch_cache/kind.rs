@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use super::{
     event::{Change, ChangeKind, Event},
     filter::{Filter, Scope},
-    history::History,
+    history::{History, HistoryBytes},
     watcher::Watcher,
     watcher_index::WatcherIndex,
 };
@@ -78,14 +78,14 @@ pub struct Started {
 }
 
 impl KindCache {
-    /// An empty cache of a kind with this index. Its history starts at `floor`.
-    #[must_use]
-    pub fn new(floor: Revision, index: Option<IndexedField>) -> Self {
+    /// An empty cache of a kind with this index. Its history starts at `floor`, and counts in
+    /// `total`.
+    pub(super) fn new(floor: Revision, index: Option<IndexedField>, total: HistoryBytes) -> Self {
         let state = State {
             objects: OrdMap::new(),
             by_value: HashMap::new(),
             last: floor,
-            history: History::new(floor),
+            history: History::new(floor, total),
             changed_meanwhile: None,
         };
         Self {
@@ -97,8 +97,8 @@ impl KindCache {
     }
 
     /// An empty cache that takes changes while its objects are being read.
-    pub(super) fn loading(index: Option<IndexedField>) -> Self {
-        let cache = Self::new(0, index);
+    pub(super) fn loading(index: Option<IndexedField>, total: HistoryBytes) -> Self {
+        let cache = Self::new(0, index, total);
         cache.state.write().changed_meanwhile = Some(BTreeSet::new());
         cache
     }
@@ -108,9 +108,8 @@ impl KindCache {
         let mut state = self.state.write();
         state.changed_meanwhile = None;
         state.last = state.last.max(revision);
-        let before = std::mem::replace(&mut state.history, History::new(0));
-        let mut history = History::new(revision);
-        let later = before.after(revision).cloned();
+        let mut history = state.history.restarted(revision);
+        let later = state.history.after(revision).cloned();
         later.for_each(|change| history.push(change));
         state.history = history;
     }
@@ -152,16 +151,14 @@ impl KindCache {
         Some(Arc::new(Object::new(key, encoded, entry.mod_revision)))
     }
 
-    /// Applies changes and offers them to the watchers. Returns how many bytes the history had
-    /// before and has now.
-    pub(super) fn apply(&self, events: &[&StoreEvent]) -> (usize, usize) {
+    /// Applies changes and offers them to the watchers.
+    pub(super) fn apply(&self, events: &[&StoreEvent]) {
         let events = events.iter().filter(|event| event.revision > self.loaded);
         // Reading the head of an object is the expensive part and needs no lock.
         let read = events.map(|event| (*event, self.object_of(event)));
         let read: Vec<_> = read.collect();
         let mut changes = Vec::with_capacity(read.len());
         let mut state = self.state.write();
-        let before = state.history.bytes();
         for (event, now) in read {
             if let Some(changed) = &mut state.changed_meanwhile {
                 changed.insert(Key::clone(&event.key));
@@ -182,7 +179,6 @@ impl KindCache {
             state.history.push(change.clone());
             changes.push(change);
         }
-        let after = state.history.bytes();
         drop(state);
         // Batches come one after the other, and a watch that has started meanwhile ignores changes
         // from before.
@@ -190,7 +186,6 @@ impl KindCache {
         for change in changes {
             watchers.offer(&Arc::new(Event::new(change)));
         }
-        (before, after)
     }
 
     /// Bytes that the history retains.
@@ -198,13 +193,9 @@ impl KindCache {
         self.state.read().history.bytes()
     }
 
-    /// Drops the oldest part of the history, so that it retains at most so many bytes. Returns how
-    /// many it had before and has now.
-    pub(super) fn shrink_history(&self, bytes: usize) -> (usize, usize) {
-        let mut state = self.state.write();
-        let before = state.history.bytes();
-        state.history.shrink_to(bytes);
-        (before, state.history.bytes())
+    /// Drops the oldest part of the history, so that it retains at most so many bytes.
+    pub(super) fn shrink_history(&self, bytes: usize) {
+        self.state.write().history.shrink_to(bytes);
     }
 
     /// The object under a key.
@@ -307,13 +298,11 @@ impl KindCache {
         self.watchers.lock().remove(watcher);
     }
 
-    /// Drops the history up to `revision`. Returns how many bytes it had before and has now.
-    pub(super) fn forget_history(&self, revision: Revision) -> (usize, usize) {
+    /// Drops the history up to `revision`.
+    pub(super) fn forget_history(&self, revision: Revision) {
         let mut state = self.state.write();
-        let before = state.history.bytes();
         let floor = state.last.max(revision);
-        state.history = History::new(floor);
-        (before, 0)
+        state.history = state.history.restarted(floor);
     }
 
     /// Ends all watches, and those that start later.

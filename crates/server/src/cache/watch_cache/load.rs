@@ -76,7 +76,10 @@ impl WatchCache {
             return Ok(());
         }
         // Changes that are made while the objects are read are not missed.
-        let loading = Arc::new(KindCache::loading(kind.strategy.indexed_field()));
+        let loading = Arc::new(KindCache::loading(
+            kind.strategy.indexed_field(),
+            self.history_bytes.clone(),
+        ));
         self.insert(kind, Arc::clone(&loading));
         let each = |entry: &Entry| loading.load(entry);
         match read(store, prefix(&kind.storage), None, each).await {

@@ -340,4 +340,9 @@ async fn a_kind_that_is_added_shows_the_store_and_the_changes_meanwhile() {
         .map(|pod| format!("{}@{}", pod.name(), pod.revision));
     let found: Vec<String> = found.collect();
     assert_eq!(found, ["changed@4", "kept@1"]);
+    // What was dropped when the history began anew counts no longer.
+    assert_eq!(cache.history_bytes.total(), pods.history_bytes());
+    drop(pods);
+    cache.remove_kind(kind("pods"));
+    assert_eq!(cache.history_bytes.total(), 0);
 }
