@@ -254,8 +254,8 @@ fn classify_surge(
     out: &mut Assessment,
 ) {
     let Some([old, new]) = split(active, facts) else {
-        // A surplus pod whose deletion is refused must not use the limit for ever. While a new pod is
-        // not available yet, the node surges like any other.
+        // A surplus pod whose deletion is refused must not use the limit for ever. While a new pod
+        // is not available yet, the node surges like any other.
         let is_refused = |pod: &PodState| pod.deletion == Deletion::Refused;
         let mut new = active.iter().filter(|(_, pod)| facts.is_updated(pod));
         let waits = new.clone().next().is_some() && !new.any(|(_, pod)| facts.is_available(pod));

@@ -1,9 +1,9 @@
 //! The API server: the Kubernetes REST API over a store.
 //!
 //! A request is parsed (`http`), authenticated and authorized (`auth`), handled by a verb of the
-//! `registry`, and answered in the negotiated form (`handlers`). Reads, lists and watches are served
-//! from the [`watch_cache`], which follows the store. They send the stored bytes with the resource
-//! version inserted ([`cache::object`]).
+//! `registry`, and answered in the negotiated form (`handlers`). Reads, lists and watches are
+//! served from the [`watch_cache`], which follows the store. They send the stored bytes with the
+//! resource version inserted ([`cache::object`]).
 //!
 //! `docs/design/api-server.md` shows the way of a request, `docs/design/watch.md` states the
 //! guarantees of the watch cache.

@@ -1,7 +1,7 @@
 //! A store for tests: in memory, as slow as a remote one, and with its faults.
 //!
-//! It answers late, lets writes conflict that need not, loses replies and requests, hands changes on
-//! only after it has answered, and breaks off. What it does follows from a seed and the order of
+//! It answers late, lets writes conflict that need not, loses replies and requests, hands changes
+//! on only after it has answered, and breaks off. What it does follows from a seed and the order of
 //! the calls.
 
 use std::{
@@ -19,8 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
-    Entry, Error, Event, Expect, Follower, Key, Op, Page, Range, Result, Revision, Store,
-    Transaction,
+    Entry, Error, Event, Follower, Key, Op, Page, Range, Result, Revision, Store, Transaction,
 };
 
 /// How many older states can be read in pages.
@@ -170,8 +169,7 @@ impl State {
         }
         for (at, write) in transaction.writes.iter().enumerate() {
             let current = self.entries.get(&write.key);
-            let is_void = write.expect == Expect::Absent && matches!(write.op, Op::Delete);
-            if is_void || !write.expect.holds(current) {
+            if !write.holds(current) {
                 let current = current.cloned();
                 return Err(Error::Conflict { at, current });
             }

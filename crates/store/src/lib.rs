@@ -101,6 +101,15 @@ pub struct Write {
     pub note: Option<Note>,
 }
 
+impl Write {
+    /// Whether its guard holds. What does not exist cannot be deleted.
+    #[must_use]
+    pub fn holds(&self, current: Option<&Entry>) -> bool {
+        let is_void = self.expect == Expect::Absent && matches!(self.op, Op::Delete);
+        !is_void && self.expect.holds(current)
+    }
+}
+
 impl Debug for Write {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Write")
@@ -256,8 +265,8 @@ pub trait Store: Send + Sync + Debug {
     fn latest(&self) -> BoxFuture<'_, Result<Revision>>;
 
     /// Commits a transaction as a whole, at one revision. Resolves when it is durable (if
-    /// requested) and visible to [`Store::get`] and [`Store::range`]. Followers may get it before or
-    /// after. A transaction that only checks has the latest revision.
+    /// requested) and visible to [`Store::get`] and [`Store::range`]. Followers may get it before
+    /// or after. A transaction that only checks has the latest revision.
     ///
     /// # Errors
     /// [`Error::Conflict`] when a guard does not hold, [`Error::TooLarge`] beyond the bounds of a

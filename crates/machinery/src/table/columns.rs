@@ -1,4 +1,5 @@
-//! Printers and the column definitions of each kind. The descriptions are those of the API documentation.
+//! Printers and the column definitions of each kind. The descriptions are those of the API
+//! documentation.
 
 mod other;
 mod workload;

@@ -312,8 +312,8 @@ impl Planner {
         self.mark_dirty(&key);
     }
 
-    /// A watch shows the pod of a creation. While the request is under way, it may be an earlier pod
-    /// of the name: the outcome tells. Returns whether the creation is no longer pending.
+    /// A watch shows the pod of a creation. While the request is under way, it may be an earlier
+    /// pod of the name: the outcome tells. Returns whether the creation is no longer pending.
     fn creation_seen(&mut self, key: &SetKey, node: NodeId, name: &str) -> bool {
         let set = self.sets.get_mut(key);
         let state = set.and_then(|set| set.nodes.get_mut(node));

@@ -135,9 +135,9 @@ impl Chain {
         concerned.any(|(_, rule)| rule.writes != Fields::At(Vec::new()))
     }
 
-    /// The fields of the spec that such a request needs: those of the kind's strategy and those that
-    /// plugins read. `None` if the spec has to be parsed: for the strategy, for a plugin that reads
-    /// all of it, or for one that changes it.
+    /// The fields of the spec that such a request needs: those of the kind's strategy and those
+    /// that plugins read. `None` if the spec has to be parsed: for the strategy, for a plugin that
+    /// reads all of it, or for one that changes it.
     pub(crate) fn spec_fields<'a>(&'a self, request: Request<'a>) -> Option<Cow<'a, [&'a str]>> {
         let own = request.kind.strategy.spec_read_by_status_writes()?;
         let mut all: Cow<'a, [&'a str]> = Cow::Borrowed(own);
@@ -163,9 +163,9 @@ impl Chain {
         Some(all)
     }
 
-    /// The revisions of the last changes of the kinds that plugins look up in such a request; `None`
-    /// for a kind that is not served. They stay as long as the outcome for an object, if that
-    /// depends on none of these fields. `None` if it does.
+    /// The revisions of the last changes of the kinds that plugins look up in such a request;
+    /// `None` for a kind that is not served. They stay as long as the outcome for an object, if
+    /// that depends on none of these fields. `None` if it does.
     pub(crate) fn lookup_revisions(
         &self,
         request: Request<'_>,

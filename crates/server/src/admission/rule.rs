@@ -1,5 +1,6 @@
 //! What a plugin declares: which requests it concerns, which fields it reads and writes, and which
-//! kinds it looks up. Upstream: `RuleWithOperations` of `admissionregistration/v1` for the requests.
+//! kinds it looks up. Upstream: `RuleWithOperations` of `admissionregistration/v1` for the
+//! requests.
 
 use pandaemon_machinery::Kind;
 

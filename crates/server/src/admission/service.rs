@@ -1,7 +1,8 @@
 //! Allocation of cluster IPs and node ports for Services.
 //!
-//! This is no plugin: an allocation has to see what all mutating plugins have made of a Service, and
-//! to be seen by all validating ones. Upstream does it in the storage of Services, at the same place.
+//! This is no plugin: an allocation has to see what all mutating plugins have made of a Service,
+//! and to be seen by all validating ones. Upstream does it in the storage of Services, at the same
+//! place.
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 

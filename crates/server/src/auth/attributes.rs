@@ -14,7 +14,8 @@ pub struct Attributes<'a> {
     /// The user who asks.
     pub user: &'a User,
     /// The verb: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`,
-    /// or any other word, such as `impersonate`. For non-resource paths the HTTP method in lower case.
+    /// or any other word, such as `impersonate`. For non-resource paths the HTTP method in lower
+    /// case.
     pub verb: &'a str,
     /// The namespace of the object.
     pub namespace: &'a str,

@@ -64,7 +64,8 @@ impl AuthorizerChain {
         Self(authorizers.into())
     }
 
-    /// The decision of the first authorizer with an opinion, else no opinion with the reasons of all.
+    /// The decision of the first authorizer with an opinion, else no opinion with the reasons of
+    /// all.
     pub(crate) async fn decide(&self, attributes: &Attributes<'_>) -> Decision {
         let mut reasons = String::new();
         for authorizer in &*self.0 {

@@ -84,13 +84,7 @@ impl ResourceRequest<'_> {
     /// 400 if it cannot be decoded, 415 for an unsupported media type.
     pub(crate) fn decoded(&self, kind: &Kind, call: &Call) -> Result<decode::Decoded> {
         let media = negotiate::body_media(self.incoming.headers())?;
-        decode::decode(
-            &self.incoming.scheme,
-            kind,
-            &self.incoming.body,
-            media,
-            call.options.validation,
-        )
+        call.decoded(kind, media, &self.incoming.body)
     }
 
     /// The response to a write: 201 for a created object, else 200.

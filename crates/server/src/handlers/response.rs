@@ -14,8 +14,7 @@ use crate::{
         body::{Body, ListBody},
         negotiate::{self, Form},
     },
-    registry::convert,
-    registry::list_meta::ListMeta,
+    registry::{convert, list_meta::ListMeta},
 };
 
 /// A response with a body in the negotiated form.
@@ -26,6 +25,16 @@ pub(crate) fn respond(code: u16, form: &Form, body: Body) -> Response<Body> {
 /// A response with this value in the negotiated encoding.
 pub(crate) fn value(code: u16, form: &Form, value: &Value) -> Response<Body> {
     respond(code, form, Body::full(render::encode(form, value)))
+}
+
+/// The response to a POST that is carried out and creates no object, such as an eviction.
+pub(crate) fn success(form: &Form, warnings: &[String]) -> Response<Body> {
+    let mut status = Status::success(None);
+    status.code = 201;
+    let body = serde_json::to_value(&status).unwrap_or_default();
+    let mut response = value(201, form, &body);
+    add_warnings(&mut response, warnings);
+    response
 }
 
 /// A response with this content type.

@@ -1,6 +1,7 @@
 //! Writes as they are sent: by the fast path that recognizes the body, or else decoded.
 
 use pandaemon_machinery::{
+    Kind,
     decode::{self, Decoded, MediaType},
     status::Result,
 };
@@ -8,9 +9,12 @@ use pandaemon_machinery::{
 use super::{Call, Registry, Written, lease_renewal::RenewalForm, template_cache};
 
 impl Call {
-    fn decoded(&self, media: MediaType, body: &[u8]) -> Result<Decoded> {
-        let (scheme, validation) = (&self.scheme, self.options.validation);
-        decode::decode(scheme, &self.kind, body, media, validation)
+    /// Decodes a body as `kind`, which may differ from the kind of the path.
+    ///
+    /// # Errors
+    /// 400 if it cannot be decoded.
+    pub(crate) fn decoded(&self, kind: &Kind, media: MediaType, body: &[u8]) -> Result<Decoded> {
+        decode::decode(&self.scheme, kind, body, media, self.options.validation)
     }
 }
 
@@ -25,13 +29,17 @@ impl Registry {
             template_cache::serves(&call.kind) && media == MediaType::Json && !call.options.dry_run;
         let dependencies = uses_templates.then(|| self.dependency_revisions(call));
         let Some(dependencies) = dependencies.flatten() else {
-            return self.create(call, call.decoded(media, body)?).await;
+            return self
+                .create(call, call.decoded(&call.kind, media, body)?)
+                .await;
         };
         let made = self.create_from_template(call, &dependencies, body).await?;
         if let Some(written) = made {
             return Ok(written);
         }
-        let written = self.create(call, call.decoded(media, body)?).await?;
+        let written = self
+            .create(call, call.decoded(&call.kind, media, body)?)
+            .await?;
         self.update_templates(call, dependencies, body, &written);
         Ok(written)
     }
@@ -47,6 +55,7 @@ impl Registry {
                 return Ok(written);
             }
         }
-        self.update(call, call.decoded(media, body)?).await
+        self.update(call, call.decoded(&call.kind, media, body)?)
+            .await
     }
 }

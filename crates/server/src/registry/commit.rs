@@ -57,7 +57,7 @@ impl Registry {
         let transaction = transaction(call, &write);
         transaction.check().map_err(|error| failed(&error))?;
         let revision = match (write.dry_run, expect) {
-            (false, _) => self.transact(transaction).await?,
+            (false, _) => self.transact(&write, transaction).await?,
             (true, Expect::At(revision)) => *revision,
             (true, Expect::Absent) => match self.cached(call, key) {
                 Some(_) => return Err(CommitError::Conflict),
@@ -87,9 +87,12 @@ impl Registry {
         self.cache.of(&call.kind)?.get(key)
     }
 
-    async fn transact(&self, transaction: Transaction) -> Result<Revision, CommitError> {
+    async fn transact(
+        &self,
+        write: &ObjectWrite,
+        transaction: Transaction,
+    ) -> Result<Revision, CommitError> {
         let durability = transaction.durability;
-        let first = transaction.writes.first().cloned();
         let committed = self.store.commit(transaction).await;
         // A successful volatile write does not show that the disk works.
         if durability == Durability::Durable || committed.is_err() {
@@ -107,33 +110,31 @@ impl Registry {
                     None => self.store.latest().await.map_err(|error| failed(&error))?,
                 };
                 self.cache.reached(revision).await;
-                let is_new = first.is_some_and(|write| write.expect == Expect::Absent);
-                match (at, is_new, current) {
-                    (0, false, _) | (0, true, Some(_)) => Err(CommitError::Conflict),
+                match (at, write.expect, current) {
+                    (0, Expect::At(_), _) | (0, Expect::Absent, Some(_)) => {
+                        Err(CommitError::Conflict)
+                    }
                     _ => Err(CommitError::Outdated),
                 }
             }
-            Err(StoreError::Unknown(why)) => match first {
-                Some(write) => self.settle(&write, why).await,
-                None => Err(failed(&StoreError::Unknown(why))),
-            },
+            Err(StoreError::Unknown(why)) => self.settle(write, why).await,
             Err(error) => Err(failed(&error)),
         }
     }
 
     /// Finds out whether a write without an answer has happened: then the object is as the write
     /// leaves it. Otherwise its fate stays open.
-    async fn settle(&self, write: &Write, why: String) -> Result<Revision, CommitError> {
+    async fn settle(&self, write: &ObjectWrite, why: String) -> Result<Revision, CommitError> {
         let unknown = || failed(&StoreError::Unknown(why.clone()));
         let latest = self.store.latest().await.map_err(|_| unknown())?;
         let found = self.store.get(&write.key).await.map_err(|_| unknown())?;
-        let revision = match (&write.op, found) {
-            (Op::Put(value), Some(entry))
-                if entry.value == *value && !write.expect.holds(Some(&entry)) =>
+        let revision = match (&write.new, found) {
+            (Some(new), Some(entry))
+                if entry.value == new.bytes && !write.expect.holds(Some(&entry)) =>
             {
                 entry.mod_revision
             }
-            (Op::Delete, None) => latest,
+            (None, None) => latest,
             _ => return Err(unknown()),
         };
         self.cache.reached(revision).await;

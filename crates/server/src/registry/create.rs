@@ -22,7 +22,8 @@ const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
 /// Maximum length of `generateName` in a generated name; the rest is cut off.
 const MAX_PREFIX_LENGTH: usize = 63 - SUFFIX_LENGTH;
-/// How often a creation is tried when a generated name exists already, or the namespace has changed.
+/// How often a creation is tried when a generated name exists already, or the namespace has
+/// changed.
 const TRIES: usize = 8;
 
 impl Registry {

@@ -18,6 +18,7 @@ use super::{
     list_meta::ListMeta,
     options::{DeleteOptions, Propagation},
     read::ListOptions,
+    update::{insert_spec, remove_spec},
 };
 use crate::{
     admission::Operation,
@@ -105,8 +106,8 @@ impl Registry {
             let new = match delete_action(&call.kind, &old, options, call.now) {
                 DeleteAction::Keep => return done(Deleted::Object(current)),
                 DeleteAction::Mark(mut value) => {
-                    if let (Some(_), Some(fields)) = (unparsed.spec, value.as_object_mut()) {
-                        fields.remove("spec");
+                    if unparsed.spec.is_some() {
+                        remove_spec(&mut value);
                     }
                     let index = call.kind.strategy.indexed_field();
                     let encoded = object::encode_with(&value, unparsed, index);
@@ -134,8 +135,9 @@ impl Registry {
         Err(Status::modified_since_read(&call.kind, &call.name))
     }
 
-    /// The parsed object and what is not parsed of it, unless a plugin reads it: a deletion does not
-    /// change managedFields, and where the spec is most of an object, only some fields are read.
+    /// The parsed object and what is not parsed of it, unless a plugin reads it: a deletion does
+    /// not change managedFields, and where the spec is most of an object, only some fields are
+    /// read.
     fn read_for_deletion<'a>(
         &self,
         call: &Call,
@@ -152,10 +154,10 @@ impl Registry {
             None => Skip::ManagedFields,
         };
         let (mut value, unparsed) = current.value_without(skip).map_err(super::unreadable)?;
-        if let (Some(spec), Some(fields)) = (unparsed.spec, value.as_object_mut()) {
+        if let Some(spec) = unparsed.spec {
             let names = spec_fields.as_deref().unwrap_or_default();
             let excerpt = object::pick(spec, names).map_err(Status::internal)?;
-            fields.insert("spec".to_owned(), excerpt);
+            insert_spec(&mut value, excerpt);
         }
         Ok((value, unparsed))
     }

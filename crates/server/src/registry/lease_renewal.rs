@@ -3,8 +3,8 @@
 //! Each node renews its Lease every ten seconds, which is most of the writes of a large cluster. A
 //! renewal changes two strings of the stored object: `spec.renewTime` and the time of the writer's
 //! entry in
-//! `managedFields`. This module replaces them in the stored bytes. Nothing is defaulted or validated, and
-//! no field set is compared.
+//! `managedFields`. This module replaces them in the stored bytes. Nothing is defaulted or
+//! validated, and no field set is compared.
 //!
 //! The result is that of the full path, and whatever this module does not recognize takes the full
 //! path; a property test compares both. Two forms are recognized: a JSON merge patch of `spec`,

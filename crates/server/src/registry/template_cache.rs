@@ -4,10 +4,10 @@
 //! defaulting, admission, validation and managedFields give the same result for each. A
 //! [`Template`] is the request body and the stored object of one such pod, split at placeholders
 //! for name, node, uid and time. It is
-//! *verified* when a second pod, created through the full path, came out as the template predicts; only a
-//! verified template is used. It is valid for one user, field manager and namespace, and until an
-//! object changes that the creation of a pod reads ([`DependencyRevisions`]). No template is used
-//! while an admission plugin reads a field in which such pods differ.
+//! *verified* when a second pod, created through the full path, came out as the template predicts;
+//! only a verified template is used. It is valid for one user, field manager and namespace, and
+//! until an object changes that the creation of a pod reads ([`DependencyRevisions`]). No template
+//! is used while an admission plugin reads a field in which such pods differ.
 //!
 //! A placeholder stands only where the field itself is one of the two, so that a check of the names
 //! is the whole check of the field: `metadata.name` for the name, `spec.nodeName` and the node

@@ -226,13 +226,13 @@ impl Registry {
     }
 }
 
-fn remove_spec(object: &mut Value) {
+pub(super) fn remove_spec(object: &mut Value) {
     if let Some(fields) = object.as_object_mut() {
         fields.remove("spec");
     }
 }
 
-fn insert_spec(object: &mut Value, spec: Value) {
+pub(super) fn insert_spec(object: &mut Value, spec: Value) {
     if let Some(fields) = object.as_object_mut() {
         fields.insert("spec".to_owned(), spec);
     }

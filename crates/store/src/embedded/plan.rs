@@ -9,9 +9,7 @@ use super::{
     checkpoint::put_record,
     frame::{Frame, Record},
 };
-use crate::{
-    Durability, Entry, Error, Event, Expect, Key, Op, Result, Revision, Transaction, Write,
-};
+use crate::{Durability, Entry, Error, Event, Key, Op, Result, Revision, Transaction, Write};
 
 /// The state of the store. Owned by the writer.
 #[derive(Debug, Clone)]
@@ -60,9 +58,7 @@ impl<'a> Plan<'a> {
         let mut needs_disk = false;
         for (at, write) in transaction.writes.iter().enumerate() {
             let current = self.state.entries.get(&write.key);
-            // What does not exist cannot be deleted.
-            let is_void = matches!((write.expect, &write.op), (Expect::Absent, Op::Delete));
-            if is_void || !write.expect.holds(current) {
+            if !write.holds(current) {
                 let current = current.cloned();
                 return Err(Error::Conflict { at, current });
             }

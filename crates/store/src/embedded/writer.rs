@@ -26,9 +26,9 @@ use crate::{Error, Event, Result, Revision, Transaction};
 const MAX_BATCH: usize = 4096;
 /// A batch with so many bytes of values takes no more transactions.
 const MAX_BATCH_BYTES: usize = 8 << 20;
-/// How long a batch waits for more transactions while several clients write concurrently. Each batch,
-/// whatever its size, wakes all readers and makes a new version of the persistent maps. A single
-/// client that writes one after the other never waits.
+/// How long a batch waits for more transactions while several clients write concurrently. Each
+/// batch, whatever its size, wakes all readers and makes a new version of the persistent maps. A
+/// single client that writes one after the other never waits.
 const BATCH_DELAY: Duration = Duration::from_micros(200);
 /// A batch of this many transactions does not wait for more.
 const BATCH_TARGET: usize = 64;

@@ -1,5 +1,5 @@
-//! What every store does: the embedded one, the double with and without faults, and one whose values
-//! are transformed.
+//! What every store does: the embedded one, the double with and without faults, and one whose
+//! values are transformed.
 
 use std::{sync::Arc, time::Duration};
 

@@ -69,8 +69,8 @@ impl Watcher {
         self.since.store(revision, Ordering::Relaxed);
     }
 
-    /// Queues an event if the watch has started before it and the filter selects it. Returns `false` when the watcher has ended or its
-    /// queue is full, and must be removed from the index.
+    /// Queues an event if the watch has started before it and the filter selects it. Returns
+    /// `false` when the watcher has ended or its queue is full, and must be removed from the index.
     pub fn offer(&self, event: &Arc<Event>) -> bool {
         if event.change.revision <= self.since.load(Ordering::Relaxed) {
             return true;

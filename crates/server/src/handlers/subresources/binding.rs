@@ -36,12 +36,7 @@ pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Bod
         ..call.clone()
     };
     bind(registry, &pod, &binding).await?;
-    let mut status = Status::success(None);
-    status.code = 201;
-    let value = serde_json::to_value(&status).unwrap_or_default();
-    let mut response = response::value(201, &form, &value);
-    response::add_warnings(&mut response, &warnings);
-    Ok(response)
+    Ok(response::success(&form, &warnings))
 }
 
 async fn bind(registry: &Registry, pod: &Call, binding: &Value) -> Result<()> {

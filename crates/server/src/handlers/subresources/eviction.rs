@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     admission::Operation,
     handlers::{resource_request::ResourceRequest, response},
-    http::{body::Body, negotiate},
+    http::body::Body,
     registry::{Call, meta, options::DeleteOptions},
 };
 
@@ -37,16 +37,10 @@ pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Bod
         ..call
     };
     registry.delete(&deletion, &options).await?;
-    let mut status = Status::success(None);
-    status.code = 201;
-    let value = serde_json::to_value(&status).unwrap_or_default();
-    let mut response = response::value(201, &form, &value);
-    response::add_warnings(&mut response, &warnings);
-    Ok(response)
+    Ok(response::success(&form, &warnings))
 }
 
 fn eviction(request: &ResourceRequest<'_>, call: &Call) -> Result<Value> {
-    let media = negotiate::body_media(request.incoming.headers())?;
     let text = std::str::from_utf8(&request.incoming.body).unwrap_or_default();
     let version = if text.contains("policy/v1beta1") {
         "v1beta1"
@@ -57,9 +51,5 @@ fn eviction(request: &ResourceRequest<'_>, call: &Call) -> Result<Value> {
     let kind = scheme
         .find_kind("policy", version, "Eviction")
         .ok_or_else(Status::path_not_found)?;
-    let mode = call.options.validation;
-    Ok(
-        pandaemon_machinery::decode::decode(scheme, kind, &request.incoming.body, media, mode)?
-            .value,
-    )
+    Ok(request.decoded(kind, call)?.value)
 }
