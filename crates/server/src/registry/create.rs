@@ -106,11 +106,17 @@ impl Registry {
                     });
                 }
                 Err(CommitError::Failed(status)) => return Err(status),
-                Err(CommitError::Conflict) if !generates => break,
+                Err(CommitError::Conflict) if !generates => {
+                    return Err(self.already_exists(call, meta::name(&value)));
+                }
                 Err(CommitError::Conflict | CommitError::Outdated) => {}
             }
         }
-        Err(self.already_exists(call, meta::name(&value)))
+        let name = meta::name(&value);
+        Err(match generates {
+            true => self.already_exists(call, name),
+            false => Status::modified_since_read(&call.kind, name),
+        })
     }
 
     /// The status of a name that exists already (409), also when that object is being deleted.

@@ -243,6 +243,19 @@ async fn a_conflict_that_is_none_is_no_answer() {
 }
 
 #[tokio::test]
+async fn an_object_that_is_never_stored_does_not_exist_already() {
+    let (server, double) = on_double().await;
+    double.set_faults(Faults {
+        conflicts: 1000,
+        ..Faults::default()
+    });
+    let (code, status) = server.post(MAPS, &map("x")).await;
+    assert_eq!((code, &status["reason"]), (409, &json!("Conflict")));
+    double.set_faults(Faults::default());
+    assert_eq!(server.post(MAPS, &map("x")).await.0, 201);
+}
+
+#[tokio::test]
 async fn changes_that_broke_off_are_read_again() {
     let (server, double) = on_double().await;
     let version = version_of(&server).await;
