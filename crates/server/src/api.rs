@@ -10,7 +10,7 @@ use http::{HeaderMap, request::Parts};
 use pandaemon_machinery::{Scheme, status::Result};
 
 use crate::{
-    auth::{AuthorizerChain, User},
+    auth::{AuthenticatorChain, AuthorizerChain, User},
     handlers::proxy::Agents,
     http::{
         negotiate::{self, Form},
@@ -34,6 +34,8 @@ pub(crate) struct Api {
     pub metrics: ServerMetrics,
     /// The state behind the health endpoints.
     pub health: Health,
+    /// Know the users of bearer tokens.
+    pub authenticators: AuthenticatorChain,
     /// Decide what users may do.
     pub authorizers: AuthorizerChain,
     /// `HOST:PORT` of this server, for the discovery document of the core group.

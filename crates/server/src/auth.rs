@@ -13,7 +13,10 @@ pub use self::{
 };
 pub(crate) use self::{
     attributes::verb_of,
-    authenticator::{authenticate, bearer_token, unauthorized},
+    authenticator::{
+        AuthenticatorChain, TokenAuthenticator, TokenError, TokenFuture, TokenInfo, bearer_token,
+        known, unauthorized,
+    },
     authorizer::AuthorizerChain,
     impersonation::impersonate,
     user::{AUTHENTICATED, Caller, MASTERS},

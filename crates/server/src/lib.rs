@@ -11,6 +11,7 @@
 pub mod admission;
 mod api;
 mod auth;
+mod authenticators;
 mod authorizers;
 pub mod cache;
 mod essentials;
@@ -123,6 +124,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         agents: proxy::Agents::new(tls::client(&pki)?),
         metrics: metrics::ServerMetrics::new(config.metrics),
         health: Health::default(),
+        authenticators: authenticators::chain(&pki),
         authorizers: authorizers::chain(config.authorizers),
         address: address.to_string(),
         registry: Arc::clone(&registry),

@@ -71,7 +71,7 @@ impl Api {
             let body = read(body).await?;
             return join::answer(self, &head.parts, &body).await;
         }
-        let user = auth::authenticate(&head.parts, &self.pki.tokens)?;
+        let user = self.authenticators.authenticate(&head.parts).await?;
         let user = auth::impersonate(user, &head.parts.headers, &self.authorizers).await?;
         let verb = auth::verb_of(&head.parts.method, &head.target, head.verb);
         let path = head.parts.uri.path();

@@ -6,7 +6,6 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use sha2::{Digest as _, Sha256};
 
 use super::{Pair, Result, files, unusable};
-use crate::auth::User;
 
 /// The bearer tokens that the server accepts.
 #[derive(Clone)]
@@ -24,12 +23,6 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// The user of a token. The join token authenticates no user.
-    #[must_use]
-    pub(crate) fn user(&self, token: &str) -> Option<User> {
-        constant_time_eq(token, &self.admin).then(User::admin)
-    }
-
     /// Whether this is the join token.
     #[must_use]
     pub(crate) fn may_join(&self, token: &str) -> bool {

@@ -5,7 +5,7 @@ use pandaemon_machinery::{Status, status::Result};
 use serde_json::{Value, json};
 
 use crate::{
-    auth::{Attributes, AuthorizerChain, Decision, User},
+    auth::{Attributes, AuthenticatorChain, AuthorizerChain, Decision, User},
     handlers::{resource_request::ResourceRequest, response},
     http::body::Body,
 };
@@ -22,7 +22,7 @@ pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Bod
     let authorizers = &request.api.authorizers;
     review["status"] = match request.kind.kind.as_str() {
         "SelfSubjectReview" => json!({"userInfo": user_info(user)}),
-        "TokenReview" => token(request, &review["spec"]),
+        "TokenReview" => token(&request.api.authenticators, &review["spec"]).await?,
         "SelfSubjectAccessReview" => access(authorizers, user, &review["spec"]).await?,
         "SubjectAccessReview" | "LocalSubjectAccessReview" => {
             access(authorizers, &subject(&review["spec"]), &review["spec"]).await?
@@ -47,20 +47,29 @@ fn user_info(user: &User) -> Value {
     info
 }
 
-fn token(request: &ResourceRequest<'_>, spec: &Value) -> Value {
-    let token = spec["token"].as_str().unwrap_or_default();
-    match request.api.pki.tokens.user(token) {
-        Some(user) => json!({"authenticated": true, "user": user_info(&user)}),
-        None => json!({"user": {}, "error": "invalid bearer token"}),
+/// Upstream: `pkg/registry/authentication/tokenreview`.
+async fn token(authenticators: &AuthenticatorChain, spec: &Value) -> Result<Value> {
+    let token = text(&spec["token"]);
+    if token.is_empty() {
+        return Err(Status::bad_request(
+            "token is required for TokenReview in authentication",
+        ));
     }
+    let audiences = texts(&spec["audiences"]);
+    Ok(
+        match authenticators.authenticate_token(token, &audiences).await {
+            Ok(info) => json!({
+                "authenticated": true,
+                "user": user_info(&info.user),
+                "audiences": info.audiences,
+            }),
+            Err(reason) => json!({"user": {}, "error": reason.to_string()}),
+        },
+    )
 }
 
 /// The user that a SubjectAccessReview is about. It has the groups that are given and no others.
 fn subject(spec: &Value) -> User {
-    let texts = |value: &Value| -> Vec<String> {
-        let items = value.as_array().into_iter().flatten();
-        items.map(|item| text(item).to_owned()).collect()
-    };
     let extra = spec["extra"].as_object().into_iter().flatten();
     User {
         name: text(&spec["user"]).to_owned(),
@@ -68,6 +77,11 @@ fn subject(spec: &Value) -> User {
         uid: text(&spec["uid"]).to_owned(),
         extra: extra.map(|(key, v)| (key.clone(), texts(v))).collect(),
     }
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    let items = value.as_array().into_iter().flatten();
+    items.map(|item| text(item).to_owned()).collect()
 }
 
 fn text(value: &Value) -> &str {
