@@ -1,10 +1,14 @@
 //! The arguments of the command line. Scripts rely on their names, defaults and environment
 //! variables.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Parser, Subcommand};
 use pandaemon_runtime::logs::LogArgs;
+use pandaemon_server::{AuditConfig, AuditMode};
 
 /// The text at the end of `--help`.
 const EXAMPLES: &str = "\
@@ -72,6 +76,62 @@ pub(crate) struct PathArgs {
     pub(crate) write_kubeconfig: PathBuf,
 }
 
+/// The audit log of a control plane. The names are those of kube-apiserver.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// The audit log, a JSON line for each event; `none` for no log [default: DATA/audit/audit.log]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_log_path: Option<PathBuf>,
+    /// The audit policy (audit.k8s.io/v1); without it: what people change, and what they read of
+    /// Secrets and in containers
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit_policy_file: Option<PathBuf>,
+    /// When the buffer is full: `batch` drops events and counts them, `blocking` lets requests wait,
+    /// `blocking-strict` also refuses requests whose event cannot be written
+    #[arg(long, value_enum, default_value_t = AuditLogMode::Batch, value_name = "MODE")]
+    pub(crate) audit_log_mode: AuditLogMode,
+    /// Size in megabytes from which the log is replaced
+    #[arg(long, default_value_t = 100, value_name = "MB")]
+    pub(crate) audit_log_maxsize: u32,
+    /// How many days an old log is kept; 0: for ever
+    #[arg(long, default_value_t = 30, value_name = "DAYS")]
+    pub(crate) audit_log_maxage: u32,
+    /// How many old logs are kept; 0: all
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub(crate) audit_log_maxbackup: u32,
+}
+
+/// What happens when the buffer of the audit log is full.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum AuditLogMode {
+    Batch,
+    Blocking,
+    BlockingStrict,
+}
+
+impl AuditArgs {
+    /// The configuration of a control plane with this data directory.
+    pub(crate) fn config(&self, data_dir: &Path) -> AuditConfig {
+        let path = match &self.audit_log_path {
+            None => Some(data_dir.join("audit/audit.log")),
+            Some(path) if path.as_os_str() == "none" => None,
+            Some(path) => Some(path.clone()),
+        };
+        AuditConfig {
+            path,
+            policy: self.audit_policy_file.clone(),
+            mode: match self.audit_log_mode {
+                AuditLogMode::Batch => AuditMode::Batch,
+                AuditLogMode::Blocking => AuditMode::Blocking,
+                AuditLogMode::BlockingStrict => AuditMode::BlockingStrict,
+            },
+            max_size_megabytes: self.audit_log_maxsize,
+            max_age_days: self.audit_log_maxage,
+            max_backups: self.audit_log_maxbackup,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
     /// The number of nodes
@@ -90,6 +150,8 @@ pub(crate) struct UpArgs {
     /// Image archives (OCI or docker) that each node imports at start
     #[arg(long, env = "PANDAEMON_IMAGES", value_name = "DIR")]
     pub(crate) images: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
 }
 
 #[derive(Debug, Args)]
@@ -115,6 +177,8 @@ pub(crate) struct ServerArgs {
         allow_hyphen_values = true
     )]
     pub(crate) controllers: String,
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
 }
 
 #[derive(Debug, Args)]

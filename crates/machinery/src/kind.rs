@@ -329,6 +329,12 @@ pub trait Strategy: Debug + Send + Sync {
         false
     }
 
+    /// Whether the objects hold passwords, keys or tokens, which no log may have; also of a
+    /// subresource (empty: of the object itself).
+    fn holds_secrets(&self, _subresource: &str) -> bool {
+        false
+    }
+
     /// The warning that answers requests to a deprecated kind.
     fn deprecation(&self) -> Option<&'static str> {
         None

@@ -10,6 +10,7 @@ use http::{HeaderMap, request::Parts};
 use pandaemon_machinery::{Scheme, status::Result};
 
 use crate::{
+    audit::{Annotations, Auditor},
     auth::{AuthenticatorChain, AuthorizerChain, User},
     handlers::proxy::Agents,
     http::{
@@ -34,6 +35,8 @@ pub(crate) struct Api {
     pub metrics: ServerMetrics,
     /// The state behind the health endpoints.
     pub health: Health,
+    /// The audit log.
+    pub auditor: Auditor,
     /// Know the users of bearer tokens.
     pub authenticators: AuthenticatorChain,
     /// Decide what users may do.
@@ -84,6 +87,8 @@ pub(crate) struct Incoming {
     pub scheme: Scheme,
     /// The user of the request.
     pub user: User,
+    /// What plugins say about the request in the audit log.
+    pub annotations: Annotations,
     /// The complete body.
     pub body: Bytes,
 }

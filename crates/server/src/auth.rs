@@ -17,7 +17,7 @@ pub(crate) use self::{
         AuthenticatorChain, TokenAuthenticator, TokenError, TokenFuture, TokenInfo, bearer_token,
         known, unauthorized,
     },
-    authorizer::AuthorizerChain,
+    authorizer::{AuthorizerChain, check_request},
     impersonation::impersonate,
     user::{AUTHENTICATED, Caller, MASTERS},
 };

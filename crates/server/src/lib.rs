@@ -10,6 +10,7 @@
 
 pub mod admission;
 mod api;
+mod audit;
 mod auth;
 mod authenticators;
 mod authorizers;
@@ -37,10 +38,12 @@ use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
 
+pub use crate::audit::{AuditConfig, AuditError, Mode as AuditMode};
 pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User};
 use crate::{
     admission::{Chain, Plugin},
     api::{Api, Health},
+    audit::Auditor,
     auth::Caller,
     cache::watch_cache::{self, WatchCache},
     essentials::Essentials,
@@ -68,6 +71,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Authorizers that are asked before the built-in ones.
     pub authorizers: Vec<Arc<dyn Authorizer>>,
+    /// The audit log.
+    pub audit: AuditConfig,
     /// Admission plugins beside the built-in ones, after which they run.
     pub admission: Vec<Arc<dyn Plugin>>,
 }
@@ -86,6 +91,9 @@ pub enum Error {
     /// Certificates or tokens cannot be opened.
     #[error(transparent)]
     Pki(#[from] pki::Error),
+    /// The audit log cannot be started.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The store cannot be read.
     #[error("read the store: {0}")]
     Store(#[from] StoreError),
@@ -122,6 +130,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     ));
     let api = Arc::new(Api {
         agents: proxy::Agents::new(tls::client(&pki)?),
+        auditor: Auditor::start(&config.audit, &config.metrics)?,
         metrics: metrics::ServerMetrics::new(config.metrics),
         health: Health::default(),
         authenticators: authenticators::chain(&pki),
@@ -332,5 +341,6 @@ impl Running {
     pub async fn wait(self) {
         // A panic of the listener was logged by its task.
         let _ended = self.serving.await;
+        self.api.auditor.flush().await;
     }
 }

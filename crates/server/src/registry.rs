@@ -39,6 +39,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     admission::Chain,
+    audit::Annotations,
     auth::{AuthorizerChain, User},
     cache::{
         object::{self, Encoded, Object, Unparsed},
@@ -86,6 +87,8 @@ pub(crate) struct Call {
     pub subresource: String,
     /// The user of the request.
     pub user: User,
+    /// What plugins say about the request in the audit log.
+    pub annotations: Annotations,
     /// Whom to ask whether the user may create what it updates or applies; `None` if the user is
     /// the server, which may.
     pub authorizers: Option<AuthorizerChain>,
@@ -111,6 +114,7 @@ impl Call {
             name: name.into(),
             subresource: String::new(),
             user: User::server(),
+            annotations: Annotations::default(),
             authorizers: None,
             manager: "pandaemon".into(),
             options: WriteOptions::default(),

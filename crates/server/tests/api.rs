@@ -9,6 +9,8 @@
 
 #[path = "api/admission.rs"]
 mod admission;
+#[path = "api/audit.rs"]
+mod audit;
 #[path = "api/authorization.rs"]
 mod authorization;
 #[path = "api/discovery.rs"]

@@ -19,7 +19,7 @@ use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use pandaemon_client::rest::{Patch, Rest};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
-use pandaemon_server::{Authorizer, Config, Error, Running, admission::Plugin};
+use pandaemon_server::{AuditConfig, Authorizer, Config, Error, Running, admission::Plugin};
 use pandaemon_store::{
     Embedded, Store,
     double::{Double, Faults},
@@ -47,6 +47,8 @@ pub struct ServerOptions {
     pub authorizers: Vec<Arc<dyn Authorizer>>,
     /// Admission plugins beside the built-in ones.
     pub admission: Vec<Arc<dyn Plugin>>,
+    /// The audit log; none by default.
+    pub audit: AuditConfig,
 }
 
 impl Default for ServerOptions {
@@ -58,6 +60,7 @@ impl Default for ServerOptions {
             extra_sans: Vec::new(),
             authorizers: Vec::new(),
             admission: Vec::new(),
+            audit: AuditConfig::default(),
         }
     }
 }
@@ -147,6 +150,7 @@ impl Server {
             metrics: Metrics::default(),
             authorizers: options.authorizers,
             admission: options.admission,
+            audit: options.audit,
         };
         let running = pandaemon_server::start(config, &shutdown).await?;
         Ok(Self {

@@ -13,9 +13,10 @@ use syn::{
 use super::circles::is_test;
 
 /// Files and folders below `crates/server/src` that are about single kinds, or about paths.
-const ABOUT_KINDS: [&str; 12] = [
+const ABOUT_KINDS: [&str; 13] = [
     "admission.rs",
     "admission/",
+    "audit/event.rs",
     "auth/impersonation.rs",
     "authorizers/",
     "handlers/join.rs",

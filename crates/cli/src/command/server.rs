@@ -24,6 +24,7 @@ pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<
     let config = ControlPlaneConfig {
         data_dir: args.paths.data_dir.clone(),
         listen: args.listen,
+        audit: args.audit.config(&args.paths.data_dir),
         names: args.tls_san,
         controllers,
     };

@@ -84,6 +84,7 @@ async fn with_nodes(
         listen: args.listen,
         names: vec![fleet.plan().gateway().to_string()],
         controllers: EnabledControllers::default(),
+        audit: args.audit.config(&args.paths.data_dir),
     };
     let plane = ControlPlane::start(config, store).await?;
     step.finish();

@@ -136,6 +136,7 @@ mod tests {
             rule: &NodeRestriction.rules()[0],
             cluster,
             warnings: &Mutex::default(),
+            annotations: &Default::default(),
         };
         let mut object = pod.clone();
         let outcome = NodeRestriction.admit(attributes, &mut object);

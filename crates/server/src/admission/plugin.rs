@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::rule::{Operation, Rule};
 use crate::{
+    audit::Annotations,
     auth::User,
     cache::{
         object::Object,
@@ -105,6 +106,7 @@ pub struct Attributes<'a> {
     pub(crate) rule: &'a Rule,
     pub(crate) cluster: Cluster<'a>,
     pub(crate) warnings: &'a Mutex<Vec<String>>,
+    pub(crate) annotations: &'a Annotations,
 }
 
 /// The kinds that are served, and their objects.
@@ -126,6 +128,11 @@ impl<'a> Attributes<'a> {
     /// Adds a warning to the response. Upstream: `warning.AddWarning`.
     pub fn add_warning(&self, text: impl Into<String>) {
         self.warnings.lock().push(text.into());
+    }
+
+    /// Adds an annotation to the request's event in the audit log. Upstream: `AddAnnotation`.
+    pub fn annotate(&self, key: &str, value: &str) {
+        self.annotations.add(key, value);
     }
 
     /// An object of a kind that the rule declares to look up.

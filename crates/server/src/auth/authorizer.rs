@@ -86,24 +86,26 @@ impl AuthorizerChain {
     /// # Errors
     /// 403 with the reason.
     pub(crate) async fn check(&self, attributes: &Attributes<'_>) -> Result<()> {
-        match self.decide(attributes).await {
-            Decision::Allow(_) => Ok(()),
-            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
-                Err(forbidden(attributes, &reason))
-            }
-        }
+        check(attributes, &self.decide(attributes).await)
     }
+}
 
-    /// Refuses a request that is not allowed.
-    ///
-    /// # Errors
-    /// 401 for a user without credentials, 403 with the reason for any other.
-    pub(crate) async fn check_request(&self, attributes: &Attributes<'_>) -> Result<()> {
-        let checked = self.check(attributes).await;
-        match attributes.user.is_in(UNAUTHENTICATED) {
-            true => checked.map_err(|_| unauthorized()),
-            false => checked,
-        }
+fn check(attributes: &Attributes<'_>, decision: &Decision) -> Result<()> {
+    match decision {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(forbidden(attributes, reason)),
+    }
+}
+
+/// Refuses a request that is not allowed.
+///
+/// # Errors
+/// 401 for a user without credentials, 403 with the reason for any other.
+pub(crate) fn check_request(attributes: &Attributes<'_>, decision: &Decision) -> Result<()> {
+    let checked = check(attributes, decision);
+    match attributes.user.is_in(UNAUTHENTICATED) {
+        true => checked.map_err(|_| unauthorized()),
+        false => checked,
     }
 }
 
@@ -249,7 +251,7 @@ mod tests {
                 Decision::Deny(reason.into()),
                 Decision::NoOpinion(reason.into()),
             ] {
-                let refusal = chain([decision]).check_request(&attributes).await;
+                let refusal = check_request(&attributes, &decision);
                 assert_eq!(refusal.unwrap_err().message, expected);
             }
         }

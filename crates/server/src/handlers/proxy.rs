@@ -232,7 +232,7 @@ async fn copy_streams(
 fn proxied_response(answer: Response<Incoming>) -> Response<Body> {
     let (parts, body) = answer.into_parts();
     let body = body.map_err(BoxError::from).boxed_unsync();
-    let mut response = Response::new(Body::Proxied(body));
+    let mut response = Response::new(Body::Boxed(body));
     *response.status_mut() = parts.status;
     if let Some(value) = parts.headers.get(header::CONTENT_TYPE) {
         response

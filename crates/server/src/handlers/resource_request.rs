@@ -70,6 +70,7 @@ impl ResourceRequest<'_> {
             name: self.path.name.clone().unwrap_or_default(),
             subresource: self.path.subresource.clone().unwrap_or_default(),
             user: self.incoming.user.clone(),
+            annotations: self.incoming.annotations.clone(),
             authorizers: Some(self.api.authorizers.clone()),
             manager: options.manager(self.incoming.headers()),
             options,

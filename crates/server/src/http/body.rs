@@ -15,8 +15,8 @@ use crate::{cache::object::Object, handlers::watch::WatchBody};
 /// The error of a body.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A body that is proxied from a node agent.
-pub(crate) type Proxied = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
+/// A body of another type: proxied from a node agent, or one whose end is recorded.
+pub(crate) type BoxBody = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
 
 /// The body of a response.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ pub(crate) enum Body {
     List(ListBody),
     /// A stream of watch events.
     Watch(Box<WatchBody>),
-    /// A body that is proxied from a node agent.
-    Proxied(Proxied),
+    /// A body of another type.
+    Boxed(BoxBody),
 }
 
 impl Body {
@@ -58,14 +58,14 @@ impl HttpBody for Body {
             Self::Watch(watch) => watch
                 .poll_lines(context)
                 .map(|o| o.map(|b| Ok(Frame::data(b)))),
-            Self::Proxied(body) => Pin::new(body).poll_frame(context),
+            Self::Boxed(body) => Pin::new(body).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_none(),
-            Self::Proxied(body) => body.is_end_stream(),
+            Self::Boxed(body) => body.is_end_stream(),
             Self::List(_) | Self::Watch(_) => false,
         }
     }
@@ -73,7 +73,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Proxied(body) => body.size_hint(),
+            Self::Boxed(body) => body.size_hint(),
             Self::List(_) | Self::Watch(_) => SizeHint::default(),
         }
     }

@@ -6,14 +6,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, request::Parts};
+use http::{HeaderValue, Method, Request, Response, request::Parts};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use pandaemon_machinery::{KindRef, Scheme, Status, status::Result};
 
 use crate::{
     api::{Api, Incoming},
-    auth::{self, Attributes},
+    audit::{Record, add_audit_id, audit_id},
+    auth::{self, Attributes, User},
     handlers::{discovery, health, join, resource, response},
     http::{
         body::{Body, BoxError},
@@ -42,8 +43,15 @@ impl Api {
         let labels = head.labels();
         let form = head.form.unwrap_or_default();
         let is_head = head.parts.method == Method::HEAD;
-        let answer = self.answer(head, body).await;
-        let mut response = answer.unwrap_or_else(|status| response::error(&form, &status));
+        let id = audit_id(&head.parts.headers);
+        let mut record = Record::default();
+        let answer = self.answer(head, body, &id, &mut record).await;
+        let (response, failure) = match answer {
+            Ok(response) => (response, None),
+            Err(status) => (response::error(&form, &status), Some(status)),
+        };
+        let mut response = record.respond(response, failure.as_deref()).await;
+        add_audit_id(&mut response, id);
         if is_head {
             *response.body_mut() = Body::empty();
         }
@@ -61,7 +69,13 @@ impl Api {
         response
     }
 
-    async fn answer<B>(&self, head: Head, body: B) -> Result<Response<Body>>
+    async fn answer<B>(
+        &self,
+        head: Head,
+        body: B,
+        id: &HeaderValue,
+        record: &mut Record,
+    ) -> Result<Response<Body>>
     where
         B: HttpBody<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
@@ -71,19 +85,39 @@ impl Api {
             let body = read(body).await?;
             return join::answer(self, &head.parts, &body).await;
         }
-        let user = self.authenticators.authenticate(&head.parts).await?;
-        let user = auth::impersonate(user, &head.parts.headers, &self.authorizers).await?;
         let verb = auth::verb_of(&head.parts.method, &head.target, head.verb);
+        let authenticated = self.authenticators.authenticate(&head.parts).await;
+        let begin = |user: &User| {
+            let path = head.parts.uri.path();
+            let attributes = Attributes::of_request(user, &verb, &head.target, path);
+            let kind = head.kind.as_ref().map(|kind| (&head.scheme, kind));
+            Record::begin(&self.auditor, &head.parts, id, &attributes, kind)
+        };
+        let user = match authenticated {
+            Ok(user) => user,
+            Err(status) => {
+                *record = begin(&User::default());
+                return Err(status);
+            }
+        };
+        *record = begin(&user);
+        record.received().await?;
+        let user = auth::impersonate(user, &head.parts.headers, &self.authorizers).await?;
+        record.impersonated(&user);
         let path = head.parts.uri.path();
         let attributes = Attributes::of_request(&user, &verb, &head.target, path);
-        self.authorizers.check_request(&attributes).await?;
+        let decision = self.authorizers.decide(&attributes).await;
+        record.decided(&decision);
+        auth::check_request(&attributes, &decision)?;
         let body = read(body).await?;
+        record.body(&head.parts.headers, &body);
         let incoming = Incoming {
             parts: head.parts,
             query: head.query,
             accepted: head.form,
             scheme: head.scheme,
             user,
+            annotations: record.annotations(),
             body,
         };
         match head.target {

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     api::Api,
+    audit::Peer,
     auth::{Caller, User},
     pki,
 };
@@ -99,6 +100,7 @@ async fn serve_one(
     let service = service_fn(move |mut request: Request<Incoming>| {
         request_seen.notify_one();
         request.extensions_mut().insert(caller.clone());
+        request.extensions_mut().insert(Peer(peer));
         let api = Arc::clone(&api);
         async move { Ok::<_, Infallible>(api.handle(request).await) }
     });

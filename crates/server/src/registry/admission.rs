@@ -84,6 +84,7 @@ impl<'a> Admission<'a> {
             rule,
             cluster,
             warnings: &self.warnings,
+            annotations: &call.annotations,
         }
     }
 

@@ -32,6 +32,10 @@ impl Strategy for SecretStrategy {
         simple::immutable_once_set(old, new, &["data"], errors);
     }
 
+    fn holds_secrets(&self, _subresource: &str) -> bool {
+        true
+    }
+
     fn printer(&self) -> Printer {
         Printer {
             columns: table::SECRET,

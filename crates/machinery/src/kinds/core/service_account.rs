@@ -22,6 +22,10 @@ impl Strategy for ServiceAccountStrategy {
         true
     }
 
+    fn holds_secrets(&self, subresource: &str) -> bool {
+        subresource == "token"
+    }
+
     fn printer(&self) -> Printer {
         Printer {
             columns: table::SERVICE_ACCOUNT,
