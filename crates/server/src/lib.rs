@@ -54,7 +54,7 @@ use crate::{
     registry::bootstrap,
 };
 
-pub use crate::registry::ServeError;
+pub use crate::{pki::Lifetimes, registry::ServeError};
 
 /// The configuration of a server.
 #[derive(Debug, Clone)]
@@ -75,6 +75,8 @@ pub struct Config {
     pub audit: AuditConfig,
     /// Admission plugins beside the built-in ones, after which they run.
     pub admission: Vec<Arc<dyn Plugin>>,
+    /// How long certificates are valid.
+    pub certificates: Lifetimes,
 }
 
 /// Why a server cannot start.
@@ -120,7 +122,9 @@ pub struct Running {
 pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error> {
     let listener = bind(config.listen).await?;
     let address = listener.local_addr().unwrap_or(config.listen);
-    let pki = Arc::new(Pki::open(&config.data_dir, &names(&config, address))?);
+    let names = names(&config, address);
+    let pki = Pki::open(&config.data_dir, &names, config.certificates)?;
+    let pki = Arc::new(pki);
     let (cache, revision) = WatchCache::load(&*config.store).await?;
     let cache = Arc::new(cache);
     let registry = Arc::new(Registry::new(
@@ -149,12 +153,20 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     bootstrap::create_missing(&registry)
         .await
         .map_err(|status| Error::Bootstrap(status.message))?;
+    registry
+        .publish_client_cas(&api.pki)
+        .await
+        .map_err(|status| Error::Bootstrap(status.message))?;
     // Watches start after the built-in objects, which belong to the initial state.
     registry.cache.forget_history();
     api.health.set_started();
     pandaemon_runtime::spawn(
         "housekeeping",
         housekeeping(Arc::clone(&registry), shutdown.clone()),
+    );
+    pandaemon_runtime::spawn(
+        "certificate-renewal",
+        renew_certificates(Arc::clone(&api.pki), shutdown.clone()),
     );
     let serve = listen::serve(
         listener,
@@ -242,15 +254,36 @@ async fn housekeeping(registry: Arc<Registry>, shutdown: Shutdown) {
     {
         rounds = rounds.wrapping_add(1);
         // A panic of one round is logged; the next round runs all the same.
-        let round = housekeeping_round(&registry, rounds.is_multiple_of(30));
+        let round = housekeeping_round(&registry, rounds);
         let _panicked = catch_panic("housekeeping", round).await;
     }
 }
 
-async fn housekeeping_round(registry: &Registry, with_events: bool) {
+/// Renews the server's own certificates when they are due.
+async fn renew_certificates(pki: Arc<Pki>, shutdown: Shutdown) {
+    let interval = pki.renewal_interval();
+    while shutdown.guard(tokio::time::sleep(interval)).await.is_some() {
+        if let Err(error) = pki.renew() {
+            tracing::warn!(%error, "cannot renew a certificate; retrying in {interval:?}");
+        }
+    }
+}
+
+/// How many rounds are between two of what is done once in a minute, and once in an hour.
+const MINUTE: u32 = 30;
+const HOUR: u32 = 60 * MINUTE;
+
+async fn housekeeping_round(registry: &Registry, round: u32) {
     registry.probe_store().await;
     registry.cache.paged_lists.expire(Instant::now());
-    if with_events && let Err(status) = bootstrap::expire_events(registry, Timestamp::now()).await {
+    if round.is_multiple_of(HOUR)
+        && let Err(status) = registry.forget_deleted_nodes(Timestamp::now()).await
+    {
+        tracing::warn!(error = %status, "cannot delete records of deleted nodes; retrying in an hour");
+    }
+    if round.is_multiple_of(MINUTE)
+        && let Err(status) = bootstrap::expire_events(registry, Timestamp::now()).await
+    {
         tracing::warn!(error = %status, "cannot delete old events; retrying in a minute");
     }
 }
@@ -297,7 +330,7 @@ impl Running {
     /// The certificate of the CA, in PEM.
     #[must_use]
     pub fn ca_pem(&self) -> String {
-        self.api.pki.ca.certificate.clone()
+        self.api.pki.server_ca().to_owned()
     }
 
     /// An in-process client with the rights of the administrator. Its requests take the same path

@@ -7,6 +7,7 @@
 mod admission;
 mod bodies;
 pub(crate) mod bootstrap;
+mod client_cas;
 mod commit;
 pub(crate) mod convert;
 pub(crate) mod create;
@@ -16,6 +17,7 @@ pub(crate) mod kinds;
 mod lease_renewal;
 pub(crate) mod list_meta;
 pub(crate) mod meta;
+pub(crate) mod node_record;
 pub(crate) mod options;
 pub(crate) mod patch;
 pub(crate) mod read;

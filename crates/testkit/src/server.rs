@@ -19,7 +19,9 @@ use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use pandaemon_client::rest::{Patch, Rest};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
-use pandaemon_server::{AuditConfig, Authorizer, Config, Error, Running, admission::Plugin};
+use pandaemon_server::{
+    AuditConfig, Authorizer, Config, Error, Lifetimes, Running, admission::Plugin,
+};
 use pandaemon_store::{
     Embedded, Store,
     double::{Double, Faults},
@@ -49,6 +51,8 @@ pub struct ServerOptions {
     pub admission: Vec<Arc<dyn Plugin>>,
     /// The audit log; none by default.
     pub audit: AuditConfig,
+    /// How long certificates are valid.
+    pub certificates: Lifetimes,
 }
 
 impl Default for ServerOptions {
@@ -61,6 +65,7 @@ impl Default for ServerOptions {
             authorizers: Vec::new(),
             admission: Vec::new(),
             audit: AuditConfig::default(),
+            certificates: Lifetimes::default(),
         }
     }
 }
@@ -151,6 +156,7 @@ impl Server {
             authorizers: options.authorizers,
             admission: options.admission,
             audit: options.audit,
+            certificates: options.certificates,
         };
         let running = pandaemon_server::start(config, &shutdown).await?;
         Ok(Self {

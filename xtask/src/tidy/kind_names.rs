@@ -19,13 +19,14 @@ const ABOUT_KINDS: [&str; 13] = [
     "audit/event.rs",
     "auth/impersonation.rs",
     "authorizers/",
-    "handlers/join.rs",
     "handlers/subresources.rs",
     "handlers/subresources/",
     "http/request.rs",
     "registry/bootstrap.rs",
+    "registry/client_cas.rs",
     "registry/kinds.rs",
     "registry/lease_renewal.rs",
+    "registry/node_record.rs",
     "registry/template_cache.rs",
 ];
 

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use pandaemon_controllers::{EnabledControllers, Options};
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
-use pandaemon_server::{AuditConfig, Config, Running};
+use pandaemon_server::{AuditConfig, Config, Lifetimes, Running};
 use pandaemon_store::{Embedded, Store};
 use tokio::task::JoinHandle;
 
@@ -69,6 +69,7 @@ impl ControlPlane {
             authorizers: Vec::new(),
             admission: Vec::new(),
             audit: config.audit,
+            certificates: Lifetimes::default(),
         };
         let api = pandaemon_server::start(server, &shutdown).await?;
         let options = Options {

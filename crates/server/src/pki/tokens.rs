@@ -5,7 +5,7 @@ use std::path::Path;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use sha2::{Digest as _, Sha256};
 
-use super::{Pair, Result, files, unusable};
+use super::{Result, files, unusable};
 
 /// The bearer tokens that the server accepts.
 #[derive(Clone)]
@@ -56,8 +56,12 @@ fn random_secret() -> String {
     )
 }
 
-pub(super) fn open(data: &Path, ca: &Pair) -> Result<Tokens> {
-    let der = CertificateDer::from_pem_slice(ca.certificate.as_bytes()).map_err(unusable)?;
+/// The tokens of a data directory. `ca` is the certificate of the server's CA, in PEM.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub(super) fn open(data: &Path, ca: &str) -> Result<Tokens> {
+    let der = CertificateDer::from_pem_slice(ca.as_bytes()).map_err(unusable)?;
     let hash = sha256_hex(&der);
     let open = |file: &str, prefix: &str| {
         let path = data.join(file);
