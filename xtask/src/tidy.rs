@@ -35,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "types",
             "runtime",
             "client",
             "server",

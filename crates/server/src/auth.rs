@@ -19,5 +19,7 @@ pub(crate) use self::{
     },
     authorizer::{AuthorizerChain, check_request},
     impersonation::impersonate,
-    user::{AUTHENTICATED, Caller, MASTERS},
+    user::{
+        AUTHENTICATED, BOOTSTRAP_USER, BOOTSTRAPPERS, Caller, JOIN_TOKEN_USER, MASTERS, NODE_NAME,
+    },
 };

@@ -137,7 +137,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         auditor: Auditor::start(&config.audit, &config.metrics)?,
         metrics: metrics::ServerMetrics::new(config.metrics),
         health: Health::default(),
-        authenticators: authenticators::chain(&pki),
+        authenticators: authenticators::chain(&pki, &registry),
         authorizers: authorizers::chain(config.authorizers),
         address: address.to_string(),
         registry: Arc::clone(&registry),
@@ -280,6 +280,11 @@ async fn housekeeping_round(registry: &Registry, round: u32) {
         && let Err(status) = registry.forget_deleted_nodes(Timestamp::now()).await
     {
         tracing::warn!(error = %status, "cannot delete records of deleted nodes; retrying in an hour");
+    }
+    if round.is_multiple_of(MINUTE)
+        && let Err(status) = registry.expire_bootstrap_tokens(Timestamp::now()).await
+    {
+        tracing::warn!(error = %status, "cannot delete expired tokens; retrying in a minute");
     }
     if round.is_multiple_of(MINUTE)
         && let Err(status) = bootstrap::expire_events(registry, Timestamp::now()).await

@@ -7,6 +7,7 @@
 mod admission;
 mod bodies;
 pub(crate) mod bootstrap;
+mod bootstrap_tokens;
 mod client_cas;
 mod commit;
 pub(crate) mod convert;

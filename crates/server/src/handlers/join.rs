@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     api::Api,
-    auth,
+    auth::{self, BOOTSTRAPPERS, JOIN_TOKEN_USER, NODE_NAME, User},
     handlers::response,
     http::body::Body,
     pki::{check_node_name, read_request, sha256_hex},
@@ -32,31 +32,44 @@ pub(crate) fn cacerts(api: &Api) -> Response<Body> {
     response::text(200, api.pki.server_ca().to_owned())
 }
 
-/// Checks the token of a join request, before its body is read.
+/// The user of the token of a join request, which is checked before its body is read.
 ///
 /// # Errors
-/// 401 for a wrong token, 405 for another method than POST.
-pub(crate) fn check_token(api: &Api, parts: &Parts) -> Result<()> {
+/// 401 for a token that is not valid, 403 for one of another user, 405 for another method than POST.
+pub(crate) async fn authenticate(api: &Api, parts: &Parts) -> Result<User> {
     if parts.method != Method::POST {
         return Err(Status::method_not_allowed());
     }
     let token = auth::bearer_token(&parts.headers).unwrap_or_default();
-    match api.pki.tokens.may_join(token) {
-        true => Ok(()),
-        false => Err(auth::unauthorized()),
+    match api.authenticators.authenticate_token(token, &[]).await {
+        Ok(info) if info.user.is_in(BOOTSTRAPPERS) => Ok(info.user),
+        Ok(info) => Err(Status::failure(
+            403,
+            "Forbidden",
+            format!(
+                "User {:?} cannot join: that takes a join token",
+                info.user.name
+            ),
+        )),
+        Err(_) => Err(auth::unauthorized()),
     }
 }
 
 /// Handles a join request whose token was checked.
 ///
 /// # Errors
-/// 403 for a node name that belongs to another machine, 400 for a body or a certificate request that
+/// 403 for a node name that belongs to another machine or that the token is not for, 400 for a body or a certificate request that
 /// cannot be read, and for a name that no node can have.
-pub(crate) async fn answer(api: &Api, body: &[u8]) -> Result<Response<Body>> {
+pub(crate) async fn answer(api: &Api, user: &User, body: &[u8]) -> Result<Response<Body>> {
     let request: Request = serde_json::from_slice(body)
         .map_err(|e| Status::bad_request(format!("cannot read the join request: {e}")))?;
     let node = request.node_name.as_str();
     check_node_name(node).map_err(Status::bad_request)?;
+    let bound_to = user.extra.get(NODE_NAME);
+    if bound_to.is_some_and(|names| names.iter().any(|name| name != node)) {
+        let text = format!("this token is for another node than {node:?}");
+        return Err(Status::failure(403, "Forbidden", text));
+    }
     let client = certificate_request(&request.client_csr)?;
     let serving = certificate_request(&request.serving_csr)?;
     let hash = |secret| sha256_hex(format!("{node}:{secret}").as_bytes());
@@ -66,7 +79,7 @@ pub(crate) async fn answer(api: &Api, body: &[u8]) -> Result<Response<Body>> {
         proof: request
             .node_secret
             .map_or(Proof::None, |secret| Proof::Secret(hash(secret))),
-        node_may_exist: true,
+        node_may_exist: bound_to.is_some() || user.name == JOIN_TOKEN_USER,
     };
     api.registry.claim_node(&claim).await?;
     let unusable = |error: crate::pki::Error| {

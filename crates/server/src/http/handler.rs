@@ -95,10 +95,9 @@ impl Api {
         B::Error: Into<BoxError>,
     {
         if head.parts.uri.path() == join::PATH {
-            // Agents join with a token that authenticates no user.
-            join::check_token(self, &head.parts)?;
+            let user = join::authenticate(self, &head.parts).await?;
             let body = read(body).await?;
-            return join::answer(self, &body).await;
+            return join::answer(self, &user, &body).await;
         }
         let verb = auth::verb_of(&head.parts.method, &head.target, head.verb);
         let authenticated = self.authenticate(&head.parts).await;

@@ -14,19 +14,13 @@ pub(crate) struct Tokens {
     pub agent: String,
     /// The token of the administrator.
     pub admin: String,
+    /// The hash of the server's CA, which precedes the secret in tokens to join with.
+    pub ca_hash: String,
 }
 
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Tokens")
-    }
-}
-
-impl Tokens {
-    /// Whether this is the join token.
-    #[must_use]
-    pub(crate) fn may_join(&self, token: &str) -> bool {
-        constant_time_eq(token, &self.agent)
     }
 }
 
@@ -75,6 +69,7 @@ pub(super) fn open(data: &Path, ca: &str) -> Result<Tokens> {
     Ok(Tokens {
         agent: open("token", &format!("{hash}."))?,
         admin: open("admin-token", "")?,
+        ca_hash: hash,
     })
 }
 

@@ -124,7 +124,7 @@ async fn anonymous_users_can_read_public_paths_only() {
             "{path}"
         );
     }
-    // The join token authenticates no user.
+    // The join token is for joining only.
     let (code, _) = ask(
         &mut sender,
         "GET",
@@ -133,7 +133,7 @@ async fn anonymous_users_can_read_public_paths_only() {
         &Value::Null,
     )
     .await;
-    assert_eq!(code, 401);
+    assert_eq!(code, 403);
     let admin = server.running().admin_token();
     assert_eq!(
         ask(&mut sender, "GET", "/api/v1/nodes", &admin, &Value::Null)

@@ -257,9 +257,7 @@ mod tests {
         }
         let many = (0..20).fold(one, |record, at| {
             let key = at.to_string();
-            record
-                .claimed(&claim(&key, secret("h")), true)
-                .unwrap()
+            record.claimed(&claim(&key, secret("h")), true).unwrap()
         });
         assert_eq!(many.keys.unwrap().len(), MAX_KEYS);
     }
