@@ -3,10 +3,13 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 /// The names of all controllers, in the order in which they start.
-pub const CONTROLLER_NAMES: [&str; 9] = [
+pub const CONTROLLER_NAMES: [&str; 12] = [
     "namespace",
     "serviceaccount",
     "rootca",
+    "csrapproving",
+    "csrsigning",
+    "csrcleaner",
     "nodelifecycle",
     "daemonset",
     "scheduler",

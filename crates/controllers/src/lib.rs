@@ -10,6 +10,7 @@
 //! [`standalone`] is the DaemonSet controller for other Kubernetes clusters, with
 //! [`leader_election`], [`flow_control`] and [`metrics`].
 
+pub mod certificates;
 pub mod daemonset;
 pub mod endpoints;
 pub mod flow_control;
@@ -27,10 +28,11 @@ mod enabled_controllers;
 #[cfg(test)]
 mod fake_server;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 use kube::Client;
+use pandaemon_certificates::CertificateSigner;
 use pandaemon_client::{rest::Rest, supervise::supervise};
 use pandaemon_runtime::Shutdown;
 
@@ -47,6 +49,8 @@ pub struct Options {
     pub controllers: EnabledControllers,
     /// The CA certificate that the controller `rootca` publishes, as PEM.
     pub ca_pem: String,
+    /// Who signs certificates; without it the controller `csrsigning` does not run.
+    pub signer: Option<Arc<dyn CertificateSigner>>,
     /// Whether the API server is in this process. Daemon pods are then created with their node set.
     pub embedded: bool,
 }
@@ -132,6 +136,16 @@ fn start(
         "namespace" => namespace::run(client, stop).boxed(),
         "serviceaccount" => service_account::run(client, stop).boxed(),
         "rootca" => root_ca_publisher::run(client, options.ca_pem.clone(), stop).boxed(),
+        "csrapproving" => certificates::run_approver(client, stop).boxed(),
+        "csrsigning" => match &options.signer {
+            Some(signer) => certificates::run_signer(client, Arc::clone(signer), stop).boxed(),
+            None => async move {
+                stop.triggered().await;
+                Ok(())
+            }
+            .boxed(),
+        },
+        "csrcleaner" => certificates::run_cleaner(client, stop).boxed(),
         "nodelifecycle" => node_lifecycle::run(client, shared, timing, stop).boxed(),
         "daemonset" => {
             let has_scheduler = options.controllers.contains("scheduler");

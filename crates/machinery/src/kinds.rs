@@ -5,6 +5,7 @@
 mod apps;
 mod authentication;
 mod authorization;
+mod certificates;
 mod coordination;
 mod core;
 mod discovery;
@@ -40,6 +41,7 @@ pub(crate) fn with_path() -> Vec<Kind> {
         authorization::self_subject_access_review(),
         authorization::self_subject_rules_review(),
         authorization::subject_access_review(),
+        certificates::certificate_signing_request::kind(),
         scheduling::priority_class::kind(),
         coordination::lease::kind(),
         discovery::endpoint_slice::kind(),

@@ -9,7 +9,6 @@
 //!
 //! Nothing here does IO, logs or reads a clock: time is always an argument.
 
-pub mod certificate_request;
 pub mod decode;
 pub mod defaults;
 pub mod discovery;

@@ -20,6 +20,7 @@ pub(crate) use self::{
     authorizer::{AuthorizerChain, check_request},
     impersonation::impersonate,
     user::{
-        AUTHENTICATED, BOOTSTRAP_USER, BOOTSTRAPPERS, Caller, JOIN_TOKEN_USER, MASTERS, NODE_NAME,
+        AUTHENTICATED, BOOTSTRAP_USER, BOOTSTRAPPERS, CERTIFICATE_KEY, Caller, JOIN_TOKEN_USER,
+        MASTERS, NODE_NAME,
     },
 };

@@ -3,6 +3,7 @@
 
 mod default_roles;
 mod node;
+mod node_bootstrapper;
 mod privileged_groups;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ fn built_in() -> Vec<Arc<dyn Authorizer>> {
     vec![
         Arc::new(privileged_groups::PrivilegedGroups),
         Arc::new(node::NodeAuthorizer),
+        Arc::new(node_bootstrapper::NodeBootstrapper),
         Arc::new(default_roles::DefaultRoles),
     ]
 }

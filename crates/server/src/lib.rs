@@ -22,6 +22,7 @@ mod kubeconfig;
 mod metrics;
 mod pki;
 mod registry;
+mod signer;
 
 use std::{
     convert::Infallible,
@@ -33,6 +34,7 @@ use std::{
 
 use ::http::{HeaderValue, Request, header::USER_AGENT};
 use jiff::Timestamp;
+use pandaemon_certificates::CertificateSigner;
 use pandaemon_machinery::Kind;
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store};
@@ -52,6 +54,7 @@ use crate::{
     pki::Pki,
     registry::Registry,
     registry::bootstrap,
+    signer::Signer,
 };
 
 pub use crate::{pki::Lifetimes, registry::ServeError};
@@ -336,6 +339,15 @@ impl Running {
     #[must_use]
     pub fn ca_pem(&self) -> String {
         self.api.pki.server_ca().to_owned()
+    }
+
+    /// Signs approved certificate requests.
+    #[must_use]
+    pub fn signer(&self) -> Arc<dyn CertificateSigner> {
+        Arc::new(Signer {
+            pki: Arc::clone(&self.api.pki),
+            registry: Arc::clone(&self.api.registry),
+        })
     }
 
     /// An in-process client with the rights of the administrator. Its requests take the same path

@@ -20,11 +20,11 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use pandaemon_machinery::certificate_request::{self, CertificateRequest};
-use x509_parser::{
-    certification_request::X509CertificationRequest,
-    prelude::{FromDer as _, X509Certificate},
+use pandaemon_certificates::{
+    CertificateRequest,
+    signers::{NODE_USER, NODES},
 };
+use x509_parser::prelude::X509Certificate;
 
 use self::{
     ca::{Ca, Leaf},
@@ -38,10 +38,6 @@ pub(crate) use self::{
     tokens::{Tokens, constant_time_eq, sha256_hex},
 };
 
-/// The group of node agents, which their certificates name as the organization.
-const NODES: &str = "system:nodes";
-/// What precedes the node's name in the user name of its agent.
-const NODE_USER: &str = "system:node:";
 /// The certificate of the client CA by the CA of the server, for agents that joined when one CA was
 /// for everything. A data directory that has this file was made then.
 const CROSS_SIGNED: &str = "client-ca-cross.crt";
@@ -230,6 +226,24 @@ impl Pki {
         (self.lifetimes.own / 24).min(Duration::from_secs(3600))
     }
 
+    /// Signs the certificate of any client, with the subject and the names of the request.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub(crate) fn sign_client(
+        &self,
+        request: &CertificateRequest,
+        lifetime: Option<Duration>,
+    ) -> Result<String> {
+        let leaf = Leaf {
+            subject: &request.subject,
+            alternative_names: request.alternative_names.as_deref(),
+            usage: Usage::Client,
+            lifetime: granted(lifetime, self.lifetimes.own)?,
+        };
+        self.client_ca.sign(&leaf, &request.public_key)
+    }
+
     /// Signs the client certificate of a node's agent. Of the request only the key is taken.
     ///
     /// # Errors
@@ -238,12 +252,13 @@ impl Pki {
         &self,
         request: &CertificateRequest,
         node: &str,
+        lifetime: Option<Duration>,
     ) -> Result<String> {
         let leaf = Leaf {
             subject: &node_subject(node),
             alternative_names: None,
             usage: Usage::Client,
-            lifetime: duration(self.lifetimes.nodes)?,
+            lifetime: granted(lifetime, self.lifetimes.nodes)?,
         };
         self.client_ca.sign(&leaf, &request.public_key)
     }
@@ -257,12 +272,13 @@ impl Pki {
         &self,
         request: &CertificateRequest,
         node: &str,
+        lifetime: Option<Duration>,
     ) -> Result<String> {
         let leaf = Leaf {
             subject: &node_subject(node),
             alternative_names: Some(&alternative_names(&[node.to_owned()])),
             usage: Usage::Server,
-            lifetime: duration(self.lifetimes.nodes)?,
+            lifetime: granted(lifetime, self.lifetimes.nodes)?,
         };
         self.agent_ca.sign(&leaf, &request.public_key)
     }
@@ -271,6 +287,11 @@ impl Pki {
 /// The subject of a node's certificates.
 fn node_subject(node: &str) -> Vec<u8> {
     subject(&[NODES], &format!("{NODE_USER}{node}"))
+}
+
+/// The life of a certificate for which this is asked, and at most this is granted.
+fn granted(asked: Option<Duration>, most: Duration) -> Result<SignedDuration> {
+    duration(asked.map_or(most, |asked| asked.min(most)))
 }
 
 fn duration(of: Duration) -> Result<SignedDuration> {
@@ -342,20 +363,6 @@ impl Own<'_> {
             lifetime: self.lifetime,
         };
         renewal::open(self.dir, file, ca, &leaf, &[])
-    }
-}
-
-/// Reads a certificate request, and checks that its sender has the key.
-///
-/// # Errors
-/// The reason, for a person.
-pub(crate) fn read_request(pem: &[u8]) -> Result<CertificateRequest, String> {
-    let request = certificate_request::parse(pem).map_err(|error| error.to_string())?;
-    let parsed = X509CertificationRequest::from_der(&request.der);
-    let is_signed = parsed.is_ok_and(|(_, parsed)| parsed.verify_signature().is_ok());
-    match is_signed {
-        true => Ok(request),
-        false => Err("the signature of the certificate request is not valid".to_owned()),
     }
 }
 

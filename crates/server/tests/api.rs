@@ -15,6 +15,8 @@ mod audit;
 mod authorization;
 #[path = "api/bootstrap_tokens.rs"]
 mod bootstrap_tokens;
+#[path = "api/certificates.rs"]
+mod certificates;
 #[path = "api/discovery.rs"]
 mod discovery;
 #[path = "api/disk.rs"]

@@ -13,7 +13,7 @@ use syn::{
 use super::circles::is_test;
 
 /// Files and folders below `crates/server/src` that are about single kinds, or about paths.
-const ABOUT_KINDS: [&str; 13] = [
+const ABOUT_KINDS: [&str; 14] = [
     "admission.rs",
     "admission/",
     "audit/event.rs",

@@ -75,6 +75,7 @@ impl ControlPlane {
         let options = Options {
             controllers: config.controllers,
             ca_pem: api.ca_pem(),
+            signer: Some(api.signer()),
             embedded: true,
         };
         let loops = pandaemon_controllers::run(api.client(), options, shutdown.clone());

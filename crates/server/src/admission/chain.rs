@@ -8,6 +8,10 @@ use pandaemon_store::Revision;
 use serde_json::Value;
 
 use super::{
+    certificates::{
+        approval::CertificateApproval, requester::CertificateRequester,
+        signing::CertificateSigning, subject_restriction::CertificateSubjectRestriction,
+    },
     default_toleration_seconds::DefaultTolerationSeconds,
     namespace_lifecycle::NamespaceLifecycle,
     node_restriction::NodeRestriction,
@@ -49,13 +53,17 @@ pub(crate) struct Request<'a> {
 impl Chain {
     /// The built-in plugins, in upstream's order, and then these.
     pub(crate) fn new(additional: Vec<Arc<dyn Plugin>>) -> Self {
-        let built_in: [Arc<dyn Plugin>; 6] = [
+        let built_in: [Arc<dyn Plugin>; 10] = [
             Arc::new(NamespaceLifecycle),
             Arc::new(ServiceAccount),
             Arc::new(NodeRestriction),
             Arc::new(TaintNodesByCondition),
             Arc::new(Priority),
             Arc::new(DefaultTolerationSeconds),
+            Arc::new(CertificateRequester),
+            Arc::new(CertificateApproval),
+            Arc::new(CertificateSigning),
+            Arc::new(CertificateSubjectRestriction),
         ];
         let all = built_in.into_iter().chain(additional);
         let link = |plugin: Arc<dyn Plugin>| Link {

@@ -135,6 +135,7 @@ mod tests {
             plugin: NodeRestriction.name(),
             rule: &NodeRestriction.rules()[0],
             cluster,
+            authorizers: None,
             warnings: &Mutex::default(),
             annotations: &Default::default(),
         };

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::rule::{Operation, Rule};
 use crate::{
     audit::Annotations,
-    auth::User,
+    auth::{self, AuthorizerChain, User},
     cache::{
         object::Object,
         watch_cache::{WatchCache, key},
@@ -105,6 +105,8 @@ pub struct Attributes<'a> {
     pub(crate) plugin: &'static str,
     pub(crate) rule: &'a Rule,
     pub(crate) cluster: Cluster<'a>,
+    /// `None` for writes of the server itself.
+    pub(crate) authorizers: Option<&'a AuthorizerChain>,
     pub(crate) warnings: &'a Mutex<Vec<String>>,
     pub(crate) annotations: &'a Annotations,
 }
@@ -123,6 +125,14 @@ impl<'a> Attributes<'a> {
     #[must_use]
     pub fn forbidden(&self, why: &str) -> Box<Status> {
         Status::forbidden(self.kind, self.name, why)
+    }
+
+    /// Whether the user of the request may also do this. Upstream: `WantsAuthorizer`.
+    pub(super) async fn is_allowed(&self, wanted: &auth::Attributes<'_>) -> bool {
+        match self.authorizers {
+            Some(authorizers) => authorizers.check(wanted).await.is_ok(),
+            None => true,
+        }
     }
 
     /// Adds a warning to the response. Upstream: `warning.AddWarning`.

@@ -31,6 +31,8 @@ pub(crate) const BOOTSTRAP_USER: &str = "system:bootstrap:";
 pub(crate) const JOIN_TOKEN_USER: &str = "system:bootstrap:data-directory";
 /// The extra value of a user of a bootstrap token that is for one node: its name.
 pub(crate) const NODE_NAME: &str = "pandaemon.dev/node-name";
+/// The extra value of a user with a certificate of a node: the hash of its key.
+pub(crate) const CERTIFICATE_KEY: &str = "pandaemon.dev/certificate-key";
 /// The group of node agents.
 const NODES: &str = "system:nodes";
 

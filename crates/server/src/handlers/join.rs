@@ -1,7 +1,8 @@
 //! Joining of agents: an agent sends the join token and gets its certificates.
 
 use http::{Method, Response, request::Parts};
-use pandaemon_machinery::{Status, certificate_request::CertificateRequest, status::Result};
+use pandaemon_certificates::{CertificateRequest, request};
+use pandaemon_machinery::{Status, status::Result};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -10,7 +11,7 @@ use crate::{
     auth::{self, BOOTSTRAPPERS, JOIN_TOKEN_USER, NODE_NAME, User},
     handlers::response,
     http::body::Body,
-    pki::{check_node_name, read_request, sha256_hex},
+    pki::{check_node_name, sha256_hex},
     registry::node_record::{Claim, Proof},
 };
 
@@ -87,8 +88,8 @@ pub(crate) async fn answer(api: &Api, user: &User, body: &[u8]) -> Result<Respon
     };
     let client_ca = api.pki.client_cas().concat();
     let answer = json!({
-        "clientCertificate": api.pki.sign_node_client(&client, node).map_err(unusable)?,
-        "servingCertificate": api.pki.sign_node_serving(&serving, node).map_err(unusable)?,
+        "clientCertificate": api.pki.sign_node_client(&client, node, None).map_err(unusable)?,
+        "servingCertificate": api.pki.sign_node_serving(&serving, node, None).map_err(unusable)?,
         // What the server is verified with.
         "serverCaCertificate": api.pki.server_ca(),
         // What clients of the agent are verified with.
@@ -105,6 +106,6 @@ pub(crate) async fn answer(api: &Api, user: &User, body: &[u8]) -> Result<Respon
 }
 
 fn certificate_request(pem: &str) -> Result<CertificateRequest> {
-    read_request(pem.as_bytes())
+    request::parse(pem.as_bytes())
         .map_err(|why| Status::bad_request(format!("cannot use the certificate request: {why}")))
 }

@@ -162,7 +162,7 @@ impl Ca {
             not_before: now - BACKDATED,
             not_after: (now + leaf.lifetime).min(self.not_after),
         })?;
-        Ok(pem("CERTIFICATE", &der))
+        Ok(pem(&der))
     }
 
     /// A new key with its certificate.
@@ -210,14 +210,14 @@ fn params(name: &str) -> Result<CertificateParams> {
     Ok(params)
 }
 
-/// A block in PEM.
-pub(super) fn pem(label: &str, der: &[u8]) -> String {
+/// A certificate in PEM.
+fn pem(der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let lines = text.as_bytes().chunks(PEM_LINE);
-    let mut pem = format!("-----BEGIN {label}-----\n");
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
     for line in lines {
         pem.push_str(&String::from_utf8_lossy(line));
         pem.push('\n');
     }
-    pem + &format!("-----END {label}-----\n")
+    pem + "-----END CERTIFICATE-----\n"
 }

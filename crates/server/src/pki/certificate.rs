@@ -63,7 +63,7 @@ pub(super) struct Issuer {
     pub name: Vec<u8>,
     /// The identifier of its key, if its certificate has one.
     pub key_identifier: Option<Vec<u8>>,
-    /// Its key.
+    /// With what it signs.
     pub key: KeyPair,
 }
 

@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::sha256_hex;
-use crate::auth::User;
+use crate::auth::{CERTIFICATE_KEY, User};
 
 /// Whom a client certificate names, and what is checked with each request that comes with it.
 #[derive(Debug)]
@@ -34,9 +34,15 @@ impl ClientCertificate {
             .filter_map(|o| o.as_str().ok())
             .map(str::to_owned)
             .collect();
+        let key = sha256_hex(certificate.public_key().raw);
+        let mut user = User::known(name, &groups);
+        if user.node().is_some() {
+            user.extra
+                .insert(CERTIFICATE_KEY.to_owned(), vec![key.clone()]);
+        }
         Some(Self {
-            user: User::known(name, &groups),
-            key: sha256_hex(certificate.public_key().raw),
+            user,
+            key,
             not_after: certificate.validity().not_after.timestamp(),
             found_at: AtomicU64::new(0),
         })

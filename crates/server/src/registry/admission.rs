@@ -83,6 +83,7 @@ impl<'a> Admission<'a> {
             plugin: plugin.name(),
             rule,
             cluster,
+            authorizers: call.authorizers.as_ref(),
             warnings: &self.warnings,
             annotations: &call.annotations,
         }

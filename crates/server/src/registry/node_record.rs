@@ -89,7 +89,7 @@ impl Registry {
                 if node_exists() && !claim.node_may_exist {
                     return Err(name_taken(claim.node));
                 }
-                let record = Record::default().claimed(claim, false);
+                let record = Record::empty().claimed(claim, false);
                 let record = record.ok_or_else(|| name_taken(claim.node))?;
                 let value = json!({
                     "apiVersion": "v1", "kind": "Secret", "type": TYPE,

@@ -38,7 +38,7 @@ pub(super) struct DeletedKey {
 /// Whether a certificate with a key counts.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict<'a> {
-    /// It does.
+    /// The key is in the record.
     Counts,
     /// It did until the Node with this UID was deleted.
     Deleted(&'a str),
@@ -53,6 +53,8 @@ pub(crate) enum Proof {
     None,
     /// With the hash of its secret.
     Secret(String),
+    /// With a certificate of the node whose key has this hash. It must count still.
+    Key(String),
 }
 
 /// A key that somebody wants certificates for.
@@ -70,6 +72,14 @@ pub(crate) struct Claim<'a> {
 }
 
 impl Record {
+    /// A record without keys.
+    pub(super) fn empty() -> Self {
+        Self {
+            keys: Some(Vec::new()),
+            ..Self::default()
+        }
+    }
+
     /// The record in a Secret. What cannot be read counts as empty.
     pub(super) fn of(secret: &Value) -> Self {
         let field = |name: &str| {
@@ -139,6 +149,9 @@ impl Record {
         let mut new = self.clone();
         let same_machine = match &claim.proof {
             Proof::Secret(hash) => !hash.is_empty() && constant_time_eq(hash, &self.secret),
+            Proof::Key(key) if self.verdict(key) == Verdict::Counts => true,
+            // Of a Node that was deleted since it asked.
+            Proof::Key(_) => return None,
             Proof::None => false,
         };
         let is_known = |keys: &Vec<String>| keys.iter().any(|known| known == claim.key);
@@ -197,6 +210,10 @@ mod tests {
         }
     }
 
+    fn key_of(hash: &str) -> Proof {
+        Proof::Key(hash.into())
+    }
+
     fn secret(hash: &str) -> Proof {
         Proof::Secret(hash.into())
     }
@@ -242,6 +259,11 @@ mod tests {
             (&one, Proof::None, "b", false, None),
             (&one, secret("other"), "b", false, None),
             (&one, secret("h"), "b", true, Some(vec!["a", "b"])),
+            (&one, key_of("a"), "b", true, Some(vec!["a", "b"])),
+            (&one, key_of("x"), "b", true, None),
+            (&one, key_of("x"), "a", true, None),
+            (&gone, key_of("a"), "b", true, None),
+            (&former, key_of("x"), "b", true, Some(vec!["b"])),
             (&gone, secret("other"), "b", true, Some(vec!["b"])),
             (&gone, Proof::None, "a", true, Some(vec!["a"])),
             (&former, Proof::None, "a", true, None),

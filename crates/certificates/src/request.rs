@@ -27,12 +27,15 @@ pub enum Error {
     /// Another thing follows the request in the block.
     #[error("asn1: syntax error: trailing data")]
     TrailingData,
+    /// The sender does not have the key, or the algorithm is not known.
+    #[error("x509: the signature of the certificate request is not valid")]
+    Signature,
     /// A part of the request cannot be read.
     #[error("x509: the {0} of the certificate request cannot be read")]
     Unreadable(&'static str),
 }
 
-/// What a certificate request asks for. Nothing of it is verified, not even its signature.
+/// What a certificate request asks for. Its sender has the key; nothing else of it is verified.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CertificateRequest {
     /// The whole request, in DER.
@@ -53,7 +56,7 @@ pub struct CertificateRequest {
     pub ip_addresses: Vec<IpAddr>,
     /// The e-mail addresses.
     pub email_addresses: Vec<String>,
-    /// The URIs.
+    /// The URIs, such as those of SPIFFE.
     pub uris: Vec<String>,
 }
 
@@ -101,6 +104,7 @@ pub fn parse_der(der: &[u8]) -> Result<CertificateRequest, Error> {
             }
         }
     }
+    request.verify_signature().map_err(|_| Error::Signature)?;
     Ok(found)
 }
 
@@ -149,7 +153,7 @@ mod tests {
     /// Made with: `openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout
     /// /dev/null -subj /O=a/O=b/CN=jane -addext
     /// subjectAltName=DNS:n.example,IP:10.0.0.7,email:j@example,URI:spiffe://x/y`.
-    const REQUEST: &str = include_str!("certificate_request/jane.pem");
+    const REQUEST: &str = include_str!("request/jane.pem");
 
     #[test]
     fn a_request_of_openssl_is_read() {
@@ -182,6 +186,10 @@ mod tests {
         let mut der = parse(REQUEST.as_bytes()).unwrap().der;
         der.push(0);
         assert_eq!(parse_der(&der), Err(Error::TrailingData));
+        der.pop();
+        let last = der.len() - 1;
+        der[last] ^= 1;
+        assert_eq!(parse_der(&der), Err(Error::Signature));
     }
 
     proptest! {
