@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The time at which the clock of a test begins, in milliseconds since 1970.
-const BEGIN: i64 = 1_000_000_000_000;
+pub(super) const BEGIN: i64 = 1_000_000_000_000;
 
 /// A node whose pods run in the fake runtime.
 pub(super) struct Node {

@@ -1,17 +1,19 @@
 //! The token manager: service account tokens for projected volumes, renewed before they expire.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ServiceAccount, ServiceAccountTokenProjection};
 use kube::{Api, api::PostParams};
 
+use super::Occasion;
 use crate::{context::Context, files, pod::PodRef};
 
 /// Requests the tokens of one pod.
 pub(super) struct TokenManager<'a> {
     pub(super) context: &'a Context,
     pub(super) pod: &'a PodRef,
+    pub(super) occasion: Occasion,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -21,13 +23,18 @@ struct CachedToken {
     renew: i64,
 }
 
+/// How long a request may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the start of a container waits for a new token if there is an old one.
+const TIMEOUT_AT_START: Duration = Duration::from_secs(1);
+
 impl TokenManager<'_> {
     /// A valid token: the saved one, or a new one if that is due for renewal.
     pub(super) async fn get(
         &self,
         wanted: &ServiceAccountTokenProjection,
     ) -> Result<String, String> {
-        let now = jiff::Timestamp::now().as_second();
+        let now = self.context.clock.now() / 1000;
         let name = wanted.path.replace('/', "~");
         let path = self
             .context
@@ -43,7 +50,11 @@ impl TokenManager<'_> {
         {
             return Ok(cached.token.clone());
         }
-        match (self.request(wanted, now).await, cached) {
+        let timeout = match &cached {
+            Some(_) if self.occasion == Occasion::Start => TIMEOUT_AT_START,
+            Some(_) | None => TIMEOUT,
+        };
+        match (self.request(wanted, now, timeout).await, cached) {
             (Ok(fresh), _) => {
                 let bytes = serde_json::to_vec(&fresh).map_err(|error| error.to_string())?;
                 files::replace(&path, &bytes, 0o600).map_err(|error| error.to_string())?;
@@ -59,6 +70,7 @@ impl TokenManager<'_> {
         &self,
         wanted: &ServiceAccountTokenProjection,
         now: i64,
+        timeout: Duration,
     ) -> Result<CachedToken, String> {
         let account = self
             .pod
@@ -83,7 +95,7 @@ impl TokenManager<'_> {
         };
         let params = PostParams::default();
         let call = api.create_token_request(account, &params, &request);
-        let response = tokio::time::timeout(std::time::Duration::from_secs(10), call).await;
+        let response = tokio::time::timeout(timeout, call).await;
         let response = response.map_err(|_| "the API server did not respond in time".to_owned())?;
         let status = response.map_err(error_message)?.status;
         let status = status.ok_or("the response holds no token")?;
