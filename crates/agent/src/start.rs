@@ -26,10 +26,12 @@ use crate::{
         cni,
         containerd::ManagedContainerd,
         mounts,
+        tmpfs::Tmpfs,
     },
     images::{Images, import::ImageImporter},
     logs,
     pod_workers::PodWorkers,
+    sealed::SealedFiles,
     server,
     supervise::spawn_loop,
 };
@@ -69,6 +71,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
             Err(error)
         };
     }
+    let sealed = SealedFiles::open(&paths.sealing_key()).context("read the key of saved copies")?;
+    let sealed = Arc::new(sealed);
     let client = join::client(&config, &identity)?;
     let events = EventRecorder::start_on(
         client.clone(),
@@ -84,7 +88,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
             Path::new(cgroups::MOUNT),
             &config.cgroup_root,
         ),
-        object_cache: ObjectCache::new(client.clone(), paths.saved_objects()),
+        object_cache: ObjectCache::new(client.clone(), paths.saved_objects(), Arc::clone(&sealed)),
+        sealed,
+        tmpfs: Tmpfs::default(),
         images: Images::new(Arc::clone(&started.runtime), started.imported),
         clock: Clock::default(),
         runtime: started.runtime,
@@ -277,7 +283,13 @@ async fn stop_idle_runtime(started: &StartedRuntime, paths: &Paths) {
     let sandboxes = started.runtime.list_sandboxes(Default::default()).await;
     if let (Some(containerd), Ok([])) = (&started.containerd, sandboxes.as_deref()) {
         containerd.stop().await;
-        mounts::unmount_below(&paths.containerd());
+        unmount(&paths.containerd());
+    }
+}
+
+fn unmount(dir: &Path) {
+    if let Err(error) = mounts::unmount_below(dir) {
+        tracing::warn!(%error, "a mount is left");
     }
 }
 
@@ -297,10 +309,10 @@ async fn stop_all(context: &Context, containerd: Option<&ManagedContainerd>, pod
         }
     });
     futures::future::join_all(stops).await;
-    mounts::unmount_below(&context.paths.pods());
+    unmount(&context.paths.pods());
     if let Some(containerd) = containerd {
         containerd.stop().await;
-        mounts::unmount_below(&context.paths.containerd());
+        unmount(&context.paths.containerd());
         if let Err(error) = files::remove_dir(&context.paths.run_dir()) {
             tracing::warn!(%error, "cannot remove the directory of sockets");
         }

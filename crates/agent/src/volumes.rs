@@ -2,7 +2,8 @@
 //! runs, and tears them down after it.
 //!
 //! Setting up is idempotent. It is repeated before every start of a container and when a ConfigMap
-//! or Secret changes. Content is replaced atomically.
+//! or Secret changes. Content is replaced atomically. Secrets, tokens and downward data are in
+//! memory only: each such volume is a tmpfs, which a new agent finds mounted and goes on using.
 
 mod atomic_writer;
 mod host_path;
@@ -24,7 +25,7 @@ use crate::{
     context::Context,
     files,
     host::mounts,
-    pod::{PodRef, env::NodeInfo, references::ReferencedObjects},
+    pod::{PodRef, env::NodeInfo, references::ReferencedObjects, resources},
 };
 
 use self::{atomic_writer::File, token::TokenManager};
@@ -99,7 +100,7 @@ impl Inputs<'_> {
         }
         let (kind, files) = self.payload(volume).await?;
         let path = self.dir(kind, &volume.name);
-        atomic_writer::write(&path, &files, fs_group(self.pod))
+        self.write(&path, volume, &files)
             .map_err(|error| error.to_string())?;
         Ok(MountedVolume {
             path,
@@ -143,21 +144,37 @@ impl Inputs<'_> {
         }
     }
 
-    fn empty_dir(&self, path: &Path, source: &EmptyDirVolumeSource) -> io::Result<()> {
-        if !path.is_dir() {
-            if let Some(parent) = path.parent() {
-                files::private_dir(parent)?;
-            }
-            fs::create_dir(path)?;
+    /// Writes the files of a volume: to disk those of a ConfigMap, all others to a tmpfs. There is
+    /// no fallback to the disk if a tmpfs cannot be mounted, as upstream has none.
+    fn write(&self, path: &Path, volume: &Volume, files: &[File]) -> io::Result<()> {
+        if volume.config_map.is_none() {
+            self.mount_memory(path, 0o755, None)?;
         }
-        if source.medium.as_deref() == Some("Memory") && !mounts::is_mounted(path) {
+        atomic_writer::write(path, files, fs_group(self.pod))
+    }
+
+    fn empty_dir(&self, path: &Path, source: &EmptyDirVolumeSource) -> io::Result<()> {
+        if source.medium.as_deref() == Some("Memory") {
             let limit = source.size_limit.as_ref();
             let limit = limit.and_then(|text| text.0.parse::<Quantity>().ok());
             let limit = limit.and_then(|size| u64::try_from(size.units()).ok());
-            mounts::mount_tmpfs(path, limit.filter(|&size| size > 0))?;
+            self.mount_memory(path, 0o777, limit)?;
+        } else {
+            files::volume_dir(path, 0o777)?;
         }
         fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
         own_by_group(path, fs_group(self.pod))
+    }
+
+    /// Mounts a tmpfs at this path unless one is mounted there, as large as the smallest of the
+    /// node's memory, the pod's memory limit and this limit, if any.
+    fn mount_memory(&self, path: &Path, mode: u32, limit: Option<u64>) -> io::Result<()> {
+        let limits = [limit, resources::pod(self.pod).memory];
+        let limits = limits.into_iter().flatten().filter(|&size| size > 0);
+        let memory = self.context.machine.memory;
+        let size = limits.fold(memory, u64::min);
+        files::volume_dir(path, mode)?;
+        self.context.tmpfs.mount(path, mode, size)
     }
 }
 
@@ -177,8 +194,8 @@ fn own_by_group(path: &Path, group: Option<u32>) -> io::Result<()> {
 /// Unmounts and removes the directory of a pod.
 ///
 /// # Errors
-/// If something in it is still in use.
+/// If something in it is still mounted: then nothing is removed.
 pub(crate) fn tear_down(pod_dir: &Path) -> io::Result<()> {
-    mounts::unmount_below(pod_dir);
+    mounts::unmount_below(pod_dir)?;
     files::remove_dir(pod_dir)
 }

@@ -105,6 +105,14 @@ async fn orphans_are_removed_and_nothing_else() {
         node.paths().pod("ghost").join("volumes"),
         node.paths().pod_logs("default", "old", "ghost"),
     ];
+    let copies = node.paths().saved_objects().join("secret/default");
+    let copy = copies.join("ghost.sealed");
+    std::fs::create_dir_all(copies).unwrap();
+    std::fs::write(&copy, "").unwrap();
+    let used = node
+        .paths()
+        .saved_objects()
+        .join("configmap/default/used.sealed");
     for dir in &dirs {
         std::fs::create_dir_all(dir).unwrap();
     }
@@ -114,7 +122,10 @@ async fn orphans_are_removed_and_nothing_else() {
     tokio::task::yield_now().await;
     assert_eq!(node.calls("remove_sandbox"), Vec::<String>::new());
 
-    node.api.apply(&pod("p", &[("c", "image:1")]));
+    let mut pod = pod("p", &[("c", "image:1")]);
+    pod["spec"]["volumes"] = json!([{ "name": "used", "configMap": { "name": "used" } }]);
+    node.api.apply(&pod);
+    node.api.apply_config_map("used", "colour", "red");
     node.api.set_down(false);
     node.called(&format!("remove_sandbox {orphan}")).await;
     node.api
@@ -128,7 +139,8 @@ async fn orphans_are_removed_and_nothing_else() {
         "a sandbox without the label is not ours"
     );
     assert!(
-        dirs.iter().all(|dir| !dir.exists()),
-        "volumes and logs are removed"
+        dirs.iter().chain([&copy]).all(|path| !path.exists()),
+        "volumes, logs and copies are removed"
     );
+    assert!(used.is_file(), "the copy of what a pod uses stays");
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
@@ -162,6 +163,13 @@ impl FakeApi {
     pub(super) fn apply_config_map(&self, name: &str, key: &str, value: &str) {
         let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": { key: value } });
         self.state.lock().change_object("configmaps", name, object);
+    }
+
+    /// Creates a secret with one key, or replaces it.
+    pub(super) fn apply_secret(&self, name: &str, key: &str, value: &str) {
+        let data = json!({ key: BASE64_STANDARD.encode(value) });
+        let object = json!({ "apiVersion": "v1", "kind": "Secret", "data": data });
+        self.state.lock().change_object("secrets", name, object);
     }
 
     /// Removes the object of a pod.
