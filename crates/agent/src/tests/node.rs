@@ -118,6 +118,11 @@ impl Node {
         &self.context.paths
     }
 
+    /// The ConfigMaps and Secrets that pods use.
+    pub(super) fn object_cache(&self) -> &ObjectCache {
+        &self.context.object_cache
+    }
+
     /// Advances the clock.
     pub(super) fn advance(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap();

@@ -8,10 +8,18 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::node::{BEGIN, Node, pod, uid, until};
+use super::{
+    fake_api::State,
+    node::{BEGIN, Node, pod, uid, until},
+};
 
 /// The request for a token of the service account that pods have.
 const TOKEN: &str = "POST /api/v1/namespaces/default/serviceaccounts/default/token";
+
+/// How often a token was asked for.
+fn asked(state: &State) -> usize {
+    state.requests.iter().filter(|one| *one == TOKEN).count()
+}
 
 /// A volume with a token for this audience.
 fn token_volume(name: &str, audience: &str) -> Value {
@@ -62,8 +70,6 @@ async fn a_volume_update_that_is_due_while_a_start_waits_for_a_token_blocks_noth
         .until("p is ready", |state| state.is_ready("p"))
         .await;
     node.api.hang(Some(TOKEN));
-    let asked =
-        |state: &super::fake_api::State| state.requests.iter().filter(|one| *one == TOKEN).count();
     let before = node.api.look(asked);
     node.exit("p", "b", 1);
     node.api
@@ -161,4 +167,32 @@ async fn a_token_is_renewed_in_the_running_pod_after_most_of_its_lifetime() {
     assert_eq!(token(), "token-1");
     node.advance(Duration::from_secs(60));
     until("another token", || token() == "token-2").await;
+}
+
+#[tokio::test]
+async fn an_update_that_is_due_while_another_one_waits_for_a_token_follows_it() {
+    let node = Node::start();
+    node.api.set_token_expiry(BEGIN / 1000);
+    node.api.apply_config_map("settings", "colour", "red");
+    let mut pod = with_token(pod("p", &[("c", "image:1")]));
+    let volumes = pod["spec"]["volumes"].as_array_mut().unwrap();
+    volumes.push(json!({ "name": "settings", "configMap": { "name": "settings" } }));
+    node.api.apply(&pod);
+    node.api
+        .until("p is ready", |state| state.is_ready("p"))
+        .await;
+    node.api.hang(Some(TOKEN));
+    let before = node.api.look(asked);
+    node.api.apply_config_map("settings", "colour", "green");
+    node.api
+        .until("an update asks for a token", |state| asked(state) > before)
+        .await;
+    node.api.apply_config_map("settings", "colour", "blue");
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    node.api.hang(None);
+    let file = volume(&node, "configmap", "settings").join("colour");
+    let is_blue = || fs::read_to_string(&file).unwrap() == "blue";
+    until("the newest content", is_blue).await;
 }
