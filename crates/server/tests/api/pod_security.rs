@@ -4,7 +4,7 @@ use http::Request;
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use pandaemon_machinery::pod_security::Configuration;
-use pandaemon_server::admission::AdmissionConfiguration;
+use pandaemon_server::{AuditConfig, admission::AdmissionConfiguration};
 use pandaemon_testkit::ServerOptions;
 use serde_json::{Value, json};
 
@@ -258,6 +258,45 @@ async fn pods_from_a_template_get_warnings_and_are_refused_once_the_labels_chang
     }
     assert_eq!(label(&server, "n", "enforce=baseline").await.0, 200);
     assert_eq!(server.post(&pods, &pod(5)).await.0, 403);
+}
+
+#[tokio::test]
+async fn the_audit_log_has_policy_and_violations_also_of_pods_from_a_template() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.log");
+    let options = ServerOptions {
+        audit: AuditConfig {
+            path: Some(log.clone()),
+            max_size_megabytes: 100,
+            ..AuditConfig::default()
+        },
+        ..ServerOptions::default()
+    };
+    let mut server = Server::start_with(options).await.unwrap();
+    let text = "enforce=baseline enforce-version=v1.30 audit=restricted";
+    let pods = create_namespace(&server, "n", text).await;
+    for at in 1..6 {
+        let mut pod = pod(&format!("p-{at}"));
+        pod["spec"]["nodeName"] = format!("n-{at}").into();
+        assert_eq!(server.post(&pods, &pod).await.0, 201);
+    }
+    assert_eq!(server.post(&pods, &privileged_pod("p")).await.0, 403);
+    server.stop().await;
+    let log = std::fs::read_to_string(log).unwrap();
+    let events = log.lines().map(json_of);
+    let creations: Vec<Value> = events.filter(|event| event["requestURI"] == pods).collect();
+    assert_eq!(creations.len(), 6);
+    let restricted = format!("would violate PodSecurity \"restricted:latest\": {UNRESTRICTED}");
+    for event in &creations {
+        let annotation =
+            |name: &str| &event["annotations"][format!("pod-security.kubernetes.io/{name}")];
+        assert_eq!(annotation("enforce-policy"), "baseline:v1.30", "{event}");
+        let violations = annotation("audit-violations").as_str().unwrap();
+        match event["responseStatus"]["code"].as_u64() {
+            Some(201) => assert_eq!(violations, restricted),
+            _ => assert!(violations.contains(PRIVILEGED), "{violations}"),
+        }
+    }
 }
 
 #[tokio::test]
