@@ -8,7 +8,10 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use pandaemon_runtime::logs::LogArgs;
-use pandaemon_server::{AuditConfig, AuditMode};
+use pandaemon_server::{
+    AuditConfig, AuditMode,
+    admission::{AdmissionConfiguration, AdmissionConfigurationError},
+};
 
 /// The text at the end of `--help`.
 const EXAMPLES: &str = "\
@@ -132,6 +135,29 @@ impl AuditArgs {
     }
 }
 
+/// The admission of a control plane.
+#[derive(Debug, Args)]
+pub(crate) struct AdmissionArgs {
+    /// A file with an AdmissionConfiguration of Kubernetes: what PodSecurity checks in namespaces
+    /// without labels, and what it exempts
+    #[arg(long, value_name = "FILE")]
+    admission_control_config_file: Option<PathBuf>,
+}
+
+impl AdmissionArgs {
+    /// The configuration of the file, or that of a control plane without one.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or says something else than a configuration.
+    pub(crate) fn read(&self) -> Result<AdmissionConfiguration, AdmissionConfigurationError> {
+        let file = self.admission_control_config_file.as_deref();
+        file.map_or_else(
+            || Ok(AdmissionConfiguration::default()),
+            AdmissionConfiguration::read,
+        )
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
     /// The number of nodes
@@ -152,6 +178,8 @@ pub(crate) struct UpArgs {
     pub(crate) images: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) audit: AuditArgs,
+    #[command(flatten)]
+    pub(crate) admission: AdmissionArgs,
 }
 
 #[derive(Debug, Args)]
@@ -179,6 +207,8 @@ pub(crate) struct ServerArgs {
     pub(crate) controllers: String,
     #[command(flatten)]
     pub(crate) audit: AuditArgs,
+    #[command(flatten)]
+    pub(crate) admission: AdmissionArgs,
 }
 
 #[derive(Debug, Args)]

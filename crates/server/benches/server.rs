@@ -199,6 +199,10 @@ async fn create_pod(client: &kube::Client, at: usize) {
         "metadata": {"name": format!("p-{at}"), "labels": {"app": "web"}},
         "spec": {"nodeName": format!("n-{at}"), "containers": [
             {"name": "c", "image": "i", "env": [{"name": "A", "value": "x".repeat(1000)}]}]}});
+    post_pod(client, &pod).await;
+}
+
+async fn post_pod(client: &kube::Client, pod: &Value) {
     let request = Request::post(PODS)
         .header("content-type", "application/json")
         .body(Body::from(pod.to_string().into_bytes()))
@@ -217,6 +221,30 @@ fn create_pods_from_a_template(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         at += 1;
         runtime.block_on(create_pod(&client, at));
+    });
+}
+
+/// Creates pods of different images, which take the full path, in a namespace that enforces this
+/// level of Pod Security.
+#[divan::bench(args = ["privileged", "baseline"], sample_count = 200)]
+fn create_pods_by_the_full_path(bencher: Bencher<'_, '_>, level: &str) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = runtime.block_on(server_with_pod());
+    let client = server.client();
+    let labels = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}}});
+    let request = Request::patch("/api/v1/namespaces/default")
+        .header("content-type", "application/merge-patch+json")
+        .body(Body::from(labels.to_string().into_bytes()))
+        .expect("a request");
+    let answer = runtime.block_on(client.send(request)).expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let mut at = 0;
+    bencher.bench_local(|| {
+        at += 1;
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("p-{at}")},
+            "spec": {"nodeName": format!("n-{at}"), "containers": [
+                {"name": "c", "image": format!("i:{at}")}]}});
+        runtime.block_on(post_pod(&client, &pod));
     });
 }
 

@@ -5,11 +5,13 @@
 //! served kinds. [`Config::admission`](crate::Config::admission) adds others.
 
 mod chain;
+mod configuration;
 mod default_toleration_seconds;
 mod mirror_pod;
 mod namespace_lifecycle;
 mod node_restriction;
 mod plugin;
+mod pod_security;
 mod priority;
 mod rule;
 pub(crate) mod service;
@@ -17,6 +19,7 @@ mod service_account;
 mod taint_nodes_by_condition;
 
 pub use self::{
+    configuration::{AdmissionConfiguration, AdmissionConfigurationError},
     plugin::{Attributes, Plugin, done},
     rule::{Fields, GroupResource, Operation, Rule},
 };

@@ -41,7 +41,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 pub use crate::audit::{AuditConfig, AuditError, Mode as AuditMode};
 pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User};
 use crate::{
-    admission::{Chain, Plugin},
+    admission::{AdmissionConfiguration, Chain, Plugin},
     api::{Api, Health},
     audit::Auditor,
     auth::Caller,
@@ -75,6 +75,8 @@ pub struct Config {
     pub audit: AuditConfig,
     /// Admission plugins beside the built-in ones, after which they run.
     pub admission: Vec<Arc<dyn Plugin>>,
+    /// The configuration of built-in admission plugins.
+    pub admission_configuration: AdmissionConfiguration,
 }
 
 /// Why a server cannot start.
@@ -126,7 +128,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     let registry = Arc::new(Registry::new(
         Arc::clone(&config.store),
         Arc::clone(&cache),
-        Chain::new(config.admission),
+        Chain::new(config.admission_configuration, config.admission),
     ));
     let api = Arc::new(Api {
         agents: proxy::Agents::new(tls::client(&pki)?),

@@ -25,6 +25,8 @@ mod harness;
 mod hostile;
 #[path = "api/pages.rs"]
 mod pages;
+#[path = "api/pod_security.rs"]
+mod pod_security;
 #[path = "api/pod_templates.rs"]
 mod pod_templates;
 #[path = "api/run_time_kinds.rs"]

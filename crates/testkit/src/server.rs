@@ -19,7 +19,10 @@ use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use pandaemon_client::rest::{Patch, Rest};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
-use pandaemon_server::{AuditConfig, Authorizer, Config, Error, Running, admission::Plugin};
+use pandaemon_server::{
+    AuditConfig, Authorizer, Config, Error, Running,
+    admission::{AdmissionConfiguration, Plugin},
+};
 use pandaemon_store::{
     Embedded, Store,
     double::{Double, Faults},
@@ -49,6 +52,8 @@ pub struct ServerOptions {
     pub admission: Vec<Arc<dyn Plugin>>,
     /// The audit log; none by default.
     pub audit: AuditConfig,
+    /// The configuration of built-in admission plugins.
+    pub admission_configuration: AdmissionConfiguration,
 }
 
 impl Default for ServerOptions {
@@ -61,6 +66,7 @@ impl Default for ServerOptions {
             authorizers: Vec::new(),
             admission: Vec::new(),
             audit: AuditConfig::default(),
+            admission_configuration: AdmissionConfiguration::default(),
         }
     }
 }
@@ -151,6 +157,7 @@ impl Server {
             authorizers: options.authorizers,
             admission: options.admission,
             audit: options.audit,
+            admission_configuration: options.admission_configuration,
         };
         let running = pandaemon_server::start(config, &shutdown).await?;
         Ok(Self {

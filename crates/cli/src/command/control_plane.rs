@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use pandaemon_controllers::{EnabledControllers, Options};
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
-use pandaemon_server::{AuditConfig, Config, Running};
+use pandaemon_server::{AuditConfig, Config, Running, admission::AdmissionConfiguration};
 use pandaemon_store::{Embedded, Store};
 use tokio::task::JoinHandle;
 
@@ -22,6 +22,8 @@ pub(crate) struct ControlPlaneConfig {
     pub(crate) names: Vec<String>,
     pub(crate) controllers: EnabledControllers,
     pub(crate) audit: AuditConfig,
+    /// The configuration of admission plugins.
+    pub(crate) admission: AdmissionConfiguration,
 }
 
 /// A running control plane.
@@ -69,6 +71,7 @@ impl ControlPlane {
             authorizers: Vec::new(),
             admission: Vec::new(),
             audit: config.audit,
+            admission_configuration: config.admission,
         };
         let api = pandaemon_server::start(server, &shutdown).await?;
         let options = Options {

@@ -8,10 +8,12 @@ use pandaemon_store::Revision;
 use serde_json::Value;
 
 use super::{
+    configuration::AdmissionConfiguration,
     default_toleration_seconds::DefaultTolerationSeconds,
     namespace_lifecycle::NamespaceLifecycle,
     node_restriction::NodeRestriction,
     plugin::{Attributes, Cluster, Plugin, find_kind},
+    pod_security::PodSecurity,
     priority::Priority,
     rule::{Fields, Operation, Rule},
     service_account::ServiceAccount,
@@ -48,12 +50,16 @@ pub(crate) struct Request<'a> {
 
 impl Chain {
     /// The built-in plugins, in upstream's order, and then these.
-    pub(crate) fn new(additional: Vec<Arc<dyn Plugin>>) -> Self {
-        let built_in: [Arc<dyn Plugin>; 6] = [
+    pub(crate) fn new(
+        configuration: AdmissionConfiguration,
+        additional: Vec<Arc<dyn Plugin>>,
+    ) -> Self {
+        let built_in: [Arc<dyn Plugin>; 7] = [
             Arc::new(NamespaceLifecycle),
             Arc::new(ServiceAccount),
             Arc::new(NodeRestriction),
             Arc::new(TaintNodesByCondition),
+            Arc::new(PodSecurity::new(configuration.pod_security)),
             Arc::new(Priority),
             Arc::new(DefaultTolerationSeconds),
         ];

@@ -91,7 +91,7 @@ pub struct Attributes<'a> {
     pub kind: &'a Kind,
     /// The namespace, empty for none.
     pub namespace: &'a str,
-    /// The name; of an object whose name will be generated, the prefix of it.
+    /// The name; of an object whose name is generated, in [`Plugin::admit`] the prefix of it.
     pub name: &'a str,
     /// The subresource, empty for none.
     pub subresource: &'a str,
