@@ -33,7 +33,7 @@ mod tests {
 
     async fn may(user: &User, verb: &str, path: &str) -> u16 {
         let target = parse_path(path);
-        let attributes = Attributes::of_request(user, verb, &target, path);
+        let attributes = Attributes::of_request(user, verb, &target, path, None);
         let decision = super::chain(Vec::new()).decide(&attributes).await;
         let checked = check_request(&attributes, &decision);
         checked.err().map_or(200, |status| status.code)
