@@ -24,5 +24,6 @@ pub use crate::auth::user::User;
 
 pub(crate) use self::{
     chain::{Chain, Request},
+    mirror_pod::is_mirror,
     plugin::Cluster,
 };
