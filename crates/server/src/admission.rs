@@ -17,13 +17,9 @@ mod service_account;
 mod taint_nodes_by_condition;
 
 pub use self::{
-    plugin::{Attributes, Plugin, done},
+    plugin::{Attributes, Plugin, Request, done},
     rule::{Fields, GroupResource, Operation, Rule},
 };
 pub use crate::auth::user::User;
 
-pub(crate) use self::{
-    chain::{Chain, Request},
-    mirror_pod::is_mirror,
-    plugin::Cluster,
-};
+pub(crate) use self::{chain::Chain, mirror_pod::is_mirror, plugin::Cluster};

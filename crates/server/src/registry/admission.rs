@@ -26,6 +26,8 @@ impl Call {
         Request {
             operation,
             kind: &self.kind,
+            namespace: &self.namespace,
+            name: &self.name,
             subresource: &self.subresource,
             user: &self.user,
             is_admitted: self.is_admitted,
@@ -83,6 +85,7 @@ impl<'a> Admission<'a> {
             plugin: plugin.name(),
             rule,
             cluster,
+            authorizers: call.authorizers.as_ref(),
             warnings: &self.warnings,
             annotations: &call.annotations,
         }

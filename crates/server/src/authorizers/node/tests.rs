@@ -1,3 +1,5 @@
+//! What a node may do, by tables of verbs and paths.
+
 use serde_json::{Value, json};
 
 use super::*;
