@@ -20,12 +20,9 @@ mod taint_nodes_by_condition;
 
 pub use self::{
     configuration::{AdmissionConfiguration, AdmissionConfigurationError},
-    plugin::{Attributes, Plugin, done},
+    plugin::{Attributes, Plugin, Request, done},
     rule::{Fields, GroupResource, Operation, Rule},
 };
 pub use crate::auth::user::User;
 
-pub(crate) use self::{
-    chain::{Chain, Request},
-    plugin::Cluster,
-};
+pub(crate) use self::{chain::Chain, mirror_pod::is_mirror, plugin::Cluster};

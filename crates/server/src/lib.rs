@@ -136,7 +136,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         metrics: metrics::ServerMetrics::new(config.metrics),
         health: Health::default(),
         authenticators: authenticators::chain(&pki),
-        authorizers: authorizers::chain(config.authorizers),
+        authorizers: authorizers::chain(config.authorizers, Arc::clone(&cache)),
         address: address.to_string(),
         registry: Arc::clone(&registry),
         pki,

@@ -18,6 +18,7 @@ pub(crate) mod list_meta;
 pub(crate) mod meta;
 pub(crate) mod options;
 pub(crate) mod patch;
+pub(crate) mod pod_references;
 pub(crate) mod read;
 pub(crate) mod selector;
 mod template_cache;

@@ -23,6 +23,8 @@ mod faults;
 mod harness;
 #[path = "api/hostile.rs"]
 mod hostile;
+#[path = "api/nodes.rs"]
+mod nodes;
 #[path = "api/pages.rs"]
 mod pages;
 #[path = "api/pod_security.rs"]

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use pandaemon_machinery::{Kind, status::Result};
+use pandaemon_machinery::status::Result;
 use pandaemon_store::Revision;
 use serde_json::Value;
 
@@ -12,14 +12,13 @@ use super::{
     default_toleration_seconds::DefaultTolerationSeconds,
     namespace_lifecycle::NamespaceLifecycle,
     node_restriction::NodeRestriction,
-    plugin::{Attributes, Cluster, Plugin, find_kind},
+    plugin::{Attributes, Cluster, Plugin, Request, find_kind},
     pod_security::PodSecurity,
     priority::Priority,
     rule::{Fields, Operation, Rule},
     service_account::ServiceAccount,
     taint_nodes_by_condition::TaintNodesByCondition,
 };
-use crate::auth::User;
 
 /// The plugins in their order: each request passes [`Plugin::admit`] of all that it concerns, and
 /// later [`Plugin::validate`].
@@ -31,21 +30,6 @@ pub(crate) struct Chain(Vec<Link>);
 struct Link {
     plugin: Arc<dyn Plugin>,
     rules: Vec<Rule>,
-}
-
-/// What plugins are selected by.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Request<'a> {
-    /// What the request does.
-    pub operation: Operation,
-    /// The kind of the path.
-    pub kind: &'a Kind,
-    /// The subresource, empty for none.
-    pub subresource: &'a str,
-    /// The user of the request.
-    pub user: &'a User,
-    /// Whether plugins have admitted the request already, as another operation.
-    pub is_admitted: bool,
 }
 
 impl Chain {
@@ -80,15 +64,15 @@ impl Chain {
             operation,
             kind,
             subresource,
-            user,
             is_admitted,
+            ..
         } = request;
         let links = if is_admitted { &[] } else { &*self.0 };
         links.iter().filter_map(move |link| {
             let mut rules = link.rules.iter();
             let rule = rules.find(|rule| rule.matches(operation, kind, subresource))?;
             let plugin = &*link.plugin;
-            plugin.concerns(kind, user).then_some((plugin, rule))
+            plugin.concerns(request).then_some((plugin, rule))
         })
     }
 

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::rule::{Operation, Rule};
 use crate::{
     audit::Annotations,
-    auth::User,
+    auth::{self, AuthorizerChain, User},
     cache::{
         object::Object,
         watch_cache::{WatchCache, key},
@@ -35,9 +35,8 @@ pub trait Plugin: Debug + Send + Sync {
     /// a request the first counts.
     fn rules(&self) -> Vec<Rule>;
 
-    /// Whether it concerns requests of this user to a kind for which it has a rule. Asked for each
-    /// request.
-    fn concerns(&self, _kind: &Kind, _user: &User) -> bool {
+    /// Whether it concerns a request for which it has a rule. Asked for each request.
+    fn concerns(&self, _request: Request<'_>) -> bool {
         true
     }
 
@@ -82,6 +81,25 @@ impl Future for Admitted {
     }
 }
 
+/// What plugins are selected by.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// What the request does.
+    pub operation: Operation,
+    /// The kind of the path.
+    pub kind: &'a Kind,
+    /// The namespace of the path, empty for none.
+    pub namespace: &'a str,
+    /// The name in the path, empty for none.
+    pub name: &'a str,
+    /// The subresource, empty for none.
+    pub subresource: &'a str,
+    /// The user of the request.
+    pub user: &'a User,
+    /// Whether plugins have admitted the request already, as another operation.
+    pub(crate) is_admitted: bool,
+}
+
 /// A request, as plugins see it. Upstream: `admission.Attributes`.
 #[derive(Debug, Clone, Copy)]
 pub struct Attributes<'a> {
@@ -105,6 +123,8 @@ pub struct Attributes<'a> {
     pub(crate) plugin: &'static str,
     pub(crate) rule: &'a Rule,
     pub(crate) cluster: Cluster<'a>,
+    /// `None` for writes of the server itself.
+    pub(crate) authorizers: Option<&'a AuthorizerChain>,
     pub(crate) warnings: &'a Mutex<Vec<String>>,
     pub(crate) annotations: &'a Annotations,
 }
@@ -123,6 +143,14 @@ impl<'a> Attributes<'a> {
     #[must_use]
     pub fn forbidden(&self, why: &str) -> Box<Status> {
         Status::forbidden(self.kind, self.name, why)
+    }
+
+    /// Whether the user of the request may also do this. Upstream: `WantsAuthorizer`.
+    pub(super) async fn is_allowed(&self, wanted: &auth::Attributes<'_>) -> bool {
+        match self.authorizers {
+            Some(authorizers) => authorizers.check(wanted).await.is_ok(),
+            None => true,
+        }
     }
 
     /// Adds a warning to the response. Upstream: `warning.AddWarning`.

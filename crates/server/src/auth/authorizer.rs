@@ -246,7 +246,7 @@ mod tests {
         let bob = User::known("bob", &[]);
         for (verb, path, reason, expected) in table {
             let target = parse_path(path);
-            let attributes = Attributes::of_request(&bob, verb, &target, path);
+            let attributes = Attributes::of_request(&bob, verb, &target, path, None);
             for decision in [
                 Decision::Deny(reason.into()),
                 Decision::NoOpinion(reason.into()),

@@ -29,6 +29,8 @@ impl Call {
         Request {
             operation,
             kind: &self.kind,
+            namespace: &self.namespace,
+            name: &self.name,
             subresource: &self.subresource,
             user: &self.user,
             is_admitted: self.is_admitted,
@@ -91,6 +93,7 @@ impl<'a> Admission<'a> {
             plugin: plugin.name(),
             rule,
             cluster,
+            authorizers: call.authorizers.as_ref(),
             warnings: &self.warnings,
             annotations: &call.annotations,
         }

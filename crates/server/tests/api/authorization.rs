@@ -47,21 +47,13 @@ async fn server(rights: Vec<(&'static str, &'static str, Decision)>) -> Server {
 async fn send_as(
     server: &Server,
     user: &str,
-    (method, path): (&str, &str),
+    request: (&str, &str),
     content_type: &str,
     body: &Value,
 ) -> (u16, Value) {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("impersonate-user", user)
-        .header("content-type", content_type);
-    let body = Body::from(serde_json::to_vec(body).unwrap());
-    let response = server.client().send(request.body(body).unwrap()).await;
-    let response = response.unwrap();
-    let code = response.status().as_u16();
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    (code, serde_json::from_slice(&bytes).unwrap_or_default())
+    server
+        .send_as((user, &[]), request, content_type, body)
+        .await
 }
 
 /// A GET of a user.

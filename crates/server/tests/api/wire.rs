@@ -190,12 +190,13 @@ async fn an_agent_joins_with_the_token_and_gets_the_rights_of_its_node() {
     );
     let (code, text) = ask(&mut sender, "POST", "/api/v1/nodes", "", &node("n2")).await;
     assert_eq!(code, 403, "{text}");
-    assert_eq!(
-        ask(&mut sender, "GET", "/api/v1/pods", "", &Value::Null)
-            .await
-            .0,
-        200
-    );
+    for (path, expected) in [
+        ("/api/v1/pods?fieldSelector=spec.nodeName%3Dn1", 200),
+        ("/api/v1/pods", 403),
+    ] {
+        let (code, text) = ask(&mut sender, "GET", path, "", &Value::Null).await;
+        assert_eq!(code, expected, "{path}: {text}");
+    }
 }
 
 #[tokio::test]

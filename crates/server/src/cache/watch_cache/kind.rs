@@ -204,6 +204,19 @@ impl KindCache {
         self.state.read().objects.get(key).cloned()
     }
 
+    /// The objects below the key `prefix` that have this value in the indexed field: the pods of a
+    /// node.
+    #[must_use]
+    pub fn indexed(&self, prefix: &str, value: &str) -> Vec<Arc<Object>> {
+        let state = self.state.read();
+        let keys = state.by_value.get(value).into_iter().flat_map(|keys| {
+            let from = keys.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+            from.take_while(|key| key.starts_with(prefix))
+        });
+        keys.filter_map(|key| state.objects.get(key).cloned())
+            .collect()
+    }
+
     /// The selected objects below the key `prefix`, at revision `applied` or later.
     #[must_use]
     pub fn list(&self, applied: Revision, prefix: &str, filter: &Filter) -> Listing {

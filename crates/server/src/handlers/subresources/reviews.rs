@@ -2,6 +2,7 @@
 
 use http::Response;
 use pandaemon_machinery::{Status, status::Result};
+use pandaemon_types::field_selector::{FieldRequirement, FieldSelector};
 use serde_json::{Value, json};
 
 use crate::{
@@ -89,7 +90,11 @@ fn text(value: &Value) -> &str {
 }
 
 /// What a review asks about. Upstream: `AuthorizationAttributesFrom`.
-fn attributes<'a>(user: &'a User, spec: &'a Value) -> Option<Attributes<'a>> {
+fn attributes<'a>(
+    user: &'a User,
+    spec: &'a Value,
+    field_selector: Option<&'a FieldSelector>,
+) -> Option<Attributes<'a>> {
     let (resource, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
     if resource.is_object() {
         let version = text(&resource["version"]);
@@ -100,6 +105,7 @@ fn attributes<'a>(user: &'a User, spec: &'a Value) -> Option<Attributes<'a>> {
             resource: text(&resource["resource"]),
             subresource: text(&resource["subresource"]),
             name: text(&resource["name"]),
+            field_selector,
             ..Attributes::new(user, text(&resource["verb"]))
         });
     }
@@ -110,8 +116,35 @@ fn attributes<'a>(user: &'a User, spec: &'a Value) -> Option<Attributes<'a>> {
     })
 }
 
+/// The field selector of a review: a text, or requirements, of which those that no query can have
+/// do not count. Upstream: `FieldSelectorAttributes`.
+fn field_selector(given: &Value) -> Option<FieldSelector> {
+    let raw = text(&given["rawSelector"]);
+    if !raw.is_empty() {
+        return FieldSelector::parse(raw).ok();
+    }
+    let requirements = given["requirements"].as_array()?.iter();
+    let requirements = requirements.filter_map(|requirement| {
+        let [value] = &texts(&requirement["values"])[..] else {
+            return None;
+        };
+        let equal = match text(&requirement["operator"]) {
+            "In" => true,
+            "NotIn" => false,
+            _ => return None,
+        };
+        Some(FieldRequirement {
+            field: text(&requirement["key"]).to_owned(),
+            value: value.clone(),
+            equal,
+        })
+    });
+    Some(requirements.collect())
+}
+
 async fn access(authorizers: &AuthorizerChain, user: &User, spec: &Value) -> Result<Value> {
-    let Some(attributes) = attributes(user, spec) else {
+    let fields = field_selector(&spec["resourceAttributes"]["fieldSelector"]);
+    let Some(attributes) = attributes(user, spec, fields.as_ref()) else {
         return Err(Status::bad_request(
             "exactly one of nonResourceAttributes or resourceAttributes must be specified",
         ));
