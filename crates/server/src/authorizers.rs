@@ -4,37 +4,49 @@
 mod default_roles;
 mod node;
 mod privileged_groups;
+mod rbac;
 
 use std::sync::Arc;
 
-use crate::auth::{Authorizer, AuthorizerChain};
+use crate::{
+    auth::{Authorizer, AuthorizerChain},
+    cache::watch_cache::WatchCache,
+};
 
 /// The authorizers of every server.
-fn built_in() -> Vec<Arc<dyn Authorizer>> {
+fn built_in(cache: Arc<WatchCache>) -> Vec<Arc<dyn Authorizer>> {
     vec![
         Arc::new(privileged_groups::PrivilegedGroups),
         Arc::new(node::NodeAuthorizer),
+        Arc::new(rbac::Rbac::new(&cache)),
         Arc::new(default_roles::DefaultRoles),
     ]
 }
 
-/// The chain of a server: those of its configuration first.
+/// The chain of a server with this cache: the authorizers of its configuration first.
 #[must_use]
-pub(crate) fn chain(configured: Vec<Arc<dyn Authorizer>>) -> AuthorizerChain {
-    AuthorizerChain::new(configured.into_iter().chain(built_in()).collect())
+pub(crate) fn chain(
+    configured: Vec<Arc<dyn Authorizer>>,
+    cache: Arc<WatchCache>,
+) -> AuthorizerChain {
+    AuthorizerChain::new(configured.into_iter().chain(built_in(cache)).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use crate::{
         auth::{Attributes, User},
+        cache::watch_cache::WatchCache,
         http::request::parse_path,
     };
 
     async fn may(user: &User, verb: &str, path: &str) -> u16 {
         let target = parse_path(path);
         let attributes = Attributes::of_request(user, verb, &target, path);
-        let checked = super::chain(Vec::new()).check_request(&attributes).await;
+        let chain = super::chain(Vec::new(), Arc::new(WatchCache::new(1)));
+        let checked = chain.check_request(&attributes).await;
         checked.err().map_or(200, |status| status.code)
     }
 

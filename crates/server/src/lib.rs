@@ -37,7 +37,7 @@ use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User};
+pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User, UserRules};
 use crate::{
     admission::{Chain, Plugin},
     api::{Api, Health},
@@ -125,7 +125,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         metrics: metrics::ServerMetrics::new(config.metrics),
         health: Health::default(),
         authenticators: authenticators::chain(&pki),
-        authorizers: authorizers::chain(config.authorizers),
+        authorizers: authorizers::chain(config.authorizers, Arc::clone(&cache)),
         address: address.to_string(),
         registry: Arc::clone(&registry),
         pki,

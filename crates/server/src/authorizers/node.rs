@@ -1,6 +1,6 @@
 //! The rights of node agents. Upstream: `plugin/pkg/auth/authorizer/node`.
 
-use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture};
+use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User, UserRules};
 
 /// Allows a node agent to read what its pods need, and to write its Node, its Lease and its pods.
 /// The admission plugin `NodeRestriction` checks the rest.
@@ -14,6 +14,16 @@ impl Authorizer for NodeAuthorizer {
             .node()
             .is_some_and(|node| !attributes.is_resource_request || may(node, attributes));
         Decision::allow_if(may).into()
+    }
+
+    fn rules_for(&self, user: &User, _namespace: &str) -> UserRules {
+        let mut rules = UserRules::default();
+        if user.node().is_some() {
+            let why = "node authorizer does not support user rule resolution";
+            rules.resolved.errors.push(why.into());
+            rules.is_incomplete = true;
+        }
+        rules
     }
 }
 
