@@ -4,6 +4,7 @@
 
 mod binding;
 mod coverage;
+mod grant;
 mod policy;
 mod request;
 mod role_set;
@@ -12,6 +13,7 @@ mod rule;
 pub use self::{
     binding::{Identity, RoleRef},
     coverage::{confirm_no_escalation, full_authority},
+    grant::Grant,
     policy::{Policy, Resolved},
     request::Request,
     rule::PolicyRule,

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::{
     Kind, Scope, Strategy,
     kinds::kind,
+    rbac::Grant,
     validation::{ErrorList, names, rbac},
 };
 
@@ -45,5 +46,9 @@ impl Strategy for ClusterRoleStrategy {
 
     fn allows_create_on_update(&self) -> bool {
         true
+    }
+
+    fn grants(&self, object: &Value) -> Option<Grant> {
+        Some(Grant::of_role(object))
     }
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::{
     Kind, Scope, Strategy, defaults,
     kinds::kind,
+    rbac::Grant,
     table::{self, Printer},
     validation::{ErrorList, names, rbac},
 };
@@ -54,6 +55,10 @@ impl Strategy for ClusterRoleBindingStrategy {
 
     fn allows_create_on_update(&self) -> bool {
         true
+    }
+
+    fn grants(&self, object: &Value) -> Option<Grant> {
+        Some(Grant::of_binding(object))
     }
 
     fn printer(&self) -> Printer {

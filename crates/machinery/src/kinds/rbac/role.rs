@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::{
     Kind, Strategy,
     kinds::kind,
+    rbac::Grant,
     validation::{ErrorList, names, rbac},
 };
 
@@ -43,5 +44,9 @@ impl Strategy for RoleStrategy {
 
     fn allows_create_on_update(&self) -> bool {
         true
+    }
+
+    fn grants(&self, object: &Value) -> Option<Grant> {
+        Some(Grant::of_role(object))
     }
 }
