@@ -25,6 +25,8 @@ mod hostile;
 mod pages;
 #[path = "api/pod_templates.rs"]
 mod pod_templates;
+#[path = "api/rbac.rs"]
+mod rbac;
 #[path = "api/run_time_kinds.rs"]
 mod run_time_kinds;
 #[path = "api/verbs.rs"]
