@@ -11,6 +11,7 @@ mod discovery;
 mod events;
 mod meta;
 mod policy;
+mod rbac;
 mod scheduling;
 
 use crate::{
@@ -40,6 +41,10 @@ pub(crate) fn with_path() -> Vec<Kind> {
         authorization::self_subject_access_review(),
         authorization::self_subject_rules_review(),
         authorization::subject_access_review(),
+        rbac::cluster_role_binding::kind(),
+        rbac::cluster_role::kind(),
+        rbac::role_binding::kind(),
+        rbac::role::kind(),
         scheduling::priority_class::kind(),
         coordination::lease::kind(),
         discovery::endpoint_slice::kind(),

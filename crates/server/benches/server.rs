@@ -105,6 +105,49 @@ fn create_through_the_stack(bencher: Bencher<'_, '_>, at_once: usize) {
         });
 }
 
+/// Creates by a user who may do everything without roles, and by one who has one of 1,000 roles: what
+/// a decision by roles adds to a write.
+#[divan::bench(args = ["system:masters", "writers"], sample_count = 500)]
+fn create_with_1000_bindings(bencher: Bencher<'_, '_>, group: &str) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = runtime.block_on(server_with_roles());
+    let client = server.client();
+    let mut at = 0;
+    bencher.bench_local(|| {
+        at += 1;
+        let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("c-{at}")},
+            "data": {"key": "x".repeat(1000)}});
+        let request = Request::post("/api/v1/namespaces/default/configmaps")
+            .header("content-type", "application/json")
+            .header("impersonate-user", "bob")
+            .header("impersonate-group", group)
+            .body(Body::from(value.to_string().into_bytes()))
+            .expect("a request");
+        let answer = runtime.block_on(client.send(request)).expect("an answer");
+        assert_eq!(answer.status(), 201);
+    });
+}
+
+/// A server with 1,000 roles, each bound to a user `bob`, of which the last allows to create.
+async fn server_with_roles() -> Server {
+    let server = Server::start().await;
+    let place = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    for at in 0..1000 {
+        let verb = if at == 999 { "create" } else { "get" };
+        let name = format!("r-{at}");
+        let rules = json!([{"verbs": [verb], "apiGroups": [""], "resources": ["configmaps"]}]);
+        let version = "rbac.authorization.k8s.io/v1";
+        let role = json!({"apiVersion": version, "kind": "Role", "metadata": {"name": name}, "rules": rules});
+        server.create(&format!("{place}/roles"), role).await;
+        let binding = json!({"apiVersion": version, "kind": "RoleBinding", "metadata": {"name": name},
+            "roleRef": {"kind": "Role", "name": name}, "subjects": [{"kind": "User", "name": "bob"}]});
+        server
+            .create(&format!("{place}/rolebindings"), binding)
+            .await;
+    }
+    server
+}
+
 /// Opens a watch with a request and keeps it open: duration and memory.
 #[divan::bench(sample_count = 1000, sample_size = 1)]
 fn open_a_watch(bencher: Bencher<'_, '_>) {

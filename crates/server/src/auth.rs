@@ -8,7 +8,7 @@ pub(crate) mod user;
 
 pub use self::{
     attributes::Attributes,
-    authorizer::{Authorizer, Decision, DecisionFuture},
+    authorizer::{Authorizer, Decision, DecisionFuture, UserRules},
     user::User,
 };
 pub(crate) use self::{

@@ -4,6 +4,7 @@
 mod default_roles;
 mod node;
 mod privileged_groups;
+mod rbac;
 
 use std::sync::Arc;
 
@@ -16,7 +17,8 @@ use crate::{
 fn built_in(cache: Arc<WatchCache>) -> Vec<Arc<dyn Authorizer>> {
     vec![
         Arc::new(privileged_groups::PrivilegedGroups),
-        Arc::new(node::NodeAuthorizer::new(cache)),
+        Arc::new(node::NodeAuthorizer::new(Arc::clone(&cache))),
+        Arc::new(rbac::Rbac::new(&cache)),
         Arc::new(default_roles::DefaultRoles),
     ]
 }

@@ -39,7 +39,7 @@ use pandaemon_store::{Error as StoreError, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 pub use crate::audit::{AuditConfig, AuditError, Mode as AuditMode};
-pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User};
+pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User, UserRules};
 use crate::{
     admission::{AdmissionConfiguration, Chain, Plugin},
     api::{Api, Health},

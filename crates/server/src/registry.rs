@@ -12,6 +12,7 @@ pub(crate) mod convert;
 pub(crate) mod create;
 mod create_on_update;
 pub(crate) mod delete;
+mod escalation;
 pub(crate) mod kinds;
 mod lease_renewal;
 pub(crate) mod list_meta;
@@ -41,7 +42,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::{
     admission::Chain,
     audit::Annotations,
-    auth::{AuthorizerChain, User},
+    auth::{Attributes, AuthorizerChain, User},
     cache::{
         object::{self, Encoded, Object, Unparsed},
         watch_cache::{WatchCache, key},
@@ -121,6 +122,20 @@ impl Call {
             options: WriteOptions::default(),
             is_admitted: false,
             now: Timestamp::now(),
+        }
+    }
+
+    /// What authorizers are asked about, with this verb.
+    #[must_use]
+    pub(crate) fn attributes<'a>(&'a self, verb: &'a str) -> Attributes<'a> {
+        Attributes {
+            namespace: &self.namespace,
+            api_group: &self.kind.group,
+            api_version: &self.kind.version,
+            resource: &self.kind.plural,
+            subresource: &self.subresource,
+            name: &self.name,
+            ..Attributes::new(&self.user, verb)
         }
     }
 

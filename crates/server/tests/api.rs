@@ -31,6 +31,8 @@ mod pages;
 mod pod_security;
 #[path = "api/pod_templates.rs"]
 mod pod_templates;
+#[path = "api/rbac.rs"]
+mod rbac;
 #[path = "api/run_time_kinds.rs"]
 mod run_time_kinds;
 #[path = "api/verbs.rs"]

@@ -1510,6 +1510,62 @@ static POLICY_V1_EVICTION: Type = Type { name: "io.k8s.api.policy.v1.Eviction", 
     Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
 ] };
 
+static RBAC_V1_AGGREGATIONRULE: Type = Type { name: "io.k8s.api.rbac.v1.AggregationRule", fields: &[
+    Field { name: "clusterRoleSelectors", shape: List(&Object(&META_V1_LABELSELECTOR)), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
+] };
+
+static RBAC_V1_CLUSTERROLE: Type = Type { name: "io.k8s.api.rbac.v1.ClusterRole", fields: &[
+    Field { name: "aggregationRule", shape: Object(&RBAC_V1_AGGREGATIONRULE), number: 3, ..F },
+    Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "rules", shape: List(&Object(&RBAC_V1_POLICYRULE)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+] };
+
+static RBAC_V1_CLUSTERROLEBINDING: Type = Type { name: "io.k8s.api.rbac.v1.ClusterRoleBinding", fields: &[
+    Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "roleRef", shape: Object(&RBAC_V1_ROLEREF), required: true, topology: Topology::Atomic, number: 3, ..F },
+    Field { name: "subjects", shape: List(&Object(&RBAC_V1_SUBJECT)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+] };
+
+static RBAC_V1_POLICYRULE: Type = Type { name: "io.k8s.api.rbac.v1.PolicyRule", fields: &[
+    Field { name: "apiGroups", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "nonResourceURLs", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 5, ..F },
+    Field { name: "resourceNames", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 4, ..F },
+    Field { name: "resources", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 3, ..F },
+    Field { name: "verbs", shape: List(&String), required: true, topology: Topology::Atomic, number: 1, ..F },
+] };
+
+static RBAC_V1_ROLE: Type = Type { name: "io.k8s.api.rbac.v1.Role", fields: &[
+    Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "rules", shape: List(&Object(&RBAC_V1_POLICYRULE)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+] };
+
+static RBAC_V1_ROLEBINDING: Type = Type { name: "io.k8s.api.rbac.v1.RoleBinding", fields: &[
+    Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "roleRef", shape: Object(&RBAC_V1_ROLEREF), required: true, topology: Topology::Atomic, number: 3, ..F },
+    Field { name: "subjects", shape: List(&Object(&RBAC_V1_SUBJECT)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+] };
+
+static RBAC_V1_ROLEREF: Type = Type { name: "io.k8s.api.rbac.v1.RoleRef", fields: &[
+    Field { name: "apiGroup", shape: String, required: true, number: 1, ..F },
+    Field { name: "kind", shape: String, required: true, number: 2, ..F },
+    Field { name: "name", shape: String, required: true, number: 3, ..F },
+] };
+
+static RBAC_V1_SUBJECT: Type = Type { name: "io.k8s.api.rbac.v1.Subject", fields: &[
+    Field { name: "apiGroup", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "kind", shape: String, required: true, number: 1, ..F },
+    Field { name: "name", shape: String, required: true, number: 3, ..F },
+    Field { name: "namespace", shape: String, omit_empty: true, number: 4, ..F },
+] };
+
 static SCHEDULING_V1_PRIORITYCLASS: Type = Type { name: "io.k8s.api.scheduling.v1.PriorityClass", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "description", shape: String, omit_empty: true, number: 4, ..F },
@@ -1838,6 +1894,14 @@ pub(super) static TYPES: &[&Type] = &[
     &EVENTS_V1_EVENT,
     &EVENTS_V1_EVENTSERIES,
     &POLICY_V1_EVICTION,
+    &RBAC_V1_AGGREGATIONRULE,
+    &RBAC_V1_CLUSTERROLE,
+    &RBAC_V1_CLUSTERROLEBINDING,
+    &RBAC_V1_POLICYRULE,
+    &RBAC_V1_ROLE,
+    &RBAC_V1_ROLEBINDING,
+    &RBAC_V1_ROLEREF,
+    &RBAC_V1_SUBJECT,
     &SCHEDULING_V1_PRIORITYCLASS,
     &META_V1_CONDITION,
     &META_V1_DELETEOPTIONS,

@@ -341,6 +341,7 @@ mod tests {
             },
             warnings: &Mutex::default(),
             annotations: &Annotations::default(),
+            authorizers: None,
         };
         let outcome = futures::executor::block_on(plugin.validate(attributes, &new));
         outcome.err().map(|status| status.code)

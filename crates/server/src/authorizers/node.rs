@@ -6,7 +6,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use self::graph::{Graph, Vertex};
 use crate::{
-    auth::{Attributes, Authorizer, Decision, DecisionFuture},
+    auth::{Attributes, Authorizer, Decision, DecisionFuture, User, UserRules},
     cache::watch_cache::WatchCache,
     registry::kinds::NODE_LEASES,
 };
@@ -121,6 +121,16 @@ impl Authorizer for NodeAuthorizer {
             Ok(()) => Decision::ALLOW.into(),
             Err(reason) => Decision::NoOpinion(reason).into(),
         }
+    }
+
+    fn rules_for(&self, user: &User, _namespace: &str) -> UserRules {
+        let mut rules = UserRules::default();
+        if user.node().is_some() {
+            let why = "node authorizer does not support user rule resolution";
+            rules.resolved.errors.push(why.into());
+            rules.is_incomplete = true;
+        }
+        rules
     }
 }
 

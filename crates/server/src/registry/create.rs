@@ -74,6 +74,7 @@ impl Registry {
             // What depends on fields that plugins changed, such as the QoS class.
             call.kind.strategy.prepare_for_create(&mut value);
         }
+        self.check_grant(call, None, &value).await?;
         check(&value)?;
         // Held until the object is stored, also while validating plugins look at it: they see the
         // allocated values, which the next creation must see, too.

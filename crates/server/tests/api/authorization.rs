@@ -44,7 +44,7 @@ async fn server(rights: Vec<(&'static str, &'static str, Decision)>) -> Server {
 }
 
 /// A request of a user. Returns code and JSON of the response.
-async fn send_as(
+pub(crate) async fn send_as(
     server: &Server,
     user: &str,
     request: (&str, &str),
@@ -57,7 +57,7 @@ async fn send_as(
 }
 
 /// A GET of a user.
-async fn read_as(server: &Server, user: &str, path: &str) -> (u16, Value) {
+pub(crate) async fn read_as(server: &Server, user: &str, path: &str) -> (u16, Value) {
     send_as(server, user, ("GET", path), "", &Value::Null).await
 }
 

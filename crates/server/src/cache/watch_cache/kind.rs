@@ -259,6 +259,22 @@ impl KindCache {
         Some((requested, objects))
     }
 
+    /// All current objects, ordered by key, and the revision of the last change.
+    #[must_use]
+    pub fn snapshot(&self) -> (Revision, OrdMap<Key, Arc<Object>>) {
+        let state = self.state.read();
+        (state.last, state.objects.clone())
+    }
+
+    /// The changes after a revision, and the revision of the last change. Returns `None` when the
+    /// history does not reach back to that revision.
+    #[must_use]
+    pub fn changes_after(&self, revision: Revision) -> Option<(Revision, Vec<Change>)> {
+        let state = self.state.read();
+        let is_known = revision >= state.history.floor();
+        is_known.then(|| (state.last, state.history.after(revision).cloned().collect()))
+    }
+
     /// All current objects, ordered by key.
     pub fn every(&self) -> impl Iterator<Item = Arc<Object>> + use<> {
         let objects = self.state.read().objects.clone();
