@@ -21,6 +21,7 @@ mod kubeconfig;
 mod metrics;
 mod pki;
 mod registry;
+mod service_accounts;
 
 use std::{
     convert::Infallible,
@@ -46,12 +47,13 @@ use crate::{
     essentials::Essentials,
     handlers::proxy,
     http::{listen, tls},
-    pki::Pki,
+    pki::{Pki, ServiceAccountKeys},
     registry::Registry,
     registry::bootstrap,
+    service_accounts::TokenIssuer,
 };
 
-pub use crate::registry::ServeError;
+pub use crate::{registry::ServeError, service_accounts::ServiceAccountOptions};
 
 /// The configuration of a server.
 #[derive(Debug, Clone)]
@@ -70,6 +72,8 @@ pub struct Config {
     pub authorizers: Vec<Arc<dyn Authorizer>>,
     /// Admission plugins beside the built-in ones, after which they run.
     pub admission: Vec<Arc<dyn Plugin>>,
+    /// How tokens of service accounts are issued and verified.
+    pub service_accounts: ServiceAccountOptions,
 }
 
 /// Why a server cannot start.
@@ -113,6 +117,8 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     let listener = bind(config.listen).await?;
     let address = listener.local_addr().unwrap_or(config.listen);
     let pki = Arc::new(Pki::open(&config.data_dir, &names(&config, address))?);
+    let keys = ServiceAccountKeys::open(&config.data_dir, Timestamp::now())?;
+    let issuer = Arc::new(TokenIssuer::new(keys, config.service_accounts));
     let (cache, revision) = WatchCache::load(&*config.store).await?;
     let cache = Arc::new(cache);
     let registry = Arc::new(Registry::new(
@@ -124,9 +130,10 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         agents: proxy::Agents::new(tls::client(&pki)?),
         metrics: metrics::ServerMetrics::new(config.metrics),
         health: Health::default(),
-        authenticators: authenticators::chain(&pki),
+        authenticators: authenticators::chain(&pki, &issuer, &cache),
         authorizers: authorizers::chain(config.authorizers),
         address: address.to_string(),
+        service_accounts: Arc::clone(&issuer),
         registry: Arc::clone(&registry),
         pki,
     });
@@ -145,7 +152,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     api.health.set_started();
     pandaemon_runtime::spawn(
         "housekeeping",
-        housekeeping(Arc::clone(&registry), shutdown.clone()),
+        housekeeping(Arc::clone(&registry), issuer, shutdown.clone()),
     );
     let serve = listen::serve(
         listener,
@@ -223,8 +230,8 @@ fn outward_address() -> Option<IpAddr> {
 }
 
 /// Periodic work: probes a store that refused a write, drops unused list states, deletes old
-/// Events.
-async fn housekeeping(registry: Arc<Registry>, shutdown: Shutdown) {
+/// Events, rotates keys.
+async fn housekeeping(registry: Arc<Registry>, issuer: Arc<TokenIssuer>, shutdown: Shutdown) {
     let mut rounds: u32 = 0;
     while shutdown
         .guard(tokio::time::sleep(Duration::from_secs(2)))
@@ -233,16 +240,23 @@ async fn housekeeping(registry: Arc<Registry>, shutdown: Shutdown) {
     {
         rounds = rounds.wrapping_add(1);
         // A panic of one round is logged; the next round runs all the same.
-        let round = housekeeping_round(&registry, rounds.is_multiple_of(30));
+        let round = housekeeping_round(&registry, &issuer, rounds.is_multiple_of(30));
         let _panicked = catch_panic("housekeeping", round).await;
     }
 }
 
-async fn housekeeping_round(registry: &Registry, with_events: bool) {
+async fn housekeeping_round(registry: &Registry, issuer: &TokenIssuer, is_minute: bool) {
     registry.probe_store().await;
     registry.cache.paged_lists.expire(Instant::now());
-    if with_events && let Err(status) = bootstrap::expire_events(registry, Timestamp::now()).await {
+    if !is_minute {
+        return;
+    }
+    let now = Timestamp::now();
+    if let Err(status) = bootstrap::expire_events(registry, now).await {
         tracing::warn!(error = %status, "cannot delete old events; retrying in a minute");
+    }
+    if let Err(error) = issuer.keys.rotate(now) {
+        tracing::warn!(%error, "cannot rotate the signing keys; retrying in a minute");
     }
 }
 

@@ -27,6 +27,8 @@ mod pages;
 mod pod_templates;
 #[path = "api/run_time_kinds.rs"]
 mod run_time_kinds;
+#[path = "api/tokens.rs"]
+mod tokens;
 #[path = "api/verbs.rs"]
 mod verbs;
 #[path = "api/warnings.rs"]

@@ -19,7 +19,9 @@ use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use pandaemon_client::rest::{Patch, Rest};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
-use pandaemon_server::{Authorizer, Config, Error, Running, admission::Plugin};
+use pandaemon_server::{
+    Authorizer, Config, Error, Running, ServiceAccountOptions, admission::Plugin,
+};
 use pandaemon_store::{
     Embedded, Store,
     double::{Double, Faults},
@@ -47,6 +49,8 @@ pub struct ServerOptions {
     pub authorizers: Vec<Arc<dyn Authorizer>>,
     /// Admission plugins beside the built-in ones.
     pub admission: Vec<Arc<dyn Plugin>>,
+    /// How tokens of service accounts are issued and verified.
+    pub service_accounts: ServiceAccountOptions,
 }
 
 impl Default for ServerOptions {
@@ -58,6 +62,7 @@ impl Default for ServerOptions {
             extra_sans: Vec::new(),
             authorizers: Vec::new(),
             admission: Vec::new(),
+            service_accounts: ServiceAccountOptions::default(),
         }
     }
 }
@@ -147,6 +152,7 @@ impl Server {
             metrics: Metrics::default(),
             authorizers: options.authorizers,
             admission: options.admission,
+            service_accounts: options.service_accounts,
         };
         let running = pandaemon_server::start(config, &shutdown).await?;
         Ok(Self {

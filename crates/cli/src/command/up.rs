@@ -15,6 +15,7 @@ use pandaemon_fleet::{
     plan::NodePlan,
 };
 use pandaemon_runtime::Shutdown;
+use pandaemon_server::ServiceAccountOptions;
 use pandaemon_store::Embedded;
 
 use super::control_plane::{
@@ -84,6 +85,7 @@ async fn with_nodes(
         listen: args.listen,
         names: vec![fleet.plan().gateway().to_string()],
         controllers: EnabledControllers::default(),
+        service_accounts: ServiceAccountOptions::default(),
     };
     let plane = ControlPlane::start(config, store).await?;
     step.finish();

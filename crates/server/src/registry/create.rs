@@ -166,7 +166,7 @@ pub(super) fn manager<'a>(call: &'a Call, now: &'a str) -> managed_fields::Field
 }
 
 /// Sets the namespace of the path, or checks that the object names the same.
-pub(super) fn set_namespace(call: &Call, value: &mut Value) -> Result<()> {
+pub(crate) fn set_namespace(call: &Call, value: &mut Value) -> Result<()> {
     let given = meta::text(value, "namespace");
     if !call.kind.is_namespaced() {
         meta::set(value, "namespace", "");

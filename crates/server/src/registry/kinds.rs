@@ -25,4 +25,5 @@ kinds! {
     nodes: "", "nodes";
     pods: "", "pods";
     secrets: "", "secrets";
+    service_accounts: "", "serviceaccounts";
 }
