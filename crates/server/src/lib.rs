@@ -33,7 +33,7 @@ use std::{
 
 use ::http::{HeaderValue, Request, header::USER_AGENT};
 use jiff::Timestamp;
-use pandaemon_machinery::Kind;
+use pandaemon_machinery::{Kind, Status};
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -48,8 +48,7 @@ use crate::{
     handlers::proxy,
     http::{listen, tls},
     pki::{Pki, ServiceAccountKeys},
-    registry::Registry,
-    registry::bootstrap,
+    registry::{Registry, bootstrap, extension_authentication},
     service_accounts::TokenIssuer,
 };
 
@@ -144,9 +143,11 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         "watch-cache",
         essentials.clone().run("watch-cache", reflector),
     );
-    bootstrap::create_missing(&registry)
-        .await
-        .map_err(|status| Error::Bootstrap(status.message))?;
+    let failed = |status: Box<Status>| Error::Bootstrap(status.message);
+    let created = bootstrap::create_missing(&registry);
+    created.await.map_err(failed)?;
+    let published = extension_authentication::publish(&registry, &api.pki.ca.certificate);
+    published.await.map_err(failed)?;
     // Watches start after the built-in objects, which belong to the initial state.
     registry.cache.forget_history();
     api.health.set_started();

@@ -12,14 +12,17 @@ pub(crate) mod convert;
 pub(crate) mod create;
 mod create_on_update;
 pub(crate) mod delete;
+pub(crate) mod extension_authentication;
 pub(crate) mod kinds;
 mod lease_renewal;
 pub(crate) mod list_meta;
 pub(crate) mod meta;
 pub(crate) mod options;
 pub(crate) mod patch;
+pub(crate) mod pod_references;
 pub(crate) mod read;
 pub(crate) mod selector;
+pub(crate) mod suffix;
 mod template_cache;
 pub(crate) mod update;
 

@@ -27,6 +27,8 @@ mod pages;
 mod pod_templates;
 #[path = "api/run_time_kinds.rs"]
 mod run_time_kinds;
+#[path = "api/service_accounts.rs"]
+mod service_accounts;
 #[path = "api/tokens.rs"]
 mod tokens;
 #[path = "api/verbs.rs"]

@@ -20,6 +20,7 @@ macro_rules! kinds {
 
 kinds! {
     bindings: "", "bindings";
+    config_maps: "", "configmaps";
     events: "", "events";
     namespaces: "", "namespaces";
     nodes: "", "nodes";
