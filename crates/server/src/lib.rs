@@ -21,6 +21,7 @@ mod kubeconfig;
 mod metrics;
 mod pki;
 mod registry;
+mod service_account_secrets;
 mod service_accounts;
 
 use std::{
@@ -49,6 +50,7 @@ use crate::{
     http::{listen, tls},
     pki::{Pki, ServiceAccountKeys},
     registry::{Registry, bootstrap, extension_authentication},
+    service_account_secrets::ServiceAccountSecrets,
     service_accounts::TokenIssuer,
 };
 
@@ -153,8 +155,14 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     api.health.set_started();
     pandaemon_runtime::spawn(
         "housekeeping",
-        housekeeping(Arc::clone(&registry), issuer, shutdown.clone()),
+        housekeeping(Arc::clone(&registry), Arc::clone(&issuer), shutdown.clone()),
     );
+    let secrets = ServiceAccountSecrets {
+        registry,
+        issuer,
+        ca: api.pki.ca.certificate.clone(),
+    };
+    pandaemon_runtime::spawn("service-account-secrets", secrets.run(shutdown.clone()));
     let serve = listen::serve(
         listener,
         Arc::clone(&tls),

@@ -264,3 +264,60 @@ fn user_of(claims: &KubernetesClaims, id: Option<&str>) -> User {
     }
     user
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    #[test]
+    fn times_are_compared_with_a_minute_of_leeway() {
+        let times = |issued: i64, begins: i64, ends: Option<i64>| Claims {
+            iat: Some(issued),
+            nbf: Some(begins),
+            exp: ends,
+            ..Claims::default()
+        };
+        let table = [
+            (times(900, 900, Some(1100)), ""),
+            (times(1060, 1060, Some(940)), ""),
+            (
+                times(900, 900, Some(939)),
+                "service account token has expired",
+            ),
+            (times(900, 900, None), "service account token has expired"),
+            (
+                times(900, 1061, Some(1100)),
+                "service account token is not valid yet",
+            ),
+            (
+                times(1061, 900, Some(1100)),
+                "service account token is issued in the future",
+            ),
+        ];
+        for (claims, expected) in table {
+            let found = check_times(&claims, at(1000)).err();
+            let found = found.map(|error| error.to_string());
+            assert_eq!(found.unwrap_or_default(), expected);
+        }
+    }
+
+    #[test]
+    fn an_object_counts_for_a_minute_after_it_should_be_gone() {
+        let existing = |end| Existing {
+            uid: String::new(),
+            deletion_timestamp: end,
+        };
+        for (end, expected) in [
+            (None, false),
+            (Some(2000), false),
+            (Some(940), false),
+            (Some(939), true),
+        ] {
+            assert_eq!(existing(end.map(at)).is_over(at(1000)), expected, "{end:?}");
+        }
+    }
+}

@@ -12,7 +12,7 @@ mod kind;
 mod load;
 mod paged_lists;
 mod reflector;
-mod wait;
+mod subscription;
 mod watcher;
 mod watcher_index;
 

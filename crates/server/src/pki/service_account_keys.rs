@@ -162,7 +162,8 @@ impl ServiceAccountKeys {
         let at = signer_at(&keys, now);
         let mut next = keys.clone();
         let key = next.get_mut(at).ok_or_else(|| unusable("no signing key"))?;
-        key.stored.tokens_expire = expires.checked_add(KEPT_AFTER).map_err(unusable)?;
+        let kept_until = expires.checked_add(KEPT_AFTER);
+        key.stored.tokens_expire = kept_until.unwrap_or(Timestamp::MAX);
         let signer = Arc::clone(&key.parsed);
         self.replace(&mut keys, next)?;
         Ok(signer)

@@ -124,3 +124,20 @@ fn the_published_keys_verify_tokens() {
         "https://api.example:6443/openid/v1/jwks"
     );
 }
+
+#[test]
+fn a_token_is_refused_when_its_key_is_gone() {
+    let (_data, issuer) = issuer();
+    let now = Timestamp::now();
+    let claims = Claims {
+        exp: Some(now.as_second()),
+        ..claims()
+    };
+    let token = issuer.sign(&claims, now).unwrap();
+    let later = |days: i64| now + jiff::SignedDuration::from_hours(24 * days);
+    issuer.keys.rotate(later(90)).unwrap();
+    assert!(issuer.verify(&token).is_ok());
+    issuer.keys.rotate(later(91)).unwrap();
+    let why = TokenError::Invalid("invalid signature, no keys found".into());
+    assert_eq!(issuer.verify(&token), Err(why));
+}

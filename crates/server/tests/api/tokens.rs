@@ -1,6 +1,9 @@
 //! Tokens of service accounts: TokenRequest, what voids a token, reviews, the published keys.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use pandaemon_server::ServiceAccountOptions;
 use pandaemon_testkit::ServerOptions;
 use serde_json::{Value, json};
@@ -147,33 +150,25 @@ async fn a_pods_token_names_account_pod_and_node() {
     assert_eq!(code, 403, "{pods}");
 }
 
+/// Sends TokenRequests that are refused with a code and a text.
+async fn refused(server: &Server, table: &[(&str, Value, u16, &str)]) {
+    for (path, body, code, message) in table {
+        let (found, status) = server.post(path, body).await;
+        let text = status["message"].as_str().unwrap_or_default();
+        assert_eq!((found, text), (*code, *message));
+    }
+}
+
 #[tokio::test]
 async fn refused_token_requests_have_the_texts_of_upstream() {
     let server = server().await;
-    let other =
-        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "other"}});
-    server
-        .create(&format!("{NAMESPACE}/serviceaccounts"), other)
-        .await;
-    let with = |field: &str, value: Value| {
+    let lifetime = |seconds: i64| request(&json!({"expirationSeconds": seconds}));
+    let with = |field: &str, value: &str| {
         let mut body = request(&json!({}));
-        *body.pointer_mut("/spec").unwrap() = json!({});
-        match field.split_once('/') {
-            Some((part, name)) => body[part][name] = value,
-            None => body[field] = value,
-        }
+        body["metadata"][field] = value.into();
         body
     };
-    let uid = |kind: &str, uid: &str| {
-        let mut spec = bound_to(kind, kind.to_lowercase().as_str());
-        spec["boundObjectRef"]["uid"] = uid.into();
-        request(&spec)
-    };
-    let lifetime = |seconds: i64| with("spec/expirationSeconds", seconds.into());
     let missing = TOKEN.replace("/default/token", "/nope/token");
-    let of_other = TOKEN.replace("/default/token", "/other/token");
-    let mut elsewhere = bound_to("Deployment", "d");
-    elsewhere["boundObjectRef"]["apiVersion"] = "apps/v1".into();
     let table = [
         (
             &*missing,
@@ -197,35 +192,56 @@ async fn refused_token_requests_have_the_texts_of_upstream() {
         ),
         (
             TOKEN,
-            with("metadata/name", "other".into()),
+            with("name", "other"),
             422,
             "TokenRequest.authentication.k8s.io \"default\" is invalid: metadata.name: Invalid value: \
              \"other\": must match the service account name if specified",
         ),
         (
             TOKEN,
-            with("metadata/namespace", "other".into()),
+            with("namespace", "other"),
             400,
             "the namespace of the provided object does not match the namespace sent on the request",
         ),
-        (
-            TOKEN,
-            request(&bound_to("Pod", "nope")),
-            404,
-            "pods \"nope\" not found",
-        ),
-        (
-            TOKEN,
-            request(&bound_to("Secret", "nope")),
-            404,
-            "secrets \"nope\" not found",
-        ),
-        (
-            TOKEN,
-            request(&bound_to("Node", "nope")),
-            404,
-            "nodes \"nope\" not found",
-        ),
+    ];
+    refused(&server, &table).await;
+    let (code, status) = server.post(TOKEN, &with("uid", "u")).await;
+    let text = status["message"].as_str().unwrap();
+    assert_eq!(code, 409);
+    let begin =
+        "Operation cannot be fulfilled on TokenRequest.authentication.k8s.io \"default\": the UID";
+    assert!(text.starts_with(begin), "{text}");
+}
+
+#[tokio::test]
+async fn tokens_are_bound_to_existing_objects_with_the_given_uid() {
+    let server = server().await;
+    let other =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "other"}});
+    server
+        .create(&format!("{NAMESPACE}/serviceaccounts"), other)
+        .await;
+    let of_other = TOKEN.replace("/default/token", "/other/token");
+    let mut elsewhere = bound_to("Deployment", "d");
+    elsewhere["boundObjectRef"]["apiVersion"] = "apps/v1".into();
+    let table = [
+        ("Pod", "pods \"nope\" not found"),
+        ("Secret", "secrets \"nope\" not found"),
+        ("Node", "nodes \"nope\" not found"),
+    ];
+    for (kind, message) in table {
+        let row = (TOKEN, request(&bound_to(kind, "nope")), 404, message);
+        refused(&server, &[row]).await;
+        let name = kind.to_lowercase();
+        let mut spec = bound_to(kind, &name);
+        spec["boundObjectRef"]["uid"] = "u".into();
+        let message = format!(
+            "Operation cannot be fulfilled on {kind} \"{name}\": the UID in the bound object reference (u) \
+             does not match the UID in record. The object might have been deleted and then recreated"
+        );
+        refused(&server, &[(TOKEN, request(&spec), 409, &message)]).await;
+    }
+    let table = [
         (
             TOKEN,
             request(&bound_to("ConfigMap", "c")),
@@ -245,30 +261,8 @@ async fn refused_token_requests_have_the_texts_of_upstream() {
             "cannot bind token for serviceaccount \"other\" to pod running with different serviceaccount \
              name.",
         ),
-        (
-            TOKEN,
-            uid("Pod", "u"),
-            409,
-            "Operation cannot be fulfilled on Pod \"pod\": the UID in the bound object reference (u) does \
-             not match the UID in record. The object might have been deleted and then recreated",
-        ),
-        (
-            TOKEN,
-            uid("Node", "u"),
-            409,
-            "Operation cannot be fulfilled on Node \"node\": the UID in the bound object reference (u) \
-             does not match the UID in record. The object might have been deleted and then recreated",
-        ),
     ];
-    for (path, body, code, message) in table {
-        let (found, status) = server.post(path, &body).await;
-        assert_eq!(
-            (found, status["message"].as_str().unwrap()),
-            (code, message)
-        );
-    }
-    let (code, status) = server.post(TOKEN, &with("metadata/uid", "u".into())).await;
-    assert_eq!(code, 409, "{status}");
+    refused(&server, &table).await;
 }
 
 #[tokio::test]
@@ -423,4 +417,64 @@ async fn service_accounts_read_the_keys_that_verify_tokens() {
     let header: Value = serde_json::from_slice(&header.unwrap()).unwrap();
     assert_eq!(set["keys"][0]["kid"], header["kid"]);
     assert_eq!(header["alg"], "ES256");
+}
+
+#[tokio::test]
+async fn a_secret_of_an_account_gets_a_token_and_goes_with_the_account() {
+    let server = server().await;
+    let secret = |name: &str, account: &str| {
+        json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+            "metadata": {"name": name, "annotations": {"kubernetes.io/service-account.name": account}}})
+    };
+    let secrets = format!("{NAMESPACE}/secrets");
+    let path = format!("{secrets}/s");
+    server.create(&secrets, secret("s", "default")).await;
+    let filled = |secret: &Value| secret["data"]["token"].is_string();
+    let made = server.until(&path, filled).await;
+    let text = |field: &str| {
+        let bytes = STANDARD.decode(made["data"][field].as_str().unwrap());
+        String::from_utf8(bytes.unwrap()).unwrap()
+    };
+    assert_eq!(text("ca.crt"), server.running().ca_pem());
+    assert_eq!(text("namespace"), "default");
+    let account = server
+        .get(&format!("{NAMESPACE}/serviceaccounts/default"))
+        .await
+        .1;
+    assert_eq!(
+        made["metadata"]["annotations"]["kubernetes.io/service-account.uid"],
+        account["metadata"]["uid"]
+    );
+    let token = text("token");
+    assert_eq!(claims(&token).get("exp"), None);
+    for _ in 0..2 {
+        let found = review(&server, &token, &[]).await;
+        assert_eq!(found["audiences"], json!([ISSUER]));
+        let user = &found["user"];
+        assert_eq!(user["username"], "system:serviceaccount:default:default");
+        assert_eq!(user["uid"], account["metadata"]["uid"]);
+        assert_eq!(user.get("extra"), None);
+    }
+    assert!(review(&server, &token, &["vault"]).await["error"].is_string());
+    // Without its token, the Secret gets another.
+    let nothing = json!({"data": {"token": null}});
+    let merge = "application/merge-patch+json";
+    let (code, _) = server.send("PATCH", &path, merge, &nothing).await;
+    assert_eq!(code, 200);
+    let filled = |secret: &Value| {
+        let token = &secret["data"]["token"];
+        token.is_string() && *token != made["data"]["token"]
+    };
+    server.until(&path, filled).await;
+    let found = review(&server, &token, &[]).await;
+    assert_eq!(found["error"], "Token does not match server's copy");
+    // One of an account that does not exist, and those of one that is deleted, are deleted.
+    server.create(&secrets, secret("t", "nope")).await;
+    server.until(&format!("{secrets}/t"), Value::is_null).await;
+    let account = format!("{NAMESPACE}/serviceaccounts/default");
+    server.delete(&account, json!({})).await;
+    server.until(&path, Value::is_null).await;
+    let found = review(&server, &token, &[]).await;
+    assert_eq!(found["error"], "Token has been invalidated");
+    assert_eq!(server.items(&secrets).await.len(), 1);
 }
