@@ -7,7 +7,7 @@ mod token_volume;
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use pandaemon_machinery::status::Result;
+use pandaemon_machinery::{Status, status::Result};
 use serde_json::Value;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     cache::object::Object,
-    registry::{meta, pod_references, unreadable},
+    registry::{meta, pod_references},
 };
 
 /// The account that every namespace has.
@@ -125,7 +125,7 @@ fn found(attributes: &Attributes<'_>, name: &str, account: Option<Arc<Object>>) 
             "error looking up service account {namespace}/{name}: serviceaccount {name:?} not found"
         ))
     };
-    account.ok_or_else(missing)?.value().map_err(unreadable)
+    account.ok_or_else(missing)?.value().map_err(Status::internal)
 }
 
 /// Uses the pull secrets of the account for a pod that names none.

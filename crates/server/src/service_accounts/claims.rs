@@ -20,7 +20,7 @@ pub(crate) struct ObjectRef {
 pub(crate) struct KubernetesClaims {
     /// The namespace of the account, the pod and the Secret.
     pub namespace: String,
-    /// The account.
+    /// The service account that the token is for.
     pub serviceaccount: ObjectRef,
     /// The pod to which the token is bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ pub(crate) struct Claims {
     /// When it was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iat: Option<i64>,
-    /// The issuer.
+    /// The URL of the cluster that has signed it.
     pub iss: String,
     /// The ID of the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]

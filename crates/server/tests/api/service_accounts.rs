@@ -47,6 +47,13 @@ async fn a_pod_gets_account_token_volume_and_pull_secrets() {
         json!([{"name": name, "readOnly": true,
             "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}])
     );
+    assert_eq!(spec.get("initContainers"), None);
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    let merge = "application/merge-patch+json";
+    let patched = server
+        .send("PATCH", &format!("{PODS}/a"), merge, &label)
+        .await;
+    assert_eq!(patched.0, 200, "{}", patched.1);
     let mut own = pod("b");
     own["spec"]["imagePullSecrets"] = json!([{"name": "own"}]);
     own["spec"]["automountServiceAccountToken"] = false.into();

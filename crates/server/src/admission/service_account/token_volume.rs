@@ -23,7 +23,8 @@ pub(super) fn mount(account: &Value, spec: &mut Value) {
     let (is_new, mut is_used) = (existing.is_none(), false);
     let name = existing.unwrap_or_else(|| volume_name(account));
     for list in ["initContainers", "containers"] {
-        for container in spec[list].as_array_mut().into_iter().flatten() {
+        let containers = spec.get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
             let is_taken = |mount: &Value| mount["mountPath"] == MOUNT_PATH;
             if !items(&container["volumeMounts"]).any(is_taken) {
                 let mount = json!({"name": name, "readOnly": true, "mountPath": MOUNT_PATH});
