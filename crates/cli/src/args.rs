@@ -141,7 +141,7 @@ pub(crate) struct ServiceAccountArgs {
     #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     service_account_extend_token_expiration: bool,
     /// The longest lifetime of a token that may be requested, in seconds [default: no limit]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(3600..))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(3600..=1 << 32))]
     service_account_max_token_expiration: Option<u64>,
 }
 

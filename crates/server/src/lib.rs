@@ -133,7 +133,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         health: Health::default(),
         authenticators: authenticators::chain(&pki, &issuer, &cache),
         authorizers: authorizers::chain(config.authorizers),
-        address: address.to_string(),
+        address: advertised(address).to_string(),
         service_accounts: Arc::clone(&issuer),
         registry: Arc::clone(&registry),
         pki,
@@ -228,6 +228,15 @@ fn names(config: &Config, address: SocketAddr) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// The address under which clients reach a server that listens on this one.
+fn advertised(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        ip if ip.is_unspecified() => outward_address().unwrap_or(ip),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
 }
 
 /// The address of this machine on the route to other hosts. Connecting a UDP socket looks up the

@@ -125,7 +125,10 @@ fn found(attributes: &Attributes<'_>, name: &str, account: Option<Arc<Object>>) 
             "error looking up service account {namespace}/{name}: serviceaccount {name:?} not found"
         ))
     };
-    account.ok_or_else(missing)?.value().map_err(Status::internal)
+    account
+        .ok_or_else(missing)?
+        .value()
+        .map_err(Status::internal)
 }
 
 /// Uses the pull secrets of the account for a pod that names none.
