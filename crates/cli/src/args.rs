@@ -4,12 +4,13 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use pandaemon_runtime::logs::LogArgs;
 use pandaemon_server::{
-    AuditConfig, AuditMode,
+    AuditConfig, AuditMode, ServiceAccountOptions,
     admission::{AdmissionConfiguration, AdmissionConfigurationError},
 };
 
@@ -209,6 +210,47 @@ pub(crate) struct ServerArgs {
     pub(crate) audit: AuditArgs,
     #[command(flatten)]
     pub(crate) admission: AdmissionArgs,
+    #[command(flatten)]
+    pub(crate) service_accounts: ServiceAccountArgs,
+}
+
+/// The flags of `kube-apiserver` for tokens of service accounts.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceAccountArgs {
+    /// The URL that names this cluster in tokens of service accounts; given again, others whose
+    /// tokens are accepted, too
+    #[arg(
+        long,
+        default_value = "https://kubernetes.default.svc.cluster.local",
+        value_name = "URL"
+    )]
+    service_account_issuer: Vec<String>,
+    /// The audiences of tokens for this server [default: the issuers]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    api_audiences: Vec<String>,
+    /// Where others get the keys that verify tokens [default: /openid/v1/jwks of this server]
+    #[arg(long, value_name = "URL")]
+    service_account_jwks_uri: Option<String>,
+    /// Whether a pod's token for this server is valid for a year, for clients that read it only once
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    service_account_extend_token_expiration: bool,
+    /// The longest lifetime of a token that may be requested, in seconds [default: no limit]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(3600..=1 << 32))]
+    service_account_max_token_expiration: Option<u64>,
+}
+
+impl From<ServiceAccountArgs> for ServiceAccountOptions {
+    fn from(args: ServiceAccountArgs) -> Self {
+        Self {
+            issuers: args.service_account_issuer,
+            api_audiences: args.api_audiences,
+            jwks_uri: args.service_account_jwks_uri,
+            extend_token_expiration: args.service_account_extend_token_expiration,
+            max_token_expiration: args
+                .service_account_max_token_expiration
+                .map(Duration::from_secs),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -56,6 +56,7 @@ pub(crate) fn bodies() -> Vec<Kind> {
     vec![
         policy::eviction(),
         policy::eviction_v1beta1(),
+        authentication::token_request(),
         meta::delete_options(),
     ]
 }

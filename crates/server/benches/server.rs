@@ -1,5 +1,5 @@
 //! Benchmarks: fan-out of an event to watchers, creates through the whole stack, opening of
-//! watches.
+//! watches, requests with tokens.
 
 #![expect(clippy::expect_used, reason = "a benchmark ends at the first failure")]
 
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use divan::{AllocProfiler, Bencher};
 use http::Request;
-use kube::client::Body;
+use kube::{client::Body, config::AuthInfo};
 use pandaemon_machinery::{KindRef, scheme};
 use pandaemon_server::cache::{
     object,
@@ -330,4 +330,51 @@ fn delete_pods(bencher: Bencher<'_, '_>) {
             let answer = runtime.block_on(client.send(request)).expect("an answer");
             assert_eq!(answer.status(), 200);
         });
+}
+
+/// Reads a small document over the network with a service account's token, on one connection.
+#[divan::bench(args = ["admin", "service account"])]
+fn a_request_with_a_token(bencher: Bencher<'_, '_>, user: &str) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = runtime.block_on(Server::start());
+    let token = match user {
+        "admin" => server.running().admin_token(),
+        _ => runtime.block_on(service_account_token(&server)),
+    };
+    let client = runtime.block_on(async {
+        let mut config = server.tls_config().await.expect("a configuration");
+        config.auth_info = AuthInfo {
+            token: Some(token.into()),
+            ..AuthInfo::default()
+        };
+        kube::Client::try_from(config).expect("a client")
+    });
+    bencher.bench_local(|| {
+        let request = Request::get("/api").body(Body::empty());
+        let answer = runtime.block_on(client.send(request.expect("a request")));
+        assert_eq!(answer.expect("an answer").status(), 200);
+    });
+}
+
+/// A token that is bound to a pod.
+async fn service_account_token(server: &Server) -> String {
+    let base = "/api/v1/namespaces/default";
+    let account =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    server
+        .create(&format!("{base}/serviceaccounts"), account)
+        .await;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
+    server.create(&format!("{base}/pods"), pod).await;
+    let request = json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+        "spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p"}},
+    });
+    let path = format!("{base}/serviceaccounts/default/token");
+    let made = server.create(&path, request).await;
+    made["status"]["token"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }

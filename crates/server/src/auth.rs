@@ -4,6 +4,7 @@ pub(crate) mod attributes;
 pub(crate) mod authenticator;
 pub(crate) mod authorizer;
 pub(crate) mod impersonation;
+pub(crate) mod service_account;
 pub(crate) mod user;
 
 pub use self::{

@@ -53,6 +53,7 @@ mod tests {
     #[tokio::test]
     async fn rights_of_administrators_users_and_anonymous() {
         let bob = User::known("bob", &[]);
+        let builder = User::known("builder", &["system:serviceaccounts".into()]);
         let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
         let table = [
             (User::admin(), "delete", "/api/v1/nodes/b", 200),
@@ -76,7 +77,17 @@ mod tests {
             (bob.clone(), "impersonate", "/api/v1/users/eve", 403),
             (bob.clone(), "create", reviews, 200),
             (bob.clone(), "*", reviews, 403),
-            (bob, "list", reviews, 403),
+            (bob.clone(), "list", reviews, 403),
+            (bob, "get", "/openid/v1/jwks", 403),
+            (builder.clone(), "get", "/openid/v1/jwks", 200),
+            (builder.clone(), "get", "/openid/v1/jwks/x", 403),
+            (
+                builder.clone(),
+                "get",
+                "/.well-known/openid-configuration/",
+                200,
+            ),
+            (builder, "get", "/api/v1/pods", 403),
         ];
         for (user, verb, path, expected) in table {
             let found = may(&user, verb, path).await;

@@ -22,6 +22,8 @@ mod kubeconfig;
 mod metrics;
 mod pki;
 mod registry;
+mod service_account_secrets;
+mod service_accounts;
 
 use std::{
     convert::Infallible,
@@ -33,7 +35,7 @@ use std::{
 
 use ::http::{HeaderValue, Request, header::USER_AGENT};
 use jiff::Timestamp;
-use pandaemon_machinery::Kind;
+use pandaemon_machinery::{Kind, Status};
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -49,12 +51,13 @@ use crate::{
     essentials::Essentials,
     handlers::proxy,
     http::{listen, tls},
-    pki::Pki,
-    registry::Registry,
-    registry::bootstrap,
+    pki::{Pki, ServiceAccountKeys},
+    registry::{Registry, bootstrap, extension_authentication},
+    service_account_secrets::ServiceAccountSecrets,
+    service_accounts::TokenIssuer,
 };
 
-pub use crate::registry::ServeError;
+pub use crate::{registry::ServeError, service_accounts::ServiceAccountOptions};
 
 /// The configuration of a server.
 #[derive(Debug, Clone)]
@@ -77,6 +80,8 @@ pub struct Config {
     pub admission: Vec<Arc<dyn Plugin>>,
     /// The configuration of built-in admission plugins.
     pub admission_configuration: AdmissionConfiguration,
+    /// How tokens of service accounts are issued and verified.
+    pub service_accounts: ServiceAccountOptions,
 }
 
 /// Why a server cannot start.
@@ -123,6 +128,8 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     let listener = bind(config.listen).await?;
     let address = listener.local_addr().unwrap_or(config.listen);
     let pki = Arc::new(Pki::open(&config.data_dir, &names(&config, address))?);
+    let keys = ServiceAccountKeys::open(&config.data_dir, Timestamp::now())?;
+    let issuer = Arc::new(TokenIssuer::new(keys, config.service_accounts));
     let (cache, revision) = WatchCache::load(&*config.store).await?;
     let cache = Arc::new(cache);
     let registry = Arc::new(Registry::new(
@@ -135,9 +142,10 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         auditor: Auditor::start(&config.audit, &config.metrics)?,
         metrics: metrics::ServerMetrics::new(config.metrics),
         health: Health::default(),
-        authenticators: authenticators::chain(&pki),
+        authenticators: authenticators::chain(&pki, &issuer, &cache),
         authorizers: authorizers::chain(config.authorizers, Arc::clone(&cache)),
-        address: address.to_string(),
+        address: advertised(address).to_string(),
+        service_accounts: Arc::clone(&issuer),
         registry: Arc::clone(&registry),
         pki,
     });
@@ -148,16 +156,24 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         "watch-cache",
         essentials.clone().run("watch-cache", reflector),
     );
-    bootstrap::create_missing(&registry)
-        .await
-        .map_err(|status| Error::Bootstrap(status.message))?;
+    let failed = |status: Box<Status>| Error::Bootstrap(status.message);
+    let created = bootstrap::create_missing(&registry);
+    created.await.map_err(failed)?;
+    let published = extension_authentication::publish(&registry, &api.pki.ca.certificate);
+    published.await.map_err(failed)?;
     // Watches start after the built-in objects, which belong to the initial state.
     registry.cache.forget_history();
     api.health.set_started();
     pandaemon_runtime::spawn(
         "housekeeping",
-        housekeeping(Arc::clone(&registry), shutdown.clone()),
+        housekeeping(Arc::clone(&registry), Arc::clone(&issuer), shutdown.clone()),
     );
+    let secrets = ServiceAccountSecrets {
+        registry,
+        issuer,
+        ca: api.pki.ca.certificate.clone(),
+    };
+    pandaemon_runtime::spawn("service-account-secrets", secrets.run(shutdown.clone()));
     let serve = listen::serve(
         listener,
         Arc::clone(&tls),
@@ -225,6 +241,15 @@ fn names(config: &Config, address: SocketAddr) -> Vec<String> {
     names
 }
 
+/// The address under which clients reach a server that listens on this one.
+fn advertised(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        ip if ip.is_unspecified() => outward_address().unwrap_or(ip),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
 /// The address of this machine on the route to other hosts. Connecting a UDP socket looks up the
 /// route and sends nothing.
 fn outward_address() -> Option<IpAddr> {
@@ -234,8 +259,8 @@ fn outward_address() -> Option<IpAddr> {
 }
 
 /// Periodic work: probes a store that refused a write, drops unused list states, deletes old
-/// Events.
-async fn housekeeping(registry: Arc<Registry>, shutdown: Shutdown) {
+/// Events, rotates keys.
+async fn housekeeping(registry: Arc<Registry>, issuer: Arc<TokenIssuer>, shutdown: Shutdown) {
     let mut rounds: u32 = 0;
     while shutdown
         .guard(tokio::time::sleep(Duration::from_secs(2)))
@@ -244,16 +269,23 @@ async fn housekeeping(registry: Arc<Registry>, shutdown: Shutdown) {
     {
         rounds = rounds.wrapping_add(1);
         // A panic of one round is logged; the next round runs all the same.
-        let round = housekeeping_round(&registry, rounds.is_multiple_of(30));
+        let round = housekeeping_round(&registry, &issuer, rounds.is_multiple_of(30));
         let _panicked = catch_panic("housekeeping", round).await;
     }
 }
 
-async fn housekeeping_round(registry: &Registry, with_events: bool) {
+async fn housekeeping_round(registry: &Registry, issuer: &TokenIssuer, is_minute: bool) {
     registry.probe_store().await;
     registry.cache.paged_lists.expire(Instant::now());
-    if with_events && let Err(status) = bootstrap::expire_events(registry, Timestamp::now()).await {
+    if !is_minute {
+        return;
+    }
+    let now = Timestamp::now();
+    if let Err(status) = bootstrap::expire_events(registry, now).await {
         tracing::warn!(error = %status, "cannot delete old events; retrying in a minute");
+    }
+    if let Err(error) = issuer.keys.rotate(now) {
+        tracing::warn!(%error, "cannot rotate the signing keys; retrying in a minute");
     }
 }
 

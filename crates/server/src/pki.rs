@@ -5,6 +5,7 @@
 //! names change.
 
 mod files;
+mod service_account_keys;
 mod tokens;
 
 use std::{
@@ -24,6 +25,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::auth::User;
 
+pub(crate) use self::service_account_keys::{ServiceAccountKeys, SigningKey};
 pub(crate) use self::tokens::Tokens;
 pub(crate) use self::tokens::{constant_time_eq, sha256_hex};
 

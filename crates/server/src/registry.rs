@@ -13,6 +13,7 @@ pub(crate) mod create;
 mod create_on_update;
 pub(crate) mod delete;
 mod escalation;
+pub(crate) mod extension_authentication;
 pub(crate) mod kinds;
 mod lease_renewal;
 pub(crate) mod list_meta;
@@ -22,6 +23,7 @@ pub(crate) mod patch;
 pub(crate) mod pod_references;
 pub(crate) mod read;
 pub(crate) mod selector;
+pub(crate) mod suffix;
 mod template_cache;
 pub(crate) mod update;
 

@@ -35,6 +35,10 @@ mod pod_templates;
 mod rbac;
 #[path = "api/run_time_kinds.rs"]
 mod run_time_kinds;
+#[path = "api/service_accounts.rs"]
+mod service_accounts;
+#[path = "api/tokens.rs"]
+mod tokens;
 #[path = "api/verbs.rs"]
 mod verbs;
 #[path = "api/warnings.rs"]

@@ -20,7 +20,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use pandaemon_client::rest::{Patch, Rest};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_server::{
-    AuditConfig, Authorizer, Config, Error, Running,
+    AuditConfig, Authorizer, Config, Error, Running, ServiceAccountOptions,
     admission::{AdmissionConfiguration, Plugin},
 };
 use pandaemon_store::{
@@ -54,6 +54,8 @@ pub struct ServerOptions {
     pub audit: AuditConfig,
     /// The configuration of built-in admission plugins.
     pub admission_configuration: AdmissionConfiguration,
+    /// How tokens of service accounts are issued and verified.
+    pub service_accounts: ServiceAccountOptions,
 }
 
 impl Default for ServerOptions {
@@ -67,6 +69,7 @@ impl Default for ServerOptions {
             admission: Vec::new(),
             audit: AuditConfig::default(),
             admission_configuration: AdmissionConfiguration::default(),
+            service_accounts: ServiceAccountOptions::default(),
         }
     }
 }
@@ -158,6 +161,7 @@ impl Server {
             admission: options.admission,
             audit: options.audit,
             admission_configuration: options.admission_configuration,
+            service_accounts: options.service_accounts,
         };
         let running = pandaemon_server::start(config, &shutdown).await?;
         Ok(Self {

@@ -9,7 +9,9 @@ use std::{
 use anyhow::Context as _;
 use pandaemon_controllers::{EnabledControllers, Options};
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
-use pandaemon_server::{AuditConfig, Config, Running, admission::AdmissionConfiguration};
+use pandaemon_server::{
+    AuditConfig, Config, Running, ServiceAccountOptions, admission::AdmissionConfiguration,
+};
 use pandaemon_store::{Embedded, Store};
 use tokio::task::JoinHandle;
 
@@ -24,6 +26,7 @@ pub(crate) struct ControlPlaneConfig {
     pub(crate) audit: AuditConfig,
     /// The configuration of admission plugins.
     pub(crate) admission: AdmissionConfiguration,
+    pub(crate) service_accounts: ServiceAccountOptions,
 }
 
 /// A running control plane.
@@ -72,6 +75,7 @@ impl ControlPlane {
             admission: Vec::new(),
             audit: config.audit,
             admission_configuration: config.admission,
+            service_accounts: config.service_accounts,
         };
         let api = pandaemon_server::start(server, &shutdown).await?;
         let options = Options {

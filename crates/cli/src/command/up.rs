@@ -15,7 +15,7 @@ use pandaemon_fleet::{
     plan::NodePlan,
 };
 use pandaemon_runtime::Shutdown;
-use pandaemon_server::admission::AdmissionConfiguration;
+use pandaemon_server::{ServiceAccountOptions, admission::AdmissionConfiguration};
 use pandaemon_store::Embedded;
 
 use super::control_plane::{
@@ -89,6 +89,7 @@ async fn with_nodes(
         controllers: EnabledControllers::default(),
         audit: args.audit.config(&args.paths.data_dir),
         admission,
+        service_accounts: ServiceAccountOptions::default(),
     };
     let plane = ControlPlane::start(config, store).await?;
     step.finish();

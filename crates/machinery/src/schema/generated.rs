@@ -71,6 +71,13 @@ static APPS_V1_ROLLINGUPDATEDAEMONSET: Type = Type { name: "io.k8s.api.apps.v1.R
     Field { name: "maxUnavailable", shape: IntOrString, number: 1, ..F },
 ] };
 
+static AUTHENTICATION_V1_BOUNDOBJECTREFERENCE: Type = Type { name: "io.k8s.api.authentication.v1.BoundObjectReference", fields: &[
+    Field { name: "apiVersion", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "uid", shape: String, omit_empty: true, number: 4, ..F },
+] };
+
 static AUTHENTICATION_V1_SELFSUBJECTREVIEW: Type = Type { name: "io.k8s.api.authentication.v1.SelfSubjectReview", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
@@ -80,6 +87,25 @@ static AUTHENTICATION_V1_SELFSUBJECTREVIEW: Type = Type { name: "io.k8s.api.auth
 
 static AUTHENTICATION_V1_SELFSUBJECTREVIEWSTATUS: Type = Type { name: "io.k8s.api.authentication.v1.SelfSubjectReviewStatus", fields: &[
     Field { name: "userInfo", shape: Object(&AUTHENTICATION_V1_USERINFO), number: 1, ..F },
+] };
+
+static AUTHENTICATION_V1_TOKENREQUEST: Type = Type { name: "io.k8s.api.authentication.v1.TokenRequest", fields: &[
+    Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&AUTHENTICATION_V1_TOKENREQUESTSPEC), required: true, number: 2, ..F },
+    Field { name: "status", shape: Object(&AUTHENTICATION_V1_TOKENREQUESTSTATUS), number: 3, ..F },
+] };
+
+static AUTHENTICATION_V1_TOKENREQUESTSPEC: Type = Type { name: "io.k8s.api.authentication.v1.TokenRequestSpec", fields: &[
+    Field { name: "audiences", shape: List(&String), required: true, topology: Topology::Atomic, number: 1, ..F },
+    Field { name: "boundObjectRef", shape: Object(&AUTHENTICATION_V1_BOUNDOBJECTREFERENCE), number: 3, ..F },
+    Field { name: "expirationSeconds", shape: Int64, number: 4, ..F },
+] };
+
+static AUTHENTICATION_V1_TOKENREQUESTSTATUS: Type = Type { name: "io.k8s.api.authentication.v1.TokenRequestStatus", fields: &[
+    Field { name: "expirationTimestamp", shape: Time, required: true, number: 2, ..F },
+    Field { name: "token", shape: String, required: true, number: 1, ..F },
 ] };
 
 static AUTHENTICATION_V1_TOKENREVIEW: Type = Type { name: "io.k8s.api.authentication.v1.TokenReview", fields: &[
@@ -1702,8 +1728,12 @@ pub(super) static TYPES: &[&Type] = &[
     &APPS_V1_DAEMONSETSTATUS,
     &APPS_V1_DAEMONSETUPDATESTRATEGY,
     &APPS_V1_ROLLINGUPDATEDAEMONSET,
+    &AUTHENTICATION_V1_BOUNDOBJECTREFERENCE,
     &AUTHENTICATION_V1_SELFSUBJECTREVIEW,
     &AUTHENTICATION_V1_SELFSUBJECTREVIEWSTATUS,
+    &AUTHENTICATION_V1_TOKENREQUEST,
+    &AUTHENTICATION_V1_TOKENREQUESTSPEC,
+    &AUTHENTICATION_V1_TOKENREQUESTSTATUS,
     &AUTHENTICATION_V1_TOKENREVIEW,
     &AUTHENTICATION_V1_TOKENREVIEWSPEC,
     &AUTHENTICATION_V1_TOKENREVIEWSTATUS,

@@ -7,6 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
@@ -180,6 +181,24 @@ impl<'a> Attributes<'a> {
             objects.get(&key(kind, namespace, name))
         };
         Ok(kind.and_then(find))
+    }
+
+    /// As [`Self::find`], of an object that is about to be created: waits for it for so long.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub async fn wait_for(
+        &self,
+        group: &str,
+        resource: &str,
+        (namespace, name): (&str, &str),
+        limit: Duration,
+    ) -> Result<Option<Arc<Object>>> {
+        let Some(kind) = self.declared(group, resource)? else {
+            return Ok(None);
+        };
+        let object = self.cluster.cache.wait_for(kind, namespace, name);
+        Ok(tokio::time::timeout(limit, object).await.ok().flatten())
     }
 
     /// All objects of a kind that the rule declares to look up.

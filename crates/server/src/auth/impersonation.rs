@@ -3,12 +3,12 @@
 
 use http::{HeaderMap, HeaderValue};
 use pandaemon_machinery::{Status, status::Result};
-use pandaemon_types::names;
 use percent_encoding::percent_decode_str;
 
 use super::{
     attributes::Attributes,
     authorizer::AuthorizerChain,
+    service_account,
     user::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User},
 };
 
@@ -79,7 +79,7 @@ fn undecodable(name: &str) -> Box<Status> {
 /// Checks that the user may impersonate the name, each group, each extra value and the UID.
 async fn authorize(user: &User, wanted: &User, authorizers: &AuthorizerChain) -> Result<()> {
     let base = Attributes::new(user, "impersonate");
-    let (namespace, resource, name) = match service_account(&wanted.name) {
+    let (namespace, resource, name) = match service_account::split_user_name(&wanted.name) {
         Some((namespace, name)) => (namespace, "serviceaccounts", name),
         None => ("", "users", wanted.name.as_str()),
     };
@@ -124,23 +124,12 @@ fn extra_pairs(user: &User) -> impl Iterator<Item = (&str, &str)> {
     pairs.flat_map(|(key, values)| values.iter().map(|value| (key.as_str(), value.as_str())))
 }
 
-/// Namespace and name of the service account that has this user name.
-/// Upstream: `serviceaccount.SplitUsername`.
-fn service_account(user: &str) -> Option<(&str, &str)> {
-    let (namespace, name) = user
-        .strip_prefix("system:serviceaccount:")?
-        .split_once(':')?;
-    let is_valid = names::dns_label(namespace).is_empty() && names::dns_subdomain(name).is_empty();
-    is_valid.then_some((namespace, name))
-}
-
 /// Adds the groups that a user has without being named.
 fn completed(mut user: User) -> User {
     if user.groups.is_empty()
-        && let Some((namespace, _)) = service_account(&user.name)
+        && let Some((namespace, _)) = service_account::split_user_name(&user.name)
     {
-        let own = format!("system:serviceaccounts:{namespace}");
-        user.groups = vec!["system:serviceaccounts".into(), own];
+        user.groups = service_account::groups(namespace).into();
     }
     let implied = match user.name == ANONYMOUS {
         true => UNAUTHENTICATED,

@@ -23,9 +23,11 @@ macro_rules! kinds {
 
 kinds! {
     bindings: "", "bindings";
+    config_maps: "", "configmaps";
     events: "", "events";
     namespaces: "", "namespaces";
     nodes: "", "nodes";
     pods: "", "pods";
     secrets: "", "secrets";
+    service_accounts: "", "serviceaccounts";
 }

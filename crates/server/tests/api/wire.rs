@@ -57,7 +57,10 @@ pub(crate) async fn tls(server: &Server, identity: Option<(&str, &str)>) -> TlsS
     connected.await.unwrap()
 }
 
-async fn connect(server: &Server, identity: Option<(&str, &str)>) -> SendRequest<Full<Bytes>> {
+pub(crate) async fn connect(
+    server: &Server,
+    identity: Option<(&str, &str)>,
+) -> SendRequest<Full<Bytes>> {
     let stream = tls(server, identity).await;
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
@@ -66,7 +69,7 @@ async fn connect(server: &Server, identity: Option<(&str, &str)>) -> SendRequest
     sender
 }
 
-async fn ask(
+pub(crate) async fn ask(
     sender: &mut SendRequest<Full<Bytes>>,
     method: &str,
     path: &str,
