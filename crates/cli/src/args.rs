@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use pandaemon_runtime::logs::LogArgs;
+use pandaemon_server::AuthenticationOptions;
 use pandaemon_server::ServiceAccountOptions;
 
 /// The text at the end of `--help`.
@@ -73,6 +74,28 @@ pub(crate) struct PathArgs {
     pub(crate) write_kubeconfig: PathBuf,
 }
 
+/// Who may log in, beside certificates and service accounts. The names are those of kube-apiserver.
+#[derive(Debug, Args)]
+pub(crate) struct AuthenticationArgs {
+    /// Issuers of OIDC ID tokens, and what anonymous users may reach
+    /// (apiserver.config.k8s.io/v1 AuthenticationConfiguration)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authentication_config: Option<PathBuf>,
+    /// A CSV file of bearer tokens: token,user,uid,"group1,group2"
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_auth_file: Option<PathBuf>,
+}
+
+impl AuthenticationArgs {
+    /// The options of a control plane.
+    pub(crate) fn options(&self) -> AuthenticationOptions {
+        AuthenticationOptions {
+            config_file: self.authentication_config.clone(),
+            token_file: self.token_auth_file.clone(),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
     /// The number of nodes
@@ -91,6 +114,8 @@ pub(crate) struct UpArgs {
     /// Image archives (OCI or docker) that each node imports at start
     #[arg(long, env = "PANDAEMON_IMAGES", value_name = "DIR")]
     pub(crate) images: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) authentication: AuthenticationArgs,
 }
 
 #[derive(Debug, Args)]
@@ -118,6 +143,8 @@ pub(crate) struct ServerArgs {
     pub(crate) controllers: String,
     #[command(flatten)]
     pub(crate) service_accounts: ServiceAccountArgs,
+    #[command(flatten)]
+    pub(crate) authentication: AuthenticationArgs,
 }
 
 /// The flags of `kube-apiserver` for tokens of service accounts.

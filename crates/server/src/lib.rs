@@ -17,6 +17,7 @@ pub mod cache;
 mod essentials;
 mod handlers;
 mod http;
+mod jwt_provider;
 mod kubeconfig;
 mod metrics;
 mod pki;
@@ -39,6 +40,7 @@ use pandaemon_store::{Error as StoreError, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User};
+pub use crate::authenticators::{AuthenticationError, AuthenticationOptions};
 use crate::{
     admission::{Chain, Plugin},
     api::{Api, Health},
@@ -68,6 +70,8 @@ pub struct Config {
     pub store: Arc<dyn Store>,
     /// The registry of metrics.
     pub metrics: Metrics,
+    /// The files that name users.
+    pub authentication: AuthenticationOptions,
     /// Authorizers that are asked before the built-in ones.
     pub authorizers: Vec<Arc<dyn Authorizer>>,
     /// Admission plugins beside the built-in ones, after which they run.
@@ -90,6 +94,9 @@ pub enum Error {
     /// Certificates or tokens cannot be opened.
     #[error(transparent)]
     Pki(#[from] pki::Error),
+    /// A file that names users cannot be used.
+    #[error(transparent)]
+    Authentication(#[from] AuthenticationError),
     /// The store cannot be read.
     #[error("read the store: {0}")]
     Store(#[from] StoreError),
@@ -130,7 +137,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         agents: proxy::Agents::new(tls::client(&pki)?),
         metrics: metrics::ServerMetrics::new(config.metrics),
         health: Health::default(),
-        authenticators: authenticators::chain(&pki, &issuer, &cache),
+        authenticators: authenticators::chain(&config.authentication, &pki, &issuer, &cache)?,
         authorizers: authorizers::chain(config.authorizers),
         address: address.to_string(),
         service_accounts: Arc::clone(&issuer),

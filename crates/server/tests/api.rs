@@ -23,6 +23,8 @@ mod harness;
 mod hostile;
 #[path = "api/pages.rs"]
 mod pages;
+#[path = "api/people.rs"]
+mod people;
 #[path = "api/pod_templates.rs"]
 mod pod_templates;
 #[path = "api/run_time_kinds.rs"]

@@ -20,7 +20,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use pandaemon_client::rest::{Patch, Rest};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_server::{
-    Authorizer, Config, Error, Running, ServiceAccountOptions, admission::Plugin,
+    AuthenticationOptions, Authorizer, Config, Error, Running, ServiceAccountOptions,
+    admission::Plugin,
 };
 use pandaemon_store::{
     Embedded, Store,
@@ -45,6 +46,8 @@ pub struct ServerOptions {
     pub listen: SocketAddr,
     /// Additional names and addresses for the server's certificate.
     pub extra_sans: Vec<String>,
+    /// The files that name users.
+    pub authentication: AuthenticationOptions,
     /// Authorizers that are asked before the built-in ones.
     pub authorizers: Vec<Arc<dyn Authorizer>>,
     /// Admission plugins beside the built-in ones.
@@ -60,6 +63,7 @@ impl Default for ServerOptions {
             store: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             extra_sans: Vec::new(),
+            authentication: AuthenticationOptions::default(),
             authorizers: Vec::new(),
             admission: Vec::new(),
             service_accounts: ServiceAccountOptions::default(),
@@ -150,6 +154,7 @@ impl Server {
             extra_sans: options.extra_sans,
             store,
             metrics: Metrics::default(),
+            authentication: options.authentication,
             authorizers: options.authorizers,
             admission: options.admission,
             service_accounts: options.service_accounts,

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use pandaemon_controllers::{EnabledControllers, Options};
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
-use pandaemon_server::{Config, Running, ServiceAccountOptions};
+use pandaemon_server::{AuthenticationOptions, Config, Running, ServiceAccountOptions};
 use pandaemon_store::{Embedded, Store};
 use tokio::task::JoinHandle;
 
@@ -21,6 +21,7 @@ pub(crate) struct ControlPlaneConfig {
     /// More DNS names and IP addresses for the certificate of the API server.
     pub(crate) names: Vec<String>,
     pub(crate) controllers: EnabledControllers,
+    pub(crate) authentication: AuthenticationOptions,
     pub(crate) service_accounts: ServiceAccountOptions,
 }
 
@@ -66,6 +67,7 @@ impl ControlPlane {
             extra_sans: config.names,
             store: Arc::clone(&store),
             metrics,
+            authentication: config.authentication,
             authorizers: Vec::new(),
             admission: Vec::new(),
             service_accounts: config.service_accounts,

@@ -26,6 +26,7 @@ pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<
         listen: args.listen,
         names: args.tls_san,
         controllers,
+        authentication: args.authentication.options(),
         service_accounts: args.service_accounts.into(),
     };
     let plane = ControlPlane::start(config, store).await?;

@@ -85,6 +85,7 @@ async fn with_nodes(
         listen: args.listen,
         names: vec![fleet.plan().gateway().to_string()],
         controllers: EnabledControllers::default(),
+        authentication: args.authentication.options(),
         service_accounts: ServiceAccountOptions::default(),
     };
     let plane = ControlPlane::start(config, store).await?;
