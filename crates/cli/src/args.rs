@@ -10,7 +10,7 @@ use std::{
 use clap::{ArgAction, Args, Parser, Subcommand};
 use pandaemon_runtime::logs::LogArgs;
 use pandaemon_server::{
-    AuditConfig, AuditMode, ServiceAccountOptions,
+    AuditConfig, AuditMode, AuthenticationOptions, ServiceAccountOptions,
     admission::{AdmissionConfiguration, AdmissionConfigurationError},
 };
 
@@ -136,6 +136,28 @@ impl AuditArgs {
     }
 }
 
+/// Who may log in, beside certificates and service accounts. The names are those of kube-apiserver.
+#[derive(Debug, Args)]
+pub(crate) struct AuthenticationArgs {
+    /// Issuers of OIDC ID tokens, and what anonymous users may reach
+    /// (apiserver.config.k8s.io/v1 AuthenticationConfiguration)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authentication_config: Option<PathBuf>,
+    /// A CSV file of bearer tokens: token,user,uid,"group1,group2"
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_auth_file: Option<PathBuf>,
+}
+
+impl AuthenticationArgs {
+    /// The options of a control plane.
+    pub(crate) fn options(&self) -> AuthenticationOptions {
+        AuthenticationOptions {
+            config_file: self.authentication_config.clone(),
+            token_file: self.token_auth_file.clone(),
+        }
+    }
+}
+
 /// The admission of a control plane.
 #[derive(Debug, Args)]
 pub(crate) struct AdmissionArgs {
@@ -181,6 +203,8 @@ pub(crate) struct UpArgs {
     pub(crate) audit: AuditArgs,
     #[command(flatten)]
     pub(crate) admission: AdmissionArgs,
+    #[command(flatten)]
+    pub(crate) authentication: AuthenticationArgs,
 }
 
 #[derive(Debug, Args)]
@@ -212,6 +236,8 @@ pub(crate) struct ServerArgs {
     pub(crate) admission: AdmissionArgs,
     #[command(flatten)]
     pub(crate) service_accounts: ServiceAccountArgs,
+    #[command(flatten)]
+    pub(crate) authentication: AuthenticationArgs,
 }
 
 /// The flags of `kube-apiserver` for tokens of service accounts.

@@ -15,8 +15,8 @@ pub use self::{
 pub(crate) use self::{
     attributes::verb_of,
     authenticator::{
-        AuthenticatorChain, TokenAuthenticator, TokenError, TokenFuture, TokenInfo, bearer_token,
-        known, unauthorized,
+        Anonymous, AuthenticatorChain, TokenAuthenticator, TokenError, TokenFuture, TokenInfo,
+        TokenResult, bearer_token, known, unauthorized,
     },
     authorizer::{AuthorizerChain, check_request},
     impersonation::impersonate,

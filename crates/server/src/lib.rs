@@ -18,6 +18,7 @@ pub mod cache;
 mod essentials;
 mod handlers;
 mod http;
+mod jwt_provider;
 mod kubeconfig;
 mod metrics;
 mod pki;
@@ -42,6 +43,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 pub use crate::audit::{AuditConfig, AuditError, Mode as AuditMode};
 pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User, UserRules};
+pub use crate::authenticators::{AuthenticationError, AuthenticationOptions};
 use crate::{
     admission::{AdmissionConfiguration, Chain, Plugin},
     api::{Api, Health},
@@ -72,6 +74,8 @@ pub struct Config {
     pub store: Arc<dyn Store>,
     /// The registry of metrics.
     pub metrics: Metrics,
+    /// The files that name users.
+    pub authentication: AuthenticationOptions,
     /// Authorizers that are asked before the built-in ones.
     pub authorizers: Vec<Arc<dyn Authorizer>>,
     /// The audit log.
@@ -101,6 +105,9 @@ pub enum Error {
     /// The audit log cannot be started.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// A file that names users cannot be used.
+    #[error(transparent)]
+    Authentication(#[from] AuthenticationError),
     /// The store cannot be read.
     #[error("read the store: {0}")]
     Store(#[from] StoreError),
@@ -142,7 +149,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         auditor: Auditor::start(&config.audit, &config.metrics)?,
         metrics: metrics::ServerMetrics::new(config.metrics),
         health: Health::default(),
-        authenticators: authenticators::chain(&pki, &issuer, &cache),
+        authenticators: authenticators::chain(&config.authentication, &pki, &issuer, &cache)?,
         authorizers: authorizers::chain(config.authorizers, Arc::clone(&cache)),
         address: advertised(address).to_string(),
         service_accounts: Arc::clone(&issuer),

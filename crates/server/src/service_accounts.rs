@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::{
     auth::TokenError,
+    jwt_provider,
     pki::{Error, ServiceAccountKeys},
 };
 
@@ -74,7 +75,7 @@ impl TokenIssuer {
         if options.api_audiences.is_empty() {
             options.api_audiences.clone_from(&options.issuers);
         }
-        jwt::install_provider();
+        jwt_provider::install();
         Self {
             keys,
             options,

@@ -27,6 +27,8 @@ mod hostile;
 mod nodes;
 #[path = "api/pages.rs"]
 mod pages;
+#[path = "api/people.rs"]
+mod people;
 #[path = "api/pod_security.rs"]
 mod pod_security;
 #[path = "api/pod_templates.rs"]

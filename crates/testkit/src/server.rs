@@ -20,7 +20,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use pandaemon_client::rest::{Patch, Rest};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_server::{
-    AuditConfig, Authorizer, Config, Error, Running, ServiceAccountOptions,
+    AuditConfig, AuthenticationOptions, Authorizer, Config, Error, Running, ServiceAccountOptions,
     admission::{AdmissionConfiguration, Plugin},
 };
 use pandaemon_store::{
@@ -46,6 +46,8 @@ pub struct ServerOptions {
     pub listen: SocketAddr,
     /// Additional names and addresses for the server's certificate.
     pub extra_sans: Vec<String>,
+    /// The files that name users.
+    pub authentication: AuthenticationOptions,
     /// Authorizers that are asked before the built-in ones.
     pub authorizers: Vec<Arc<dyn Authorizer>>,
     /// Admission plugins beside the built-in ones.
@@ -65,6 +67,7 @@ impl Default for ServerOptions {
             store: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             extra_sans: Vec::new(),
+            authentication: AuthenticationOptions::default(),
             authorizers: Vec::new(),
             admission: Vec::new(),
             audit: AuditConfig::default(),
@@ -157,6 +160,7 @@ impl Server {
             extra_sans: options.extra_sans,
             store,
             metrics: Metrics::default(),
+            authentication: options.authentication,
             authorizers: options.authorizers,
             admission: options.admission,
             audit: options.audit,

@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use pandaemon_controllers::{EnabledControllers, Options};
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
 use pandaemon_server::{
-    AuditConfig, Config, Running, ServiceAccountOptions, admission::AdmissionConfiguration,
+    AuditConfig, AuthenticationOptions, Config, Running, ServiceAccountOptions,
+    admission::AdmissionConfiguration,
 };
 use pandaemon_store::{Embedded, Store};
 use tokio::task::JoinHandle;
@@ -26,6 +27,7 @@ pub(crate) struct ControlPlaneConfig {
     pub(crate) audit: AuditConfig,
     /// The configuration of admission plugins.
     pub(crate) admission: AdmissionConfiguration,
+    pub(crate) authentication: AuthenticationOptions,
     pub(crate) service_accounts: ServiceAccountOptions,
 }
 
@@ -71,6 +73,7 @@ impl ControlPlane {
             extra_sans: config.names,
             store: Arc::clone(&store),
             metrics,
+            authentication: config.authentication,
             authorizers: Vec::new(),
             admission: Vec::new(),
             audit: config.audit,

@@ -29,6 +29,7 @@ pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<
         names: args.tls_san,
         controllers,
         admission,
+        authentication: args.authentication.options(),
         service_accounts: args.service_accounts.into(),
     };
     let plane = ControlPlane::start(config, store).await?;

@@ -89,6 +89,7 @@ async fn with_nodes(
         controllers: EnabledControllers::default(),
         audit: args.audit.config(&args.paths.data_dir),
         admission,
+        authentication: args.authentication.options(),
         service_accounts: ServiceAccountOptions::default(),
     };
     let plane = ControlPlane::start(config, store).await?;
