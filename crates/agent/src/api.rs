@@ -1,5 +1,6 @@
 //! What the agent reads from and writes to the API server.
 
+pub(crate) mod certificates;
 pub(crate) mod events;
 pub(crate) mod identity;
 pub(crate) mod join;

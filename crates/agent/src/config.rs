@@ -109,6 +109,12 @@ impl Paths {
         self.data.join("agent/objects")
     }
 
+    /// The key with which these objects and the tokens of pods are encrypted.
+    #[must_use]
+    pub(crate) fn sealing_key(&self) -> PathBuf {
+        self.identity().join("sealing.key")
+    }
+
     /// The file with the names of imported images.
     #[must_use]
     pub(crate) fn imported_images(&self) -> PathBuf {

@@ -9,8 +9,9 @@ use crate::{
     api::object_cache::ObjectCache,
     clock::Clock,
     config::{Config, Paths},
-    host::{Machine, cgroups::PodCgroups},
+    host::{Machine, cgroups::PodCgroups, tmpfs::Tmpfs},
     images::Images,
+    sealed::SealedFiles,
 };
 
 /// The state that all parts of a running agent share.
@@ -30,6 +31,10 @@ pub(crate) struct Context {
     pub tasks: Option<TaskService>,
     /// The node's images.
     pub images: Images,
+    /// Where the content of volumes is held that must not be on disk.
+    pub tmpfs: Tmpfs,
+    /// Copies of Secrets and tokens.
+    pub sealed: Arc<SealedFiles>,
     /// The cgroups of pods.
     pub cgroups: PodCgroups,
     /// The client of the API server.

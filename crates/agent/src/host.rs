@@ -4,6 +4,7 @@ pub(crate) mod cgroups;
 pub(crate) mod cni;
 pub(crate) mod containerd;
 pub(crate) mod mounts;
+pub(crate) mod tmpfs;
 
 use std::path::{Path, PathBuf};
 

@@ -17,6 +17,7 @@ mod pleg;
 mod pod;
 mod pod_workers;
 mod pods;
+mod sealed;
 mod server;
 mod start;
 mod supervise;

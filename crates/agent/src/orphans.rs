@@ -1,7 +1,10 @@
-//! Removes what is left of pods that no longer exist: sandboxes, cgroups, directories and logs. The
-//! kubelet's `HandlePodCleanups`.
+//! Removes what is left of pods that no longer exist: sandboxes, cgroups, directories, logs and the
+//! copies of their objects. The kubelet's `HandlePodCleanups`.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use crate::{context::Context, files, pod::sandbox::POD_UID, volumes};
 
@@ -43,6 +46,7 @@ pub(crate) async fn remove_orphans(context: &Context, known: &BTreeSet<String>) 
         }
         context.cgroups.remove(&uid);
     }
+    context.object_cache.remove_unreferenced();
     let uid_of_log_dir = |name: &str| name.rsplit_once('_').map(|(_, uid)| uid.to_owned());
     for (dir, _uid) in orphaned_dirs(
         &context.paths.all_pod_logs(),
@@ -57,14 +61,10 @@ pub(crate) async fn remove_orphans(context: &Context, known: &BTreeSet<String>) 
 
 /// Subdirectories of `dir` whose pod is not among `known`; `uid_of` reads the uid from a name.
 fn orphaned_dirs(
-    dir: &std::path::Path,
+    dir: &Path,
     uid_of: impl Fn(&str) -> Option<String>,
     known: &BTreeSet<String>,
 ) -> Vec<(PathBuf, String)> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let named = entries.filter_map(|entry| {
-        let uid = uid_of(&entry.file_name().to_string_lossy())?;
-        Some((entry.path(), uid))
-    });
+    let named = files::entries(dir).filter_map(|(name, path)| Some((path, uid_of(&name)?)));
     named.filter(|(_, uid)| !known.contains(uid)).collect()
 }

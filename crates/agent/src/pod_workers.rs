@@ -1,7 +1,11 @@
 //! Watches the pods of this node in the API, saves them on disk, and runs a worker for each; the
 //! kubelet's pod workers.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use k8s_openapi::api::core::v1::Pod;
 use pandaemon_client::list_watch::{self, Handler, ListWatch, ListWatchEvent};
@@ -11,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::{
     api::object_cache,
+    config::Paths,
     context::Context,
     files,
     pleg::{self, ExitEvents},
@@ -22,6 +27,17 @@ use crate::{
     pods::Pods,
     supervise::spawn_loop,
 };
+
+/// Whether an earlier agent has saved pods of this node.
+#[must_use]
+pub(crate) fn has_saved_pods(paths: &Paths) -> bool {
+    saved_files(&paths.saved_pods()).next().is_some()
+}
+
+fn saved_files(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let files = files::entries(dir);
+    files.filter_map(|(name, path)| name.ends_with(".json").then_some(path))
+}
 
 /// Runs the workers of all pods of this node. Clones share them.
 #[derive(Clone)]
@@ -69,16 +85,11 @@ impl PodWorkers {
     /// Starts the workers of the pods that an earlier agent saved, even if the API cannot be
     /// reached.
     fn start_saved_pods(&self) {
-        let entries = std::fs::read_dir(self.dir())
-            .into_iter()
-            .flatten()
-            .flatten();
-        for entry in entries.filter(|one| one.path().extension().is_some_and(|e| e == "json")) {
-            let bytes = std::fs::read(entry.path()).unwrap_or_default();
+        for path in saved_files(&self.dir()) {
+            let bytes = std::fs::read(&path).unwrap_or_default();
             match serde_json::from_slice::<Pod>(&bytes) {
                 Ok(pod) => self.apply(pod),
                 Err(error) => {
-                    let path = entry.path();
                     tracing::warn!(path = %path.display(), %error, "ignored an unreadable saved pod");
                 }
             }

@@ -19,10 +19,14 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use rustls::ServerConfig;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 use tokio_rustls::TlsAcceptor;
 
-use crate::{api::identity::Identity, context::Context, pod::PodRef, pods::Pods, tls};
+use crate::{context::Context, pod::PodRef, pods::Pods};
 
 /// Timeout of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,9 +34,10 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 type Body = BoxBody<Bytes, std::io::Error>;
 type HttpResponse = Response<Body>;
 
-/// The kubelet server with its certificate.
+/// The kubelet server.
 pub(crate) struct KubeletServer {
-    acceptor: TlsAcceptor,
+    /// TLS with the certificate in use; `None` until there is one.
+    pub tls: watch::Receiver<Option<Arc<ServerConfig>>>,
 }
 
 /// What the handlers of all requests use.
@@ -46,19 +51,8 @@ struct ServerState {
 type HttpError = (StatusCode, String);
 
 impl KubeletServer {
-    /// A server with the certificate of this identity.
-    ///
-    /// # Errors
-    /// If a certificate or the key cannot be read.
-    pub(crate) fn new(identity: &Identity) -> anyhow::Result<Self> {
-        let (certificate, key) = (identity.read("serving.crt")?, identity.read("serving.key")?);
-        let config = tls::server(&certificate, &key, &identity.read("ca.crt")?)?;
-        Ok(Self {
-            acceptor: TlsAcceptor::from(Arc::new(config)),
-        })
-    }
-
-    /// Serves requests; does not return.
+    /// Serves requests as soon as there is a certificate; does not return. Each connection has the
+    /// certificate that was in use when it began.
     pub(crate) async fn run(
         self: Arc<Self>,
         context: Arc<Context>,
@@ -66,6 +60,8 @@ impl KubeletServer {
         listener: Arc<TcpListener>,
     ) {
         let state = ServerState { context, pods };
+        let mut tls = self.tls.clone();
+        drop(tls.wait_for(Option::is_some).await);
         loop {
             let stream = match listener.accept().await {
                 Ok((stream, _peer)) => stream,
@@ -75,7 +71,10 @@ impl KubeletServer {
                     continue;
                 }
             };
-            let (state, acceptor) = (state.clone(), self.acceptor.clone());
+            let Some(config) = tls.borrow().clone() else {
+                continue;
+            };
+            let (state, acceptor) = (state.clone(), TlsAcceptor::from(config));
             pandaemon_runtime::spawn("request", async move {
                 if let Err(error) = connection(state, acceptor, stream).await {
                     tracing::debug!(%error, "a connection to the kubelet server failed");

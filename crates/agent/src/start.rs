@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, UdpSocket},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -15,7 +16,10 @@ use pandaemon_runtime::Shutdown;
 use tokio::net::TcpListener;
 
 use crate::{
-    api::{identity::Identity, join, node_lease, node_status, object_cache::ObjectCache},
+    api::{
+        certificates::Certificates, identity::Identity, node_lease, node_status,
+        object_cache::ObjectCache,
+    },
     clock::Clock,
     config::{Config, DataDirInUse, MissingRequirement, Paths},
     context::Context,
@@ -26,20 +30,25 @@ use crate::{
         cni,
         containerd::ManagedContainerd,
         mounts,
+        tmpfs::Tmpfs,
     },
     images::{Images, import::ImageImporter},
     logs,
-    pod_workers::PodWorkers,
+    pod_workers::{PodWorkers, has_saved_pods},
+    sealed::SealedFiles,
     server,
     supervise::spawn_loop,
 };
+
+/// How long the start of known pods waits for the address of this node.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs an agent until `shutdown`. Containers go on running unless the configuration says
 /// otherwise.
 ///
 /// # Errors
-/// If the machine lacks a requirement, another agent uses the data directory, the token is wrong,
-/// or another machine holds the node's name.
+/// If the machine lacks a requirement, or another agent uses the data directory. On a node that
+/// has no pods yet also if the token is wrong, or another machine holds the node's name.
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     check(&config)?;
     let paths = Paths::new(&config);
@@ -47,29 +56,35 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let _lock = lock(&config)?;
     let machine = Machine::detect(&config.data_dir);
     machine.warn();
-    let address = config
-        .node_ip
-        .map_or_else(|| own_address(&config.server), Ok)?;
+    let identity = Identity::new(paths.identity());
+    let known_address = identity
+        .address_of(&config.node_name)
+        .filter(|_| has_saved_pods(&paths));
+    let address = node_address(&config, known_address).await?;
     let pod_cidr = config
         .pod_cidr
         .clone()
         .unwrap_or_else(|| Paths::default_pod_cidr(&config.node_name));
+    let certificates = Arc::new(Certificates::new(&config, identity, address)?);
+    let sealed = SealedFiles::open(&paths.sealing_key()).context("read the key of saved copies")?;
+    let sealed = Arc::new(sealed);
     let runtime = start_runtime(&config, &paths, &machine, &pod_cidr, &shutdown);
-    let identity = Identity::new(paths.identity());
-    // The runtime starts while the agent joins: neither depends on the other.
-    let joined = join::join(&config, &identity, address, &shutdown);
-    let (started, joined) = tokio::join!(runtime, joined);
-    let started = started?;
-    if let Err(error) = joined {
-        stop_idle_runtime(&started, &paths).await;
-        // Stopped before it had joined: that is no failure.
-        return if shutdown.is_triggered() {
-            Ok(())
-        } else {
-            Err(error)
-        };
-    }
-    let client = join::client(&config, &identity)?;
+    let started = if known_address.is_some() {
+        // Known pods start whatever the certificates, the server and the clock are like.
+        runtime.await?
+    } else {
+        // The runtime starts while the agent joins: neither depends on the other.
+        let joined = shutdown.guard(Box::pin(certificates.obtain()));
+        let (started, joined) = tokio::join!(runtime, joined);
+        let started = started?;
+        if !matches!(joined, Some(Ok(()))) {
+            stop_idle_runtime(&started, &paths).await;
+            // Stopped before it had joined: that is no failure.
+            return joined.unwrap_or(Ok(()));
+        }
+        started
+    };
+    let client = certificates.client();
     let events = EventRecorder::start_on(
         client.clone(),
         "kubelet",
@@ -84,7 +99,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
             Path::new(cgroups::MOUNT),
             &config.cgroup_root,
         ),
-        object_cache: ObjectCache::new(client.clone(), paths.saved_objects()),
+        object_cache: ObjectCache::new(client.clone(), paths.saved_objects(), Arc::clone(&sealed)),
+        sealed,
+        tmpfs: Tmpfs::default(),
         images: Images::new(Arc::clone(&started.runtime), started.imported),
         clock: Clock::default(),
         runtime: started.runtime,
@@ -96,11 +113,10 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         paths,
         config,
     });
-    let server = server::KubeletServer::new(&identity)?;
     start_loops(
         &context,
         listener,
-        server,
+        certificates,
         pod_cidr.clone(),
         port,
         &shutdown,
@@ -115,16 +131,23 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
 fn start_loops(
     context: &Arc<Context>,
     listener: TcpListener,
-    server: server::KubeletServer,
+    certificates: Arc<Certificates>,
     pod_cidr: String,
     port: u16,
     shutdown: &Shutdown,
 ) {
     let pods = PodWorkers::start(Arc::clone(context), shutdown.clone());
+    let server = server::KubeletServer {
+        tls: certificates.serving(),
+    };
     let (server, listener) = (Arc::new(server), Arc::new(listener));
     let of = Arc::clone(context);
     spawn_loop("kubelet server", shutdown, move || {
         Arc::clone(&server).run(Arc::clone(&of), pods.clone(), Arc::clone(&listener))
+    });
+    let events = context.events.clone();
+    spawn_loop("certificates", shutdown, move || {
+        Arc::clone(&certificates).keep_valid(events.clone())
     });
     let of = Arc::clone(context);
     spawn_loop("node lease", shutdown, move || {
@@ -249,6 +272,28 @@ fn read_imported_images(paths: &Paths) -> BTreeSet<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// The address of this node. If it cannot be found, as without a network, the one that is known, if
+/// any.
+async fn node_address(config: &Config, known: Option<IpAddr>) -> anyhow::Result<IpAddr> {
+    if let Some(address) = config.node_ip {
+        return Ok(address);
+    }
+    let server = config.server.clone();
+    // It may wait for the resolver.
+    let find = tokio::task::spawn_blocking(move || own_address(&server));
+    let Some(known) = known else {
+        return find.await?;
+    };
+    match tokio::time::timeout(ADDRESS_TIMEOUT, find).await {
+        Ok(Ok(Ok(address))) => Ok(address),
+        failed => {
+            let error = failed.ok().and_then(Result::ok).and_then(Result::err);
+            tracing::warn!(?error, %known, "cannot find this node's address; using the last known");
+            Ok(known)
+        }
+    }
+}
+
 /// The address from which this machine reaches the server, by the routing table. Nothing is sent.
 fn own_address(server: &str) -> anyhow::Result<IpAddr> {
     let uri: http::Uri = server
@@ -277,7 +322,13 @@ async fn stop_idle_runtime(started: &StartedRuntime, paths: &Paths) {
     let sandboxes = started.runtime.list_sandboxes(Default::default()).await;
     if let (Some(containerd), Ok([])) = (&started.containerd, sandboxes.as_deref()) {
         containerd.stop().await;
-        mounts::unmount_below(&paths.containerd());
+        unmount(&paths.containerd());
+    }
+}
+
+fn unmount(dir: &Path) {
+    if let Err(error) = mounts::unmount_below(dir) {
+        tracing::warn!(%error, "a mount is left");
     }
 }
 
@@ -297,10 +348,10 @@ async fn stop_all(context: &Context, containerd: Option<&ManagedContainerd>, pod
         }
     });
     futures::future::join_all(stops).await;
-    mounts::unmount_below(&context.paths.pods());
+    unmount(&context.paths.pods());
     if let Some(containerd) = containerd {
         containerd.stop().await;
-        mounts::unmount_below(&context.paths.containerd());
+        unmount(&context.paths.containerd());
         if let Err(error) = files::remove_dir(&context.paths.run_dir()) {
             tracing::warn!(%error, "cannot remove the directory of sockets");
         }

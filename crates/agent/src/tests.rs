@@ -9,3 +9,4 @@ mod references;
 mod restart;
 mod start;
 mod status;
+mod volumes;

@@ -14,7 +14,7 @@ use std::{
 use pandaemon_agent::{Config, Identity, Tar, identity_scope, oci_image};
 use pandaemon_runtime::Shutdown;
 use pandaemon_testkit::skipped_here;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use serde_json::json;
 
 const UID: &str = "6f2c1a52-0000-4000-8000-000000000001";
@@ -72,7 +72,7 @@ fn layer(programs: &[&str]) -> Vec<u8> {
     tar.finish()
 }
 
-/// Certificates as joining would have left them.
+/// Certificates as joining would have left them, long ago: they have expired.
 fn identity(config: &Config, dir: PathBuf) {
     let identity = Identity::new(dir);
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
@@ -83,7 +83,9 @@ fn identity(config: &Config, dir: PathBuf) {
     identity.write("ca.crt", &ca.pem()).unwrap();
     for name in ["client", "serving"] {
         let key = identity.key(&format!("{name}.key")).unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
         let certificate = params.signed_by(&key, &issuer).unwrap();
         identity
             .write(&format!("{name}.crt"), &certificate.pem())
@@ -100,7 +102,7 @@ fn identity(config: &Config, dir: PathBuf) {
 
 fn pod(out: &Path) -> serde_json::Value {
     // `$$$$` reaches the shell as `$$`.
-    let script = "echo $$$$ > /out/pid; echo $GREETING; cat /out/pid; while :; do sleep 1; done";
+    let script = "echo $$$$ > /out/pid; echo $GREETING from $(cat /about/name); cat /out/pid; while :; do sleep 1; done";
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": { "name": "real", "namespace": "default", "uid": UID },
@@ -113,10 +115,13 @@ fn pod(out: &Path) -> serde_json::Value {
                     { "name": "GREETING", "value": "hello $(WHO)" }],
                 "resources": { "limits": { "memory": "32Mi", "cpu": "500m" } },
                 "volumeMounts": [{ "name": "out", "mountPath": "/out" },
-                    { "name": "scratch", "mountPath": "/scratch" }],
+                    { "name": "scratch", "mountPath": "/scratch" },
+                    { "name": "about", "mountPath": "/about" }],
             }],
             "volumes": [{ "name": "out", "hostPath": { "path": out, "type": "Directory" } },
-                { "name": "scratch", "emptyDir": { "medium": "Memory" } }],
+                { "name": "scratch", "emptyDir": { "medium": "Memory" } },
+                { "name": "about", "downwardAPI": { "items": [
+                    { "path": "name", "fieldRef": { "fieldPath": "metadata.name" } }] } }],
         },
     })
 }
@@ -188,21 +193,30 @@ fn alive(pid: &str) -> bool {
     Path::new("/proc").join(pid).exists()
 }
 
-#[test]
-fn saved_pods_start_without_a_control_plane_and_outlive_the_agent() {
-    if let Some(why) = obstacle() {
-        skipped_here(why);
-        return;
+/// The entries of the mount table at and below a directory.
+fn mounts_below(dir: &Path) -> impl Iterator<Item = String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let dir = dir.to_string_lossy().into_owned();
+    let lines: Vec<_> = mounts.lines().map(str::to_owned).collect();
+    lines.into_iter().filter(move |line| line.contains(&dir))
+}
+
+/// Checks that an agent that stopped its containers has left no mounts and no cgroups.
+fn assert_nothing_left(config: &Config) {
+    let left: Vec<_> = mounts_below(&config.data_dir).collect();
+    assert!(left.is_empty(), "mounts are left: {left:?}");
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies = fs::read_dir(root).unwrap().flatten().map(|one| one.path());
+    for hierarchy in hierarchies.chain([root.to_owned()]) {
+        let group = hierarchy.join(&config.cgroup_root);
+        assert!(!group.exists(), "a cgroup is left: {}", group.display());
     }
-    let cleanup = Cleanup {
-        dir: tempfile::tempdir().unwrap(),
-    };
-    let dir = &cleanup.dir;
-    let (data, out, images) = (
-        dir.path().join("data"),
-        dir.path().join("out"),
-        dir.path().join("images"),
-    );
+}
+
+/// An agent's configuration, and the directory that its pod writes to: the pod, its image and the
+/// agent's certificates are on disk.
+fn node(dir: &Path) -> (Config, PathBuf) {
+    let (data, out, images) = (dir.join("data"), dir.join("out"), dir.join("images"));
     for one in [&out, &images, &data.join("agent/pods")] {
         fs::create_dir_all(one).unwrap();
     }
@@ -231,7 +245,20 @@ fn saved_pods_start_without_a_control_plane_and_outlive_the_agent() {
     config.kubelet_port = 0;
     config.cgroup_root = format!("pandaemon-test-{}", std::process::id());
     identity(&config, data.join("agent/identity"));
+    (config, out)
+}
 
+#[test]
+fn saved_pods_start_without_a_control_plane_and_outlive_the_agent() {
+    if let Some(why) = obstacle() {
+        skipped_here(why);
+        return;
+    }
+    let cleanup = Cleanup {
+        dir: tempfile::tempdir().unwrap(),
+    };
+    let (mut config, out) = node(cleanup.dir.path());
+    let data = config.data_dir.clone();
     let read_pid = || {
         let text = fs::read_to_string(out.join("pid")).ok()?;
         text.ends_with('\n').then(|| text.trim().to_owned())
@@ -243,33 +270,40 @@ fn saved_pods_start_without_a_control_plane_and_outlive_the_agent() {
             let text = fs::read_to_string(&log).ok()?;
             text.contains(" stdout F ").then_some(text)
         });
-        assert!(text.contains(" stdout F hello real"), "{text}");
+        assert!(text.contains(" stdout F hello real from real"), "{text}");
         // An agent that goes while the runtime answers a start takes that start with it.
         std::thread::sleep(Duration::from_secs(1));
         pid
     });
     assert!(alive(&pid), "the container outlives the agent");
+    let in_memory = || {
+        let volumes = data.join(format!("pods/{UID}/volumes"));
+        mounts_below(&volumes)
+            .filter(|line| line.contains(" tmpfs "))
+            .count()
+    };
+    assert_eq!(in_memory(), 2, "scratch and about");
 
     config.stop_containers_on_exit = true;
-    with_agent(&config, || std::thread::sleep(Duration::from_secs(3)));
+    with_agent(&config, || {
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(in_memory(), 2, "the new agent uses those that are mounted");
+    });
     assert_eq!(
         read_pid().as_deref(),
         Some(pid.as_str()),
         "it was adopted, not started again"
     );
     wait("the container's end", || (!alive(&pid)).then_some(()));
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    let data = data.to_string_lossy().into_owned();
-    let left: Vec<_> = mounts.lines().filter(|line| line.contains(&data)).collect();
-    assert!(left.is_empty(), "mounts are left: {left:?}");
-    for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
-        let group = hierarchy.path().join(&config.cgroup_root);
-        assert!(
-            !group.exists(),
-            "a control group is left: {}",
-            group.display()
-        );
-    }
-    let group = Path::new("/sys/fs/cgroup").join(&config.cgroup_root);
-    assert!(!group.exists(), "a control group is left");
+    assert_nothing_left(&config);
+
+    // As after a reboot: nothing is mounted.
+    fs::remove_file(out.join("pid")).unwrap();
+    with_agent(&config, || {
+        let again = wait("the container", read_pid);
+        assert_ne!(again, pid);
+        assert_eq!(in_memory(), 2);
+        std::thread::sleep(Duration::from_secs(1));
+    });
+    assert_nothing_left(&config);
 }

@@ -4,11 +4,15 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use pandaemon_runtime::logs::LogArgs;
-use pandaemon_server::{AuditConfig, AuditMode};
+use pandaemon_server::{
+    AuditConfig, AuditMode, AuthenticationOptions, ServiceAccountOptions,
+    admission::{AdmissionConfiguration, AdmissionConfigurationError},
+};
 
 /// The text at the end of `--help`.
 const EXAMPLES: &str = "\
@@ -135,6 +139,51 @@ impl AuditArgs {
     }
 }
 
+/// Who may log in, beside certificates and service accounts. The names are those of kube-apiserver.
+#[derive(Debug, Args)]
+pub(crate) struct AuthenticationArgs {
+    /// Issuers of OIDC ID tokens, and what anonymous users may reach
+    /// (apiserver.config.k8s.io/v1 AuthenticationConfiguration)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authentication_config: Option<PathBuf>,
+    /// A CSV file of bearer tokens: token,user,uid,"group1,group2"
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_auth_file: Option<PathBuf>,
+}
+
+impl AuthenticationArgs {
+    /// The options of a control plane.
+    pub(crate) fn options(&self) -> AuthenticationOptions {
+        AuthenticationOptions {
+            config_file: self.authentication_config.clone(),
+            token_file: self.token_auth_file.clone(),
+        }
+    }
+}
+
+/// The admission of a control plane.
+#[derive(Debug, Args)]
+pub(crate) struct AdmissionArgs {
+    /// A file with an AdmissionConfiguration of Kubernetes: what PodSecurity checks in namespaces
+    /// without labels, and what it exempts
+    #[arg(long, value_name = "FILE")]
+    admission_control_config_file: Option<PathBuf>,
+}
+
+impl AdmissionArgs {
+    /// The configuration of the file, or that of a control plane without one.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or says something else than a configuration.
+    pub(crate) fn read(&self) -> Result<AdmissionConfiguration, AdmissionConfigurationError> {
+        let file = self.admission_control_config_file.as_deref();
+        file.map_or_else(
+            || Ok(AdmissionConfiguration::default()),
+            AdmissionConfiguration::read,
+        )
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
     /// The number of nodes
@@ -155,6 +204,10 @@ pub(crate) struct UpArgs {
     pub(crate) images: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) audit: AuditArgs,
+    #[command(flatten)]
+    pub(crate) admission: AdmissionArgs,
+    #[command(flatten)]
+    pub(crate) authentication: AuthenticationArgs,
 }
 
 #[derive(Debug, Args)]
@@ -182,6 +235,51 @@ pub(crate) struct ServerArgs {
     pub(crate) controllers: String,
     #[command(flatten)]
     pub(crate) audit: AuditArgs,
+    #[command(flatten)]
+    pub(crate) admission: AdmissionArgs,
+    #[command(flatten)]
+    pub(crate) service_accounts: ServiceAccountArgs,
+    #[command(flatten)]
+    pub(crate) authentication: AuthenticationArgs,
+}
+
+/// The flags of `kube-apiserver` for tokens of service accounts.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceAccountArgs {
+    /// The URL that names this cluster in tokens of service accounts; given again, others whose
+    /// tokens are accepted, too
+    #[arg(
+        long,
+        default_value = "https://kubernetes.default.svc.cluster.local",
+        value_name = "URL"
+    )]
+    service_account_issuer: Vec<String>,
+    /// The audiences of tokens for this server [default: the issuers]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    api_audiences: Vec<String>,
+    /// Where others get the keys that verify tokens [default: /openid/v1/jwks of this server]
+    #[arg(long, value_name = "URL")]
+    service_account_jwks_uri: Option<String>,
+    /// Whether a pod's token for this server is valid for a year, for clients that read it only once
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    service_account_extend_token_expiration: bool,
+    /// The longest lifetime of a token that may be requested, in seconds [default: no limit]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(3600..=1 << 32))]
+    service_account_max_token_expiration: Option<u64>,
+}
+
+impl From<ServiceAccountArgs> for ServiceAccountOptions {
+    fn from(args: ServiceAccountArgs) -> Self {
+        Self {
+            issuers: args.service_account_issuer,
+            api_audiences: args.api_audiences,
+            jwks_uri: args.service_account_jwks_uri,
+            extend_token_expiration: args.service_account_extend_token_expiration,
+            max_token_expiration: args
+                .service_account_max_token_expiration
+                .map(Duration::from_secs),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -284,7 +382,7 @@ pub(crate) struct CreateTokenArgs {
     pub(crate) node: Option<String>,
     /// How long it is valid, such as 2h or 30m; 0 is for ever
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = pandaemon_types::duration::parse_duration)]
-    pub(crate) ttl: std::time::Duration,
+    pub(crate) ttl: Duration,
     /// What it is for, for `token list`
     #[arg(
         long,

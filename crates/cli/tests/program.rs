@@ -6,6 +6,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "program/admission_configuration.rs"]
+mod admission_configuration;
 #[path = "program/crash.rs"]
 mod crash;
 #[path = "program/failed_starts.rs"]

@@ -1,19 +1,27 @@
 //! Makes a client of a Kubernetes API from a kubeconfig file or the pod's own service account.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use anyhow::Context as _;
-use http::{HeaderValue, header::USER_AGENT};
+use futures::future::BoxFuture;
+use http::{HeaderValue, Request, Response, header::USER_AGENT};
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use kube::{
     Client, Config,
-    client::ConfigExt as _,
+    client::{Body, ConfigExt as _},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use tower::{BoxError, ServiceBuilder};
+use parking_lot::Mutex;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _, util::BoxCloneService};
 
 /// The server takes the part before the slash as field manager.
 const AGENT: &str = concat!("pandaemon/", env!("CARGO_PKG_VERSION"));
@@ -27,6 +35,14 @@ pub fn direct(config: Config) -> anyhow::Result<Client> {
     if config.proxy_url.is_some() {
         return Client::try_from(config).context("make a client");
     }
+    let namespace = config.default_namespace.clone();
+    Ok(Client::new(service(config)?, namespace))
+}
+
+/// Sends requests over connections of this configuration.
+type ApiService = BoxCloneService<Request<Body>, Response<Incoming>, BoxError>;
+
+fn service(config: Config) -> anyhow::Result<ApiService> {
     let tcp = connector(Keepalive::default(), config.connect_timeout);
     let tls = config
         .rustls_https_connector_with_connector(tcp)
@@ -37,7 +53,50 @@ pub fn direct(config: Config) -> anyhow::Result<Client> {
         .layer(config.extra_headers_layer().context("use the headers")?)
         .map_err(BoxError::from)
         .service(legacy::Client::builder(TokioExecutor::new()).build(tls));
-    Ok(Client::new(service, config.default_namespace))
+    Ok(BoxCloneService::new(service))
+}
+
+/// The connections of a client whose credentials change while it is in use: certificates are
+/// renewed. Clones share them.
+#[derive(Clone, Default)]
+pub struct Connections(Arc<Mutex<Option<ApiService>>>);
+
+impl Connections {
+    /// A client that sends each request over the connections in use at that moment. Until
+    /// there are any, requests fail at once.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(self.clone(), "default")
+    }
+
+    /// Sends later requests over new connections, with this configuration. Requests in progress,
+    /// such as watches, end on the old ones.
+    ///
+    /// # Errors
+    /// When the credentials cannot be used.
+    pub fn replace(&self, config: Config) -> anyhow::Result<()> {
+        let fresh = service(config)?;
+        *self.0.lock() = Some(fresh);
+        Ok(())
+    }
+}
+
+impl Service<Request<Body>> for Connections {
+    type Response = Response<Incoming>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let service = self.0.lock().clone();
+        Box::pin(async move {
+            let service = service.ok_or("there are no credentials for the API server yet")?;
+            service.oneshot(request).await
+        })
+    }
 }
 
 /// When a connection whose other end has vanished without a word (half-open) counts as broken. Such
@@ -117,13 +176,18 @@ fn named(mut config: Config) -> Config {
 mod tests {
     use std::io::ErrorKind;
 
+    use bytes::Bytes;
+    use futures::stream;
     use http::Uri;
+    use http_body_util::{BodyExt as _, StreamBody};
+    use hyper::{body::Frame, service::service_fn};
+    use hyper_util::rt::TokioIo;
     use socket2::{SockFilter, SockRef};
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::{TcpListener, TcpStream},
+        sync::Notify,
     };
-    use tower::Service as _;
 
     use super::*;
 
@@ -171,5 +235,62 @@ mod tests {
         assert_eq!(silent, expected.idle + expected.interval * expected.probes);
         let sending = socket.tcp_user_timeout().unwrap().unwrap();
         assert!(silent.max(sending) <= Duration::from_secs(30));
+    }
+
+    /// A server that answers each request with one line and, when told to, another; the lines begin
+    /// with its name.
+    async fn server(name: &'static str, go_on: Arc<Notify>) -> Config {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap());
+        pandaemon_runtime::spawn(name, async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let go_on = Arc::clone(&go_on);
+                let answer = move |_request: Request<Incoming>| {
+                    let go_on = Arc::clone(&go_on);
+                    let lines = stream::unfold(1, move |line| {
+                        let go_on = Arc::clone(&go_on);
+                        async move {
+                            if line > 1 {
+                                go_on.notified().await;
+                            }
+                            let text = Bytes::from(format!("{name} {line}\n"));
+                            (line < 3).then(|| (Ok::<_, BoxError>(Frame::data(text)), line + 1))
+                        }
+                    });
+                    async { Ok::<_, BoxError>(Response::new(StreamBody::new(Box::pin(lines)))) }
+                };
+                let serve = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service_fn(answer));
+                pandaemon_runtime::spawn(name, serve);
+            }
+        });
+        Config::new(uri.parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn connections_are_replaced_while_a_request_is_in_progress() {
+        let connections = Connections::default();
+        let client = connections.client();
+        let get = || client.send(Request::get("/").body(Body::empty()).unwrap());
+        let line = async |body: &mut Body| {
+            let frame = body.frame().await.unwrap().unwrap();
+            String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
+        };
+        let error = get().await.unwrap_err().to_string();
+        assert!(error.contains("no credentials"), "{error}");
+
+        let go_on = Arc::new(Notify::new());
+        connections
+            .replace(server("old", Arc::clone(&go_on)).await)
+            .unwrap();
+        let mut old = get().await.unwrap().into_body();
+        assert_eq!(line(&mut old).await, "old 1\n");
+        connections
+            .replace(server("new", Arc::clone(&go_on)).await)
+            .unwrap();
+        let mut new = get().await.unwrap().into_body();
+        assert_eq!(line(&mut new).await, "new 1\n");
+        go_on.notify_one();
+        assert_eq!(line(&mut old).await, "old 2\n");
     }
 }

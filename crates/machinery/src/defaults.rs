@@ -6,6 +6,7 @@
 
 mod container;
 pub(crate) mod pod;
+pub(crate) mod rbac;
 mod resources;
 pub(crate) mod service;
 pub(crate) mod simple;

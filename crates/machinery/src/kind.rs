@@ -10,6 +10,7 @@ use std::{fmt::Debug, sync::Arc};
 use serde_json::Value;
 
 use crate::{
+    rbac::Grant,
     schema::{self, Built, Type},
     selectable_fields::text::text_of,
     table::{
@@ -337,6 +338,11 @@ pub trait Strategy: Debug + Send + Sync {
 
     /// The warning that answers requests to a deprecated kind.
     fn deprecation(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The rights that an object gives to others: who writes it must hold them.
+    fn grants(&self, _object: &Value) -> Option<Grant> {
         None
     }
 

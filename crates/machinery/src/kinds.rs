@@ -12,6 +12,7 @@ mod discovery;
 mod events;
 mod meta;
 mod policy;
+mod rbac;
 mod scheduling;
 
 use crate::{
@@ -42,6 +43,10 @@ pub(crate) fn with_path() -> Vec<Kind> {
         authorization::self_subject_rules_review(),
         authorization::subject_access_review(),
         certificates::certificate_signing_request::kind(),
+        rbac::cluster_role_binding::kind(),
+        rbac::cluster_role::kind(),
+        rbac::role_binding::kind(),
+        rbac::role::kind(),
         scheduling::priority_class::kind(),
         coordination::lease::kind(),
         discovery::endpoint_slice::kind(),
@@ -53,6 +58,7 @@ pub(crate) fn bodies() -> Vec<Kind> {
     vec![
         policy::eviction(),
         policy::eviction_v1beta1(),
+        authentication::token_request(),
         meta::delete_options(),
     ]
 }

@@ -20,6 +20,8 @@ mod kinds;
 pub mod managed_fields;
 pub mod openapi;
 pub mod patch;
+pub mod pod_security;
+pub mod rbac;
 pub mod schema;
 pub mod scheme;
 pub mod selectable_fields;

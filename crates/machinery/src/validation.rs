@@ -23,6 +23,7 @@ pub(crate) mod pod_update;
 pub(crate) mod pod_warnings;
 pub(crate) mod priority_class;
 mod probe;
+pub(crate) mod rbac;
 mod resources;
 mod security;
 mod selector;

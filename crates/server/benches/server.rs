@@ -1,5 +1,5 @@
 //! Benchmarks: fan-out of an event to watchers, creates through the whole stack, opening of
-//! watches.
+//! watches, requests with tokens.
 
 #![expect(clippy::expect_used, reason = "a benchmark ends at the first failure")]
 
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use divan::{AllocProfiler, Bencher};
 use http::Request;
-use kube::client::Body;
+use kube::{client::Body, config::AuthInfo};
 use pandaemon_machinery::{KindRef, scheme};
 use pandaemon_server::cache::{
     object,
@@ -105,6 +105,49 @@ fn create_through_the_stack(bencher: Bencher<'_, '_>, at_once: usize) {
         });
 }
 
+/// Creates by a user who may do everything without roles, and by one who has one of 1,000 roles: what
+/// a decision by roles adds to a write.
+#[divan::bench(args = ["system:masters", "writers"], sample_count = 500)]
+fn create_with_1000_bindings(bencher: Bencher<'_, '_>, group: &str) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = runtime.block_on(server_with_roles());
+    let client = server.client();
+    let mut at = 0;
+    bencher.bench_local(|| {
+        at += 1;
+        let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("c-{at}")},
+            "data": {"key": "x".repeat(1000)}});
+        let request = Request::post("/api/v1/namespaces/default/configmaps")
+            .header("content-type", "application/json")
+            .header("impersonate-user", "bob")
+            .header("impersonate-group", group)
+            .body(Body::from(value.to_string().into_bytes()))
+            .expect("a request");
+        let answer = runtime.block_on(client.send(request)).expect("an answer");
+        assert_eq!(answer.status(), 201);
+    });
+}
+
+/// A server with 1,000 roles, each bound to a user `bob`, of which the last allows to create.
+async fn server_with_roles() -> Server {
+    let server = Server::start().await;
+    let place = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    for at in 0..1000 {
+        let verb = if at == 999 { "create" } else { "get" };
+        let name = format!("r-{at}");
+        let rules = json!([{"verbs": [verb], "apiGroups": [""], "resources": ["configmaps"]}]);
+        let version = "rbac.authorization.k8s.io/v1";
+        let role = json!({"apiVersion": version, "kind": "Role", "metadata": {"name": name}, "rules": rules});
+        server.create(&format!("{place}/roles"), role).await;
+        let binding = json!({"apiVersion": version, "kind": "RoleBinding", "metadata": {"name": name},
+            "roleRef": {"kind": "Role", "name": name}, "subjects": [{"kind": "User", "name": "bob"}]});
+        server
+            .create(&format!("{place}/rolebindings"), binding)
+            .await;
+    }
+    server
+}
+
 /// Opens a watch with a request and keeps it open: duration and memory.
 #[divan::bench(sample_count = 1000, sample_size = 1)]
 fn open_a_watch(bencher: Bencher<'_, '_>) {
@@ -199,6 +242,10 @@ async fn create_pod(client: &kube::Client, at: usize) {
         "metadata": {"name": format!("p-{at}"), "labels": {"app": "web"}},
         "spec": {"nodeName": format!("n-{at}"), "containers": [
             {"name": "c", "image": "i", "env": [{"name": "A", "value": "x".repeat(1000)}]}]}});
+    post_pod(client, &pod).await;
+}
+
+async fn post_pod(client: &kube::Client, pod: &Value) {
     let request = Request::post(PODS)
         .header("content-type", "application/json")
         .body(Body::from(pod.to_string().into_bytes()))
@@ -217,6 +264,30 @@ fn create_pods_from_a_template(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
         at += 1;
         runtime.block_on(create_pod(&client, at));
+    });
+}
+
+/// Creates pods of different images, which take the full path, in a namespace that enforces this
+/// level of Pod Security.
+#[divan::bench(args = ["privileged", "baseline"], sample_count = 200)]
+fn create_pods_by_the_full_path(bencher: Bencher<'_, '_>, level: &str) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = runtime.block_on(server_with_pod());
+    let client = server.client();
+    let labels = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": level}}});
+    let request = Request::patch("/api/v1/namespaces/default")
+        .header("content-type", "application/merge-patch+json")
+        .body(Body::from(labels.to_string().into_bytes()))
+        .expect("a request");
+    let answer = runtime.block_on(client.send(request)).expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let mut at = 0;
+    bencher.bench_local(|| {
+        at += 1;
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("p-{at}")},
+            "spec": {"nodeName": format!("n-{at}"), "containers": [
+                {"name": "c", "image": format!("i:{at}")}]}});
+        runtime.block_on(post_pod(&client, &pod));
     });
 }
 
@@ -259,4 +330,51 @@ fn delete_pods(bencher: Bencher<'_, '_>) {
             let answer = runtime.block_on(client.send(request)).expect("an answer");
             assert_eq!(answer.status(), 200);
         });
+}
+
+/// Reads a small document over the network with a service account's token, on one connection.
+#[divan::bench(args = ["admin", "service account"])]
+fn a_request_with_a_token(bencher: Bencher<'_, '_>, user: &str) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = runtime.block_on(Server::start());
+    let token = match user {
+        "admin" => server.running().admin_token(),
+        _ => runtime.block_on(service_account_token(&server)),
+    };
+    let client = runtime.block_on(async {
+        let mut config = server.tls_config().await.expect("a configuration");
+        config.auth_info = AuthInfo {
+            token: Some(token.into()),
+            ..AuthInfo::default()
+        };
+        kube::Client::try_from(config).expect("a client")
+    });
+    bencher.bench_local(|| {
+        let request = Request::get("/api").body(Body::empty());
+        let answer = runtime.block_on(client.send(request.expect("a request")));
+        assert_eq!(answer.expect("an answer").status(), 200);
+    });
+}
+
+/// A token that is bound to a pod.
+async fn service_account_token(server: &Server) -> String {
+    let base = "/api/v1/namespaces/default";
+    let account =
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    server
+        .create(&format!("{base}/serviceaccounts"), account)
+        .await;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
+    server.create(&format!("{base}/pods"), pod).await;
+    let request = json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+        "spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p"}},
+    });
+    let path = format!("{base}/serviceaccounts/default/token");
+    let made = server.create(&path, request).await;
+    made["status"]["token"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }

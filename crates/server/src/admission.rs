@@ -6,11 +6,13 @@
 
 mod certificates;
 mod chain;
+mod configuration;
 mod default_toleration_seconds;
 mod mirror_pod;
 mod namespace_lifecycle;
 mod node_restriction;
 mod plugin;
+mod pod_security;
 mod priority;
 mod rule;
 pub(crate) mod service;
@@ -18,12 +20,10 @@ mod service_account;
 mod taint_nodes_by_condition;
 
 pub use self::{
-    plugin::{Attributes, Plugin, done},
+    configuration::{AdmissionConfiguration, AdmissionConfigurationError},
+    plugin::{Attributes, Plugin, Request, done},
     rule::{Fields, GroupResource, Operation, Rule},
 };
 pub use crate::auth::user::User;
 
-pub(crate) use self::{
-    chain::{Chain, Request},
-    plugin::Cluster,
-};
+pub(crate) use self::{chain::Chain, mirror_pod::is_mirror, plugin::Cluster};

@@ -20,6 +20,7 @@ use crate::{
     metrics::ServerMetrics,
     pki::Pki,
     registry::Registry,
+    service_accounts::TokenIssuer,
 };
 
 /// The parts of the server that requests use.
@@ -29,6 +30,8 @@ pub(crate) struct Api {
     pub registry: Arc<Registry>,
     /// Certificates and tokens of the cluster.
     pub pki: Arc<Pki>,
+    /// Signs and verifies the tokens of service accounts.
+    pub service_accounts: Arc<TokenIssuer>,
     /// The client of the node agents.
     pub agents: Agents,
     /// The metrics of the server.

@@ -4,18 +4,19 @@ pub(crate) mod attributes;
 pub(crate) mod authenticator;
 pub(crate) mod authorizer;
 pub(crate) mod impersonation;
+pub(crate) mod service_account;
 pub(crate) mod user;
 
 pub use self::{
     attributes::Attributes,
-    authorizer::{Authorizer, Decision, DecisionFuture},
+    authorizer::{Authorizer, Decision, DecisionFuture, UserRules},
     user::User,
 };
 pub(crate) use self::{
     attributes::verb_of,
     authenticator::{
-        AuthenticatorChain, TokenAuthenticator, TokenError, TokenFuture, TokenInfo, bearer_token,
-        known, unauthorized,
+        Anonymous, AuthenticatorChain, TokenAuthenticator, TokenError, TokenFuture, TokenInfo,
+        TokenResult, bearer_token, known, unauthorized,
     },
     authorizer::{AuthorizerChain, check_request},
     impersonation::impersonate,

@@ -2,28 +2,114 @@
 //! its own, its `mod` line and its line of [`chain`].
 
 mod admin_token;
+mod audience;
 mod bootstrap_token;
 mod join_token;
+mod oidc;
+mod service_account_token;
+mod token_file;
 
-use std::sync::Arc;
+use std::{fmt::Display, fs, path::PathBuf, sync::Arc};
 
-use crate::{auth::AuthenticatorChain, pki::Pki, registry::Registry};
+use self::{
+    audience::ForApiServer,
+    oidc::{OidcIssuer, config::AuthenticationConfiguration},
+    token_file::TokenFile,
+};
+use crate::{
+    auth::{Anonymous, AuthenticatorChain, TokenAuthenticator},
+    cache::watch_cache::WatchCache,
+    pki::Pki,
+    service_accounts::TokenIssuer,
+};
 
-/// The audience of tokens for the API server.
-const API_AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
+/// The files that name users.
+#[derive(Debug, Clone, Default)]
+pub struct AuthenticationOptions {
+    /// Issuers of ID tokens, and what anonymous users may (`AuthenticationConfiguration`).
+    pub config_file: Option<PathBuf>,
+    /// A CSV file of tokens: token, user name, user UID, groups.
+    pub token_file: Option<PathBuf>,
+}
+
+/// Why a file that names users cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the {what} `{}`: {why}", path.display())]
+pub struct AuthenticationError {
+    what: &'static str,
+    path: PathBuf,
+    why: String,
+}
 
 /// The chain of a server.
-#[must_use]
-pub(crate) fn chain(pki: &Arc<Pki>, registry: &Arc<Registry>) -> AuthenticatorChain {
-    AuthenticatorChain::new(
-        vec![
-            Arc::new(admin_token::AdminToken(Arc::clone(pki))),
-            Arc::new(join_token::JoinToken(Arc::clone(pki))),
-            Arc::new(bootstrap_token::BootstrapToken {
-                pki: Arc::clone(pki),
-                registry: Arc::clone(registry),
-            }),
-        ],
-        vec![API_AUDIENCE.to_owned()],
-    )
+///
+/// # Errors
+/// If a file cannot be read, or is not valid.
+pub(crate) fn chain(
+    options: &AuthenticationOptions,
+    pki: &Arc<Pki>,
+    issuer: &Arc<TokenIssuer>,
+    cache: &Arc<WatchCache>,
+) -> Result<AuthenticatorChain, AuthenticationError> {
+    let audiences = &issuer.options.api_audiences;
+    let mut tokens: Vec<Arc<dyn TokenAuthenticator>> = vec![for_api_server(
+        audiences,
+        admin_token::AdminToken(Arc::clone(pki)),
+    )];
+    let join_token = join_token::JoinToken(Arc::clone(pki));
+    tokens.push(for_api_server(audiences, join_token));
+    let bootstrap_tokens = bootstrap_token::BootstrapToken {
+        pki: Arc::clone(pki),
+        cache: Arc::clone(cache),
+    };
+    tokens.push(for_api_server(audiences, bootstrap_tokens));
+    if let Some(path) = &options.token_file {
+        let file = TokenFile::read(path).map_err(unusable("token file", path))?;
+        tokens.push(for_api_server(audiences, file));
+    }
+    tokens.push(Arc::new(service_account_token::ServiceAccountTokens {
+        issuer: Arc::clone(issuer),
+        cache: Arc::clone(cache),
+    }));
+    let mut anonymous = Anonymous::Everywhere;
+    if let Some(path) = &options.config_file {
+        let unusable = |why: String| unusable("authentication configuration", path)(why);
+        let text = fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+        let config =
+            AuthenticationConfiguration::parse(&text, &issuer.options.issuers).map_err(unusable)?;
+        if let Some(setting) = config.anonymous {
+            anonymous = setting.into();
+        }
+        for one in config.jwt {
+            let issuer = OidcIssuer::new(one).map_err(unusable)?;
+            tokens.push(for_api_server(audiences, issuer));
+        }
+    }
+    Ok(AuthenticatorChain::new(
+        tokens,
+        audiences.clone(),
+        anonymous,
+    ))
+}
+
+fn for_api_server(
+    audiences: &[String],
+    inner: impl TokenAuthenticator + 'static,
+) -> Arc<dyn TokenAuthenticator> {
+    Arc::new(ForApiServer {
+        audiences: audiences.to_vec(),
+        inner,
+    })
+}
+
+/// Adds what and where to a reason.
+fn unusable<E: Display>(
+    what: &'static str,
+    path: &std::path::Path,
+) -> impl Fn(E) -> AuthenticationError {
+    move |why| AuthenticationError {
+        what,
+        path: path.to_owned(),
+        why: why.to_string(),
+    }
 }

@@ -2,3 +2,6 @@
 
 pub mod object;
 pub mod watch_cache;
+
+#[cfg(test)]
+pub(crate) mod fixture;

@@ -17,11 +17,15 @@ mod authorizers;
 pub mod cache;
 mod essentials;
 mod handlers;
+mod housekeeping;
 mod http;
+mod jwt_provider;
 mod kubeconfig;
 mod metrics;
 mod pki;
 mod registry;
+mod service_account_secrets;
+mod service_accounts;
 mod signer;
 
 use std::{
@@ -29,21 +33,21 @@ use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
 };
 
 use ::http::{HeaderValue, Request, header::USER_AGENT};
 use jiff::Timestamp;
 use pandaemon_certificates::CertificateSigner;
-use pandaemon_machinery::Kind;
-use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
+use pandaemon_machinery::{Kind, Status};
+use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 pub use crate::audit::{AuditConfig, AuditError, Mode as AuditMode};
-pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User};
+pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User, UserRules};
+pub use crate::authenticators::{AuthenticationError, AuthenticationOptions};
 use crate::{
-    admission::{Chain, Plugin},
+    admission::{AdmissionConfiguration, Chain, Plugin},
     api::{Api, Health},
     audit::Auditor,
     auth::Caller,
@@ -51,13 +55,14 @@ use crate::{
     essentials::Essentials,
     handlers::proxy,
     http::{listen, tls},
-    pki::Pki,
-    registry::Registry,
-    registry::bootstrap,
+    pki::{Pki, ServiceAccountKeys},
+    registry::{Registry, bootstrap, extension_authentication},
+    service_account_secrets::ServiceAccountSecrets,
+    service_accounts::TokenIssuer,
     signer::Signer,
 };
 
-pub use crate::{pki::Lifetimes, registry::ServeError};
+pub use crate::{pki::Lifetimes, registry::ServeError, service_accounts::ServiceAccountOptions};
 
 /// The configuration of a server.
 #[derive(Debug, Clone)]
@@ -72,12 +77,18 @@ pub struct Config {
     pub store: Arc<dyn Store>,
     /// The registry of metrics.
     pub metrics: Metrics,
+    /// The files that name users.
+    pub authentication: AuthenticationOptions,
     /// Authorizers that are asked before the built-in ones.
     pub authorizers: Vec<Arc<dyn Authorizer>>,
     /// The audit log.
     pub audit: AuditConfig,
     /// Admission plugins beside the built-in ones, after which they run.
     pub admission: Vec<Arc<dyn Plugin>>,
+    /// The configuration of built-in admission plugins.
+    pub admission_configuration: AdmissionConfiguration,
+    /// How tokens of service accounts are issued and verified.
+    pub service_accounts: ServiceAccountOptions,
     /// How long certificates are valid.
     pub certificates: Lifetimes,
 }
@@ -99,6 +110,9 @@ pub enum Error {
     /// The audit log cannot be started.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// A file that names users cannot be used.
+    #[error(transparent)]
+    Authentication(#[from] AuthenticationError),
     /// The store cannot be read.
     #[error("read the store: {0}")]
     Store(#[from] StoreError),
@@ -128,21 +142,24 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     let names = names(&config, address);
     let pki = Pki::open(&config.data_dir, &names, config.certificates)?;
     let pki = Arc::new(pki);
+    let keys = ServiceAccountKeys::open(&config.data_dir, Timestamp::now())?;
+    let issuer = Arc::new(TokenIssuer::new(keys, config.service_accounts));
     let (cache, revision) = WatchCache::load(&*config.store).await?;
     let cache = Arc::new(cache);
     let registry = Arc::new(Registry::new(
         Arc::clone(&config.store),
         Arc::clone(&cache),
-        Chain::new(config.admission),
+        Chain::new(config.admission_configuration, config.admission),
     ));
     let api = Arc::new(Api {
         agents: proxy::Agents::new(tls::client(&pki)?),
         auditor: Auditor::start(&config.audit, &config.metrics)?,
         metrics: metrics::ServerMetrics::new(config.metrics),
         health: Health::default(),
-        authenticators: authenticators::chain(&pki, &registry),
-        authorizers: authorizers::chain(config.authorizers),
-        address: address.to_string(),
+        authenticators: authenticators::chain(&config.authentication, &pki, &issuer, &cache)?,
+        authorizers: authorizers::chain(config.authorizers, Arc::clone(&cache)),
+        address: advertised(address).to_string(),
+        service_accounts: Arc::clone(&issuer),
         registry: Arc::clone(&registry),
         pki,
     });
@@ -153,23 +170,27 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         "watch-cache",
         essentials.clone().run("watch-cache", reflector),
     );
-    bootstrap::create_missing(&registry)
-        .await
-        .map_err(|status| Error::Bootstrap(status.message))?;
-    registry
-        .publish_client_cas(&api.pki)
-        .await
-        .map_err(|status| Error::Bootstrap(status.message))?;
+    let failed = |status: Box<Status>| Error::Bootstrap(status.message);
+    let created = bootstrap::create_missing(&registry);
+    created.await.map_err(failed)?;
+    let published = extension_authentication::publish(&registry, &api.pki);
+    published.await.map_err(failed)?;
     // Watches start after the built-in objects, which belong to the initial state.
     registry.cache.forget_history();
     api.health.set_started();
     pandaemon_runtime::spawn(
         "housekeeping",
-        housekeeping(Arc::clone(&registry), shutdown.clone()),
+        housekeeping::run(Arc::clone(&registry), Arc::clone(&issuer), shutdown.clone()),
     );
+    let secrets = ServiceAccountSecrets {
+        registry,
+        issuer,
+        ca: api.pki.server_ca().to_owned(),
+    };
+    pandaemon_runtime::spawn("service-account-secrets", secrets.run(shutdown.clone()));
     pandaemon_runtime::spawn(
         "certificate-renewal",
-        renew_certificates(Arc::clone(&api.pki), shutdown.clone()),
+        housekeeping::renew_certificates(Arc::clone(&api.pki), shutdown.clone()),
     );
     let serve = listen::serve(
         listener,
@@ -238,62 +259,21 @@ fn names(config: &Config, address: SocketAddr) -> Vec<String> {
     names
 }
 
+/// The address under which clients reach a server that listens on this one.
+fn advertised(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        ip if ip.is_unspecified() => outward_address().unwrap_or(ip),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
 /// The address of this machine on the route to other hosts. Connecting a UDP socket looks up the
 /// route and sends nothing.
 fn outward_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
     socket.connect(("198.51.100.1", 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())
-}
-
-/// Periodic work: probes a store that refused a write, drops unused list states, deletes old
-/// Events.
-async fn housekeeping(registry: Arc<Registry>, shutdown: Shutdown) {
-    let mut rounds: u32 = 0;
-    while shutdown
-        .guard(tokio::time::sleep(Duration::from_secs(2)))
-        .await
-        .is_some()
-    {
-        rounds = rounds.wrapping_add(1);
-        // A panic of one round is logged; the next round runs all the same.
-        let round = housekeeping_round(&registry, rounds);
-        let _panicked = catch_panic("housekeeping", round).await;
-    }
-}
-
-/// Renews the server's own certificates when they are due.
-async fn renew_certificates(pki: Arc<Pki>, shutdown: Shutdown) {
-    let interval = pki.renewal_interval();
-    while shutdown.guard(tokio::time::sleep(interval)).await.is_some() {
-        if let Err(error) = pki.renew() {
-            tracing::warn!(%error, "cannot renew a certificate; retrying in {interval:?}");
-        }
-    }
-}
-
-/// How many rounds are between two of what is done once in a minute, and once in an hour.
-const MINUTE: u32 = 30;
-const HOUR: u32 = 60 * MINUTE;
-
-async fn housekeeping_round(registry: &Registry, round: u32) {
-    registry.probe_store().await;
-    registry.cache.paged_lists.expire(Instant::now());
-    if round.is_multiple_of(HOUR)
-        && let Err(status) = registry.forget_deleted_nodes(Timestamp::now()).await
-    {
-        tracing::warn!(error = %status, "cannot delete records of deleted nodes; retrying in an hour");
-    }
-    if round.is_multiple_of(MINUTE)
-        && let Err(status) = registry.expire_bootstrap_tokens(Timestamp::now()).await
-    {
-        tracing::warn!(error = %status, "cannot delete expired tokens; retrying in a minute");
-    }
-    if round.is_multiple_of(MINUTE)
-        && let Err(status) = bootstrap::expire_events(registry, Timestamp::now()).await
-    {
-        tracing::warn!(error = %status, "cannot delete old events; retrying in a minute");
-    }
 }
 
 impl Running {

@@ -8,6 +8,7 @@ mod client_certificate;
 mod files;
 mod node_names;
 mod renewal;
+mod service_account_keys;
 mod tokens;
 
 use std::{
@@ -35,6 +36,7 @@ pub(crate) use self::{
     client_certificate::ClientCertificate,
     node_names::check_node_name,
     renewal::Renewable,
+    service_account_keys::{ServiceAccountKeys, SigningKey},
     tokens::{Tokens, constant_time_eq, sha256_hex},
 };
 

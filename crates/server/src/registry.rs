@@ -7,13 +7,14 @@
 mod admission;
 mod bodies;
 pub(crate) mod bootstrap;
-mod bootstrap_tokens;
-mod client_cas;
+pub(crate) mod bootstrap_tokens;
 mod commit;
 pub(crate) mod convert;
 pub(crate) mod create;
 mod create_on_update;
 pub(crate) mod delete;
+mod escalation;
+pub(crate) mod extension_authentication;
 pub(crate) mod kinds;
 mod lease_renewal;
 pub(crate) mod list_meta;
@@ -21,8 +22,10 @@ pub(crate) mod meta;
 pub(crate) mod node_record;
 pub(crate) mod options;
 pub(crate) mod patch;
+pub(crate) mod pod_references;
 pub(crate) mod read;
 pub(crate) mod selector;
+pub(crate) mod suffix;
 mod template_cache;
 pub(crate) mod update;
 
@@ -43,7 +46,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::{
     admission::Chain,
     audit::Annotations,
-    auth::{AuthorizerChain, User},
+    auth::{Attributes, AuthorizerChain, User},
     cache::{
         object::{self, Encoded, Object, Unparsed},
         watch_cache::{WatchCache, key},
@@ -123,6 +126,20 @@ impl Call {
             options: WriteOptions::default(),
             is_admitted: false,
             now: Timestamp::now(),
+        }
+    }
+
+    /// What authorizers are asked about, with this verb.
+    #[must_use]
+    pub(crate) fn attributes<'a>(&'a self, verb: &'a str) -> Attributes<'a> {
+        Attributes {
+            namespace: &self.namespace,
+            api_group: &self.kind.group,
+            api_version: &self.kind.version,
+            resource: &self.kind.plural,
+            subresource: &self.subresource,
+            name: &self.name,
+            ..Attributes::new(&self.user, verb)
         }
     }
 

@@ -29,12 +29,24 @@ mod harness;
 mod hostile;
 #[path = "api/join.rs"]
 mod join;
+#[path = "api/nodes.rs"]
+mod nodes;
 #[path = "api/pages.rs"]
 mod pages;
+#[path = "api/people.rs"]
+mod people;
+#[path = "api/pod_security.rs"]
+mod pod_security;
 #[path = "api/pod_templates.rs"]
 mod pod_templates;
+#[path = "api/rbac.rs"]
+mod rbac;
 #[path = "api/run_time_kinds.rs"]
 mod run_time_kinds;
+#[path = "api/service_accounts.rs"]
+mod service_accounts;
+#[path = "api/tokens.rs"]
+mod tokens;
 #[path = "api/verbs.rs"]
 mod verbs;
 #[path = "api/warnings.rs"]

@@ -20,7 +20,9 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use pandaemon_client::rest::{Patch, Rest};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_server::{
-    AuditConfig, Authorizer, Config, Error, Lifetimes, Running, admission::Plugin,
+    AuditConfig, AuthenticationOptions, Authorizer, Config, Error, Lifetimes, Running,
+    ServiceAccountOptions,
+    admission::{AdmissionConfiguration, Plugin},
 };
 use pandaemon_store::{
     Embedded, Store,
@@ -45,6 +47,8 @@ pub struct ServerOptions {
     pub listen: SocketAddr,
     /// Additional names and addresses for the server's certificate.
     pub extra_sans: Vec<String>,
+    /// The files that name users.
+    pub authentication: AuthenticationOptions,
     /// Authorizers that are asked before the built-in ones.
     pub authorizers: Vec<Arc<dyn Authorizer>>,
     /// Admission plugins beside the built-in ones.
@@ -53,6 +57,10 @@ pub struct ServerOptions {
     pub audit: AuditConfig,
     /// How long certificates are valid.
     pub certificates: Lifetimes,
+    /// The configuration of built-in admission plugins.
+    pub admission_configuration: AdmissionConfiguration,
+    /// How tokens of service accounts are issued and verified.
+    pub service_accounts: ServiceAccountOptions,
 }
 
 impl Default for ServerOptions {
@@ -62,10 +70,13 @@ impl Default for ServerOptions {
             store: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             extra_sans: Vec::new(),
+            authentication: AuthenticationOptions::default(),
             authorizers: Vec::new(),
             admission: Vec::new(),
             audit: AuditConfig::default(),
             certificates: Lifetimes::default(),
+            admission_configuration: AdmissionConfiguration::default(),
+            service_accounts: ServiceAccountOptions::default(),
         }
     }
 }
@@ -153,10 +164,13 @@ impl Server {
             extra_sans: options.extra_sans,
             store,
             metrics: Metrics::default(),
+            authentication: options.authentication,
             authorizers: options.authorizers,
             admission: options.admission,
             audit: options.audit,
             certificates: options.certificates,
+            admission_configuration: options.admission_configuration,
+            service_accounts: options.service_accounts,
         };
         let running = pandaemon_server::start(config, &shutdown).await?;
         Ok(Self {

@@ -23,7 +23,7 @@ const ABOUT_KINDS: [&str; 14] = [
     "handlers/subresources/",
     "http/request.rs",
     "registry/bootstrap.rs",
-    "registry/client_cas.rs",
+    "registry/extension_authentication.rs",
     "registry/kinds.rs",
     "registry/lease_renewal.rs",
     "registry/node_record.rs",

@@ -1,16 +1,22 @@
-//! The agent's keys and certificates on disk: created once, readable by root only, renewed before
-//! they expire.
+//! The agent's keys and certificates on disk, readable by root only.
 
 use std::{fs, net::IpAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{files, tls};
 
-/// Certificates are renewed when less than this many seconds, or a quarter of their validity, is
-/// left.
-const RENEW_BEFORE: i64 = 7 * 24 * 3600;
+/// The validity of the certificates of an identity, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Validity {
+    /// When they are to be renewed: after two thirds of their lifetime and up to a tenth more, so
+    /// that nodes that joined at once are not renewed at once.
+    pub renew_at: i64,
+    /// When the first of them expires.
+    pub not_after: i64,
+}
 
 /// The directory with keys and certificates.
 #[derive(Debug, Clone)]
@@ -60,24 +66,25 @@ impl Identity {
             .with_context(|| format!("write {}", path.display()))
     }
 
-    /// Whether all files exist, were made for this scope ([`identity_scope`]), and the certificates
-    /// need no renewal yet.
-    #[must_use]
-    pub fn is_usable(&self, scope: &str) -> bool {
-        let all = [
-            "client.crt",
-            "client.key",
-            "serving.crt",
-            "serving.key",
-            "ca.crt",
-        ];
-        let present = all.iter().all(|name| self.path(name).is_file());
+    /// The validity of the certificates; `None` if one of them is missing or cannot be read, or
+    /// they were made for another scope ([`identity_scope`]).
+    pub(crate) fn validity(&self, scope: &str) -> Option<Validity> {
         let same = self.read("subject").is_ok_and(|text| text == scope);
-        let fresh = |name| {
-            self.read(name)
-                .is_ok_and(|pem| is_fresh(&pem).unwrap_or(false))
-        };
-        present && same && fresh("client.crt") && fresh("serving.crt")
+        let of = |name| validity(&self.read(name).ok()?).ok();
+        let (client, serving) = (of("client.crt")?, of("serving.crt")?);
+        same.then(|| Validity {
+            renew_at: client.renew_at.min(serving.renew_at),
+            not_after: client.not_after.min(serving.not_after),
+        })
+    }
+
+    /// The address in the scope of certificates that were made for this node, in whichever cluster
+    /// and however long ago.
+    pub(crate) fn address_of(&self, node: &str) -> Option<IpAddr> {
+        let scope = self.read("subject").ok()?;
+        let (of, rest) = scope.split_once(' ')?;
+        let (address, _ca) = rest.split_once(' ')?;
+        address.parse().ok().filter(|_| of == node)
     }
 
     /// The secret that proves to the server that this agent holds the node's name.
@@ -116,70 +123,18 @@ impl Identity {
     }
 }
 
-/// Whether a certificate needs no renewal yet.
-fn is_fresh(pem: &str) -> anyhow::Result<bool> {
+fn validity(pem: &str) -> anyhow::Result<Validity> {
     let der = tls::first_certificate(pem)?;
-    let (not_before, not_after) = validity(&der).context("read a certificate's validity")?;
-    let now = jiff::Timestamp::now().as_second();
-    let left = (not_after - not_before).min(RENEW_BEFORE * 4) / 4;
-    Ok(now + left < not_after)
-}
-
-/// `notBefore` and `notAfter` of a certificate, in seconds since 1970.
-fn validity(der: &[u8]) -> Option<(i64, i64)> {
-    // Certificate, TBSCertificate, and in it: version, serial number, algorithm, issuer, validity.
-    let (_, certificate, _) = element(der)?;
-    let (_, mut signed, _) = element(certificate)?;
-    for _ in 0..8 {
-        let (tag, content, rest) = element(signed)?;
-        if tag == 0x30
-            && let Some((0x17 | 0x18, ..)) = element(content)
-        {
-            let (from_tag, from, later) = element(content)?;
-            let (to_tag, to, _) = element(later)?;
-            return Some((time(from_tag, from)?, time(to_tag, to)?));
-        }
-        signed = rest;
-    }
-    None
-}
-
-/// Tag and content of a DER element, and the bytes after it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, mut rest) = rest.split_first()?;
-    let mut length = usize::from(first);
-    if first & 0x80 != 0 {
-        let (bytes, after) = rest.split_at_checked(usize::from(first & 0x7f))?;
-        length = bytes
-            .iter()
-            .fold(0, |sum, &byte| (sum << 8) | usize::from(byte));
-        rest = after;
-    }
-    let (content, after) = rest.split_at_checked(length)?;
-    Some((tag, content, after))
-}
-
-/// UTCTime (`YYMMDDhhmmssZ`) or GeneralizedTime (`YYYYMMDDhhmmssZ`) as seconds since 1970.
-fn time(tag: u8, text: &[u8]) -> Option<i64> {
-    let text = std::str::from_utf8(text).ok()?;
-    let full = match tag {
-        0x17 => format!("{}{text}", if text < "50" { "20" } else { "19" }),
-        _ => text.to_owned(),
-    };
-    let part = |from: usize, to: usize| full.get(from..to);
-    let text = format!(
-        "{}-{}-{}T{}:{}:{}Z",
-        part(0, 4)?,
-        part(4, 6)?,
-        part(6, 8)?,
-        part(8, 10)?,
-        part(10, 12)?,
-        part(12, 14)?
-    );
-    text.parse::<jiff::Timestamp>()
-        .ok()
-        .map(jiff::Timestamp::as_second)
+    let (_, certificate) = X509Certificate::from_der(&der).context("read a certificate")?;
+    let times = certificate.validity();
+    let (from, to) = (times.not_before.timestamp(), times.not_after.timestamp());
+    let lifetime = (to - from).max(0);
+    // The last byte of a signature is as good as a random number, and the same in each run.
+    let jitter = i64::from(der.last().copied().unwrap_or(0));
+    Ok(Validity {
+        renew_at: from + lifetime / 3 * 2 + lifetime / 10 * jitter / 255,
+        not_after: to,
+    })
 }
 
 /// The certificate signing request for the client certificate of a node.
@@ -227,10 +182,9 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
     use super::{Identity, validity};
-    use crate::tls;
 
     #[test]
-    fn the_validity_of_a_certificate_is_read() {
+    fn a_certificate_is_renewed_after_two_thirds_of_its_lifetime() {
         let mut params = CertificateParams::new(vec!["n".to_owned()]).unwrap();
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2060, 1, 1);
@@ -238,8 +192,13 @@ mod tests {
             .self_signed(&KeyPair::generate().unwrap())
             .unwrap()
             .pem();
-        let found = validity(&tls::first_certificate(&pem).unwrap()).unwrap();
-        assert_eq!(found, (1_577_836_800, 2_840_140_800));
+        let found = validity(&pem).unwrap();
+        let (from, to) = (1_577_836_800, 2_840_140_800);
+        assert_eq!(found.not_after, to);
+        let (part, whole) = (found.renew_at - from, to - from);
+        assert!(whole * 2 / 3 <= part && part <= whole * 23 / 30, "{part}");
+        assert_eq!(validity(&pem).unwrap(), found, "the same at each look");
+        assert!(validity("no certificate").is_err());
     }
 
     #[test]

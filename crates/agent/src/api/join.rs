@@ -1,4 +1,4 @@
-//! Joining a cluster: exchanges the token for certificates, unless usable ones are on disk.
+//! Joining a cluster: exchanges the token for certificates.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -8,8 +8,6 @@ use http::{HeaderValue, header::USER_AGENT};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use kube::config::AuthInfo;
-use pandaemon_client::connect;
-use pandaemon_runtime::Shutdown;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -19,10 +17,6 @@ use crate::{config::Config, images::archive::digest, tls};
 
 /// Timeout of one attempt to join.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
-/// The first delay between two attempts; it doubles with each failure.
-const FIRST_DELAY: Duration = Duration::from_millis(250);
-/// The longest delay between two attempts.
-const MAX_DELAY: Duration = Duration::from_secs(15);
 /// The largest response in bytes.
 const MAX_RESPONSE: usize = 1 << 20;
 
@@ -36,8 +30,8 @@ pub struct JoinRefused {
 
 /// Why an attempt to join failed.
 #[derive(Debug)]
-enum JoinError {
-    /// Another attempt would fail too.
+pub(crate) enum JoinError {
+    /// Another attempt would fail too, until a person changes something.
     Permanent(anyhow::Error),
     /// The server cannot be reached or is busy.
     Transient(anyhow::Error),
@@ -47,55 +41,29 @@ fn transient(error: impl Into<anyhow::Error>) -> JoinError {
     JoinError::Transient(error.into())
 }
 
-/// Makes sure that the agent has usable certificates. If it has none, it tries to join until the
-/// server answers.
+/// The digest of the CA certificate that the token begins with.
 ///
 /// # Errors
-/// If the token is wrong, another machine holds the node's name, or the agent is stopped.
-pub(crate) async fn join(
-    config: &Config,
-    identity: &Identity,
-    address: IpAddr,
-    shutdown: &Shutdown,
-) -> anyhow::Result<()> {
+/// If the token has another form.
+pub(crate) fn ca_digest(config: &Config) -> anyhow::Result<&str> {
     let Some((ca_digest, _secret)) = config.token.split_once('.') else {
         bail!("the token must have the form DIGEST.SECRET; the server's data directory holds it");
     };
-    let scope = identity::identity_scope(&config.node_name, address, ca_digest);
-    if identity.is_usable(&scope) {
-        return Ok(());
-    }
-    let mut delay = FIRST_DELAY;
-    loop {
-        let one = async {
-            match tokio::time::timeout(
-                ATTEMPT_TIMEOUT,
-                attempt(config, identity, address, ca_digest),
-            )
-            .await
-            {
-                Ok(result) => result,
-                Err(_elapsed) => Err(transient(anyhow::anyhow!(
-                    "no response within {ATTEMPT_TIMEOUT:?}"
-                ))),
-            }
-        };
-        match shutdown.guard(Box::pin(one)).await {
-            None => bail!("stopped while joining"),
-            Some(Ok(())) => return identity.write("subject", &scope),
-            Some(Err(JoinError::Permanent(error))) => return Err(error),
-            Some(Err(JoinError::Transient(error))) => {
-                tracing::warn!(
-                    "cannot join {} yet, trying again in {delay:?}: {error:#}",
-                    config.server
-                );
-            }
-        }
-        if shutdown.guard(tokio::time::sleep(delay)).await.is_none() {
-            bail!("stopped while joining");
-        }
-        delay = (delay * 2).min(MAX_DELAY);
-    }
+    Ok(ca_digest)
+}
+
+/// Requests certificates for the keys of this identity.
+pub(crate) async fn request(
+    config: &Config,
+    identity: &Identity,
+    address: IpAddr,
+) -> Result<IssuedCertificates, JoinError> {
+    let attempt = Box::pin(attempt(config, identity, address));
+    let Ok(result) = tokio::time::timeout(ATTEMPT_TIMEOUT, attempt).await else {
+        let text = format!("no response within {ATTEMPT_TIMEOUT:?}");
+        return Err(transient(anyhow::Error::msg(text)));
+    };
+    result
 }
 
 fn refused(config: &Config, reason: &str) -> JoinError {
@@ -109,20 +77,21 @@ fn refused(config: &Config, reason: &str) -> JoinError {
     )
 }
 
+/// The certificates that the server issued, in PEM.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Joined {
-    client_certificate: String,
-    serving_certificate: String,
-    ca_certificate: String,
+pub(crate) struct IssuedCertificates {
+    pub client_certificate: String,
+    pub serving_certificate: String,
+    pub ca_certificate: String,
 }
 
 async fn attempt(
     config: &Config,
     identity: &Identity,
     address: IpAddr,
-    ca_digest: &str,
-) -> Result<(), JoinError> {
+) -> Result<IssuedCertificates, JoinError> {
+    let ca_digest = ca_digest(config).map_err(JoinError::Permanent)?;
     let server = Server::parse(&config.server).map_err(JoinError::Permanent)?;
     let request = http::Request::get("/cacerts")
         .body(Bytes::new())
@@ -163,11 +132,7 @@ async fn attempt(
             )));
         }
     }
-    let joined: Joined = serde_json::from_str(&response).map_err(transient)?;
-    let write = |name, text: &str| identity.write(name, text).map_err(JoinError::Permanent);
-    write("ca.crt", &joined.ca_certificate)?;
-    write("client.crt", &joined.client_certificate)?;
-    write("serving.crt", &joined.serving_certificate)
+    serde_json::from_str(&response).map_err(transient)
 }
 
 fn request_body(config: &Config, identity: &Identity, address: IpAddr) -> anyhow::Result<String> {
@@ -255,11 +220,11 @@ impl Server {
     }
 }
 
-/// A client of the API server with the agent's certificates. It connects with the first request.
+/// The configuration of a client of the API server with the certificates of this identity.
 ///
 /// # Errors
-/// If a certificate cannot be read.
-pub(crate) fn client(config: &Config, identity: &Identity) -> anyhow::Result<kube::Client> {
+/// If the CA certificate cannot be read.
+pub(crate) fn client_config(config: &Config, identity: &Identity) -> anyhow::Result<kube::Config> {
     let uri: http::Uri = config
         .server
         .parse()
@@ -276,5 +241,5 @@ pub(crate) fn client(config: &Config, identity: &Identity) -> anyhow::Result<kub
     // The server takes the part before the slash as the field manager of the agent's writes.
     let name = HeaderValue::from_static("pandaemon-agent/v1");
     client.headers.push((USER_AGENT, name));
-    connect::direct(client).context("create the client")
+    Ok(client)
 }

@@ -229,12 +229,15 @@ fn timestamp() -> String {
 
 /// Registers the Node and keeps its status up to date; does not return.
 pub(crate) async fn sync_node_status(context: Arc<Context>, pod_cidr: String, port: u16) {
-    update_labels(&context).await;
     let api: Api<Node> = Api::all(context.client.clone());
+    let mut has_labels = false;
     let mut base = status_without_conditions(&context, port).await;
     let (mut since_write, mut written) = (0, Value::Null);
     let mut runtime_error = check_runtime(&context).await;
     loop {
+        if !has_labels {
+            has_labels = update_labels(&context, &api).await;
+        }
         let old = written.get("conditions").cloned().unwrap_or_default();
         let full = disk_full(&context);
         let conditions = conditions(runtime_error.as_deref(), full, &old, &timestamp());
@@ -313,14 +316,20 @@ async fn write(
 }
 
 /// Sets the labels of the configuration on an existing Node. A new one is created with them.
-async fn update_labels(context: &Context) {
-    let api: Api<Node> = Api::all(context.client.clone());
+/// Returns whether nothing is left to be done.
+async fn update_labels(context: &Context, api: &Api<Node>) -> bool {
     let patch = json!({ "metadata": { "labels": labels(&context.config) } });
     let params = PatchParams::default();
     let patch = Patch::Merge(&patch);
     let call = api.patch(&context.config.node_name, &params, &patch);
-    if let Ok(Err(error)) = tokio::time::timeout(REQUEST_TIMEOUT, call).await {
-        tracing::debug!(%error, "cannot set the node's labels");
+    match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
+        Ok(Ok(_node)) => true,
+        Ok(Err(kube::Error::Api(error))) if error.code == 404 => true,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "cannot set the node's labels; trying again");
+            false
+        }
+        Err(_elapsed) => false,
     }
 }
 

@@ -1,13 +1,8 @@
 //! The ConfigMaps and Secrets that pods of this node reference: watched while referenced, and saved
-//! on disk so that pods start while the control plane cannot be reached. The kubelet's watch-based
-//! manager.
+//! on disk, encrypted, so that pods start while the control plane cannot be reached. The kubelet's
+//! watch-based manager.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use k8s_openapi::{
     Metadata,
@@ -24,7 +19,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
-use crate::files;
+use crate::{files, sealed::SealedFiles};
 
 /// How long the start of a pod waits for the first response of the API server.
 const FIRST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -57,6 +52,18 @@ pub(crate) struct ObjectKey {
     pub name: String,
 }
 
+impl ObjectKey {
+    /// The name of its saved copy, as a path.
+    fn path(&self) -> String {
+        format!(
+            "{}/{}/{}",
+            self.kind.lower_name(),
+            self.namespace,
+            self.name
+        )
+    }
+}
+
 /// The data of an object by key; `binaryData` of a ConfigMap included.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ObjectData(pub BTreeMap<String, Vec<u8>>);
@@ -79,16 +86,18 @@ type Watches = Arc<Mutex<BTreeMap<ObjectKey, Arc<watch::Sender<CachedObject>>>>>
 pub(crate) struct ObjectCache {
     client: Client,
     dir: PathBuf,
+    sealed: Arc<SealedFiles>,
     watches: Watches,
 }
 
 impl ObjectCache {
     /// ObjectCache from this API, with copies in `dir`.
     #[must_use]
-    pub(crate) fn new(client: Client, dir: PathBuf) -> Self {
+    pub(crate) fn new(client: Client, dir: PathBuf, sealed: Arc<SealedFiles>) -> Self {
         Self {
             client,
             dir,
+            sealed,
             watches: Watches::default(),
         }
     }
@@ -185,7 +194,7 @@ impl ObjectCache {
         if *sender.borrow() != CachedObject::Unknown {
             return;
         }
-        let bytes = std::fs::read(self.path(key)).ok();
+        let bytes = self.sealed.read(&self.path(key), &key.path());
         if let Some(data) = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
             sender.send_replace(CachedObject::Present(Arc::new(data)));
         }
@@ -198,18 +207,41 @@ impl ObjectCache {
             CachedObject::Missing => files::remove(&path),
             CachedObject::Present(data) => serde_json::to_vec(&**data)
                 .map_err(std::io::Error::other)
-                .and_then(|bytes| files::replace(&path, &bytes, 0o600)),
+                .and_then(|bytes| self.sealed.replace(&path, &key.path(), &bytes)),
         };
         if let Err(error) = done {
             tracing::warn!(path = %path.display(), %error, "cannot save a copy of an object");
         }
     }
 
+    /// Removes the saved copies of objects that no pod here references.
+    pub(crate) fn remove_unreferenced(&self) {
+        let watches = self.watches.lock();
+        for kind in [ObjectKind::ConfigMap, ObjectKind::Secret] {
+            let namespaces = files::entries(&self.dir.join(kind.lower_name()));
+            let copies = namespaces.flat_map(|(namespace, dir)| {
+                files::entries(&dir).map(move |(file, path)| (namespace.clone(), file, path))
+            });
+            for (namespace, file, path) in copies {
+                let Some(name) = file.strip_suffix(".sealed").map(str::to_owned) else {
+                    continue;
+                };
+                let key = ObjectKey {
+                    kind,
+                    namespace,
+                    name,
+                };
+                if !watches.contains_key(&key)
+                    && let Err(error) = files::remove(&path)
+                {
+                    tracing::warn!(path = %path.display(), %error, "cannot remove a saved copy");
+                }
+            }
+        }
+    }
+
     fn path(&self, key: &ObjectKey) -> PathBuf {
-        let dir: &Path = &self.dir;
-        dir.join(key.kind.lower_name())
-            .join(&key.namespace)
-            .join(format!("{}.json", key.name))
+        self.dir.join(format!("{}.sealed", key.path()))
     }
 }
 

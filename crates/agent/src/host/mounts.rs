@@ -1,8 +1,12 @@
-//! Reads the mount table, mounts and unmounts.
+//! Reads the mount table, and unmounts.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
-use nix::mount::{MntFlags, MsFlags};
+use nix::mount::MntFlags;
 
 /// An entry of the mount table.
 struct Entry {
@@ -44,42 +48,34 @@ pub(crate) fn is_shared(path: &Path) -> bool {
         .is_some_and(|entry| entry.shared)
 }
 
-/// Whether something is mounted at exactly this path.
-#[must_use]
-pub(crate) fn is_mounted(path: &Path) -> bool {
-    table().iter().any(|entry| entry.target == path)
+/// The mounts at and below a path, the innermost first.
+fn targets_below(path: &Path) -> Vec<PathBuf> {
+    // The table has no links.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let targets = table().into_iter().map(|entry| entry.target);
+    let mut targets: Vec<_> = targets.filter(|target| target.starts_with(&path)).collect();
+    targets.sort_by_key(|target| std::cmp::Reverse(target.as_os_str().len()));
+    targets
 }
 
 /// Unmounts everything at and below a path, the innermost first.
-pub(crate) fn unmount_below(path: &Path) {
-    let mut targets: Vec<_> = table()
-        .into_iter()
-        .map(|entry| entry.target)
-        .filter(|target| target.starts_with(path))
-        .collect();
-    targets.sort_by_key(|target| std::cmp::Reverse(target.as_os_str().len()));
-    for target in targets {
-        if let Err(error) = nix::mount::umount2(&target, MntFlags::MNT_DETACH) {
-            tracing::warn!(path = %target.display(), %error, "cannot unmount");
-        }
-    }
-}
-
-/// Mounts a tmpfs, optionally with a size in bytes.
 ///
 /// # Errors
-/// If the kernel refuses.
-pub(crate) fn mount_tmpfs(target: &Path, size: Option<u64>) -> std::io::Result<()> {
-    let options = size.map(|size| format!("size={size}"));
-    let (none, flags) = (None::<&str>, MsFlags::MS_NOSUID | MsFlags::MS_NODEV);
-    nix::mount::mount(
-        Some("tmpfs"),
-        target,
-        Some("tmpfs"),
-        flags,
-        options.as_deref().or(none),
-    )?;
-    Ok(())
+/// If something is still mounted.
+pub(crate) fn unmount_below(path: &Path) -> io::Result<()> {
+    let mut refused = BTreeMap::new();
+    for target in targets_below(path) {
+        if let Err(error) = nix::mount::umount2(&target, MntFlags::MNT_DETACH) {
+            refused.insert(target, error);
+        }
+    }
+    // What could not be unmounted may have gone with an outer mount.
+    let left = targets_below(path).into_iter().next();
+    left.map_or(Ok(()), |target| {
+        let error = refused.remove(&target).unwrap_or(nix::errno::Errno::EBUSY);
+        let text = format!("cannot unmount {}: {error}", target.display());
+        Err(io::Error::new(io::Error::from(error).kind(), text))
+    })
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub(crate) enum ActionResult {
         /// The message of its waiting state.
         message: String,
     },
-    /// A container or sandbox was stopped or removed.
+    /// A container or sandbox was stopped or removed, or the volumes were updated.
     Done,
     /// The action failed and has been logged. It is computed again after a delay.
     Retry,

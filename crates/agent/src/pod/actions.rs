@@ -8,6 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{action_result::ActionResult, handlers::ContainerTarget, kill, start::Starter};
 
+/// The key of the update of volumes among the actions in progress.
+const UPDATE_VOLUMES: &str = "update volumes";
+
 /// The actions in progress.
 #[derive(Default)]
 pub(crate) struct RunningActions {
@@ -60,6 +63,21 @@ impl RunningActions {
         let cancel = CancellationToken::new();
         let future = perform(action, starter.clone(), observed);
         self.push(key, cancel, future);
+    }
+
+    /// Starts an update of the volumes of a running pod. Returns false if one is in progress: that
+    /// one may have older objects.
+    pub(crate) fn update_volumes(&mut self, starter: &Starter) -> bool {
+        if self.cancel.contains_key(UPDATE_VOLUMES) {
+            return false;
+        }
+        let starter = starter.clone();
+        self.push(
+            UPDATE_VOLUMES.to_owned(),
+            CancellationToken::new(),
+            async move { starter.update_volumes().await },
+        );
+        true
     }
 
     fn push(

@@ -50,6 +50,19 @@ impl PodReferences {
         }
     }
 
+    /// The cached content as it is now.
+    #[must_use]
+    pub(crate) fn current(&mut self, namespace: &str) -> ReferencedObjects {
+        let known = self
+            .receivers
+            .iter_mut()
+            .map(|(key, receiver)| (key.clone(), receiver.borrow_and_update().clone()));
+        ReferencedObjects {
+            namespace: namespace.to_owned(),
+            known: known.collect(),
+        }
+    }
+
     /// Resolves when an object has changed. Never resolves if the pod references none.
     pub(crate) async fn changed(&mut self) {
         if self.receivers.is_empty() {

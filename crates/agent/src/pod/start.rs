@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures::lock::Mutex;
 use k8s_openapi::api::core::v1::Container;
 use pandaemon_client::events::EventType;
 use pandaemon_cri::pb;
@@ -24,7 +23,7 @@ use crate::{
     files,
     images::{ImageError, LocalImage, PullPolicy, name},
     logs,
-    volumes::{self, Volumes},
+    volumes::{self, Occasion, Volumes},
 };
 
 /// Everything needed to create sandboxes and containers. Each action has its own copy.
@@ -36,8 +35,6 @@ pub(crate) struct Starter {
     pub references: Arc<ReferencedObjects>,
     /// Node and sandbox properties.
     pub node_info: NodeInfo,
-    /// Held while the pod's volumes are set up.
-    pub volumes: Arc<Mutex<()>>,
     /// Cancels a pull when the pod is deleted.
     pub cancel: CancellationToken,
 }
@@ -56,7 +53,10 @@ impl Starter {
     /// Sets up volumes and cgroup, then creates the sandbox.
     pub(crate) async fn create_sandbox(&self, attempt: u32) -> ActionResult {
         let reference = events::object_reference(&self.pod.object, None);
-        if let Err(message) = self.set_up_volumes().await {
+        if let Err(message) = self.set_up_volumes(Occasion::Start).await {
+            if self.cancel.is_cancelled() {
+                return ActionResult::Skipped;
+            }
             self.context.events.event(
                 &reference,
                 EventType::Warning,
@@ -99,20 +99,37 @@ impl Starter {
             .map_err(|error| error.to_string())
     }
 
-    /// Sets up the pod's volumes, or updates their content.
+    /// Updates the content of the volumes of a running pod.
+    pub(crate) async fn update_volumes(&self) -> ActionResult {
+        match self.set_up_volumes(Occasion::Update).await {
+            Ok(_volumes) => ActionResult::Done,
+            Err(error) => {
+                let pod = &self.pod.name;
+                tracing::debug!(error, pod, "cannot update the volumes of a pod");
+                ActionResult::Skipped
+            }
+        }
+    }
+
+    /// Sets up the pod's volumes, or updates their content. Two of these may wait for tokens at the
+    /// same time. What they write they write without waiting, and one task polls both.
     ///
     /// # Errors
-    /// The kubelet's message for the first volume that cannot be set up.
-    pub(crate) async fn set_up_volumes(&self) -> Result<Volumes, String> {
-        let _exclusive = self.volumes.lock().await;
-        let volumes =
-            volumes::set_up(&self.context, &self.pod, &self.references, &self.node_info).await;
-        if volumes.is_ok() {
-            let path = hosts_file(&self.context, &self.pod);
-            sandbox::write_hosts(&path, &self.pod, &self.node_info.pod_ips)
-                .map_err(|error| format!("write {}: {error}", path.display()))?;
-        }
-        volumes
+    /// The kubelet's message for the first volume that cannot be set up; or the pod is deleted.
+    async fn set_up_volumes(&self, occasion: Occasion) -> Result<Volumes, String> {
+        let inputs = volumes::Inputs {
+            context: &self.context,
+            pod: &self.pod,
+            references: &self.references,
+            node_info: &self.node_info,
+            occasion,
+        };
+        let volumes = self.cancel.run_until_cancelled(inputs.set_up()).await;
+        let volumes = volumes.ok_or("the pod is being deleted")??;
+        let path = hosts_file(&self.context, &self.pod);
+        sandbox::write_hosts(&path, &self.pod, &self.node_info.pod_ips)
+            .map_err(|error| format!("write {}: {error}", path.display()))?;
+        Ok(volumes)
     }
 
     /// Pulls the image, creates and starts the container, and runs its postStart hook.
@@ -134,6 +151,7 @@ impl Starter {
             .create_and_start(&sandbox, container, attempt, &image, &reference)
             .await;
         match started {
+            Err(_) if self.cancel.is_cancelled() => ActionResult::Skipped,
             Err(StartError { reason, message }) => {
                 self.context.events.event(
                     &reference,
@@ -164,7 +182,7 @@ impl Starter {
     ) -> Result<String, StartError> {
         let (context, pod, name) = (&self.context, &self.pod, container.name.as_str());
         let volumes = self
-            .set_up_volumes()
+            .set_up_volumes(Occasion::Start)
             .await
             .map_err(start_error("CreateContainerConfigError"))?;
         let inputs = ContainerInputs {

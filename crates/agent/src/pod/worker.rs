@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use futures::lock::Mutex;
 use pandaemon_client::supervise::restart_on_panic;
 use pandaemon_podsync::{
     BackoffState, ContainerState, DesiredPod, ObservedPod, PodActions, PodStatus, ProbeResults,
@@ -98,10 +97,11 @@ struct PodWorker {
     results: BTreeMap<String, ProbeResults>,
     probes: BTreeMap<String, probes::ContainerProbes>,
     actions: RunningActions,
-    volumes: Arc<Mutex<()>>,
     cancel: CancellationToken,
     retry_at: Option<i64>,
     refresh_at: i64,
+    /// Whether the volumes of running containers are to be updated.
+    update_volumes: bool,
     dirty: bool,
 }
 
@@ -123,10 +123,10 @@ impl PodWorker {
             results: BTreeMap::new(),
             probes: BTreeMap::new(),
             actions: RunningActions::default(),
-            volumes: Arc::default(),
             cancel: CancellationToken::new(),
             retry_at: None,
             refresh_at: 0,
+            update_volumes: false,
             dirty: true,
             pod,
         }
@@ -169,10 +169,10 @@ impl PodWorker {
                 }
                 () = self.changed.notified() => self.dirty = true,
                 Some(result) = queue.recv() => self.take_probe_result(&result),
-                () = self.references.changed() => self.refresh().await,
+                () = self.references.changed() => self.refresh(),
                 () = clock.sleep_until(wake) => {
                     if self.refresh_at <= self.now() {
-                        self.refresh().await;
+                        self.refresh();
                     }
                 }
             }
@@ -283,6 +283,7 @@ impl PodWorker {
                     .start(action, &starter, &self.observed, &mut self.backoff);
             }
         }
+        self.start_volume_update();
         let wake_times = [
             due.wake_at,
             retry_at,
@@ -311,26 +312,22 @@ impl PodWorker {
         }
     }
 
-    /// Reads the referenced objects again and updates the volumes.
-    async fn refresh(&mut self) {
+    /// Takes the referenced objects as they are now. An action updates the volumes: it may wait for
+    /// a token, and only this loop polls the actions in progress.
+    fn refresh(&mut self) {
         self.refresh_at = self.now() + REFRESH_INTERVAL;
-        let referenced = self.references.read(&self.pod.namespace).await;
-        self.referenced = Arc::new(referenced);
+        self.referenced = Arc::new(self.references.current(&self.pod.namespace));
         self.backoff.retry_now();
-        let any_running = self
-            .observed
-            .containers
-            .iter()
-            .any(|one| one.state == ContainerState::Running);
-        if any_running
-            && !self.cancel.is_cancelled()
-            && let Err(error) = self.starter().set_up_volumes().await
-        {
-            tracing::debug!(
-                error,
-                pod = self.pod.name,
-                "cannot update the volumes of a pod"
-            );
+        self.update_volumes = true;
+    }
+
+    /// Starts the update of the volumes that is due, once containers run and no other update does.
+    fn start_volume_update(&mut self) {
+        let mut containers = self.observed.containers.iter();
+        let any_running = containers.any(|one| one.state == ContainerState::Running);
+        if self.update_volumes && any_running && !self.cancel.is_cancelled() {
+            let starter = self.starter();
+            self.update_volumes = !self.actions.update_volumes(&starter);
         }
     }
 
@@ -340,7 +337,6 @@ impl PodWorker {
             pod: Arc::clone(&self.pod),
             references: Arc::clone(&self.referenced),
             node_info: self.node_info(),
-            volumes: Arc::clone(&self.volumes),
             cancel: self.cancel.clone(),
         }
     }

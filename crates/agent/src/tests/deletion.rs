@@ -105,6 +105,10 @@ async fn orphans_are_removed_and_nothing_else() {
         node.paths().pod("ghost").join("volumes"),
         node.paths().pod_logs("default", "old", "ghost"),
     ];
+    let copies = node.paths().saved_objects().join("secret/default");
+    let copy = copies.join("ghost.sealed");
+    std::fs::create_dir_all(copies).unwrap();
+    std::fs::write(&copy, "").unwrap();
     for dir in &dirs {
         std::fs::create_dir_all(dir).unwrap();
     }
@@ -128,7 +132,7 @@ async fn orphans_are_removed_and_nothing_else() {
         "a sandbox without the label is not ours"
     );
     assert!(
-        dirs.iter().all(|dir| !dir.exists()),
-        "volumes and logs are removed"
+        dirs.iter().chain([&copy]).all(|path| !path.exists()),
+        "volumes, logs and copies are removed"
     );
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
@@ -29,13 +30,20 @@ pub(super) struct State {
     pods: BTreeMap<String, Value>,
     log: Vec<Value>,
     watchers: Vec<mpsc::Sender<Value>>,
-    config_maps: BTreeMap<String, Value>,
-    /// The watches of config maps: the name and where its events go.
-    config_map_watchers: Vec<(String, mpsc::Sender<Value>)>,
+    /// ConfigMaps and Secrets by collection and name.
+    objects: BTreeMap<(String, String), Value>,
+    /// The watches of such objects: collection and name, and where the events go.
+    object_watchers: Vec<((String, String), mpsc::Sender<Value>)>,
     /// Accepted and refused requests: method and path.
     pub(super) requests: Vec<String>,
     /// The requests that are refused with 500: the beginning of method and path.
     refused: Option<String>,
+    /// The requests that are not answered: the beginning of method and path.
+    hung: Option<String>,
+    /// When tokens expire, in seconds since 1970.
+    token_expiry: i64,
+    /// How many tokens were issued; the last one is `token-N`.
+    pub(super) tokens: u32,
     /// The messages of all events.
     pub(super) events: Vec<String>,
     down: bool,
@@ -82,14 +90,18 @@ impl State {
         object
     }
 
-    fn change_config_map(&mut self, name: &str, mut object: Value) {
+    fn change_object(&mut self, collection: &str, name: &str, mut object: Value) {
         self.version += 1;
-        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        object["metadata"] = json!({
+            "name": name, "namespace": "default", "uid": name,
+            "resourceVersion": self.version.to_string(),
+        });
+        let key = (collection.to_owned(), name.to_owned());
         let event = json!({ "type": "MODIFIED", "object": object });
-        for (_, watcher) in self.config_map_watchers.iter().filter(|(of, _)| of == name) {
+        for (_, watcher) in self.object_watchers.iter().filter(|(of, _)| *of == key) {
             let _ended = watcher.try_send(event.clone());
         }
-        self.config_maps.insert(name.to_owned(), object);
+        self.objects.insert(key, object);
     }
 
     fn since(&self, version: u64) -> Vec<Value> {
@@ -149,11 +161,15 @@ impl FakeApi {
 
     /// Creates a config map with one key, or replaces it.
     pub(super) fn apply_config_map(&self, name: &str, key: &str, value: &str) {
-        let object = json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "data": { key: value },
-            "metadata": { "name": name, "namespace": "default", "uid": name },
-        });
-        self.state.lock().change_config_map(name, object);
+        let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": { key: value } });
+        self.state.lock().change_object("configmaps", name, object);
+    }
+
+    /// Creates a secret with one key, or replaces it.
+    pub(super) fn apply_secret(&self, name: &str, key: &str, value: &str) {
+        let data = json!({ key: BASE64_STANDARD.encode(value) });
+        let object = json!({ "apiVersion": "v1", "kind": "Secret", "data": data });
+        self.state.lock().change_object("secrets", name, object);
     }
 
     /// Removes the object of a pod.
@@ -168,7 +184,7 @@ impl FakeApi {
         let mut state = self.state.lock();
         state.down = down;
         state.watchers.clear();
-        state.config_map_watchers.clear();
+        state.object_watchers.clear();
     }
 
     /// Lets watches tell nothing of what happens from now on, or ends that.
@@ -179,6 +195,17 @@ impl FakeApi {
     /// Refuses requests that begin with this method and path with status 500.
     pub(super) fn refuse(&self, request: Option<&str>) {
         self.state.lock().refused = request.map(str::to_owned);
+    }
+
+    /// Answers no request that begins with this method and path, until the next call.
+    pub(super) fn hang(&self, request: Option<&str>) {
+        self.state.lock().hung = request.map(str::to_owned);
+        self.changed.send_replace(());
+    }
+
+    /// Lets the tokens that are issued from now on expire at this time, in seconds since 1970.
+    pub(super) fn set_token_expiry(&self, at: i64) {
+        self.state.lock().token_expiry = at;
     }
 
     /// Looks at the state.
@@ -209,11 +236,12 @@ impl FakeApi {
         let body = body.collect().await.map(|body| body.to_bytes());
         let body = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or(Value::Null);
         let asked = format!("{} {}", head.method, head.uri.path());
-        let mut state = self.state.lock();
-        if state.down {
-            return Err(std::io::ErrorKind::ConnectionRefused.into());
+        self.take(&asked)?;
+        let mut changed = self.changed.subscribe();
+        while self.is_hung(&asked) {
+            let _sender_lives = changed.changed().await;
         }
-        state.requests.push(asked.clone());
+        let mut state = self.state.lock();
         let refused = state.refused.as_ref();
         let answer = if refused.is_some_and(|refused| asked.starts_with(refused)) {
             status(StatusCode::INTERNAL_SERVER_ERROR)
@@ -223,6 +251,25 @@ impl FakeApi {
         drop(state);
         self.changed.send_replace(());
         Ok(answer)
+    }
+
+    fn take(&self, asked: &str) -> Result<(), std::io::Error> {
+        let mut state = self.state.lock();
+        if state.down {
+            return Err(std::io::ErrorKind::ConnectionRefused.into());
+        }
+        state.requests.push(asked.to_owned());
+        drop(state);
+        self.changed.send_replace(());
+        Ok(())
+    }
+
+    fn is_hung(&self, asked: &str) -> bool {
+        let state = self.state.lock();
+        state
+            .hung
+            .as_ref()
+            .is_some_and(|hung| asked.starts_with(hung))
     }
 }
 
@@ -238,7 +285,9 @@ fn respond(state: &mut State, head: &http::request::Parts, body: &Value) -> Answ
                 &json!({ "kind": "PodList", "apiVersion": "v1", "metadata": meta, "items": items }),
             )
         }
-        (&Method::GET, [.., "configmaps"]) => watch_config_map(state, query),
+        (&Method::GET, [.., collection @ ("configmaps" | "secrets")]) => {
+            watch_object(state, collection, query)
+        }
         (&Method::PATCH, [.., "pods", name, "status"]) => match state.pods.get(*name) {
             Some(pod) if pod["metadata"]["uid"] == body["metadata"]["uid"] => {
                 let pod = patched(pod, head, body);
@@ -255,6 +304,15 @@ fn respond(state: &mut State, head: &http::request::Parts, body: &Value) -> Answ
             }
             None => status(StatusCode::NOT_FOUND),
         },
+        (&Method::POST, [.., "serviceaccounts", _, "token"]) => {
+            state.tokens += 1;
+            let expiry = jiff::Timestamp::from_second(state.token_expiry).unwrap();
+            let mut request = body.clone();
+            request["status"] = json!({
+                "token": format!("token-{}", state.tokens), "expirationTimestamp": expiry.to_string(),
+            });
+            object(&request)
+        }
         (&Method::POST, [.., "events"]) => {
             let message = body["message"].as_str().unwrap_or_default();
             state.events.push(message.to_owned());
@@ -277,17 +335,22 @@ fn patched(pod: &Value, head: &http::request::Parts, body: &Value) -> Value {
     patched.unwrap()
 }
 
-fn watch_config_map(state: &mut State, query: &str) -> Answer {
+fn watch_object(state: &mut State, collection: &str, query: &str) -> Answer {
     let name = query
         .split('&')
         .find_map(|pair| pair.strip_prefix("fieldSelector=metadata.name%3D"))
         .unwrap_or_default();
+    let key = (collection.to_owned(), name.to_owned());
+    let kind = match collection {
+        "secrets" => "Secret",
+        _ => "ConfigMap",
+    };
     let (sender, receiver) = mpsc::channel(EVENTS);
     if query.contains("sendInitialEvents=true") {
-        let found = state.config_maps.get(name).cloned();
-        send_list(&sender, "ConfigMap", state.version, found.iter());
+        let found = state.objects.get(&key).cloned();
+        send_list(&sender, kind, state.version, found.iter());
     }
-    state.config_map_watchers.push((name.to_owned(), sender));
+    state.object_watchers.push((key, sender));
     lines(receiver)
 }
 

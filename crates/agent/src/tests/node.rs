@@ -1,6 +1,6 @@
 //! An agent without its host: pod workers with the fake runtime and the API server in memory.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use pandaemon_client::events::EventRecorder;
 use pandaemon_cri::FakeRuntime;
@@ -14,14 +14,15 @@ use crate::{
     clock::Clock,
     config::{Config, Paths},
     context::Context,
-    host::{CgroupVersion, Machine, cgroups::PodCgroups},
+    host::{CgroupVersion, Machine, cgroups::PodCgroups, tmpfs::Tmpfs},
     images::Images,
     pod_workers::PodWorkers,
     pods::Pods,
+    sealed::SealedFiles,
 };
 
 /// The time at which the clock of a test begins, in milliseconds since 1970.
-const BEGIN: i64 = 1_000_000_000_000;
+pub(super) const BEGIN: i64 = 1_000_000_000_000;
 
 /// A node whose pods run in the fake runtime.
 pub(super) struct Node {
@@ -43,7 +44,8 @@ impl Node {
     /// A node with this API server and runtime, whose agent has started.
     pub(super) fn start_with(api: FakeApi, runtime: FakeRuntime) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        Self::boot(api, runtime, dir, watch::Sender::new(BEGIN))
+        let tmpfs = Tmpfs::Recorded(Arc::default());
+        Self::boot(api, runtime, dir, watch::Sender::new(BEGIN), tmpfs)
     }
 
     fn boot(
@@ -51,9 +53,10 @@ impl Node {
         runtime: FakeRuntime,
         dir: Arc<tempfile::TempDir>,
         clock: watch::Sender<i64>,
+        tmpfs: Tmpfs,
     ) -> Self {
         let shutdown = Shutdown::default();
-        let context = context(&api, &runtime, dir.path(), &clock, &shutdown);
+        let context = context(&api, &runtime, &dir, &clock, tmpfs, &shutdown);
         let pods = PodWorkers::start(Arc::clone(&context), shutdown.clone());
         Self {
             api,
@@ -68,17 +71,56 @@ impl Node {
 
     /// Ends the agent and starts another one with the same data directory and runtime.
     pub(super) async fn restart(self) -> Self {
-        let (api, runtime, clock) = (self.api.clone(), self.runtime.clone(), self.clock.clone());
+        let runtime = self.runtime.clone();
+        let (api, clock, context, dir) = self.end().await;
+        Self::boot(api, runtime, dir, clock, context.tmpfs.clone())
+    }
+
+    /// Ends the agent, as a reboot does: an empty runtime, and nothing in memory. Starts another
+    /// agent with the same data directory.
+    pub(super) async fn reboot(self) -> Self {
+        let runtime = FakeRuntime::with_images(&["image:1"]);
+        let mounted = self.mounted();
+        let (api, clock, _context, dir) = self.end().await;
+        for path in mounted {
+            std::fs::remove_dir_all(&path).unwrap();
+            std::fs::create_dir(path).unwrap();
+        }
+        Self::boot(api, runtime, dir, clock, Tmpfs::Recorded(Arc::default()))
+    }
+
+    async fn end(
+        self,
+    ) -> (
+        FakeApi,
+        watch::Sender<i64>,
+        Arc<Context>,
+        Arc<tempfile::TempDir>,
+    ) {
+        let (api, clock) = (self.api.clone(), self.clock.clone());
         let (context, dir) = (Arc::clone(&self.context), Arc::clone(&self.dir));
         drop(self);
         // Every task of the agent has a share of the context.
         until("the agent has ended", || Arc::strong_count(&context) == 1).await;
-        Self::boot(api, runtime, dir, clock)
+        (api, clock, context, dir)
+    }
+
+    /// Where the agent has mounted a tmpfs.
+    pub(super) fn mounted(&self) -> Vec<PathBuf> {
+        match &self.context.tmpfs {
+            Tmpfs::Recorded(mounted) => mounted.lock().clone(),
+            Tmpfs::System => Vec::new(),
+        }
     }
 
     /// The paths of the agent.
     pub(super) fn paths(&self) -> &Paths {
         &self.context.paths
+    }
+
+    /// The ConfigMaps and Secrets that pods use.
+    pub(super) fn object_cache(&self) -> &ObjectCache {
+        &self.context.object_cache
     }
 
     /// Advances the clock.
@@ -135,13 +177,16 @@ impl Drop for Node {
 fn context(
     api: &FakeApi,
     runtime: &FakeRuntime,
-    dir: &Path,
+    dir: &tempfile::TempDir,
     clock: &watch::Sender<i64>,
+    tmpfs: Tmpfs,
     shutdown: &Shutdown,
 ) -> Arc<Context> {
+    let dir = dir.path();
     let config = Config::new("https://10.0.0.9:6443", "a.b", "n1", &dir.join("data"));
     let paths = Paths::new(&config);
     let client = api.client();
+    let sealed = Arc::new(SealedFiles::open(&paths.sealing_key()).unwrap());
     let cgroups = dir.join("cgroup");
     std::fs::create_dir_all(&cgroups).unwrap();
     let runtime = Arc::new(runtime.clone());
@@ -163,7 +208,9 @@ fn context(
         runtime,
         tasks: None,
         cgroups: PodCgroups::new(CgroupVersion::V2, &cgroups, "pandaemon"),
-        object_cache: ObjectCache::new(client.clone(), paths.saved_objects()),
+        object_cache: ObjectCache::new(client.clone(), paths.saved_objects(), Arc::clone(&sealed)),
+        sealed,
+        tmpfs,
         events: EventRecorder::start_on(
             client.clone(),
             "kubelet",

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::node::{Node, pod};
+use super::node::{Node, pod, until};
 
 /// A pod whose container takes a variable from the config map `settings`.
 fn pod_with_settings() -> Value {
@@ -47,4 +47,24 @@ async fn a_new_agent_without_the_api_starts_containers_with_saved_config_maps() 
     let node = node.restart().await;
     node.exit("p", "c", 1);
     node.called("start_container container3").await;
+}
+
+#[tokio::test]
+async fn the_copy_of_an_object_is_kept_while_a_pod_uses_it() {
+    let node = Node::start();
+    node.api.apply_config_map("settings", "colour", "red");
+    node.api.apply(&pod_with_settings());
+    node.api
+        .until("p is ready", |state| state.is_ready("p"))
+        .await;
+    let copies = node.paths().saved_objects().join("configmap/default");
+    let copy = copies.join("settings.sealed");
+    node.object_cache().remove_unreferenced();
+    assert!(copy.is_file());
+    node.api.remove("p");
+    until("the copy is removed", || {
+        node.object_cache().remove_unreferenced();
+        !copy.exists()
+    })
+    .await;
 }

@@ -21,13 +21,7 @@ pub(super) struct File {
 
 /// Makes a directory hold exactly these files; does nothing if it already does.
 pub(super) fn write(dir: &Path, wanted: &[File], group: Option<u32>) -> io::Result<()> {
-    if let Some(parent) = dir.parent() {
-        files::private_dir(parent)?;
-    }
-    if !dir.is_dir() {
-        fs::create_dir(dir)?;
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
-    }
+    files::volume_dir(dir, 0o755)?;
     for file in wanted {
         if !is_relative(&file.path) {
             let text = format!("path {:?} must be relative and without '..'", file.path);

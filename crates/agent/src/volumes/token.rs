@@ -1,17 +1,29 @@
 //! The token manager: service account tokens for projected volumes, renewed before they expire.
 
-use std::fs;
+use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ServiceAccount, ServiceAccountTokenProjection};
 use kube::{Api, api::PostParams};
 
-use crate::{context::Context, files, pod::PodRef};
+use super::Occasion;
+use crate::{context::Context, images::archive::digest, pod::PodRef};
 
-/// Requests the tokens of one pod.
+/// How long a request may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the start of a container waits for a new token if there is an old one.
+const TIMEOUT_AT_START: Duration = Duration::from_secs(1);
+/// The lifetime in seconds of a token whose pod asks for none; the API server's default.
+const DEFAULT_LIFETIME: i64 = 3600;
+/// A token is renewed after this many seconds, however long it is valid; the kubelet's `maxTTL`.
+const MAX_AGE: i64 = 24 * 3600;
+
+/// Requests the tokens of one pod, and saves them encrypted: a node must be able to start its pods
+/// without the control plane.
 pub(super) struct TokenManager<'a> {
     pub(super) context: &'a Context,
     pub(super) pod: &'a PodRef,
+    pub(super) occasion: Occasion,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -27,26 +39,29 @@ impl TokenManager<'_> {
         &self,
         wanted: &ServiceAccountTokenProjection,
     ) -> Result<String, String> {
-        let now = jiff::Timestamp::now().as_second();
-        let name = wanted.path.replace('/', "~");
-        let path = self
-            .context
-            .paths
-            .pod(&self.pod.uid)
-            .join("tokens")
-            .join(name);
-        let cached: Option<CachedToken> = fs::read(&path)
-            .ok()
+        let sealed = &self.context.sealed;
+        let (audience, seconds) = (wanted.audience.as_deref(), wanted.expiration_seconds);
+        let key = format!("{:?} {:?}", audience.unwrap_or_default(), seconds);
+        let key = digest(key.as_bytes()).replace("sha256:", "");
+        let (uid, name) = (&self.pod.uid, format!("token/{}/{key}", self.pod.uid));
+        let path = self.context.paths.pod(uid).join("tokens").join(key);
+        let cached: Option<CachedToken> = sealed
+            .read(&path, &name)
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        if let Some(cached) = &cached
-            && now < cached.renew
-        {
-            return Ok(cached.token.clone());
-        }
-        match (self.request(wanted, now).await, cached) {
+        let now = self.context.clock.now() / 1000;
+        let timeout = match &cached {
+            Some(cached) if now < cached.renew => return Ok(cached.token.clone()),
+            Some(_) if self.occasion == Occasion::Start => TIMEOUT_AT_START,
+            Some(_) | None => TIMEOUT,
+        };
+        match (self.request(wanted, timeout).await, cached) {
             (Ok(fresh), _) => {
-                let bytes = serde_json::to_vec(&fresh).map_err(|error| error.to_string())?;
-                files::replace(&path, &bytes, 0o600).map_err(|error| error.to_string())?;
+                let saved = serde_json::to_vec(&fresh)
+                    .map_err(std::io::Error::other)
+                    .and_then(|bytes| sealed.replace(&path, &name, &bytes));
+                if let Err(error) = saved {
+                    tracing::warn!(path = %path.display(), %error, "cannot save a token");
+                }
                 Ok(fresh.token)
             }
             // The old token may still be valid while the API server cannot be reached.
@@ -58,7 +73,7 @@ impl TokenManager<'_> {
     async fn request(
         &self,
         wanted: &ServiceAccountTokenProjection,
-        now: i64,
+        timeout: Duration,
     ) -> Result<CachedToken, String> {
         let account = self
             .pod
@@ -83,15 +98,18 @@ impl TokenManager<'_> {
         };
         let params = PostParams::default();
         let call = api.create_token_request(account, &params, &request);
-        let response = tokio::time::timeout(std::time::Duration::from_secs(10), call).await;
+        let response = tokio::time::timeout(timeout, call).await;
         let response = response.map_err(|_| "the API server did not respond in time".to_owned())?;
-        let status = response.map_err(error_message)?.status;
-        let status = status.ok_or("the response holds no token")?;
-        // Renewed after 80 % of its lifetime, as in the kubelet.
-        let lifetime = status.expiration_timestamp.0.as_second() - now;
+        let response = response.map_err(error_message)?;
+        let status = response.status.ok_or("the response holds no token")?;
+        // All of these are times of the server: this node's clock may be wrong.
+        let expires = status.expiration_timestamp.0.as_second();
+        let lifetime = response.spec.expiration_seconds;
+        let lifetime = lifetime.unwrap_or(DEFAULT_LIFETIME);
         Ok(CachedToken {
             token: status.token,
-            renew: now + lifetime * 4 / 5,
+            // After 80 % of its lifetime, as in the kubelet.
+            renew: expires - lifetime + (lifetime * 4 / 5).min(MAX_AGE),
         })
     }
 }

@@ -9,7 +9,10 @@ use std::{
 use anyhow::Context as _;
 use pandaemon_controllers::{EnabledControllers, Options};
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
-use pandaemon_server::{AuditConfig, Config, Lifetimes, Running};
+use pandaemon_server::{
+    AuditConfig, AuthenticationOptions, Config, Lifetimes, Running, ServiceAccountOptions,
+    admission::AdmissionConfiguration,
+};
 use pandaemon_store::{Embedded, Store};
 use tokio::task::JoinHandle;
 
@@ -22,6 +25,10 @@ pub(crate) struct ControlPlaneConfig {
     pub(crate) names: Vec<String>,
     pub(crate) controllers: EnabledControllers,
     pub(crate) audit: AuditConfig,
+    /// The configuration of admission plugins.
+    pub(crate) admission: AdmissionConfiguration,
+    pub(crate) authentication: AuthenticationOptions,
+    pub(crate) service_accounts: ServiceAccountOptions,
 }
 
 /// A running control plane.
@@ -66,10 +73,13 @@ impl ControlPlane {
             extra_sans: config.names,
             store: Arc::clone(&store),
             metrics,
+            authentication: config.authentication,
             authorizers: Vec::new(),
             admission: Vec::new(),
             audit: config.audit,
             certificates: Lifetimes::default(),
+            admission_configuration: config.admission,
+            service_accounts: config.service_accounts,
         };
         let api = pandaemon_server::start(server, &shutdown).await?;
         let options = Options {

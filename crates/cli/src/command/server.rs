@@ -14,6 +14,7 @@ use crate::{
 /// Runs the control plane until a signal stops it.
 pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     let controllers: EnabledControllers = args.controllers.parse()?;
+    let admission = args.admission.read()?;
     let step = Step::start(format!(
         "Open the store in {}",
         args.paths.data_dir.display()
@@ -27,6 +28,9 @@ pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<
         audit: args.audit.config(&args.paths.data_dir),
         names: args.tls_san,
         controllers,
+        admission,
+        authentication: args.authentication.options(),
+        service_accounts: args.service_accounts.into(),
     };
     let plane = ControlPlane::start(config, store).await?;
     step.finish();

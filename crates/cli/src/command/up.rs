@@ -15,6 +15,7 @@ use pandaemon_fleet::{
     plan::NodePlan,
 };
 use pandaemon_runtime::Shutdown;
+use pandaemon_server::{ServiceAccountOptions, admission::AdmissionConfiguration};
 use pandaemon_store::Embedded;
 
 use super::control_plane::{
@@ -28,6 +29,7 @@ use crate::{
 /// Runs the cluster until a signal stops it, then removes the nodes, the kubeconfig and the PID
 /// file.
 pub(crate) async fn run(mut args: UpArgs, shutdown: Shutdown) -> anyhow::Result<()> {
+    let admission = args.admission.read()?;
     pandaemon_fleet::machine::check()?;
     fs::create_dir_all(&args.paths.data_dir).with_context(|| {
         format!(
@@ -50,7 +52,7 @@ pub(crate) async fn run(mut args: UpArgs, shutdown: Shutdown) -> anyhow::Result<
     };
     let mut fleet = Fleet::create(&config).await?;
     step.finish();
-    let result = with_nodes(&args, store, &mut fleet, &shutdown).await;
+    let result = with_nodes(&args, admission, store, &mut fleet, &shutdown).await;
     let step = Step::start("Stop the nodes and remove what was created");
     let left = fleet.remove().await;
     step.finish();
@@ -74,6 +76,7 @@ fn count(nodes: usize) -> String {
 /// stop after it, because they need no server for that.
 async fn with_nodes(
     args: &UpArgs,
+    admission: AdmissionConfiguration,
     store: Embedded,
     fleet: &mut Fleet,
     shutdown: &Shutdown,
@@ -85,6 +88,9 @@ async fn with_nodes(
         names: vec![fleet.plan().gateway().to_string()],
         controllers: EnabledControllers::default(),
         audit: args.audit.config(&args.paths.data_dir),
+        admission,
+        authentication: args.authentication.options(),
+        service_accounts: ServiceAccountOptions::default(),
     };
     let plane = ControlPlane::start(config, store).await?;
     step.finish();

@@ -84,6 +84,23 @@ fn error_names_a_kubeconfig_that_cannot_be_written() {
     );
 }
 
+#[test]
+fn error_names_an_admission_configuration_that_cannot_be_used() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, file) = (root.path().join("data"), root.path().join("admission.yaml"));
+    std::fs::write(&file, "kind: Pod\n").unwrap();
+    let mut command = server(&data, &root.path().join("k"));
+    command.arg("--admission-control-config-file").arg(&file);
+    let (code, stderr) = run_to_end(&mut command);
+    assert_eq!(code, 1, "{stderr}");
+    let expected = format!(
+        "the admission configuration in {}: expected kind AdmissionConfiguration",
+        file.display()
+    );
+    assert!(stderr.contains(&expected), "{stderr}");
+    assert!(!data.exists(), "it created the data directory");
+}
+
 /// Runs the program as on a machine without containerd: in a mount namespace of its own,
 /// `/dev/null` covers the binary.
 fn without_containerd(arguments: &[&str]) -> (i32, String) {

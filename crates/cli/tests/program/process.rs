@@ -9,7 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use pandaemon_testkit::ServerProcess;
 
 /// The path of the `pandaemon` program of this build.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_pandaemon");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_pandaemon");
 
 /// The program, without arguments.
 pub(crate) fn program() -> Command {

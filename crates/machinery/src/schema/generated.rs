@@ -71,6 +71,13 @@ static APPS_V1_ROLLINGUPDATEDAEMONSET: Type = Type { name: "io.k8s.api.apps.v1.R
     Field { name: "maxUnavailable", shape: IntOrString, number: 1, ..F },
 ] };
 
+static AUTHENTICATION_V1_BOUNDOBJECTREFERENCE: Type = Type { name: "io.k8s.api.authentication.v1.BoundObjectReference", fields: &[
+    Field { name: "apiVersion", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, number: 1, ..F },
+    Field { name: "name", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "uid", shape: String, omit_empty: true, number: 4, ..F },
+] };
+
 static AUTHENTICATION_V1_SELFSUBJECTREVIEW: Type = Type { name: "io.k8s.api.authentication.v1.SelfSubjectReview", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
@@ -80,6 +87,25 @@ static AUTHENTICATION_V1_SELFSUBJECTREVIEW: Type = Type { name: "io.k8s.api.auth
 
 static AUTHENTICATION_V1_SELFSUBJECTREVIEWSTATUS: Type = Type { name: "io.k8s.api.authentication.v1.SelfSubjectReviewStatus", fields: &[
     Field { name: "userInfo", shape: Object(&AUTHENTICATION_V1_USERINFO), number: 1, ..F },
+] };
+
+static AUTHENTICATION_V1_TOKENREQUEST: Type = Type { name: "io.k8s.api.authentication.v1.TokenRequest", fields: &[
+    Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&AUTHENTICATION_V1_TOKENREQUESTSPEC), required: true, number: 2, ..F },
+    Field { name: "status", shape: Object(&AUTHENTICATION_V1_TOKENREQUESTSTATUS), number: 3, ..F },
+] };
+
+static AUTHENTICATION_V1_TOKENREQUESTSPEC: Type = Type { name: "io.k8s.api.authentication.v1.TokenRequestSpec", fields: &[
+    Field { name: "audiences", shape: List(&String), required: true, topology: Topology::Atomic, number: 1, ..F },
+    Field { name: "boundObjectRef", shape: Object(&AUTHENTICATION_V1_BOUNDOBJECTREFERENCE), number: 3, ..F },
+    Field { name: "expirationSeconds", shape: Int64, number: 4, ..F },
+] };
+
+static AUTHENTICATION_V1_TOKENREQUESTSTATUS: Type = Type { name: "io.k8s.api.authentication.v1.TokenRequestStatus", fields: &[
+    Field { name: "expirationTimestamp", shape: Time, required: true, number: 2, ..F },
+    Field { name: "token", shape: String, required: true, number: 1, ..F },
 ] };
 
 static AUTHENTICATION_V1_TOKENREVIEW: Type = Type { name: "io.k8s.api.authentication.v1.TokenReview", fields: &[
@@ -1543,6 +1569,62 @@ static POLICY_V1_EVICTION: Type = Type { name: "io.k8s.api.policy.v1.Eviction", 
     Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
 ] };
 
+static RBAC_V1_AGGREGATIONRULE: Type = Type { name: "io.k8s.api.rbac.v1.AggregationRule", fields: &[
+    Field { name: "clusterRoleSelectors", shape: List(&Object(&META_V1_LABELSELECTOR)), topology: Topology::Atomic, omit_empty: true, number: 1, ..F },
+] };
+
+static RBAC_V1_CLUSTERROLE: Type = Type { name: "io.k8s.api.rbac.v1.ClusterRole", fields: &[
+    Field { name: "aggregationRule", shape: Object(&RBAC_V1_AGGREGATIONRULE), number: 3, ..F },
+    Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "rules", shape: List(&Object(&RBAC_V1_POLICYRULE)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+] };
+
+static RBAC_V1_CLUSTERROLEBINDING: Type = Type { name: "io.k8s.api.rbac.v1.ClusterRoleBinding", fields: &[
+    Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "roleRef", shape: Object(&RBAC_V1_ROLEREF), required: true, topology: Topology::Atomic, number: 3, ..F },
+    Field { name: "subjects", shape: List(&Object(&RBAC_V1_SUBJECT)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+] };
+
+static RBAC_V1_POLICYRULE: Type = Type { name: "io.k8s.api.rbac.v1.PolicyRule", fields: &[
+    Field { name: "apiGroups", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "nonResourceURLs", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 5, ..F },
+    Field { name: "resourceNames", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 4, ..F },
+    Field { name: "resources", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 3, ..F },
+    Field { name: "verbs", shape: List(&String), required: true, topology: Topology::Atomic, number: 1, ..F },
+] };
+
+static RBAC_V1_ROLE: Type = Type { name: "io.k8s.api.rbac.v1.Role", fields: &[
+    Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "rules", shape: List(&Object(&RBAC_V1_POLICYRULE)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+] };
+
+static RBAC_V1_ROLEBINDING: Type = Type { name: "io.k8s.api.rbac.v1.RoleBinding", fields: &[
+    Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "roleRef", shape: Object(&RBAC_V1_ROLEREF), required: true, topology: Topology::Atomic, number: 3, ..F },
+    Field { name: "subjects", shape: List(&Object(&RBAC_V1_SUBJECT)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+] };
+
+static RBAC_V1_ROLEREF: Type = Type { name: "io.k8s.api.rbac.v1.RoleRef", fields: &[
+    Field { name: "apiGroup", shape: String, required: true, number: 1, ..F },
+    Field { name: "kind", shape: String, required: true, number: 2, ..F },
+    Field { name: "name", shape: String, required: true, number: 3, ..F },
+] };
+
+static RBAC_V1_SUBJECT: Type = Type { name: "io.k8s.api.rbac.v1.Subject", fields: &[
+    Field { name: "apiGroup", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "kind", shape: String, required: true, number: 1, ..F },
+    Field { name: "name", shape: String, required: true, number: 3, ..F },
+    Field { name: "namespace", shape: String, omit_empty: true, number: 4, ..F },
+] };
+
 static SCHEDULING_V1_PRIORITYCLASS: Type = Type { name: "io.k8s.api.scheduling.v1.PriorityClass", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "description", shape: String, omit_empty: true, number: 4, ..F },
@@ -1679,8 +1761,12 @@ pub(super) static TYPES: &[&Type] = &[
     &APPS_V1_DAEMONSETSTATUS,
     &APPS_V1_DAEMONSETUPDATESTRATEGY,
     &APPS_V1_ROLLINGUPDATEDAEMONSET,
+    &AUTHENTICATION_V1_BOUNDOBJECTREFERENCE,
     &AUTHENTICATION_V1_SELFSUBJECTREVIEW,
     &AUTHENTICATION_V1_SELFSUBJECTREVIEWSTATUS,
+    &AUTHENTICATION_V1_TOKENREQUEST,
+    &AUTHENTICATION_V1_TOKENREQUESTSPEC,
+    &AUTHENTICATION_V1_TOKENREQUESTSTATUS,
     &AUTHENTICATION_V1_TOKENREVIEW,
     &AUTHENTICATION_V1_TOKENREVIEWSPEC,
     &AUTHENTICATION_V1_TOKENREVIEWSTATUS,
@@ -1875,6 +1961,14 @@ pub(super) static TYPES: &[&Type] = &[
     &EVENTS_V1_EVENT,
     &EVENTS_V1_EVENTSERIES,
     &POLICY_V1_EVICTION,
+    &RBAC_V1_AGGREGATIONRULE,
+    &RBAC_V1_CLUSTERROLE,
+    &RBAC_V1_CLUSTERROLEBINDING,
+    &RBAC_V1_POLICYRULE,
+    &RBAC_V1_ROLE,
+    &RBAC_V1_ROLEBINDING,
+    &RBAC_V1_ROLEREF,
+    &RBAC_V1_SUBJECT,
     &SCHEDULING_V1_PRIORITYCLASS,
     &META_V1_CONDITION,
     &META_V1_DELETEOPTIONS,

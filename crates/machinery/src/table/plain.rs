@@ -89,6 +89,27 @@ pub(crate) fn certificate_signing_request(object: &Value, clock: Clock) -> Vec<V
     ]
 }
 
+/// `RoleBinding` and `ClusterRoleBinding`.
+pub(crate) fn binding(object: &Value, clock: Clock) -> Vec<Value> {
+    let role = &object["roleRef"];
+    let subjects = |kind: &str, shown: fn(&Value) -> String| {
+        let of_kind = object.items("subjects").iter();
+        let of_kind = of_kind.filter(|subject| subject.text("kind") == kind);
+        Value::from(of_kind.map(shown).collect::<Vec<_>>().join(", "))
+    };
+    let subject_name = |subject: &Value| subject.text("name").to_owned();
+    vec![
+        name(object),
+        format!("{}/{}", role.text("kind"), role.text("name")).into(),
+        clock.age(object),
+        subjects("User", subject_name),
+        subjects("Group", subject_name),
+        subjects("ServiceAccount", |account| {
+            format!("{}/{}", account.text("namespace"), account.text("name"))
+        }),
+    ]
+}
+
 fn size(object: &Value, field: &str) -> usize {
     object.entries(field).map_or(0, serde_json::Map::len)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Clock, event, human_duration, network, node, pod, workload};
+use super::{Clock, event, human_duration, network, node, plain, pod, workload};
 
 /// 2026-01-01T00:00:00Z
 const NOW: i64 = 1_767_225_600;
@@ -178,4 +178,16 @@ fn endpoints_cell_counts_endpoints_beyond_the_third() {
     let object = json!({"metadata": {"name": "e"}, "subsets": [{"addresses": ips, "ports": [{"port": 80}]}]});
     let cells = texts(&network::endpoints(&object, CLOCK));
     assert_eq!(cells[1], "10.0.0.1:80,10.0.0.2:80,10.0.0.3:80 + 2 more...");
+}
+
+#[test]
+fn subjects_of_a_binding_are_shown_by_kind() {
+    let object = json!({
+        "metadata": {"name": "b", "creationTimestamp": "2025-12-31T23:00:00Z"},
+        "roleRef": {"kind": "ClusterRole", "name": "view"},
+        "subjects": [{"kind": "User", "name": "ann"}, {"kind": "Group", "name": "dev"},
+            {"kind": "User", "name": "bob"}, {"kind": "ServiceAccount", "name": "sa", "namespace": "d"}],
+    });
+    let expected = ["b", "ClusterRole/view", "60m", "ann, bob", "dev", "d/sa"];
+    assert_eq!(texts(&plain::binding(&object, CLOCK)), expected);
 }

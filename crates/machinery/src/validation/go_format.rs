@@ -134,6 +134,16 @@ pub(super) fn service_port_key(port: &Value) -> String {
     )
 }
 
+/// The role of a binding as `rbac.RoleRef{...}`.
+pub(super) fn role_ref(role: &Value) -> String {
+    format!(
+        "rbac.RoleRef{{APIGroup:{}, Kind:{}, Name:{}}}",
+        quote(role.text("apiGroup")),
+        quote(role.text("kind")),
+        quote(role.text("name")),
+    )
+}
+
 /// A pointer. Go prints its address, which is a constant here.
 fn pointer(kind: &str, set: bool) -> String {
     if set {

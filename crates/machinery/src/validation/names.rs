@@ -132,7 +132,7 @@ pub(super) fn percent(text: &str) -> Option<&'static str> {
 }
 
 /// Checks a name that becomes a path segment.
-pub(super) fn path_segment(text: &str) -> Vec<String> {
+pub(crate) fn path_segment(text: &str) -> Vec<String> {
     match text {
         "." | ".." => vec![format!("may not be '{text}'")],
         _ => ["/", "%"]

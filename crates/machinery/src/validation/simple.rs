@@ -43,6 +43,23 @@ pub(crate) fn namespace_status(new: &Value, errors: &mut ErrorList) {
     }
 }
 
+/// Shortest and longest lifetime of a token, in seconds.
+const TOKEN_LIFETIME: (i64, i64) = (10 * 60, 1 << 32);
+
+/// Upstream: `ValidateTokenRequest`.
+pub(crate) fn token_request(request: &Value, errors: &mut ErrorList) {
+    let seconds = request["spec"]["expirationSeconds"]
+        .as_i64()
+        .unwrap_or_default();
+    let why = match seconds {
+        s if s < TOKEN_LIFETIME.0 => "may not specify a duration less than 10 minutes",
+        s if s > TOKEN_LIFETIME.1 => "may not specify a duration larger than 2^32 seconds",
+        _ => return,
+    };
+    let spec = Path::root("spec");
+    errors.invalid(&spec.child("expirationSeconds"), seconds, why);
+}
+
 pub(crate) fn config_map(object: &Value, errors: &mut ErrorList) {
     let binary = &object["binaryData"];
     let mut size = 0;

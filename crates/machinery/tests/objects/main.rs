@@ -11,6 +11,7 @@ mod compare;
 mod defaulting;
 mod manifests;
 mod pipeline;
+mod pod_security;
 mod recorded;
 mod text_cases;
 mod validation;

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use pandaemon_machinery::{Kind, status::Result};
+use pandaemon_machinery::status::Result;
 use pandaemon_store::Revision;
 use serde_json::Value;
 
@@ -12,16 +12,17 @@ use super::{
         approval::CertificateApproval, requester::CertificateRequester,
         signing::CertificateSigning, subject_restriction::CertificateSubjectRestriction,
     },
+    configuration::AdmissionConfiguration,
     default_toleration_seconds::DefaultTolerationSeconds,
     namespace_lifecycle::NamespaceLifecycle,
     node_restriction::NodeRestriction,
-    plugin::{Attributes, Cluster, Plugin, find_kind},
+    plugin::{Attributes, Cluster, Plugin, Request, find_kind},
+    pod_security::PodSecurity,
     priority::Priority,
     rule::{Fields, Operation, Rule},
     service_account::ServiceAccount,
     taint_nodes_by_condition::TaintNodesByCondition,
 };
-use crate::auth::User;
 
 /// The plugins in their order: each request passes [`Plugin::admit`] of all that it concerns, and
 /// later [`Plugin::validate`].
@@ -35,29 +36,18 @@ struct Link {
     rules: Vec<Rule>,
 }
 
-/// What plugins are selected by.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Request<'a> {
-    /// What the request does.
-    pub operation: Operation,
-    /// The kind of the path.
-    pub kind: &'a Kind,
-    /// The subresource, empty for none.
-    pub subresource: &'a str,
-    /// The user of the request.
-    pub user: &'a User,
-    /// Whether plugins have admitted the request already, as another operation.
-    pub is_admitted: bool,
-}
-
 impl Chain {
     /// The built-in plugins, in upstream's order, and then these.
-    pub(crate) fn new(additional: Vec<Arc<dyn Plugin>>) -> Self {
-        let built_in: [Arc<dyn Plugin>; 10] = [
+    pub(crate) fn new(
+        configuration: AdmissionConfiguration,
+        additional: Vec<Arc<dyn Plugin>>,
+    ) -> Self {
+        let built_in: [Arc<dyn Plugin>; 11] = [
             Arc::new(NamespaceLifecycle),
             Arc::new(ServiceAccount),
             Arc::new(NodeRestriction),
             Arc::new(TaintNodesByCondition),
+            Arc::new(PodSecurity::new(configuration.pod_security)),
             Arc::new(Priority),
             Arc::new(DefaultTolerationSeconds),
             Arc::new(CertificateRequester),
@@ -82,15 +72,15 @@ impl Chain {
             operation,
             kind,
             subresource,
-            user,
             is_admitted,
+            ..
         } = request;
         let links = if is_admitted { &[] } else { &*self.0 };
         links.iter().filter_map(move |link| {
             let mut rules = link.rules.iter();
             let rule = rules.find(|rule| rule.matches(operation, kind, subresource))?;
             let plugin = &*link.plugin;
-            plugin.concerns(kind, user).then_some((plugin, rule))
+            plugin.concerns(request).then_some((plugin, rule))
         })
     }
 

@@ -10,6 +10,7 @@ pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
 /// The pointer to it, and to those beside it.
 pub(super) const ANNOTATIONS: &str = "/metadata/annotations";
 
-pub(super) fn is_mirror(pod: &Value) -> bool {
+/// Whether a pod is one.
+pub(crate) fn is_mirror(pod: &Value) -> bool {
     meta::at(pod, &["metadata", "annotations", MIRROR]).is_some()
 }

@@ -7,6 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
@@ -35,9 +36,8 @@ pub trait Plugin: Debug + Send + Sync {
     /// a request the first counts.
     fn rules(&self) -> Vec<Rule>;
 
-    /// Whether it concerns requests of this user to a kind for which it has a rule. Asked for each
-    /// request.
-    fn concerns(&self, _kind: &Kind, _user: &User) -> bool {
+    /// Whether it concerns a request for which it has a rule. Asked for each request.
+    fn concerns(&self, _request: Request<'_>) -> bool {
         true
     }
 
@@ -82,6 +82,25 @@ impl Future for Admitted {
     }
 }
 
+/// What plugins are selected by.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// What the request does.
+    pub operation: Operation,
+    /// The kind of the path.
+    pub kind: &'a Kind,
+    /// The namespace of the path, empty for none.
+    pub namespace: &'a str,
+    /// The name in the path, empty for none.
+    pub name: &'a str,
+    /// The subresource, empty for none.
+    pub subresource: &'a str,
+    /// The user of the request.
+    pub user: &'a User,
+    /// Whether plugins have admitted the request already, as another operation.
+    pub(crate) is_admitted: bool,
+}
+
 /// A request, as plugins see it. Upstream: `admission.Attributes`.
 #[derive(Debug, Clone, Copy)]
 pub struct Attributes<'a> {
@@ -91,7 +110,7 @@ pub struct Attributes<'a> {
     pub kind: &'a Kind,
     /// The namespace, empty for none.
     pub namespace: &'a str,
-    /// The name; of an object whose name will be generated, the prefix of it.
+    /// The name; of an object whose name is generated, in [`Plugin::admit`] the prefix of it.
     pub name: &'a str,
     /// The subresource, empty for none.
     pub subresource: &'a str,
@@ -162,6 +181,24 @@ impl<'a> Attributes<'a> {
             objects.get(&key(kind, namespace, name))
         };
         Ok(kind.and_then(find))
+    }
+
+    /// As [`Self::find`], of an object that is about to be created: waits for it for so long.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub async fn wait_for(
+        &self,
+        group: &str,
+        resource: &str,
+        (namespace, name): (&str, &str),
+        limit: Duration,
+    ) -> Result<Option<Arc<Object>>> {
+        let Some(kind) = self.declared(group, resource)? else {
+            return Ok(None);
+        };
+        let object = self.cluster.cache.wait_for(kind, namespace, name);
+        Ok(tokio::time::timeout(limit, object).await.ok().flatten())
     }
 
     /// All objects of a kind that the rule declares to look up.

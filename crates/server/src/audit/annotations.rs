@@ -14,6 +14,11 @@ impl Annotations {
         Self(Some(Arc::default()))
     }
 
+    /// Whether there is an event that they are for.
+    pub(crate) const fn are_collected(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Adds an annotation. The first value of a key stays, as upstream.
     pub(crate) fn add(&self, key: &str, value: &str) {
         if let Some(all) = &self.0 {
@@ -23,8 +28,15 @@ impl Annotations {
         }
     }
 
+    /// Adds several annotations.
+    pub(crate) fn add_all(&self, annotations: &BTreeMap<String, String>) {
+        for (key, value) in annotations {
+            self.add(key, value);
+        }
+    }
+
     /// All annotations so far.
-    pub(super) fn all(&self) -> BTreeMap<String, String> {
+    pub(crate) fn all(&self) -> BTreeMap<String, String> {
         self.0
             .as_ref()
             .map(|all| all.lock().clone())

@@ -183,7 +183,7 @@ rules:
             };
             let groups: Vec<_> = groups.iter().map(|&group| group.to_owned()).collect();
             let (user, target) = (User::known(words[0], &groups), parse_path(words[2]));
-            let attributes = Attributes::of_request(&user, words[1], &target, words[2]);
+            let attributes = Attributes::of_request(&user, words[1], &target, words[2], None);
             let found = policy.evaluate(&attributes, false).level;
             assert_eq!(format!("{found:?}"), words[3], "{line}");
         }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::Method;
+use pandaemon_types::FieldSelector;
 
 use super::user::User;
 use crate::http::request::{Target, Verb};
@@ -27,8 +28,11 @@ pub struct Attributes<'a> {
     pub resource: &'a str,
     /// The subresource, such as `status`.
     pub subresource: &'a str,
-    /// The name of the object.
+    /// The name of the object; of a list or watch the one that its field selector requires.
     pub name: &'a str,
+    /// The field selector of a list, watch or deletion of a collection. `None` if there is none, or
+    /// one that cannot be parsed.
+    pub field_selector: Option<&'a FieldSelector>,
     /// Whether this is about a resource, not about a path such as `/version`.
     pub is_resource_request: bool,
     /// The path of the URL.
@@ -47,17 +51,19 @@ impl<'a> Attributes<'a> {
             resource: "",
             subresource: "",
             name: "",
+            field_selector: None,
             is_resource_request: true,
             path: "",
         }
     }
 
-    /// The attributes of a request to a path.
+    /// The attributes of a request to a path, with the field selector of its query.
     pub(crate) fn of_request(
         user: &'a User,
         verb: &'a str,
         target: &'a Target,
         path: &'a str,
+        field_selector: Option<&'a FieldSelector>,
     ) -> Self {
         let new = Self {
             path,
@@ -69,16 +75,29 @@ impl<'a> Attributes<'a> {
                 ..new
             };
         };
+        let name = match (resource.name.as_deref(), verb) {
+            (None, "list" | "watch") => field_selector.and_then(selected_name),
+            (name, _) => name,
+        };
         Self {
             namespace: resource.namespace_for_authorization(),
             api_group: &resource.group,
             api_version: &resource.version,
             resource: &resource.resource,
             subresource: resource.subresource.as_deref().unwrap_or_default(),
-            name: resource.name.as_deref().unwrap_or_default(),
+            name: name.unwrap_or_default(),
+            field_selector,
             ..new
         }
     }
+}
+
+/// The name of the only object that a selector can select, if it may be one.
+/// Upstream: `RequiresExactMatch` and `IsValidPathSegmentName`.
+fn selected_name(selector: &FieldSelector) -> Option<&str> {
+    let name = selector.exact("metadata.name")?;
+    let is_segment = !matches!(name, "." | "..") && !name.contains(['/', '%']);
+    is_segment.then_some(name)
 }
 
 /// The verb of a request for authorization. A method that is not allowed there has one, too.
@@ -134,6 +153,42 @@ mod tests {
             };
             let found = verb_of(&method, &target, verb);
             assert_eq!(found, expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_list_or_watch_is_that_of_its_field_selector() {
+        let user = User::known("bob", &[]);
+        let name = "metadata.name=a";
+        let table = [
+            ("list", "/api/v1/nodes", name, "a", true),
+            ("watch", "/api/v1/nodes", "metadata.name==a", "a", true),
+            (
+                "watch",
+                "/api/v1/pods",
+                "spec.nodeName=n,metadata.name=a",
+                "a",
+                true,
+            ),
+            ("list", "/api/v1/nodes", "metadata.name!=a", "", true),
+            ("list", "/api/v1/nodes", "metadata.name=", "", true),
+            ("list", "/api/v1/nodes", "metadata.name=..", "", true),
+            ("list", "/api/v1/nodes", "metadata.name=a/b", "", true),
+            ("list", "/api/v1/nodes", "metadata.name=a%2f", "", true),
+            ("list", "/api/v1/nodes", "metadata.name", "", false),
+            ("list", "/api/v1/nodes", "", "", false),
+            ("deletecollection", "/api/v1/nodes", name, "", true),
+            ("list", "/api/v1/watch/nodes", name, "", false),
+            ("get", "/api/v1/nodes/b", name, "b", false),
+            ("create", "/api/v1/nodes", name, "", false),
+        ];
+        for (verb, path, text, expected, has_selector) in table {
+            let target = parse_path(path);
+            let query = format!("fieldSelector={}", text.replace('%', "%25"));
+            let selector = request::field_selector(verb, &target, &Query::parse(Some(&query)));
+            let attributes = Attributes::of_request(&user, verb, &target, path, selector.as_ref());
+            let found = (attributes.name, attributes.field_selector.is_some());
+            assert_eq!(found, (expected, has_selector), "{verb} {path} {text}");
         }
     }
 }

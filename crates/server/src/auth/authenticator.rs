@@ -51,6 +51,25 @@ pub(crate) trait TokenAuthenticator: Debug + Send + Sync {
     -> TokenFuture<'a>;
 }
 
+/// To which paths users without credentials are let in. What they may do there, authorizers decide.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Anonymous {
+    #[default]
+    Everywhere,
+    Paths(Vec<String>),
+    Nowhere,
+}
+
+impl Anonymous {
+    fn includes(&self, path: &str) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::Paths(paths) => paths.iter().any(|one| one == path),
+            Self::Nowhere => false,
+        }
+    }
+}
+
 /// An ordered list of authenticators of tokens: the first that knows a token decides. Clones share
 /// it. Upstream: `authentication/token/union`.
 #[derive(Debug, Clone)]
@@ -58,15 +77,21 @@ pub(crate) struct AuthenticatorChain {
     tokens: Arc<[Arc<dyn TokenAuthenticator>]>,
     /// The audiences of the API server: those of tokens that are sent to it.
     audiences: Arc<[String]>,
+    anonymous: Arc<Anonymous>,
 }
 
 impl AuthenticatorChain {
     /// A chain of these authenticators, in the order in which they are asked.
     #[must_use]
-    pub(crate) fn new(tokens: Vec<Arc<dyn TokenAuthenticator>>, audiences: Vec<String>) -> Self {
+    pub(crate) fn new(
+        tokens: Vec<Arc<dyn TokenAuthenticator>>,
+        audiences: Vec<String>,
+        anonymous: Anonymous,
+    ) -> Self {
         Self {
             tokens: tokens.into(),
             audiences: audiences.into(),
+            anonymous: Arc::new(anonymous),
         }
     }
 
@@ -107,7 +132,10 @@ impl AuthenticatorChain {
             return Ok(user.clone());
         }
         let Some(token) = bearer_token(&parts.headers) else {
-            return Ok(User::anonymous());
+            return match self.anonymous.includes(parts.uri.path()) {
+                true => Ok(User::anonymous()),
+                false => Err(unauthorized()),
+            };
         };
         match self.authenticate_token(token, &[]).await {
             Ok(info) => Ok(info.user),
@@ -177,7 +205,11 @@ mod tests {
             let authenticators = results
                 .into_iter()
                 .map(|result| Arc::new(Always(result)) as Arc<dyn TokenAuthenticator>);
-            let chain = AuthenticatorChain::new(authenticators.collect(), vec!["api".into()]);
+            let chain = AuthenticatorChain::new(
+                authenticators.collect(),
+                vec!["api".into()],
+                Anonymous::Everywhere,
+            );
             let found = chain.authenticate_token("t", &[]).await;
             let found = found.map(|info| (info.user.name, info.audiences));
             let expected = expected.map(|name| (name.to_owned(), vec!["api".to_owned()]));

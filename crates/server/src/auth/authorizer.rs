@@ -5,10 +5,15 @@ use std::{borrow::Cow, fmt::Debug, sync::Arc};
 use futures::future::{BoxFuture, Either, Ready, ready};
 use pandaemon_machinery::{
     Status,
+    rbac::Resolved,
     status::{Details, Result},
 };
 
-use super::{attributes::Attributes, authenticator::unauthorized, user::UNAUTHENTICATED};
+use super::{
+    attributes::Attributes,
+    authenticator::unauthorized,
+    user::{UNAUTHENTICATED, User},
+};
 
 /// Why an authorizer decides so; empty for no reason.
 type Reason = Cow<'static, str>;
@@ -46,10 +51,29 @@ impl From<Decision> for DecisionFuture<'_> {
     }
 }
 
+/// The rules by which a user may do things.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserRules {
+    /// The rules, and errors of those that could not be found.
+    pub resolved: Resolved,
+    /// Whether the user may do more than the rules say.
+    pub is_incomplete: bool,
+}
+
 /// Decides whether users may do things. Upstream: `authorizer.Authorizer`.
 pub trait Authorizer: Debug + Send + Sync {
     /// Decides about one request.
     fn authorize<'a>(&'a self, attributes: &'a Attributes<'_>) -> DecisionFuture<'a>;
+
+    /// The rules by which it allows a user things in a namespace, which is empty for the whole
+    /// cluster. An authorizer that does not write this has no rules, and may allow more.
+    /// Upstream: `authorizer.RuleResolver`.
+    fn rules_for(&self, _user: &User, _namespace: &str) -> UserRules {
+        UserRules {
+            is_incomplete: true,
+            ..UserRules::default()
+        }
+    }
 }
 
 /// An ordered list of authorizers: the first that allows or denies decides. Clones share it.
@@ -79,6 +103,26 @@ impl AuthorizerChain {
             reasons.push_str(&reason);
         }
         Decision::NoOpinion(reasons.into())
+    }
+
+    /// Whether somebody may do something.
+    pub(crate) async fn allows(&self, attributes: &Attributes<'_>) -> bool {
+        matches!(self.decide(attributes).await, Decision::Allow(_))
+    }
+
+    /// The rules of a user in a namespace, by all authorizers.
+    pub(crate) fn rules_for(&self, user: &User, namespace: &str) -> UserRules {
+        let mut all = UserRules::default();
+        for authorizer in &*self.0 {
+            let UserRules {
+                resolved,
+                is_incomplete,
+            } = authorizer.rules_for(user, namespace);
+            all.resolved.rules.extend(resolved.rules);
+            all.resolved.errors.extend(resolved.errors);
+            all.is_incomplete |= is_incomplete;
+        }
+        all
     }
 
     /// Refuses what is not allowed.
@@ -246,7 +290,7 @@ mod tests {
         let bob = User::known("bob", &[]);
         for (verb, path, reason, expected) in table {
             let target = parse_path(path);
-            let attributes = Attributes::of_request(&bob, verb, &target, path);
+            let attributes = Attributes::of_request(&bob, verb, &target, path, None);
             for decision in [
                 Decision::Deny(reason.into()),
                 Decision::NoOpinion(reason.into()),

@@ -3,12 +3,12 @@
 
 use http::{HeaderMap, HeaderValue};
 use pandaemon_machinery::{Status, status::Result};
-use pandaemon_types::names;
 use percent_encoding::percent_decode_str;
 
 use super::{
     attributes::Attributes,
     authorizer::AuthorizerChain,
+    service_account,
     user::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User},
 };
 
@@ -21,13 +21,14 @@ const VERSION: &str = "v1";
 /// The user as whom a request is handled: the one that its headers name, else its own.
 ///
 /// # Errors
-/// 403 if the user may not impersonate what the headers name, 400 if they name no user.
+/// 403 if the user may not impersonate what the headers name, 400 if they name no user or cannot be
+/// decoded.
 pub(crate) async fn impersonate(
     user: User,
     headers: &HeaderMap,
     authorizers: &AuthorizerChain,
 ) -> Result<User> {
-    let wanted = requested(headers);
+    let wanted = requested(headers)?;
     if wanted.name.is_empty() {
         return match wanted == User::default() {
             true => Ok(user),
@@ -39,39 +40,46 @@ pub(crate) async fn impersonate(
 }
 
 /// The user that the headers name, without the groups that they imply.
-fn requested(headers: &HeaderMap) -> User {
-    let first = |name: &str| headers.get(name).map(text).unwrap_or_default();
-    let groups = headers.get_all("impersonate-group").iter();
+fn requested(headers: &HeaderMap) -> Result<User> {
+    let first = |name: &str| {
+        let value = headers.get(name);
+        value.map_or_else(|| Ok(String::new()), |value| text(name, value))
+    };
+    let group = "impersonate-group";
+    let groups = headers.get_all(group).iter();
+    let groups = groups.map(|value| text(group, value));
     let mut wanted = User {
-        name: first("impersonate-user"),
-        groups: groups.map(text).collect(),
-        uid: first("impersonate-uid"),
+        name: first("impersonate-user")?,
+        groups: groups.collect::<Result<_>>()?,
+        uid: first("impersonate-uid")?,
         ..User::default()
     };
     for (name, value) in headers {
         if let Some(key) = name.as_str().strip_prefix(EXTRA_PREFIX) {
-            let values = wanted.extra.entry(unescaped(key)).or_default();
-            values.push(text(value));
+            let key = percent_decode_str(key).decode_utf8();
+            let key = key.map_err(|_| undecodable(name.as_str()))?;
+            let values = wanted.extra.entry(key.to_ascii_lowercase()).or_default();
+            values.push(text(name.as_str(), value)?);
         }
     }
-    wanted
+    Ok(wanted)
 }
 
-/// The text of a header. Other bytes than UTF-8 become replacement characters, which no name has.
-fn text(value: &HeaderValue) -> String {
-    String::from_utf8_lossy(value.as_bytes()).into_owned()
+/// The text of a header. What is no UTF-8 is refused: it would name somebody else.
+fn text(name: &str, value: &HeaderValue) -> Result<String> {
+    let text = std::str::from_utf8(value.as_bytes());
+    text.map(str::to_owned).map_err(|_| undecodable(name))
 }
 
-/// A percent-encoded key of [`User::extra`]; as it is if it is not encoded so.
-fn unescaped(key: &str) -> String {
-    let decoded = percent_decode_str(key).decode_utf8();
-    decoded.map_or_else(|_| key.to_owned(), |key| key.to_ascii_lowercase())
+/// The status of a header that cannot be decoded.
+fn undecodable(name: &str) -> Box<Status> {
+    Status::bad_request(format!("the header {name:?} is not valid UTF-8"))
 }
 
 /// Checks that the user may impersonate the name, each group, each extra value and the UID.
 async fn authorize(user: &User, wanted: &User, authorizers: &AuthorizerChain) -> Result<()> {
     let base = Attributes::new(user, "impersonate");
-    let (namespace, resource, name) = match service_account(&wanted.name) {
+    let (namespace, resource, name) = match service_account::split_user_name(&wanted.name) {
         Some((namespace, name)) => (namespace, "serviceaccounts", name),
         None => ("", "users", wanted.name.as_str()),
     };
@@ -116,23 +124,12 @@ fn extra_pairs(user: &User) -> impl Iterator<Item = (&str, &str)> {
     pairs.flat_map(|(key, values)| values.iter().map(|value| (key.as_str(), value.as_str())))
 }
 
-/// Namespace and name of the service account that has this user name.
-/// Upstream: `serviceaccount.SplitUsername`.
-fn service_account(user: &str) -> Option<(&str, &str)> {
-    let (namespace, name) = user
-        .strip_prefix("system:serviceaccount:")?
-        .split_once(':')?;
-    let is_valid = names::dns_label(namespace).is_empty() && names::dns_subdomain(name).is_empty();
-    is_valid.then_some((namespace, name))
-}
-
 /// Adds the groups that a user has without being named.
 fn completed(mut user: User) -> User {
     if user.groups.is_empty()
-        && let Some((namespace, _)) = service_account(&user.name)
+        && let Some((namespace, _)) = service_account::split_user_name(&user.name)
     {
-        let own = format!("system:serviceaccounts:{namespace}");
-        user.groups = vec!["system:serviceaccounts".into(), own];
+        user.groups = service_account::groups(namespace).into();
     }
     let implied = match user.name == ANONYMOUS {
         true => UNAUTHENTICATED,
@@ -321,5 +318,27 @@ mod tests {
         assert_eq!((status.code, &*status.message), (400, expected));
         assert!(asked.is_empty());
         assert_eq!(acting_as(&[]).await.0.unwrap().name, "eve");
+    }
+
+    #[tokio::test]
+    async fn headers_that_cannot_be_decoded_are_refused() {
+        let chain = AuthorizerChain::new(vec![Arc::new(Recorder::default())]);
+        let table: [(&'static str, &[u8]); 5] = [
+            ("impersonate-user", b"b\xff"),
+            ("impersonate-group", b"\xff"),
+            ("impersonate-uid", b"\xff"),
+            ("impersonate-extra-team", b"\xff"),
+            ("impersonate-extra-%ff", b"red"),
+        ];
+        for (name, value) in table {
+            let mut headers = HeaderMap::new();
+            headers.insert("impersonate-user", HeaderValue::from_static("bob"));
+            let value = HeaderValue::from_bytes(value).unwrap();
+            headers.insert(HeaderName::from_static(name), value);
+            let user = impersonate(User::known("eve", &[]), &headers, &chain).await;
+            let status = user.unwrap_err();
+            let expected = format!("the header {name:?} is not valid UTF-8");
+            assert_eq!((status.code, status.message), (400, expected));
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use pandaemon_machinery::rbac::Identity;
+
 /// The user of a request. Upstream: `user.Info`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct User {
@@ -75,6 +77,15 @@ impl User {
     #[must_use]
     pub(crate) fn is_in(&self, group: &str) -> bool {
         self.groups.iter().any(|g| g == group)
+    }
+
+    /// The user as RBAC sees it.
+    #[must_use]
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        Identity {
+            name: &self.name,
+            groups: &self.groups,
+        }
     }
 
     /// The name of the node whose agent this user is.

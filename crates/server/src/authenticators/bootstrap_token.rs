@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use crate::{
     auth::{TokenAuthenticator, TokenError, TokenFuture, TokenInfo, known},
+    cache::watch_cache::WatchCache,
     pki::Pki,
-    registry::Registry,
+    registry::bootstrap_tokens,
 };
 
 /// Lengths of the ID and of the secret.
@@ -19,7 +20,7 @@ const SECRET: usize = 16;
 #[derive(Debug)]
 pub(super) struct BootstrapToken {
     pub pki: Arc<Pki>,
-    pub registry: Arc<Registry>,
+    pub cache: Arc<WatchCache>,
 }
 
 impl TokenAuthenticator for BootstrapToken {
@@ -31,7 +32,7 @@ impl TokenAuthenticator for BootstrapToken {
         let Some((id, secret)) = parse(token, &self.pki.tokens.ca_hash) else {
             return known(Err(TokenError::Unknown));
         };
-        let user = self.registry.bootstrap_user(id, secret, Timestamp::now());
+        let user = bootstrap_tokens::find_user(&self.cache, id, secret, Timestamp::now());
         known(match user {
             Ok(user) => Ok(TokenInfo {
                 user,

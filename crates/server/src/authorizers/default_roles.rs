@@ -1,9 +1,17 @@
-//! The rights that all users have. Upstream: the roles `system:public-info-viewer`,
-//! `system:discovery` and `system:basic-user`.
+//! The rights that all users, and all service accounts, have. Upstream: the roles
+//! `system:public-info-viewer`, `system:discovery`, `system:basic-user` and
+//! `system:service-account-issuer-discovery`.
 
-use crate::auth::{AUTHENTICATED, Attributes, Authorizer, Decision, DecisionFuture};
+use crate::{
+    auth::{
+        AUTHENTICATED, Attributes, Authorizer, Decision, DecisionFuture,
+        service_account::SERVICE_ACCOUNTS,
+    },
+    service_accounts::openid::{CONFIGURATION_PATH, JWKS_PATH},
+};
 
-/// Allows public paths to all users, and discovery and reviews of oneself to authenticated ones.
+/// Allows public paths to all users, discovery and reviews of oneself to authenticated ones, and the
+/// public keys to service accounts.
 #[derive(Debug)]
 pub(super) struct DefaultRoles;
 
@@ -20,7 +28,9 @@ impl Authorizer for DefaultRoles {
 fn may_read(attributes: &Attributes<'_>) -> bool {
     let (user, path) = (attributes.user, attributes.path);
     matches!(attributes.verb, "get" | "head")
-        && (is_public(path) || (is_discovery(path) && user.is_in(AUTHENTICATED)))
+        && (is_public(path)
+            || (is_discovery(path) && user.is_in(AUTHENTICATED))
+            || (is_issuer_discovery(path) && user.is_in(SERVICE_ACCOUNTS)))
 }
 
 /// Paths that users without credentials may read (upstream's `system:public-info-viewer`).
@@ -32,6 +42,13 @@ fn is_public(path: &str) -> bool {
 /// The discovery paths, which every authenticated user may read (upstream's `system:discovery`).
 fn is_discovery(path: &str) -> bool {
     is_below(path, &["/api", "/apis", "/openapi"])
+}
+
+/// The paths of the keys that verify tokens of service accounts, which those may read (upstream's
+/// `system:service-account-issuer-discovery`).
+fn is_issuer_discovery(path: &str) -> bool {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    matches!(path, CONFIGURATION_PATH | JWKS_PATH)
 }
 
 /// Whether a path is one of these or below one.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use pandaemon_machinery::kind::IndexedField;
 use pandaemon_store::{Entry, Key, Revision};
 use pandaemon_types::Labels;
+use serde::Deserialize;
 use serde_json::Value;
 
 mod encode;
@@ -110,6 +111,16 @@ impl Object {
     #[must_use]
     pub fn is_terminating(&self) -> bool {
         self.head.is_terminating
+    }
+
+    /// Fields of its metadata, without a copy of the others.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] for metadata without these fields.
+    pub(crate) fn metadata<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
+        let start = self.head.item_start as usize + METADATA.len() - 1;
+        let metadata = self.bytes.get(start..self.head.metadata_end as usize);
+        serde_json::from_slice(metadata.unwrap_or_default()).map_err(|why| self.unreadable(&why))
     }
 
     /// The value by which the kind is indexed, such as the node of a pod; empty if it has none.

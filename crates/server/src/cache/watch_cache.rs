@@ -12,6 +12,7 @@ mod kind;
 mod load;
 mod paged_lists;
 mod reflector;
+mod subscription;
 mod watcher;
 mod watcher_index;
 

@@ -12,6 +12,7 @@ use crate::{
         negotiate::{self, Form},
         request::Target,
     },
+    service_accounts::openid,
 };
 
 /// Handles `/api`, `/apis` and the paths of groups and versions below them.
@@ -149,6 +150,7 @@ pub(crate) fn root(scheme: &Scheme) -> Value {
         }
     }
     for path in [
+        openid::CONFIGURATION_PATH,
         "/cacerts",
         "/healthz",
         "/livez",
@@ -156,6 +158,7 @@ pub(crate) fn root(scheme: &Scheme) -> Value {
         "/metrics",
         "/openapi/v2",
         "/openapi/v3",
+        openid::JWKS_PATH,
         "/readyz",
         "/readyz/ping",
         "/readyz/store",

@@ -1,4 +1,5 @@
-//! Handlers of non-resource paths: health, version, metrics, the CA certificate, the list of paths.
+//! Handlers of non-resource paths: health, version, metrics, the CA certificate, the keys of tokens, the
+//! list of paths.
 
 use http::{Method, Response};
 use pandaemon_machinery::{Status, status::Result};
@@ -6,8 +7,9 @@ use serde_json::json;
 
 use crate::{
     api::{Api, Incoming},
-    handlers::{discovery, join, response},
+    handlers::{discovery, join, openid, response},
     http::{body::Body, negotiate::Form},
+    service_accounts::openid::{CONFIGURATION_PATH, JWKS_PATH},
 };
 
 /// The Kubernetes version whose API this server serves.
@@ -43,6 +45,11 @@ fn checks(api: &Api, path: &str) -> Vec<Check> {
 pub(crate) fn answer(api: &Api, incoming: &Incoming) -> Result<Response<Body>> {
     if !matches!(incoming.parts.method, Method::GET | Method::HEAD) {
         return Err(Status::method_not_allowed());
+    }
+    match incoming.path().trim_end_matches('/') {
+        CONFIGURATION_PATH => return Ok(openid::configuration(api)),
+        JWKS_PATH => return Ok(openid::key_set(api)),
+        _ => {}
     }
     let path = incoming.path().trim_matches('/').to_owned();
     let (first, rest) = path.split_once('/').unwrap_or((&path, ""));

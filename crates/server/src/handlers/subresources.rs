@@ -5,6 +5,7 @@ pub(crate) mod eviction;
 pub(crate) mod finalize;
 pub(crate) mod reviews;
 pub(crate) mod streams;
+pub(crate) mod token;
 
 use http::Response;
 use pandaemon_machinery::{Status, status::Result};
@@ -25,6 +26,7 @@ pub(crate) async fn answer(request: ResourceRequest<'_>) -> Result<Response<Body
         "portforward" => streams::port_forward(request).await,
         "proxy" => streams::node(request).await,
         "finalize" => finalize::answer(&request).await,
+        "token" => token::answer(&request).await,
         _ => Err(Status::path_not_found()),
     }
 }

@@ -100,10 +100,12 @@ impl Api {
             return join::answer(self, &user, &body).await;
         }
         let verb = auth::verb_of(&head.parts.method, &head.target, head.verb);
+        let fields = request::field_selector(&verb, &head.target, &head.query);
+        let fields = fields.as_ref();
         let authenticated = self.authenticate(&head.parts).await;
         let begin = |user: &User| {
             let path = head.parts.uri.path();
-            let attributes = Attributes::of_request(user, &verb, &head.target, path);
+            let attributes = Attributes::of_request(user, &verb, &head.target, path, fields);
             let kind = head.kind.as_ref().map(|kind| (&head.scheme, kind));
             Record::begin(&self.auditor, &head.parts, id, &attributes, kind)
         };
@@ -119,7 +121,7 @@ impl Api {
         let user = auth::impersonate(user, &head.parts.headers, &self.authorizers).await?;
         record.impersonated(&user);
         let path = head.parts.uri.path();
-        let attributes = Attributes::of_request(&user, &verb, &head.target, path);
+        let attributes = Attributes::of_request(&user, &verb, &head.target, path, fields);
         let decision = self.authorizers.decide(&attributes).await;
         record.decided(&decision);
         auth::check_request(&attributes, &decision)?;

@@ -2,6 +2,7 @@
 //! Upstream: `k8s.io/apiserver/pkg/endpoints/request.RequestInfo`.
 
 use http::Method;
+use pandaemon_types::FieldSelector;
 use percent_encoding::percent_decode_str;
 
 /// The verb of a request, as authorization and metrics name it.
@@ -176,6 +177,18 @@ pub(crate) fn verb(method: &Method, path: &ResourcePath, query: &Query) -> Optio
         Method::DELETE => Verb::DeleteCollection,
         _ => return None,
     })
+}
+
+/// The field selector that authorizers see. None for the deprecated paths `/watch/`, as upstream.
+#[must_use]
+pub(crate) fn field_selector(verb: &str, target: &Target, query: &Query) -> Option<FieldSelector> {
+    let Target::Resource(path) = target else {
+        return None;
+    };
+    if path.watch_prefix || !matches!(verb, "list" | "watch" | "deletecollection") {
+        return None;
+    }
+    FieldSelector::parse(query.filled("fieldSelector")?).ok()
 }
 
 /// The parameters of a query, in order.

@@ -5,7 +5,10 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{Call, Registry};
-use crate::admission::{Attributes, Cluster, Operation, Plugin, Request, Rule};
+use crate::{
+    admission::{Attributes, Cluster, Operation, Plugin, Request, Rule},
+    registry::meta,
+};
 
 /// The admission of one request.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ impl Call {
         Request {
             operation,
             kind: &self.kind,
+            namespace: &self.namespace,
+            name: &self.name,
             subresource: &self.subresource,
             user: &self.user,
             is_admitted: self.is_admitted,
@@ -65,7 +70,12 @@ impl<'a> Admission<'a> {
         Self { dry_run, ..self }
     }
 
-    fn attributes<'s>(&'s self, plugin: &dyn Plugin, rule: &'s Rule) -> Attributes<'s> {
+    fn attributes<'s>(
+        &'s self,
+        name: &'s str,
+        plugin: &dyn Plugin,
+        rule: &'s Rule,
+    ) -> Attributes<'s> {
         let call = self.call;
         let cluster = Cluster {
             scheme: &call.scheme,
@@ -75,7 +85,7 @@ impl<'a> Admission<'a> {
             operation: self.operation,
             kind: &call.kind,
             namespace: &call.namespace,
-            name: self.name,
+            name,
             subresource: &call.subresource,
             user: &call.user,
             old_object: self.old_object,
@@ -96,7 +106,7 @@ impl<'a> Admission<'a> {
     pub(crate) async fn admit(&self, object: &mut Value) -> Result<()> {
         let request = self.call.request(self.operation);
         let chain = &self.registry.admission;
-        let attributes = |plugin: &dyn Plugin, rule| self.attributes(plugin, rule);
+        let attributes = |plugin: &dyn Plugin, rule| self.attributes(self.name, plugin, rule);
         chain.admit(request, attributes, object).await
     }
 
@@ -107,7 +117,12 @@ impl<'a> Admission<'a> {
     pub(crate) async fn validate(&self, object: &Value) -> Result<()> {
         let request = self.call.request(self.operation);
         let chain = &self.registry.admission;
-        let attributes = |plugin: &dyn Plugin, rule| self.attributes(plugin, rule);
+        // A generated name is known now.
+        let name = match (self.operation, self.call.subresource.as_str()) {
+            (Operation::Create, "") => meta::name(object),
+            _ => self.name,
+        };
+        let attributes = |plugin: &dyn Plugin, rule| self.attributes(name, plugin, rule);
         chain.validate(request, attributes, object).await
     }
 

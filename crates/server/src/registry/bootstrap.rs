@@ -7,10 +7,14 @@ use serde_json::{Value, json};
 use crate::{
     admission::service::kubernetes_service_address,
     cache::object::Object,
-    registry::{Call, Registry, kinds, options::DeleteOptions},
+    registry::{
+        Call, Registry,
+        kinds::{self, NODE_LEASES},
+        options::DeleteOptions,
+    },
 };
 
-const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", NODE_LEASES];
 
 /// The built-in objects, in the order in which they are created.
 fn objects() -> Vec<Value> {

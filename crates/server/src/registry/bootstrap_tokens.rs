@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{Registry, kinds, meta, options::DeleteOptions};
 use crate::{
     auth::{BOOTSTRAP_USER, BOOTSTRAPPERS, NODE_NAME, User},
+    cache::watch_cache::{WatchCache, key},
     pki::constant_time_eq,
 };
 
@@ -24,25 +25,26 @@ const NODE_KEY: &str = "node-name";
 /// The longest name of an extra group after its prefix.
 const MAX_GROUP: usize = 256;
 
-impl Registry {
-    /// The user of the bootstrap token with this ID and secret.
-    ///
-    /// # Errors
-    /// Why the token is refused, without the secret.
-    pub(crate) fn bootstrap_user(
-        &self,
-        id: &str,
-        secret: &str,
-        now: Timestamp,
-    ) -> Result<User, String> {
-        let name = format!("{PREFIX}{id}");
-        let kind = kinds::secrets().map_err(|status| status.message)?;
-        let found = self.find(kind, NAMESPACE, &name);
-        let found = found.ok_or("there is no such bootstrap token")?;
-        let value = found.value().map_err(|error| error.to_string())?;
-        user(&value, id, secret, now).map_err(|why| format!("bootstrap token {id:?} {why}"))
-    }
+/// The user of the bootstrap token with this ID and secret.
+///
+/// # Errors
+/// Why the token is refused, without the secret.
+pub(crate) fn find_user(
+    cache: &WatchCache,
+    id: &str,
+    secret: &str,
+    now: Timestamp,
+) -> Result<User, String> {
+    let name = format!("{PREFIX}{id}");
+    let kind = kinds::secrets().map_err(|status| status.message)?;
+    let secrets = cache.of(kind);
+    let found = secrets.and_then(|secrets| secrets.get(&key(kind, NAMESPACE, &name)));
+    let found = found.ok_or("there is no such bootstrap token")?;
+    let value = found.value().map_err(|error| error.to_string())?;
+    user(&value, id, secret, now).map_err(|why| format!("bootstrap token {id:?} {why}"))
+}
 
+impl Registry {
     /// Deletes bootstrap tokens that have expired.
     ///
     /// # Errors

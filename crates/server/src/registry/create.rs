@@ -12,16 +12,11 @@ use super::{Call, CommitError, ObjectWrite, Registry, Written};
 use crate::{
     admission::{Operation, service},
     cache::{object::Object, watch_cache::key},
-    registry::{kinds, meta},
+    registry::{kinds, meta, suffix},
 };
 
-/// The characters of random suffixes: no vowels, so that they form no words (upstream's
-/// `utilrand`).
-const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-/// Length of the random suffix of a generated name.
-const SUFFIX_LENGTH: usize = 5;
 /// Maximum length of `generateName` in a generated name; the rest is cut off.
-const MAX_PREFIX_LENGTH: usize = 63 - SUFFIX_LENGTH;
+const MAX_PREFIX_LENGTH: usize = 63 - suffix::LENGTH;
 /// How often a creation is tried when a generated name exists already, or the namespace has
 /// changed.
 const TRIES: usize = 8;
@@ -74,6 +69,7 @@ impl Registry {
             // What depends on fields that plugins changed, such as the QoS class.
             call.kind.strategy.prepare_for_create(&mut value);
         }
+        self.check_grant(call, None, &value).await?;
         check(&value)?;
         // Held until the object is stored, also while validating plugins look at it: they see the
         // allocated values, which the next creation must see, too.
@@ -166,7 +162,7 @@ pub(super) fn manager<'a>(call: &'a Call, now: &'a str) -> managed_fields::Field
 }
 
 /// Sets the namespace of the path, or checks that the object names the same.
-pub(super) fn set_namespace(call: &Call, value: &mut Value) -> Result<()> {
+pub(crate) fn set_namespace(call: &Call, value: &mut Value) -> Result<()> {
     let given = meta::text(value, "namespace");
     if !call.kind.is_namespaced() {
         meta::set(value, "namespace", "");
@@ -214,12 +210,7 @@ fn generated_name(prefix: &str) -> String {
         .char_indices()
         .nth(MAX_PREFIX_LENGTH)
         .map_or(prefix.len(), |(at, _)| at);
-    let mut name = prefix[..end].to_owned();
-    let random = uuid::Uuid::new_v4().into_bytes();
-    for byte in random.iter().take(SUFFIX_LENGTH) {
-        name.push(char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]));
-    }
-    name
+    format!("{}{}", &prefix[..end], suffix::random())
 }
 
 #[cfg(test)]

@@ -4,8 +4,6 @@
 use pandaemon_machinery::status::Result;
 
 use super::Call;
-use crate::auth::Attributes;
-
 impl Call {
     /// Checks that the user may create the object of the path. The request itself was authorized as
     /// an update or patch only.
@@ -16,15 +14,6 @@ impl Call {
         let Some(authorizers) = &self.authorizers else {
             return Ok(());
         };
-        let attributes = Attributes {
-            namespace: &self.namespace,
-            api_group: &self.kind.group,
-            api_version: &self.kind.version,
-            resource: &self.kind.plural,
-            subresource: &self.subresource,
-            name: &self.name,
-            ..Attributes::new(&self.user, "create")
-        };
-        authorizers.check(&attributes).await
+        authorizers.check(&self.attributes("create")).await
     }
 }

@@ -2,6 +2,9 @@
 
 use pandaemon_machinery::{KindRef, Status, scheme, status::Result};
 
+/// The namespace of the leases of nodes.
+pub(crate) const NODE_LEASES: &str = "kube-node-lease";
+
 /// A function for each kind: its name, group and resource in version `v1`.
 macro_rules! kinds {
     ($($name:ident: $group:literal, $plural:literal;)*) => {
@@ -26,4 +29,5 @@ kinds! {
     nodes: "", "nodes";
     pods: "", "pods";
     secrets: "", "secrets";
+    service_accounts: "", "serviceaccounts";
 }

@@ -14,7 +14,7 @@
 //! affinity's `metadata.name` for the node. A request that has one of the values anywhere else (the
 //! node in a label, in `spec.hostname`, as a service account) takes the full path.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use pandaemon_machinery::{Kind, Status, decode::FieldValidation, status::Result};
 use pandaemon_store::{Expect, Revision};
@@ -100,6 +100,8 @@ struct RequestIdentity {
     user: User,
     manager: String,
     validation: FieldValidation,
+    /// Whether the audit log has an event of it.
+    is_audited: bool,
 }
 
 impl RequestIdentity {
@@ -107,6 +109,7 @@ impl RequestIdentity {
         self.namespace == call.namespace
             && self.manager == call.manager
             && self.validation == call.options.validation
+            && self.is_audited == call.annotations.are_collected()
             && self.user == call.user
     }
 }
@@ -123,7 +126,7 @@ enum Validity {
 }
 
 /// A request body and the object stored for it, split at placeholders, with the warnings that
-/// answered it.
+/// answered it and the annotations of its event in the audit log.
 #[derive(Debug)]
 struct Template {
     identity: RequestIdentity,
@@ -131,6 +134,7 @@ struct Template {
     body: Vec<Piece>,
     stored: Vec<Piece>,
     warnings: Vec<String>,
+    annotations: BTreeMap<String, String>,
     validity: Mutex<Validity>,
 }
 
@@ -338,11 +342,13 @@ impl Template {
                 user: call.user.clone(),
                 manager: call.manager.clone(),
                 validation: call.options.validation,
+                is_audited: call.annotations.are_collected(),
             },
             dependencies,
             body: requested,
             stored,
             warnings: written.warnings.clone(),
+            annotations: call.annotations.all(),
             validity: Mutex::new(Validity::Unverified),
         })
     }
@@ -439,6 +445,7 @@ impl Registry {
         if *template.validity.lock() != Validity::Verified || !are_plain(name, node) {
             return Ok(None);
         }
+        call.annotations.add_all(&template.annotations);
         let uid = uuid::Uuid::new_v4().to_string();
         let values = Values {
             name,

@@ -186,6 +186,7 @@ impl Registry {
             // A plugin changes no more than the client can: a write to the status keeps the spec.
             strategy::prepare_update(&call.kind, &call.subresource, old, new);
         }
+        self.check_grant(call, Some(old), new).await?;
         let one_by_one = self.one_by_one(call).await;
         service::allocate(self, call, new)?;
         let errors = validation::validate_update(&call.kind, &call.subresource, old, new);

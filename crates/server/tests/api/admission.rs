@@ -3,16 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use http::Request;
-use http_body_util::BodyExt as _;
-use kube::client::Body;
 use pandaemon_machinery::status::Result;
-use pandaemon_server::admission::{Attributes, Operation, Plugin, Rule, User, done};
+use pandaemon_server::admission::{self, Attributes, Operation, Plugin, Rule, done};
 use pandaemon_testkit::ServerOptions;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::harness::{Server, json_of};
+use crate::harness::Server;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -60,8 +57,8 @@ impl Plugin for Checker {
     }
 
     /// The server's own writes at its start are of no interest.
-    fn concerns(&self, _: &pandaemon_machinery::Kind, user: &User) -> bool {
-        user.name != "system:apiserver"
+    fn concerns(&self, request: admission::Request<'_>) -> bool {
+        request.user.name != "system:apiserver"
     }
 
     fn validate<'a>(
@@ -503,58 +500,6 @@ async fn a_terminating_namespace_gets_no_evictions_either() {
         let why = "unable to create new content in namespace d because it is being terminated";
         assert!(text.ends_with(why), "{text}");
     }
-}
-
-/// Sends a POST as the agent of the node `n1`.
-async fn post_as_node(server: &Server, path: &str, body: &Value) -> (u16, Value) {
-    let request = Request::post(path)
-        .header("content-type", "application/json")
-        .header("impersonate-user", "system:node:n1")
-        .header("impersonate-group", "system:nodes")
-        .body(Body::from(body.to_string().into_bytes()))
-        .unwrap();
-    let response = server.client().send(request).await.unwrap();
-    let code = response.status().as_u16();
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    (code, json_of(std::str::from_utf8(&bytes).unwrap()))
-}
-
-#[tokio::test]
-async fn a_node_agent_creates_each_of_its_mirror_pods_under_restriction() {
-    let server = start(Vec::new()).await;
-    for at in 1..6 {
-        let mut mirror = pod(&format!("static-{at}"), "n1", "i");
-        mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
-        let (code, made) = post_as_node(&server, PODS, &mirror).await;
-        assert_eq!(code, 201, "{made}");
-        mirror["metadata"]["name"] = format!("other-{at}").into();
-        mirror["spec"]["nodeName"] = "n2".into();
-        let (code, refused) = post_as_node(&server, PODS, &mirror).await;
-        let text = refused["message"].as_str().unwrap_or_default();
-        assert_eq!(code, 403, "{refused}");
-        let why = "node \"n1\" can only create pods with spec.nodeName set to itself";
-        assert!(text.ends_with(why), "{text}");
-    }
-}
-
-#[tokio::test]
-async fn a_node_agent_evicts_the_pods_of_its_node_only() {
-    let server = start(Vec::new()).await;
-    for (name, node) in [("own", "n1"), ("other", "n2")] {
-        assert_eq!(server.post(PODS, &pod(name, node, "i")).await.0, 201);
-    }
-    let evict = async |name: &str| {
-        let eviction =
-            json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}});
-        post_as_node(&server, &format!("{PODS}/{name}/eviction"), &eviction).await
-    };
-    assert_eq!(evict("own").await.0, 201);
-    assert_eq!(evict("none").await.0, 404);
-    let (code, refused) = evict("other").await;
-    let text = refused["message"].as_str().unwrap();
-    assert_eq!(code, 403, "{text}");
-    let why = "node n1 can only evict pods with spec.nodeName set to itself";
-    assert!(text.ends_with(why), "{text}");
 }
 
 /// A plugin that takes its time, as a webhook does.

@@ -44,28 +44,20 @@ async fn server(rights: Vec<(&'static str, &'static str, Decision)>) -> Server {
 }
 
 /// A request of a user. Returns code and JSON of the response.
-async fn send_as(
+pub(crate) async fn send_as(
     server: &Server,
     user: &str,
-    (method, path): (&str, &str),
+    request: (&str, &str),
     content_type: &str,
     body: &Value,
 ) -> (u16, Value) {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("impersonate-user", user)
-        .header("content-type", content_type);
-    let body = Body::from(serde_json::to_vec(body).unwrap());
-    let response = server.client().send(request.body(body).unwrap()).await;
-    let response = response.unwrap();
-    let code = response.status().as_u16();
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    (code, serde_json::from_slice(&bytes).unwrap_or_default())
+    server
+        .send_as((user, &[]), request, content_type, body)
+        .await
 }
 
 /// A GET of a user.
-async fn read_as(server: &Server, user: &str, path: &str) -> (u16, Value) {
+pub(crate) async fn read_as(server: &Server, user: &str, path: &str) -> (u16, Value) {
     send_as(server, user, ("GET", path), "", &Value::Null).await
 }
 

@@ -115,6 +115,34 @@ impl Server {
         self.send("POST", path, "application/json", body).await
     }
 
+    /// Sends a request as a user with these groups. Returns code and JSON of the response; null for
+    /// a text that is no JSON.
+    pub(crate) async fn send_as(
+        &self,
+        (user, groups): (&str, &[&str]),
+        (method, path): (&str, &str),
+        content_type: &str,
+        body: &Value,
+    ) -> (u16, Value) {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("impersonate-user", user)
+            .header("content-type", content_type);
+        for group in groups {
+            request = request.header("impersonate-group", *group);
+        }
+        let body = match body {
+            Value::Null => Vec::new(),
+            body => body.to_string().into_bytes(),
+        };
+        let request = request.body(Body::from(body)).unwrap();
+        let response = self.client().send(request).await.unwrap();
+        let code = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (code, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
     /// Sends a request with JSON. Returns code, texts of the `Warning` headers, and JSON.
     pub(crate) async fn with_warnings(
         &self,

@@ -17,6 +17,9 @@ use crate::{
     wire::{ask, client_config, connect, start_agent},
 };
 
+/// What the node n1 may list.
+const PODS: &str = "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1";
+
 /// The certificates of an agent that has joined.
 pub(crate) struct Joined {
     pub(crate) client: String,
@@ -84,12 +87,10 @@ async fn an_agent_joins_with_the_token_and_gets_the_rights_of_its_node() {
     );
     let (code, text) = ask(&mut sender, "POST", "/api/v1/nodes", "", &node("n2")).await;
     assert_eq!(code, 403, "{text}");
-    assert_eq!(
-        ask(&mut sender, "GET", "/api/v1/pods", "", &Value::Null)
-            .await
-            .0,
-        200
-    );
+    for (path, expected) in [(PODS, 200), ("/api/v1/pods", 403)] {
+        let (code, text) = ask(&mut sender, "GET", path, "", &Value::Null).await;
+        assert_eq!(code, expected, "{path}: {text}");
+    }
 }
 
 #[tokio::test]
@@ -132,7 +133,7 @@ async fn the_rights_of_a_node_end_with_its_deletion() {
     let joined = join(&server, "n1", "one", &token).await.ok().unwrap();
     let uid = create_node(&server, "n1").await;
     let mut open = connect(&server, Some((&joined.client, &joined.key))).await;
-    let pods = "/api/v1/pods";
+    let pods = PODS;
     assert_eq!(ask(&mut open, "GET", pods, "", &Value::Null).await.0, 200);
     let deleted = server.send("DELETE", "/api/v1/nodes/n1", "", &Value::Null);
     assert_eq!(deleted.await.0, 200);
@@ -167,7 +168,7 @@ async fn a_certificate_without_a_record_of_its_key_has_no_rights() {
     let joined = join(&server, "n1", "one", &token).await.ok().unwrap();
     let record = "/api/v1/namespaces/kube-system/secrets/n1.node-password.pandaemon";
     assert_eq!(server.send("DELETE", record, "", &Value::Null).await.0, 200);
-    let (code, status) = get_as(&server, &joined, "/api/v1/pods").await;
+    let (code, status) = get_as(&server, &joined, PODS).await;
     assert_eq!(
         (code, &status["reason"]),
         (401, &json!("Unauthorized")),
@@ -182,7 +183,7 @@ async fn a_certificate_without_a_record_of_its_key_has_no_rights() {
         .unwrap();
     let next = join(&server, "n1", "one", &token).await.ok().unwrap();
     for one in [&joined, &again, &next] {
-        assert_eq!(get_as(&server, one, "/api/v1/pods").await.0, 200);
+        assert_eq!(get_as(&server, one, PODS).await.0, 200);
     }
 }
 
@@ -198,10 +199,10 @@ async fn a_record_of_the_time_without_keys_counts_until_its_node_is_deleted() {
     let patch = json!({"data": {"keys": null}});
     let patched = server.send("PATCH", record, "application/merge-patch+json", &patch);
     assert_eq!(patched.await.0, 200);
-    assert_eq!(get_as(&server, &joined, "/api/v1/pods").await.0, 200);
+    assert_eq!(get_as(&server, &joined, PODS).await.0, 200);
     let deleted = server.send("DELETE", "/api/v1/nodes/n1", "", &Value::Null);
     assert_eq!(deleted.await.0, 200);
-    let (code, status) = get_as(&server, &joined, "/api/v1/pods").await;
+    let (code, status) = get_as(&server, &joined, PODS).await;
     assert_eq!((code, &status["details"]["uid"]), (403, &json!(uid)));
 }
 
@@ -308,12 +309,7 @@ async fn the_certificate_of_the_server_is_renewed_while_it_runs() {
     while shown().await == first {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(
-        ask(&mut open, "GET", "/api/v1/pods", "", &Value::Null)
-            .await
-            .0,
-        200
-    );
+    assert_eq!(ask(&mut open, "GET", PODS, "", &Value::Null).await.0, 200);
 }
 
 #[tokio::test]
@@ -325,7 +321,7 @@ async fn an_expired_certificate_of_a_node_ends_also_on_an_open_connection() {
         .unwrap();
     let mut open = connect(&server, Some((&joined.client, &joined.key))).await;
     loop {
-        let (code, text) = ask(&mut open, "GET", "/api/v1/pods", "", &Value::Null).await;
+        let (code, text) = ask(&mut open, "GET", PODS, "", &Value::Null).await;
         match code {
             200 => tokio::time::sleep(Duration::from_millis(50)).await,
             code => break assert_eq!(code, 401, "{text}"),

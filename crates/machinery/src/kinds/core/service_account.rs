@@ -2,7 +2,7 @@
 
 use crate::{
     Kind, Strategy,
-    kinds::{kind, names},
+    kinds::{kind, names, sub_of},
     table::{self, Printer},
 };
 
@@ -10,6 +10,7 @@ pub(in crate::kinds) fn kind() -> Kind {
     kind!("core", "ServiceAccount", "serviceaccounts", "serviceaccount",
         storage: "serviceaccounts".into(),
         short_names: names!["sa"],
+        subresources: vec![sub_of("authentication.k8s.io", "token", "TokenRequest", &["create"])],
         strategy: Box::new(ServiceAccountStrategy),
     )
 }

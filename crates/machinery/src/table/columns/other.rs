@@ -248,4 +248,37 @@ pub(crate) const PRIORITY_CLASS: &[Column] = &[
     ),
 ];
 
+pub(crate) const ROLE_BINDING: &[Column] = &[
+    NAME,
+    text(
+        "Role",
+        "RoleRef can reference a Role in the current namespace or a ClusterRole in the global \
+     namespace. If the RoleRef cannot be resolved, the Authorizer must return an error.",
+    ),
+    AGE,
+    USERS,
+    GROUPS,
+    SERVICE_ACCOUNTS,
+];
+
+pub(crate) const CLUSTER_ROLE_BINDING: &[Column] = &[
+    NAME,
+    text(
+        "Role",
+        "RoleRef can only reference a ClusterRole in the global namespace. If the RoleRef cannot \
+     be resolved, the Authorizer must return an error.",
+    ),
+    AGE,
+    USERS,
+    GROUPS,
+    SERVICE_ACCOUNTS,
+];
+
+const USERS: Column = wide(text("Users", "Users in the roleBinding"));
+const GROUPS: Column = wide(text("Groups", "Groups in the roleBinding"));
+const SERVICE_ACCOUNTS: Column = wide(text(
+    "ServiceAccounts",
+    "ServiceAccounts in the roleBinding",
+));
+
 pub(crate) const OTHER: &[Column] = &[NAME, column("date", "Created At", AGE_TEXT)];

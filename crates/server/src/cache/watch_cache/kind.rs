@@ -204,6 +204,19 @@ impl KindCache {
         self.state.read().objects.get(key).cloned()
     }
 
+    /// The objects below the key `prefix` that have this value in the indexed field: the pods of a
+    /// node.
+    #[must_use]
+    pub fn indexed(&self, prefix: &str, value: &str) -> Vec<Arc<Object>> {
+        let state = self.state.read();
+        let keys = state.by_value.get(value).into_iter().flat_map(|keys| {
+            let from = keys.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+            from.take_while(|key| key.starts_with(prefix))
+        });
+        keys.filter_map(|key| state.objects.get(key).cloned())
+            .collect()
+    }
+
     /// The selected objects below the key `prefix`, at revision `applied` or later.
     #[must_use]
     pub fn list(&self, applied: Revision, prefix: &str, filter: &Filter) -> Listing {
@@ -244,6 +257,22 @@ impl KindCache {
             };
         }
         Some((requested, objects))
+    }
+
+    /// All current objects, ordered by key, and the revision of the last change.
+    #[must_use]
+    pub fn snapshot(&self) -> (Revision, OrdMap<Key, Arc<Object>>) {
+        let state = self.state.read();
+        (state.last, state.objects.clone())
+    }
+
+    /// The changes after a revision, and the revision of the last change. Returns `None` when the
+    /// history does not reach back to that revision.
+    #[must_use]
+    pub fn changes_after(&self, revision: Revision) -> Option<(Revision, Vec<Change>)> {
+        let state = self.state.read();
+        let is_known = revision >= state.history.floor();
+        is_known.then(|| (state.last, state.history.after(revision).cloned().collect()))
     }
 
     /// All current objects, ordered by key.

@@ -8,7 +8,7 @@ use pandaemon_types::{FieldSelector, LabelSelector};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cache::object;
+use crate::cache::{fixture, object};
 
 fn kind(plural: &str) -> &'static KindRef {
     scheme::built_in().find_resource("", "v1", plural).unwrap()
@@ -37,20 +37,8 @@ fn pod(name: &str, node: &str, app: &str) -> Value {
 
 /// Puts (or, with `None`, deletes) an object at a revision.
 fn change(cache: &WatchCache, revision: Revision, name: &str, value: Option<Value>) {
-    let key = key(kind("pods"), "d", name);
-    let index = kind("pods").strategy.indexed_field();
-    let entry = value.map(|value| Entry {
-        key: Arc::clone(&key),
-        value: object::encode(&value, index).unwrap().bytes,
-        create_revision: revision,
-        mod_revision: revision,
-    });
-    cache.apply(&[StoreEvent {
-        revision,
-        key,
-        entry,
-        note: None,
-    }]);
+    let names = ("d", name);
+    fixture::change(cache, kind("pods"), revision, names, value.as_ref());
 }
 
 fn watch(cache: &WatchCache, filter: Filter, start: Start) -> Started {

@@ -6,12 +6,13 @@ use serde_json::{Map, Value};
 
 use crate::{
     admission::Operation,
+    auth::Decision,
     handlers::{
         proxy::{Agent, upgrade_token},
         resource_request::ResourceRequest,
         response,
     },
-    http::body::Body,
+    http::{body::Body, request::Verb},
     registry::{kinds, meta},
 };
 
@@ -169,6 +170,25 @@ async fn admit(request: &ResourceRequest<'_>) -> Result<Vec<String>> {
     admission.run(&mut options).await
 }
 
+/// Checks that a GET which opens a stream may also `create` it, as the same request by POST must.
+/// Upstream: `ensureAuthorizedForVerb`.
+async fn check_may_create(request: &ResourceRequest<'_>) -> Result<()> {
+    if request.verb == Verb::Create {
+        return Ok(());
+    }
+    let call = request.call()?;
+    let authorizers = &request.api.authorizers;
+    match authorizers
+        .decide(&call.attributes(Verb::Create.as_str()))
+        .await
+    {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(why) | Decision::NoOpinion(why) => {
+            Err(Status::forbidden(&call.kind, &call.name, &why))
+        }
+    }
+}
+
 /// The options of a connection, as the query and the path name them.
 fn options(request: &ResourceRequest<'_>) -> Map<String, Value> {
     let mut options = Map::new();
@@ -204,10 +224,11 @@ fn options(request: &ResourceRequest<'_>) -> Map<String, Value> {
 /// Handles `pods/exec` and `pods/attach`: connects the client to the agent.
 ///
 /// # Errors
-/// 400 for an invalid container or without an upgrade, 404 if the pod does not exist; the errors of
-/// admission and of the agent.
+/// 400 for an invalid container or without an upgrade, 403 if the user may not create the stream, 404
+/// if the pod does not exist; the errors of admission and of the agent.
 pub(crate) async fn upgrade(request: ResourceRequest<'_>) -> Result<Response<Body>> {
     let warnings = admit(&request).await?;
+    check_may_create(&request).await?;
     let (pod, agent, container) = find(&request)?;
     let name = meta::name(&pod);
     let phase = meta::text_at(&pod, &["status", "phase"]);
@@ -228,10 +249,11 @@ pub(crate) async fn upgrade(request: ResourceRequest<'_>) -> Result<Response<Bod
 /// Handles `pods/portforward`: connects the client to the agent.
 ///
 /// # Errors
-/// 400 without an upgrade or for an unassigned pod, 404 if the pod does not exist; the errors of
-/// admission and of the agent.
+/// 400 without an upgrade or for an unassigned pod, 403 if the user may not create the stream, 404 if
+/// the pod does not exist; the errors of admission and of the agent.
 pub(crate) async fn port_forward(request: ResourceRequest<'_>) -> Result<Response<Body>> {
     let warnings = admit(&request).await?;
+    check_may_create(&request).await?;
     let call = request.call()?;
     let object = request.api.registry.current(&call)?;
     let pod = object.value().map_err(crate::registry::unreadable)?;

@@ -50,7 +50,11 @@ async fn registry() -> (TempDir, Registry) {
     let followed = Arc::clone(&store) as _;
     let reflector = watch_cache::run_reflector(Arc::clone(&cache), followed, revision);
     pandaemon_runtime::spawn("reflector", reflector);
-    let registry = Registry::new(store, cache, admission::Chain::new(Vec::new()));
+    let registry = Registry::new(
+        store,
+        cache,
+        admission::Chain::new(admission::AdmissionConfiguration::default(), Vec::new()),
+    );
     bootstrap::create_missing(&registry).await.unwrap();
     (directory, registry)
 }

@@ -1,0 +1,151 @@
+//! Whether rules contain others: nobody may give rights away that it does not have.
+
+use std::collections::BTreeSet;
+
+use super::{
+    binding::Identity,
+    policy::Resolved,
+    request::ALL,
+    rule::{COMBINATIONS_MAX, PolicyRule, has, matches, quoted},
+};
+use crate::go_text::quote;
+
+/// Checks that rules which a user gives to others are among those that it has. Upstream:
+/// `ConfirmNoEscalation`.
+///
+/// # Errors
+/// The text of the refusal.
+pub fn confirm_no_escalation(
+    who: Identity<'_>,
+    held: &Resolved,
+    given: &[PolicyRule],
+) -> Result<(), String> {
+    let missing = not_covered(&held.rules, given);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = compact(missing).into_iter().map(|rule| rule.to_string());
+    let missing: BTreeSet<String> = missing.collect();
+    let missing: Vec<String> = missing.into_iter().collect();
+    let errors = match held.errors.as_slice() {
+        [] => String::new(),
+        [one] => format!("; resolution errors: [{one}]"),
+        many => format!("; resolution errors: [[{}]]", many.join(", ")),
+    };
+    Err(format!(
+        "user {} (groups={}) is attempting to grant RBAC permissions not currently held:\n{}{errors}",
+        quote(who.name),
+        quoted(who.groups),
+        missing.join("\n"),
+    ))
+}
+
+/// The rules of somebody who may do everything.
+#[must_use]
+pub fn full_authority() -> Vec<PolicyRule> {
+    let all = || vec![ALL.to_owned()];
+    let resources = PolicyRule {
+        verbs: all(),
+        api_groups: all(),
+        resources: all(),
+        ..PolicyRule::default()
+    };
+    let paths = PolicyRule {
+        verbs: all(),
+        non_resource_urls: all(),
+        ..PolicyRule::default()
+    };
+    vec![resources, paths]
+}
+
+/// The parts of rules that others do not contain (upstream's `Covers`).
+fn not_covered(owned: &[PolicyRule], given: &[PolicyRule]) -> Vec<PolicyRule> {
+    let parts = given.iter().flat_map(parts);
+    parts
+        .filter(|part| !owned.iter().any(|rule| covers(rule, part)))
+        .collect()
+}
+
+/// A rule as rules of one verb and one resource or path each (upstream's `BreakdownRule`). One with
+/// very many stays whole, and one held rule has to contain it.
+fn parts(rule: &PolicyRule) -> Vec<PolicyRule> {
+    if rule.combinations() > COMBINATIONS_MAX {
+        return vec![rule.clone()];
+    }
+    let one = |text: &String| vec![text.clone()];
+    let mut parts = Vec::new();
+    for group in &rule.api_groups {
+        for resource in &rule.resources {
+            for verb in &rule.verbs {
+                let part = PolicyRule {
+                    verbs: one(verb),
+                    api_groups: one(group),
+                    resources: one(resource),
+                    ..PolicyRule::default()
+                };
+                if rule.resource_names.is_empty() {
+                    parts.push(part);
+                    continue;
+                }
+                parts.extend(rule.resource_names.iter().map(|name| PolicyRule {
+                    resource_names: one(name),
+                    ..part.clone()
+                }));
+            }
+        }
+    }
+    for url in &rule.non_resource_urls {
+        parts.extend(rule.verbs.iter().map(|verb| PolicyRule {
+            verbs: one(verb),
+            non_resource_urls: one(url),
+            ..PolicyRule::default()
+        }));
+    }
+    parts
+}
+
+/// Whether a rule contains a part of one (upstream's `ruleCovers`).
+fn covers(rule: &PolicyRule, part: &PolicyRule) -> bool {
+    let names = &rule.resource_names;
+    part.verbs.iter().all(|verb| has(&rule.verbs, verb))
+        && part
+            .api_groups
+            .iter()
+            .all(|group| has(&rule.api_groups, group))
+        && part
+            .resources
+            .iter()
+            .all(|resource| covers_resource(rule, resource))
+        && part.non_resource_urls.iter().all(|url| {
+            let mut owned = rule.non_resource_urls.iter();
+            owned.any(|owned| matches(owned, url))
+        })
+        && match part.resource_names.as_slice() {
+            [] => names.is_empty(),
+            wanted => names.is_empty() || wanted.iter().all(|name| names.contains(name)),
+        }
+}
+
+fn covers_resource(rule: &PolicyRule, resource: &str) -> bool {
+    let of_any = resource
+        .split_once('/')
+        .map(|(_, part)| format!("*/{part}"));
+    has(&rule.resources, resource) || of_any.is_some_and(|name| rule.resources.contains(&name))
+}
+
+/// Puts the verbs of parts with the same resource together (upstream's `CompactRules`).
+fn compact(rules: Vec<PolicyRule>) -> Vec<PolicyRule> {
+    let is_simple = |rule: &PolicyRule| rule.resource_names.is_empty() && rule.resources.len() == 1;
+    let mut compacted: Vec<PolicyRule> = Vec::new();
+    for rule in rules {
+        let same = |other: &&mut PolicyRule| {
+            is_simple(other)
+                && (&other.api_groups, &other.resources) == (&rule.api_groups, &rule.resources)
+        };
+        match compacted.iter_mut().find(same).filter(|_| is_simple(&rule)) {
+            Some(other) => other.verbs.extend(rule.verbs),
+            None => compacted.push(rule),
+        }
+    }
+    compacted
+}

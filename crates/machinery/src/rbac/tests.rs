@@ -1,0 +1,481 @@
+//! Decisions, rules and refusals.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{rule::COMBINATIONS_MAX, *};
+
+/// Roles and bindings of a cluster with two namespaces.
+fn policy() -> Policy {
+    let mut policy = Policy::default();
+    let roles = [
+        (
+            "",
+            "reader",
+            json!([{"verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods", "pods/log"]}]),
+        ),
+        (
+            "",
+            "scaler",
+            json!([{"verbs": ["update"], "apiGroups": ["*"], "resources": ["*/scale"]}]),
+        ),
+        (
+            "",
+            "paths",
+            json!([{"verbs": ["get"], "nonResourceURLs": ["/metrics", "/logs/*"]}]),
+        ),
+        (
+            "",
+            "all",
+            json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
+                   {"verbs": ["*"], "nonResourceURLs": ["*"]}]),
+        ),
+        (
+            "d",
+            "one",
+            json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a"]}]),
+        ),
+    ];
+    for (namespace, name, rules) in roles {
+        policy.set_role(namespace, name, Some(&json!({"rules": rules})));
+    }
+    let bindings = [
+        ("", "readers", "ClusterRole", "reader", user("ann")),
+        ("d", "readers", "ClusterRole", "reader", group("dev")),
+        (
+            "d",
+            "robot",
+            "Role",
+            "one",
+            json!({"kind": "ServiceAccount", "name": "bot"}),
+        ),
+        (
+            "e",
+            "robot",
+            "ClusterRole",
+            "scaler",
+            json!({"kind": "ServiceAccount", "name": "bot", "namespace": "d"}),
+        ),
+        ("", "paths", "ClusterRole", "paths", group("ops")),
+        ("e", "paths", "ClusterRole", "paths", user("bob")),
+        ("", "admins", "ClusterRole", "all", group("admins")),
+        ("", "lost", "ClusterRole", "gone", user("eve")),
+        ("d", "lost", "Role", "gone", user("eve")),
+    ];
+    for (namespace, name, kind, role, subject) in bindings {
+        policy.set_binding(namespace, name, Some(&binding(kind, role, &[subject])));
+    }
+    policy
+}
+
+fn user(name: &str) -> Value {
+    json!({"kind": "User", "name": name, "apiGroup": GROUP})
+}
+
+fn group(name: &str) -> Value {
+    json!({"kind": "Group", "name": name, "apiGroup": GROUP})
+}
+
+fn binding(kind: &str, role: &str, subjects: &[Value]) -> Value {
+    json!({"roleRef": {"apiGroup": GROUP, "kind": kind, "name": role}, "subjects": subjects})
+}
+
+/// Asks in the form `USER[+GROUP] VERB NAMESPACE RESOURCE[/PART][.GROUP][:NAME]`, or with a path in
+/// place of namespace and resource.
+fn ask(policy: &Policy, question: &str) -> Result<String, String> {
+    let words: Vec<&str> = question.split(' ').collect();
+    let (name, groups) = words[0].split_once('+').unwrap_or((words[0], ""));
+    let groups = [groups.to_owned()];
+    let who = Identity {
+        name,
+        groups: &groups,
+    };
+    let verb = words[1];
+    if let [_, _, path] = words.as_slice() {
+        return policy.decide(who, "", &Request::for_path(verb, path));
+    }
+    let (resource, name) = words[3].split_once(':').unwrap_or((words[3], ""));
+    let (resource, api_group) = resource.split_once('.').unwrap_or((resource, ""));
+    let resource = resource.split_once('/').unwrap_or((resource, ""));
+    let namespace = words[2].trim_matches('-');
+    policy.decide(
+        who,
+        namespace,
+        &Request::for_resource(verb, api_group, resource, name),
+    )
+}
+
+#[test]
+fn decisions_are_those_of_upstream() {
+    let policy = policy();
+    let account = "system:serviceaccount:d:bot";
+    let table = [
+        ("ann get - pods", true),
+        ("ann get d pods:p", true),
+        ("ann list x pods/log", true),
+        ("ann get d pods/exec", false),
+        ("ann create d pods", false),
+        ("ann get d pods.apps", false),
+        ("ann get - nodes", false),
+        ("x+dev get d pods", true),
+        ("x+dev get e pods", false),
+        ("x+dev get - pods", false),
+        ("dev get d pods", false),
+        ("x+ann get d pods", false),
+        ("SA get d secrets:a", true),
+        ("SA get d secrets:b", false),
+        ("SA get d secrets", false),
+        ("SA get e secrets:a", false),
+        ("SA update e deployments/scale.apps:x", true),
+        ("SA update e deployments.apps:x", false),
+        ("SA update d deployments/scale.apps:x", false),
+        ("x+ops get /metrics", true),
+        ("x+ops get /logs/a/b", true),
+        ("x+ops get /logs", false),
+        ("x+ops head /metrics", false),
+        ("x+ops get /metrics/x", false),
+        ("bob get /metrics", false),
+        ("x+admins impersonate - users:ann", true),
+        ("x+admins any d anything/at.all:x", true),
+        ("x+admins post /anything", true),
+    ];
+    for (question, expected) in table {
+        let asked = question.replace("SA", account);
+        let found = ask(&policy, &asked);
+        assert_eq!(found.is_ok(), expected, "{question}: {found:?}");
+    }
+}
+
+#[test]
+fn reasons_are_those_of_upstream() {
+    let mut policy = policy();
+    let two = [group("dev"), user("ann")];
+    policy.set_binding("d", "both", Some(&binding("Role", "one", &two)));
+    let account = "system:serviceaccount:d:bot";
+    let table = [
+        (
+            "ann get d pods",
+            Ok(
+                "RBAC: allowed by ClusterRoleBinding \"readers\" of ClusterRole \"reader\" to User \"ann\"",
+            ),
+        ),
+        (
+            "x+dev get d pods",
+            Ok(
+                "RBAC: allowed by RoleBinding \"readers/d\" of ClusterRole \"reader\" to Group \"dev\"",
+            ),
+        ),
+        (
+            "SA get d secrets:a",
+            Ok(
+                "RBAC: allowed by RoleBinding \"robot/d\" of Role \"one\" to ServiceAccount \"bot/d\"",
+            ),
+        ),
+        (
+            "SA update e x/scale",
+            Ok(
+                "RBAC: allowed by RoleBinding \"robot/e\" of ClusterRole \"scaler\" to ServiceAccount \"bot/d\"",
+            ),
+        ),
+        // The first subject that applies is named.
+        (
+            "ann+dev get d secrets:a",
+            Ok("RBAC: allowed by RoleBinding \"both/d\" of Role \"one\" to Group \"dev\""),
+        ),
+        ("ann get - nodes", Err("")),
+        (
+            "eve get - pods",
+            Err("RBAC: clusterrole.rbac.authorization.k8s.io \"gone\" not found"),
+        ),
+        (
+            "eve get d pods",
+            Err(
+                "RBAC: [clusterrole.rbac.authorization.k8s.io \"gone\" not found, \
+                 role.rbac.authorization.k8s.io \"gone\" not found]",
+            ),
+        ),
+    ];
+    for (question, expected) in table {
+        let found = ask(&policy, &question.replace("SA", account));
+        let found = found.as_deref().map_err(String::as_str);
+        assert_eq!(found, expected, "{question}");
+    }
+}
+
+#[test]
+fn changes_of_roles_and_bindings_count_at_once() {
+    let mut policy = policy();
+    let of_eve = |policy: &Policy| ask(policy, "eve get d nodes");
+    assert!(of_eve(&policy).is_err());
+    let nodes = json!({"rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["nodes"]}]});
+    policy.set_role("d", "gone", Some(&nodes));
+    assert!(of_eve(&policy).is_ok(), "the bound role was created");
+    policy.set_role("d", "gone", Some(&json!({})));
+    assert!(of_eve(&policy).is_err(), "it lost its rules");
+    policy.set_role("d", "gone", Some(&nodes));
+    policy.set_binding("d", "lost", Some(&binding("Role", "gone", &[user("ann")])));
+    assert!(of_eve(&policy).is_err(), "its binding has another subject");
+    assert!(ask(&policy, "ann get d nodes").is_ok());
+    policy.set_binding("d", "lost", None);
+    assert!(ask(&policy, "ann get d nodes").is_err());
+}
+
+#[test]
+fn rules_of_a_user_are_those_of_the_cluster_and_the_namespace() {
+    let policy = policy();
+    let groups = ["dev".to_owned()];
+    let who = |name: &'static str| Identity {
+        name,
+        groups: &groups,
+    };
+    let shown = |resolved: Resolved| {
+        let rules = resolved.rules.iter().map(ToString::to_string);
+        (rules.collect::<Vec<_>>(), resolved.errors)
+    };
+    let reader =
+        r#"{APIGroups:[""], Resources:["pods" "pods/log"], Verbs:["get" "list"]}"#.to_owned();
+    // By two bindings, once.
+    let (rules, errors) = shown(policy.rules_for(who("ann"), "d"));
+    assert_eq!((rules, errors), (vec![reader], vec![]));
+    let (rules, errors) = shown(policy.rules_for(who("bob"), ""));
+    assert_eq!((rules, errors), (vec![], vec![]));
+    let (_, errors) = shown(policy.rules_for(who("eve"), "d"));
+    assert_eq!(errors.len(), 2);
+}
+
+fn rules(list: &Value) -> Vec<PolicyRule> {
+    PolicyRule::of_role(&json!({"rules": list}))
+}
+
+#[test]
+fn rights_that_are_not_held_are_not_given() {
+    let held = json!([
+        {"verbs": ["get", "list"], "apiGroups": ["", "apps"], "resources": ["pods", "*/scale"]},
+        {"verbs": ["*"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a", "b"]},
+        {"verbs": ["get"], "nonResourceURLs": ["/logs/*"]},
+    ]);
+    let table = [
+        (json!([]), ""),
+        (
+            json!([{"verbs": ["list"], "apiGroups": ["apps"], "resources": ["pods", "x/scale"]}]),
+            "",
+        ),
+        (
+            json!([{"verbs": ["delete"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["b"]}]),
+            "",
+        ),
+        (
+            json!([{"verbs": ["get"], "nonResourceURLs": ["/logs/a", "/logs/a/*"]}]),
+            "",
+        ),
+        (
+            json!([{"verbs": ["get", "watch", "patch"], "apiGroups": ["", "x"], "resources": ["pods"]}]),
+            "{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"watch\" \"patch\"]}\n\
+             {APIGroups:[\"x\"], Resources:[\"pods\"], Verbs:[\"get\" \"watch\" \"patch\"]}",
+        ),
+        (
+            json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"]}]),
+            "{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\"]}",
+        ),
+        (
+            json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["c"]}]),
+            "{APIGroups:[\"\"], Resources:[\"secrets\"], ResourceNames:[\"c\"], Verbs:[\"get\"]}",
+        ),
+        (
+            json!([{"verbs": ["*"], "apiGroups": [""], "resources": ["pods"]}]),
+            "{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"*\"]}",
+        ),
+        (
+            json!([{"verbs": ["get"], "nonResourceURLs": ["/logs", "*"]}]),
+            "{NonResourceURLs:[\"*\"], Verbs:[\"get\"]}\n{NonResourceURLs:[\"/logs\"], Verbs:[\"get\"]}",
+        ),
+    ];
+    let groups = ["dev".to_owned(), "system:authenticated".to_owned()];
+    let who = Identity {
+        name: "ann",
+        groups: &groups,
+    };
+    let held = Resolved {
+        rules: rules(&held),
+        errors: Vec::new(),
+    };
+    for (given, missing) in table {
+        let found = confirm_no_escalation(who, &held, &rules(&given));
+        let expected = match missing {
+            "" => Ok(()),
+            missing => Err(format!(
+                "user \"ann\" (groups=[\"dev\" \"system:authenticated\"]) is attempting to grant RBAC \
+                 permissions not currently held:\n{missing}"
+            )),
+        };
+        assert_eq!(found, expected, "{given}");
+    }
+    let all = Resolved {
+        rules: full_authority(),
+        errors: vec!["a".into()],
+    };
+    assert_eq!(confirm_no_escalation(who, &all, &full_authority()), Ok(()));
+    let many: Vec<String> = (0..=COMBINATIONS_MAX).map(|at| at.to_string()).collect();
+    let many = rules(&json!([{"verbs": ["get"], "apiGroups": ["x"], "resources": many}]));
+    assert_eq!(
+        confirm_no_escalation(who, &all, &many),
+        Ok(()),
+        "held as a whole"
+    );
+    let none = Resolved {
+        errors: vec!["a".into()],
+        ..Resolved::default()
+    };
+    let refused = confirm_no_escalation(who, &none, &full_authority()).unwrap_err();
+    assert!(refused.ends_with("; resolution errors: [a]"), "{refused}");
+}
+
+#[test]
+fn roles_with_too_many_combinations_for_the_index_count() {
+    let mut policy = Policy::default();
+    let many: Vec<String> = (0..=COMBINATIONS_MAX).map(|at| at.to_string()).collect();
+    for name in (0..20).map(|at| at.to_string()) {
+        let resources = if name == "7" { json!(many) } else { json!([]) };
+        let role =
+            json!({"rules": [{"verbs": ["get"], "apiGroups": [""], "resources": resources}]});
+        policy.set_role("", &name, Some(&role));
+        let binding = binding("ClusterRole", &name, &[user("ann")]);
+        policy.set_binding("", &name, Some(&binding));
+    }
+    assert!(ask(&policy, "ann get d 10000").is_ok());
+    assert!(ask(&policy, "ann get d 10001").is_err());
+    policy.set_role("", "7", None);
+    assert!(ask(&policy, "ann get d 10000").is_err());
+}
+
+/// What a policy is compared with: upstream's way, binding by binding.
+#[derive(Debug, Default)]
+struct Model {
+    roles: std::collections::BTreeMap<(String, String), Value>,
+    bindings: std::collections::BTreeMap<(String, String), Value>,
+}
+
+impl Model {
+    fn allows(&self, who: Identity<'_>, namespace: &str, request: &Request<'_>) -> bool {
+        self.bindings.iter().any(|((of, _), binding)| {
+            let applies = binding["subjects"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|subject| {
+                    let name = subject["name"].as_str().unwrap();
+                    match subject["kind"].as_str() {
+                        Some("User") => name == who.name,
+                        _ => who.groups.iter().any(|group| group == name),
+                    }
+                });
+            let role = &binding["roleRef"];
+            let place = if role["kind"] == "Role" {
+                of.as_str()
+            } else {
+                ""
+            };
+            let key = (place.to_owned(), role["name"].as_str().unwrap().to_owned());
+            let rules = self
+                .roles
+                .get(&key)
+                .map(PolicyRule::of_role)
+                .unwrap_or_default();
+            applies
+                && (of.is_empty() || of == namespace)
+                && rules.iter().any(|rule| rule.allows(request))
+        })
+    }
+}
+
+/// How many names roles and bindings have.
+const NAMES: usize = 30;
+
+/// A change of a role (`Some(rules)`) or a binding, of one of few names.
+fn change() -> impl Strategy<Value = (bool, usize, usize, Option<Value>)> {
+    let resources = prop::sample::subsequence(vec!["a", "b", "a/x", "*/x", "*"], 0..2);
+    let verbs = prop::sample::subsequence(vec!["get", "list", "*"], 1..2);
+    let names = prop::sample::subsequence(vec!["n", "m"], 0..2);
+    let role = (resources, verbs, names).prop_map(|(resources, verbs, names)| {
+        let rules = [match resources.as_slice() {
+            [] => json!({"verbs": verbs, "nonResourceURLs": ["/a/*"]}),
+            _ => json!({"verbs": verbs, "apiGroups": ["", "*"], "resources": resources, "resourceNames": names}),
+        }];
+        json!({"rules": rules})
+    });
+    let subjects = prop::collection::vec((any::<bool>(), 0..2usize), 0..5);
+    let bound = (subjects, any::<bool>(), 0..NAMES).prop_map(|(subjects, cluster, role)| {
+        let subjects: Vec<Value> = subjects
+            .iter()
+            .map(|(is_user, at)| {
+                if *is_user {
+                    user(["u", "v"][*at])
+                } else {
+                    group(["g", "h"][*at])
+                }
+            })
+            .collect();
+        binding(
+            ["Role", "ClusterRole"][usize::from(cluster)],
+            &format!("r{role}"),
+            &subjects,
+        )
+    });
+    let object = prop_oneof![
+        4 => role.prop_map(|role| (true, Some(role))),
+        8 => bound.prop_map(|binding| (false, Some(binding))),
+        1 => any::<bool>().prop_map(|is_role| (is_role, None)),
+    ];
+    (object, 0..3usize, 0..NAMES)
+        .prop_map(|((is_role, object), namespace, name)| (is_role, namespace, name, object))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the history, the index decides as a look at all bindings does, and keeps nothing of
+    /// what is gone.
+    #[test]
+    fn the_index_decides_as_all_bindings_do(changes in prop::collection::vec(change(), 1..300)) {
+        let (mut policy, mut model) = (Policy::default(), Model::default());
+        for (is_role, namespace, name, object) in changes {
+            let namespace = ["", "d", "e"][namespace];
+            let mut object = object;
+            if namespace.is_empty() && object.as_ref().is_some_and(|o| o["roleRef"]["kind"] == "Role") {
+                object = None;
+            }
+            let name = format!("r{name}");
+            let all = match is_role {
+                true => &mut model.roles,
+                false => &mut model.bindings,
+            };
+            let key = (namespace.to_owned(), name.clone());
+            match &object {
+                Some(object) => all.insert(key, object.clone()),
+                None => all.remove(&key),
+            };
+            match is_role {
+                true => policy.set_role(namespace, &name, object.as_ref()),
+                false => policy.set_binding(namespace, &name, object.as_ref()),
+            }
+        }
+        let groups = ["g".to_owned(), "none".to_owned()];
+        let who = Identity { name: "u", groups: &groups };
+        for namespace in ["", "d", "e", "f"] {
+            let resources = [("a", ""), ("b", ""), ("a", "x"), ("b", "x"), ("c", "y")];
+            let requests = resources.map(|resource| Request::for_resource("get", "", resource, "n"));
+            let paths = ["/a/b", "/b"].map(|path| Request::for_path("list", path));
+            for request in requests.iter().chain(&paths) {
+                let found = policy.decide(who, namespace, request).is_ok();
+                prop_assert_eq!(found, model.allows(who, namespace, request), "{:?}", request);
+            }
+        }
+        for namespace in ["", "d", "e"] {
+            for name in (0..NAMES).map(|name| format!("r{name}")) {
+                policy.set_role(namespace, &name, None);
+                policy.set_binding(namespace, &name, None);
+            }
+        }
+        prop_assert_eq!(format!("{policy:?}"), format!("{:?}", Policy::default()));
+    }
+}

@@ -1,0 +1,217 @@
+//! ID tokens of OpenID Connect issuers. Upstream: `plugin/pkg/authenticator/token/oidc`.
+
+pub(crate) mod config;
+mod keys;
+
+use futures::future::Either;
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, dangerous, jwk::Jwk};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use self::{config::JwtAuthenticator, keys::Keys};
+use crate::{
+    auth::{TokenAuthenticator, TokenError, TokenFuture, TokenInfo, TokenResult, User, known},
+    jwt_provider,
+};
+
+/// The algorithms that are accepted: those of upstream that `ring` has.
+const ALGORITHMS: [Algorithm; 8] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+];
+/// How far the clock of an issuer may be ahead, in seconds.
+const LEEWAY: i64 = 300;
+
+/// Knows the tokens of one issuer.
+#[derive(Debug)]
+pub(super) struct OidcIssuer {
+    config: JwtAuthenticator,
+    keys: Keys,
+}
+
+/// The claims of a token.
+type Claims = Map<String, Value>;
+
+fn invalid(why: impl std::fmt::Display) -> TokenError {
+    TokenError::Invalid(format!("oidc: {why}"))
+}
+
+impl OidcIssuer {
+    /// The authenticator of an issuer of the configuration.
+    ///
+    /// # Errors
+    /// If no certificates to trust are found.
+    pub(super) fn new(config: JwtAuthenticator) -> Result<Self, String> {
+        jwt_provider::install();
+        Ok(Self {
+            keys: Keys::new(&config.issuer)?,
+            config,
+        })
+    }
+
+    async fn authenticate(&self, token: &str) -> TokenResult {
+        let claims = self.verified(token).await?;
+        self.check_required(&claims)?;
+        Ok(TokenInfo {
+            user: self.user(&claims)?,
+            audiences: Vec::new(),
+        })
+    }
+
+    async fn verified(&self, token: &str) -> Result<Claims, TokenError> {
+        let header = jsonwebtoken::decode_header(token)
+            .map_err(|error| invalid(format_args!("verify token: {error}")))?;
+        if !ALGORITHMS.contains(&header.alg) {
+            return Err(invalid(format_args!(
+                "verify token: the algorithm {:?} is not supported",
+                header.alg
+            )));
+        }
+        let unavailable = |why| invalid(format_args!("authenticator not initialized: {why}"));
+        let known = self.keys.current().await.map_err(unavailable)?;
+        if let Some(key) = signing_key(&known, &header, token) {
+            return self.claims(&key, header.alg, token);
+        }
+        let newer = self.keys.newer().await.map_err(unavailable)?;
+        match signing_key(&newer, &header, token) {
+            Some(key) => self.claims(&key, header.alg, token),
+            None => Err(invalid("verify token: failed to verify signature")),
+        }
+    }
+
+    /// The claims of a token that this key has signed, if it is for us and valid now.
+    fn claims(
+        &self,
+        key: &DecodingKey,
+        algorithm: Algorithm,
+        token: &str,
+    ) -> Result<Claims, TokenError> {
+        let mut validation = Validation::new(algorithm);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.set_issuer(&[&self.config.issuer.url]);
+        validation.set_audience(&self.config.issuer.audiences);
+        // Upstream's verifier has no leeway for the end; that for the beginning is checked below.
+        validation.leeway = 0;
+        let decoded = jsonwebtoken::decode::<Claims>(token, key, &validation)
+            .map_err(|error| invalid(format_args!("verify token: {error}")))?;
+        let begins = decoded.claims.get("nbf").and_then(Value::as_i64);
+        let latest = jiff::Timestamp::now().as_second() + LEEWAY;
+        if begins.is_some_and(|begins| begins > latest) {
+            return Err(invalid(
+                "verify token: current time before the nbf (not before) time",
+            ));
+        }
+        Ok(decoded.claims)
+    }
+
+    fn user(&self, claims: &Claims) -> Result<User, TokenError> {
+        let mappings = &self.config.claim_mappings;
+        let username = &mappings.username;
+        let name = text(claims, &username.claim).map_err(|why| {
+            invalid(format_args!(
+                "parse username claims {:?}: {why}",
+                username.claim
+            ))
+        })?;
+        if username.claim == "email" && claims.get("email_verified").is_some_and(|it| *it != true) {
+            return Err(invalid("email not verified"));
+        }
+        let groups = &mappings.groups;
+        let prefix = groups.prefix.as_deref().unwrap_or_default();
+        let named = match claims
+            .get(&groups.claim)
+            .filter(|_| !groups.claim.is_empty())
+        {
+            Some(value) => group_names(value).ok_or_else(|| {
+                invalid(format_args!(
+                    "parse groups claim {:?}: it must be a string or a list of strings",
+                    groups.claim
+                ))
+            })?,
+            None => Vec::new(),
+        };
+        let named: Vec<String> = named.iter().map(|name| format!("{prefix}{name}")).collect();
+        let uid = match mappings.uid.claim.as_str() {
+            "" => String::new(),
+            claim => text(claims, claim)
+                .map_err(|why| invalid(format_args!("parse uid claim {claim:?}: {why}")))?
+                .to_owned(),
+        };
+        let prefix = username.prefix.as_deref().unwrap_or_default();
+        Ok(User {
+            uid,
+            ..User::known(&format!("{prefix}{name}"), &named)
+        })
+    }
+
+    fn check_required(&self, claims: &Claims) -> Result<(), TokenError> {
+        for rule in &self.config.claim_validation_rules {
+            let claim = &rule.claim;
+            if !claims.contains_key(claim) {
+                return Err(invalid(format_args!(
+                    "required claim {claim} not present in ID token"
+                )));
+            }
+            let found = text(claims, claim)
+                .map_err(|why| invalid(format_args!("parse claim {claim}: {why}")))?;
+            if found != rule.required_value {
+                return Err(invalid(format_args!(
+                    "required claim {claim} value does not match. Got = {found}, want = {}",
+                    rule.required_value
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text<'a>(claims: &'a Claims, claim: &str) -> Result<&'a str, &'static str> {
+    let value = claims.get(claim).ok_or("claim not present")?;
+    value.as_str().ok_or("it must be a string")
+}
+
+/// The groups of a claim: one, or a list.
+fn group_names(value: &Value) -> Option<Vec<&str>> {
+    match value {
+        Value::Null => Some(Vec::new()),
+        Value::String(name) => Some(vec![name]),
+        Value::Array(names) => names.iter().map(Value::as_str).collect(),
+        _ => None,
+    }
+}
+
+/// The key that has signed a token.
+fn signing_key(keys: &[Jwk], header: &Header, token: &str) -> Option<DecodingKey> {
+    let (message, signature) = token.rsplit_once('.')?;
+    let candidates = keys.iter().filter(|key| {
+        let id = key.common.key_id.as_deref();
+        header.kid.is_none() || id.is_none() || id == header.kid.as_deref()
+    });
+    candidates
+        .filter_map(|key| jwt_provider::public_key(key).ok())
+        .find(|key| {
+            let verified =
+                jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, header.alg);
+            verified.unwrap_or(false)
+        })
+}
+
+impl TokenAuthenticator for OidcIssuer {
+    fn authenticate_token<'a>(&'a self, token: &'a str, _: &'a [String]) -> TokenFuture<'a> {
+        #[derive(Deserialize)]
+        struct Unverified {
+            iss: String,
+        }
+        let claims = dangerous::insecure_decode_claims::<Unverified>(token);
+        if !claims.is_ok_and(|claims| claims.iss == self.config.issuer.url) {
+            return known(Err(TokenError::Unknown));
+        }
+        Either::Right(Box::pin(self.authenticate(token)))
+    }
+}

@@ -1,0 +1,82 @@
+//! Watches of the server's own.
+
+use std::{future::poll_fn, sync::Arc};
+
+use pandaemon_machinery::KindRef;
+use pandaemon_types::{FieldSelector, LabelSelector};
+
+use super::{Filter, KindCache, Next, Start, WatchCache, Watcher, key};
+use crate::cache::object::Object;
+
+/// A watch that ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    objects: Arc<KindCache>,
+    watcher: Arc<Watcher>,
+}
+
+impl Subscription {
+    /// The next event, or the reason for the end.
+    pub(crate) async fn next(&self) -> Next {
+        poll_fn(|context| self.watcher.poll_next(context)).await
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.objects.unwatch(&self.watcher);
+    }
+}
+
+impl WatchCache {
+    /// Watches the objects of a kind that have this value in a field; all, if none is named.
+    /// Returns those that exist. `None` if the kind is not served.
+    pub(crate) fn subscribe(
+        &self,
+        kind: &KindRef,
+        namespace: Option<&str>,
+        field: Option<(&str, &str)>,
+    ) -> Option<(Vec<Arc<Object>>, Subscription)> {
+        let objects = self.of(kind)?;
+        let text = field.map(|(name, value)| format!("{name}={value}"));
+        let filter = Filter {
+            kind: Arc::clone(kind),
+            namespace: namespace.map(Into::into),
+            labels: LabelSelector::everything(),
+            fields: FieldSelector::parse(&text.unwrap_or_default()).ok()?,
+        };
+        let prefix = match namespace {
+            Some(namespace) => format!("/{}/{namespace}/", kind.storage),
+            None => format!("/{}/", kind.storage),
+        };
+        let started = objects.watch(self.revision(), &prefix, filter, Start::State);
+        let started = started.ok()?;
+        let watcher = started.watcher;
+        Some((started.objects, Subscription { objects, watcher }))
+    }
+
+    /// The object of a namespaced kind with this name, once it exists. `None` if the kind is not
+    /// served, or the cache is closed.
+    pub(crate) async fn wait_for(
+        &self,
+        kind: &KindRef,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<Object>> {
+        let existing = self.of(kind)?.get(&key(kind, namespace, name));
+        if existing.is_some() {
+            return existing;
+        }
+        let field = Some(("metadata.name", name));
+        let (mut existing, subscription) = self.subscribe(kind, Some(namespace), field)?;
+        loop {
+            if let Some(found) = existing.pop() {
+                return Some(found);
+            }
+            match subscription.next().await {
+                Next::Change(_, event) => existing.extend(event.change.now.clone()),
+                Next::Closed | Next::Lagged => return None,
+            }
+        }
+    }
+}
