@@ -152,11 +152,12 @@ impl Pki {
                 path: dir.clone(),
                 source,
             })?;
+        let names = normalized(names)?;
         let (server_ca, client_ca) = open_cas(&dir)?;
         let cross_signed = files::read(&dir.join(CROSS_SIGNED))?;
         let own = Own {
             dir: &dir,
-            names,
+            names: &names,
             lifetime: duration(lifetimes.own)?,
         };
         let server = own.server(&server_ca)?;
@@ -168,7 +169,7 @@ impl Pki {
             client: Arc::new(Renewable::new(&client, cross_signed.as_deref())?),
             admin: own.admin(&client_ca)?,
             tokens: tokens::open(data, &server_ca.certificate)?,
-            names: names.to_vec(),
+            names,
             dir,
             lifetimes,
             server_ca,
@@ -298,6 +299,18 @@ fn granted(asked: Option<Duration>, most: Duration) -> Result<SignedDuration> {
 
 fn duration(of: Duration) -> Result<SignedDuration> {
     SignedDuration::try_from(of).map_err(unusable)
+}
+
+/// Names as they are in a certificate: addresses have one form.
+fn normalized(names: &[String]) -> Result<Vec<String>> {
+    let normal = |name: &String| match name.parse::<IpAddr>() {
+        Ok(address) => Ok(address.to_string()),
+        Err(_) if name.is_ascii() && !name.is_empty() => Ok(name.clone()),
+        Err(_) => Err(unusable(format!(
+            "the name {name:?} for the certificate of the server is neither a DNS name nor an address"
+        ))),
+    };
+    names.iter().map(normal).collect()
 }
 
 /// The CA of the server and that of clients. A data directory in which the first exists and the

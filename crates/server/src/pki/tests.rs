@@ -74,14 +74,16 @@ fn is_server(certificate: &str, name: &str, cas: &[&str]) -> bool {
 #[test]
 fn certificates_are_reused_and_renewed_for_new_names() {
     let dir = tempfile::tempdir().unwrap();
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let names = vec!["localhost".to_owned(), "FD00:0::1".to_owned()];
     let first = open(dir.path(), &names);
     let server = read(dir.path(), "server.crt");
     let again = open(dir.path(), &names);
     assert_eq!(first.server_ca(), again.server_ca());
     assert_eq!(server, read(dir.path(), "server.crt"));
     assert_eq!(first.tokens.agent, again.tokens.agent);
-    assert!(is_server(&server, "127.0.0.1", &[first.server_ca()]));
+    assert!(is_server(&server, "fd00::1", &[first.server_ca()]));
+    first.renew().unwrap();
+    assert_eq!(server, read(dir.path(), "server.crt"));
     let renewed = open(dir.path(), &names[..1]);
     assert_ne!(server, read(dir.path(), "server.crt"));
     assert_eq!(first.admin.certificate, renewed.admin.certificate);
