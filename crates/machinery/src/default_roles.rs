@@ -13,10 +13,13 @@ mod controllers;
 mod namespaces;
 mod objects;
 mod own;
+mod reconcile;
 mod rule;
 mod workloads;
 
 use serde_json::Value;
+
+pub use self::reconcile::{Reconciliation, reconcile_binding, reconcile_role};
 
 /// The ClusterRoles: those of users and components, then those of controllers.
 #[must_use]

@@ -140,6 +140,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     bootstrap::create_missing(&registry)
         .await
         .map_err(|status| Error::Bootstrap(status.message))?;
+    bootstrap::reconcile_default_roles(&registry).await;
     // Watches start after the built-in objects, which belong to the initial state.
     registry.cache.forget_history();
     api.health.set_started();

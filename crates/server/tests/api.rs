@@ -11,6 +11,8 @@
 mod admission;
 #[path = "api/authorization.rs"]
 mod authorization;
+#[path = "api/default_roles.rs"]
+mod default_roles;
 #[path = "api/discovery.rs"]
 mod discovery;
 #[path = "api/disk.rs"]
