@@ -19,5 +19,5 @@ pub(crate) use self::{
     },
     authorizer::AuthorizerChain,
     impersonation::impersonate,
-    user::{AUTHENTICATED, Caller, MASTERS},
+    user::{Caller, MASTERS},
 };

@@ -10,7 +10,7 @@ use pandaemon_store::{
 use pandaemon_testkit::ServerOptions;
 use serde_json::{Value, json};
 
-use super::harness::Server;
+use super::{authorization::send_as, harness::Server};
 
 const GROUP: &str = "/apis/rbac.authorization.k8s.io/v1";
 const MERGE: &str = "application/merge-patch+json";
@@ -157,4 +157,46 @@ async fn a_start_restores_what_default_roles_and_bindings_lack_and_nothing_else(
     assert!(rules.is_none_or(Vec::is_empty), "{heapster}");
     let view = get(&server, "clusterroles/view").await;
     assert_eq!(view["rules"], json!([own_rule()]));
+}
+
+/// User, method, path, and the code of the answer.
+const REQUESTS: &[(&str, &str, &str, u16)] = &[
+    ("system:anonymous", "GET", "/version", 200),
+    ("system:anonymous", "GET", "/version/", 200),
+    // As upstream, HEAD is a verb of its own.
+    ("system:anonymous", "HEAD", "/version", 401),
+    ("system:anonymous", "POST", "/version", 401),
+    ("system:anonymous", "GET", "/healthz", 200),
+    ("system:anonymous", "GET", "/livez", 200),
+    ("system:anonymous", "GET", "/readyz", 200),
+    ("system:anonymous", "GET", "/readyz/ping", 401),
+    ("system:anonymous", "GET", "/readyzz", 401),
+    ("system:anonymous", "GET", "/cacerts", 200),
+    ("system:anonymous", "GET", "/metrics", 401),
+    ("system:anonymous", "GET", "/apis", 401),
+    ("system:anonymous", "GET", "/api/v1/pods", 401),
+    ("system:anonymous", "POST", REVIEWS, 401),
+    ("bob", "GET", "/version", 200),
+    ("bob", "GET", "/cacerts", 200),
+    ("bob", "GET", "/apis/apps/v1", 200),
+    ("bob", "GET", "/openapi/v2", 200),
+    ("bob", "DELETE", "/apis/apps/v1", 403),
+    ("bob", "GET", "/apish", 403),
+    ("bob", "GET", "/metrics", 403),
+    ("bob", "GET", "/api/v1/pods", 403),
+    // Without a body it is not valid, but allowed.
+    ("bob", "POST", REVIEWS, 400),
+    ("bob", "GET", REVIEWS, 403),
+];
+
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+
+#[tokio::test]
+async fn rights_of_users_without_a_role_and_of_anonymous_ones() {
+    let server = Server::start().await;
+    for (user, method, path, expected) in REQUESTS {
+        let to = (*method, *path);
+        let (code, answer) = send_as(&server, user, to, "application/json", &json!({})).await;
+        assert_eq!(code, *expected, "{user} {method} {path}: {answer}");
+    }
 }
