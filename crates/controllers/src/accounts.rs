@@ -30,7 +30,7 @@ impl ClientBuilder {
 
     /// A client of this account.
     #[must_use]
-    pub(crate) fn client(&self, account: Account) -> Client {
+    pub fn client(&self, account: Account) -> Client {
         (self.0)(account)
     }
 }

@@ -14,6 +14,7 @@ mod auth;
 mod authenticators;
 mod authorizers;
 pub mod cache;
+mod clients;
 mod essentials;
 mod handlers;
 mod http;
@@ -23,14 +24,12 @@ mod pki;
 mod registry;
 
 use std::{
-    convert::Infallible,
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ::http::{HeaderValue, Request, header::USER_AGENT};
 use jiff::Timestamp;
 use pandaemon_machinery::Kind;
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
@@ -41,7 +40,6 @@ pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User, Us
 use crate::{
     admission::{Chain, Plugin},
     api::{Api, Health},
-    auth::Caller,
     cache::watch_cache::{self, WatchCache},
     essentials::Essentials,
     handlers::proxy,
@@ -51,6 +49,7 @@ use crate::{
     registry::bootstrap,
 };
 
+pub use crate::clients::Clients;
 pub use crate::registry::ServeError;
 
 /// The configuration of a server.
@@ -292,22 +291,16 @@ impl Running {
         self.api.pki.ca.certificate.clone()
     }
 
-    /// An in-process client with the rights of the administrator. Its requests take the same path
-    /// as remote ones, without TCP and TLS.
+    /// An in-process client with the rights of the administrator.
     #[must_use]
     pub fn client(&self) -> kube::Client {
-        let api = Arc::clone(&self.api);
-        let service = tower::service_fn(move |mut request: Request<kube::client::Body>| {
-            request.extensions_mut().insert(Caller(Some(User::admin())));
-            // The part before `/` is the field manager of writes.
-            request
-                .headers_mut()
-                .entry(USER_AGENT)
-                .or_insert(HeaderValue::from_static("pandaemon-controllers/v1"));
-            let api = Arc::clone(&api);
-            async move { Ok::<_, Infallible>(api.handle(request).await) }
-        });
-        kube::Client::new(service, "default")
+        self.clients().admin()
+    }
+
+    /// Makes in-process clients of other users.
+    #[must_use]
+    pub fn clients(&self) -> Clients {
+        Clients::new(Arc::clone(&self.api))
     }
 
     /// Serves one more kind from now on, with the objects of it that are stored.
