@@ -6,6 +6,8 @@
 mod control_plane;
 #[path = "loops/daemonset.rs"]
 mod daemonset;
+#[path = "loops/default_roles.rs"]
+mod default_roles;
 #[path = "loops/endpoints.rs"]
 mod endpoints;
 #[path = "loops/garbage_collector.rs"]
@@ -18,3 +20,5 @@ mod node_lifecycle;
 mod panics;
 #[path = "loops/scheduler.rs"]
 mod scheduler;
+#[path = "loops/whole.rs"]
+mod whole;

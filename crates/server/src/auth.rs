@@ -20,5 +20,5 @@ pub(crate) use self::{
     },
     authorizer::{AuthorizerChain, check_request},
     impersonation::impersonate,
-    user::{AUTHENTICATED, Caller, MASTERS},
+    user::{Caller, MASTERS},
 };

@@ -15,6 +15,7 @@ mod auth;
 mod authenticators;
 mod authorizers;
 pub mod cache;
+mod clients;
 mod essentials;
 mod handlers;
 mod http;
@@ -27,14 +28,12 @@ mod service_account_secrets;
 mod service_accounts;
 
 use std::{
-    convert::Infallible,
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ::http::{HeaderValue, Request, header::USER_AGENT};
 use jiff::Timestamp;
 use pandaemon_machinery::{Kind, Status};
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
@@ -48,7 +47,6 @@ use crate::{
     admission::{AdmissionConfiguration, Chain, Plugin},
     api::{Api, Health},
     audit::Auditor,
-    auth::Caller,
     cache::watch_cache::{self, WatchCache},
     essentials::Essentials,
     handlers::proxy,
@@ -59,6 +57,7 @@ use crate::{
     service_accounts::TokenIssuer,
 };
 
+pub use crate::clients::Clients;
 pub use crate::{registry::ServeError, service_accounts::ServiceAccountOptions};
 
 /// The configuration of a server.
@@ -168,6 +167,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     created.await.map_err(failed)?;
     let published = extension_authentication::publish(&registry, &api.pki.ca.certificate);
     published.await.map_err(failed)?;
+    bootstrap::reconcile_default_roles(&registry).await;
     // Watches start after the built-in objects, which belong to the initial state.
     registry.cache.forget_history();
     api.health.set_started();
@@ -341,22 +341,16 @@ impl Running {
         self.api.pki.ca.certificate.clone()
     }
 
-    /// An in-process client with the rights of the administrator. Its requests take the same path
-    /// as remote ones, without TCP and TLS.
+    /// An in-process client with the rights of the administrator.
     #[must_use]
     pub fn client(&self) -> kube::Client {
-        let api = Arc::clone(&self.api);
-        let service = tower::service_fn(move |mut request: Request<kube::client::Body>| {
-            request.extensions_mut().insert(Caller(Some(User::admin())));
-            // The part before `/` is the field manager of writes.
-            request
-                .headers_mut()
-                .entry(USER_AGENT)
-                .or_insert(HeaderValue::from_static("pandaemon-controllers/v1"));
-            let api = Arc::clone(&api);
-            async move { Ok::<_, Infallible>(api.handle(request).await) }
-        });
-        kube::Client::new(service, "default")
+        self.clients().admin()
+    }
+
+    /// Makes in-process clients of other users.
+    #[must_use]
+    pub fn clients(&self) -> Clients {
+        Clients::new(Arc::clone(&self.api))
     }
 
     /// Serves one more kind from now on, with the objects of it that are stored.

@@ -13,6 +13,8 @@ mod admission;
 mod audit;
 #[path = "api/authorization.rs"]
 mod authorization;
+#[path = "api/default_roles.rs"]
+mod default_roles;
 #[path = "api/discovery.rs"]
 mod discovery;
 #[path = "api/disk.rs"]

@@ -7,10 +7,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use pandaemon_controllers::{EnabledControllers, Options};
+use pandaemon_controllers::{Account, ClientBuilder, EnabledControllers, Options};
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
 use pandaemon_server::{
-    AuditConfig, AuthenticationOptions, Config, Running, ServiceAccountOptions,
+    AuditConfig, AuthenticationOptions, Clients, Config, Running, ServiceAccountOptions,
     admission::AdmissionConfiguration,
 };
 use pandaemon_store::{Embedded, Store};
@@ -86,7 +86,8 @@ impl ControlPlane {
             ca_pem: api.ca_pem(),
             embedded: true,
         };
-        let loops = pandaemon_controllers::run(api.client(), options, shutdown.clone());
+        let clients = controller_clients(api.clients());
+        let loops = pandaemon_controllers::run(clients, options, shutdown.clone());
         let controllers_ended = Shutdown::default();
         let ended = controllers_ended.clone();
         let controllers = pandaemon_runtime::spawn("controllers", async move {
@@ -132,6 +133,14 @@ impl ControlPlane {
             _ => Ok(()),
         }
     }
+}
+
+/// Clients of the accounts of the controllers.
+fn controller_clients(clients: Clients) -> ClientBuilder {
+    ClientBuilder::new(move |account| match account {
+        Account::ServiceAccount(name) => clients.service_account("kube-system", name),
+        Account::User(name) => clients.user(name),
+    })
 }
 
 /// Writes the kubeconfig with mode 0600, in one step: a reader sees the old or the new content.
@@ -181,6 +190,54 @@ mod tests {
         for (address, url) in cases {
             assert_eq!(local_url(address.parse().unwrap()), url);
         }
+    }
+
+    /// The user of a client's requests.
+    async fn user(client: kube::Client) -> serde_json::Value {
+        let review = br#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        let request = hyper::Request::post(path)
+            .header("content-type", "application/json")
+            .body(review.to_vec());
+        let mut answer: serde_json::Value = client.request(request.unwrap()).await.unwrap();
+        answer["status"]["userInfo"].take()
+    }
+
+    #[tokio::test]
+    async fn controllers_act_as_their_accounts() {
+        let data = tempfile::tempdir().unwrap();
+        let config = ControlPlaneConfig {
+            data_dir: data.path().to_owned(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            names: Vec::new(),
+            controllers: "".parse().unwrap(),
+            audit: AuditConfig::default(),
+            admission: AdmissionConfiguration::default(),
+            authentication: AuthenticationOptions::default(),
+            service_accounts: ServiceAccountOptions::default(),
+        };
+        let store = open_store(data.path()).unwrap();
+        let plane = ControlPlane::start(config, store).await.unwrap();
+        let clients = controller_clients(plane.api.clients());
+        let account = Account::ServiceAccount("daemon-set-controller");
+        assert_eq!(
+            user(clients.client(account)).await,
+            serde_json::json!({
+                "username": "system:serviceaccount:kube-system:daemon-set-controller",
+                "groups": [
+                    "system:serviceaccounts", "system:serviceaccounts:kube-system",
+                    "system:authenticated",
+                ],
+            })
+        );
+        let scheduler = clients.client(Account::User("system:kube-scheduler"));
+        assert_eq!(
+            user(scheduler).await,
+            serde_json::json!({
+                "username": "system:kube-scheduler", "groups": ["system:authenticated"],
+            })
+        );
+        plane.stop().await.unwrap();
     }
 
     #[test]
