@@ -18,15 +18,26 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("planner", &["types", "placement"]),
     ("explain", &["types", "placement", "planner", "machinery"]),
     ("podsync", &["types"]),
-    ("machinery", &["types"]),
+    ("certificates", &[]),
+    ("machinery", &["types", "certificates"]),
     ("runtime", &[]),
     ("client", &["types", "runtime"]),
     ("store", &[]),
     ("cri", &[]),
-    ("server", &["types", "machinery", "store", "runtime"]),
+    (
+        "server",
+        &["types", "certificates", "machinery", "store", "runtime"],
+    ),
     (
         "controllers",
-        &["types", "placement", "planner", "runtime", "client"],
+        &[
+            "types",
+            "certificates",
+            "placement",
+            "planner",
+            "runtime",
+            "client",
+        ],
     ),
     ("agent", &["types", "podsync", "cri", "runtime", "client"]),
     ("hollow", &["types", "client", "runtime"]),
@@ -35,6 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "types",
             "runtime",
             "client",
             "server",
@@ -51,8 +63,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that decide and therefore must not be able to act.
-const PURE: [&str; 6] = [
+const PURE: [&str; 7] = [
     "types",
+    "certificates",
     "placement",
     "planner",
     "explain",

@@ -21,8 +21,8 @@ Examples:
   export KUBECONFIG=/etc/pandaemon/kubeconfig
   kubectl apply -f daemonset.yaml        plain kubectl, plain apps/v1 DaemonSets
 
-  pandaemon server                       a control plane for many machines; its join token is in
-                                         /var/lib/pandaemon/token
+  pandaemon server                       a control plane for many machines
+  pandaemon token create --node n1       a token with which one machine can join, as n1
   pandaemon agent --server https://10.0.0.1:6443 --token-file token --node-name $(hostname)
 
 Exit status:
@@ -51,6 +51,9 @@ pub(crate) enum Command {
     Server(ServerArgs),
     /// A node: runs the pods that are bound to this machine
     Agent(AgentArgs),
+    /// Tokens with which machines join as nodes
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Hollow nodes, which report their pods as running without containers, for any Kubernetes API
     Hollow(HollowArgs),
     /// The DaemonSet controller alone, for an existing Kubernetes cluster of any size
@@ -345,6 +348,57 @@ pub(crate) struct AgentArgs {
     /// Stop all containers and the started containerd on SIGTERM instead of leaving them running
     #[arg(long)]
     pub(crate) stop_containers_on_exit: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Create a token and print it; it is shown only once
+    Create(CreateTokenArgs),
+    /// List the tokens, without their secrets
+    List(ClusterArgs),
+    /// Revoke a token: no machine can join with it any more; those that have joined stay
+    Revoke(RevokeTokenArgs),
+}
+
+/// The cluster of a command.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterArgs {
+    /// The kubeconfig of the cluster
+    #[arg(
+        long,
+        env = "KUBECONFIG",
+        default_value = "/etc/pandaemon/kubeconfig",
+        value_name = "FILE"
+    )]
+    pub(crate) kubeconfig: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateTokenArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// The only node that can join with it; without it, any name that is not in use
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    /// How long it is valid, such as 2h or 30m; 0 is for ever
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = pandaemon_types::duration::parse_duration)]
+    pub(crate) ttl: Duration,
+    /// What it is for, for `token list`
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(crate) description: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RevokeTokenArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// The ID of the token: the part between the dots
+    pub(crate) id: String,
 }
 
 #[derive(Debug, Args)]

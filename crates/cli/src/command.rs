@@ -6,6 +6,7 @@ mod control_plane;
 mod ds;
 mod hollow;
 mod server;
+mod token;
 mod up;
 
 use std::num::NonZeroUsize;
@@ -62,6 +63,7 @@ async fn run_command(command: Command) -> anyhow::Result<()> {
         Command::Up(args) => up::run(args, shutdown).await,
         Command::Server(args) => server::run(args, shutdown).await,
         Command::Agent(args) => Box::pin(agent::run(args, shutdown)).await,
+        Command::Token(command) => token::run(command).await,
         Command::Hollow(args) => hollow::run(args, shutdown).await,
         Command::Controller(args) => pandaemon_controllers::standalone::run(args, shutdown).await,
         Command::Bench(args) => bench::run(args, shutdown).await,

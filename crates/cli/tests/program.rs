@@ -14,5 +14,7 @@ mod crash;
 mod failed_starts;
 #[path = "program/process.rs"]
 mod process;
+#[path = "program/tokens.rs"]
+mod tokens;
 #[path = "program/watches.rs"]
 mod watches;

@@ -3,11 +3,14 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 /// The names of all controllers, in the order in which they start.
-pub const CONTROLLER_NAMES: [&str; 10] = [
+pub const CONTROLLER_NAMES: [&str; 13] = [
     "clusterrole-aggregation",
     "namespace",
     "serviceaccount",
     "rootca",
+    "csrapproving",
+    "csrsigning",
+    "csrcleaner",
     "nodelifecycle",
     "daemonset",
     "scheduler",

@@ -11,6 +11,7 @@
 //! [`leader_election`], [`flow_control`] and [`metrics`].
 
 mod accounts;
+pub mod certificates;
 pub mod clusterrole_aggregation;
 pub mod daemonset;
 pub mod endpoints;
@@ -29,10 +30,11 @@ mod enabled_controllers;
 #[cfg(test)]
 mod fake_server;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 use kube::Client;
+use pandaemon_certificates::CertificateSigner;
 use pandaemon_client::{rest::Rest, supervise::supervise};
 use pandaemon_runtime::Shutdown;
 
@@ -51,6 +53,8 @@ pub struct Options {
     pub controllers: EnabledControllers,
     /// The CA certificate that the controller `rootca` publishes, as PEM.
     pub ca_pem: String,
+    /// Who signs certificates; without it the controller `csrsigning` does not run.
+    pub signer: Option<Arc<dyn CertificateSigner>>,
     /// Whether the API server is in this process. Daemon pods are then created with their node set.
     pub embedded: bool,
 }
@@ -130,6 +134,9 @@ impl Context {
     }
 }
 
+/// The account of the controllers of certificate requests.
+const CERTIFICATES: &str = "certificate-controller";
+
 /// Starts a controller with its account, which is upstream's.
 fn start(
     name: &'static str,
@@ -156,6 +163,18 @@ fn start(
         "nodelifecycle" => {
             node_lifecycle::run(client("node-controller"), shared, context.timing, stop).boxed()
         }
+        "csrapproving" => certificates::run_approver(client(CERTIFICATES), stop).boxed(),
+        "csrsigning" => match &options.signer {
+            Some(signer) => {
+                certificates::run_signer(client(CERTIFICATES), Arc::clone(signer), stop).boxed()
+            }
+            None => async move {
+                stop.triggered().await;
+                Ok(())
+            }
+            .boxed(),
+        },
+        "csrcleaner" => certificates::run_cleaner(client(CERTIFICATES), stop).boxed(),
         "daemonset" => {
             let has_scheduler = options.controllers.contains("scheduler");
             let setup = daemonset::Setup {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test must fail loudly")]
 
+#[path = "loops/certificates.rs"]
+mod certificates;
 #[path = "loops/control_plane.rs"]
 mod control_plane;
 #[path = "loops/daemonset.rs"]

@@ -62,6 +62,7 @@ impl ControlPlane {
         let options = Options {
             controllers: controllers.parse().unwrap(),
             ca_pem: "PEM".to_owned(),
+            signer: None,
             ..Options::default()
         };
         let shutdown = server.shutdown().clone();

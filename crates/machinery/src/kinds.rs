@@ -5,6 +5,7 @@
 mod apps;
 mod authentication;
 mod authorization;
+mod certificates;
 mod coordination;
 mod core;
 mod discovery;
@@ -41,6 +42,7 @@ pub(crate) fn with_path() -> Vec<Kind> {
         authorization::self_subject_access_review(),
         authorization::self_subject_rules_review(),
         authorization::subject_access_review(),
+        certificates::certificate_signing_request::kind(),
         rbac::cluster_role_binding::kind(),
         rbac::cluster_role::kind(),
         rbac::role_binding::kind(),

@@ -4,6 +4,7 @@
 //! texts are printed as Go prints them.
 
 mod affinity;
+pub(crate) mod certificate_signing_request;
 mod container;
 pub(crate) mod daemon_set;
 mod env;

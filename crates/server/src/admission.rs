@@ -4,6 +4,7 @@
 //! The built-in plugins are those that upstream enables by default, as far as they concern the
 //! served kinds. [`Config::admission`](crate::Config::admission) adds others.
 
+mod certificates;
 mod chain;
 mod configuration;
 mod default_toleration_seconds;

@@ -20,5 +20,7 @@ pub(crate) use self::{
     },
     authorizer::{AuthorizerChain, check_request},
     impersonation::impersonate,
-    user::{Caller, MASTERS},
+    user::{
+        BOOTSTRAP_USER, BOOTSTRAPPERS, CERTIFICATE_KEY, Caller, JOIN_TOKEN_USER, MASTERS, NODE_NAME,
+    },
 };

@@ -3,6 +3,8 @@
 
 mod admin_token;
 mod audience;
+mod bootstrap_token;
+mod join_token;
 mod oidc;
 mod service_account_token;
 mod token_file;
@@ -54,6 +56,13 @@ pub(crate) fn chain(
         audiences,
         admin_token::AdminToken(Arc::clone(pki)),
     )];
+    let join_token = join_token::JoinToken(Arc::clone(pki));
+    tokens.push(for_api_server(audiences, join_token));
+    let bootstrap_tokens = bootstrap_token::BootstrapToken {
+        pki: Arc::clone(pki),
+        cache: Arc::clone(cache),
+    };
+    tokens.push(for_api_server(audiences, bootstrap_tokens));
     if let Some(path) = &options.token_file {
         let file = TokenFile::read(path).map_err(unusable("token file", path))?;
         tokens.push(for_api_server(audiences, file));

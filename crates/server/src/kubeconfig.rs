@@ -7,7 +7,7 @@ use crate::pki::Pki;
 /// A kubeconfig with embedded certificates for the server at this URL.
 #[must_use]
 pub(crate) fn admin(pki: &Pki, server: &str) -> String {
-    let ca = STANDARD.encode(&pki.ca.certificate);
+    let ca = STANDARD.encode(pki.server_ca());
     let certificate = STANDARD.encode(&pki.admin.certificate);
     let key = STANDARD.encode(&pki.admin.key);
     format!(

@@ -18,6 +18,7 @@ pub mod cache;
 mod clients;
 mod essentials;
 mod handlers;
+mod housekeeping;
 mod http;
 mod jwt_provider;
 mod kubeconfig;
@@ -26,17 +27,18 @@ mod pki;
 mod registry;
 mod service_account_secrets;
 mod service_accounts;
+mod signer;
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
+use pandaemon_certificates::CertificateSigner;
 use pandaemon_machinery::{Kind, Status};
-use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
+use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store};
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -55,10 +57,11 @@ use crate::{
     registry::{Registry, bootstrap, extension_authentication},
     service_account_secrets::ServiceAccountSecrets,
     service_accounts::TokenIssuer,
+    signer::Signer,
 };
 
 pub use crate::clients::Clients;
-pub use crate::{registry::ServeError, service_accounts::ServiceAccountOptions};
+pub use crate::{pki::Lifetimes, registry::ServeError, service_accounts::ServiceAccountOptions};
 
 /// The configuration of a server.
 #[derive(Debug, Clone)]
@@ -85,6 +88,8 @@ pub struct Config {
     pub admission_configuration: AdmissionConfiguration,
     /// How tokens of service accounts are issued and verified.
     pub service_accounts: ServiceAccountOptions,
+    /// How long certificates are valid.
+    pub certificates: Lifetimes,
 }
 
 /// Why a server cannot start.
@@ -133,7 +138,9 @@ pub struct Running {
 pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error> {
     let listener = bind(config.listen).await?;
     let address = listener.local_addr().unwrap_or(config.listen);
-    let pki = Arc::new(Pki::open(&config.data_dir, &names(&config, address))?);
+    let names = names(&config, address);
+    let pki = Pki::open(&config.data_dir, &names, config.certificates)?;
+    let pki = Arc::new(pki);
     let keys = ServiceAccountKeys::open(&config.data_dir, Timestamp::now())?;
     let issuer = Arc::new(TokenIssuer::new(keys, config.service_accounts));
     let (cache, revision) = WatchCache::load(&*config.store).await?;
@@ -165,7 +172,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     let failed = |status: Box<Status>| Error::Bootstrap(status.message);
     let created = bootstrap::create_missing(&registry);
     created.await.map_err(failed)?;
-    let published = extension_authentication::publish(&registry, &api.pki.ca.certificate);
+    let published = extension_authentication::publish(&registry, &api.pki);
     published.await.map_err(failed)?;
     bootstrap::reconcile_default_roles(&registry).await;
     // Watches start after the built-in objects, which belong to the initial state.
@@ -173,14 +180,18 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     api.health.set_started();
     pandaemon_runtime::spawn(
         "housekeeping",
-        housekeeping(Arc::clone(&registry), Arc::clone(&issuer), shutdown.clone()),
+        housekeeping::run(Arc::clone(&registry), Arc::clone(&issuer), shutdown.clone()),
     );
     let secrets = ServiceAccountSecrets {
         registry,
         issuer,
-        ca: api.pki.ca.certificate.clone(),
+        ca: api.pki.server_ca().to_owned(),
     };
     pandaemon_runtime::spawn("service-account-secrets", secrets.run(shutdown.clone()));
+    pandaemon_runtime::spawn(
+        "certificate-renewal",
+        housekeeping::renew_certificates(Arc::clone(&api.pki), shutdown.clone()),
+    );
     let serve = listen::serve(
         listener,
         Arc::clone(&tls),
@@ -265,37 +276,6 @@ fn outward_address() -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// Periodic work: probes a store that refused a write, drops unused list states, deletes old
-/// Events, rotates keys.
-async fn housekeeping(registry: Arc<Registry>, issuer: Arc<TokenIssuer>, shutdown: Shutdown) {
-    let mut rounds: u32 = 0;
-    while shutdown
-        .guard(tokio::time::sleep(Duration::from_secs(2)))
-        .await
-        .is_some()
-    {
-        rounds = rounds.wrapping_add(1);
-        // A panic of one round is logged; the next round runs all the same.
-        let round = housekeeping_round(&registry, &issuer, rounds.is_multiple_of(30));
-        let _panicked = catch_panic("housekeeping", round).await;
-    }
-}
-
-async fn housekeeping_round(registry: &Registry, issuer: &TokenIssuer, is_minute: bool) {
-    registry.probe_store().await;
-    registry.cache.paged_lists.expire(Instant::now());
-    if !is_minute {
-        return;
-    }
-    let now = Timestamp::now();
-    if let Err(status) = bootstrap::expire_events(registry, now).await {
-        tracing::warn!(error = %status, "cannot delete old events; retrying in a minute");
-    }
-    if let Err(error) = issuer.keys.rotate(now) {
-        tracing::warn!(%error, "cannot rotate the signing keys; retrying in a minute");
-    }
-}
-
 impl Running {
     /// The address that it listens on.
     #[must_use]
@@ -338,7 +318,16 @@ impl Running {
     /// The certificate of the CA, in PEM.
     #[must_use]
     pub fn ca_pem(&self) -> String {
-        self.api.pki.ca.certificate.clone()
+        self.api.pki.server_ca().to_owned()
+    }
+
+    /// Signs approved certificate requests.
+    #[must_use]
+    pub fn signer(&self) -> Arc<dyn CertificateSigner> {
+        Arc::new(Signer {
+            pki: Arc::clone(&self.api.pki),
+            registry: Arc::clone(&self.api.registry),
+        })
     }
 
     /// An in-process client with the rights of the administrator.

@@ -1,10 +1,13 @@
 //! Certificates and tokens of the cluster, stored in `DATA/pki`.
 //!
-//! One CA signs the certificates of the server, of the administrator, of the server as a client of
-//! agents, and of every agent. Leaf certificates are renewed before they expire and when their
-//! names change.
+//! There is a CA for each purpose: `docs/design/certificates.md`.
 
+mod ca;
+mod certificate;
+mod client_certificate;
 mod files;
+mod node_names;
+mod renewal;
 mod service_account_keys;
 mod tokens;
 
@@ -13,26 +16,52 @@ use std::{
     net::IpAddr,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+use jiff::SignedDuration;
+use pandaemon_certificates::{
+    CertificateRequest,
+    signers::{NODE_USER, NODES},
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::X509Certificate;
 
-use crate::auth::User;
+use self::{
+    ca::{Ca, Leaf},
+    certificate::{alternative_names, subject},
+};
+pub(crate) use self::{
+    certificate::Usage,
+    client_certificate::ClientCertificate,
+    node_names::check_node_name,
+    renewal::Renewable,
+    service_account_keys::{ServiceAccountKeys, SigningKey},
+    tokens::{Tokens, constant_time_eq, sha256_hex},
+};
 
-pub(crate) use self::service_account_keys::{ServiceAccountKeys, SigningKey};
-pub(crate) use self::tokens::Tokens;
-pub(crate) use self::tokens::{constant_time_eq, sha256_hex};
+/// The certificate of the client CA by the CA of the server, for agents that joined when one CA was
+/// for everything. A data directory that has this file was made then.
+const CROSS_SIGNED: &str = "client-ca-cross.crt";
 
-/// Lifetimes in days. A leaf certificate is renewed in the last third of its lifetime.
-const CA_DAYS: i64 = 3650;
-const LEAF_DAYS: i64 = 365;
-const RENEW_BEFORE_DAYS: i64 = 120;
+/// How long certificates are valid. They are renewed in the last third.
+#[derive(Debug, Clone, Copy)]
+pub struct Lifetimes {
+    /// The server's own certificates, and that of the administrator.
+    pub own: Duration,
+    /// The certificates of nodes.
+    pub nodes: Duration,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        let days = |count: u64| Duration::from_secs(count * 24 * 3600);
+        Self {
+            own: days(365),
+            nodes: days(30),
+        }
+    }
+}
 
 /// Why certificates or tokens cannot be opened or created.
 #[derive(Debug, thiserror::Error)]
@@ -73,30 +102,30 @@ impl std::fmt::Debug for Pair {
     }
 }
 
-impl Pair {
-    /// The certificate and the key in DER, as rustls takes them.
-    ///
-    /// # Errors
-    /// When the PEM cannot be parsed.
-    pub(crate) fn to_der(&self) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>)> {
-        let certificate =
-            CertificateDer::from_pem_slice(self.certificate.as_bytes()).map_err(unusable)?;
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(unusable)?;
-        Ok((certificate, key))
-    }
-}
-
 /// Certificates and tokens of the cluster.
 pub(crate) struct Pki {
-    issuer: Issuer<'static, KeyPair>,
-    /// The certificate and key of the CA.
-    pub ca: Pair,
+    dir: PathBuf,
+    /// The names and addresses of the server.
+    names: Vec<String>,
+    lifetimes: Lifetimes,
+    /// Signs the certificates of the server, which API clients and agents verify. Tokens and
+    /// kubeconfigs name it.
+    server_ca: Ca,
+    /// Signs the certificates of clients of the server, and that of the server as client of agents.
+    client_ca: Ca,
+    /// Signs the certificates with which agents serve. Only the server trusts it.
+    agent_ca: Ca,
+    /// Signs the certificates of proxies that name the user in headers.
+    front_proxy_ca: Ca,
+    /// [`CROSS_SIGNED`]: then certificates of the server's CA also count as those of clients and
+    /// agents, until they expire.
+    cross_signed: Option<String>,
     /// The server's serving certificate.
-    pub server: Pair,
+    pub server: Arc<Renewable>,
+    /// The server's client certificate for requests to agents.
+    pub client: Arc<Renewable>,
     /// The administrator's client certificate.
     pub admin: Pair,
-    /// The server's client certificate for requests to agents.
-    pub client: Pair,
     /// The bearer tokens of administrator and agents.
     pub tokens: Tokens,
 }
@@ -107,20 +136,12 @@ impl std::fmt::Debug for Pki {
     }
 }
 
-/// The subject, names and usage of a leaf certificate.
-struct Leaf<'a> {
-    name: &'a str,
-    organization: Option<&'a str>,
-    sans: &'a [String],
-    usage: &'a [ExtendedKeyUsagePurpose],
-}
-
 impl Pki {
     /// Reads the files and creates the missing ones, for a server with these names and addresses.
     ///
     /// # Errors
     /// When a file cannot be read, written or parsed.
-    pub(crate) fn open(data: &Path, sans: &[String]) -> Result<Self> {
+    pub(crate) fn open(data: &Path, names: &[String], lifetimes: Lifetimes) -> Result<Self> {
         let dir = data.join("pki");
         fs::DirBuilder::new()
             .recursive(true)
@@ -131,178 +152,220 @@ impl Pki {
                 path: dir.clone(),
                 source,
             })?;
-        let (issuer, ca) = open_ca(&dir)?;
-        let client = [ExtendedKeyUsagePurpose::ClientAuth];
-        let server = [ExtendedKeyUsagePurpose::ServerAuth];
-        let leaf = |name, organization, sans, usage| Leaf {
-            name,
-            organization,
-            sans,
-            usage,
+        let (server_ca, client_ca) = open_cas(&dir)?;
+        let cross_signed = files::read(&dir.join(CROSS_SIGNED))?;
+        let own = Own {
+            dir: &dir,
+            names,
+            lifetime: duration(lifetimes.own)?,
         };
-        let make = |file: &str, leaf: &Leaf<'_>| open_leaf(&dir, file, &issuer, leaf);
-        let pair = Self {
-            server: make("server", &leaf("pandaemon-server", None, sans, &server))?,
-            admin: make(
-                "admin",
-                &leaf("pandaemon-admin", Some("system:masters"), &[], &client),
-            )?,
-            client: make("client", &leaf("pandaemon-server", None, &[], &client))?,
-            tokens: tokens::open(data, &ca)?,
-            issuer,
-            ca,
-        };
-        Ok(pair)
+        let server = own.server(&server_ca)?;
+        let client = own.client(&client_ca)?;
+        Ok(Self {
+            agent_ca: Ca::open(&dir, "agent-ca", "pandaemon-agent-ca")?,
+            front_proxy_ca: Ca::open(&dir, "front-proxy-ca", "pandaemon-front-proxy-ca")?,
+            server: Arc::new(Renewable::new(&server, None)?),
+            client: Arc::new(Renewable::new(&client, cross_signed.as_deref())?),
+            admin: own.admin(&client_ca)?,
+            tokens: tokens::open(data, &server_ca.certificate)?,
+            names: names.to_vec(),
+            dir,
+            lifetimes,
+            server_ca,
+            client_ca,
+            cross_signed,
+        })
     }
 
-    /// Signs an agent's request for a client certificate. The public key is taken from the request,
-    /// the subject is that of the node.
+    /// The certificate that clients of the server verify it with, in PEM.
+    pub(crate) fn server_ca(&self) -> &str {
+        &self.server_ca.certificate
+    }
+
+    /// The certificates that clients are verified with, in PEM.
+    pub(crate) fn client_cas(&self) -> Vec<&str> {
+        self.with_former(&self.client_ca)
+    }
+
+    /// The certificates that agents are verified with, in PEM.
+    pub(crate) fn agent_cas(&self) -> Vec<&str> {
+        self.with_former(&self.agent_ca)
+    }
+
+    /// The certificate that front proxies are verified with, in PEM.
+    pub(crate) fn front_proxy_ca(&self) -> &str {
+        &self.front_proxy_ca.certificate
+    }
+
+    /// A CA, and the one that was for everything if the data directory is of that time.
+    fn with_former<'a>(&'a self, ca: &'a Ca) -> Vec<&'a str> {
+        let former = self.cross_signed.as_ref().map(|_| self.server_ca());
+        [Some(ca.certificate.as_str()), former]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// Renews the server's certificates that are in the last third of their life. New connections
+    /// get the new ones.
     ///
     /// # Errors
-    /// When the request cannot be read.
-    pub(crate) fn sign_client(&self, request: &str, node: &str) -> Result<String> {
-        let name = format!("system:node:{node}");
+    /// When a file cannot be read or written.
+    pub(crate) fn renew(&self) -> Result<()> {
+        let own = Own {
+            dir: &self.dir,
+            names: &self.names,
+            lifetime: duration(self.lifetimes.own)?,
+        };
+        self.server.replace(&own.server(&self.server_ca)?, None)?;
+        let client = own.client(&self.client_ca)?;
+        self.client.replace(&client, self.cross_signed.as_deref())?;
+        Ok(())
+    }
+
+    /// How often [`Pki::renew`] is due.
+    pub(crate) fn renewal_interval(&self) -> Duration {
+        (self.lifetimes.own / 24).min(Duration::from_secs(3600))
+    }
+
+    /// Signs the certificate of any client, with the subject and the names of the request.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub(crate) fn sign_client(
+        &self,
+        request: &CertificateRequest,
+        lifetime: Option<Duration>,
+    ) -> Result<String> {
         let leaf = Leaf {
-            name: &name,
-            organization: Some("system:nodes"),
-            sans: &[],
-            usage: &[ExtendedKeyUsagePurpose::ClientAuth],
+            subject: &request.subject,
+            alternative_names: request.alternative_names.as_deref(),
+            usage: Usage::Client,
+            lifetime: granted(lifetime, self.lifetimes.own)?,
         };
-        self.sign(request, &leaf)
+        self.client_ca.sign(&leaf, &request.public_key)
     }
 
-    /// Signs an agent's request for a serving certificate. Of the requested names only IP addresses
-    /// and
-    /// `localhost` are taken; the node's name is added.
+    /// Signs the client certificate of a node's agent. Of the request only the key is taken.
     ///
     /// # Errors
-    /// When the request cannot be read.
-    pub(crate) fn sign_serving(&self, request: &str, node: &str) -> Result<String> {
-        let parsed = CertificateSigningRequestParams::from_pem(request).map_err(unusable)?;
-        let mut sans = vec![node.to_owned()];
-        for name in &parsed.params.subject_alt_names {
-            match name {
-                SanType::IpAddress(address) => sans.push(address.to_string()),
-                SanType::DnsName(name) if matches!(name.as_str(), "localhost") => {
-                    sans.push(name.as_str().to_owned());
-                }
-                _ => {}
-            }
+    /// When it cannot be signed.
+    pub(crate) fn sign_node_client(
+        &self,
+        request: &CertificateRequest,
+        node: &str,
+        lifetime: Option<Duration>,
+    ) -> Result<String> {
+        let leaf = Leaf {
+            subject: &node_subject(node),
+            alternative_names: None,
+            usage: Usage::Client,
+            lifetime: granted(lifetime, self.lifetimes.nodes)?,
+        };
+        self.client_ca.sign(&leaf, &request.public_key)
+    }
+
+    /// Signs the certificate with which a node's agent serves. Of the request only the key is
+    /// taken; the certificate has the node's name and no other, and no address.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub(crate) fn sign_node_serving(
+        &self,
+        request: &CertificateRequest,
+        node: &str,
+        lifetime: Option<Duration>,
+    ) -> Result<String> {
+        let leaf = Leaf {
+            subject: &node_subject(node),
+            alternative_names: Some(&alternative_names(&[node.to_owned()])),
+            usage: Usage::Server,
+            lifetime: granted(lifetime, self.lifetimes.nodes)?,
+        };
+        self.agent_ca.sign(&leaf, &request.public_key)
+    }
+}
+
+/// The subject of a node's certificates.
+fn node_subject(node: &str) -> Vec<u8> {
+    subject(&[NODES], &format!("{NODE_USER}{node}"))
+}
+
+/// The life of a certificate for which this is asked, and at most this is granted.
+fn granted(asked: Option<Duration>, most: Duration) -> Result<SignedDuration> {
+    duration(asked.map_or(most, |asked| asked.min(most)))
+}
+
+fn duration(of: Duration) -> Result<SignedDuration> {
+    SignedDuration::try_from(of).map_err(unusable)
+}
+
+/// The CA of the server and that of clients. A data directory in which the first exists and the
+/// second does not is of the time when there was one CA.
+fn open_cas(dir: &Path) -> Result<(Ca, Ca)> {
+    const SERVER: (&str, &str) = ("ca", "pandaemon-ca");
+    const CLIENT: (&str, &str) = ("client-ca", "pandaemon-client-ca");
+    let former = Ca::read(dir, SERVER.0)?;
+    let client = Ca::read(dir, CLIENT.0)?;
+    let (former, client) = match (former, client) {
+        (Some(former), None) => {
+            let client = Ca::create(CLIENT.1)?;
+            let cross_signed = former.cross_sign(&client, CLIENT.1)?;
+            // First: without it the directory would count as one of today.
+            files::write(&dir.join(CROSS_SIGNED), &cross_signed)?;
+            client.write(dir, CLIENT.0)?;
+            (Some(former), Some(client))
         }
-        let name = format!("system:node:{node}");
+        found => found,
+    };
+    // The CA of clients first, else a crash in between would make this a directory of that time.
+    let client = match client {
+        Some(client) => client,
+        None => Ca::open(dir, CLIENT.0, CLIENT.1)?,
+    };
+    let server = match former {
+        Some(server) => server,
+        None => Ca::open(dir, SERVER.0, SERVER.1)?,
+    };
+    Ok((server, client))
+}
+
+/// Where the server's own certificates are, and what they say.
+struct Own<'a> {
+    dir: &'a Path,
+    names: &'a [String],
+    lifetime: SignedDuration,
+}
+
+impl Own<'_> {
+    fn server(&self, ca: &Ca) -> Result<Pair> {
         let leaf = Leaf {
-            name: &name,
-            organization: Some("system:nodes"),
-            sans: &sans,
-            usage: &[ExtendedKeyUsagePurpose::ServerAuth],
+            subject: &subject(&[], "pandaemon-server"),
+            alternative_names: Some(&alternative_names(self.names)),
+            usage: Usage::Server,
+            lifetime: self.lifetime,
         };
-        self.sign(request, &leaf)
+        renewal::open(self.dir, "server", ca, &leaf, self.names)
     }
 
-    fn sign(&self, request: &str, leaf: &Leaf<'_>) -> Result<String> {
-        let parsed = CertificateSigningRequestParams::from_pem(request).map_err(unusable)?;
-        let signed = params(leaf)?.signed_by(&parsed.public_key, &self.issuer);
-        Ok(signed.map_err(unusable)?.pem())
+    fn client(&self, ca: &Ca) -> Result<Pair> {
+        self.of_client("client", &subject(&[], "pandaemon-server"), ca)
     }
-}
 
-fn days(params: &mut CertificateParams, count: i64) -> Result<()> {
-    let now = Timestamp::now();
-    let time = |offset: SignedDuration| {
-        let seconds = (now + offset).as_second();
-        rcgen::date_time_ymd(1970, 1, 1)
-            .checked_add(
-                std::time::Duration::from_secs(seconds.unsigned_abs())
-                    .try_into()
-                    .map_err(unusable)?,
-            )
-            .ok_or_else(|| Error::Certificate("the clock is out of range".into()))
-    };
-    // Valid since an hour ago, because the clocks of nodes differ.
-    params.not_before = time(SignedDuration::from_hours(-1))?;
-    params.not_after = time(SignedDuration::from_hours(24 * count))?;
-    Ok(())
-}
-
-fn distinguished_name(name: &str, organization: Option<&str>) -> DistinguishedName {
-    let mut full = DistinguishedName::new();
-    if let Some(organization) = organization {
-        full.push(DnType::OrganizationName, organization);
+    fn admin(&self, ca: &Ca) -> Result<Pair> {
+        let subject = subject(&["system:masters"], "pandaemon-admin");
+        self.of_client("admin", &subject, ca)
     }
-    full.push(DnType::CommonName, name);
-    full
-}
 
-fn open_ca(dir: &Path) -> Result<(Issuer<'static, KeyPair>, Pair)> {
-    if let Some(pair) = files::read_pair(dir, "ca")? {
-        let key = KeyPair::from_pem(&pair.key).map_err(unusable)?;
-        let issuer = Issuer::from_ca_cert_pem(&pair.certificate, key).map_err(unusable)?;
-        return Ok((issuer, pair));
+    fn of_client(&self, file: &str, subject: &[u8], ca: &Ca) -> Result<Pair> {
+        let leaf = Leaf {
+            subject,
+            alternative_names: None,
+            usage: Usage::Client,
+            lifetime: self.lifetime,
+        };
+        renewal::open(self.dir, file, ca, &leaf, &[])
     }
-    let mut params = CertificateParams::default();
-    params.distinguished_name = distinguished_name("pandaemon-ca", None);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::CrlSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
-    days(&mut params, CA_DAYS)?;
-    let key = KeyPair::generate().map_err(unusable)?;
-    let certificate = params.self_signed(&key).map_err(unusable)?;
-    let pair = Pair {
-        certificate: certificate.pem(),
-        key: key.serialize_pem(),
-    };
-    files::write_pair(dir, "ca", &pair)?;
-    Ok((Issuer::new(params, key), pair))
-}
-
-fn params(leaf: &Leaf<'_>) -> Result<CertificateParams> {
-    let mut params = CertificateParams::new(leaf.sans.to_vec()).map_err(unusable)?;
-    params.distinguished_name = distinguished_name(leaf.name, leaf.organization);
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = leaf.usage.to_vec();
-    params.use_authority_key_identifier_extension = true;
-    days(&mut params, LEAF_DAYS)?;
-    Ok(params)
-}
-
-fn open_leaf(
-    dir: &Path,
-    file: &str,
-    issuer: &Issuer<'static, KeyPair>,
-    leaf: &Leaf<'_>,
-) -> Result<Pair> {
-    if let Some(pair) = files::read_pair(dir, file)?
-        && is_current(&pair.certificate, leaf.sans)
-    {
-        return Ok(pair);
-    }
-    let key = KeyPair::generate().map_err(unusable)?;
-    let certificate = params(leaf)?.signed_by(&key, issuer).map_err(unusable)?;
-    let pair = Pair {
-        certificate: certificate.pem(),
-        key: key.serialize_pem(),
-    };
-    files::write_pair(dir, file, &pair)?;
-    Ok(pair)
-}
-
-/// Whether a certificate has these names and need not be renewed yet.
-fn is_current(certificate: &str, sans: &[String]) -> bool {
-    let Ok(der) = CertificateDer::from_pem_slice(certificate.as_bytes()) else {
-        return false;
-    };
-    let Ok((_, parsed)) = X509Certificate::from_der(&der) else {
-        return false;
-    };
-    let renew_at = Timestamp::now().as_second() + RENEW_BEFORE_DAYS * 24 * 3600;
-    let mut found = names(&parsed);
-    let mut wanted = sans.to_vec();
-    found.sort_unstable();
-    wanted.sort_unstable();
-    found == wanted && parsed.validity().not_after.timestamp() > renew_at
 }
 
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
@@ -328,63 +391,5 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     v4.or_else(|| <[u8; 16]>::try_from(bytes).map(IpAddr::from).ok())
 }
 
-/// The user of a client certificate: common name and organizations of its subject.
-#[must_use]
-pub(crate) fn subject(der: &CertificateDer<'_>) -> Option<User> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let subject = certificate.subject();
-    let name = subject.iter_common_name().next()?.as_str().ok()?;
-    let groups: Vec<String> = subject
-        .iter_organization()
-        .filter_map(|o| o.as_str().ok())
-        .map(str::to_owned)
-        .collect();
-    Some(User::known(name, &groups))
-}
-
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    #[test]
-    fn certificates_are_reused_and_renewed_for_new_names() {
-        let dir = tempfile::tempdir().unwrap();
-        let sans = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let first = Pki::open(dir.path(), &sans).unwrap();
-        let again = Pki::open(dir.path(), &sans).unwrap();
-        assert_eq!(first.ca.certificate, again.ca.certificate);
-        assert_eq!(first.server.certificate, again.server.certificate);
-        assert_eq!(first.tokens.agent, again.tokens.agent);
-        let renewed = Pki::open(dir.path(), &[sans[0].clone()]).unwrap();
-        assert_ne!(first.server.certificate, renewed.server.certificate);
-        assert_eq!(first.admin.certificate, renewed.admin.certificate);
-        let mode = fs::metadata(dir.path().join("pki/ca.key"))
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-
-    #[test]
-    fn signed_certificates_contain_the_nodes_own_name_only() {
-        let dir = tempfile::tempdir().unwrap();
-        let pki = Pki::open(dir.path(), &[]).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let mut requested =
-            CertificateParams::new(vec!["evil.example".into(), "10.0.0.7".into()]).unwrap();
-        requested.distinguished_name =
-            distinguished_name("pandaemon-admin", Some("system:masters"));
-        let request = requested.serialize_request(&key).unwrap().pem().unwrap();
-        let signed = pki.sign_client(&request, "n1").unwrap();
-        let der = CertificateDer::from_pem_slice(signed.as_bytes()).unwrap();
-        let user = subject(&der).unwrap();
-        assert_eq!(user.node(), Some("n1"));
-        assert!(!user.is_in("system:masters"));
-        let serving = pki.sign_serving(&request, "n1").unwrap();
-        let der = CertificateDer::from_pem_slice(serving.as_bytes()).unwrap();
-        let (_, parsed) = X509Certificate::from_der(&der).unwrap();
-        assert_eq!(names(&parsed), ["n1", "10.0.0.7"]);
-    }
-}
+mod tests;

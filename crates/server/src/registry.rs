@@ -7,6 +7,7 @@
 mod admission;
 mod bodies;
 pub(crate) mod bootstrap;
+pub(crate) mod bootstrap_tokens;
 mod commit;
 pub(crate) mod convert;
 pub(crate) mod create;
@@ -18,6 +19,7 @@ pub(crate) mod kinds;
 mod lease_renewal;
 pub(crate) mod list_meta;
 pub(crate) mod meta;
+pub(crate) mod node_record;
 pub(crate) mod options;
 pub(crate) mod patch;
 pub(crate) mod pod_references;

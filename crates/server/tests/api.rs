@@ -13,6 +13,10 @@ mod admission;
 mod audit;
 #[path = "api/authorization.rs"]
 mod authorization;
+#[path = "api/bootstrap_tokens.rs"]
+mod bootstrap_tokens;
+#[path = "api/certificates.rs"]
+mod certificates;
 #[path = "api/default_roles.rs"]
 mod default_roles;
 #[path = "api/discovery.rs"]
@@ -25,6 +29,8 @@ mod faults;
 mod harness;
 #[path = "api/hostile.rs"]
 mod hostile;
+#[path = "api/join.rs"]
+mod join;
 #[path = "api/nodes.rs"]
 mod nodes;
 #[path = "api/pages.rs"]

@@ -20,7 +20,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use pandaemon_client::rest::{Patch, Rest};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_server::{
-    AuditConfig, AuthenticationOptions, Authorizer, Config, Error, Running, ServiceAccountOptions,
+    AuditConfig, AuthenticationOptions, Authorizer, Config, Error, Lifetimes, Running,
+    ServiceAccountOptions,
     admission::{AdmissionConfiguration, Plugin},
 };
 use pandaemon_store::{
@@ -54,6 +55,8 @@ pub struct ServerOptions {
     pub admission: Vec<Arc<dyn Plugin>>,
     /// The audit log; none by default.
     pub audit: AuditConfig,
+    /// How long certificates are valid.
+    pub certificates: Lifetimes,
     /// The configuration of built-in admission plugins.
     pub admission_configuration: AdmissionConfiguration,
     /// How tokens of service accounts are issued and verified.
@@ -71,6 +74,7 @@ impl Default for ServerOptions {
             authorizers: Vec::new(),
             admission: Vec::new(),
             audit: AuditConfig::default(),
+            certificates: Lifetimes::default(),
             admission_configuration: AdmissionConfiguration::default(),
             service_accounts: ServiceAccountOptions::default(),
         }
@@ -164,6 +168,7 @@ impl Server {
             authorizers: options.authorizers,
             admission: options.admission,
             audit: options.audit,
+            certificates: options.certificates,
             admission_configuration: options.admission_configuration,
             service_accounts: options.service_accounts,
         };

@@ -13,19 +13,20 @@ use syn::{
 use super::circles::is_test;
 
 /// Files and folders below `crates/server/src` that are about single kinds, or about paths.
-const ABOUT_KINDS: [&str; 13] = [
+const ABOUT_KINDS: [&str; 14] = [
     "admission.rs",
     "admission/",
     "audit/event.rs",
     "auth/impersonation.rs",
     "authorizers/",
-    "handlers/join.rs",
     "handlers/subresources.rs",
     "handlers/subresources/",
     "http/request.rs",
     "registry/bootstrap.rs",
+    "registry/extension_authentication.rs",
     "registry/kinds.rs",
     "registry/lease_renewal.rs",
+    "registry/node_record.rs",
     "registry/template_cache.rs",
 ];
 

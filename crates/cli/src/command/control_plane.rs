@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use pandaemon_controllers::{Account, ClientBuilder, EnabledControllers, Options};
 use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
 use pandaemon_server::{
-    AuditConfig, AuthenticationOptions, Clients, Config, Running, ServiceAccountOptions,
+    AuditConfig, AuthenticationOptions, Clients, Config, Lifetimes, Running, ServiceAccountOptions,
     admission::AdmissionConfiguration,
 };
 use pandaemon_store::{Embedded, Store};
@@ -77,6 +77,7 @@ impl ControlPlane {
             authorizers: Vec::new(),
             admission: Vec::new(),
             audit: config.audit,
+            certificates: Lifetimes::default(),
             admission_configuration: config.admission,
             service_accounts: config.service_accounts,
         };
@@ -84,6 +85,7 @@ impl ControlPlane {
         let options = Options {
             controllers: config.controllers,
             ca_pem: api.ca_pem(),
+            signer: Some(api.signer()),
             embedded: true,
         };
         let clients = controller_clients(api.clients());

@@ -105,6 +105,7 @@ impl ControlPlane {
         let options = Options {
             controllers,
             ca_pem: "PEM".to_owned(),
+            signer: Some(server.running().signer()),
             embedded: true,
         };
         let shutdown = server.shutdown().clone();

@@ -50,6 +50,7 @@ async fn every_controller_starts_again_after_a_panic() {
         let options = Options {
             controllers: name.parse().unwrap(),
             ca_pem: "PEM".to_owned(),
+            signer: Some(server.running().signer()),
             embedded: true,
         };
         let loops = run(client, options, server.shutdown().clone());
@@ -58,6 +59,10 @@ async fn every_controller_starts_again_after_a_panic() {
     work(&server).await;
     for name in CONTROLLER_NAMES {
         for what in ["read", "write"] {
+            // It deletes what is an hour old.
+            if (name, what) == ("csrcleaner", "write") {
+                continue;
+            }
             let event = format!("{name} {what}");
             assert!(panicked.lock().contains(&event), "no panic: {event}");
         }

@@ -3,7 +3,10 @@
 use pandaemon_testkit::Server;
 use serde_json::{Value, json};
 
-use super::control_plane::{ControlPlane, PODS, now};
+use super::{
+    certificates::{REQUESTS, key, request},
+    control_plane::{ControlPlane, PODS, now},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_control_plane_needs_no_more_rights_than_its_accounts_have() {
@@ -27,6 +30,9 @@ pub(crate) async fn work(server: &Server) {
     server
         .until("/api/v1/nodes/n1", |node| node["spec"]["taints"].is_null())
         .await;
+    // csrapproving, csrsigning
+    let issued = |request: &Value| request["status"]["certificate"].is_string();
+    server.until(&format!("{REQUESTS}/n1"), issued).await;
     // scheduler, daemonset
     let bound = |pod: &Value| pod["spec"]["nodeName"] == "n1";
     server.until(&format!("{PODS}/plain"), bound).await;
@@ -68,6 +74,9 @@ async fn create_objects(server: &Server) {
             pandaemon_client::rest::Patch::Strategic,
             status,
         )
+        .await;
+    server
+        .create(REQUESTS, request("n1", "n2", &key(), false))
         .await;
     let spec = json!({ "containers": [{ "name": "c", "image": "test:v1" }] });
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "plain" },

@@ -83,6 +83,7 @@ impl Cluster {
         let options = Options {
             controllers: "serviceaccount,scheduler".parse().unwrap(),
             ca_pem: "PEM".to_owned(),
+            signer: None,
             embedded: true,
         };
         let loops = run_with_timing(

@@ -28,6 +28,7 @@ async fn run(server: &Server, words: &[&str]) -> anyhow::Result<String> {
 fn start_controllers(server: &Server) {
     let options = Options {
         ca_pem: "PEM".to_owned(),
+        signer: None,
         embedded: true,
         ..Options::default()
     };

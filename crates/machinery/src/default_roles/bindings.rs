@@ -43,6 +43,6 @@ const BINDINGS: &[(&str, &[Subject])] = &[
 pub(super) fn cluster_role_bindings() -> Vec<Value> {
     let bound = BINDINGS.iter();
     bound
-        .map(|(name, subjects)| cluster_role_binding(name, subjects))
+        .map(|(name, subjects)| cluster_role_binding(name, name, subjects))
         .collect()
 }

@@ -26,8 +26,10 @@ pub(super) fn cluster_roles() -> Vec<Value> {
 }
 
 pub(super) fn cluster_role_bindings() -> Vec<Value> {
-    let bindings = all()
-        .map(|(account, _)| cluster_role_binding(&name(account), &[Subject::Account(account)]));
+    let bindings = all().map(|(account, _)| {
+        let name = name(account);
+        cluster_role_binding(&name, &name, &[Subject::Account(account)])
+    });
     bindings.collect()
 }
 

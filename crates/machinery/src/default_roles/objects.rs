@@ -65,14 +65,9 @@ fn label_of(name: &str) -> String {
     format!("rbac.authorization.k8s.io/aggregate-to-{name}")
 }
 
-/// A binding of the ClusterRole of the same name.
-pub(super) fn cluster_role_binding(name: &str, subjects: &[Subject]) -> Value {
-    binding(
-        object("ClusterRoleBinding", name),
-        "ClusterRole",
-        name,
-        subjects,
-    )
+/// A binding of a ClusterRole for all namespaces.
+pub(super) fn cluster_role_binding(name: &str, role: &str, to: &[Subject]) -> Value {
+    binding(object("ClusterRoleBinding", name), "ClusterRole", role, to)
 }
 
 pub(super) fn role(namespace: &str, name: &str, rules: &[Rule]) -> Value {

@@ -34,6 +34,36 @@ const ROLES: &[(&str, &[Rule], &[Subject])] = &[
     ),
 ];
 
+/// Bindings of roles of upstream: name, role, and to whom it is bound. Upstream leaves these to those
+/// who set up a cluster, such as kubeadm.
+const BINDINGS: &[(&str, &str, Subject)] = &[
+    // A machine that joins asks for the certificates of its node.
+    (
+        "system:pandaemon:node-bootstrapper",
+        "system:node-bootstrapper",
+        Group("system:bootstrappers"),
+    ),
+    // Its first client certificate is approved at once.
+    (
+        "system:pandaemon:node-client-certificates",
+        "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+        Group("system:bootstrappers"),
+    ),
+    // A node renews its own.
+    (
+        "system:pandaemon:own-node-client-certificates",
+        "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+        Group("system:nodes"),
+    ),
+    // Upstream's controller leaves serving certificates to people; ours approves those that the node
+    // itself asks for.
+    (
+        "system:pandaemon:certificate-controller",
+        "system:certificates.k8s.io:kubelet-serving-approver",
+        Account("certificate-controller"),
+    ),
+];
+
 pub(super) fn cluster_roles() -> Vec<Value> {
     let roles = ROLES.iter();
     roles
@@ -43,7 +73,9 @@ pub(super) fn cluster_roles() -> Vec<Value> {
 
 pub(super) fn cluster_role_bindings() -> Vec<Value> {
     let roles = ROLES.iter();
-    roles
-        .map(|(name, _, subjects)| cluster_role_binding(name, subjects))
-        .collect()
+    let own = roles.map(|(name, _, subjects)| cluster_role_binding(name, name, subjects));
+    let of_upstream = BINDINGS.iter();
+    let of_upstream =
+        of_upstream.map(|(name, role, subject)| cluster_role_binding(name, role, &[*subject]));
+    own.chain(of_upstream).collect()
 }

@@ -7,6 +7,7 @@ pub(super) static DOCUMENTS: &[(&str, &[u8])] = &[
     ("apis/events.k8s.io/v1", include_bytes!("../../schema/openapi/apis_events.k8s.io_v1.json.gz")),
     ("apis/authentication.k8s.io/v1", include_bytes!("../../schema/openapi/apis_authentication.k8s.io_v1.json.gz")),
     ("apis/authorization.k8s.io/v1", include_bytes!("../../schema/openapi/apis_authorization.k8s.io_v1.json.gz")),
+    ("apis/certificates.k8s.io/v1", include_bytes!("../../schema/openapi/apis_certificates.k8s.io_v1.json.gz")),
     ("apis/rbac.authorization.k8s.io/v1", include_bytes!("../../schema/openapi/apis_rbac.authorization.k8s.io_v1.json.gz")),
     ("apis/scheduling.k8s.io/v1", include_bytes!("../../schema/openapi/apis_scheduling.k8s.io_v1.json.gz")),
     ("apis/coordination.k8s.io/v1", include_bytes!("../../schema/openapi/apis_coordination.k8s.io_v1.json.gz")),

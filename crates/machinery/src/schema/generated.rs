@@ -238,6 +238,39 @@ static AUTHORIZATION_V1_SUBJECTRULESREVIEWSTATUS: Type = Type { name: "io.k8s.ap
     Field { name: "resourceRules", shape: List(&Object(&AUTHORIZATION_V1_RESOURCERULE)), required: true, topology: Topology::Atomic, number: 1, ..F },
 ] };
 
+static CERTIFICATES_V1_CERTIFICATESIGNINGREQUEST: Type = Type { name: "io.k8s.api.certificates.v1.CertificateSigningRequest", fields: &[
+    Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&CERTIFICATES_V1_CERTIFICATESIGNINGREQUESTSPEC), required: true, number: 2, ..F },
+    Field { name: "status", shape: Object(&CERTIFICATES_V1_CERTIFICATESIGNINGREQUESTSTATUS), number: 3, ..F },
+] };
+
+static CERTIFICATES_V1_CERTIFICATESIGNINGREQUESTCONDITION: Type = Type { name: "io.k8s.api.certificates.v1.CertificateSigningRequestCondition", fields: &[
+    Field { name: "lastTransitionTime", shape: Time, number: 5, ..F },
+    Field { name: "lastUpdateTime", shape: Time, number: 4, ..F },
+    Field { name: "message", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "reason", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "status", shape: String, required: true, number: 6, ..F },
+    Field { name: "type", shape: String, required: true, number: 1, ..F },
+] };
+
+static CERTIFICATES_V1_CERTIFICATESIGNINGREQUESTSPEC: Type = Type { name: "io.k8s.api.certificates.v1.CertificateSigningRequestSpec", fields: &[
+    Field { name: "expirationSeconds", shape: Int32, omit_empty: true, number: 8, ..F },
+    Field { name: "extra", shape: Map(&List(&String)), omit_empty: true, number: 6, ..F },
+    Field { name: "groups", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 4, ..F },
+    Field { name: "request", shape: Bytes, required: true, topology: Topology::Atomic, number: 1, ..F },
+    Field { name: "signerName", shape: String, required: true, number: 7, ..F },
+    Field { name: "uid", shape: String, omit_empty: true, number: 3, ..F },
+    Field { name: "usages", shape: List(&String), topology: Topology::Atomic, omit_empty: true, number: 5, ..F },
+    Field { name: "username", shape: String, omit_empty: true, number: 2, ..F },
+] };
+
+static CERTIFICATES_V1_CERTIFICATESIGNINGREQUESTSTATUS: Type = Type { name: "io.k8s.api.certificates.v1.CertificateSigningRequestStatus", fields: &[
+    Field { name: "certificate", shape: Bytes, topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "conditions", shape: List(&Object(&CERTIFICATES_V1_CERTIFICATESIGNINGREQUESTCONDITION)), topology: Topology::Map(&["type"]), omit_empty: true, number: 1, ..F },
+] };
+
 static COORDINATION_V1_LEASE: Type = Type { name: "io.k8s.api.coordination.v1.Lease", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "kind", shape: String, omit_empty: true, ..F },
@@ -1753,6 +1786,10 @@ pub(super) static TYPES: &[&Type] = &[
     &AUTHORIZATION_V1_SUBJECTACCESSREVIEWSPEC,
     &AUTHORIZATION_V1_SUBJECTACCESSREVIEWSTATUS,
     &AUTHORIZATION_V1_SUBJECTRULESREVIEWSTATUS,
+    &CERTIFICATES_V1_CERTIFICATESIGNINGREQUEST,
+    &CERTIFICATES_V1_CERTIFICATESIGNINGREQUESTCONDITION,
+    &CERTIFICATES_V1_CERTIFICATESIGNINGREQUESTSPEC,
+    &CERTIFICATES_V1_CERTIFICATESIGNINGREQUESTSTATUS,
     &COORDINATION_V1_LEASE,
     &COORDINATION_V1_LEASESPEC,
     &CORE_V1_AWSELASTICBLOCKSTOREVOLUMESOURCE,

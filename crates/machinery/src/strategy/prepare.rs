@@ -48,6 +48,11 @@ pub fn prepare_update(kind: &Kind, subresource: &str, old: &Value, new: &mut Val
             keep(old, new, &["spec", "status"]);
             new.member("spec").put("ephemeralContainers", containers);
         }
+        "approval" => {
+            let conditions = new["status"]["conditions"].take();
+            keep_all_but(old, new, &["metadata"]);
+            new.member("status").put("conditions", conditions);
+        }
         // The server makes this change: it sets the node and the condition `PodScheduled`.
         "binding" => {}
         _ => keep(old, new, &["status"]),

@@ -2,7 +2,11 @@
 
 use serde_json::Value;
 
-use super::cells::{Clock, name};
+use super::{
+    age::human_duration,
+    cells::{Clock, name},
+    or_none,
+};
 use crate::json_fields::ReadFields;
 
 pub(crate) fn namespace(object: &Value, clock: Clock) -> Vec<Value> {
@@ -51,6 +55,37 @@ pub(crate) fn priority_class(object: &Value, clock: Clock) -> Vec<Value> {
         object.flag("globalDefault").into(),
         clock.age(object),
         object.text("preemptionPolicy").into(),
+    ]
+}
+
+/// Upstream: `printCertificateSigningRequest`.
+pub(crate) fn certificate_signing_request(object: &Value, clock: Clock) -> Vec<Value> {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let duration = match spec.has("expirationSeconds") {
+        true => human_duration(spec.int("expirationSeconds")),
+        false => "<none>".to_owned(),
+    };
+    let conditions = status.items("conditions");
+    let has = |of_type: &str| conditions.iter().any(|one| one.text("type") == of_type);
+    let mut state = match (has("Denied"), has("Approved")) {
+        (true, _) => "Denied",
+        (_, true) => "Approved",
+        _ => "Pending",
+    }
+    .to_owned();
+    if has("Failed") {
+        state.push_str(",Failed");
+    }
+    if !status.text("certificate").is_empty() {
+        state.push_str(",Issued");
+    }
+    vec![
+        name(object),
+        clock.age(object),
+        or_none(spec.text("signerName")).into(),
+        spec.text("username").into(),
+        duration.into(),
+        state.into(),
     ]
 }
 

@@ -8,6 +8,10 @@ use pandaemon_store::Revision;
 use serde_json::Value;
 
 use super::{
+    certificates::{
+        approval::CertificateApproval, requester::CertificateRequester,
+        signing::CertificateSigning, subject_restriction::CertificateSubjectRestriction,
+    },
     configuration::AdmissionConfiguration,
     default_toleration_seconds::DefaultTolerationSeconds,
     namespace_lifecycle::NamespaceLifecycle,
@@ -38,7 +42,7 @@ impl Chain {
         configuration: AdmissionConfiguration,
         additional: Vec<Arc<dyn Plugin>>,
     ) -> Self {
-        let built_in: [Arc<dyn Plugin>; 7] = [
+        let built_in: [Arc<dyn Plugin>; 11] = [
             Arc::new(NamespaceLifecycle),
             Arc::new(ServiceAccount),
             Arc::new(NodeRestriction),
@@ -46,6 +50,10 @@ impl Chain {
             Arc::new(PodSecurity::new(configuration.pod_security)),
             Arc::new(Priority),
             Arc::new(DefaultTolerationSeconds),
+            Arc::new(CertificateRequester),
+            Arc::new(CertificateApproval),
+            Arc::new(CertificateSigning),
+            Arc::new(CertificateSubjectRestriction),
         ];
         let all = built_in.into_iter().chain(additional);
         let link = |plugin: Arc<dyn Plugin>| Link {

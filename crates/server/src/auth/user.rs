@@ -25,6 +25,16 @@ pub(super) const AUTHENTICATED: &str = "system:authenticated";
 pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
 /// The name of users without credentials.
 pub(crate) const ANONYMOUS: &str = "system:anonymous";
+/// The group of machines that ask for the certificates of a node.
+pub(crate) const BOOTSTRAPPERS: &str = "system:bootstrappers";
+/// What precedes the ID of a bootstrap token in the name of its user.
+pub(crate) const BOOTSTRAP_USER: &str = "system:bootstrap:";
+/// The name of the user of the join token of the data directory.
+pub(crate) const JOIN_TOKEN_USER: &str = "system:bootstrap:data-directory";
+/// The extra value of a user of a bootstrap token that is for one node: its name.
+pub(crate) const NODE_NAME: &str = "pandaemon.dev/node-name";
+/// The extra value of a user with a certificate of a node: the hash of its key.
+pub(crate) const CERTIFICATE_KEY: &str = "pandaemon.dev/certificate-key";
 /// The group of node agents.
 const NODES: &str = "system:nodes";
 

@@ -1,21 +1,18 @@
 //! Joining of agents: an agent sends the join token and gets its certificates.
 
 use http::{Method, Response, request::Parts};
-use pandaemon_machinery::{
-    Status,
-    decode::Decoded,
-    status::{Details, Result},
-};
+use pandaemon_certificates::{CertificateRequest, request};
+use pandaemon_machinery::{Status, status::Result};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     api::Api,
-    auth,
+    auth::{self, BOOTSTRAPPERS, JOIN_TOKEN_USER, NODE_NAME, User},
     handlers::response,
     http::body::Body,
-    pki::{constant_time_eq, sha256_hex},
-    registry::{Registry, kinds, meta, update::Change},
+    pki::{check_node_name, sha256_hex},
+    registry::node_record::{Claim, Proof},
 };
 
 /// The path to which agents send join requests.
@@ -25,49 +22,80 @@ pub(crate) const PATH: &str = "/pandaemon/v1/join";
 #[serde(rename_all = "camelCase")]
 struct Request {
     node_name: String,
-    node_secret: String,
+    /// Of agents that do not keep their key.
+    node_secret: Option<String>,
     client_csr: String,
     serving_csr: String,
 }
 
 /// Handles `/cacerts`: the CA certificate, which an agent verifies with the hash in its token.
 pub(crate) fn cacerts(api: &Api) -> Response<Body> {
-    response::text(200, api.pki.ca.certificate.clone())
+    response::text(200, api.pki.server_ca().to_owned())
 }
 
-/// Handles a join request.
+/// The user of the token of a join request, which is checked before its body is read.
 ///
 /// # Errors
-/// 401 for a wrong token, 403 for a node name that belongs to another machine, 400 for a body or a
-/// certificate request that cannot be read.
-pub(crate) async fn answer(api: &Api, parts: &Parts, body: &[u8]) -> Result<Response<Body>> {
+/// 401 for a token that is not valid, 403 for one of another user, 405 for another method than POST.
+pub(crate) async fn authenticate(api: &Api, parts: &Parts) -> Result<User> {
     if parts.method != Method::POST {
         return Err(Status::method_not_allowed());
     }
     let token = auth::bearer_token(&parts.headers).unwrap_or_default();
-    if !api.pki.tokens.may_join(token) {
-        return Err(auth::unauthorized());
+    match api.authenticators.authenticate_token(token, &[]).await {
+        Ok(info) if info.user.is_in(BOOTSTRAPPERS) => Ok(info.user),
+        Ok(info) => Err(Status::failure(
+            403,
+            "Forbidden",
+            format!(
+                "User {:?} cannot join: that takes a join token",
+                info.user.name
+            ),
+        )),
+        Err(_) => Err(auth::unauthorized()),
     }
+}
+
+/// Handles a join request whose token was checked.
+///
+/// # Errors
+/// 403 for a node name that belongs to another machine or that the token is not for, 400 for a body or a certificate request that
+/// cannot be read, and for a name that no node can have.
+pub(crate) async fn answer(api: &Api, user: &User, body: &[u8]) -> Result<Response<Body>> {
     let request: Request = serde_json::from_slice(body)
         .map_err(|e| Status::bad_request(format!("cannot read the join request: {e}")))?;
-    check_name(&request.node_name)?;
-    claim_name(&api.registry, &request.node_name, &request.node_secret).await?;
-    let unreadable = |e: crate::pki::Error| {
-        Status::bad_request(format!("cannot use the certificate request: {e}"))
+    let node = request.node_name.as_str();
+    check_node_name(node).map_err(Status::bad_request)?;
+    let bound_to = user.extra.get(NODE_NAME);
+    if bound_to.is_some_and(|names| names.iter().any(|name| name != node)) {
+        let text = format!("this token is for another node than {node:?}");
+        return Err(Status::failure(403, "Forbidden", text));
+    }
+    let client = certificate_request(&request.client_csr)?;
+    let serving = certificate_request(&request.serving_csr)?;
+    let hash = |secret| sha256_hex(format!("{node}:{secret}").as_bytes());
+    let claim = Claim {
+        node,
+        key: &sha256_hex(&client.public_key),
+        proof: request
+            .node_secret
+            .map_or(Proof::None, |secret| Proof::Secret(hash(secret))),
+        node_may_exist: bound_to.is_some() || user.name == JOIN_TOKEN_USER,
     };
-    let node = &request.node_name;
-    let client = api
-        .pki
-        .sign_client(&request.client_csr, node)
-        .map_err(unreadable)?;
-    let serving = api
-        .pki
-        .sign_serving(&request.serving_csr, node)
-        .map_err(unreadable)?;
+    api.registry.claim_node(&claim).await?;
+    let unusable = |error: crate::pki::Error| {
+        Status::bad_request(format!("cannot use the certificate request: {error}"))
+    };
+    let client_ca = api.pki.client_cas().concat();
     let answer = json!({
-        "clientCertificate": client,
-        "servingCertificate": serving,
-        "caCertificate": api.pki.ca.certificate,
+        "clientCertificate": api.pki.sign_node_client(&client, node, None).map_err(unusable)?,
+        "servingCertificate": api.pki.sign_node_serving(&serving, node, None).map_err(unusable)?,
+        // What the server is verified with.
+        "serverCaCertificate": api.pki.server_ca(),
+        // What clients of the agent are verified with.
+        "clientCaCertificate": client_ca,
+        // Both, the first first, for agents that know one CA only.
+        "caCertificate": format!("{}{client_ca}", api.pki.server_ca()),
     });
     tracing::info!(node, "issued certificates to a joining agent");
     Ok(response::with_type(
@@ -77,78 +105,7 @@ pub(crate) async fn answer(api: &Api, parts: &Parts, body: &[u8]) -> Result<Resp
     ))
 }
 
-fn check_name(name: &str) -> Result<()> {
-    let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
-    let bytes = name.as_bytes();
-    let ends = [bytes.first(), bytes.last()];
-    let ends_well = ends
-        .iter()
-        .all(|b| b.is_some_and(u8::is_ascii_alphanumeric));
-    if ends_well && bytes.len() <= 253 && bytes.iter().all(|b| valid(*b)) {
-        return Ok(());
-    }
-    Err(Status::bad_request(format!(
-        "node name {name:?} is not a DNS name: use lower case letters, digits, '-' and '.'"
-    )))
-}
-
-/// Binds a node name to the secret of the machine that used it first, for as long as the Node
-/// exists. The hash of the secret is stored in a Secret.
-async fn claim_name(registry: &Registry, node: &str, secret: &str) -> Result<()> {
-    let name = format!("{node}.node-password.pandaemon");
-    let call = registry.internal_call(kinds::secrets()?, "kube-system", &name);
-    let hash = sha256_hex(format!("{node}:{secret}").as_bytes());
-    // The data of a Secret is base64 in JSON.
-    let data = json!({"hash": base64_of(&hash)});
-    let Some(known) = registry.find(&call.kind, "kube-system", &name) else {
-        let value = json!({
-            "apiVersion": "v1", "kind": "Secret", "type": "pandaemon.dev/node-password",
-            "metadata": {"name": name, "namespace": "kube-system"}, "data": data,
-        });
-        registry
-            .create(
-                &call,
-                Decoded {
-                    value,
-                    warnings: Vec::new(),
-                },
-            )
-            .await?;
-        return Ok(());
-    };
-    let value = known.value().map_err(crate::registry::unreadable)?;
-    if constant_time_eq(meta::text_at(&value, &["data", "hash"]), &base64_of(&hash)) {
-        return Ok(());
-    }
-    if registry.find(kinds::nodes()?, "", node).is_some() {
-        return Err(name_taken(node));
-    }
-    registry
-        .guaranteed_update(&call, |old| {
-            let mut value: Value = old.clone();
-            value["data"] = data.clone();
-            Ok(Change {
-                value,
-                warnings: Vec::new(),
-                is_applied: false,
-            })
-        })
-        .await?;
-    Ok(())
-}
-
-fn base64_of(text: &str) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(text)
-}
-
-fn name_taken(node: &str) -> Box<Status> {
-    let text = format!(
-        "node {node:?} belongs to another machine (its node secret differs): choose another --node-name, or remove the old node first with: kubectl delete node {node}"
-    );
-    Status::failure(403, "Forbidden", text).with_details(Details {
-        name: node.into(),
-        kind: "nodes".into(),
-        ..Details::default()
-    })
+fn certificate_request(pem: &str) -> Result<CertificateRequest> {
+    request::parse(pem.as_bytes())
+        .map_err(|why| Status::bad_request(format!("cannot use the certificate request: {why}")))
 }

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use pandaemon_machinery::{Status, status::Result};
 use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{DnsName, ServerName};
 use serde_json::Value;
 use tokio::{io::copy_bidirectional, net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
@@ -113,8 +113,9 @@ impl Agents {
         let connecting = async {
             let stream = TcpStream::connect(&agent.address).await?;
             stream.set_nodelay(true)?;
-            let name = ServerName::try_from(agent.node.clone()).map_err(std::io::Error::other)?;
-            self.0.connect(name, stream).await
+            // The name of the node, whatever its address: also a name that looks like an address.
+            let name = DnsName::try_from(agent.node.clone()).map_err(std::io::Error::other)?;
+            self.0.connect(ServerName::DnsName(name), stream).await
         };
         let stream = match timeout(CONNECT, connecting).await {
             Ok(Ok(stream)) => stream,

@@ -66,7 +66,7 @@ pub(crate) async fn answer(
     };
     let mut response = match path.subresource.as_deref() {
         None => request.handle().await,
-        Some("status" | "ephemeralcontainers") => request.handle().await,
+        Some("status" | "approval" | "ephemeralcontainers") => request.handle().await,
         Some(_) => subresources::answer(request).await,
     }?;
     if let Some(text) = kind.strategy.deprecation() {
@@ -122,7 +122,8 @@ fn check_verb(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<()> {
 }
 
 impl ResourceRequest<'_> {
-    /// Handles a request without subresource, or to `status` and `ephemeralcontainers`.
+    /// Handles a request without subresource, or to `status`, `approval` and
+    /// `ephemeralcontainers`.
     async fn handle(self) -> Result<Response<Body>> {
         match self.verb {
             Verb::Get => self.get(),

@@ -1,4 +1,4 @@
-//! Handlers of subresources other than `status` and `ephemeralcontainers`.
+//! Handlers of subresources other than `status`, `approval` and `ephemeralcontainers`.
 
 pub(crate) mod binding;
 pub(crate) mod eviction;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, request::Parts};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use jiff::Timestamp;
 use pandaemon_machinery::{KindRef, Scheme, Status, status::Result};
 
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
         request::{self, Query, Target, Verb},
     },
     metrics::RequestLabels,
+    pki::ClientCertificate,
 };
 
 /// Maximum size of a request body, in bytes.
@@ -69,6 +71,18 @@ impl Api {
         response
     }
 
+    /// The user of a request. A client certificate was verified in the handshake; it may have
+    /// expired since, or be that of a node without rights.
+    async fn authenticate(&self, parts: &Parts) -> Result<User> {
+        if let Some(certificate) = parts.extensions.get::<Arc<ClientCertificate>>() {
+            if certificate.is_expired(Timestamp::now()) {
+                return Err(auth::unauthorized());
+            }
+            self.registry.check_node_key(certificate)?;
+        }
+        self.authenticators.authenticate(parts).await
+    }
+
     async fn answer<B>(
         &self,
         head: Head,
@@ -81,14 +95,14 @@ impl Api {
         B::Error: Into<BoxError>,
     {
         if head.parts.uri.path() == join::PATH {
-            // Agents join with a token that authenticates no user.
+            let user = join::authenticate(self, &head.parts).await?;
             let body = read(body).await?;
-            return join::answer(self, &head.parts, &body).await;
+            return join::answer(self, &user, &body).await;
         }
         let verb = auth::verb_of(&head.parts.method, &head.target, head.verb);
         let fields = request::field_selector(&verb, &head.target, &head.query);
         let fields = fields.as_ref();
-        let authenticated = self.authenticators.authenticate(&head.parts).await;
+        let authenticated = self.authenticate(&head.parts).await;
         let begin = |user: &User| {
             let path = head.parts.uri.path();
             let attributes = Attributes::of_request(user, &verb, &head.target, path, fields);

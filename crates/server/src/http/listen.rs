@@ -19,12 +19,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::task::TaskTracker;
 
-use crate::{
-    api::Api,
-    audit::Peer,
-    auth::{Caller, User},
-    pki,
-};
+use crate::{api::Api, audit::Peer, auth::Caller, pki::ClientCertificate};
 
 /// Maximum number of open connections. More of them wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -94,13 +89,17 @@ async fn serve_one(
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
         Err(_) => return tracing::debug!(%peer, "TLS handshake timed out"),
     };
-    let caller = Caller(user(&stream));
+    let certificate = client_certificate(&stream).map(Arc::new);
+    let caller = Caller(certificate.as_ref().map(|one| one.user.clone()));
     let request_seen = Arc::new(Notify::new());
     let first_request = Arc::clone(&request_seen);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request_seen.notify_one();
         request.extensions_mut().insert(caller.clone());
         request.extensions_mut().insert(Peer(peer));
+        if let Some(certificate) = &certificate {
+            request.extensions_mut().insert(Arc::clone(certificate));
+        }
         let api = Arc::clone(&api);
         async move { Ok::<_, Infallible>(api.handle(request).await) }
     });
@@ -131,9 +130,9 @@ async fn first_request_timeout(request_seen: &Notify) {
     }
 }
 
-fn user(stream: &TlsStream<TcpStream>) -> Option<User> {
+fn client_certificate(stream: &TlsStream<TcpStream>) -> Option<ClientCertificate> {
     let (_, session) = stream.get_ref();
-    pki::subject(session.peer_certificates()?.first()?)
+    ClientCertificate::of(session.peer_certificates()?.first()?)
 }
 
 fn builder() -> Builder<TokioExecutor> {

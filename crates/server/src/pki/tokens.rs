@@ -5,7 +5,7 @@ use std::path::Path;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use sha2::{Digest as _, Sha256};
 
-use super::{Pair, Result, files, unusable};
+use super::{Result, files, unusable};
 
 /// The bearer tokens that the server accepts.
 #[derive(Clone)]
@@ -14,19 +14,13 @@ pub(crate) struct Tokens {
     pub agent: String,
     /// The token of the administrator.
     pub admin: String,
+    /// The hash of the server's CA, which precedes the secret in tokens to join with.
+    pub ca_hash: String,
 }
 
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Tokens")
-    }
-}
-
-impl Tokens {
-    /// Whether this is the join token.
-    #[must_use]
-    pub(crate) fn may_join(&self, token: &str) -> bool {
-        constant_time_eq(token, &self.agent)
     }
 }
 
@@ -56,8 +50,12 @@ fn random_secret() -> String {
     )
 }
 
-pub(super) fn open(data: &Path, ca: &Pair) -> Result<Tokens> {
-    let der = CertificateDer::from_pem_slice(ca.certificate.as_bytes()).map_err(unusable)?;
+/// The tokens of a data directory. `ca` is the certificate of the server's CA, in PEM.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub(super) fn open(data: &Path, ca: &str) -> Result<Tokens> {
+    let der = CertificateDer::from_pem_slice(ca.as_bytes()).map_err(unusable)?;
     let hash = sha256_hex(&der);
     let open = |file: &str, prefix: &str| {
         let path = data.join(file);
@@ -71,6 +69,7 @@ pub(super) fn open(data: &Path, ca: &Pair) -> Result<Tokens> {
     Ok(Tokens {
         agent: open("token", &format!("{hash}."))?,
         admin: open("admin-token", "")?,
+        ca_hash: hash,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Commits: one object is written as one transaction of the store.
 //!
 //! The transaction depends on what the write was decided by: the object as it was read, and the
-//! namespace of a new object. What else is decided by the state of this process alone is listed in
+//! namespace of a new object. The deletion of a Node also changes the record of its keys. What else is decided by the state of this process alone is listed in
 //! `docs/design/api-server.md`, for the day when several servers share a store.
 
 use std::sync::Arc;
@@ -54,7 +54,12 @@ impl Registry {
         let ObjectWrite {
             key, expect, new, ..
         } = &write;
-        let transaction = transaction(call, &write);
+        let mut transaction = transaction(call, &write);
+        if new.is_none() && !write.dry_run {
+            let record = self.record_after_deletion(call, key);
+            let record = record.map_err(CommitError::Failed)?;
+            transaction.writes.extend(record);
+        }
         transaction.check().map_err(|error| failed(&error))?;
         let revision = match (write.dry_run, expect) {
             (false, _) => self.transact(&write, transaction).await?,

@@ -19,19 +19,24 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
-use crate::harness::{Server, json_of};
+use crate::{
+    harness::{Server, json_of},
+    join::{Joined, join, token},
+};
 
-fn certificate(pem: &str) -> CertificateDer<'static> {
+pub(crate) fn certificate(pem: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
 }
 
-fn roots(ca: &str) -> Arc<RootCertStore> {
+pub(crate) fn roots(ca: &str) -> Arc<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    roots.add(certificate(ca)).unwrap();
+    for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
+        roots.add(certificate.unwrap()).unwrap();
+    }
     Arc::new(roots)
 }
 
-fn client_config(ca: &str, identity: Option<(&str, &str)>) -> ClientConfig {
+pub(crate) fn client_config(ca: &str, identity: Option<(&str, &str)>) -> ClientConfig {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -95,42 +100,6 @@ pub(crate) async fn ask(
     (code, String::from_utf8(bytes.to_vec()).unwrap())
 }
 
-/// The certificates of an agent that has joined.
-struct Joined {
-    client: String,
-    serving: String,
-    key: String,
-}
-
-async fn join(
-    server: &Server,
-    node: &str,
-    secret: &str,
-    token: &str,
-) -> Result<Joined, (u16, String)> {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let names = vec![node.to_owned(), "127.0.0.1".to_owned()];
-    let params = rcgen::CertificateParams::new(names).unwrap();
-    let request = params.serialize_request(&key).unwrap().pem().unwrap();
-    let body = json!({"nodeName": node, "nodeSecret": secret, "clientCsr": request, "servingCsr": request});
-    let mut sender = connect(server, None).await;
-    let (code, text) = ask(&mut sender, "POST", "/pandaemon/v1/join", token, &body).await;
-    if code != 200 {
-        return Err((code, text));
-    }
-    let answer = json_of(&text);
-    let field = |name: &str| answer[name].as_str().unwrap().to_owned();
-    Ok(Joined {
-        client: field("clientCertificate"),
-        serving: field("servingCertificate"),
-        key: key.serialize_pem(),
-    })
-}
-
-fn token(server: &Server) -> String {
-    server.running().agent_token()
-}
-
 #[tokio::test]
 async fn anonymous_users_can_read_public_paths_only() {
     let server = Server::start().await;
@@ -155,7 +124,7 @@ async fn anonymous_users_can_read_public_paths_only() {
             "{path}"
         );
     }
-    // The join token authenticates no user.
+    // The join token is for joining only.
     let (code, _) = ask(
         &mut sender,
         "GET",
@@ -164,7 +133,7 @@ async fn anonymous_users_can_read_public_paths_only() {
         &Value::Null,
     )
     .await;
-    assert_eq!(code, 401);
+    assert_eq!(code, 403);
     let admin = server.running().admin_token();
     assert_eq!(
         ask(&mut sender, "GET", "/api/v1/nodes", &admin, &Value::Null)
@@ -172,53 +141,6 @@ async fn anonymous_users_can_read_public_paths_only() {
             .0,
         200
     );
-}
-
-#[tokio::test]
-async fn an_agent_joins_with_the_token_and_gets_the_rights_of_its_node() {
-    let server = Server::start().await;
-    let refused = join(&server, "n1", "s", "nonsense").await.err().unwrap();
-    assert_eq!(refused.0, 401);
-    let joined = join(&server, "n1", "secret", &token(&server))
-        .await
-        .ok()
-        .unwrap();
-    let mut sender = connect(&server, Some((&joined.client, &joined.key))).await;
-    let node = |name: &str| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
-    assert_eq!(
-        ask(&mut sender, "POST", "/api/v1/nodes", "", &node("n1"))
-            .await
-            .0,
-        201
-    );
-    let (code, text) = ask(&mut sender, "POST", "/api/v1/nodes", "", &node("n2")).await;
-    assert_eq!(code, 403, "{text}");
-    for (path, expected) in [
-        ("/api/v1/pods?fieldSelector=spec.nodeName%3Dn1", 200),
-        ("/api/v1/pods", 403),
-    ] {
-        let (code, text) = ask(&mut sender, "GET", path, "", &Value::Null).await;
-        assert_eq!(code, expected, "{path}: {text}");
-    }
-}
-
-#[tokio::test]
-async fn a_node_name_belongs_to_the_first_machine_that_joined_with_it() {
-    let server = Server::start().await;
-    let token = token(&server);
-    assert!(join(&server, "n1", "one", &token).await.is_ok());
-    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}});
-    assert_eq!(server.post("/api/v1/nodes", &node).await.0, 201);
-    assert!(join(&server, "n1", "one", &token).await.is_ok());
-    let (code, text) = join(&server, "n1", "two", &token).await.err().unwrap();
-    assert!(
-        code == 403 && text.contains("belongs to another machine"),
-        "{code} {text}"
-    );
-    server
-        .send("DELETE", "/api/v1/nodes/n1", "", &Value::Null)
-        .await;
-    assert!(join(&server, "n1", "two", &token).await.is_ok());
 }
 
 /// A fake agent: answers logs with the path of the request, and exec with an echo.
@@ -253,10 +175,10 @@ async fn fake_agent(
     Ok(answer)
 }
 
-async fn start_agent(server: &Server, joined: &Joined) -> SocketAddr {
+pub(crate) async fn start_agent(joined: &Joined) -> SocketAddr {
     let provider = Arc::new(ring::default_provider());
-    let ca = server.running().ca_pem();
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots(&ca), Arc::clone(&provider))
+    let cas = roots(&joined.client_cas);
+    let verifier = WebPkiClientVerifier::builder_with_provider(cas, Arc::clone(&provider))
         .build()
         .unwrap();
     let key = PrivateKeyDer::from_pem_slice(joined.key.as_bytes()).unwrap();
@@ -286,7 +208,7 @@ async fn start_agent(server: &Server, joined: &Joined) -> SocketAddr {
 
 async fn pod_on_an_agent(server: &Server, containers: Value) -> SocketAddr {
     let joined = join(server, "n1", "s", &token(server)).await.ok().unwrap();
-    let agent = start_agent(server, &joined).await;
+    let agent = start_agent(&joined).await;
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "status": {
         "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": agent.port()}}}});

@@ -200,6 +200,29 @@ pub(crate) const LEASE: &[Column] = &[
     AGE,
 ];
 
+pub(crate) const CERTIFICATE_SIGNING_REQUEST: &[Column] = &[
+    NAME,
+    AGE,
+    text(
+        "SignerName",
+        "signerName indicates the requested signer, and is a qualified name.",
+    ),
+    text(
+        "Requestor",
+        "request contains an x509 certificate signing request encoded in a \"CERTIFICATE REQUEST\" PEM \
+     block. When serialized as JSON or YAML, the data is additionally base64-encoded.",
+    ),
+    text(
+        "RequestedDuration",
+        "expirationSeconds is the requested duration of validity of the issued certificate.",
+    ),
+    text(
+        "Condition",
+        "conditions applied to the request. Known conditions are \"Approved\", \"Denied\", and \
+     \"Failed\".",
+    ),
+];
+
 pub(crate) const PRIORITY_CLASS: &[Column] = &[
     NAME,
     column(

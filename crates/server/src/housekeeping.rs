@@ -1,0 +1,65 @@
+//! Periodic work of the server.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use pandaemon_runtime::{Shutdown, catch_panic};
+
+use crate::{
+    pki::Pki,
+    registry::{Registry, bootstrap},
+    service_accounts::TokenIssuer,
+};
+
+/// How long a round waits for the next.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// How many rounds are between two of what is done once in a minute, and once in an hour.
+const MINUTE: u32 = 30;
+const HOUR: u32 = 60 * MINUTE;
+
+/// Probes a store that refused a write, drops unused list states, deletes old Events, expired
+/// tokens and records of nodes deleted long ago, rotates keys.
+pub(crate) async fn run(registry: Arc<Registry>, issuer: Arc<TokenIssuer>, shutdown: Shutdown) {
+    let mut rounds: u32 = 0;
+    while shutdown.guard(tokio::time::sleep(INTERVAL)).await.is_some() {
+        rounds = rounds.wrapping_add(1);
+        // A panic of one round is logged; the next round runs all the same.
+        let _panicked = catch_panic("housekeeping", round(&registry, &issuer, rounds)).await;
+    }
+}
+
+async fn round(registry: &Registry, issuer: &TokenIssuer, round: u32) {
+    registry.probe_store().await;
+    registry.cache.paged_lists.expire(Instant::now());
+    if !round.is_multiple_of(MINUTE) {
+        return;
+    }
+    let now = Timestamp::now();
+    if let Err(status) = bootstrap::expire_events(registry, now).await {
+        tracing::warn!(error = %status, "cannot delete old events; retrying in a minute");
+    }
+    if let Err(status) = registry.expire_bootstrap_tokens(now).await {
+        tracing::warn!(error = %status, "cannot delete expired tokens; retrying in a minute");
+    }
+    if let Err(error) = issuer.keys.rotate(now) {
+        tracing::warn!(%error, "cannot rotate the signing keys; retrying in a minute");
+    }
+    if round.is_multiple_of(HOUR)
+        && let Err(status) = registry.forget_deleted_nodes(now).await
+    {
+        tracing::warn!(error = %status, "cannot delete records of deleted nodes; retrying in an hour");
+    }
+}
+
+/// Renews the server's own certificates when they are due.
+pub(crate) async fn renew_certificates(pki: Arc<Pki>, shutdown: Shutdown) {
+    let interval = pki.renewal_interval();
+    while shutdown.guard(tokio::time::sleep(interval)).await.is_some() {
+        if let Err(error) = pki.renew() {
+            tracing::warn!(%error, "cannot renew a certificate; retrying in {interval:?}");
+        }
+    }
+}
