@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("machinery", &["types"]),
     ("runtime", &[]),
     ("client", &["types", "runtime"]),
-    ("store", &[]),
+    ("store", &["runtime"]),
     ("cri", &[]),
     ("server", &["types", "machinery", "store", "runtime"]),
     (

@@ -8,13 +8,13 @@ mod files;
 mod tokens;
 
 use std::{
-    fs, io,
+    io,
     net::IpAddr,
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
 use jiff::{SignedDuration, Timestamp};
+use pandaemon_runtime::files::private_dir;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
@@ -120,15 +120,11 @@ impl Pki {
     /// When a file cannot be read, written or parsed.
     pub(crate) fn open(data: &Path, sans: &[String]) -> Result<Self> {
         let dir = data.join("pki");
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir)
-            .map_err(|source| Error::File {
-                action: "create",
-                path: dir.clone(),
-                source,
-            })?;
+        private_dir(&dir).map_err(|source| Error::File {
+            action: "create",
+            path: dir.clone(),
+            source,
+        })?;
         let (issuer, ca) = open_ca(&dir)?;
         let client = [ExtendedKeyUsagePurpose::ClientAuth];
         let server = [ExtendedKeyUsagePurpose::ServerAuth];
@@ -342,7 +338,7 @@ pub(crate) fn subject(der: &CertificateDer<'_>) -> Option<User> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
 

@@ -11,6 +11,8 @@ mod damage;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod encryption;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod model;
