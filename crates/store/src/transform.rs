@@ -14,7 +14,7 @@ use crate::{
 
 /// Changes values on their way into a store and back.
 pub trait Transformer: Send + Sync + Debug {
-    /// Whether values of this key are written in another form. Others are written as they are.
+    /// Whether values of this key are stored in another form. Others are stored as they are.
     fn transforms(&self, _key: &str) -> bool {
         true
     }
@@ -147,6 +147,10 @@ impl Store for Transformed {
     }
 
     fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Revision>> {
+        let mut writes = transaction.writes.iter();
+        if !writes.any(|write| self.transformer.transforms(&write.key)) {
+            return self.inner.commit(transaction);
+        }
         Box::pin(async {
             let committed = self.inner.commit(self.to_storage(transaction)?).await;
             committed.map_err(|error| error_from_storage(&*self.transformer, error))

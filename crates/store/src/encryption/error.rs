@@ -30,7 +30,8 @@ pub enum Error {
     /// The store has encrypted values, and there is no key file.
     #[error(
         "the encryption key file {} is missing, and {values} stored values are encrypted with its keys ({keys}). \
-         Restore it from a copy, or name it with --encryption-key-file",
+         Restore it from a copy, or name it with --encryption-key-file. If it is lost, so are these objects: \
+         `pandaemon rotate-keys --delete-lost` deletes them",
         path.display()
     )]
     MissingFile {
@@ -44,7 +45,8 @@ pub enum Error {
     /// The store has values that are encrypted with other keys.
     #[error(
         "the encryption key file {} lacks a key: {values} stored values are encrypted with {keys}. \
-         Add the missing keys as further lines, or name the right file with --encryption-key-file",
+         Add the missing keys as further lines, or name the right file with --encryption-key-file. If they are \
+         lost, so are these objects: `pandaemon rotate-keys --delete-lost` deletes them",
         path.display()
     )]
     MissingKey {

@@ -89,7 +89,7 @@ impl KeyType for IdLength {
     }
 }
 
-/// A key.
+/// A key of the key file, prepared for derivation.
 pub(super) struct Key {
     id: KeyId,
     secret: [u8; SECRET],

@@ -2,7 +2,7 @@
 //! replacing the keys.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     path::PathBuf,
     sync::Arc,
     sync::atomic::{AtomicU64, Ordering},
@@ -18,8 +18,8 @@ use super::{
     transformer::Encrypting,
 };
 use crate::{
-    Durability, Error as StoreError, Expect, Key, Op, Range, Store, Transaction, Transformed,
-    Transformer as _,
+    Durability, Entry, Error as StoreError, Expect, Key, Op, Range, Store, Transaction,
+    Transformed, Transformer as _,
 };
 
 /// How many entries are looked at in one read.
@@ -37,6 +37,9 @@ pub struct Settings {
     /// Whether collections that have encrypted values stay encrypted, although they are not in
     /// `prefixes`.
     pub keeps_encrypted: bool,
+    /// Whether values are deleted that are encrypted with keys that are not in the file. Otherwise
+    /// they are an error.
+    pub deletes_lost: bool,
 }
 
 /// The keys of a store that is not open yet.
@@ -46,7 +49,7 @@ pub struct Encryption {
     /// The keys of the file, if it exists.
     listed: Option<Vec<Listed>>,
     encrypting: Arc<Encrypting>,
-    keeps_encrypted: bool,
+    deletes_lost: bool,
 }
 
 impl Encryption {
@@ -59,13 +62,13 @@ impl Encryption {
             path: settings.key_file,
         };
         let listed = file.read()?;
-        let encrypting = Encrypting::new(settings.prefixes);
+        let encrypting = Encrypting::new(settings.prefixes, settings.keeps_encrypted);
         encrypting.set_keys(keys(listed.as_deref().unwrap_or_default()));
         Ok(Self {
             file,
             listed,
             encrypting: Arc::new(encrypting),
-            keeps_encrypted: settings.keeps_encrypted,
+            deletes_lost: settings.deletes_lost,
         })
     }
 
@@ -85,7 +88,6 @@ pub struct EncryptedStore {
     encrypting: Arc<Encrypting>,
     file: KeyFile,
     listed: Mutex<Vec<Listed>>,
-    keeps_encrypted: bool,
     rotating: tokio::sync::Mutex<()>,
 }
 
@@ -104,8 +106,8 @@ pub struct Rotation {
 #[derive(Debug, Default)]
 struct Survey {
     outdated: Vec<Key>,
-    /// Number of values by their key, of keys that are not known.
-    missing: BTreeMap<KeyId, u64>,
+    /// Entries whose value is encrypted with a key that is not known.
+    lost: Vec<(KeyId, Entry)>,
 }
 
 /// What became of a value of outdated form.
@@ -159,7 +161,7 @@ impl EncryptedStore {
             file,
             listed,
             encrypting,
-            keeps_encrypted,
+            deletes_lost,
         } = encryption;
         let has_file = listed.is_some();
         let store = Transformed::new(Arc::clone(&inner), Arc::clone(&encrypting) as _);
@@ -169,17 +171,19 @@ impl EncryptedStore {
             encrypting,
             file,
             listed: Mutex::new(listed.unwrap_or_default()),
-            keeps_encrypted,
             rotating: tokio::sync::Mutex::default(),
         };
         let mut survey = Survey::default();
         if has_outdated {
             survey = this.survey().await?;
         }
-        if !survey.missing.is_empty() {
-            return Err(this.lacks(survey.missing, has_file));
+        if !survey.lost.is_empty() {
+            if !deletes_lost {
+                return Err(this.lacks(&survey, has_file));
+            }
+            this.delete(std::mem::take(&mut survey.lost)).await?;
         }
-        if !has_file && this.encrypting.has_prefixes() {
+        if !has_file && this.encrypting.is_on() {
             let first = Listed::new(new_key()?);
             this.file.write(std::slice::from_ref(&first))?;
             this.encrypting.set_keys(vec![Arc::clone(&first.key)]);
@@ -237,7 +241,7 @@ impl EncryptedStore {
         })
     }
 
-    /// Finds the values of outdated form.
+    /// Finds the values of outdated form, and those whose key is not known.
     async fn survey(&self) -> Result<Survey, Error> {
         let mut survey = Survey::default();
         let mut range = Range {
@@ -248,11 +252,9 @@ impl EncryptedStore {
             let page = self.inner.range(range.clone()).await?;
             for entry in &page.entries {
                 let (key, stored) = (&entry.key, &*entry.value);
-                if self.keeps_encrypted && self.encrypting.is_transformed(key, stored) {
-                    self.encrypting.add_prefix(collection(key));
-                }
+                self.encrypting.found(key, stored);
                 if let Some(missing) = self.encrypting.missing_key(stored) {
-                    *survey.missing.entry(missing).or_default() += 1;
+                    survey.lost.push((missing, entry.clone()));
                 } else if self.encrypting.is_outdated(key, stored) {
                     survey.outdated.push(Key::clone(key));
                 }
@@ -282,7 +284,7 @@ impl EncryptedStore {
                 "stored values in their current form"
             );
         }
-        if rewritten.unreadable.is_empty() && survey.missing.is_empty() {
+        if rewritten.unreadable.is_empty() && survey.lost.is_empty() {
             let mut kept = self.listed.lock().clone();
             let before = kept.len();
             kept.retain(|listed| !listed.is_retired);
@@ -346,23 +348,27 @@ impl EncryptedStore {
         }
     }
 
-    /// The error of a key that is missing.
-    fn lacks(&self, missing: BTreeMap<KeyId, u64>, has_file: bool) -> Error {
+    /// The error of values whose key is missing.
+    fn lacks(&self, survey: &Survey, has_file: bool) -> Error {
         let path = self.file.path.clone();
-        let values = missing.values().sum();
-        let keys = names(missing.into_keys());
+        let values = survey.lost.len() as u64;
+        let ids: BTreeSet<KeyId> = survey.lost.iter().map(|(id, _)| *id).collect();
+        let keys = names(ids);
         if has_file {
             Error::MissingKey { path, values, keys }
         } else {
             Error::MissingFile { path, values, keys }
         }
     }
-}
 
-/// What the keys of a collection begin with: without the last two segments, namespace and name.
-fn collection(key: &str) -> String {
-    match key.rsplitn(3, '/').nth(2) {
-        Some(rest) if !rest.is_empty() => format!("{rest}/"),
-        _ => key.to_owned(),
+    /// Deletes entries whose key is lost.
+    async fn delete(&self, lost: Vec<(KeyId, Entry)>) -> Result<(), Error> {
+        for (id, entry) in lost {
+            tracing::warn!("deletes {}: its key {id} is lost", entry.key);
+            let expect = Expect::At(entry.mod_revision);
+            let write = Transaction::of(entry.key, expect, Op::Delete);
+            self.inner.commit(write).await?;
+        }
+        Ok(())
     }
 }

@@ -21,14 +21,19 @@ struct Keys {
 #[derive(Debug)]
 pub(super) struct Encrypting {
     /// What the names of their entries begin with, such as `/secrets/`.
-    prefixes: RwLock<Vec<String>>,
+    prefixes: Vec<String>,
+    /// Those of more collections, which stay encrypted.
+    kept: Option<RwLock<Vec<String>>>,
     keys: RwLock<Keys>,
 }
 
 impl Encrypting {
-    pub(super) fn new(prefixes: Vec<String>) -> Self {
+    /// Encrypts the values of entries whose keys begin with `prefixes`. If `keeps_encrypted`, the
+    /// collections of encrypted values stay encrypted, too.
+    pub(super) fn new(prefixes: Vec<String>, keeps_encrypted: bool) -> Self {
         Self {
-            prefixes: RwLock::new(prefixes),
+            prefixes,
+            kept: keeps_encrypted.then(RwLock::default),
             keys: RwLock::default(),
         }
     }
@@ -49,17 +54,18 @@ impl Encrypting {
         current.all = all;
     }
 
-    /// Encrypts one more collection.
-    pub(super) fn add_prefix(&self, prefix: String) {
-        let mut prefixes = self.prefixes.write();
-        if !prefixes.contains(&prefix) {
-            prefixes.push(prefix);
+    /// Takes note of a stored value: its collection may have to stay encrypted.
+    pub(super) fn found(&self, key: &str, stored: &[u8]) {
+        let Some(kept) = &self.kept else { return };
+        if is_encrypted(stored) && !self.transforms(key) {
+            kept.write().push(collection(key));
         }
     }
 
     /// Whether anything is encrypted.
-    pub(super) fn has_prefixes(&self) -> bool {
-        !self.prefixes.read().is_empty()
+    pub(super) fn is_on(&self) -> bool {
+        let has_kept = |kept: &RwLock<Vec<String>>| !kept.read().is_empty();
+        !self.prefixes.is_empty() || self.kept.as_ref().is_some_and(has_kept)
     }
 
     fn key(&self, id: KeyId) -> Option<Arc<Key>> {
@@ -75,8 +81,13 @@ impl Encrypting {
 
 impl Transformer for Encrypting {
     fn transforms(&self, key: &str) -> bool {
-        let prefixes = self.prefixes.read();
-        prefixes.iter().any(|prefix| key.starts_with(&**prefix))
+        let begins = |prefixes: &[String]| {
+            prefixes
+                .iter()
+                .any(|prefix| key.starts_with(prefix.as_str()))
+        };
+        let kept = self.kept.as_ref();
+        begins(&self.prefixes) || kept.is_some_and(|kept| begins(&kept.read()))
     }
 
     fn is_transformed(&self, _: &str, stored: &[u8]) -> bool {
@@ -117,5 +128,13 @@ impl Transformer for Encrypting {
         known
             .open(key, stored)
             .map_err(|error| failed(&error.to_string()))
+    }
+}
+
+/// What the keys of a collection begin with: without the last two segments, namespace and name.
+fn collection(key: &str) -> String {
+    match key.rsplitn(3, '/').nth(2) {
+        Some(rest) if !rest.is_empty() => format!("{rest}/"),
+        _ => key.to_owned(),
     }
 }

@@ -66,6 +66,7 @@ fn encrypted(directory: &Path) -> Arc<dyn Store> {
         key_file: directory.join("keys"),
         prefixes: vec!["/a/".into()],
         keeps_encrypted: false,
+        deletes_lost: false,
     };
     let encryption = Encryption::read(settings).unwrap();
     let inner = Embedded::open(directory.join("encrypted"), Options::default()).unwrap();

@@ -52,6 +52,7 @@ impl Home {
             key_file: self.keys(),
             prefixes: vec![PREFIX.into()],
             keeps_encrypted: false,
+            deletes_lost: false,
         }
     }
 
@@ -231,8 +232,21 @@ async fn a_missing_or_wrong_key_is_an_error_that_says_what_to_do() {
     let error = home.open().await.unwrap_err().to_string();
     assert!(error.starts_with("read the encryption key file"), "{error}");
 
-    // As an additional key it decrypts, and the values get the first one.
+    // Without its key, an object can only be deleted.
     fs::remove_dir(&keys).unwrap();
+    let without = home.copied(root.path(), "without");
+    let lost = Settings {
+        deletes_lost: true,
+        keeps_encrypted: true,
+        prefixes: Vec::new(),
+        ..without.settings()
+    };
+    drop(without.open_with(lost, &|_, _| {}).await.unwrap());
+    assert_eq!(without.files_with(std::slice::from_ref(&key)), [""; 0]);
+    let store = without.open().await.unwrap();
+    assert_eq!(values(&*store.store()).await.len(), 40);
+
+    // As an additional key it decrypts, and the values get the first one.
     fs::write(&keys, format!("{other}\n{text}")).unwrap();
     let store = home.open().await.unwrap();
     assert_eq!(home.files_with(&[key]), [""; 0]);
