@@ -21,13 +21,11 @@ const STICKY: u32 = 0o1000;
 /// # Errors
 /// If the file system refuses.
 pub fn private_dir(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
+    // The parent of a relative path may be empty: the current directory.
+    if path.is_dir() || path.as_os_str().is_empty() {
         return Ok(());
     }
-    if let Some(parent) = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
+    if let Some(parent) = path.parent() {
         private_dir(parent)?;
     }
     match DirBuilder::new().mode(DIRECTORY).create(path) {

@@ -8,6 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use http::{HeaderMap, request::Parts};
 use pandaemon_machinery::{Scheme, status::Result};
+use pandaemon_store::encryption::EncryptedStore;
 
 use crate::{
     audit::{Annotations, Auditor},
@@ -29,6 +30,8 @@ pub(crate) struct Api {
     pub registry: Arc<Registry>,
     /// Certificates and tokens of the cluster.
     pub pki: Arc<Pki>,
+    /// The keys of the store, if it encrypts.
+    pub encryption: Option<Arc<EncryptedStore>>,
     /// The client of the node agents.
     pub agents: Agents,
     /// The metrics of the server.

@@ -17,6 +17,8 @@ mod authorization;
 mod discovery;
 #[path = "api/disk.rs"]
 mod disk;
+#[path = "api/encryption.rs"]
+mod encryption;
 #[path = "api/faults.rs"]
 mod faults;
 #[path = "api/harness.rs"]

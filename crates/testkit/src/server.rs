@@ -23,6 +23,7 @@ use pandaemon_server::{AuditConfig, Authorizer, Config, Error, Running, admissio
 use pandaemon_store::{
     Embedded, Store,
     double::{Double, Faults},
+    encryption::EncryptedStore,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -39,6 +40,8 @@ pub struct ServerOptions {
     pub data_dir: Option<TempDir>,
     /// The store of the objects; an embedded store in the data directory if `None`.
     pub store: Option<Arc<dyn Store>>,
+    /// The store with its keys, for a server that encrypts; `store` is not needed then.
+    pub encryption: Option<Arc<EncryptedStore>>,
     /// The address to listen on: a free port of 127.0.0.1 by default.
     pub listen: SocketAddr,
     /// Additional names and addresses for the server's certificate.
@@ -56,6 +59,7 @@ impl Default for ServerOptions {
         Self {
             data_dir: None,
             store: None,
+            encryption: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             extra_sans: Vec::new(),
             authorizers: Vec::new(),
@@ -137,7 +141,8 @@ impl Server {
         let data_dir = options
             .data_dir
             .unwrap_or_else(|| tempfile::tempdir().unwrap());
-        let store = match options.store {
+        let encrypted = options.encryption.as_ref().map(|store| store.store());
+        let store = match options.store.or(encrypted) {
             Some(store) => store,
             None => default_store(&Self::store_dir(data_dir.path()))?,
         };
@@ -147,6 +152,7 @@ impl Server {
             listen: options.listen,
             extra_sans: options.extra_sans,
             store,
+            encryption: options.encryption,
             metrics: Metrics::default(),
             authorizers: options.authorizers,
             admission: options.admission,

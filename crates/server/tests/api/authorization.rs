@@ -44,7 +44,7 @@ async fn server(rights: Vec<(&'static str, &'static str, Decision)>) -> Server {
 }
 
 /// A request of a user. Returns code and JSON of the response.
-async fn send_as(
+pub(crate) async fn send_as(
     server: &Server,
     user: &str,
     (method, path): (&str, &str),
