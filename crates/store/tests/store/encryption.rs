@@ -1,150 +1,13 @@
-//! Encryption at rest: the first start of an upgrade, kills at every step, missing keys, rotation.
+//! Encryption at rest: the first start of an upgrade, kills at every step, missing keys, settings.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use pandaemon_store::{Expect, Op, Store, Transaction, encryption::Settings};
+
+use crate::{
+    common::all,
+    home::{Home, PREFIX, fill, first_key, name, secret, values},
 };
-
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use bytes::Bytes;
-use pandaemon_store::{
-    Embedded, Expect, Op, Options, Range, Store, Transaction,
-    encryption::{EncryptedStore, Encryption, Error, Settings},
-};
-
-use crate::common::{Kept, all, copy, delete, put};
-
-const PREFIX: &str = "/secrets/";
-
-/// A store and its key file in a directory.
-struct Home(PathBuf);
-
-impl Home {
-    fn new(root: &Path, name: &str) -> Self {
-        let path = root.join(name);
-        fs::create_dir_all(path.join("store")).unwrap();
-        Self(path)
-    }
-
-    fn keys(&self) -> PathBuf {
-        self.0.join("keys")
-    }
-
-    fn store(&self) -> PathBuf {
-        self.0.join("store")
-    }
-
-    /// What a kill at this moment would leave.
-    fn copied(&self, root: &Path, name: &str) -> Self {
-        let home = Self::new(root, name);
-        copy(&self.store(), &home.store());
-        drop(fs::copy(self.keys(), home.keys()));
-        home
-    }
-
-    fn settings(&self) -> Settings {
-        Settings {
-            key_file: self.keys(),
-            prefixes: vec![PREFIX.into()],
-            keeps_encrypted: false,
-            deletes_lost: false,
-        }
-    }
-
-    async fn open(&self) -> Result<EncryptedStore, Error> {
-        self.open_with(self.settings(), &|_, _| {}).await
-    }
-
-    async fn open_with(
-        &self,
-        settings: Settings,
-        progress: &(dyn Fn(u64, u64) + Sync),
-    ) -> Result<EncryptedStore, Error> {
-        let encryption = Encryption::read(settings)?;
-        let is_outdated = |key: &str, stored: &[u8]| encryption.is_outdated(key, stored);
-        let (inner, has_outdated) = Embedded::open_checked(self.store(), small(), is_outdated)?;
-        EncryptedStore::open(Arc::new(inner), encryption, has_outdated, progress).await
-    }
-
-    /// A store without encryption, as it was before the upgrade.
-    fn plain(&self) -> Embedded {
-        Embedded::open(self.store(), small()).unwrap()
-    }
-
-    /// The files of the store that contain one of these texts, or its base64.
-    fn files_with(&self, texts: &[String]) -> Vec<String> {
-        let files = fs::read_dir(self.store()).unwrap();
-        let with = files.filter_map(|file| {
-            let path = file.unwrap().path();
-            // A checkpoint may remove a file meanwhile.
-            let content = fs::read(&path).unwrap_or_default();
-            let has = |text: &[u8]| content.windows(text.len()).any(|window| window == text);
-            let encoded = |text: &str| BASE64.encode(text);
-            let has = texts
-                .iter()
-                .any(|text| has(text.as_bytes()) || has(encoded(text).as_bytes()));
-            has.then(|| path.file_name().unwrap().to_string_lossy().into_owned())
-        });
-        with.collect()
-    }
-}
-
-/// Leads to several segments and checkpoints with a few values.
-fn small() -> Options {
-    Options {
-        log_bytes: 4_000,
-        ..Options::default()
-    }
-}
-
-fn secret(number: u64) -> String {
-    format!("secret-of-{number:03}-that-nobody-may-read")
-}
-
-fn name(number: u64) -> String {
-    format!("/secrets/d/{number:03}")
-}
-
-/// The name of the first key of a key file.
-fn first_key(keys: &Path) -> String {
-    let text = fs::read_to_string(keys).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("# key "));
-    line.unwrap().to_owned()
-}
-
-/// Writes Secrets, of which some are replaced or deleted, and other objects. Returns the texts that
-/// no file may contain later.
-async fn fill(store: &dyn Store) -> Vec<String> {
-    for number in 0..40 {
-        let write = put(&name(number), Expect::Absent, &secret(number));
-        let revision = store.commit(write).await.unwrap();
-        let other = put(&format!("/pods/d/{number}"), Expect::Absent, "a pod");
-        store.commit(other).await.unwrap();
-        if number % 3 == 0 {
-            let text = format!("{} replaced", secret(number + 100));
-            let write = put(&name(number), Expect::At(revision), &text);
-            store.commit(write).await.unwrap();
-        } else if number % 3 == 1 {
-            let gone = delete(&name(number), revision);
-            store.commit(gone).await.unwrap();
-        }
-    }
-    (0..140).map(secret).collect()
-}
-
-/// The entries without their revisions.
-async fn values(store: &dyn Store) -> Vec<(String, Bytes)> {
-    let page = store.range(Range::default()).await.unwrap();
-    let entries = page.entries.into_iter();
-    entries
-        .map(|entry| (entry.key.to_string(), entry.value))
-        .collect()
-}
 
 #[tokio::test]
 async fn no_plaintext_is_left_after_a_start_even_if_it_was_killed_at_any_step() {
@@ -154,6 +17,7 @@ async fn no_plaintext_is_left_after_a_start_even_if_it_was_killed_at_any_step() 
         let store = home.plain();
         (fill(&store).await, values(&store).await)
     };
+    let home = home.without_checkpoints();
     let old = home.copied(root.path(), "old");
     assert!(home.files_with(&texts).len() > 1, "one file is no proof");
     let copies = parking_lot::Mutex::new(Vec::new());
@@ -178,14 +42,16 @@ async fn no_plaintext_is_left_after_a_start_even_if_it_was_killed_at_any_step() 
         assert!(!to.exists(), "{to:?} was not replaced");
         fs::copy(file.path(), to).unwrap();
     }
-    // Killed while the checkpoint was being written.
+    // Killed while a checkpoint was being written, by this version and by the one before.
     let torn = copies.pop().unwrap();
-    fs::write(torn.store().join("checkpoint.tmp"), &texts[0]).unwrap();
+    for torn in [&torn, &home] {
+        fs::write(torn.store().join("checkpoint.tmp"), &texts[0]).unwrap();
+    }
     copies.extend([replaced, torn, home]);
     for home in copies {
         let store = home.open().await.unwrap();
-        assert_eq!(home.files_with(&texts), [""; 0], "{:?}", home.0);
-        assert_eq!(values(&*store.store()).await, before, "{:?}", home.0);
+        assert_eq!(home.files_with(&texts), [""; 0], "{:?}", home.path);
+        assert_eq!(values(&*store.store()).await, before, "{:?}", home.path);
         let mode = fs::metadata(home.keys()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
@@ -291,87 +157,6 @@ async fn a_damaged_or_moved_value_is_not_read_and_the_others_are() {
     home.open().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_are_rotated_while_the_store_is_in_use() {
-    let root = tempfile::tempdir().unwrap();
-    let home = Home::new(root.path(), "home");
-    let encrypted = Arc::new(home.open().await.unwrap());
-    let store = encrypted.store();
-    fill(&*store).await;
-    let ended = Arc::new(AtomicBool::new(false));
-    let writers = (0..8_u64).map(|writer| {
-        let (store, ended) = (Arc::clone(&store), Arc::clone(&ended));
-        pandaemon_runtime::spawn("writer", async move {
-            let key = format!("/secrets/w/{writer}");
-            let mut expect = Expect::Absent;
-            let mut last = 0_u64;
-            while !ended.load(Ordering::Acquire) {
-                last += 1;
-                let write = put(&key, expect, &last.to_string());
-                expect = match store.commit(write).await {
-                    Ok(revision) => Expect::At(revision),
-                    // The rotation wrote it.
-                    Err(pandaemon_store::Error::Conflict { current, .. }) => {
-                        Expect::At(current.unwrap().mod_revision)
-                    }
-                    Err(error) => panic!("{error}"),
-                };
-            }
-            last
-        })
-    });
-    let writers: Vec<_> = writers.collect();
-    let mut old = vec![first_key(&home.keys())];
-    for _ in 0..5 {
-        let rotation = encrypted.rotate(&|_, _| {}).await.unwrap();
-        assert!(
-            rotation.unreadable.is_empty() && rotation.rewritten >= 26,
-            "{rotation:?}"
-        );
-        assert_eq!(home.files_with(&old), [""; 0]);
-        assert_eq!(first_key(&home.keys()), rotation.key.to_string());
-        let text = fs::read_to_string(home.keys()).unwrap();
-        assert_eq!(text.matches("\n# key ").count(), 1, "{text}");
-        old.push(rotation.key.to_string());
-    }
-    ended.store(true, Ordering::Release);
-    for writer in writers {
-        writer.await.unwrap().unwrap();
-    }
-    let before = values(&*store).await;
-    store.close().await;
-    let again = home.open().await.unwrap();
-    assert_eq!(values(&*again.store()).await, before);
-}
-
-#[tokio::test]
-async fn a_rotation_that_was_killed_is_finished_by_the_next_start() {
-    let root = tempfile::tempdir().unwrap();
-    let home = Home::new(root.path(), "home");
-    let copies = parking_lot::Mutex::new(Vec::new());
-    let (old, before) = {
-        let encrypted = home.open().await.unwrap();
-        fill(&*encrypted.store()).await;
-        let progress = |done: u64, _: u64| {
-            copies
-                .lock()
-                .push(home.copied(root.path(), &format!("killed-{done}")));
-        };
-        let old = first_key(&home.keys());
-        encrypted.rotate(&progress).await.unwrap();
-        (old, values(&*encrypted.store()).await)
-    };
-    let copies = copies.into_inner();
-    assert_eq!(copies.len(), 27);
-    for home in copies {
-        assert!(fs::read_to_string(home.keys()).unwrap().contains(&old));
-        let store = home.open().await.unwrap();
-        assert_eq!(values(&*store.store()).await, before);
-        assert_eq!(home.files_with(std::slice::from_ref(&old)), [""; 0]);
-        assert!(!fs::read_to_string(home.keys()).unwrap().contains(&old));
-    }
-}
-
 #[tokio::test]
 async fn what_is_encrypted_follows_the_settings() {
     let root = tempfile::tempdir().unwrap();
@@ -404,20 +189,4 @@ async fn what_is_encrypted_follows_the_settings() {
     let plain = home.plain();
     assert_eq!(all(&plain).await.len(), 67);
     assert_eq!(plain.get(&name(2)).await.unwrap().unwrap().value, secret(2));
-}
-
-#[tokio::test]
-async fn followers_see_a_rotation_as_updates_without_changes() {
-    let root = tempfile::tempdir().unwrap();
-    let home = Home::new(root.path(), "home");
-    let encrypted = home.open().await.unwrap();
-    let store = encrypted.store();
-    for (key, value) in [("/secrets/d/a", "1"), ("/pods/d/a", "2")] {
-        let write = put(key, Expect::Absent, value);
-        store.commit(write).await.unwrap();
-    }
-    let kept = Kept::of(&*store, 1).await;
-    encrypted.rotate(&|_, _| {}).await.unwrap();
-    let events = ["2: /pods/d/a=2@2/2", "3: /secrets/d/a=1@1/3"];
-    assert_eq!(kept.events(), events);
 }

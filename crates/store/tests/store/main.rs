@@ -15,4 +15,8 @@ mod encryption;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]
+mod home;
+#[cfg(test)]
 mod model;
+#[cfg(test)]
+mod rotation;
