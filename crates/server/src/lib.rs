@@ -37,9 +37,9 @@ use std::{
 
 use jiff::Timestamp;
 use pandaemon_certificates::CertificateSigner;
-use pandaemon_machinery::{Kind, Status};
+use pandaemon_machinery::{Kind, Status, scheme};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
-use pandaemon_store::{Error as StoreError, Store};
+use pandaemon_store::{Error as StoreError, Store, encryption::EncryptedStore};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 pub use crate::audit::{AuditConfig, AuditError, Mode as AuditMode};
@@ -74,6 +74,8 @@ pub struct Config {
     pub extra_sans: Vec<String>,
     /// The store of the objects.
     pub store: Arc<dyn Store>,
+    /// The keys of the store, if it encrypts: an administrator can rotate them.
+    pub encryption: Option<Arc<EncryptedStore>>,
     /// The registry of metrics.
     pub metrics: Metrics,
     /// The files that name users.
@@ -120,6 +122,22 @@ pub enum Error {
     Bootstrap(String),
 }
 
+/// What the keys of a resource begin with in the store, such as `/secrets/` for `secrets` and
+/// `/apps/daemonsets/` for `daemonsets.apps`; `None` for a resource that no server has.
+#[must_use]
+pub fn storage_prefix(resource: &str) -> Option<String> {
+    let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+    let mut kinds = scheme::built_in().kinds().iter();
+    let found = kinds.find(|kind| kind.plural == plural && kind.group == group);
+    if let Some(kind) = found {
+        return kind.is_stored().then(|| format!("/{}/", kind.storage));
+    }
+    // Kinds that come at run time have a group of their own.
+    let mut kinds = scheme::built_in().kinds().iter();
+    let is_own = !plural.is_empty() && group.contains('.') && kinds.all(|kind| kind.group != group);
+    is_own.then(|| format!("/{group}/{plural}/"))
+}
+
 /// A running server: its address, credentials and clients.
 #[derive(Debug)]
 pub struct Running {
@@ -160,6 +178,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         address: advertised(address).to_string(),
         service_accounts: Arc::clone(&issuer),
         registry: Arc::clone(&registry),
+        encryption: config.encryption,
         pki,
     });
     let tls = tls::server(&api.pki)?;

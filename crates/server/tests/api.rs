@@ -23,6 +23,8 @@ mod default_roles;
 mod discovery;
 #[path = "api/disk.rs"]
 mod disk;
+#[path = "api/encryption.rs"]
+mod encryption;
 #[path = "api/faults.rs"]
 mod faults;
 #[path = "api/harness.rs"]
