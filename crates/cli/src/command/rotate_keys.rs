@@ -72,9 +72,13 @@ pub(crate) async fn run(args: RotateKeysArgs) -> anyhow::Result<()> {
         true => "the key file of the control plane".to_owned(),
         false => key_file.display().to_string(),
     };
+    let values = match outcome.rewritten {
+        1 => "1 value has".to_owned(),
+        count => format!("{count} values have"),
+    };
     print_status(&format!(
-        "      {} values have the new key {}. Copy {copy} to a safe place",
-        outcome.rewritten, outcome.key,
+        "      {values} the new key {}. Copy {copy} to a safe place",
+        outcome.key
     ));
     print_result(&outcome.key);
     anyhow::ensure!(

@@ -21,7 +21,7 @@ use pandaemon_runtime::{
 use pandaemon_server::{ServiceAccountOptions, admission::AdmissionConfiguration};
 
 use super::{
-    control_plane::{ControlPlane, ControlPlaneConfig},
+    control_plane::{ADMIN_KUBECONFIG, ControlPlane, ControlPlaneConfig},
     store::{OpenStore, open_store},
 };
 use crate::{
@@ -64,7 +64,8 @@ pub(crate) async fn run(mut args: UpArgs, shutdown: Shutdown) -> anyhow::Result<
     let step = Step::start("Stop the nodes and remove what was created");
     let left = fleet.remove().await;
     step.finish();
-    for file in [&pid_file, &args.paths.write_kubeconfig] {
+    let own_kubeconfig = args.paths.data_dir.join(ADMIN_KUBECONFIG);
+    for file in [&pid_file, &args.paths.write_kubeconfig, &own_kubeconfig] {
         let _absent = fs::remove_file(file);
     }
     result?;

@@ -79,7 +79,7 @@ fn rotate(data: &Path) -> String {
         .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{stderr}");
-    assert!(stderr.contains("values have the new key"), "{stderr}");
+    assert!(stderr.contains("1 value has the new key"), "{stderr}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
