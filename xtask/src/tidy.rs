@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("machinery", &["types", "certificates"]),
     ("runtime", &[]),
     ("client", &["types", "runtime"]),
-    ("store", &[]),
+    ("store", &["runtime"]),
     ("cri", &[]),
     (
         "server",

@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Hollow(HollowArgs),
     /// The DaemonSet controller alone, for an existing Kubernetes cluster of any size
     Controller(pandaemon_controllers::standalone::ControllerArgs),
+    /// New keys of encryption at rest, while the control plane runs or while it does not
+    RotateKeys(RotateKeysArgs),
     /// Measure a control plane with hollow nodes: roll-out, joins, update, roll back, deletion
     Bench(BenchArgs),
     /// Why a DaemonSet is (not) on a node, for every node of any cluster (also: kubectl ds explain)
@@ -184,6 +186,48 @@ impl AdmissionArgs {
     }
 }
 
+/// Encryption at rest.
+#[derive(Debug, Args)]
+pub(crate) struct EncryptionArgs {
+    /// The file with the keys of encryption at rest, which is made if it is missing; without this
+    /// option, encryption-keys in the data directory
+    #[arg(long, env = "PANDAEMON_ENCRYPTION_KEY_FILE", value_name = "FILE")]
+    pub(crate) encryption_key_file: Option<PathBuf>,
+    /// The resources whose objects are encrypted at rest, such as secrets,configmaps
+    #[arg(
+        long,
+        env = "PANDAEMON_ENCRYPT_RESOURCES",
+        default_value = "secrets",
+        value_name = "LIST",
+        value_delimiter = ','
+    )]
+    pub(crate) encrypt_resources: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RotateKeysArgs {
+    /// The data directory of the control plane
+    #[arg(
+        long,
+        env = "PANDAEMON_DATA_DIR",
+        default_value = "/var/lib/pandaemon",
+        value_name = "DIR"
+    )]
+    pub(crate) data_dir: PathBuf,
+    /// The kubeconfig of an administrator, for a running control plane; without this option,
+    /// admin.kubeconfig in the data directory
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Delete the objects that are encrypted with keys that are lost; the control plane does not
+    /// start before
+    #[arg(long)]
+    pub(crate) delete_lost: bool,
+    /// The file with the keys, for a control plane that does not run; without this option,
+    /// encryption-keys in the data directory
+    #[arg(long, env = "PANDAEMON_ENCRYPTION_KEY_FILE", value_name = "FILE")]
+    pub(crate) encryption_key_file: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
     /// The number of nodes
@@ -199,6 +243,8 @@ pub(crate) struct UpArgs {
         value_name = "ADDR:PORT"
     )]
     pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) encryption: EncryptionArgs,
     /// Image archives (OCI or docker) that each node imports at start
     #[arg(long, env = "PANDAEMON_IMAGES", value_name = "DIR")]
     pub(crate) images: Option<PathBuf>,
@@ -222,6 +268,8 @@ pub(crate) struct ServerArgs {
         value_name = "ADDR:PORT"
     )]
     pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) encryption: EncryptionArgs,
     /// More names or addresses of this server, for its certificate
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) tls_san: Vec<String>,

@@ -5,7 +5,9 @@ mod bench;
 mod control_plane;
 mod ds;
 mod hollow;
+mod rotate_keys;
 mod server;
+mod store;
 mod token;
 mod up;
 
@@ -66,6 +68,7 @@ async fn run_command(command: Command) -> anyhow::Result<()> {
         Command::Token(command) => token::run(command).await,
         Command::Hollow(args) => hollow::run(args, shutdown).await,
         Command::Controller(args) => pandaemon_controllers::standalone::run(args, shutdown).await,
+        Command::RotateKeys(args) => rotate_keys::run(args).await,
         Command::Bench(args) => bench::run(args, shutdown).await,
         Command::Explain(args) => ds::run(pandaemon_kubectl_ds::run_explain(args), shutdown).await,
         Command::Status(args) => ds::run(pandaemon_kubectl_ds::run_status(args), shutdown).await,

@@ -10,6 +10,8 @@
 mod admission_configuration;
 #[path = "program/crash.rs"]
 mod crash;
+#[path = "program/encryption.rs"]
+mod encryption;
 #[path = "program/failed_starts.rs"]
 mod failed_starts;
 #[path = "program/process.rs"]

@@ -43,8 +43,9 @@ pub enum Patch {
     Merge,
     /// Strategic merge patch: lists are merged by their keys. Built-in kinds only.
     Strategic,
-    /// JSON patch, RFC 6902: a list of operations.
-    Json,
+    /// Server-side apply: the fields that a manager has set. The path names the manager
+    /// (`?fieldManager=`).
+    Apply,
 }
 
 impl Patch {
@@ -54,7 +55,7 @@ impl Patch {
         match self {
             Self::Merge => "application/merge-patch+json",
             Self::Strategic => "application/strategic-merge-patch+json",
-            Self::Json => "application/json-patch+json",
+            Self::Apply => "application/apply-patch+yaml",
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 /// The names of all controllers, in the order in which they start.
-pub const CONTROLLER_NAMES: [&str; 12] = [
+pub const CONTROLLER_NAMES: [&str; 13] = [
+    "clusterrole-aggregation",
     "namespace",
     "serviceaccount",
     "rootca",
@@ -111,7 +112,7 @@ mod tests {
             ("scheduler, namespace", "namespace,scheduler"),
             (
                 "*,-daemonset,-scheduler",
-                "namespace,serviceaccount,rootca,nodelifecycle,endpoints,endpointslice,garbagecollector",
+                "clusterrole-aggregation,namespace,serviceaccount,rootca,nodelifecycle,endpoints,endpointslice,garbagecollector",
             ),
             ("-daemonset,scheduler", "scheduler"),
         ] {
@@ -130,7 +131,9 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.starts_with("unknown controller \"deamonset\": known are namespace, "),
+            error.starts_with(
+                "unknown controller \"deamonset\": known are clusterrole-aggregation, "
+            ),
             "{error}"
         );
     }

@@ -10,7 +10,9 @@
 //! [`standalone`] is the DaemonSet controller for other Kubernetes clusters, with
 //! [`leader_election`], [`flow_control`] and [`metrics`].
 
+mod accounts;
 pub mod certificates;
+pub mod clusterrole_aggregation;
 pub mod daemonset;
 pub mod endpoints;
 pub mod flow_control;
@@ -36,6 +38,8 @@ use pandaemon_certificates::CertificateSigner;
 use pandaemon_client::{rest::Rest, supervise::supervise};
 use pandaemon_runtime::Shutdown;
 
+use accounts::INFORMERS;
+pub use accounts::{Account, ClientBuilder};
 pub use enabled_controllers::{CONTROLLER_NAMES, EnabledControllers, UnknownController};
 use namespace_defaults::{root_ca_publisher, service_account};
 pub use node_lifecycle::timing::Timing as NodeLifecycleTiming;
@@ -55,13 +59,17 @@ pub struct Options {
     pub embedded: bool,
 }
 
-/// Runs the enabled controllers until a stop is asked for. A controller that fails or panics is
-/// started again; the others go on.
+/// Runs the enabled controllers until a stop is asked for, each with the client of its account. A
+/// controller that fails or panics is started again; the others go on.
 ///
 /// # Errors
 /// None today.
-pub async fn run(client: Client, options: Options, stop: Shutdown) -> anyhow::Result<()> {
-    run_with_timing(client, options, NodeLifecycleTiming::default(), stop).await
+pub async fn run(
+    clients: impl Into<ClientBuilder>,
+    options: Options,
+    stop: Shutdown,
+) -> anyhow::Result<()> {
+    run_with_timing(clients, options, NodeLifecycleTiming::default(), stop).await
 }
 
 /// As [`run`], with other delays of the node lifecycle controller.
@@ -69,25 +77,23 @@ pub async fn run(client: Client, options: Options, stop: Shutdown) -> anyhow::Re
 /// # Errors
 /// As [`run`].
 pub async fn run_with_timing(
-    client: Client,
+    clients: impl Into<ClientBuilder>,
     options: Options,
     timing: NodeLifecycleTiming,
     stop: Shutdown,
 ) -> anyhow::Result<()> {
-    let shared = SharedInformers::start(&client, &stop);
+    let clients = clients.into();
+    let shared = SharedInformers::start(&clients.client(INFORMERS), &stop);
     let cache = SharedCache::default();
     let controllers = options.controllers.iter().map(|name| {
-        let (client, shared, options) = (client.clone(), shared.clone(), options.clone());
-        let cache = cache.clone();
-        let start = move |stop| {
-            let context = Context {
-                client: client.clone(),
-                shared: shared.clone(),
-                cache: cache.clone(),
-                timing,
-            };
-            start(name, context, &options, stop)
+        let context = Context {
+            clients: clients.clone(),
+            shared: shared.clone(),
+            cache: cache.clone(),
+            options: options.clone(),
+            timing,
         };
+        let start = move |stop| start(name, &context, stop);
         supervise(name, stop.clone(), start)
     });
     join_all(controllers).await;
@@ -114,52 +120,83 @@ pub async fn ready_nodes(client: &Client) -> kube::Result<BTreeSet<String>> {
 
 /// What every controller may use.
 struct Context {
-    client: Client,
+    clients: ClientBuilder,
     shared: SharedInformers,
     cache: SharedCache,
+    options: Options,
     timing: NodeLifecycleTiming,
 }
 
+impl Context {
+    /// A client of a controller's service account.
+    fn client(&self, account: &'static str) -> Client {
+        self.clients.client(Account::ServiceAccount(account))
+    }
+}
+
+/// The account of the controllers of certificate requests.
+const CERTIFICATES: &str = "certificate-controller";
+
+/// Starts a controller with its account, which is upstream's.
 fn start(
     name: &'static str,
-    context: Context,
-    options: &Options,
+    context: &Context,
     stop: Shutdown,
 ) -> BoxFuture<'static, anyhow::Result<()>> {
-    let Context {
-        client,
-        shared,
-        cache,
-        timing,
-    } = context;
+    let client = |account| context.client(account);
+    let (shared, options) = (context.shared.clone(), &context.options);
+    let informers = || context.clients.client(INFORMERS);
     match name {
-        "namespace" => namespace::run(client, stop).boxed(),
-        "serviceaccount" => service_account::run(client, stop).boxed(),
-        "rootca" => root_ca_publisher::run(client, options.ca_pem.clone(), stop).boxed(),
-        "csrapproving" => certificates::run_approver(client, stop).boxed(),
+        "clusterrole-aggregation" => {
+            let client = client("clusterrole-aggregation-controller");
+            clusterrole_aggregation::run(client, stop).boxed()
+        }
+        "namespace" => namespace::run(client("namespace-controller"), stop).boxed(),
+        "serviceaccount" => {
+            let client = client("service-account-controller");
+            service_account::run(client, informers(), stop).boxed()
+        }
+        "rootca" => {
+            let (client, ca) = (client("root-ca-cert-publisher"), options.ca_pem.clone());
+            root_ca_publisher::run(client, informers(), ca, stop).boxed()
+        }
+        "nodelifecycle" => {
+            node_lifecycle::run(client("node-controller"), shared, context.timing, stop).boxed()
+        }
+        "csrapproving" => certificates::run_approver(client(CERTIFICATES), stop).boxed(),
         "csrsigning" => match &options.signer {
-            Some(signer) => certificates::run_signer(client, Arc::clone(signer), stop).boxed(),
+            Some(signer) => {
+                certificates::run_signer(client(CERTIFICATES), Arc::clone(signer), stop).boxed()
+            }
             None => async move {
                 stop.triggered().await;
                 Ok(())
             }
             .boxed(),
         },
-        "csrcleaner" => certificates::run_cleaner(client, stop).boxed(),
-        "nodelifecycle" => node_lifecycle::run(client, shared, timing, stop).boxed(),
+        "csrcleaner" => certificates::run_cleaner(client(CERTIFICATES), stop).boxed(),
         "daemonset" => {
             let has_scheduler = options.controllers.contains("scheduler");
             let setup = daemonset::Setup {
                 informers: Some(shared),
-                scheduler: has_scheduler.then_some(cache),
-                ..daemonset::Setup::new(client, options.embedded)
+                scheduler: has_scheduler.then(|| context.cache.clone()),
+                ..daemonset::Setup::new(client("daemon-set-controller"), options.embedded)
             };
             daemonset::run(setup, stop).boxed()
         }
-        "scheduler" => scheduler::run(client, shared, cache, stop).boxed(),
-        "endpoints" => endpoints::run_endpoints(client, shared, stop).boxed(),
-        "endpointslice" => endpoints::run_slices(client, shared, stop).boxed(),
+        "scheduler" => {
+            let client = context
+                .clients
+                .client(Account::User("system:kube-scheduler"));
+            scheduler::run(client, shared, context.cache.clone(), stop).boxed()
+        }
+        "endpoints" => {
+            endpoints::run_endpoints(client("endpoint-controller"), shared, stop).boxed()
+        }
+        "endpointslice" => {
+            endpoints::run_slices(client("endpointslice-controller"), shared, stop).boxed()
+        }
         // The last of `CONTROLLER_NAMES`, which is the only source of names.
-        _ => garbage_collector::run(client, shared, stop).boxed(),
+        _ => garbage_collector::run(client("generic-garbage-collector"), shared, stop).boxed(),
     }
 }

@@ -17,7 +17,7 @@ use pandaemon_client::{
     errors,
     list_watch::{Delta, ListWatch, watch},
     object_meta::{Object, ObjectMeta},
-    rest::{Patch, Rest},
+    rest::Rest,
     work_queue::WorkQueue,
 };
 use pandaemon_runtime::Shutdown;
@@ -132,24 +132,30 @@ async fn sync_namespace(api: &Rest, name: &str) -> kube::Result<bool> {
 }
 
 async fn report(api: &Rest, path: &str, namespace: &Value, content: &Content) -> kube::Result<()> {
-    let old: BTreeMap<String, Value> = namespace["status"]["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let conditions = namespace["status"]["conditions"].as_array();
+    let mut conditions = conditions.cloned().unwrap_or_default();
+    let old: BTreeMap<String, Value> = conditions
+        .iter()
         .filter_map(|c| Some((c["type"].as_str()?.to_owned(), c.clone())))
         .collect();
-    let new = content.conditions(&old, Timestamp::now());
-    let terminating = namespace["status"]["phase"] == "Terminating";
-    if new
-        .iter()
-        .all(|c| c["type"].as_str().is_some_and(|t| old.get(t) == Some(c)))
-        && terminating
-    {
+    let mut is_changed = namespace["status"]["phase"] != "Terminating";
+    for new in content.conditions(&old, Timestamp::now()) {
+        match conditions.iter_mut().find(|old| old["type"] == new["type"]) {
+            Some(old) if *old == new => {}
+            Some(old) => (*old, is_changed) = (new, true),
+            None => {
+                conditions.push(new);
+                is_changed = true;
+            }
+        }
+    }
+    if !is_changed {
         return Ok(());
     }
-    let body = json!({ "status": { "phase": "Terminating", "conditions": new } });
+    let mut body = namespace.clone();
+    body["status"] = json!({ "phase": "Terminating", "conditions": conditions });
     match api
-        .patch(&format!("{path}/status"), Patch::Strategic, &body)
+        .replace::<serde::de::IgnoredAny>(&format!("{path}/status"), &body)
         .await
     {
         Err(error) if !errors::is_not_found(&error) => Err(error),

@@ -8,6 +8,8 @@ mod certificates;
 mod control_plane;
 #[path = "loops/daemonset.rs"]
 mod daemonset;
+#[path = "loops/default_roles.rs"]
+mod default_roles;
 #[path = "loops/endpoints.rs"]
 mod endpoints;
 #[path = "loops/garbage_collector.rs"]
@@ -20,3 +22,5 @@ mod node_lifecycle;
 mod panics;
 #[path = "loops/scheduler.rs"]
 mod scheduler;
+#[path = "loops/whole.rs"]
+mod whole;

@@ -12,7 +12,10 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use pandaemon_runtime::Shutdown;
+use pandaemon_runtime::{
+    Shutdown,
+    files::{open_private, replace_private},
+};
 use tokio::process::{Child, Command};
 
 /// After an agent has run this long, the restart delay is reset.
@@ -92,10 +95,7 @@ async fn stop(child: &mut Child) {
 }
 
 fn start(holder: u32, command: &AgentCommand) -> std::io::Result<Child> {
-    let log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&command.log)?;
+    let log = open_private(OpenOptions::new().create(true).append(true), &command.log)?;
     let child = Command::new("nsenter")
         .args(["--target", &holder.to_string(), "--net", "--mount", "--uts"])
         .arg("--")
@@ -108,10 +108,8 @@ fn start(holder: u32, command: &AgentCommand) -> std::io::Result<Child> {
         .stderr(log)
         .process_group(0)
         .spawn()?;
-    std::fs::write(
-        &command.pid_file,
-        child.id().unwrap_or_default().to_string(),
-    )?;
+    let pid = child.id().unwrap_or_default().to_string();
+    replace_private(&command.pid_file, pid.as_bytes())?;
     Ok(child)
 }
 

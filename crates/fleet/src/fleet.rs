@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use pandaemon_runtime::Shutdown;
+use pandaemon_runtime::{
+    Shutdown,
+    files::{private_dir, replace_private},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -56,7 +59,7 @@ impl Fleet {
             "--nodes must be between 1 and {}",
             plan::NODES_MAX
         );
-        fs::create_dir_all(&config.data_dir)
+        private_dir(&config.data_dir)
             .with_context(|| format!("create {}", config.data_dir.display()))?;
         let data_dir = config.data_dir.canonicalize()?;
         let id = plan::id_of(&data_dir.to_string_lossy());
@@ -145,7 +148,7 @@ impl Fleet {
         }
         self.enable_forwarding(lock).await;
         for node in self.plan.nodes.clone() {
-            fs::create_dir_all(self.node_dir(&node))?;
+            private_dir(&self.node_dir(&node))?;
             self.state.holders.push(holder::start(&node).await?);
             self.save()?;
         }
@@ -209,9 +212,7 @@ impl Fleet {
 
     fn save(&self) -> anyhow::Result<()> {
         let path = state_file(&self.data_dir);
-        let draft = path.with_extension("new");
-        fs::write(&draft, serde_json::to_vec(&self.state)?)
-            .and_then(|()| fs::rename(&draft, &path))
+        replace_private(&path, &serde_json::to_vec(&self.state)?)
             .with_context(|| format!("write {}", path.display()))
     }
 }

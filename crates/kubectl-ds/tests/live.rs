@@ -1,15 +1,21 @@
 //! Against a live cluster: a server, controllers and hollow nodes in this process.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::{ops::Deref, time::Duration};
+use std::{collections::BTreeSet, ops::Deref, sync::Arc, time::Duration};
 
 use clap::Parser;
+use http::Request;
+use kube::{Client, client::Body};
 use pandaemon_client::rest::Patch;
 use pandaemon_controllers::Options;
 use pandaemon_explain::{NodeReport, Report, Verdict, manifest};
 use pandaemon_hollow::HollowArgs;
 use pandaemon_kubectl_ds::{Cluster, explain_applied, explain_live, follow_rollout};
-use pandaemon_testkit::Server;
+use pandaemon_testkit::{
+    Server,
+    rights::{right_of, rights_in},
+};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 #[derive(Parser)]
@@ -243,4 +249,64 @@ async fn a_rollout_is_explained_and_followed() {
     let report = control_plane.explain().await;
     assert!(report.is_settled(), "{:?}", reasons(&report));
     assert_eq!(report.newest.revision, Some(2));
+}
+
+const ROLE: &str = include_str!("../../../deploy/kubectl-ds/clusterrole.yaml");
+
+/// A client that notes the rights that its requests need.
+fn noting_rights(inner: Client, used: Arc<Mutex<BTreeSet<String>>>) -> Client {
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let uri = request.uri();
+        let query = uri.query().unwrap_or_default();
+        let right = right_of(request.method().as_str(), uri.path(), query);
+        used.lock().insert(right);
+        let inner = inner.clone();
+        async move { inner.send(request).await }
+    });
+    Client::new(service, "default")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_of_the_manifest_are_those_used() {
+    let controllers = "serviceaccount,daemonset,scheduler,nodelifecycle";
+    let control_plane = ControlPlane::start(controllers).await;
+    control_plane.node("a", "ssd").await;
+    control_plane.bind("a").await;
+    control_plane.start_nodes("1");
+    control_plane.create(SETS, agent("v1")).await;
+    let role: Value = serde_saphyr::from_str(ROLE).unwrap();
+    let group = "/apis/rbac.authorization.k8s.io/v1";
+    let path = format!("{group}/clusterroles");
+    control_plane.create(&path, role.clone()).await;
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": { "name": "reader" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+            "name": role["metadata"]["name"] },
+        "subjects": [{ "kind": "User", "name": "reader" }],
+    });
+    let path = format!("{group}/clusterrolebindings");
+    control_plane.create(&path, binding).await;
+
+    let reader = control_plane.running().clients().user("reader");
+    let used = Arc::<Mutex<BTreeSet<String>>>::default();
+    let cluster = Cluster::new(noting_rights(reader, Arc::clone(&used)), "default");
+    let blocked = |report: &Report| {
+        let mut nodes = report.nodes.iter();
+        nodes.any(|node| *node.name == *"a" && node.verdict == Verdict::CannotRunYet)
+    };
+    let report = explain_live(&cluster, "agent", None).await.unwrap();
+    assert!(blocked(&report), "{:?}", reasons(&report));
+    assert!(report.notes.is_empty(), "{:?}", report.notes);
+    explain_applied(&cluster, &agent("v2"), None).await.unwrap();
+    control_plane
+        .delete(&format!("{PODS}/heavy-a"), json!({"gracePeriodSeconds": 0}))
+        .await;
+    let (mut out, limit) = (Vec::new(), Duration::from_secs(1));
+    // A node without an agent never gets ready: the watches end by the limit.
+    let _late = follow_rollout(&cluster, "agent", limit, &mut out).await;
+    let (mut used, granted) = (used.lock().clone(), rights_in(&role));
+    // In pages, where the server cannot stream.
+    used.insert("list apps/daemonsets".to_owned());
+    assert_eq!(used, granted);
 }

@@ -10,6 +10,7 @@ mod request;
 mod role_set;
 mod rule;
 
+pub(crate) use self::coverage::not_covered;
 pub use self::{
     binding::{Identity, RoleRef},
     coverage::{confirm_no_escalation, full_authority},

@@ -1,5 +1,6 @@
-//! The base of all processes: named tasks, shutdown, logs and metrics.
+//! The base of all processes: named tasks, shutdown, private files, logs and metrics.
 
+pub mod files;
 pub mod logs;
 pub mod metrics;
 pub mod shutdown;

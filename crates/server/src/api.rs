@@ -8,6 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use http::{HeaderMap, request::Parts};
 use pandaemon_machinery::{Scheme, status::Result};
+use pandaemon_store::encryption::EncryptedStore;
 
 use crate::{
     audit::{Annotations, Auditor},
@@ -32,6 +33,8 @@ pub(crate) struct Api {
     pub pki: Arc<Pki>,
     /// Signs and verifies the tokens of service accounts.
     pub service_accounts: Arc<TokenIssuer>,
+    /// The keys of the store, if it encrypts.
+    pub encryption: Option<Arc<EncryptedStore>>,
     /// The client of the node agents.
     pub agents: Agents,
     /// The metrics of the server.

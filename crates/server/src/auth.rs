@@ -21,7 +21,6 @@ pub(crate) use self::{
     authorizer::{AuthorizerChain, check_request},
     impersonation::impersonate,
     user::{
-        AUTHENTICATED, BOOTSTRAP_USER, BOOTSTRAPPERS, CERTIFICATE_KEY, Caller, JOIN_TOKEN_USER,
-        MASTERS, NODE_NAME,
+        BOOTSTRAP_USER, BOOTSTRAPPERS, CERTIFICATE_KEY, Caller, JOIN_TOKEN_USER, MASTERS, NODE_NAME,
     },
 };

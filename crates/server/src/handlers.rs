@@ -9,5 +9,6 @@ pub(crate) mod render;
 pub(crate) mod resource;
 pub(crate) mod resource_request;
 pub(crate) mod response;
+pub(crate) mod rotate_keys;
 pub(crate) mod subresources;
 pub(crate) mod watch;

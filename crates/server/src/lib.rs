@@ -15,6 +15,7 @@ mod auth;
 mod authenticators;
 mod authorizers;
 pub mod cache;
+mod clients;
 mod essentials;
 mod handlers;
 mod housekeeping;
@@ -29,18 +30,16 @@ mod service_accounts;
 mod signer;
 
 use std::{
-    convert::Infallible,
     net::{IpAddr, SocketAddr, UdpSocket},
     path::PathBuf,
     sync::Arc,
 };
 
-use ::http::{HeaderValue, Request, header::USER_AGENT};
 use jiff::Timestamp;
 use pandaemon_certificates::CertificateSigner;
-use pandaemon_machinery::{Kind, Status};
+use pandaemon_machinery::{Kind, Status, scheme};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
-use pandaemon_store::{Error as StoreError, Store};
+use pandaemon_store::{Error as StoreError, Store, encryption::EncryptedStore};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 pub use crate::audit::{AuditConfig, AuditError, Mode as AuditMode};
@@ -50,7 +49,6 @@ use crate::{
     admission::{AdmissionConfiguration, Chain, Plugin},
     api::{Api, Health},
     audit::Auditor,
-    auth::Caller,
     cache::watch_cache::{self, WatchCache},
     essentials::Essentials,
     handlers::proxy,
@@ -62,6 +60,7 @@ use crate::{
     signer::Signer,
 };
 
+pub use crate::clients::Clients;
 pub use crate::{pki::Lifetimes, registry::ServeError, service_accounts::ServiceAccountOptions};
 
 /// The configuration of a server.
@@ -75,6 +74,8 @@ pub struct Config {
     pub extra_sans: Vec<String>,
     /// The store of the objects.
     pub store: Arc<dyn Store>,
+    /// The keys of the store, if it encrypts: an administrator can rotate them.
+    pub encryption: Option<Arc<EncryptedStore>>,
     /// The registry of metrics.
     pub metrics: Metrics,
     /// The files that name users.
@@ -121,6 +122,22 @@ pub enum Error {
     Bootstrap(String),
 }
 
+/// What the keys of a resource begin with in the store, such as `/secrets/` for `secrets` and
+/// `/apps/daemonsets/` for `daemonsets.apps`; `None` for a resource that no server has.
+#[must_use]
+pub fn storage_prefix(resource: &str) -> Option<String> {
+    let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+    let mut kinds = scheme::built_in().kinds().iter();
+    let found = kinds.find(|kind| kind.plural == plural && kind.group == group);
+    if let Some(kind) = found {
+        return kind.is_stored().then(|| format!("/{}/", kind.storage));
+    }
+    // Kinds that come at run time have a group of their own.
+    let mut kinds = scheme::built_in().kinds().iter();
+    let is_own = !plural.is_empty() && group.contains('.') && kinds.all(|kind| kind.group != group);
+    is_own.then(|| format!("/{group}/{plural}/"))
+}
+
 /// A running server: its address, credentials and clients.
 #[derive(Debug)]
 pub struct Running {
@@ -161,6 +178,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         address: advertised(address).to_string(),
         service_accounts: Arc::clone(&issuer),
         registry: Arc::clone(&registry),
+        encryption: config.encryption,
         pki,
     });
     let tls = tls::server(&api.pki)?;
@@ -175,6 +193,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     created.await.map_err(failed)?;
     let published = extension_authentication::publish(&registry, &api.pki);
     published.await.map_err(failed)?;
+    bootstrap::reconcile_default_roles(&registry).await;
     // Watches start after the built-in objects, which belong to the initial state.
     registry.cache.forget_history();
     api.health.set_started();
@@ -330,22 +349,16 @@ impl Running {
         })
     }
 
-    /// An in-process client with the rights of the administrator. Its requests take the same path
-    /// as remote ones, without TCP and TLS.
+    /// An in-process client with the rights of the administrator.
     #[must_use]
     pub fn client(&self) -> kube::Client {
-        let api = Arc::clone(&self.api);
-        let service = tower::service_fn(move |mut request: Request<kube::client::Body>| {
-            request.extensions_mut().insert(Caller(Some(User::admin())));
-            // The part before `/` is the field manager of writes.
-            request
-                .headers_mut()
-                .entry(USER_AGENT)
-                .or_insert(HeaderValue::from_static("pandaemon-controllers/v1"));
-            let api = Arc::clone(&api);
-            async move { Ok::<_, Infallible>(api.handle(request).await) }
-        });
-        kube::Client::new(service, "default")
+        self.clients().admin()
+    }
+
+    /// Makes in-process clients of other users.
+    #[must_use]
+    pub fn clients(&self) -> Clients {
+        Clients::new(Arc::clone(&self.api))
     }
 
     /// Serves one more kind from now on, with the objects of it that are stored.

@@ -12,9 +12,8 @@ mod service_account_keys;
 mod tokens;
 
 use std::{
-    fs, io,
+    io,
     net::IpAddr,
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -25,6 +24,7 @@ use pandaemon_certificates::{
     CertificateRequest,
     signers::{NODE_USER, NODES},
 };
+use pandaemon_runtime::files::private_dir;
 use x509_parser::prelude::X509Certificate;
 
 use self::{
@@ -143,15 +143,11 @@ impl Pki {
     /// When a file cannot be read, written or parsed.
     pub(crate) fn open(data: &Path, names: &[String], lifetimes: Lifetimes) -> Result<Self> {
         let dir = data.join("pki");
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir)
-            .map_err(|source| Error::File {
-                action: "create",
-                path: dir.clone(),
-                source,
-            })?;
+        private_dir(&dir).map_err(|source| Error::File {
+            action: "create",
+            path: dir.clone(),
+            source,
+        })?;
         let names = normalized(names)?;
         let (server_ca, client_ca) = open_cas(&dir)?;
         let cross_signed = files::read(&dir.join(CROSS_SIGNED))?;

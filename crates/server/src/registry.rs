@@ -13,6 +13,7 @@ pub(crate) mod convert;
 pub(crate) mod create;
 mod create_on_update;
 pub(crate) mod delete;
+mod delete_unreadable;
 mod escalation;
 pub(crate) mod extension_authentication;
 pub(crate) mod kinds;
@@ -37,7 +38,7 @@ use pandaemon_machinery::{
     scheme::{self, NameTaken},
     status::Result,
 };
-use pandaemon_store::{Error as StoreError, Store};
+use pandaemon_store::{Error as StoreError, Key, Revision, Store};
 use pandaemon_types::time::rfc3339_seconds;
 use parking_lot::RwLock;
 use serde_json::Value;
@@ -233,10 +234,21 @@ impl Registry {
     /// The current object of the call's path.
     ///
     /// # Errors
-    /// 404 if it does not exist.
+    /// 404 if it does not exist, 500 if its stored value cannot be read.
     pub(crate) fn current(&self, call: &Call) -> Result<Arc<Object>> {
+        let missing = || match self.unreadable(call) {
+            Some((key, _)) => untransformable(&key),
+            None => Status::not_found(&call.kind, &call.name),
+        };
         self.find(&call.kind, &call.namespace, &call.name)
-            .ok_or_else(|| Status::not_found(&call.kind, &call.name))
+            .ok_or_else(missing)
+    }
+
+    /// The key and the revision of the call's object, if its stored value cannot be read.
+    fn unreadable(&self, call: &Call) -> Option<(Key, Revision)> {
+        let key = key(&call.kind, &call.namespace, &call.name);
+        let revision = self.cache.of(&call.kind)?.unreadable(&key)?;
+        Some((key, revision))
     }
 
     /// The current object with this name, if it exists.
@@ -273,6 +285,14 @@ pub enum ServeError {
     /// Its objects cannot be read.
     #[error("read the objects of the kind: {0}")]
     Store(#[from] StoreError),
+}
+
+/// The status of a stored value that is no object, for example because it cannot be decrypted
+/// (500).
+fn untransformable(key: &str) -> Box<Status> {
+    Status::internal(format!(
+        "unable to transform key {key:?}: the stored value cannot be read; the log of the server says why"
+    ))
 }
 
 /// The status of a stored object that cannot be read (500).

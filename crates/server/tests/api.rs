@@ -17,10 +17,14 @@ mod authorization;
 mod bootstrap_tokens;
 #[path = "api/certificates.rs"]
 mod certificates;
+#[path = "api/default_roles.rs"]
+mod default_roles;
 #[path = "api/discovery.rs"]
 mod discovery;
 #[path = "api/disk.rs"]
 mod disk;
+#[path = "api/encryption.rs"]
+mod encryption;
 #[path = "api/faults.rs"]
 mod faults;
 #[path = "api/harness.rs"]

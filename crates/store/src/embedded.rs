@@ -4,7 +4,7 @@
 //! Definitions, invariants and failure cases are in `docs/design/store.md`.
 
 use std::{
-    fmt, fs,
+    fmt,
     future::ready,
     io,
     path::Path,
@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use pandaemon_runtime::files::private_dir;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
@@ -38,6 +39,9 @@ use self::{
     writer::{Concurrency, Request, Writer},
 };
 use crate::{Entry, Error, Follower, Page, Range, Result, Revision, Store, Transaction};
+
+/// Name of a checkpoint while it is being written.
+const TEMPORARY_NAME: &str = "checkpoint.tmp";
 
 /// Bounds of an [`Embedded`] store. The defaults suit clusters of any supported size.
 #[derive(Debug, Clone)]
@@ -89,6 +93,21 @@ impl Embedded {
     /// [`Error::Locked`] while another process has it open. [`Error::Storage`] if the directory
     /// cannot be written or its files are damaged.
     pub fn open(directory: impl AsRef<Path>, options: Options) -> Result<Self> {
+        let (store, _) = Self::open_checked(directory, options, |_, _| false)?;
+        Ok(store)
+    }
+
+    /// Opens the store as [`Embedded::open`] does. Returns, too, whether its files have a value
+    /// that `is_outdated` says so of, a replaced or deleted one included: then
+    /// [`Store::compact`] is due.
+    ///
+    /// # Errors
+    /// Those of [`Embedded::open`].
+    pub fn open_checked(
+        directory: impl AsRef<Path>,
+        options: Options,
+        is_outdated: impl Fn(&str, &[u8]) -> bool,
+    ) -> Result<(Self, bool)> {
         let directory = directory.as_ref();
         let failed = |error: io::Error| {
             Error::Storage(format!(
@@ -96,9 +115,10 @@ impl Embedded {
                 directory.display()
             ))
         };
-        fs::create_dir_all(directory).map_err(failed)?;
+        private_dir(directory).map_err(failed)?;
         let lock = Lock::take(directory)?;
-        let recovered = recover::recover(directory)?;
+        let recovered = recover::recover(directory, &is_outdated)?;
+        let has_outdated = recovered.has_outdated;
         let mut log = Log::create(directory, recovered.segment, recovered.next).map_err(failed)?;
         log.count_recovered(recovered.log_bytes);
         let checkpoint_at = options.log_bytes.max(recovered.checkpoint_bytes);
@@ -109,6 +129,7 @@ impl Embedded {
         let writer = Writer {
             directory: directory.to_owned(),
             queue: requests,
+            wake: queue.downgrade(),
             state,
             log,
             frame: Frame::new(),
@@ -117,18 +138,20 @@ impl Embedded {
             log_limit: options.log_bytes,
             checkpoint_at,
             checkpoint: None,
+            compactions: Vec::new(),
             concurrency: Concurrency::default(),
             _lock: lock,
         };
         writer.update_gauges();
         let thread = thread::Builder::new().name("store-writer".to_owned());
         let thread = thread.spawn(move || writer.run()).map_err(failed)?;
-        Ok(Self {
+        let store = Self {
             queue: Some(queue),
             published,
             counters,
             thread: Mutex::new(Some(thread)),
-        })
+        };
+        Ok((store, has_outdated))
     }
 
     /// The counters of this store, for metrics and tests.
@@ -145,6 +168,14 @@ impl Embedded {
             .send(Request::Commit(transaction, reply))
             .await
             .map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    async fn request_compaction(&self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or(Error::Closed)?;
+        let sent = queue.send(Request::Compact(reply)).await;
+        sent.map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?
     }
 
@@ -204,6 +235,10 @@ impl Store for Embedded {
 
     fn follow(&self, from: Revision, follower: Arc<dyn Follower>) -> BoxFuture<'_, Result<()>> {
         Box::pin(ready(self.published.follow(from, follower)))
+    }
+
+    fn compact(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.request_compaction())
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

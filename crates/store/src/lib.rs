@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 #[cfg(feature = "double")]
 pub mod double;
 mod embedded;
+pub mod encryption;
 mod transaction;
 mod transform;
 
@@ -84,7 +85,8 @@ pub enum Durability {
     /// Synced to disk (fdatasync) before the acknowledgement.
     #[default]
     Durable,
-    /// Kept in memory only and lost by a restart; used for node heartbeats (Leases).
+    /// Kept in memory only and lost by a restart; used for node heartbeats (Leases). A volatile
+    /// write to a durable key is durable.
     Volatile,
 }
 
@@ -279,6 +281,15 @@ pub trait Store: Send + Sync + Debug {
     /// # Errors
     /// [`Error::Compacted`] if the history since `from` is no longer kept.
     fn follow(&self, from: Revision, follower: Arc<dyn Follower>) -> BoxFuture<'_, Result<()>>;
+
+    /// Removes from the files what is not current: values that were replaced or deleted. A store
+    /// whose files are not its own does nothing.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn compact(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Refuses new transactions and waits until the accepted ones are done.
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -5,6 +5,8 @@ use std::{fmt::Debug, sync::Arc};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use parking_lot::RwLock;
+use tokio::sync::watch;
 
 use crate::{
     Entry, Error, Event, Follower, Note, Op, Page, Range, Result, Revision, Store, Transaction,
@@ -12,6 +14,22 @@ use crate::{
 
 /// Changes values on their way into a store and back.
 pub trait Transformer: Send + Sync + Debug {
+    /// Whether values of this key are stored in another form. Others are stored as they are.
+    fn transforms(&self, _key: &str) -> bool {
+        true
+    }
+
+    /// Whether a stored value has another form than its readers want.
+    fn is_transformed(&self, _key: &str, _stored: &[u8]) -> bool {
+        true
+    }
+
+    /// Whether a stored value has another form than the one that it would be written in now.
+    /// Upstream: "stale".
+    fn is_outdated(&self, _key: &str, _stored: &[u8]) -> bool {
+        false
+    }
+
     /// The form of a value in the store.
     ///
     /// # Errors
@@ -30,29 +48,52 @@ pub trait Transformer: Send + Sync + Debug {
 pub struct Transformed {
     inner: Arc<dyn Store>,
     transformer: Arc<dyn Transformer>,
+    /// Every undecided write has a receiver.
+    undecided: RwLock<Undecided>,
 }
 
+type Undecided = (watch::Sender<()>, watch::Receiver<()>);
+
 /// The value of a write before it was transformed, so that an event of this process needs not be
-/// transformed back.
+/// transformed back. Dropped when the write is decided.
 struct Plain {
     value: Bytes,
     note: Option<Note>,
+    _undecided: watch::Receiver<()>,
 }
 
 impl Transformed {
     /// Keeps values in `inner` in the form of `transformer`.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>, transformer: Arc<dyn Transformer>) -> Self {
-        Self { inner, transformer }
+        Self {
+            inner,
+            transformer,
+            undecided: RwLock::new(watch::channel(())),
+        }
+    }
+
+    /// Waits until every write that has begun is decided, and thus may not bring a form that is
+    /// outdated since.
+    pub(crate) async fn decided(&self) {
+        let (sender, receiver) =
+            std::mem::replace(&mut *self.undecided.write(), watch::channel(()));
+        drop(receiver);
+        sender.closed().await;
     }
 
     fn to_storage(&self, mut transaction: Transaction) -> Result<Transaction> {
         for write in &mut transaction.writes {
-            if let Op::Put(value) = &write.op {
+            if let Op::Put(value) = &write.op
+                && self.transformer.transforms(&write.key)
+            {
+                // Before the form is chosen.
+                let undecided = self.undecided.read().1.clone();
                 let stored = self.transformer.transform_to_storage(&write.key, value)?;
                 let plain = Plain {
                     value: value.clone(),
                     note: write.note.take(),
+                    _undecided: undecided,
                 };
                 write.note = Some(Arc::new(plain));
                 write.op = Op::Put(stored);
@@ -106,6 +147,10 @@ impl Store for Transformed {
     }
 
     fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Revision>> {
+        let mut writes = transaction.writes.iter();
+        if !writes.any(|write| self.transformer.transforms(&write.key)) {
+            return self.inner.commit(transaction);
+        }
         Box::pin(async {
             let committed = self.inner.commit(self.to_storage(transaction)?).await;
             committed.map_err(|error| error_from_storage(&*self.transformer, error))
@@ -120,6 +165,10 @@ impl Store for Transformed {
         self.inner.follow(from, Arc::new(transforming))
     }
 
+    fn compact(&self) -> BoxFuture<'_, Result<()>> {
+        self.inner.compact()
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         self.inner.close()
     }
@@ -132,6 +181,12 @@ struct TransformingFollower {
 }
 
 impl TransformingFollower {
+    /// Whether an event differs from the stored one for the follower.
+    fn differs(&self, event: &Event) -> bool {
+        let entry = event.entry.as_ref();
+        entry.is_some_and(|entry| self.transformer.is_transformed(&entry.key, &entry.value))
+    }
+
     fn event(&self, event: &Event) -> Event {
         let plain = event.note.as_ref();
         let plain = plain.and_then(|note| note.downcast_ref::<Plain>());
@@ -147,13 +202,19 @@ impl TransformingFollower {
             revision: event.revision,
             key: event.key.clone(),
             entry,
-            note: plain.and_then(|plain| plain.note.clone()),
+            note: match plain {
+                Some(plain) => plain.note.clone(),
+                None => event.note.clone(),
+            },
         }
     }
 }
 
 impl Follower for TransformingFollower {
     fn apply(&self, batch: &[Event]) {
+        if !batch.iter().any(|event| self.differs(event)) {
+            return self.follower.apply(batch);
+        }
         let events: Vec<Event> = batch.iter().map(|event| self.event(event)).collect();
         self.follower.apply(&events);
     }

@@ -7,6 +7,7 @@ pub mod disk;
 pub mod fixtures;
 pub mod images;
 pub mod kubectl;
+pub mod rights;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod server_process;

@@ -27,6 +27,7 @@ use pandaemon_server::{
 use pandaemon_store::{
     Embedded, Store,
     double::{Double, Faults},
+    encryption::{EncryptedStore, Encryption, Settings},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -43,6 +44,8 @@ pub struct ServerOptions {
     pub data_dir: Option<TempDir>,
     /// The store of the objects; an embedded store in the data directory if `None`.
     pub store: Option<Arc<dyn Store>>,
+    /// The store with its keys, for a server that encrypts; `store` is not needed then.
+    pub encryption: Option<Arc<EncryptedStore>>,
     /// The address to listen on: a free port of 127.0.0.1 by default.
     pub listen: SocketAddr,
     /// Additional names and addresses for the server's certificate.
@@ -68,6 +71,7 @@ impl Default for ServerOptions {
         Self {
             data_dir: None,
             store: None,
+            encryption: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             extra_sans: Vec::new(),
             authentication: AuthenticationOptions::default(),
@@ -81,18 +85,18 @@ impl Default for ServerOptions {
     }
 }
 
-/// The environment variable that has servers start on a store double instead of an embedded store,
-/// with the faults that no client may notice.
+/// The environment variable that has servers start on another store: `double` for a store double
+/// with the faults that no client may notice, `encrypted` for one that encrypts all objects.
 const STORE_VARIABLE: &str = "PANDAEMON_TEST_STORE";
 
-/// An embedded store in this directory, or the double that [`STORE_VARIABLE`] asks for.
-fn default_store(directory: &Path) -> Result<Arc<dyn Store>, pandaemon_store::Error> {
+/// An embedded store in this directory, or the one that [`STORE_VARIABLE`] asks for.
+async fn default_store(directory: &Path) -> Result<Arc<dyn Store>, pandaemon_store::Error> {
     #[expect(
         clippy::disallowed_methods,
         reason = "a test has no command line of its own"
     )]
-    let asked_for = std::env::var(STORE_VARIABLE);
-    if asked_for.as_deref() == Ok("double") {
+    let asked_for = std::env::var(STORE_VARIABLE).unwrap_or_default();
+    if asked_for == "double" {
         let faults = Faults {
             latency: Duration::from_millis(4),
             conflicts: 50,
@@ -102,7 +106,19 @@ fn default_store(directory: &Path) -> Result<Arc<dyn Store>, pandaemon_store::Er
         return Ok(Arc::new(Double::new(faults, 1)));
     }
     let options = pandaemon_store::Options::default();
-    Ok(Arc::new(Embedded::open(directory, options)?))
+    let embedded = Arc::new(Embedded::open(directory, options)?);
+    if asked_for != "encrypted" {
+        return Ok(embedded);
+    }
+    let settings = Settings {
+        key_file: directory.join("encryption-keys"),
+        prefixes: vec!["/".into()],
+        keeps_encrypted: false,
+        deletes_lost: false,
+    };
+    let encryption = Encryption::read(settings).unwrap();
+    let opened = EncryptedStore::open(embedded, encryption, true, &|_, _| {}).await;
+    Ok(opened.unwrap().store())
 }
 
 /// A running API server without controllers. Dropped, it shuts down and removes its data directory.
@@ -153,9 +169,10 @@ impl Server {
         let data_dir = options
             .data_dir
             .unwrap_or_else(|| tempfile::tempdir().unwrap());
-        let store = match options.store {
+        let encrypted = options.encryption.as_ref().map(|store| store.store());
+        let store = match options.store.or(encrypted) {
             Some(store) => store,
-            None => default_store(&Self::store_dir(data_dir.path()))?,
+            None => default_store(&Self::store_dir(data_dir.path())).await?,
         };
         let shutdown = Shutdown::default();
         let config = Config {
@@ -163,6 +180,7 @@ impl Server {
             listen: options.listen,
             extra_sans: options.extra_sans,
             store,
+            encryption: options.encryption,
             metrics: Metrics::default(),
             authentication: options.authentication,
             authorizers: options.authorizers,

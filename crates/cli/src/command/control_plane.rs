@@ -7,14 +7,24 @@ use std::{
 };
 
 use anyhow::Context as _;
-use pandaemon_controllers::{EnabledControllers, Options};
-use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
+use pandaemon_controllers::{Account, ClientBuilder, EnabledControllers, Options};
+use pandaemon_runtime::{
+    Shutdown, catch_panic,
+    files::{private_dir, replace_private},
+    metrics::Metrics,
+};
 use pandaemon_server::{
-    AuditConfig, AuthenticationOptions, Config, Lifetimes, Running, ServiceAccountOptions,
+    AuditConfig, AuthenticationOptions, Clients, Config, Lifetimes, Running, ServiceAccountOptions,
     admission::AdmissionConfiguration,
 };
-use pandaemon_store::{Embedded, Store};
+use pandaemon_store::Store;
 use tokio::task::JoinHandle;
+
+use super::store::OpenStore;
+use crate::args::PathArgs;
+
+/// The administrator's kubeconfig in the data directory.
+pub(crate) const ADMIN_KUBECONFIG: &str = "admin.kubeconfig";
 
 /// The configuration of a control plane.
 #[derive(Debug)]
@@ -42,29 +52,18 @@ pub(crate) struct ControlPlane {
     shutdown: Shutdown,
 }
 
-/// Opens the store of a data directory, which is created if it does not exist. The store stays
-/// locked until it is closed.
-///
-/// # Errors
-/// If the directory cannot be created, or another process has locked the store.
-pub(crate) fn open_store(data_dir: &Path) -> anyhow::Result<Embedded> {
-    std::fs::create_dir_all(data_dir)
-        .with_context(|| format!("create the data directory {}", data_dir.display()))?;
-    Ok(Embedded::open(
-        data_dir.join("store"),
-        pandaemon_store::Options::default(),
-    )?)
-}
-
 impl ControlPlane {
     /// Starts the API server on the store, then the controllers. Returns when the API is served.
     ///
     /// # Errors
     /// If the server cannot start, such as for an address in use.
-    pub(crate) async fn start(config: ControlPlaneConfig, store: Embedded) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        config: ControlPlaneConfig,
+        opened: OpenStore,
+    ) -> anyhow::Result<Self> {
         let metrics = Metrics::default();
-        metrics.with(|registry| store.counters().register(registry));
-        let store: Arc<dyn Store> = Arc::new(store);
+        metrics.with(|registry| opened.counters.register(registry));
+        let store = opened.encrypted.store();
         // Not the shutdown of the process: `stop` stops the parts in order.
         let shutdown = Shutdown::default();
         let server = Config {
@@ -72,6 +71,7 @@ impl ControlPlane {
             listen: config.listen,
             extra_sans: config.names,
             store: Arc::clone(&store),
+            encryption: Some(opened.encrypted),
             metrics,
             authentication: config.authentication,
             authorizers: Vec::new(),
@@ -88,7 +88,8 @@ impl ControlPlane {
             signer: Some(api.signer()),
             embedded: true,
         };
-        let loops = pandaemon_controllers::run(api.client(), options, shutdown.clone());
+        let clients = controller_clients(api.clients());
+        let loops = pandaemon_controllers::run(clients, options, shutdown.clone());
         let controllers_ended = Shutdown::default();
         let ended = controllers_ended.clone();
         let controllers = pandaemon_runtime::spawn("controllers", async move {
@@ -103,6 +104,19 @@ impl ControlPlane {
             controllers_ended,
             shutdown,
         })
+    }
+
+    /// Writes the administrator's kubeconfig, for users and for commands that know the data
+    /// directory only. Returns the URL in it.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub(crate) fn write_kubeconfig(&self, paths: &PathArgs) -> anyhow::Result<String> {
+        let url = local_url(self.api.address());
+        let text = self.api.kubeconfig(&url);
+        write_kubeconfig(&paths.data_dir.join(ADMIN_KUBECONFIG), &text)?;
+        write_kubeconfig(&paths.write_kubeconfig, &text)?;
+        Ok(url)
     }
 
     /// Waits for `shutdown`.
@@ -136,30 +150,27 @@ impl ControlPlane {
     }
 }
 
+/// Clients of the accounts of the controllers.
+fn controller_clients(clients: Clients) -> ClientBuilder {
+    ClientBuilder::new(move |account| match account {
+        Account::ServiceAccount(name) => clients.service_account("kube-system", name),
+        Account::User(name) => clients.user(name),
+    })
+}
+
 /// Writes the kubeconfig with mode 0600, in one step: a reader sees the old or the new content.
 ///
 /// # Errors
 /// If the file or its directory cannot be written.
-pub(crate) fn write_kubeconfig(path: &Path, text: &str) -> anyhow::Result<()> {
-    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
-    let failed = || format!("write the kubeconfig {}", path.display());
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(failed)?;
-    }
-    let draft = path.with_extension("new");
-    let _absent = std::fs::remove_file(&draft);
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .and_then(|()| std::fs::rename(&draft, path))
-        .with_context(failed)
+fn write_kubeconfig(path: &Path, text: &str) -> anyhow::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    private_dir(folder)
+        .and_then(|()| replace_private(path, text.as_bytes()))
+        .with_context(|| format!("write the kubeconfig {}", path.display()))
 }
 
 /// The URL by which a client on this machine reaches a server that listens on this address.
-pub(crate) fn local_url(address: SocketAddr) -> String {
+fn local_url(address: SocketAddr) -> String {
     let port = address.port();
     match address.ip() {
         ip if ip.is_unspecified() => format!("https://127.0.0.1:{port}"),
@@ -171,6 +182,7 @@ pub(crate) fn local_url(address: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{args::EncryptionArgs, command::store::open_store, progress::Step};
 
     #[test]
     fn listen_addresses_have_local_urls() {
@@ -183,6 +195,59 @@ mod tests {
         for (address, url) in cases {
             assert_eq!(local_url(address.parse().unwrap()), url);
         }
+    }
+
+    /// The user of a client's requests.
+    async fn user(client: kube::Client) -> serde_json::Value {
+        let review = br#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        let request = hyper::Request::post(path)
+            .header("content-type", "application/json")
+            .body(review.to_vec());
+        let mut answer: serde_json::Value = client.request(request.unwrap()).await.unwrap();
+        answer["status"]["userInfo"].take()
+    }
+
+    #[tokio::test]
+    async fn controllers_act_as_their_accounts() {
+        let data = tempfile::tempdir().unwrap();
+        let config = ControlPlaneConfig {
+            data_dir: data.path().to_owned(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            names: Vec::new(),
+            controllers: "".parse().unwrap(),
+            audit: AuditConfig::default(),
+            admission: AdmissionConfiguration::default(),
+            authentication: AuthenticationOptions::default(),
+            service_accounts: ServiceAccountOptions::default(),
+        };
+        let encryption = EncryptionArgs {
+            encryption_key_file: None,
+            encrypt_resources: vec!["secrets".into()],
+        };
+        let step = Step::start("Open the store");
+        let store = open_store(data.path(), &encryption, &step).await.unwrap();
+        let plane = ControlPlane::start(config, store).await.unwrap();
+        let clients = controller_clients(plane.api.clients());
+        let account = Account::ServiceAccount("daemon-set-controller");
+        assert_eq!(
+            user(clients.client(account)).await,
+            serde_json::json!({
+                "username": "system:serviceaccount:kube-system:daemon-set-controller",
+                "groups": [
+                    "system:serviceaccounts", "system:serviceaccounts:kube-system",
+                    "system:authenticated",
+                ],
+            })
+        );
+        let scheduler = clients.client(Account::User("system:kube-scheduler"));
+        assert_eq!(
+            user(scheduler).await,
+            serde_json::json!({
+                "username": "system:kube-scheduler", "groups": ["system:authenticated"],
+            })
+        );
+        plane.stop().await.unwrap();
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use pandaemon_controllers::EnabledControllers;
 use pandaemon_runtime::Shutdown;
 
-use super::control_plane::{
-    ControlPlane, ControlPlaneConfig, local_url, open_store, write_kubeconfig,
+use super::{
+    control_plane::{ControlPlane, ControlPlaneConfig},
+    store::open_store,
 };
 use crate::{
     args::ServerArgs,
@@ -19,7 +20,7 @@ pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<
         "Open the store in {}",
         args.paths.data_dir.display()
     ));
-    let store = open_store(&args.paths.data_dir)?;
+    let store = open_store(&args.paths.data_dir, &args.encryption, &step).await?;
     step.finish();
     let step = Step::start("Start the control plane");
     let config = ControlPlaneConfig {
@@ -34,8 +35,7 @@ pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<
     };
     let plane = ControlPlane::start(config, store).await?;
     step.finish();
-    let url = local_url(plane.api.address());
-    write_kubeconfig(&args.paths.write_kubeconfig, &plane.api.kubeconfig(&url))?;
+    let url = plane.write_kubeconfig(&args.paths)?;
     print_status(&format!("  ok  The Kubernetes API answers at {url}"));
     print_status(&format!(
         "      Nodes join with the token in {}",

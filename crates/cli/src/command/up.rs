@@ -14,12 +14,15 @@ use pandaemon_fleet::{
     agent::{AgentCommand, own_program},
     plan::NodePlan,
 };
-use pandaemon_runtime::Shutdown;
+use pandaemon_runtime::{
+    Shutdown,
+    files::{private_dir, replace_private},
+};
 use pandaemon_server::{ServiceAccountOptions, admission::AdmissionConfiguration};
-use pandaemon_store::Embedded;
 
-use super::control_plane::{
-    ControlPlane, ControlPlaneConfig, local_url, open_store, write_kubeconfig,
+use super::{
+    control_plane::{ADMIN_KUBECONFIG, ControlPlane, ControlPlaneConfig},
+    store::{OpenStore, open_store},
 };
 use crate::{
     args::UpArgs,
@@ -31,7 +34,7 @@ use crate::{
 pub(crate) async fn run(mut args: UpArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     let admission = args.admission.read()?;
     pandaemon_fleet::machine::check()?;
-    fs::create_dir_all(&args.paths.data_dir).with_context(|| {
+    private_dir(&args.paths.data_dir).with_context(|| {
         format!(
             "create the data directory {}",
             args.paths.data_dir.display()
@@ -41,9 +44,14 @@ pub(crate) async fn run(mut args: UpArgs, shutdown: Shutdown) -> anyhow::Result<
     let _stale = fs::remove_file(&args.paths.write_kubeconfig);
 
     // The lock of the store comes first: a second `up` must not touch the nodes of this one.
-    let store = open_store(&args.paths.data_dir)?;
+    let step = Step::start(format!(
+        "Open the store in {}",
+        args.paths.data_dir.display()
+    ));
+    let store = open_store(&args.paths.data_dir, &args.encryption, &step).await?;
+    step.finish();
     let pid_file = args.paths.data_dir.join("up.pid");
-    fs::write(&pid_file, std::process::id().to_string())?;
+    replace_private(&pid_file, std::process::id().to_string().as_bytes())?;
 
     let step = Step::start(format!("Create {}", count(args.nodes)));
     let config = FleetConfig {
@@ -56,7 +64,8 @@ pub(crate) async fn run(mut args: UpArgs, shutdown: Shutdown) -> anyhow::Result<
     let step = Step::start("Stop the nodes and remove what was created");
     let left = fleet.remove().await;
     step.finish();
-    for file in [&pid_file, &args.paths.write_kubeconfig] {
+    let own_kubeconfig = args.paths.data_dir.join(ADMIN_KUBECONFIG);
+    for file in [&pid_file, &args.paths.write_kubeconfig, &own_kubeconfig] {
         let _absent = fs::remove_file(file);
     }
     result?;
@@ -77,7 +86,7 @@ fn count(nodes: usize) -> String {
 async fn with_nodes(
     args: &UpArgs,
     admission: AdmissionConfiguration,
-    store: Embedded,
+    store: OpenStore,
     fleet: &mut Fleet,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
@@ -123,8 +132,7 @@ async fn serve(
             .collect(),
     };
     fleet.start_agents(|node| commands.of(node));
-    let url = local_url(plane.api.address());
-    write_kubeconfig(&args.paths.write_kubeconfig, &plane.api.kubeconfig(&url))?;
+    let url = plane.write_kubeconfig(&args.paths)?;
     print_status(&format!("  ok  The Kubernetes API answers at {url}"));
     if wait_for_nodes(plane, fleet.nodes(), shutdown).await? {
         print_result(&format!(

@@ -25,8 +25,13 @@ pub(crate) fn run_to_end(command: &mut Command) -> (i32, String) {
 
 /// Starts a control plane with its data in this folder.
 pub(crate) fn start_server(folder: &Path) -> ServerProcess {
-    let program = Path::new(PROGRAM);
-    ServerProcess::start(program, folder, &["--controllers", "serviceaccount"]).unwrap()
+    start_server_with(Path::new(PROGRAM), folder, &[])
+}
+
+/// Starts a control plane by this program, with more arguments.
+pub(crate) fn start_server_with(program: &Path, folder: &Path, more: &[&str]) -> ServerProcess {
+    let arguments = [&["--controllers", "serviceaccount"], more].concat();
+    ServerProcess::start(program, folder, &arguments).unwrap()
 }
 
 /// The client configuration of a server's kubeconfig.

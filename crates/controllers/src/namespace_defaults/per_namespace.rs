@@ -8,7 +8,7 @@ use pandaemon_client::{
     errors,
     list_watch::{Delta, ListWatch, watch},
     object_meta::{Object, ObjectMeta},
-    rest::{Patch, Rest},
+    rest::Rest,
     work_queue::WorkQueue,
 };
 use pandaemon_runtime::Shutdown;
@@ -153,18 +153,18 @@ impl NamespaceObjects {
 }
 
 /// Watches namespaces and the object in each, and creates or restores the object where it is
-/// missing or was changed.
+/// missing or was changed. The first client writes, the second reads.
 pub(super) async fn keep_in_all_namespaces(
-    client: Client,
+    [writer, reader]: [Client; 2],
     required: RequiredObject,
     stop: Shutdown,
 ) -> anyhow::Result<()> {
-    let api = Rest::new(client.clone());
+    let apis = [Rest::new(writer), Rest::new(reader.clone())];
     let source = ListWatch::all(format!("/api/v1/{}", required.plural))
         .fields(format!("metadata.name={}", required.name));
-    let mut objects = watch::<NamedObject>(client.clone(), source, stop.clone());
+    let mut objects = watch::<NamedObject>(reader.clone(), source, stop.clone());
     let namespaces = ListWatch::all("/api/v1/namespaces").metadata_only();
-    let mut namespaces = watch::<Namespace>(client, namespaces, stop.clone());
+    let mut namespaces = watch::<Namespace>(reader, namespaces, stop.clone());
     let mut objects_by_namespace = NamespaceObjects::default();
     let mut queue: WorkQueue<String> = WorkQueue::default();
     let mut running: FuturesUnordered<BoxFuture<'_, (String, bool)>> = FuturesUnordered::new();
@@ -175,7 +175,7 @@ pub(super) async fn keep_in_all_namespaces(
             Some(delta) = objects.recv() => objects_by_namespace.objects(&required, delta),
             name = queue.next(), if running.len() < WORKERS => {
                 let need = objects_by_namespace.need(&name);
-                running.push(act(&api, &required, name, need).boxed());
+                running.push(act(&apis, &required, name, need).boxed());
                 continue;
             }
             Some((name, ok)) = running.next() => {
@@ -193,7 +193,7 @@ pub(super) async fn keep_in_all_namespaces(
 }
 
 async fn act(
-    api: &Rest,
+    [writer, reader]: &[Rest; 2],
     required: &RequiredObject,
     namespace: String,
     need: Need,
@@ -201,16 +201,13 @@ async fn act(
     let collection = format!("/api/v1/namespaces/{namespace}/{}", required.plural);
     let outcome = match need {
         Need::Nothing => Ok(()),
-        Need::Create => api
+        Need::Create => writer
             .create::<serde::de::IgnoredAny>(&collection, &required.body)
             .await
             .map(drop),
         Need::Restore => {
-            // A JSON patch replaces the whole map, so that keys added by others are removed as
-            // well.
             let path = format!("{collection}/{}", required.name);
-            let body = json!([{ "op": "add", "path": "/data", "value": required.data }]);
-            api.patch(&path, Patch::Json, &body).await
+            restore([writer, reader], &path, required).await
         }
     };
     let ok = match outcome {
@@ -226,6 +223,21 @@ async fn act(
         }
     };
     (namespace, ok)
+}
+
+/// Replaces the data of an object, so that keys added by others are removed as well.
+async fn restore(
+    [writer, reader]: [&Rest; 2],
+    path: &str,
+    required: &RequiredObject,
+) -> kube::Result<()> {
+    // An object that is gone is created by the event of its deletion.
+    let Some(mut object) = reader.get::<Value>(path).await? else {
+        return Ok(());
+    };
+    object["data"] = json!(required.data);
+    let replaced = writer.replace::<serde::de::IgnoredAny>(path, &object).await;
+    replaced.map(drop)
 }
 
 #[cfg(test)]

@@ -13,11 +13,17 @@ const DESCRIPTION: &str = "Contains a CA bundle that can be used to verify the k
     such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of \
     Kubernetes clusters.";
 
-/// Runs the root CA publisher until a stop is asked for.
+/// Runs the root CA publisher until a stop is asked for. `informers` is the client of its watches,
+/// as its own account may not read.
 ///
 /// # Errors
 /// When the loop cannot go on.
-pub async fn run(client: Client, ca_pem: String, stop: Shutdown) -> anyhow::Result<()> {
+pub async fn run(
+    client: Client,
+    informers: Client,
+    ca_pem: String,
+    stop: Shutdown,
+) -> anyhow::Result<()> {
     let data = BTreeMap::from([("ca.crt".to_owned(), ca_pem)]);
     let body = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
@@ -33,5 +39,5 @@ pub async fn run(client: Client, ca_pem: String, stop: Shutdown) -> anyhow::Resu
         body,
         data: Some(data),
     };
-    keep_in_all_namespaces(client, required, stop).await
+    keep_in_all_namespaces([client, informers], required, stop).await
 }

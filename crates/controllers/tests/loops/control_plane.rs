@@ -1,21 +1,79 @@
 //! An API server and some controllers in this process, and requests by path.
 
-use std::{ops::Deref, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use kube::{Client, client::Body};
 use pandaemon_client::{errors, rest::Patch};
-use pandaemon_controllers::{NodeLifecycleTiming, Options, run_with_timing};
+use pandaemon_controllers::{
+    Account, ClientBuilder, NodeLifecycleTiming, Options, run_with_timing,
+};
 use pandaemon_testkit::Server;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-/// An API server with some controllers.
-pub(crate) struct ControlPlane(Server);
+/// An API server with some controllers, each of which acts as its account. When it is dropped, the
+/// test fails if the rights of an account were not enough.
+pub(crate) struct ControlPlane {
+    server: Server,
+    refusals: Refusals,
+}
 
 impl Deref for ControlPlane {
     type Target = Server;
 
     fn deref(&self) -> &Server {
-        &self.0
+        &self.server
     }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let refusals = self.refusals.lock();
+            assert!(
+                refusals.is_empty(),
+                "controllers lack rights: {refusals:#?}"
+            );
+        }
+    }
+}
+
+/// What authorizers have refused.
+type Refusals = Arc<Mutex<Vec<String>>>;
+
+/// Clients of the controllers' accounts that note refusals.
+fn clients(server: &Server, refusals: &Refusals) -> ClientBuilder {
+    let (clients, refusals) = (server.running().clients(), Arc::clone(refusals));
+    ClientBuilder::new(move |account| {
+        let client = match account {
+            Account::ServiceAccount(name) => clients.service_account("kube-system", name),
+            Account::User(name) => clients.user(name),
+        };
+        noting_refusals(client, Arc::clone(&refusals))
+    })
+}
+
+fn noting_refusals(inner: Client, refusals: Refusals) -> Client {
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (inner, refusals) = (inner.clone(), Arc::clone(&refusals));
+        async move {
+            let response = inner.send(request).await?;
+            if response.status() != 403 {
+                return kube::Result::<Response<Body>>::Ok(response);
+            }
+            let (head, body) = response.into_parts();
+            let body = body.collect().await?.to_bytes();
+            let text = String::from_utf8_lossy(&body);
+            // Not that a namespace is terminating.
+            if text.contains(" cannot ") {
+                refusals.lock().push(text.into_owned());
+            }
+            Ok(Response::from_parts(head, Body::from(body)))
+        }
+    });
+    Client::new(service, "default")
 }
 
 /// Delays for tests in which nodes send no heartbeats.
@@ -51,11 +109,12 @@ impl ControlPlane {
             embedded: true,
         };
         let shutdown = server.shutdown().clone();
-        let loops = run_with_timing(server.client(), options, timing, shutdown);
+        let refusals = Refusals::default();
+        let loops = run_with_timing(clients(&server, &refusals), options, timing, shutdown);
         pandaemon_runtime::spawn("controllers", loops);
         let account = "/api/v1/namespaces/default/serviceaccounts/default";
         server.until(account, Value::is_object).await;
-        Self(server)
+        Self { server, refusals }
     }
 
     /// Creates a node and reports it ready.

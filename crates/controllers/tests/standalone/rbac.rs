@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use pandaemon_testkit::rights::{right_of, rights_in};
 use serde_json::{Value, json};
 
 use super::{
@@ -14,51 +15,8 @@ const SET: &str = "/apis/apps/v1/namespaces/default/daemonsets/agent";
 const REVISIONS: &str = "/apis/apps/v1/namespaces/default/controllerrevisions";
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
-/// Verb and resource, as an authorizer sees them: `patch apps/daemonsets/status`.
 fn right(asked: &RecordedRequest) -> String {
-    let mut parts = asked.path.trim_start_matches('/').split('/').peekable();
-    let group = match parts.next() {
-        Some("apis") => parts.next().unwrap(),
-        _ => "",
-    };
-    let _version = parts.next();
-    if parts.peek() == Some(&"namespaces") {
-        parts.nth(1);
-    }
-    let resource = parts.next().unwrap();
-    let (name, sub) = (parts.next(), parts.next());
-    let verb = match (&*asked.method, name) {
-        ("GET", _) if asked.query.contains("watch=") => "watch",
-        ("GET", Some(_)) => "get",
-        ("GET", None) => "list",
-        ("POST", _) => "create",
-        ("PUT", _) => "update",
-        ("PATCH", _) => "patch",
-        ("DELETE", _) => "delete",
-        other => panic!("{other:?}"),
-    };
-    let sub = sub.map(|sub| format!("/{sub}")).unwrap_or_default();
-    format!("{verb} {group}/{resource}{sub}")
-}
-
-fn granted() -> BTreeSet<String> {
-    let mut granted = BTreeSet::new();
-    for file in ["clusterrole.yaml", "role.yaml"] {
-        for rule in manifest(file)["rules"].as_array().unwrap() {
-            let texts = |field: &str| {
-                let list = rule[field].as_array().unwrap().iter();
-                list.map(|text| text.as_str().unwrap().to_owned())
-                    .collect::<Vec<_>>()
-            };
-            for group in texts("apiGroups") {
-                for resource in texts("resources") {
-                    let verbs = texts("verbs").into_iter();
-                    granted.extend(verbs.map(|verb| format!("{verb} {group}/{resource}")));
-                }
-            }
-        }
-    }
-    granted
+    right_of(&asked.method, &asked.path, &asked.query)
 }
 
 /// Creations whose answers are lost, an update, a way back, forgotten revisions, an orphan, a
@@ -105,7 +63,9 @@ async fn the_rights_asked_for_are_those_used() {
     let controller = Controller::start(&cluster, "leader", QUICK);
     live(&cluster, &controller).await;
     // A repeated event is counted by a patch.
-    let granted = granted();
+    let files = ["clusterrole.yaml", "role.yaml"];
+    let granted = files.map(|file| rights_in(&manifest(file)));
+    let granted: BTreeSet<String> = granted.into_iter().flatten().collect();
     let mut used: BTreeSet<String> = controller.requests.lock().iter().map(right).collect();
     for right in [
         // In pages, where the server cannot stream: the list-watch has its own test.

@@ -59,7 +59,7 @@ pub fn full_authority() -> Vec<PolicyRule> {
 }
 
 /// The parts of rules that others do not contain (upstream's `Covers`).
-fn not_covered(owned: &[PolicyRule], given: &[PolicyRule]) -> Vec<PolicyRule> {
+pub(crate) fn not_covered(owned: &[PolicyRule], given: &[PolicyRule]) -> Vec<PolicyRule> {
     let parts = given.iter().flat_map(parts);
     parts
         .filter(|part| !owned.iter().any(|rule| covers(rule, part)))

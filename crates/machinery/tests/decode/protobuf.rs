@@ -41,6 +41,35 @@ fn access_review_is_decoded() {
 }
 
 #[test]
+fn role_is_decoded() {
+    let fields: [(u8, &[u8]); 6] = [
+        (1, b"get"),
+        (1, b"list"),
+        (2, b"apps"),
+        (3, b"daemonsets/status"),
+        (4, b"a"),
+        (5, b"/metrics"),
+    ];
+    let rule = fields.map(|(number, text)| field(number, text)).concat();
+    let raw = [field(1, &field(1, b"r")), field(2, &rule), field(2, b"")].concat();
+    let body = envelope(b"rbac.authorization.k8s.io/v1", b"Role", &raw);
+    let decoded = decode(
+        scheme::built_in(),
+        kind("rbac.authorization.k8s.io/v1", "Role"),
+        &body,
+        MediaType::Protobuf,
+        FieldValidation::Strict,
+    )
+    .unwrap();
+    let expected = json!([
+        {"verbs": ["get", "list"], "apiGroups": ["apps"], "resources": ["daemonsets/status"],
+         "resourceNames": ["a"], "nonResourceURLs": ["/metrics"]},
+        {},
+    ]);
+    assert_eq!(decoded.value["rules"], expected);
+}
+
+#[test]
 fn pod_with_embedded_messages_and_maps_is_decoded() {
     let labels = field(11, &[field(1, b"a"), field(2, b"b")].concat());
     let meta = [field(1, b"p"), field(8, b""), labels].concat();

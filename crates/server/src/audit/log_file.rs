@@ -4,11 +4,11 @@
 use std::{
     fs, io,
     io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
+use pandaemon_runtime::files::{open_private, private_dir};
 
 /// The format of the time in the name of an old file.
 const STAMP: &str = "%Y-%m-%dT%H-%M-%S%.3f";
@@ -70,15 +70,9 @@ impl LogFile {
 
     fn reopen(&mut self) -> io::Result<()> {
         if let Some(parent) = self.path.parent() {
-            let mut builder = fs::DirBuilder::new();
-            builder.recursive(true).mode(0o700).create(parent)?;
+            private_dir(parent)?;
         }
-        let mut options = fs::OpenOptions::new();
-        let file = options
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&self.path)?;
+        let file = open_private(fs::OpenOptions::new().append(true).create(true), &self.path)?;
         let size = file.metadata()?.len();
         self.file = Some((file, size));
         Ok(())

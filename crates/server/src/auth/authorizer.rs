@@ -118,7 +118,12 @@ impl AuthorizerChain {
                 resolved,
                 is_incomplete,
             } = authorizer.rules_for(user, namespace);
-            all.resolved.rules.extend(resolved.rules);
+            for rule in resolved.rules {
+                // Members of `system:masters` usually have a role, too, that says the same.
+                if !all.resolved.rules.contains(&rule) {
+                    all.resolved.rules.push(rule);
+                }
+            }
             all.resolved.errors.extend(resolved.errors);
             all.is_incomplete |= is_incomplete;
         }

@@ -20,7 +20,7 @@ pub struct User {
 /// The group that may do everything.
 pub(crate) const MASTERS: &str = "system:masters";
 /// The group of all users with credentials.
-pub(crate) const AUTHENTICATED: &str = "system:authenticated";
+pub(super) const AUTHENTICATED: &str = "system:authenticated";
 /// The group of all users without credentials.
 pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
 /// The name of users without credentials.
@@ -61,6 +61,18 @@ impl User {
     #[must_use]
     pub(crate) fn server() -> Self {
         Self::known("system:apiserver", &[MASTERS.into()])
+    }
+
+    /// A service account.
+    #[must_use]
+    pub(crate) fn service_account(namespace: &str, name: &str) -> Self {
+        Self::known(
+            &format!("system:serviceaccount:{namespace}:{name}"),
+            &[
+                "system:serviceaccounts".into(),
+                format!("system:serviceaccounts:{namespace}"),
+            ],
+        )
     }
 
     /// The user of a request without credentials.

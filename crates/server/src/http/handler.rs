@@ -16,7 +16,7 @@ use crate::{
     api::{Api, Incoming},
     audit::{Record, add_audit_id, audit_id},
     auth::{self, Attributes, User},
-    handlers::{discovery, health, join, resource, response},
+    handlers::{discovery, health, join, resource, response, rotate_keys},
     http::{
         body::{Body, BoxError},
         negotiate::{self, Form},
@@ -139,6 +139,9 @@ impl Api {
         match head.target {
             Target::Resource(path) => {
                 resource::answer(self, incoming, &path, head.kind, head.verb).await
+            }
+            Target::Other if incoming.parts.uri.path() == rotate_keys::PATH => {
+                rotate_keys::answer(self, &incoming).await
             }
             Target::Other => health::answer(self, &incoming),
             discovery => discovery::answer(self, &incoming, &discovery),

@@ -1,10 +1,8 @@
-//! Files with mode 0600 that are replaced atomically.
+//! The files of certificates and tokens: mode 0600, replaced in one step.
 
-use std::{
-    fs, io,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::Path,
-};
+use std::{fs, io, path::Path};
+
+use pandaemon_runtime::files::replace_private;
 
 use super::{Error, Pair, Result};
 
@@ -20,27 +18,12 @@ pub(super) fn read(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// Replaces a file atomically. Its mode is 0600.
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
-    let failed = |source| Error::File {
+    replace_private(path, text.as_bytes()).map_err(|source| Error::File {
         action: "write",
         path: path.into(),
         source,
-    };
-    let temporary = path.with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)
-        .map_err(failed)?;
-    io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
-    file.set_permissions(fs::Permissions::from_mode(0o600))
-        .map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    fs::rename(&temporary, path).map_err(failed)
+    })
 }
 
 pub(super) fn read_pair(dir: &Path, name: &str) -> Result<Option<Pair>> {

@@ -1,5 +1,7 @@
 //! Objects that the server creates at its start, and the expiry of Events.
 
+mod default_roles;
+
 use jiff::Timestamp;
 use pandaemon_machinery::{Status, decode::Decoded, scheme, status::Result};
 use serde_json::{Value, json};
@@ -13,6 +15,8 @@ use crate::{
         options::DeleteOptions,
     },
 };
+
+pub(crate) use self::default_roles::reconcile_default_roles;
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", NODE_LEASES];
 
@@ -60,41 +64,43 @@ fn objects() -> Vec<Value> {
 /// The status of a failed write.
 pub(crate) async fn create_missing(registry: &Registry) -> Result<()> {
     for object in objects() {
-        let api_version = object["apiVersion"].as_str().unwrap_or_default();
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let kind = object["kind"].as_str().unwrap_or_default();
-        let kind = scheme::built_in()
-            .find_kind(group, version, kind)
-            .ok_or_else(Status::path_not_found)?;
-        let metadata = |field: &str| {
-            object["metadata"][field]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let (namespace, name) = (metadata("namespace"), metadata("name"));
-        if registry.find(kind, &namespace, &name).is_some() {
+        let call = call_for(registry, &object)?;
+        if registry
+            .find(&call.kind, &call.namespace, &call.name)
+            .is_some()
+        {
             continue;
         }
-        let call = Call {
-            name: String::new(),
-            ..registry.internal_call(kind, &namespace, &name)
-        };
-        match registry
-            .create(
-                &call,
-                Decoded {
-                    value: object,
-                    warnings: Vec::new(),
-                },
-            )
-            .await
-        {
+        match create(registry, object).await {
             Err(status) if status.reason == "AlreadyExists" => {}
-            other => other.map(|_| ())?,
+            other => other?,
         }
     }
     Ok(())
+}
+
+/// An operation of the server itself on a built-in object.
+fn call_for(registry: &Registry, object: &Value) -> Result<Call> {
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let kind = scheme::built_in()
+        .find_kind(group, version, kind)
+        .ok_or_else(Status::path_not_found)?;
+    let metadata = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    Ok(registry.internal_call(kind, metadata("namespace"), metadata("name")))
+}
+
+async fn create(registry: &Registry, object: Value) -> Result<()> {
+    let call = Call {
+        name: String::new(),
+        ..call_for(registry, &object)?
+    };
+    let decoded = Decoded {
+        value: object,
+        warnings: Vec::new(),
+    };
+    registry.create(&call, decoded).await.map(drop)
 }
 
 /// How long Events are kept after they were last seen, in seconds (upstream's `--event-ttl`).

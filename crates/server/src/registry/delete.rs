@@ -11,7 +11,7 @@ use pandaemon_machinery::{
 };
 use pandaemon_store::Expect;
 use pandaemon_types::time::rfc3339_seconds;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Call, CommitError, ObjectWrite, Registry,
@@ -95,6 +95,14 @@ impl Registry {
     /// # Errors
     /// 404; 403 for protected objects; 409 for failed preconditions; 503 when the store refuses.
     pub(crate) async fn delete(&self, call: &Call, options: &DeleteOptions) -> Result<Deletion> {
+        if options.ignore_read_error {
+            self.delete_unreadable(call, options.dry_run).await?;
+            let named = json!({"metadata": {"name": call.name}});
+            return Ok(Deletion {
+                outcome: Deleted::Gone(deleted_status(&call.kind, &named)),
+                warnings: Vec::new(),
+            });
+        }
         for _ in 0..TRIES {
             let current = self.current(call)?;
             let (old, unparsed) = self.read_for_deletion(call, &current)?;

@@ -26,6 +26,9 @@ pub(crate) struct WriteOptions {
     pub force: bool,
 }
 
+/// The option to delete an object whose stored value cannot be read.
+pub(super) const IGNORE_READ_ERROR: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
+
 /// Maximum length of the name of a field manager, in bytes.
 const MANAGER_MAX: usize = 128;
 
@@ -204,6 +207,9 @@ pub(crate) struct DeleteOptions {
     pub propagation: Option<Propagation>,
     /// Run all checks and answer, but delete nothing.
     pub dry_run: bool,
+    /// Delete an object whose stored value cannot be read
+    /// (`ignoreStoreReadErrorWithClusterBreakingPotential`).
+    pub ignore_read_error: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -214,6 +220,8 @@ struct DeleteBody {
     propagation_policy: Option<String>,
     orphan_dependents: Option<bool>,
     dry_run: Option<Vec<String>>,
+    #[serde(rename = "ignoreStoreReadErrorWithClusterBreakingPotential")]
+    ignore_read_error: Option<bool>,
 }
 
 impl DeleteOptions {
@@ -257,6 +265,7 @@ impl DeleteOptions {
             preconditions: body.preconditions.unwrap_or_default(),
             propagation,
             dry_run: !dry_run.is_empty(),
+            ignore_read_error: body.ignore_read_error.unwrap_or_default(),
         })
     }
 }
@@ -276,6 +285,7 @@ fn from_query(query: &Query) -> Result<DeleteBody> {
             .get("orphanDependents")
             .map(|v| v == "true" || v == "1"),
         dry_run: Some(dry_run),
+        ignore_read_error: Some(query.flag(IGNORE_READ_ERROR)),
     })
 }
 

@@ -13,7 +13,7 @@ use pandaemon_machinery::{
 use pandaemon_store::Revision;
 
 use self::page::{Token, token};
-use super::{Registry, options::invalid_options};
+use super::{Registry, options::invalid_options, untransformable};
 use crate::{
     cache::{
         object::Object,
@@ -208,6 +208,18 @@ fn number<T: std::str::FromStr>(query: &Query, name: &str) -> Result<Option<T>> 
     })
 }
 
+/// Checks that all objects that a list may select can be read: without one it would say that the
+/// object does not exist.
+///
+/// # Errors
+/// 500 for the first that cannot be read.
+fn check_readable(kind: &KindCache, options: &ListOptions) -> Result<()> {
+    match kind.first_unreadable(&options.prefix(), &options.filter) {
+        Some(key) => Err(untransformable(&key)),
+        None => Ok(()),
+    }
+}
+
 impl Registry {
     fn stored(&self, kind: &Kind) -> Result<Arc<KindCache>> {
         self.cache.of(kind).ok_or_else(Status::path_not_found)
@@ -243,6 +255,7 @@ impl Registry {
         if let Some(revision) = options.revision {
             self.wait_for(revision).await?;
         }
+        check_readable(&kind, options)?;
         if options.limit == 0 && options.token.is_none() && options.matching != Some(Match::Exact) {
             let listing = kind.list(self.cache.revision(), &options.prefix(), &options.filter);
             return Ok((ListMeta::at(listing.revision), listing.objects));
@@ -264,6 +277,9 @@ impl Registry {
             (Some(false), None | Some(0)) => Start::Now,
             (_, Some(revision)) => Start::After(revision),
         };
+        if start == Start::State {
+            check_readable(&kind, options)?;
+        }
         let requested = options.revision.unwrap_or(0);
         let started = kind.watch(
             self.cache.revision(),

@@ -146,7 +146,12 @@ async fn reviews_report_the_decision_of_the_chain() {
         ),
         ("bob", path("get", "/metrics"), json!({"allowed": true})),
         ("bob", path("post", "/metrics"), json!({"allowed": false})),
-        ("alice", path("get", "/version"), json!({"allowed": true})),
+        (
+            "alice",
+            path("get", "/version"),
+            json!({"allowed": true, "reason": "RBAC: allowed by ClusterRoleBinding \"system:discovery\" of \
+                ClusterRole \"system:discovery\" to Group \"system:authenticated\""}),
+        ),
     ];
     let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     for (user, mut spec, expected) in table {

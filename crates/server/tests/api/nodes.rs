@@ -229,7 +229,8 @@ async fn a_node_agent_creates_mirror_pods_that_its_node_owns() {
             (
                 with_secret,
                 403,
-                "node \"a\" can not create pods that reference secrets",
+                // Of the plugin ServiceAccount, which is asked first.
+                "a mirror pod may not reference secrets",
             ),
         ] {
             let (code, message) = node(&server, "POST", PODS, JSON, &pod).await;

@@ -7,8 +7,10 @@ use std::{
 };
 
 use imbl::{OrdMap, OrdSet};
+use pandaemon_runtime::files::open_private;
 
 use super::{
+    TEMPORARY_NAME,
     frame::{Frame, Record},
     log::{checkpoint_name, sync_directory},
     recover::remove_before,
@@ -17,8 +19,6 @@ use crate::{Entry, Key, Revision};
 
 /// Size at which a frame of a checkpoint is written, in bytes. Bounds the memory of a checkpoint.
 const FRAME_BYTES: usize = 256 << 10;
-/// Name of the file while it is being written.
-const TEMPORARY_NAME: &str = "checkpoint.tmp";
 
 /// The contents of a checkpoint.
 #[derive(Debug)]
@@ -33,9 +33,18 @@ pub(super) struct Checkpoint {
     pub(super) reserved: Revision,
 }
 
+/// What became of a checkpoint that was written.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Its size, in bytes.
+    pub(super) size: u64,
+    /// Whether the files that it replaces are gone.
+    pub(super) removed: io::Result<()>,
+}
+
 impl Checkpoint {
-    /// Writes the checkpoint, then removes the files that it replaces. Returns its size in bytes.
-    pub(super) fn write(&self, directory: &Path) -> io::Result<u64> {
+    /// Writes the checkpoint, then removes the files that it replaces.
+    pub(super) fn write(&self, directory: &Path) -> io::Result<Written> {
         let temporary = directory.join(TEMPORARY_NAME);
         let written = self.write_file(&temporary).and_then(|size| {
             fs::rename(&temporary, directory.join(checkpoint_name(self.segment)))?;
@@ -46,14 +55,18 @@ impl Checkpoint {
             // Frees the space. A file that cannot be removed is overwritten by the next attempt.
             drop(fs::remove_file(&temporary));
         }
-        let size = written?;
-        remove_before(directory, self.segment)?;
-        Ok(size)
+        Ok(Written {
+            size: written?,
+            removed: remove_before(directory, self.segment),
+        })
     }
 
     fn write_file(&self, path: &Path) -> io::Result<u64> {
         let mut out = FrameWriter {
-            file: File::create(path)?,
+            file: open_private(
+                File::options().write(true).create(true).truncate(true),
+                path,
+            )?,
             frame: Frame::new(),
             size: 0,
             frames: 0,

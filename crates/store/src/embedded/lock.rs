@@ -7,6 +7,8 @@ use std::{
     path::Path,
 };
 
+use pandaemon_runtime::files::open_private;
+
 use crate::{Error, Result};
 
 /// Holds the lock until dropped.
@@ -23,7 +25,7 @@ impl Lock {
         let failed = |error| Error::Storage(format!("lock {}: {error}", path.display()));
         let mut options = File::options();
         let options = options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(&path).map_err(failed)?;
+        let mut file = open_private(options, &path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => (),
             Err(TryLockError::WouldBlock) => return Err(refusal(directory, &mut file)),

@@ -15,6 +15,7 @@ use nix::{
     errno::Errno,
     fcntl::{FallocateFlags, fallocate},
 };
+use pandaemon_runtime::files::open_private;
 
 use super::frame::Frame;
 
@@ -180,12 +181,9 @@ impl Log {
 /// Creates a segment file. An empty file that an earlier failure left behind is overwritten.
 fn create_segment(directory: &Path, segment: u64) -> io::Result<File> {
     let path = directory.join(segment_name(segment));
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)?;
+    let mut options = File::options();
+    let options = options.read(true).write(true).create(true).truncate(true);
+    let file = open_private(options, &path)?;
     file.sync_all()?;
     sync_directory(directory)?;
     Ok(file)

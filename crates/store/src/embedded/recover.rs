@@ -14,6 +14,7 @@ use bytes::Bytes;
 use imbl::OrdMap;
 
 use super::{
+    TEMPORARY_NAME,
     frame::{HEADER, Header, Record, records},
     log::{checkpoint_name, segment_name},
 };
@@ -36,7 +37,12 @@ pub(super) struct Recovered {
     pub(super) log_bytes: u64,
     /// Size of the checkpoint, in bytes.
     pub(super) checkpoint_bytes: u64,
+    /// A file has an outdated value, or may have one.
+    pub(super) has_outdated: bool,
 }
+
+/// Says of a key and a stored value whether the value has an outdated form.
+pub(super) type IsOutdated<'a> = &'a dyn Fn(&str, &[u8]) -> bool;
 
 /// Numbers of the checkpoint and segment files, in order.
 #[derive(Debug, Default)]
@@ -46,17 +52,20 @@ struct Files {
 }
 
 /// Reads the state from a directory and removes files that the newest checkpoint replaces.
-pub(super) fn recover(directory: &Path) -> Result<Recovered> {
+pub(super) fn recover(directory: &Path, is_outdated: IsOutdated<'_>) -> Result<Recovered> {
+    // The rest of a checkpoint that a crash cut off.
+    let _absent = fs::remove_file(directory.join(TEMPORARY_NAME));
     let files = list(directory).map_err(|error| failed("read", directory, &error))?;
     let mut state = Recovered {
         segment: 1,
         ..Recovered::default()
     };
     if let Some(newest) = files.checkpoints.last() {
-        state.read_checkpoint(&directory.join(checkpoint_name(*newest)))?;
+        state.read_checkpoint(&directory.join(checkpoint_name(*newest)), is_outdated)?;
         state.segment = *newest;
     }
-    remove_replaced(directory, &files, state.segment);
+    // The next compaction removes them, or else fails.
+    state.has_outdated |= remove_replaced(directory, &files, state.segment).is_err();
     let first = state.segment;
     let segments: Vec<u64> = files
         .segments
@@ -65,7 +74,8 @@ pub(super) fn recover(directory: &Path) -> Result<Recovered> {
         .collect();
     for (index, number) in segments.iter().enumerate() {
         let last = index + 1 == segments.len();
-        state.read_segment(&directory.join(segment_name(*number)), last)?;
+        let path = directory.join(segment_name(*number));
+        state.read_segment(&path, last, is_outdated)?;
         state.segment = number + 1;
     }
     Ok(state)
@@ -74,11 +84,11 @@ pub(super) fn recover(directory: &Path) -> Result<Recovered> {
 /// Removes the files that checkpoint `keep` replaces. The next checkpoint or start retries
 /// failures.
 pub(super) fn remove_before(directory: &Path, keep: u64) -> io::Result<()> {
-    remove_replaced(directory, &list(directory)?, keep);
-    Ok(())
+    remove_replaced(directory, &list(directory)?, keep)
 }
 
-fn remove_replaced(directory: &Path, files: &Files, keep: u64) {
+fn remove_replaced(directory: &Path, files: &Files, keep: u64) -> io::Result<()> {
+    let mut removed = Ok(());
     let segments = files
         .segments
         .iter()
@@ -91,9 +101,11 @@ fn remove_replaced(directory: &Path, files: &Files, keep: u64) {
         .map(|n| checkpoint_name(*n));
     for name in segments.chain(checkpoints) {
         if let Err(error) = fs::remove_file(directory.join(&name)) {
-            tracing::warn!(file = name, %error, "cannot remove an old file of the store; it only takes space");
+            tracing::warn!(file = name, %error, "cannot remove an old file of the store; the next start tries again");
+            removed = Err(error);
         }
     }
+    removed
 }
 
 fn list(directory: &Path) -> io::Result<Files> {
@@ -126,7 +138,7 @@ fn damaged(path: &Path, at: u64) -> Error {
 }
 
 impl Recovered {
-    fn read_checkpoint(&mut self, path: &Path) -> Result<()> {
+    fn read_checkpoint(&mut self, path: &Path, is_outdated: IsOutdated<'_>) -> Result<()> {
         let mut reader = Reader::open(path)?;
         let mut ended = false;
         while let Some(frame) = reader.next()? {
@@ -136,7 +148,7 @@ impl Recovered {
                         ended = entries == self.entries.len() as u64;
                         self.next = next;
                     }
-                    Ok(record) => self.apply(record),
+                    Ok(record) => self.apply(record, is_outdated),
                     Err(()) => return Err(damaged(path, reader.at)),
                 }
             }
@@ -149,7 +161,7 @@ impl Recovered {
         }
     }
 
-    fn read_segment(&mut self, path: &Path, last: bool) -> Result<()> {
+    fn read_segment(&mut self, path: &Path, last: bool, is_outdated: IsOutdated<'_>) -> Result<()> {
         let mut reader = Reader::open(path)?;
         while let Some(frame) = reader.next()? {
             if reader.sequence != self.next {
@@ -157,7 +169,8 @@ impl Recovered {
             }
             self.next += 1;
             for record in records(&frame) {
-                self.apply(record.map_err(|()| damaged(path, reader.at))?);
+                let record = record.map_err(|()| damaged(path, reader.at))?;
+                self.apply(record, is_outdated);
             }
         }
         self.log_bytes += reader.at.max(SEGMENT_MIN_BYTES);
@@ -174,7 +187,7 @@ impl Recovered {
         if last { reader.trim() } else { Ok(()) }
     }
 
-    fn apply(&mut self, record: Record<'_>) {
+    fn apply(&mut self, record: Record<'_>, is_outdated: IsOutdated<'_>) {
         match record {
             Record::Put {
                 key,
@@ -182,6 +195,7 @@ impl Recovered {
                 modified,
                 value,
             } => {
+                self.has_outdated = self.has_outdated || is_outdated(key, value);
                 let key = self
                     .entries
                     .get(key)

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, Written},
     counters::Counters,
     frame::{Frame, Record},
     lock::Lock,
@@ -41,6 +41,11 @@ type Pending = (Transaction, oneshot::Sender<Result<Revision>>);
 pub(super) enum Request {
     /// Commit a transaction and send the result.
     Commit(Transaction, oneshot::Sender<Result<Revision>>),
+    /// Write a checkpoint of the state after the transactions that came before, and reply when the
+    /// files from before are gone.
+    Compact(oneshot::Sender<Result<()>>),
+    /// A checkpoint has ended.
+    CheckpointEnded,
     /// Commit the transactions that came before, close the store, then reply.
     Close(oneshot::Sender<()>),
 }
@@ -59,10 +64,22 @@ pub(super) struct Writer {
     pub(super) log_limit: u64,
     /// Bytes of log at which the next checkpoint starts.
     pub(super) checkpoint_at: u64,
-    pub(super) checkpoint: Option<JoinHandle<io::Result<u64>>>,
+    pub(super) checkpoint: Option<Running>,
+    /// The callers that wait for a checkpoint which has not begun.
+    pub(super) compactions: Vec<oneshot::Sender<Result<()>>>,
+    /// Wakes the writer when a checkpoint has ended.
+    pub(super) wake: mpsc::WeakSender<Request>,
     pub(super) concurrency: Concurrency,
     /// Held while the thread runs.
     pub(super) _lock: Lock,
+}
+
+/// A checkpoint that is being written.
+#[derive(Debug)]
+pub(super) struct Running {
+    thread: JoinHandle<io::Result<Written>>,
+    /// The callers that wait for it.
+    compactions: Vec<oneshot::Sender<Result<()>>>,
 }
 
 /// Estimates whether clients write concurrently: the moving average of batch sizes, in 1/1024
@@ -111,6 +128,8 @@ impl Writer {
                             bytes = 0;
                         }
                     }
+                    Request::Compact(reply) => self.compactions.push(reply),
+                    Request::CheckpointEnded => self.end_checkpoint(),
                     Request::Close(reply) => closing.push(reply),
                 }
             }
@@ -214,23 +233,18 @@ impl Writer {
         self.counters.bytes.set(*bytes);
     }
 
-    /// Starts a checkpoint when the log has grown enough, and handles the end of one.
+    /// Starts a checkpoint when the log has grown enough or when a caller wants one.
     fn check_log(&mut self) {
         self.counters.log_bytes.set(self.log.grown());
-        if self
-            .checkpoint
-            .as_ref()
-            .is_some_and(JoinHandle::is_finished)
-        {
-            self.end_checkpoint();
-        }
-        if self.log.grown() < self.checkpoint_at || self.checkpoint.is_some() {
+        let is_due = self.log.grown() >= self.checkpoint_at || !self.compactions.is_empty();
+        if !is_due || self.checkpoint.is_some() {
             return;
         }
+        let compactions = mem::take(&mut self.compactions);
         if let Err(error) = self.log.rotate() {
             tracing::warn!(%error, "cannot create a log segment; the checkpoint is retried later");
             self.checkpoint_at = self.log.grown() + self.log_limit / 4;
-            return;
+            return answer(compactions, &Err(append_error(&self.directory, &error)));
         }
         let State {
             entries,
@@ -246,28 +260,50 @@ impl Writer {
             volatile,
             reserved,
         };
-        let directory = self.directory.clone();
+        let (directory, wake) = (self.directory.clone(), self.wake.clone());
+        let write = move || {
+            let _wakes = WakeOnDrop(wake);
+            checkpoint.write(&directory)
+        };
         let thread = thread::Builder::new().name("store-checkpoint".to_owned());
-        self.checkpoint = thread.spawn(move || checkpoint.write(&directory)).ok();
+        match thread.spawn(write) {
+            Ok(thread) => {
+                self.checkpoint = Some(Running {
+                    thread,
+                    compactions,
+                });
+            }
+            Err(error) => answer(compactions, &Err(format!("start a thread: {error}"))),
+        }
         self.checkpoint_at = self.log_limit;
     }
 
+    /// Handles the end of the checkpoint, and answers those who wait for it. The thread has ended,
+    /// or is about to.
     fn end_checkpoint(&mut self) {
-        match self.checkpoint.take().map(JoinHandle::join) {
-            Some(Ok(Ok(size))) => {
+        let Some(running) = self.checkpoint.take() else {
+            return;
+        };
+        let failed = |error: &io::Error| Err(append_error(&self.directory, error));
+        let result = match running.thread.join() {
+            Ok(Ok(Written { size, removed })) => {
                 self.counters.checkpoints.inc();
                 // With at least as much log as state, a write is rewritten at most once on average.
                 self.checkpoint_at = self.log_limit.max(size);
+                removed.or_else(|error| failed(&error))
             }
-            Some(Ok(Err(error))) => {
+            Ok(Err(error)) => {
                 tracing::warn!(%error, "cannot write a checkpoint; the log grows until the next attempt");
                 self.checkpoint_at = self.log.grown() + self.log_limit / 4;
+                failed(&error)
             }
-            Some(Err(_)) => tracing::error!(
-                "the checkpoint thread panicked; the log grows until the next attempt"
-            ),
-            None => (),
-        }
+            Err(_) => {
+                let text = "the checkpoint thread panicked; the log grows until the next attempt";
+                tracing::error!("{text}");
+                Err(text.to_owned())
+            }
+        };
+        answer(running.compactions, &result);
     }
 
     /// Records the exact revision, so that the next start continues without a gap, and ends all
@@ -286,6 +322,26 @@ impl Writer {
             }
         }
         self.published.close();
+    }
+}
+
+/// Wakes the writer when the thread of a checkpoint ends, also by a panic.
+struct WakeOnDrop(mpsc::WeakSender<Request>);
+
+impl Drop for WakeOnDrop {
+    fn drop(&mut self) {
+        if let Some(queue) = self.0.upgrade() {
+            // Fails when the writer closes; it waits for the thread then.
+            drop(queue.blocking_send(Request::CheckpointEnded));
+        }
+    }
+}
+
+/// Answers those who wait for a compaction.
+fn answer(compactions: Vec<oneshot::Sender<Result<()>>>, result: &Result<(), String>) {
+    for reply in compactions {
+        // Fails if the caller was dropped.
+        drop(reply.send(result.clone().map_err(Error::Storage)));
     }
 }
 

@@ -1,13 +1,15 @@
-//! What every store does: the embedded one, the double with and without faults, and one whose
-//! values are transformed.
+//! What every store does: the embedded one, the double with and without faults, and those
+//! whose values are transformed and encrypted.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::executor::block_on;
 use pandaemon_store::{
     Embedded, Error, Expect, Key, Op, Options, Range, Result, Revision, Store, Transaction,
     Transformed, Transformer,
     double::{Double, Faults},
+    encryption::{EncryptedStore, Encryption, Settings},
 };
 use tempfile::TempDir;
 
@@ -53,8 +55,23 @@ fn stores() -> (TempDir, Vec<Named>) {
         ("double", Arc::new(Double::new(Faults::default(), 1))),
         ("slow double", Arc::new(Double::new(slow, 2))),
         ("transformed", Arc::new(transformed)),
+        ("encrypted", encrypted(directory.path())),
     ];
     (directory, all)
+}
+
+/// A store that encrypts one of the collections of the tests.
+fn encrypted(directory: &Path) -> Arc<dyn Store> {
+    let settings = Settings {
+        key_file: directory.join("keys"),
+        prefixes: vec!["/a/".into()],
+        keeps_encrypted: false,
+        deletes_lost: false,
+    };
+    let encryption = Encryption::read(settings).unwrap();
+    let inner = Embedded::open(directory.join("encrypted"), Options::default()).unwrap();
+    let opened = EncryptedStore::open(Arc::new(inner), encryption, false, &|_, _| {});
+    block_on(opened).unwrap().store()
 }
 
 fn key(text: &str) -> Key {

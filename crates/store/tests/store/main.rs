@@ -11,6 +11,12 @@ mod damage;
 #[cfg(test)]
 mod embedded;
 #[cfg(test)]
+mod encryption;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
+mod home;
+#[cfg(test)]
 mod model;
+#[cfg(test)]
+mod rotation;

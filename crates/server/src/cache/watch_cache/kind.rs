@@ -1,7 +1,7 @@
 //! The watch cache of one kind: its objects, history and watchers.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     ops::Bound,
     sync::Arc,
 };
@@ -28,6 +28,9 @@ struct State {
     /// Revision of the last change of this kind.
     last: Revision,
     history: History,
+    /// Keys of stored values that are no object, such as those that cannot be decrypted, with the
+    /// revision of their last write.
+    unreadable: BTreeMap<Key, Revision>,
     /// While the objects are being read: the keys that have changed since.
     changed_meanwhile: Option<BTreeSet<Key>>,
 }
@@ -42,6 +45,15 @@ pub struct KindCache {
     /// Has its own lock, so that readers of objects do not wait for the watchers. Taken after
     /// `state`, if both are.
     watchers: Mutex<WatcherIndex>,
+}
+
+/// A stored value that is no object, written last at this revision.
+#[derive(Debug)]
+struct Unreadable(Revision);
+
+/// The key of the object with this name, which has the namespace.
+fn object_key(filter: &Filter, name: &str) -> Key {
+    format!("/{}/{name}", filter.kind.storage).into()
 }
 
 /// Objects at one revision.
@@ -86,6 +98,7 @@ impl KindCache {
             by_value: HashMap::new(),
             last: floor,
             history: History::new(floor, total),
+            unreadable: BTreeMap::new(),
             changed_meanwhile: None,
         };
         Self {
@@ -114,41 +127,51 @@ impl KindCache {
         state.history = history;
     }
 
-    fn read(&self, entry: &Entry) -> Option<Arc<Object>> {
-        match Object::read(entry, self.index) {
-            Ok(object) => Some(Arc::new(object)),
-            Err(error) => {
-                tracing::error!(%error, "the watch cache skips an unreadable object");
-                None
-            }
-        }
+    fn read(&self, entry: &Entry) -> Result<Arc<Object>, Unreadable> {
+        Object::read(entry, self.index)
+            .map(Arc::new)
+            .map_err(|error| {
+                tracing::error!(%error, "reads that need this object fail");
+                Unreadable(entry.mod_revision)
+            })
     }
 
     /// Adds an object that was read from the store, unless it has changed meanwhile.
     pub fn load(&self, entry: &Entry) {
-        let Some(object) = self.read(entry) else {
-            return;
-        };
+        let read = self.read(entry);
         let mut state = self.state.write();
         let changed = state.changed_meanwhile.as_ref();
-        if !changed.is_some_and(|changed| changed.contains(&object.key)) {
-            state.put(object);
+        if changed.is_some_and(|changed| changed.contains(&entry.key)) {
+            return;
+        }
+        match read {
+            Ok(object) => drop(state.put(object)),
+            Err(Unreadable(revision)) => {
+                state.unreadable.insert(Key::clone(&entry.key), revision);
+            }
         }
     }
 
     /// The object of a change, from what its writer knows about it or else from its bytes.
-    fn object_of(&self, event: &StoreEvent) -> Option<Arc<Object>> {
-        let entry = event.entry.as_ref()?;
+    /// `None` for a deletion.
+    fn object_of(&self, event: &StoreEvent) -> Result<Option<Arc<Object>>, Unreadable> {
+        let Some(entry) = &event.entry else {
+            return Ok(None);
+        };
         let note = event.note.as_ref();
         let Some(head) = note.and_then(|note| note.downcast_ref::<Head>()) else {
-            return self.read(entry);
+            return self.read(entry).map(Some);
         };
         let encoded = Encoded {
             bytes: entry.value.clone(),
             head: *head,
         };
         let key = Arc::clone(&entry.key);
-        Some(Arc::new(Object::new(key, encoded, entry.mod_revision)))
+        Ok(Some(Arc::new(Object::new(
+            key,
+            encoded,
+            entry.mod_revision,
+        ))))
     }
 
     /// Applies changes and offers them to the watchers.
@@ -163,6 +186,16 @@ impl KindCache {
             if let Some(changed) = &mut state.changed_meanwhile {
                 changed.insert(Key::clone(&event.key));
             }
+            let now = match now {
+                Ok(now) => now,
+                // No watcher hears of it: the object is not gone. The next read fails.
+                Err(Unreadable(revision)) => {
+                    state.unreadable.insert(Key::clone(&event.key), revision);
+                    state.last = event.revision;
+                    continue;
+                }
+            };
+            state.unreadable.remove(&event.key);
             let before = match &now {
                 Some(object) => state.put(Arc::clone(object)),
                 None => state.remove(&event.key),
@@ -215,6 +248,37 @@ impl KindCache {
         });
         keys.filter_map(|key| state.objects.get(key).cloned())
             .collect()
+    }
+
+    /// The revision of a stored value that is no object; `None` if it is one, or does not exist.
+    #[must_use]
+    pub fn unreadable(&self, key: &str) -> Option<Revision> {
+        self.state.read().unreadable.get(key).copied()
+    }
+
+    /// The first key of a stored value that is no object, of those that a filter may select below
+    /// the key `prefix`.
+    #[must_use]
+    pub fn first_unreadable(&self, prefix: &str, filter: &Filter) -> Option<Key> {
+        let state = self.state.read();
+        if state.unreadable.is_empty() {
+            return None;
+        }
+        let only = match filter.scope() {
+            Scope::Object(name) => Some(object_key(filter, &name)),
+            _ => None,
+        };
+        let mut keys = state.unreadable.keys();
+        keys.find(|key| match &only {
+            Some(only) => only == *key,
+            None => key.starts_with(prefix),
+        })
+        .cloned()
+    }
+
+    /// The keys of stored values that are no objects.
+    pub(super) fn all_unreadable(&self) -> Vec<Key> {
+        self.state.read().unreadable.keys().cloned().collect()
     }
 
     /// The selected objects below the key `prefix`, at revision `applied` or later.
@@ -446,10 +510,7 @@ impl State {
             )
         };
         match filter.scope() {
-            Scope::Object(name) => few(&mut std::iter::once(&Key::from(format!(
-                "/{}/{name}",
-                filter.kind.storage
-            )))),
+            Scope::Object(name) => few(&mut std::iter::once(&object_key(filter, &name))),
             Scope::Indexed(value) if !value.is_empty() => {
                 few(&mut self.by_value.get(&value).into_iter().flatten())
             }

@@ -106,6 +106,8 @@ impl WatchCache {
             let mut gone: BTreeMap<Key, Revision> = known
                 .map(|object| (Key::clone(&object.key), object.revision))
                 .collect();
+            // Whatever they are now is news.
+            gone.extend(kind.all_unreadable().into_iter().map(|key| (key, 0)));
             let each = |entry: &Entry| {
                 if gone.remove(&entry.key) != Some(entry.mod_revision) {
                     changes.push(Event {

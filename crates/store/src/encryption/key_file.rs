@@ -1,0 +1,191 @@
+//! The key file: one key a line, in base64. The first one encrypts, all decrypt.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use pandaemon_runtime::files::{private_dir, replace_private};
+
+use super::{
+    error::Error,
+    key::{Key, KeyId, SECRET},
+};
+
+const HEAD: &str = "\
+# The keys with which pandaemon encrypts what it stores. Keep a copy of this file in a safe place,
+# and not with the copies of the data: without it the encrypted objects are lost, with it they can
+# be read.
+#
+# One key a line: 32 random bytes in base64. The first one encrypts, all decrypt. A key that is
+# `retired` goes when nothing is encrypted with it any more. `pandaemon rotate-keys` makes a new
+# first key and rewrites this file.
+";
+/// Marks a key that goes.
+const RETIRED: &str = "retired";
+
+/// A key of the file.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    pub(super) key: Arc<Key>,
+    /// It goes when nothing is encrypted with it any more.
+    pub(super) is_retired: bool,
+}
+
+impl Listed {
+    pub(super) fn new(key: Arc<Key>) -> Self {
+        Self {
+            key,
+            is_retired: false,
+        }
+    }
+}
+
+/// A key file, which may not exist yet.
+#[derive(Debug, Clone)]
+pub(super) struct KeyFile {
+    pub(super) path: PathBuf,
+}
+
+impl KeyFile {
+    /// Its keys, the one that encrypts first; `None` if the file does not exist.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not a key file.
+    pub(super) fn read(&self) -> Result<Option<Vec<Listed>>, Error> {
+        let text = match fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(self.failed("read", source)),
+        };
+        let parsed = parse(&text).map_err(|why| Error::Malformed {
+            path: self.path.clone(),
+            why,
+        });
+        parsed.map(Some)
+    }
+
+    /// Replaces its content in one step. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(super) fn write(&self, keys: &[Listed]) -> Result<(), Error> {
+        let written = private_dir(self.path.parent().unwrap_or(Path::new("")))
+            .and_then(|()| replace_private(&self.path, print(keys).as_bytes()));
+        written.map_err(|source| self.failed("write", source))
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> Error {
+        let path = self.path.clone();
+        Error::File {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+fn print(keys: &[Listed]) -> String {
+    let mut text = HEAD.to_owned();
+    for Listed { key, is_retired } in keys {
+        let mark = if *is_retired { "retired " } else { "" };
+        let secret = BASE64.encode(key.secret());
+        text.push_str(&format!("\n# key {}\n{mark}{secret}\n", key.id()));
+    }
+    text
+}
+
+/// The keys of a file; otherwise what is wrong, without any part of a key.
+fn parse(text: &str) -> Result<Vec<Listed>, String> {
+    let mut keys: Vec<Listed> = Vec::new();
+    for (line, number) in text.lines().zip(1..) {
+        let content = line.split('#').next().unwrap_or_default();
+        let mut words = content.split_whitespace();
+        let (mark, secret) = match (words.next(), words.next(), words.next()) {
+            (None, ..) => continue,
+            (Some(secret), None, _) => (None, secret),
+            (Some(mark), Some(secret), None) => (Some(mark), secret),
+            _ => return Err(format!("line {number} has more than a key")),
+        };
+        if mark.is_some_and(|mark| mark != RETIRED) {
+            return Err(format!(
+                "line {number} begins with neither `retired` nor a key"
+            ));
+        }
+        let bytes = BASE64.decode(secret).ok();
+        let bytes = bytes.and_then(|bytes| <[u8; SECRET]>::try_from(bytes).ok());
+        let bytes = bytes.ok_or_else(|| format!("line {number} is not 32 bytes in base64"))?;
+        let key = Key::new(bytes).map_err(|error| error.to_string())?;
+        if keys.iter().any(|listed| listed.key.id() == key.id()) {
+            return Err(format!("line {number} repeats an earlier key"));
+        }
+        if keys.is_empty() && mark.is_some() {
+            return Err(format!(
+                "line {number} retires the first key, which encrypts"
+            ));
+        }
+        keys.push(Listed {
+            key: Arc::new(key),
+            is_retired: mark.is_some(),
+        });
+    }
+    if keys.is_empty() {
+        return Err("it has no key".to_owned());
+    }
+    Ok(keys)
+}
+
+/// The ids of keys, for messages.
+pub(super) fn names(ids: impl IntoIterator<Item = KeyId>) -> String {
+    let names: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+    const TWO: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
+
+    #[test]
+    fn key_files_are_read_as_they_are_written_and_as_a_person_writes_them() {
+        let written = parse(&format!("# mine\n\n {ONE} # from 2025\nretired {TWO}")).unwrap();
+        let again = parse(&print(&written)).unwrap();
+        for keys in [written, again] {
+            let shown: Vec<_> = keys
+                .iter()
+                .map(|listed| (listed.key.secret()[0], listed.is_retired))
+                .collect();
+            assert_eq!(shown, [(1, false), (2, true)]);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_key_file_is_said_without_its_keys() {
+        let cases = [
+            ("", "it has no key"),
+            ("# nothing\n", "it has no key"),
+            ("\nAQEB", "line 2 is not 32 bytes in base64"),
+            ("not!base64", "line 1 is not 32 bytes in base64"),
+            (&format!("{ONE}\n{ONE}"), "line 2 repeats an earlier key"),
+            (
+                &format!("{ONE} {TWO}"),
+                "line 1 begins with neither `retired` nor a key",
+            ),
+            (
+                &format!("retired {ONE} {TWO}"),
+                "line 1 has more than a key",
+            ),
+            (
+                &format!("retired {ONE}"),
+                "line 1 retires the first key, which encrypts",
+            ),
+        ];
+        for (text, why) in cases {
+            assert_eq!(parse(text).unwrap_err(), why, "{text}");
+        }
+    }
+}
