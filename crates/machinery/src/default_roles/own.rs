@@ -7,7 +7,7 @@ use super::{
         Subject::{self, Account, Group},
         cluster_role, cluster_role_binding,
     },
-    rule::{APPS, CORE, Rule, allow, allow_paths},
+    rule::{APPS, CERTIFICATES, CORE, Rule, allow, allow_paths},
 };
 
 /// ClusterRoles, their rules, and to whom they are bound.
@@ -22,6 +22,18 @@ const ROLES: &[(&str, &[Rule], &[Subject])] = &[
             allow("patch", &[APPS], "daemonsets/status"),
         ],
         &[Account("daemon-set-controller")],
+    ),
+    (
+        "system:pandaemon:certificate-writer",
+        &[
+            // Only conditions and certificates are written. Upstream's controller replaces the whole.
+            allow(
+                "patch",
+                &[CERTIFICATES],
+                "certificatesigningrequests/approval certificatesigningrequests/status",
+            ),
+        ],
+        &[Account("certificate-controller")],
     ),
     (
         // Agents read the CA's certificate before they have credentials, and check its fingerprint.
