@@ -132,6 +132,47 @@ async fn the_default_roles_allow_what_upstreams_allow() {
     }
 }
 
+#[tokio::test]
+async fn a_labelled_role_is_part_of_view_edit_and_admin_until_it_goes() {
+    let plane = ControlPlane::start("clusterrole-aggregation").await;
+    aggregated(&plane).await;
+    let rule = json!({ "apiGroups": ["x.io"], "resources": ["things"], "verbs": ["get"] });
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {
+            "name": "things", "labels": { "rbac.authorization.k8s.io/aggregate-to-view": "true" },
+        },
+        "rules": [rule],
+    });
+    let roles = format!("{GROUP}/clusterroles");
+    plane.create(&roles, role).await;
+    let has_rule = |role: &Value| {
+        let rules = role["rules"].as_array();
+        rules.is_some_and(|rules| rules.contains(&rule))
+    };
+    for name in ["view", "edit", "admin"] {
+        let role = plane.until(&format!("{roles}/{name}"), has_rule).await;
+        let managers = role["metadata"]["managedFields"].as_array().unwrap();
+        let mut owners = managers
+            .iter()
+            .filter(|manager| manager["fieldsV1"]["f:rules"].is_object());
+        let owner = owners.next().unwrap();
+        let owner = (&owner["manager"], &owner["operation"], owners.next());
+        let expected = (
+            &json!("clusterrole-aggregation-controller"),
+            &json!("Apply"),
+            None,
+        );
+        assert_eq!(owner, expected, "{name}");
+    }
+    plane.delete(&format!("{roles}/things"), json!({})).await;
+    for name in ["view", "edit", "admin"] {
+        plane
+            .until(&format!("{roles}/{name}"), |role| !has_rule(role))
+            .await;
+    }
+}
+
 fn binding(kind: &str, user: &str, role: &str) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind,

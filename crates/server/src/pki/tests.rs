@@ -1,6 +1,6 @@
 //! The CAs of new and of old data directories.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
 use rustls::{RootCertStore, client::WebPkiServerVerifier, server::WebPkiClientVerifier};
