@@ -4,6 +4,8 @@
 #[path = "default_roles/facts.rs"]
 mod facts;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use self::facts::{Asked, Facts};
@@ -78,11 +80,23 @@ async fn the_default_roles_and_bindings_are_those_of_upstream() {
     assert_eq!(served.bindings, upstream.bindings);
     let names = |facts: &Facts| facts.roles.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&served), names(&upstream));
-    let ours: Vec<&Value> = ours
+    let ours: BTreeSet<_> = ours
         .iter()
-        .map(|object| &object["metadata"]["name"])
+        .filter_map(|object| object["metadata"]["name"].as_str())
         .collect();
-    assert_eq!(ours.len(), 4, "more rights than upstream's: {ours:?}");
+    let expected = [
+        "certificate-controller",
+        "daemon-set-controller",
+        "node-bootstrapper",
+        "node-client-certificates",
+        "own-node-client-certificates",
+        "public-info-viewer",
+    ]
+    .map(|name| format!("system:pandaemon:{name}"));
+    assert!(
+        ours.into_iter().eq(&expected),
+        "other rights than upstream's and those above"
+    );
 }
 
 #[tokio::test]

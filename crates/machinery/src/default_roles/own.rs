@@ -7,7 +7,7 @@ use super::{
         Subject::{self, Account, Group},
         cluster_role, cluster_role_binding,
     },
-    rule::{APPS, CORE, Rule, allow, allow_paths},
+    rule::{APPS, CERTIFICATES, CORE, Rule, allow, allow_paths},
 };
 
 /// ClusterRoles, their rules, and to whom they are bound.
@@ -22,6 +22,21 @@ const ROLES: &[(&str, &[Rule], &[Subject])] = &[
             allow("patch", &[APPS], "daemonsets/status"),
         ],
         &[Account("daemon-set-controller")],
+    ),
+    (
+        "system:pandaemon:certificate-controller",
+        &[
+            // Upstream's controller leaves serving certificates to people; ours approves those that
+            // the node itself asks for.
+            allow("approve", &[CERTIFICATES], "signers").names("kubernetes.io/kubelet-serving"),
+            // Only the fields that change are written. Upstream's controller replaces the object.
+            allow(
+                "patch",
+                &[CERTIFICATES],
+                "certificatesigningrequests/approval certificatesigningrequests/status",
+            ),
+        ],
+        &[Account("certificate-controller")],
     ),
     (
         // Agents read the CA's certificate before they have credentials, and check its fingerprint.
@@ -54,13 +69,6 @@ const BINDINGS: &[(&str, &str, Subject)] = &[
         "system:pandaemon:own-node-client-certificates",
         "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
         Group("system:nodes"),
-    ),
-    // Upstream's controller leaves serving certificates to people; ours approves those that the node
-    // itself asks for.
-    (
-        "system:pandaemon:certificate-controller",
-        "system:certificates.k8s.io:kubelet-serving-approver",
-        Account("certificate-controller"),
     ),
 ];
 
