@@ -112,7 +112,7 @@ mod tests {
             ("scheduler, namespace", "namespace,scheduler"),
             (
                 "*,-daemonset,-scheduler",
-                "clusterrole-aggregation,namespace,serviceaccount,rootca,nodelifecycle,endpoints,endpointslice,garbagecollector",
+                "clusterrole-aggregation,namespace,serviceaccount,rootca,csrapproving,csrsigning,csrcleaner,nodelifecycle,endpoints,endpointslice,garbagecollector",
             ),
             ("-daemonset,scheduler", "scheduler"),
         ] {

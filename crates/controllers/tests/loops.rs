@@ -1,6 +1,11 @@
 //! The controllers against an API server in the same process.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test must fail loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test must fail loudly"
+)]
 
 #[path = "loops/certificates.rs"]
 mod certificates;

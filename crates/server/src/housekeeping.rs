@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use pandaemon_runtime::{Shutdown, catch_panic};
 
 use crate::{
+    api::Api,
     pki::Pki,
-    registry::{Registry, bootstrap},
-    service_accounts::TokenIssuer,
+    registry::{bootstrap, extension_authentication},
 };
 
 /// How long a round waits for the next.
@@ -21,17 +21,18 @@ const MINUTE: u32 = 30;
 const HOUR: u32 = 60 * MINUTE;
 
 /// Probes a store that refused a write, drops unused list states, deletes old Events, expired
-/// tokens and records of nodes deleted long ago, rotates keys.
-pub(crate) async fn run(registry: Arc<Registry>, issuer: Arc<TokenIssuer>, shutdown: Shutdown) {
+/// tokens and records of nodes deleted long ago, rotates keys, publishes CAs again.
+pub(crate) async fn run(api: Arc<Api>, shutdown: Shutdown) {
     let mut rounds: u32 = 0;
     while shutdown.guard(tokio::time::sleep(INTERVAL)).await.is_some() {
         rounds = rounds.wrapping_add(1);
         // A panic of one round is logged; the next round runs all the same.
-        let _panicked = catch_panic("housekeeping", round(&registry, &issuer, rounds)).await;
+        let _panicked = catch_panic("housekeeping", round(&api, rounds)).await;
     }
 }
 
-async fn round(registry: &Registry, issuer: &TokenIssuer, round: u32) {
+async fn round(api: &Api, round: u32) {
+    let registry = &api.registry;
     registry.probe_store().await;
     registry.cache.paged_lists.expire(Instant::now());
     if !round.is_multiple_of(MINUTE) {
@@ -44,13 +45,22 @@ async fn round(registry: &Registry, issuer: &TokenIssuer, round: u32) {
     if let Err(status) = registry.expire_bootstrap_tokens(now).await {
         tracing::warn!(error = %status, "cannot delete expired tokens; retrying in a minute");
     }
-    if let Err(error) = issuer.keys.rotate(now) {
+    if let Err(error) = api.service_accounts.keys.rotate(now) {
         tracing::warn!(%error, "cannot rotate the signing keys; retrying in a minute");
     }
+    publish_authentication(api).await;
     if round.is_multiple_of(HOUR)
         && let Err(status) = registry.forget_deleted_nodes(now).await
     {
         tracing::warn!(error = %status, "cannot delete records of deleted nodes; retrying in an hour");
+    }
+}
+
+/// Publishes the CAs of clients. A plugin may refuse that, which is no reason to end.
+pub(crate) async fn publish_authentication(api: &Api) {
+    let published = extension_authentication::publish(&api.registry, &api.pki).await;
+    if let Err(status) = published {
+        tracing::warn!(error = %status, "cannot publish the CAs of clients; retrying in a minute");
     }
 }
 

@@ -37,7 +37,7 @@ use std::{
 
 use jiff::Timestamp;
 use pandaemon_certificates::CertificateSigner;
-use pandaemon_machinery::{Kind, Status, scheme};
+use pandaemon_machinery::{Kind, scheme};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store, encryption::EncryptedStore};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -54,7 +54,7 @@ use crate::{
     handlers::proxy,
     http::{listen, tls},
     pki::{Pki, ServiceAccountKeys},
-    registry::{Registry, bootstrap, extension_authentication},
+    registry::{Registry, bootstrap},
     service_account_secrets::ServiceAccountSecrets,
     service_accounts::TokenIssuer,
     signer::Signer,
@@ -188,18 +188,18 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         "watch-cache",
         essentials.clone().run("watch-cache", reflector),
     );
-    let failed = |status: Box<Status>| Error::Bootstrap(status.message);
     let created = bootstrap::create_missing(&registry);
-    created.await.map_err(failed)?;
-    let published = extension_authentication::publish(&registry, &api.pki);
-    published.await.map_err(failed)?;
+    created
+        .await
+        .map_err(|status| Error::Bootstrap(status.message))?;
     bootstrap::reconcile_default_roles(&registry).await;
+    housekeeping::publish_authentication(&api).await;
     // Watches start after the built-in objects, which belong to the initial state.
     registry.cache.forget_history();
     api.health.set_started();
     pandaemon_runtime::spawn(
         "housekeeping",
-        housekeeping::run(Arc::clone(&registry), Arc::clone(&issuer), shutdown.clone()),
+        housekeeping::run(Arc::clone(&api), shutdown.clone()),
     );
     let secrets = ServiceAccountSecrets {
         registry,

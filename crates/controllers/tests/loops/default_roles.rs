@@ -4,6 +4,8 @@
 #[path = "default_roles/facts.rs"]
 mod facts;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use self::facts::{Asked, Facts};
@@ -78,11 +80,23 @@ async fn the_default_roles_and_bindings_are_those_of_upstream() {
     assert_eq!(served.bindings, upstream.bindings);
     let names = |facts: &Facts| facts.roles.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&served), names(&upstream));
-    let ours: Vec<&Value> = ours
+    let ours: BTreeSet<_> = ours
         .iter()
-        .map(|object| &object["metadata"]["name"])
+        .filter_map(|object| object["metadata"]["name"].as_str())
         .collect();
-    assert_eq!(ours.len(), 4, "more rights than upstream's: {ours:?}");
+    let expected = [
+        "certificate-controller",
+        "daemon-set-controller",
+        "node-bootstrapper",
+        "node-client-certificates",
+        "own-node-client-certificates",
+        "public-info-viewer",
+    ]
+    .map(|name| format!("system:pandaemon:{name}"));
+    assert!(
+        ours.into_iter().eq(&expected),
+        "other rights than upstream's and those above"
+    );
 }
 
 #[tokio::test]
@@ -129,6 +143,47 @@ async fn the_default_roles_allow_what_upstreams_allow() {
             expected,
             "the server: {asked:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_labelled_role_is_part_of_view_edit_and_admin_until_it_goes() {
+    let plane = ControlPlane::start("clusterrole-aggregation").await;
+    aggregated(&plane).await;
+    let rule = json!({ "apiGroups": ["x.io"], "resources": ["things"], "verbs": ["get"] });
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {
+            "name": "things", "labels": { "rbac.authorization.k8s.io/aggregate-to-view": "true" },
+        },
+        "rules": [rule],
+    });
+    let roles = format!("{GROUP}/clusterroles");
+    plane.create(&roles, role).await;
+    let has_rule = |role: &Value| {
+        let rules = role["rules"].as_array();
+        rules.is_some_and(|rules| rules.contains(&rule))
+    };
+    for name in ["view", "edit", "admin"] {
+        let role = plane.until(&format!("{roles}/{name}"), has_rule).await;
+        let managers = role["metadata"]["managedFields"].as_array().unwrap();
+        let mut owners = managers
+            .iter()
+            .filter(|manager| manager["fieldsV1"]["f:rules"].is_object());
+        let owner = owners.next().unwrap();
+        let owner = (&owner["manager"], &owner["operation"], owners.next());
+        let expected = (
+            &json!("clusterrole-aggregation-controller"),
+            &json!("Apply"),
+            None,
+        );
+        assert_eq!(owner, expected, "{name}");
+    }
+    plane.delete(&format!("{roles}/things"), json!({})).await;
+    for name in ["view", "edit", "admin"] {
+        plane
+            .until(&format!("{roles}/{name}"), |role| !has_rule(role))
+            .await;
     }
 }
 

@@ -24,9 +24,12 @@ const ROLES: &[(&str, &[Rule], &[Subject])] = &[
         &[Account("daemon-set-controller")],
     ),
     (
-        "system:pandaemon:certificate-writer",
+        "system:pandaemon:certificate-controller",
         &[
-            // Only conditions and certificates are written. Upstream's controller replaces the whole.
+            // Upstream's controller leaves serving certificates to people; ours approves those that
+            // the node itself asks for.
+            allow("approve", &[CERTIFICATES], "signers").names("kubernetes.io/kubelet-serving"),
+            // Only the fields that change are written. Upstream's controller replaces the object.
             allow(
                 "patch",
                 &[CERTIFICATES],
@@ -66,13 +69,6 @@ const BINDINGS: &[(&str, &str, Subject)] = &[
         "system:pandaemon:own-node-client-certificates",
         "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
         Group("system:nodes"),
-    ),
-    // Upstream's controller leaves serving certificates to people; ours approves those that the node
-    // itself asks for.
-    (
-        "system:pandaemon:certificate-controller",
-        "system:certificates.k8s.io:kubelet-serving-approver",
-        Account("certificate-controller"),
     ),
 ];
 

@@ -74,7 +74,7 @@ impl ServiceAccountTokens {
             (Some(bound), _) => {
                 check_times(&claims, now)?;
                 self.check_objects(bound, now)?;
-                user_of(bound, claims.jti.as_deref())
+                user_of(bound, claims.credential_id())
             }
             (None, Some(legacy)) => {
                 self.check_secret(&claims, legacy, token)?;
@@ -243,7 +243,7 @@ fn user(namespace: &str, name: &str, uid: &str) -> User {
     }
 }
 
-fn user_of(claims: &KubernetesClaims, id: Option<&str>) -> User {
+fn user_of(claims: &KubernetesClaims, credential_id: Option<String>) -> User {
     let account = &claims.serviceaccount;
     let mut user = user(&claims.namespace, &account.name, &account.uid);
     let mut add = |key: &str, value: String| {
@@ -251,9 +251,7 @@ fn user_of(claims: &KubernetesClaims, id: Option<&str>) -> User {
             user.extra.insert(format!("{EXTRA}{key}"), vec![value]);
         }
     };
-    if let Some(id) = id {
-        add("credential-id", format!("JTI={id}"));
-    }
+    add("credential-id", credential_id.unwrap_or_default());
     if let Some(pod) = &claims.pod {
         add("pod-name", pod.name.clone());
         add("pod-uid", pod.uid.clone());

@@ -87,3 +87,10 @@ pub(crate) struct Claims {
     #[serde(default)]
     pub sub: String,
 }
+
+impl Claims {
+    /// The ID of the token, as users and the audit log have it. Upstream: `CredentialIDForJTI`.
+    pub(crate) fn credential_id(&self) -> Option<String> {
+        self.jti.as_ref().map(|id| format!("JTI={id}"))
+    }
+}

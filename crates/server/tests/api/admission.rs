@@ -323,10 +323,6 @@ impl Plugin for Completer {
         "Completer"
     }
 
-    fn concerns(&self, request: admission::Request<'_>) -> bool {
-        request.user.name != "system:apiserver"
-    }
-
     fn rules(&self) -> Vec<Rule> {
         let operations = [Operation::Create, Operation::Delete];
         vec![Rule::new(&operations, "", &["configmaps"])]

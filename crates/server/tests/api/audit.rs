@@ -269,3 +269,22 @@ async fn a_policy_with_faults_ends_the_start_with_their_names() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn an_issued_token_is_in_the_log_by_its_id_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = started(dir.path(), "- {level: RequestResponse}\n").await;
+    server.create_service_account().await;
+    let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let request =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    let (code, made) = server.post(path, &request).await;
+    assert_eq!(code, 201, "{made}");
+    let token = made["status"]["token"].as_str().unwrap();
+    let events = events(server, dir.path()).await;
+    let mut issued = events.iter().filter(|event| event["requestURI"] == path);
+    let annotations = &issued.next_back().unwrap()["annotations"];
+    let id = annotations["authentication.kubernetes.io/issued-credential-id"].as_str();
+    assert!(id.unwrap().starts_with("JTI="), "{annotations}");
+    assert!(!json!(events).to_string().contains(token));
+}

@@ -161,6 +161,7 @@ async fn reviews_report_the_decision_of_the_chain() {
         let (code, answer) = send_as(&server, user, to, "application/json", &review).await;
         assert_eq!((code, &answer["status"]), (201, &expected), "{user} {spec}");
         spec["user"] = user.into();
+        spec["groups"] = json!(["system:authenticated"]);
         review["spec"] = spec;
         review["kind"] = "SubjectAccessReview".into();
         let (code, answer) = server.post(REVIEWS, &review).await;

@@ -171,21 +171,30 @@ async fn extension_servers_find_the_ca_of_client_certificates() {
             ..ServerOptions::default()
         })
     };
-    let mut server = start().await.unwrap();
-    let ca_of = |server: &Server, file: &str| {
-        std::fs::read_to_string(server.data_dir().join("pki").join(file)).unwrap()
+    // What the CAs of a server's data directory say, and one key of another.
+    let expected = |server: &Server| {
+        let ca = |name: &str| {
+            let path = server.data_dir().join("pki").join(name);
+            std::fs::read_to_string(path).unwrap()
+        };
+        json!({
+            "client-ca-file": ca("client-ca.crt"),
+            "requestheader-client-ca-file": ca("front-proxy-ca.crt"),
+            "requestheader-allowed-names": "[\"front-proxy-client\"]",
+            "requestheader-extra-headers-prefix": "[\"X-Remote-Extra-\"]",
+            "requestheader-group-headers": "[\"X-Remote-Group\"]",
+            "requestheader-username-headers": "[\"X-Remote-User\"]",
+        })
     };
-    let data = server.get(path).await.1["data"].clone();
-    assert_eq!(data["client-ca-file"], ca_of(&server, "client-ca.crt"));
-    let front = ca_of(&server, "front-proxy-ca.crt");
-    assert_eq!(data["requestheader-client-ca-file"], front);
-    let patch = json!({"data": {"other": "kept"}});
+    let mut server = start().await.unwrap();
+    assert_eq!(server.get(path).await.1["data"], expected(&server));
+    let patch = json!({"data": {"own": "kept"}});
     let merge = "application/merge-patch+json";
     assert_eq!(server.send("PATCH", path, merge, &patch).await.0, 200);
     server.stop().await;
-    // Another data directory has another CA.
+    // Another data directory has other CAs.
     let server = start().await.unwrap();
-    let data = server.get(path).await.1["data"].clone();
-    assert_eq!(data["client-ca-file"], ca_of(&server, "client-ca.crt"));
-    assert_eq!(data["other"], "kept");
+    let mut expected = expected(&server);
+    expected["own"] = "kept".into();
+    assert_eq!(server.get(path).await.1["data"], expected);
 }

@@ -7,13 +7,13 @@ use serde::Deserialize;
 
 use crate::auth::Anonymous;
 
-/// The file.
+/// What the file says.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct AuthenticationConfiguration {
     api_version: String,
     kind: String,
-    /// The issuers.
+    /// Whose ID tokens are accepted.
     #[serde(default)]
     pub(crate) jwt: Vec<JwtAuthenticator>,
     /// Who may send requests without credentials.

@@ -27,6 +27,9 @@ const EXTENDED: i64 = 3607;
 /// The lifetime that such a token gets, in seconds.
 const EXTENDED_TO: i64 = 365 * 24 * 3600;
 
+/// The annotation of the audit log that names the token.
+const ISSUED: &str = "authentication.kubernetes.io/issued-credential-id";
+
 /// Handles a POST of a TokenRequest. Nothing is stored, so that a dry run differs in nothing.
 ///
 /// # Errors
@@ -56,6 +59,9 @@ pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Bod
     let lifetime = seconds(&body["spec"]);
     let claims = claims(&call, &body, &bound, issuer);
     let token = issuer.sign(&claims, call.now).map_err(Status::internal)?;
+    if let Some(id) = claims.credential_id() {
+        call.annotations.add(ISSUED, &id);
+    }
     let expires = call.now + SignedDuration::from_secs(lifetime);
     body["status"] = json!({"token": token, "expirationTimestamp": rfc3339_seconds(expires)});
     let mut response = response::value(201, &form, &body);
