@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{context::Context, pod::PodRef, pods::Pods};
+use crate::{context::Context, pod::PodRef, pods::Pods, tls};
 
 /// Timeout of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -91,11 +91,9 @@ async fn connection(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
-    let authenticated = stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .is_some_and(|chain| !chain.is_empty());
+    let (_, session) = stream.get_ref();
+    let peer = session.peer_certificates().and_then(<[_]>::first);
+    let authenticated = peer.is_some_and(tls::is_api_server);
     let service = service_fn(move |request| {
         let state = state.clone();
         async move { Ok::<_, std::convert::Infallible>(route(state, authenticated, request).await) }

@@ -13,6 +13,10 @@ use rustls::{
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// The common name of the API server as a client of agents.
+const API_SERVER: &str = "pandaemon-server";
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
@@ -76,21 +80,49 @@ pub(crate) async fn unverified(
     connect(config, stream, host).await
 }
 
-/// Opens a TLS connection to a server whose certificate must be signed by this CA.
+/// A client certificate and its key, in PEM.
+pub(crate) struct ClientIdentity {
+    pub certificate: String,
+    pub key: String,
+}
+
+/// Opens a TLS connection to a server whose certificate must be signed by this CA, as this client.
 ///
 /// # Errors
-/// If it is not, or the handshake fails.
+/// If it is not, the certificate of the client cannot be used, or the handshake fails.
 pub(crate) async fn verified(
     stream: TcpStream,
     host: &str,
     ca_pem: &str,
+    client: Option<&ClientIdentity>,
 ) -> Result<TlsStream<TcpStream>, String> {
-    let config = ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .with_root_certificates(roots(ca_pem).map_err(|error| error.to_string())?)
-        .with_no_client_auth();
+        .with_root_certificates(roots(ca_pem).map_err(|error| error.to_string())?);
+    let config = match client {
+        None => builder.with_no_client_auth(),
+        Some(client) => {
+            let certificate =
+                first_certificate(&client.certificate).map_err(|error| error.to_string())?;
+            let key = PrivateKeyDer::from_pem_slice(client.key.as_bytes())
+                .map_err(|error| error.to_string())?;
+            builder
+                .with_client_auth_cert(vec![certificate], key)
+                .map_err(|error| error.to_string())?
+        }
+    };
     connect(config, stream, host).await
+}
+
+/// Whether a client certificate, which a CA of clients has signed, is that of the API server: other
+/// clients, such as other nodes, have no business here.
+#[must_use]
+pub(crate) fn is_api_server(certificate: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(_, certificate)| {
+        let names = certificate.subject().iter_common_name();
+        names.filter_map(|name| name.as_str().ok()).eq([API_SERVER])
+    })
 }
 
 async fn connect(
@@ -148,4 +180,30 @@ pub(crate) fn server(
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair};
+
+    use super::is_api_server;
+
+    #[test]
+    fn the_api_server_is_known_by_its_name() {
+        for (names, expected) in [
+            (vec!["pandaemon-server"], true),
+            (vec!["system:node:other"], false),
+            (vec!["pandaemon-admin"], false),
+            (vec![], false),
+        ] {
+            let mut params = CertificateParams::default();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            for name in &names {
+                params.distinguished_name.push(DnType::CommonName, *name);
+            }
+            let key = KeyPair::generate().unwrap();
+            let certificate = params.self_signed(&key).unwrap();
+            assert_eq!(is_api_server(certificate.der()), expected, "{names:?}");
+        }
+    }
 }

@@ -87,6 +87,14 @@ impl Identity {
         address.parse().ok().filter(|_| of == node)
     }
 
+    /// The client certificate and its key, however old; `None` if there is none.
+    pub(crate) fn client(&self) -> Option<tls::ClientIdentity> {
+        Some(tls::ClientIdentity {
+            certificate: self.read("client.crt").ok()?,
+            key: self.read("client.key").ok()?,
+        })
+    }
+
     /// The secret that proves to the server that this agent holds the node's name.
     ///
     /// # Errors

@@ -97,7 +97,7 @@ async fn attempt(
         .body(Bytes::new())
         .map_err(transient)?;
     let (status, ca) = server
-        .request(request, None)
+        .request(request, None, None)
         .await
         .map_err(JoinError::Transient)?;
     if status != 200 {
@@ -117,13 +117,22 @@ async fn attempt(
         .header("Authorization", format!("Bearer {}", config.token))
         .body(Bytes::from(body))
         .map_err(transient)?;
-    let (status, response) = server
-        .request(request, Some(&ca))
-        .await
-        .map_err(JoinError::Transient)?;
+    // A node renews with its certificate, as its token may have ended. One that is no longer valid
+    // is refused in the handshake.
+    let own = identity.client();
+    let mut answer = server
+        .request(request.clone(), Some(&ca), own.as_ref())
+        .await;
+    if own.is_some() && answer.is_err() {
+        answer = server.request(request, Some(&ca), None).await;
+    }
+    let (status, response) = answer.map_err(JoinError::Transient)?;
     match status {
         200 | 201 => (),
-        401 => return Err(refused(config, "the token is wrong")),
+        401 => {
+            let reason = "the token is wrong, has expired or was revoked";
+            return Err(refused(config, reason));
+        }
         400 | 403 | 409 | 422 => return Err(refused(config, &status_message(&response))),
         _ => {
             return Err(transient(anyhow::anyhow!(
@@ -183,6 +192,7 @@ impl Server {
         &self,
         mut request: http::Request<Bytes>,
         ca: Option<&str>,
+        client: Option<&tls::ClientIdentity>,
     ) -> anyhow::Result<(u16, String)> {
         let place = format!("{}:{}", self.host, self.port);
         let stream = TcpStream::connect(&place)
@@ -190,7 +200,7 @@ impl Server {
             .with_context(|| format!("connect to {place}"))?;
         let stream = match ca {
             None => tls::unverified(stream, &self.host).await,
-            Some(ca) => tls::verified(stream, &self.host, ca).await,
+            Some(ca) => tls::verified(stream, &self.host, ca, client).await,
         };
         let stream =
             stream.map_err(|error| anyhow::anyhow!("TLS handshake with {place}: {error}"))?;

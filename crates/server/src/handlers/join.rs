@@ -1,6 +1,9 @@
 //! Joining of agents: an agent sends the join token and gets its certificates.
 
+use std::sync::Arc;
+
 use http::{Method, Response, request::Parts};
+use jiff::Timestamp;
 use pandaemon_certificates::{CertificateRequest, request};
 use pandaemon_machinery::{Status, status::Result};
 use serde::Deserialize;
@@ -8,10 +11,10 @@ use serde_json::json;
 
 use crate::{
     api::Api,
-    auth::{self, BOOTSTRAPPERS, JOIN_TOKEN_USER, NODE_NAME, User},
+    auth::{self, BOOTSTRAPPERS, CERTIFICATE_KEY, JOIN_TOKEN_USER, NODE_NAME, User},
     handlers::response,
     http::body::Body,
-    pki::{check_node_name, sha256_hex},
+    pki::{ClientCertificate, check_node_name, sha256_hex},
     registry::node_record::{Claim, Proof},
 };
 
@@ -33,10 +36,13 @@ pub(crate) fn cacerts(api: &Api) -> Response<Body> {
     response::text(200, api.pki.server_ca().to_owned())
 }
 
-/// The user of the token of a join request, which is checked before its body is read.
+/// The user of a join request, which is checked before its body is read: that of the token, else the
+/// node whose client certificate comes with it, which renews its certificates after its token has
+/// ended.
 ///
 /// # Errors
-/// 401 for a token that is not valid, 403 for one of another user, 405 for another method than POST.
+/// 401 for a token that is not valid, 403 for one of another user or a certificate of a deleted node,
+/// 405 for another method than POST.
 pub(crate) async fn authenticate(api: &Api, parts: &Parts) -> Result<User> {
     if parts.method != Method::POST {
         return Err(Status::method_not_allowed());
@@ -52,15 +58,22 @@ pub(crate) async fn authenticate(api: &Api, parts: &Parts) -> Result<User> {
                 info.user.name
             ),
         )),
-        Err(_) => Err(auth::unauthorized()),
+        Err(_) => match parts.extensions.get::<Arc<ClientCertificate>>() {
+            Some(own) if own.user.node().is_some() && !own.is_expired(Timestamp::now()) => {
+                api.registry.check_node_key(own)?;
+                Ok(own.user.clone())
+            }
+            _ => Err(auth::unauthorized()),
+        },
     }
 }
 
 /// Handles a join request whose token was checked.
 ///
 /// # Errors
-/// 403 for a node name that belongs to another machine or that the token is not for, 400 for a body or a certificate request that
-/// cannot be read, and for a name that no node can have.
+/// 403 for a node name that belongs to another machine, or that the token or the certificate is not
+/// for; 400 for a body or a certificate request that cannot be read, and for a name that no node can
+/// have.
 pub(crate) async fn answer(api: &Api, user: &User, body: &[u8]) -> Result<Response<Body>> {
     let request: Request = serde_json::from_slice(body)
         .map_err(|e| Status::bad_request(format!("cannot read the join request: {e}")))?;
@@ -71,16 +84,26 @@ pub(crate) async fn answer(api: &Api, user: &User, body: &[u8]) -> Result<Respon
         let text = format!("this token is for another node than {node:?}");
         return Err(Status::failure(403, "Forbidden", text));
     }
+    if user.node().is_some_and(|own| own != node) {
+        let text = format!("this certificate is of another node than {node:?}");
+        return Err(Status::failure(403, "Forbidden", text));
+    }
+    let own_key = user
+        .extra
+        .get(CERTIFICATE_KEY)
+        .and_then(|keys| keys.first());
+    let proof = match (own_key, &request.node_secret) {
+        (Some(key), _) => Proof::Key(key.clone()),
+        (None, Some(secret)) => Proof::Secret(sha256_hex(format!("{node}:{secret}").as_bytes())),
+        (None, None) => Proof::None,
+    };
     let client = certificate_request(&request.client_csr)?;
     let serving = certificate_request(&request.serving_csr)?;
-    let hash = |secret| sha256_hex(format!("{node}:{secret}").as_bytes());
     let claim = Claim {
         node,
         key: &sha256_hex(&client.public_key),
-        proof: request
-            .node_secret
-            .map_or(Proof::None, |secret| Proof::Secret(hash(secret))),
-        node_may_exist: bound_to.is_some() || user.name == JOIN_TOKEN_USER,
+        proof,
+        node_may_exist: bound_to.is_some() || user.node().is_some() || user.name == JOIN_TOKEN_USER,
     };
     api.registry.claim_node(&claim).await?;
     let unusable = |error: crate::pki::Error| {

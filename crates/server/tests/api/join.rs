@@ -2,8 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::{Full, StreamBody};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use pandaemon_server::Lifetimes;
 use pandaemon_testkit::ServerOptions;
@@ -45,11 +47,18 @@ async fn join_with(
     token: &str,
     key: &rcgen::KeyPair,
 ) -> Result<Joined, (u16, String)> {
+    join_over(connect(server, None).await, (node, secret, token), key).await
+}
+
+async fn join_over(
+    mut sender: SendRequest<Full<Bytes>>,
+    (node, secret, token): (&str, &str, &str),
+    key: &rcgen::KeyPair,
+) -> Result<Joined, (u16, String)> {
     let names = vec![node.to_owned(), "127.0.0.1".to_owned()];
     let params = rcgen::CertificateParams::new(names).unwrap();
     let request = params.serialize_request(key).unwrap().pem().unwrap();
     let body = json!({"nodeName": node, "nodeSecret": secret, "clientCsr": request, "servingCsr": request});
-    let mut sender = connect(server, None).await;
     let (code, text) = ask(&mut sender, "POST", "/pandaemon/v1/join", token, &body).await;
     if code != 200 {
         return Err((code, text));
@@ -259,7 +268,7 @@ async fn a_node_cannot_pass_for_the_server_and_serving_certificates_are_no_crede
     let (mut sender, connection) = handshake.unwrap();
     pandaemon_runtime::spawn("client", async move { connection.await.is_ok() });
     let request = Request::get("/version").header(header::HOST, "x");
-    let request = request.body(Full::<bytes::Bytes>::default()).unwrap();
+    let request = request.body(Full::<Bytes>::default()).unwrap();
     assert!(sender.send_request(request).await.is_err());
 }
 
@@ -272,7 +281,7 @@ async fn the_token_is_checked_before_a_body_is_read() {
     pandaemon_runtime::spawn("client", async move { connection.await.is_ok() });
     // A body that never comes.
     let body = StreamBody::new(futures::stream::pending::<
-        Result<hyper::body::Frame<bytes::Bytes>, std::convert::Infallible>,
+        Result<hyper::body::Frame<Bytes>, std::convert::Infallible>,
     >());
     let request = Request::post("/pandaemon/v1/join")
         .header(header::HOST, "x")
@@ -327,4 +336,35 @@ async fn an_expired_certificate_of_a_node_ends_also_on_an_open_connection() {
             code => break assert_eq!(code, 401, "{text}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_node_renews_its_certificates_after_its_token_has_ended() {
+    let server = Server::start().await;
+    let joined = join(&server, "n1", "s", &token(&server))
+        .await
+        .ok()
+        .unwrap();
+    let uid = create_node(&server, "n1").await;
+    let next = rcgen::KeyPair::generate().unwrap();
+    let as_node = async |node: &str, key: &rcgen::KeyPair| {
+        let sender = connect(&server, Some((&joined.client, &joined.key))).await;
+        join_over(sender, (node, "other", "ended"), key).await
+    };
+    let renewed = as_node("n1", &next).await.ok().unwrap();
+    assert_eq!(get_as(&server, &renewed, PODS).await.0, 200);
+    let (code, text) = as_node("n2", &next).await.err().unwrap();
+    assert!(
+        code == 403 && text.contains("another node"),
+        "{code} {text}"
+    );
+    let deleted = server.send("DELETE", "/api/v1/nodes/n1", "", &Value::Null);
+    assert_eq!(deleted.await.0, 200);
+    let (code, text) = as_node("n1", &next).await.err().unwrap();
+    let details = &json_of(&text)["details"];
+    assert_eq!((code, &details["uid"]), (403, &json!(uid)), "{text}");
+    // Without a certificate the token is all there is.
+    let plain = connect(&server, None).await;
+    let refused = join_over(plain, ("n1", "s", "ended"), &next).await;
+    assert_eq!(refused.err().unwrap().0, 401);
 }
