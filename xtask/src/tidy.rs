@@ -47,6 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "types",
+            "certificates",
             "runtime",
             "client",
             "server",

@@ -3,6 +3,7 @@
 //! The API server validates requests and signs certificates, controllers approve them: both read
 //! them here.
 
+pub mod encode;
 pub mod request;
 mod signer;
 pub mod signers;

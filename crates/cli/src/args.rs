@@ -1,18 +1,14 @@
 //! The arguments of the command line. Scripts rely on their names, defaults and environment
 //! variables.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+mod api_server;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
 use pandaemon_runtime::logs::LogArgs;
-use pandaemon_server::{
-    AuditConfig, AuditMode, AuthenticationOptions, ServiceAccountOptions,
-    admission::{AdmissionConfiguration, AdmissionConfigurationError},
-};
+
+pub(crate) use self::api_server::{ApiServerArgs, ApiServerOptions, EncryptionArgs};
 
 /// The text at the end of `--help`.
 const EXAMPLES: &str = "\
@@ -51,6 +47,8 @@ pub(crate) enum Command {
     Server(ServerArgs),
     /// A node: runs the pods that are bound to this machine
     Agent(AgentArgs),
+    /// Make a kubeconfig for a person or a program, with the rights that its roles give
+    Kubeconfig(KubeconfigArgs),
     /// Tokens with which machines join as nodes
     #[command(subcommand)]
     Token(TokenCommand),
@@ -83,125 +81,6 @@ pub(crate) struct PathArgs {
     /// The kubeconfig to write; it appears when the API is ready
     #[arg(long, default_value = "/etc/pandaemon/kubeconfig", value_name = "FILE")]
     pub(crate) write_kubeconfig: PathBuf,
-}
-
-/// The audit log of a control plane. The names are those of kube-apiserver.
-#[derive(Debug, Args)]
-pub(crate) struct AuditArgs {
-    /// The audit log, a JSON line for each event; `none` for no log [default: DATA/audit/audit.log]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) audit_log_path: Option<PathBuf>,
-    /// The audit policy (audit.k8s.io/v1); without it: what people change, and what they read of
-    /// Secrets and in containers
-    #[arg(long, value_name = "FILE")]
-    pub(crate) audit_policy_file: Option<PathBuf>,
-    /// When the buffer is full: `batch` drops events and counts them, `blocking` lets requests wait,
-    /// `blocking-strict` also refuses requests whose event cannot be written
-    #[arg(long, value_enum, default_value_t = AuditLogMode::Batch, value_name = "MODE")]
-    pub(crate) audit_log_mode: AuditLogMode,
-    /// Size in megabytes from which the log is replaced
-    #[arg(long, default_value_t = 100, value_name = "MB")]
-    pub(crate) audit_log_maxsize: u32,
-    /// How many days an old log is kept; 0: for ever
-    #[arg(long, default_value_t = 30, value_name = "DAYS")]
-    pub(crate) audit_log_maxage: u32,
-    /// How many old logs are kept; 0: all
-    #[arg(long, default_value_t = 10, value_name = "N")]
-    pub(crate) audit_log_maxbackup: u32,
-}
-
-/// What happens when the buffer of the audit log is full.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-pub(crate) enum AuditLogMode {
-    Batch,
-    Blocking,
-    BlockingStrict,
-}
-
-impl AuditArgs {
-    /// The configuration of a control plane with this data directory.
-    pub(crate) fn config(&self, data_dir: &Path) -> AuditConfig {
-        let path = match &self.audit_log_path {
-            None => Some(data_dir.join("audit/audit.log")),
-            Some(path) if path.as_os_str() == "none" => None,
-            Some(path) => Some(path.clone()),
-        };
-        AuditConfig {
-            path,
-            policy: self.audit_policy_file.clone(),
-            mode: match self.audit_log_mode {
-                AuditLogMode::Batch => AuditMode::Batch,
-                AuditLogMode::Blocking => AuditMode::Blocking,
-                AuditLogMode::BlockingStrict => AuditMode::BlockingStrict,
-            },
-            max_size_megabytes: self.audit_log_maxsize,
-            max_age_days: self.audit_log_maxage,
-            max_backups: self.audit_log_maxbackup,
-        }
-    }
-}
-
-/// Who may log in, beside certificates and service accounts. The names are those of kube-apiserver.
-#[derive(Debug, Args)]
-pub(crate) struct AuthenticationArgs {
-    /// Issuers of OIDC ID tokens, and what anonymous users may reach
-    /// (apiserver.config.k8s.io/v1 AuthenticationConfiguration)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) authentication_config: Option<PathBuf>,
-    /// A CSV file of bearer tokens: token,user,uid,"group1,group2"
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token_auth_file: Option<PathBuf>,
-}
-
-impl AuthenticationArgs {
-    /// The options of a control plane.
-    pub(crate) fn options(&self) -> AuthenticationOptions {
-        AuthenticationOptions {
-            config_file: self.authentication_config.clone(),
-            token_file: self.token_auth_file.clone(),
-        }
-    }
-}
-
-/// The admission of a control plane.
-#[derive(Debug, Args)]
-pub(crate) struct AdmissionArgs {
-    /// A file with an AdmissionConfiguration of Kubernetes: what PodSecurity checks in namespaces
-    /// without labels, and what it exempts
-    #[arg(long, value_name = "FILE")]
-    admission_control_config_file: Option<PathBuf>,
-}
-
-impl AdmissionArgs {
-    /// The configuration of the file, or that of a control plane without one.
-    ///
-    /// # Errors
-    /// If the file cannot be read, or says something else than a configuration.
-    pub(crate) fn read(&self) -> Result<AdmissionConfiguration, AdmissionConfigurationError> {
-        let file = self.admission_control_config_file.as_deref();
-        file.map_or_else(
-            || Ok(AdmissionConfiguration::default()),
-            AdmissionConfiguration::read,
-        )
-    }
-}
-
-/// Encryption at rest.
-#[derive(Debug, Args)]
-pub(crate) struct EncryptionArgs {
-    /// The file with the keys of encryption at rest, which is made if it is missing; without this
-    /// option, encryption-keys in the data directory
-    #[arg(long, env = "PANDAEMON_ENCRYPTION_KEY_FILE", value_name = "FILE")]
-    pub(crate) encryption_key_file: Option<PathBuf>,
-    /// The resources whose objects are encrypted at rest, such as secrets,configmaps
-    #[arg(
-        long,
-        env = "PANDAEMON_ENCRYPT_RESOURCES",
-        default_value = "secrets",
-        value_name = "LIST",
-        value_delimiter = ','
-    )]
-    pub(crate) encrypt_resources: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -243,17 +122,11 @@ pub(crate) struct UpArgs {
         value_name = "ADDR:PORT"
     )]
     pub(crate) listen: SocketAddr,
-    #[command(flatten)]
-    pub(crate) encryption: EncryptionArgs,
     /// Image archives (OCI or docker) that each node imports at start
     #[arg(long, env = "PANDAEMON_IMAGES", value_name = "DIR")]
     pub(crate) images: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) audit: AuditArgs,
-    #[command(flatten)]
-    pub(crate) admission: AdmissionArgs,
-    #[command(flatten)]
-    pub(crate) authentication: AuthenticationArgs,
+    pub(crate) api_server: ApiServerArgs,
 }
 
 #[derive(Debug, Args)]
@@ -268,8 +141,6 @@ pub(crate) struct ServerArgs {
         value_name = "ADDR:PORT"
     )]
     pub(crate) listen: SocketAddr,
-    #[command(flatten)]
-    pub(crate) encryption: EncryptionArgs,
     /// More names or addresses of this server, for its certificate
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) tls_san: Vec<String>,
@@ -282,52 +153,7 @@ pub(crate) struct ServerArgs {
     )]
     pub(crate) controllers: String,
     #[command(flatten)]
-    pub(crate) audit: AuditArgs,
-    #[command(flatten)]
-    pub(crate) admission: AdmissionArgs,
-    #[command(flatten)]
-    pub(crate) service_accounts: ServiceAccountArgs,
-    #[command(flatten)]
-    pub(crate) authentication: AuthenticationArgs,
-}
-
-/// The flags of `kube-apiserver` for tokens of service accounts.
-#[derive(Debug, Args)]
-pub(crate) struct ServiceAccountArgs {
-    /// The URL that names this cluster in tokens of service accounts; given again, others whose
-    /// tokens are accepted, too
-    #[arg(
-        long,
-        default_value = "https://kubernetes.default.svc.cluster.local",
-        value_name = "URL"
-    )]
-    service_account_issuer: Vec<String>,
-    /// The audiences of tokens for this server [default: the issuers]
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    api_audiences: Vec<String>,
-    /// Where others get the keys that verify tokens [default: /openid/v1/jwks of this server]
-    #[arg(long, value_name = "URL")]
-    service_account_jwks_uri: Option<String>,
-    /// Whether a pod's token for this server is valid for a year, for clients that read it only once
-    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
-    service_account_extend_token_expiration: bool,
-    /// The longest lifetime of a token that may be requested, in seconds [default: no limit]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(3600..=1 << 32))]
-    service_account_max_token_expiration: Option<u64>,
-}
-
-impl From<ServiceAccountArgs> for ServiceAccountOptions {
-    fn from(args: ServiceAccountArgs) -> Self {
-        Self {
-            issuers: args.service_account_issuer,
-            api_audiences: args.api_audiences,
-            jwks_uri: args.service_account_jwks_uri,
-            extend_token_expiration: args.service_account_extend_token_expiration,
-            max_token_expiration: args
-                .service_account_max_token_expiration
-                .map(Duration::from_secs),
-        }
-    }
+    pub(crate) api_server: ApiServerArgs,
 }
 
 #[derive(Debug, Args)]
@@ -419,6 +245,27 @@ pub(crate) struct ClusterArgs {
         value_name = "FILE"
     )]
     pub(crate) kubeconfig: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KubeconfigArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// The name of the user
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: String,
+    /// A group of the user; may be given again
+    #[arg(long = "group", value_name = "NAME")]
+    pub(crate) groups: Vec<String>,
+    /// How long the certificate is valid, such as 12h; at least 10m, at most a year
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = pandaemon_types::duration::parse_duration)]
+    pub(crate) ttl: Duration,
+    /// The URL of the server in the new kubeconfig; without it, that of the kubeconfig in use
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Write to this file, with mode 0600, instead of printing
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ mod bench;
 mod control_plane;
 mod ds;
 mod hollow;
+mod kubeconfig;
 mod rotate_keys;
 mod server;
 mod store;
@@ -65,6 +66,7 @@ async fn run_command(command: Command) -> anyhow::Result<()> {
         Command::Up(args) => up::run(args, shutdown).await,
         Command::Server(args) => server::run(args, shutdown).await,
         Command::Agent(args) => Box::pin(agent::run(args, shutdown)).await,
+        Command::Kubeconfig(args) => kubeconfig::run(args).await,
         Command::Token(command) => token::run(command).await,
         Command::Hollow(args) => hollow::run(args, shutdown).await,
         Command::Controller(args) => pandaemon_controllers::standalone::run(args, shutdown).await,

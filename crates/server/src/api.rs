@@ -13,6 +13,7 @@ use pandaemon_store::encryption::EncryptedStore;
 use crate::{
     audit::{Annotations, Auditor},
     auth::{AuthenticatorChain, AuthorizerChain, User},
+    authenticators::RevokedSerials,
     handlers::proxy::Agents,
     http::{
         negotiate::{self, Form},
@@ -43,6 +44,8 @@ pub(crate) struct Api {
     pub health: Health,
     /// The audit log.
     pub auditor: Auditor,
+    /// Client certificates that count no more.
+    pub revoked: RevokedSerials,
     /// Know the users of bearer tokens.
     pub authenticators: AuthenticatorChain,
     /// Decide what users may do.

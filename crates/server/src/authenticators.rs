@@ -6,11 +6,18 @@ mod audience;
 mod bootstrap_token;
 mod join_token;
 mod oidc;
+mod revoked_serials;
 mod service_account_token;
 mod token_file;
 
-use std::{fmt::Display, fs, path::PathBuf, sync::Arc};
+use std::{
+    fmt::Display,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+pub(crate) use self::revoked_serials::RevokedSerials;
 use self::{
     audience::ForApiServer,
     oidc::{OidcIssuer, config::AuthenticationConfiguration},
@@ -28,6 +35,8 @@ use crate::{
 pub struct AuthenticationOptions {
     /// Issuers of ID tokens, and what anonymous users may (`AuthenticationConfiguration`).
     pub config_file: Option<PathBuf>,
+    /// Serial numbers of client certificates that count no more.
+    pub revoked_serials_file: Option<PathBuf>,
     /// A CSV file of tokens: token, user name, user UID, groups.
     pub token_file: Option<PathBuf>,
 }
@@ -39,6 +48,21 @@ pub struct AuthenticationError {
     what: &'static str,
     path: PathBuf,
     why: String,
+}
+
+/// The revoked client certificates.
+///
+/// # Errors
+/// If the file cannot be read, or is not valid.
+pub(crate) fn revoked(
+    options: &AuthenticationOptions,
+) -> Result<RevokedSerials, AuthenticationError> {
+    let path = options.revoked_serials_file.as_deref();
+    RevokedSerials::read(path).map_err(|why| AuthenticationError {
+        what: "file of revoked serial numbers",
+        path: path.map(Path::to_owned).unwrap_or_default(),
+        why,
+    })
 }
 
 /// The chain of a server.
@@ -103,10 +127,7 @@ fn for_api_server(
 }
 
 /// Adds what and where to a reason.
-fn unusable<E: Display>(
-    what: &'static str,
-    path: &std::path::Path,
-) -> impl Fn(E) -> AuthenticationError {
+fn unusable<E: Display>(what: &'static str, path: &Path) -> impl Fn(E) -> AuthenticationError {
     move |why| AuthenticationError {
         what,
         path: path.to_owned(),

@@ -173,6 +173,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         auditor: Auditor::start(&config.audit, &config.metrics)?,
         metrics: metrics::ServerMetrics::new(config.metrics),
         health: Health::default(),
+        revoked: authenticators::revoked(&config.authentication)?,
         authenticators: authenticators::chain(&config.authentication, &pki, &issuer, &cache)?,
         authorizers: authorizers::chain(config.authorizers, Arc::clone(&cache)),
         address: advertised(address).to_string(),

@@ -22,6 +22,7 @@ use std::{
 use jiff::SignedDuration;
 use pandaemon_certificates::{
     CertificateRequest,
+    encode::subject,
     signers::{NODE_USER, NODES},
 };
 use pandaemon_runtime::files::private_dir;
@@ -29,7 +30,7 @@ use x509_parser::prelude::X509Certificate;
 
 use self::{
     ca::{Ca, Leaf},
-    certificate::{alternative_names, subject},
+    certificate::alternative_names,
 };
 pub(crate) use self::{
     certificate::Usage,

@@ -13,15 +13,12 @@ use pandaemon_runtime::{
     files::{private_dir, replace_private},
     metrics::Metrics,
 };
-use pandaemon_server::{
-    AuditConfig, AuthenticationOptions, Clients, Config, Lifetimes, Running, ServiceAccountOptions,
-    admission::AdmissionConfiguration,
-};
+use pandaemon_server::{Clients, Config, Lifetimes, Running};
 use pandaemon_store::Store;
 use tokio::task::JoinHandle;
 
 use super::store::OpenStore;
-use crate::args::PathArgs;
+use crate::args::{ApiServerOptions, PathArgs};
 
 /// The administrator's kubeconfig in the data directory.
 pub(crate) const ADMIN_KUBECONFIG: &str = "admin.kubeconfig";
@@ -34,11 +31,7 @@ pub(crate) struct ControlPlaneConfig {
     /// More DNS names and IP addresses for the certificate of the API server.
     pub(crate) names: Vec<String>,
     pub(crate) controllers: EnabledControllers,
-    pub(crate) audit: AuditConfig,
-    /// The configuration of admission plugins.
-    pub(crate) admission: AdmissionConfiguration,
-    pub(crate) authentication: AuthenticationOptions,
-    pub(crate) service_accounts: ServiceAccountOptions,
+    pub(crate) options: ApiServerOptions,
 }
 
 /// A running control plane.
@@ -73,13 +66,13 @@ impl ControlPlane {
             store: Arc::clone(&store),
             encryption: Some(opened.encrypted),
             metrics,
-            authentication: config.authentication,
+            authentication: config.options.authentication,
             authorizers: Vec::new(),
             admission: Vec::new(),
-            audit: config.audit,
+            audit: config.options.audit,
             certificates: Lifetimes::default(),
-            admission_configuration: config.admission,
-            service_accounts: config.service_accounts,
+            admission_configuration: config.options.admission,
+            service_accounts: config.options.service_accounts,
         };
         let api = pandaemon_server::start(server, &shutdown).await?;
         let options = Options {
@@ -216,10 +209,7 @@ mod tests {
             listen: ([127, 0, 0, 1], 0).into(),
             names: Vec::new(),
             controllers: "".parse().unwrap(),
-            audit: AuditConfig::default(),
-            admission: AdmissionConfiguration::default(),
-            authentication: AuthenticationOptions::default(),
-            service_accounts: ServiceAccountOptions::default(),
+            options: ApiServerOptions::default(),
         };
         let encryption = EncryptionArgs {
             encryption_key_file: None,

@@ -15,23 +15,20 @@ use crate::{
 /// Runs the control plane until a signal stops it.
 pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     let controllers: EnabledControllers = args.controllers.parse()?;
-    let admission = args.admission.read()?;
+    let options = args.api_server.options(&args.paths.data_dir)?;
     let step = Step::start(format!(
         "Open the store in {}",
         args.paths.data_dir.display()
     ));
-    let store = open_store(&args.paths.data_dir, &args.encryption, &step).await?;
+    let store = open_store(&args.paths.data_dir, &args.api_server.encryption, &step).await?;
     step.finish();
     let step = Step::start("Start the control plane");
     let config = ControlPlaneConfig {
         data_dir: args.paths.data_dir.clone(),
         listen: args.listen,
-        audit: args.audit.config(&args.paths.data_dir),
         names: args.tls_san,
         controllers,
-        admission,
-        authentication: args.authentication.options(),
-        service_accounts: args.service_accounts.into(),
+        options,
     };
     let plane = ControlPlane::start(config, store).await?;
     step.finish();

@@ -18,21 +18,20 @@ use pandaemon_runtime::{
     Shutdown,
     files::{private_dir, replace_private},
 };
-use pandaemon_server::{ServiceAccountOptions, admission::AdmissionConfiguration};
 
 use super::{
     control_plane::{ADMIN_KUBECONFIG, ControlPlane, ControlPlaneConfig},
     store::{OpenStore, open_store},
 };
 use crate::{
-    args::UpArgs,
+    args::{ApiServerOptions, UpArgs},
     progress::{Step, print_result, print_status},
 };
 
 /// Runs the cluster until a signal stops it, then removes the nodes, the kubeconfig and the PID
 /// file.
 pub(crate) async fn run(mut args: UpArgs, shutdown: Shutdown) -> anyhow::Result<()> {
-    let admission = args.admission.read()?;
+    let options = args.api_server.options(&args.paths.data_dir)?;
     pandaemon_fleet::machine::check()?;
     private_dir(&args.paths.data_dir).with_context(|| {
         format!(
@@ -48,7 +47,7 @@ pub(crate) async fn run(mut args: UpArgs, shutdown: Shutdown) -> anyhow::Result<
         "Open the store in {}",
         args.paths.data_dir.display()
     ));
-    let store = open_store(&args.paths.data_dir, &args.encryption, &step).await?;
+    let store = open_store(&args.paths.data_dir, &args.api_server.encryption, &step).await?;
     step.finish();
     let pid_file = args.paths.data_dir.join("up.pid");
     replace_private(&pid_file, std::process::id().to_string().as_bytes())?;
@@ -60,7 +59,7 @@ pub(crate) async fn run(mut args: UpArgs, shutdown: Shutdown) -> anyhow::Result<
     };
     let mut fleet = Fleet::create(&config).await?;
     step.finish();
-    let result = with_nodes(&args, admission, store, &mut fleet, &shutdown).await;
+    let result = with_nodes(&args, options, store, &mut fleet, &shutdown).await;
     let step = Step::start("Stop the nodes and remove what was created");
     let left = fleet.remove().await;
     step.finish();
@@ -85,7 +84,7 @@ fn count(nodes: usize) -> String {
 /// stop after it, because they need no server for that.
 async fn with_nodes(
     args: &UpArgs,
-    admission: AdmissionConfiguration,
+    options: ApiServerOptions,
     store: OpenStore,
     fleet: &mut Fleet,
     shutdown: &Shutdown,
@@ -96,10 +95,7 @@ async fn with_nodes(
         listen: args.listen,
         names: vec![fleet.plan().gateway().to_string()],
         controllers: EnabledControllers::default(),
-        audit: args.audit.config(&args.paths.data_dir),
-        admission,
-        authentication: args.authentication.options(),
-        service_accounts: ServiceAccountOptions::default(),
+        options,
     };
     let plane = ControlPlane::start(config, store).await?;
     step.finish();

@@ -75,7 +75,8 @@ impl Api {
     /// expired since, or be that of a node without rights.
     async fn authenticate(&self, parts: &Parts) -> Result<User> {
         if let Some(certificate) = parts.extensions.get::<Arc<ClientCertificate>>() {
-            if certificate.is_expired(Timestamp::now()) {
+            let is_revoked = self.revoked.contains(&certificate.serial);
+            if is_revoked || certificate.is_expired(Timestamp::now()) {
                 return Err(auth::unauthorized());
             }
             self.registry.check_node_key(certificate)?;

@@ -6,17 +6,15 @@
 use std::net::IpAddr;
 
 use jiff::{Timestamp, tz::TimeZone};
+use pandaemon_certificates::encode::write_oid;
 use rcgen::{KeyPair, SigningKey as _};
 use yasna::{
     DERWriter, Tag, construct_der,
-    models::ObjectIdentifier,
     tags::{TAG_GENERALIZEDTIME, TAG_UTCTIME},
 };
 
 use super::{Result, unusable};
 
-const COMMON_NAME: &[u64] = &[2, 5, 4, 3];
-const ORGANIZATION: &[u64] = &[2, 5, 4, 10];
 const KEY_USAGE: &[u64] = &[2, 5, 29, 15];
 const ALTERNATIVE_NAMES: &[u64] = &[2, 5, 29, 17];
 const BASIC_CONSTRAINTS: &[u64] = &[2, 5, 29, 19];
@@ -191,10 +189,6 @@ impl Issuer {
     }
 }
 
-fn write_oid(writer: DERWriter<'_>, id: &[u64]) {
-    writer.write_oid(&ObjectIdentifier::from_slice(id));
-}
-
 fn write_extension(writer: DERWriter<'_>, id: &[u64], critical: bool, value: &[u8]) {
     writer.write_sequence(|writer| {
         write_oid(writer.next(), id);
@@ -214,23 +208,6 @@ fn write_time(writer: DERWriter<'_>, time: Timestamp) {
     };
     let text = time.strftime(form).to_string();
     writer.write_tagged_implicit(tag, |writer| writer.write_bytes(text.as_bytes()));
-}
-
-/// A subject of organizations and a common name, in DER.
-pub(super) fn subject(organizations: &[&str], common_name: &str) -> Vec<u8> {
-    construct_der(|writer| {
-        writer.write_sequence(|writer| {
-            let organizations = organizations.iter().map(|name| (ORGANIZATION, *name));
-            for (id, text) in organizations.chain([(COMMON_NAME, common_name)]) {
-                writer.next().write_set(|writer| {
-                    writer.next().write_sequence(|writer| {
-                        write_oid(writer.next(), id);
-                        writer.next().write_utf8_string(text);
-                    });
-                });
-            }
-        });
-    })
 }
 
 /// Alternative names, in DER: each is an IP address or a DNS name.

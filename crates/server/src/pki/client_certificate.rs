@@ -15,6 +15,8 @@ use crate::auth::{CERTIFICATE_KEY, User};
 pub(crate) struct ClientCertificate {
     /// The user: common name and organizations of the subject.
     pub user: User,
+    /// The serial number, in hexadecimal without zeros in front.
+    pub serial: String,
     /// The hash of the public key, in hexadecimal.
     pub key: String,
     not_after: i64,
@@ -43,6 +45,7 @@ impl ClientCertificate {
         Some(Self {
             user,
             key,
+            serial: format!("{:x}", certificate.serial),
             not_after: certificate.validity().not_after.timestamp(),
             found_at: AtomicU64::new(0),
         })
