@@ -9,6 +9,7 @@ pub mod intern;
 pub mod label_selector;
 pub mod label_set;
 pub mod names;
+pub mod node_labels;
 pub mod number;
 pub mod object;
 pub mod pod_resources;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use pandaemon_machinery::status::Result;
+use pandaemon_types::node_labels::is_own_label;
 use serde_json::{Map, Value};
 
 use super::{
@@ -18,24 +19,6 @@ use crate::registry::meta;
 const CONFIG_SOURCE: &str = "/spec/configSource";
 const TAINTS: &str = "/spec/taints";
 const OWNERS: &str = "/metadata/ownerReferences";
-
-/// Labels of Kubernetes that node agents set. Upstream: `KubeletLabels` of `k8s.io/kubelet`.
-const OWN_LABELS: [&str; 11] = [
-    "beta.kubernetes.io/arch",
-    "beta.kubernetes.io/instance-type",
-    "beta.kubernetes.io/os",
-    "failure-domain.beta.kubernetes.io/region",
-    "failure-domain.beta.kubernetes.io/zone",
-    "kubernetes.io/arch",
-    "kubernetes.io/hostname",
-    "kubernetes.io/os",
-    "node.kubernetes.io/instance-type",
-    "topology.kubernetes.io/region",
-    "topology.kubernetes.io/zone",
-];
-
-/// Domains of Kubernetes whose labels node agents set. Upstream: `KubeletLabelNamespaces`.
-const OWN_DOMAINS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
 
 pub(super) fn rule() -> Rule {
     use Operation::{Create, Delete, Update};
@@ -113,20 +96,4 @@ fn forbidden_changes(new: &Value, old: &Value) -> Option<String> {
     let forbidden: BTreeSet<_> = changed.filter(|key| !is_own_label(key)).collect();
     let forbidden: Vec<_> = forbidden.into_iter().map(String::as_str).collect();
     (!forbidden.is_empty()).then(|| forbidden.join(", "))
-}
-
-/// Whether a node agent may set a label.
-fn is_own_label(key: &str) -> bool {
-    let domain = key.split_once('/').map_or("", |(domain, _)| domain);
-    if is_in(domain, "node-restriction.kubernetes.io") {
-        return false;
-    }
-    let is_kubernetes = is_in(domain, "kubernetes.io") || is_in(domain, "k8s.io");
-    !is_kubernetes || OWN_LABELS.contains(&key) || OWN_DOMAINS.iter().any(|own| is_in(domain, own))
-}
-
-/// Whether a domain is another one or below it.
-fn is_in(domain: &str, above: &str) -> bool {
-    let rest = domain.strip_suffix(above);
-    rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
