@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     objects::{
-        Subject::{self, Account, Group},
+        Subject::{self, Account, Group, User},
         cluster_role, cluster_role_binding,
     },
     rule::{APPS, CERTIFICATES, CORE, Rule, allow, allow_paths},
@@ -69,6 +69,12 @@ const BINDINGS: &[(&str, &str, Subject)] = &[
         "system:pandaemon:own-node-client-certificates",
         "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
         Group("system:nodes"),
+    ),
+    // The server asks kubelet servers as the user of its client certificate.
+    (
+        "system:pandaemon:kubelet-api-admin",
+        "system:kubelet-api-admin",
+        User("pandaemon-server"),
     ),
 ];
 
