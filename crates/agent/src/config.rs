@@ -197,6 +197,25 @@ impl Paths {
 #[error("{0}")]
 pub struct MissingRequirement(pub String);
 
+/// The configuration of the agent is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidConfig(pub String);
+
+/// The Node of this agent was deleted. Its pods have ended, and its keys and certificates are
+/// removed.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the Node {node:?} (uid {uid}) was deleted: its pods have ended, and its keys are removed; to have \
+     it back, start the agent again with a token"
+)]
+pub struct NodeDeleted {
+    /// The name of the Node.
+    pub node: String,
+    /// The uid of the Node object.
+    pub uid: String,
+}
+
 /// Another running agent uses the data directory.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

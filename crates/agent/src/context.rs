@@ -6,7 +6,7 @@ use pandaemon_client::events::EventRecorder;
 use pandaemon_cri::{Runtime, TaskService};
 
 use crate::{
-    api::object_cache::ObjectCache,
+    api::{node_registration::NodeRegistration, object_cache::ObjectCache},
     clock::Clock,
     config::{Config, Paths},
     host::{Machine, cgroups::PodCgroups, tmpfs::Tmpfs},
@@ -39,6 +39,8 @@ pub(crate) struct Context {
     pub cgroups: PodCgroups,
     /// The client of the API server.
     pub client: kube::Client,
+    /// The Node object of this node, and whether it was deleted.
+    pub registration: Arc<NodeRegistration>,
     /// The ConfigMaps and Secrets that pods here use.
     pub object_cache: ObjectCache,
     pub events: EventRecorder,

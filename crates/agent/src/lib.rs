@@ -20,6 +20,7 @@ mod pods;
 mod sealed;
 mod server;
 mod start;
+mod stop;
 mod supervise;
 mod tls;
 mod volumes;
@@ -31,7 +32,7 @@ pub use api::{
     identity::{Identity, identity_scope},
     join::JoinRefused,
 };
-pub use config::{Config, DataDirInUse, MissingRequirement};
+pub use config::{Config, DataDirInUse, InvalidConfig, MissingRequirement, NodeDeleted};
 pub use start::run;
 
 /// Writes an image of one layer as an OCI archive; tests build their images with it.

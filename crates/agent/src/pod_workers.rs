@@ -96,7 +96,17 @@ impl PodWorkers {
         }
     }
 
+    /// Follows the pods of this node, until its Node is deleted: then all of them end.
     async fn watch(self) {
+        let (context, pods) = (Arc::clone(&self.context), self.pods.clone());
+        tokio::select! {
+            biased;
+            _uid = context.registration.deleted() => pods.end_all(),
+            () = self.follow() => (),
+        }
+    }
+
+    async fn follow(self) {
         let selector = format!("spec.nodeName={}", self.context.config.node_name);
         let pods = ListWatch::all("/api/v1/pods").fields(selector);
         let client = self.context.client.clone();

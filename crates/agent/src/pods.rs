@@ -6,6 +6,7 @@ use std::{
 };
 
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
 use crate::pod::{
     PodRef,
@@ -15,7 +16,11 @@ use crate::pod::{
 
 /// The pods of this node and their workers, by uid. Clones share the store.
 #[derive(Clone, Default)]
-pub(crate) struct Pods(Arc<RwLock<BTreeMap<String, Entry>>>);
+pub(crate) struct Pods {
+    entries: Arc<RwLock<BTreeMap<String, Entry>>>,
+    /// Counts the pods that were removed.
+    removed: Arc<watch::Sender<u64>>,
+}
 
 #[derive(Clone)]
 struct Entry {
@@ -27,7 +32,7 @@ impl Pods {
     /// The pod with this namespace and name.
     #[must_use]
     pub(crate) fn find(&self, namespace: &str, name: &str) -> Option<Arc<PodRef>> {
-        let pods = self.0.read();
+        let pods = self.entries.read();
         let mut found = pods
             .values()
             .filter(|entry| entry.pod.namespace == namespace && entry.pod.name == name);
@@ -37,7 +42,7 @@ impl Pods {
     /// The pod with this uid.
     #[must_use]
     pub(crate) fn get(&self, uid: &str) -> Option<Arc<PodRef>> {
-        let pods = self.0.read();
+        let pods = self.entries.read();
         pods.get(uid).map(|entry| Arc::clone(&entry.pod))
     }
 
@@ -45,7 +50,7 @@ impl Pods {
     /// clients.
     #[must_use]
     pub(crate) fn list(&self) -> Vec<serde_json::Value> {
-        let pods = self.0.read();
+        let pods = self.entries.read();
         let object = |entry: &Entry| {
             let mut object = serde_json::to_value(entry.pod.to_object()).unwrap_or_default();
             object["status"] = entry.worker.status.last();
@@ -61,25 +66,25 @@ impl Pods {
     /// The number of pods.
     #[must_use]
     pub(crate) fn count(&self) -> usize {
-        self.0.read().len()
+        self.entries.read().len()
     }
 
     /// The uids of all pods.
     #[must_use]
     pub(crate) fn uids(&self) -> BTreeSet<String> {
-        self.0.read().keys().cloned().collect()
+        self.entries.read().keys().cloned().collect()
     }
 
     /// Adds a pod and its worker.
     pub(crate) fn insert(&self, pod: Arc<PodRef>, worker: WorkerHandle) {
         let entry = Entry { pod, worker };
-        self.0.write().insert(entry.pod.uid.clone(), entry);
+        self.entries.write().insert(entry.pod.uid.clone(), entry);
     }
 
     /// Replaces the object of a pod, and passes an update, if any, to its worker; its status
     /// manager sees every state. A pod without a worker is ignored.
     pub(crate) fn update(&self, pod: Arc<PodRef>, update: Option<PodUpdate>) {
-        if let Some(entry) = self.0.write().get_mut(&pod.uid) {
+        if let Some(entry) = self.entries.write().get_mut(&pod.uid) {
             if let Some(update) = update {
                 entry.worker.updates.send_replace(update);
             }
@@ -90,12 +95,31 @@ impl Pods {
 
     /// Removes a pod.
     pub(crate) fn remove(&self, uid: &str) {
-        self.0.write().remove(uid);
+        self.entries.write().remove(uid);
+        self.removed.send_modify(|count| *count += 1);
+    }
+
+    /// Ends all pods, each within its grace period, and forgets their objects.
+    pub(crate) fn end_all(&self) {
+        for uid in self.uids() {
+            if let Some(pod) = self.get(&uid) {
+                self.update(Arc::clone(&pod), Some(PodUpdate::Removed(pod)));
+            }
+        }
+    }
+
+    /// Resolves when there are no pods.
+    pub(crate) async fn emptied(&self) {
+        let mut removed = self.removed.subscribe();
+        while self.count() > 0 {
+            // The sender lives as long as `self`.
+            let _closed = removed.changed().await;
+        }
     }
 
     /// Makes the worker of a pod look at the runtime again.
     pub(crate) fn wake(&self, uid: &str) {
-        if let Some(entry) = self.0.read().get(uid) {
+        if let Some(entry) = self.entries.read().get(uid) {
             entry.worker.changed.notify_one();
         }
     }

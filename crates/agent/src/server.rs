@@ -1,9 +1,10 @@
 //! The kubelet server: the HTTPS endpoints of the node for logs, exec, attach, port-forward, stats
 //! and health.
 //!
-//! The API server authenticates by a client certificate of the common CA. Only `healthz` needs
-//! none.
+//! The control plane decides who may do what, as for a kubelet with webhook authentication and
+//! authorization: `access.rs`.
 
+mod access;
 mod attach;
 mod exec;
 mod log;
@@ -26,7 +27,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{context::Context, pod::PodRef, pods::Pods, tls};
+use self::access::{Access, ClientCertificate, Refusal};
+use crate::{context::Context, pod::PodRef, pods::Pods};
 
 /// Timeout of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +47,7 @@ pub(crate) struct KubeletServer {
 struct ServerState {
     context: Arc<Context>,
     pods: Pods,
+    access: Arc<Access>,
 }
 
 /// An error response: status code and message.
@@ -59,7 +62,13 @@ impl KubeletServer {
         pods: Pods,
         listener: Arc<TcpListener>,
     ) {
-        let state = ServerState { context, pods };
+        let (client, clock) = (context.client.clone(), context.clock.clone());
+        let access = Arc::new(Access::new(client, clock, &context.config.node_name));
+        let state = ServerState {
+            context,
+            pods,
+            access,
+        };
         let mut tls = self.tls.clone();
         drop(tls.wait_for(Option::is_some).await);
         loop {
@@ -93,10 +102,12 @@ async fn connection(
     let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
     let (_, session) = stream.get_ref();
     let peer = session.peer_certificates().and_then(<[_]>::first);
-    let authenticated = peer.is_some_and(tls::is_api_server);
+    let certificate = Arc::new(peer.and_then(ClientCertificate::of));
     let service = service_fn(move |request| {
-        let state = state.clone();
-        async move { Ok::<_, std::convert::Infallible>(route(state, authenticated, request).await) }
+        let (state, certificate) = (state.clone(), Arc::clone(&certificate));
+        async move {
+            Ok::<_, std::convert::Infallible>(answer(state, (*certificate).as_ref(), request).await)
+        }
     });
     hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
@@ -105,31 +116,41 @@ async fn connection(
     Ok(())
 }
 
-async fn route(
+/// Answers a request if its client may send it.
+async fn answer(
     state: ServerState,
-    authenticated: bool,
+    certificate: Option<&ClientCertificate>,
     request: Request<Incoming>,
 ) -> HttpResponse {
+    let (method, path) = (request.method(), request.uri().path());
+    let check = state
+        .access
+        .check(certificate, method, path, request.headers());
+    let result = match check.await {
+        Ok(()) => route(&state, request).await,
+        Err(Refusal::Unauthorized) => Err((StatusCode::UNAUTHORIZED, "Unauthorized".to_owned())),
+        Err(Refusal::Forbidden(why)) => Err((StatusCode::FORBIDDEN, why)),
+        Err(Refusal::Unavailable(why)) => Err((StatusCode::SERVICE_UNAVAILABLE, why.to_owned())),
+    };
+    result.unwrap_or_else(|(status, message)| text(status, message))
+}
+
+async fn route(state: &ServerState, request: Request<Incoming>) -> Result<HttpResponse, HttpError> {
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.split('/').skip(1).collect();
-    if parts == ["healthz"] {
-        return text(StatusCode::OK, "ok".to_owned());
-    }
-    if !authenticated {
-        return text(StatusCode::UNAUTHORIZED, "Unauthorized".to_owned());
-    }
-    let result = match (request.method(), parts.as_slice()) {
+    match (request.method(), parts.as_slice()) {
+        (_, ["healthz"]) => Ok(text(StatusCode::OK, "ok".to_owned())),
         (&Method::GET, ["containerLogs", namespace, pod, container]) => {
-            log::serve(&state, &request, namespace, pod, container)
+            log::serve(state, &request, namespace, pod, container)
         }
         (_, ["exec", namespace, pod, container]) => {
-            exec::serve(&state, request, namespace, pod, container).await
+            exec::serve(state, request, namespace, pod, container).await
         }
         (_, ["attach", namespace, pod, container]) => {
-            attach::serve(&state, request, namespace, pod, container).await
+            attach::serve(state, request, namespace, pod, container).await
         }
         (_, ["portForward", namespace, pod]) => {
-            portforward::serve(&state, request, namespace, pod).await
+            portforward::serve(state, request, namespace, pod).await
         }
         (&Method::GET, ["pods"]) => {
             let list = serde_json::json!({
@@ -137,12 +158,11 @@ async fn route(
             });
             Ok(json(&list))
         }
-        (&Method::GET, ["stats", "summary"]) => stats::summary(&state).await,
-        (&Method::GET, ["metrics"]) => Ok(stats::metrics(&state)),
-        (&Method::GET, ["metrics", "cadvisor"]) => stats::cadvisor(&state).await,
+        (&Method::GET, ["stats", "summary"]) => stats::summary(state).await,
+        (&Method::GET, ["metrics"]) => Ok(stats::metrics(state)),
+        (&Method::GET, ["metrics", "cadvisor"]) => stats::cadvisor(state).await,
         _ => Err((StatusCode::NOT_FOUND, "404 page not found".to_owned())),
-    };
-    result.unwrap_or_else(|(status, message)| text(status, message))
+    }
 }
 
 fn text(status: StatusCode, message: String) -> HttpResponse {

@@ -13,15 +13,16 @@ use anyhow::{Context as _, bail};
 use pandaemon_client::events::EventRecorder;
 use pandaemon_cri::{CriClient, Runtime, TaskService};
 use pandaemon_runtime::Shutdown;
+use pandaemon_types::node_labels;
 use tokio::net::TcpListener;
 
 use crate::{
     api::{
-        certificates::Certificates, identity::Identity, node_lease, node_status,
-        object_cache::ObjectCache,
+        certificates::Certificates, identity::Identity, node_lease,
+        node_registration::NodeRegistration, node_status, object_cache::ObjectCache,
     },
     clock::Clock,
-    config::{Config, DataDirInUse, MissingRequirement, Paths},
+    config::{Config, DataDirInUse, InvalidConfig, MissingRequirement, Paths},
     context::Context,
     files,
     host::{
@@ -29,14 +30,15 @@ use crate::{
         cgroups::{self, PodCgroups},
         cni,
         containerd::ManagedContainerd,
-        mounts,
         tmpfs::Tmpfs,
     },
     images::{Images, import::ImageImporter},
     logs,
     pod_workers::{PodWorkers, has_saved_pods},
+    pods::Pods,
     sealed::SealedFiles,
     server,
+    stop::{self, RunningAgent},
     supervise::spawn_loop,
 };
 
@@ -44,13 +46,17 @@ use crate::{
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs an agent until `shutdown`. Containers go on running unless the configuration says
-/// otherwise.
+/// otherwise. When the Node is deleted, its pods end in order, and so does the agent.
 ///
 /// # Errors
-/// If the machine lacks a requirement, or another agent uses the data directory. On a node that
-/// has no pods yet also if the token is wrong, or another machine holds the node's name.
+/// If the configuration is wrong, the machine lacks a requirement, another agent uses the data
+/// directory, or the Node was deleted. On a node that has no pods yet also if the token is wrong,
+/// or another machine holds the node's name.
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     check(&config)?;
+    let caller = shutdown;
+    // Everything that this agent has started ends with it.
+    let shutdown = caller.child();
     let paths = Paths::new(&config);
     files::private_dir(&paths.identity()).context("create the data directory")?;
     let _lock = lock(&config)?;
@@ -61,11 +67,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         .address_of(&config.node_name)
         .filter(|_| has_saved_pods(&paths));
     let address = node_address(&config, known_address).await?;
-    let pod_cidr = config
-        .pod_cidr
-        .clone()
-        .unwrap_or_else(|| Paths::default_pod_cidr(&config.node_name));
-    let certificates = Arc::new(Certificates::new(&config, identity, address)?);
+    let pod_cidr = pod_cidr(&config);
+    let certificates = Arc::new(Certificates::new(&config, identity.clone(), address)?);
+    let registration = NodeRegistration::load(&config.node_name, identity.clone());
     let sealed = SealedFiles::open(&paths.sealing_key()).context("read the key of saved copies")?;
     let sealed = Arc::new(sealed);
     let runtime = start_runtime(&config, &paths, &machine, &pod_cidr, &shutdown);
@@ -78,13 +82,13 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         let (started, joined) = tokio::join!(runtime, joined);
         let started = started?;
         if !matches!(joined, Some(Ok(()))) {
-            stop_idle_runtime(&started, &paths).await;
+            stop::stop_idle_runtime(&*started.runtime, started.containerd.as_ref(), &paths).await;
             // Stopped before it had joined: that is no failure.
             return joined.unwrap_or(Ok(()));
         }
         started
     };
-    let client = certificates.client();
+    let client = registration.watch(certificates.client());
     let events = EventRecorder::start_on(
         client.clone(),
         "kubelet",
@@ -109,11 +113,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         machine,
         address,
         client,
+        registration,
         events,
         paths,
         config,
     });
-    start_loops(
+    let pods = start_loops(
         &context,
         listener,
         certificates,
@@ -121,11 +126,21 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         port,
         &shutdown,
     );
-    shutdown.triggered().await;
-    if context.config.stop_containers_on_exit {
-        stop_all(&context, started.containerd.as_ref(), &pod_cidr).await;
-    }
-    Ok(())
+    let agent = RunningAgent {
+        context: &context,
+        pods: &pods,
+        containerd: started.containerd.as_ref(),
+        pod_cidr: &pod_cidr,
+    };
+    let deleted = caller.guard(agent.node_deleted()).await;
+    shutdown.trigger();
+    agent.stop(&identity, deleted).await
+}
+
+/// The range of pod addresses.
+fn pod_cidr(config: &Config) -> String {
+    let default = || Paths::default_pod_cidr(&config.node_name);
+    config.pod_cidr.clone().unwrap_or_else(default)
 }
 
 fn start_loops(
@@ -135,15 +150,15 @@ fn start_loops(
     pod_cidr: String,
     port: u16,
     shutdown: &Shutdown,
-) {
+) -> Pods {
     let pods = PodWorkers::start(Arc::clone(context), shutdown.clone());
     let server = server::KubeletServer {
         tls: certificates.serving(),
     };
     let (server, listener) = (Arc::new(server), Arc::new(listener));
-    let of = Arc::clone(context);
+    let (of, served) = (Arc::clone(context), pods.clone());
     spawn_loop("kubelet server", shutdown, move || {
-        Arc::clone(&server).run(Arc::clone(&of), pods.clone(), Arc::clone(&listener))
+        Arc::clone(&server).run(Arc::clone(&of), served.clone(), Arc::clone(&listener))
     });
     let events = context.events.clone();
     spawn_loop("certificates", shutdown, move || {
@@ -161,21 +176,11 @@ fn start_loops(
     spawn_loop("node status", shutdown, move || {
         node_status::sync_node_status(Arc::clone(&of), pod_cidr.clone(), port)
     });
+    pods
 }
 
 fn check(config: &Config) -> anyhow::Result<()> {
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
-    let name = &config.node_name;
-    if name.is_empty() || !name.chars().all(good) || name.len() > 253 {
-        bail!("the node name {name:?} must consist of lower case letters, digits, '-' and '.'");
-    }
-    if let Some(wrong) = config
-        .taints
-        .iter()
-        .find(|text| node_status::taint(text).is_none())
-    {
-        bail!("the taint {wrong:?} must have the form key=value:Effect or key:Effect");
-    }
+    check_values(config)?;
     if !nix::unistd::geteuid().is_root() {
         let text = "the agent must run as root: it creates mounts, namespaces and cgroups";
         return Err(MissingRequirement(text.to_owned()).into());
@@ -185,6 +190,26 @@ fn check(config: &Config) -> anyhow::Result<()> {
         ManagedContainerd::find_programs()?;
     }
     Ok(())
+}
+
+fn check_values(config: &Config) -> Result<(), InvalidConfig> {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    let name = &config.node_name;
+    if name.is_empty() || !name.chars().all(good) || name.len() > 253 {
+        return Err(InvalidConfig(format!(
+            "the node name {name:?} must consist of lower case letters, digits, '-' and '.'"
+        )));
+    }
+    if let Some(wrong) = config
+        .taints
+        .iter()
+        .find(|text| node_status::taint(text).is_none())
+    {
+        return Err(InvalidConfig(format!(
+            "the taint {wrong:?} must have the form key=value:Effect or key:Effect"
+        )));
+    }
+    node_labels::check(&config.labels).map_err(InvalidConfig)
 }
 
 /// Locks the data directory: two agents on one would stop each other's pods.
@@ -315,50 +340,4 @@ async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
             config.kubelet_port
         )
     })
-}
-
-/// Stops the containerd of an agent that could not join, unless it runs pods of an earlier agent.
-async fn stop_idle_runtime(started: &StartedRuntime, paths: &Paths) {
-    let sandboxes = started.runtime.list_sandboxes(Default::default()).await;
-    if let (Some(containerd), Ok([])) = (&started.containerd, sandboxes.as_deref()) {
-        containerd.stop().await;
-        unmount(&paths.containerd());
-    }
-}
-
-fn unmount(dir: &Path) {
-    if let Err(error) = mounts::unmount_below(dir) {
-        tracing::warn!(%error, "a mount is left");
-    }
-}
-
-/// Stops all pods and the agent's containerd, and removes their mounts, iptables rules, bridge and
-/// cgroups.
-async fn stop_all(context: &Context, containerd: Option<&ManagedContainerd>, pod_cidr: &str) {
-    let sandboxes = context
-        .runtime
-        .list_sandboxes(Default::default())
-        .await
-        .unwrap_or_default();
-    let stops = sandboxes.iter().map(|sandbox| async {
-        let stopped = context.runtime.stop_sandbox(&sandbox.id).await;
-        let removed = context.runtime.remove_sandbox(&sandbox.id).await;
-        if let Err(error) = stopped.and(removed) {
-            tracing::warn!(%error, sandbox = sandbox.id, "cannot remove a sandbox at shutdown");
-        }
-    });
-    futures::future::join_all(stops).await;
-    unmount(&context.paths.pods());
-    if let Some(containerd) = containerd {
-        containerd.stop().await;
-        unmount(&context.paths.containerd());
-        if let Err(error) = files::remove_dir(&context.paths.run_dir()) {
-            tracing::warn!(%error, "cannot remove the directory of sockets");
-        }
-        if context.machine.iptables {
-            cni::remove_masquerade_rule(&context.paths, pod_cidr).await;
-        }
-        cni::remove_bridge(&context.paths).await;
-    }
-    context.cgroups.remove_all();
 }

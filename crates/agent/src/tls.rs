@@ -13,10 +13,6 @@ use rustls::{
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
-
-/// The common name of the API server as a client of agents.
-const API_SERVER: &str = "pandaemon-server";
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
@@ -115,16 +111,6 @@ pub(crate) async fn verified(
     connect(config, stream, host).await
 }
 
-/// Whether a client certificate, which a CA of clients has signed, is that of the API server: other
-/// clients, such as other nodes, have no business here.
-#[must_use]
-pub(crate) fn is_api_server(certificate: &CertificateDer<'_>) -> bool {
-    X509Certificate::from_der(certificate).is_ok_and(|(_, certificate)| {
-        let names = certificate.subject().iter_common_name();
-        names.filter_map(|name| name.as_str().ok()).eq([API_SERVER])
-    })
-}
-
 async fn connect(
     config: ClientConfig,
     stream: TcpStream,
@@ -180,30 +166,4 @@ pub(crate) fn server(
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
-}
-
-#[cfg(test)]
-mod tests {
-    use rcgen::{CertificateParams, DnType, KeyPair};
-
-    use super::is_api_server;
-
-    #[test]
-    fn the_api_server_is_known_by_its_name() {
-        for (names, expected) in [
-            (vec!["pandaemon-server"], true),
-            (vec!["system:node:other"], false),
-            (vec!["pandaemon-admin"], false),
-            (vec![], false),
-        ] {
-            let mut params = CertificateParams::default();
-            params.distinguished_name = rcgen::DistinguishedName::new();
-            for name in &names {
-                params.distinguished_name.push(DnType::CommonName, *name);
-            }
-            let key = KeyPair::generate().unwrap();
-            let certificate = params.self_signed(&key).unwrap();
-            assert_eq!(is_api_server(certificate.der()), expected, "{names:?}");
-        }
-    }
 }

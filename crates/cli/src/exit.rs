@@ -4,17 +4,19 @@ use std::process::ExitCode;
 
 use crate::progress::print_status;
 
-/// An exit status other than 0 and 2 (wrong arguments, by clap).
+/// An exit status other than 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum ExitStatus {
     /// Any other error.
     General = 1,
+    /// Wrong arguments; also clap's.
+    Arguments = 2,
     /// The machine lacks root rights, a program or a CNI plugin.
     Machine = 3,
     /// Another process uses the address or data directory.
     InUse = 4,
-    /// The server refused the node: wrong token, or the node name is in use.
+    /// The server refused the node: wrong token, the node name is in use, or the Node was deleted.
     Refused = 5,
 }
 
@@ -57,7 +59,10 @@ fn classify_one(cause: &(dyn std::error::Error + 'static)) -> Option<ExitStatus>
     if locked || cause.is::<pandaemon_agent::DataDirInUse>() {
         return Some(ExitStatus::InUse);
     }
-    if cause.is::<pandaemon_agent::JoinRefused>() {
+    if cause.is::<pandaemon_agent::InvalidConfig>() {
+        return Some(ExitStatus::Arguments);
+    }
+    if cause.is::<pandaemon_agent::JoinRefused>() || cause.is::<pandaemon_agent::NodeDeleted>() {
         return Some(ExitStatus::Refused);
     }
     if let Some(pandaemon_server::Error::Listen { .. }) = cause.downcast_ref() {
@@ -73,8 +78,20 @@ mod tests {
 
     #[test]
     fn errors_map_to_exit_statuses() {
-        let cases: [(anyhow::Error, ExitStatus); 4] = [
+        let cases: [(anyhow::Error, ExitStatus); 6] = [
             (anyhow::anyhow!("x"), ExitStatus::General),
+            (
+                pandaemon_agent::InvalidConfig("x".to_owned()).into(),
+                ExitStatus::Arguments,
+            ),
+            (
+                pandaemon_agent::NodeDeleted {
+                    node: "n1".to_owned(),
+                    uid: "u1".to_owned(),
+                }
+                .into(),
+                ExitStatus::Refused,
+            ),
             (
                 pandaemon_fleet::MissingTools::NotRoot.into(),
                 ExitStatus::Machine,

@@ -206,6 +206,8 @@ impl Certificates {
     fn save(&self, issued: &IssuedCertificates) -> anyhow::Result<()> {
         let identity = &self.identity;
         identity.write("ca.crt", &issued.ca_certificate)?;
+        let client_ca = issued.client_ca_certificate.as_ref();
+        identity.write("client-ca.crt", client_ca.unwrap_or(&issued.ca_certificate))?;
         identity.write("client.crt", &issued.client_certificate)?;
         identity.write("serving.crt", &issued.serving_certificate)?;
         identity.write("subject", &self.scope)
@@ -217,7 +219,8 @@ impl Certificates {
         let serving = tls::server(
             &read("serving.crt")?,
             &read("serving.key")?,
-            &read("ca.crt")?,
+            // Identities of earlier agents have all CAs in one file.
+            &read("client-ca.crt").or_else(|_| read("ca.crt"))?,
         )?;
         let client = join::client_config(&self.config, &self.identity)?;
         self.connections

@@ -66,6 +66,14 @@ impl Identity {
             .with_context(|| format!("write {}", path.display()))
     }
 
+    /// Removes all keys and certificates: the next agent joins as a new node.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub(crate) fn remove(&self) -> anyhow::Result<()> {
+        files::remove_dir(&self.dir).with_context(|| format!("remove {}", self.dir.display()))
+    }
+
     /// The validity of the certificates; `None` if one of them is missing or cannot be read, or
     /// they were made for another scope ([`identity_scope`]).
     pub(crate) fn validity(&self, scope: &str) -> Option<Validity> {

@@ -84,6 +84,9 @@ pub(crate) struct IssuedCertificates {
     pub client_certificate: String,
     pub serving_certificate: String,
     pub ca_certificate: String,
+    /// What clients of the kubelet server are verified with. Servers that have one CA for
+    /// everything send none.
+    pub client_ca_certificate: Option<String>,
 }
 
 async fn attempt(

@@ -298,11 +298,15 @@ async fn write(
         .patch_status(name, &params, &Patch::Strategic(&patch))
         .await
     {
-        Ok(_node) => Ok(()),
+        Ok(node) => {
+            register(context, &node);
+            Ok(())
+        }
         Err(kube::Error::Api(error)) if error.code == 404 => {
             let node: Node = serde_json::from_value(initial_node(context, pod_cidr, status))
                 .map_err(kube::Error::SerdeError)?;
-            api.create(&PostParams::default(), &node).await?;
+            let created = api.create(&PostParams::default(), &node).await?;
+            register(context, &created);
             context.events.event(
                 &ObjectReference::node(name, name),
                 EventType::Normal,
@@ -313,6 +317,11 @@ async fn write(
         }
         Err(error) => Err(error),
     }
+}
+
+fn register(context: &Context, node: &Node) {
+    let uid = node.metadata.uid.as_deref();
+    context.registration.set_uid(uid.unwrap_or_default());
 }
 
 /// Sets the labels of the configuration on an existing Node. A new one is created with them.

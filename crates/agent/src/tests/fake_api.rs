@@ -1,12 +1,14 @@
 //! An API server in memory that serves as much as an agent needs.
 
+mod reviews;
+mod watches;
+
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
-use hyper::body::Frame;
+use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
 use kube::client::Body;
 use pandaemon_machinery::{
     patch::{merge_patch, strategic_merge_patch},
@@ -15,13 +17,14 @@ use pandaemon_machinery::{
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
-use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+
+use self::{
+    reviews::Reviews,
+    watches::{watch_object, watch_pods},
+};
 
 /// Longer than anything here takes; a test that waits longer fails.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The most events that a watch is behind.
-const EVENTS: usize = 1000;
 
 /// The objects of the server, and what was asked of it.
 #[derive(Debug, Default)]
@@ -38,6 +41,10 @@ pub(super) struct State {
     pub(super) requests: Vec<String>,
     /// The requests that are refused with 500: the beginning of method and path.
     refused: Option<String>,
+    /// The `Status` that all requests get.
+    refusal: Option<Value>,
+    /// What reviews say.
+    pub(super) reviews: Reviews,
     /// The requests that are not answered: the beginning of method and path.
     hung: Option<String>,
     /// When tokens expire, in seconds since 1970.
@@ -197,6 +204,14 @@ impl FakeApi {
         self.state.lock().refused = request.map(str::to_owned);
     }
 
+    /// Answers all requests with this `Status`, and ends the watches, or ends that.
+    pub(super) fn refuse_all(&self, status: Option<Value>) {
+        let mut state = self.state.lock();
+        state.refusal = status;
+        state.watchers.clear();
+        state.object_watchers.clear();
+    }
+
     /// Answers no request that begins with this method and path, until the next call.
     pub(super) fn hang(&self, request: Option<&str>) {
         self.state.lock().hung = request.map(str::to_owned);
@@ -206,6 +221,11 @@ impl FakeApi {
     /// Lets the tokens that are issued from now on expire at this time, in seconds since 1970.
     pub(super) fn set_token_expiry(&self, at: i64) {
         self.state.lock().token_expiry = at;
+    }
+
+    /// Changes the state.
+    pub(super) fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock());
     }
 
     /// Looks at the state.
@@ -243,7 +263,9 @@ impl FakeApi {
         }
         let mut state = self.state.lock();
         let refused = state.refused.as_ref();
-        let answer = if refused.is_some_and(|refused| asked.starts_with(refused)) {
+        let answer = if let Some(refusal) = &state.refusal {
+            refuse(refusal)
+        } else if refused.is_some_and(|refused| asked.starts_with(refused)) {
             status(StatusCode::INTERNAL_SERVER_ERROR)
         } else {
             respond(&mut state, &head, &body)
@@ -313,6 +335,9 @@ fn respond(state: &mut State, head: &http::request::Parts, body: &Value) -> Answ
             });
             object(&request)
         }
+        (&Method::POST, [.., "tokenreviews" | "subjectaccessreviews"]) => {
+            object(&state.reviews.answer(body))
+        }
         (&Method::POST, [.., "events"]) => {
             let message = body["message"].as_str().unwrap_or_default();
             state.events.push(message.to_owned());
@@ -335,67 +360,17 @@ fn patched(pod: &Value, head: &http::request::Parts, body: &Value) -> Value {
     patched.unwrap()
 }
 
-fn watch_object(state: &mut State, collection: &str, query: &str) -> Answer {
-    let name = query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("fieldSelector=metadata.name%3D"))
-        .unwrap_or_default();
-    let key = (collection.to_owned(), name.to_owned());
-    let kind = match collection {
-        "secrets" => "Secret",
-        _ => "ConfigMap",
-    };
-    let (sender, receiver) = mpsc::channel(EVENTS);
-    if query.contains("sendInitialEvents=true") {
-        let found = state.objects.get(&key).cloned();
-        send_list(&sender, kind, state.version, found.iter());
-    }
-    state.object_watchers.push((key, sender));
-    lines(receiver)
-}
-
-/// Sends a list as a stream: the objects, and the bookmark that ends it.
-fn send_list<'a>(
-    sender: &mpsc::Sender<Value>,
-    kind: &str,
-    version: u64,
-    objects: impl Iterator<Item = &'a Value>,
-) {
-    let annotations = json!({ "k8s.io/initial-events-end": "true" });
-    let meta = json!({ "resourceVersion": version.to_string(), "annotations": annotations });
-    let end = json!({ "type": "BOOKMARK", "object": { "kind": kind, "metadata": meta } });
-    for object in objects {
-        let event = json!({ "type": "ADDED", "object": object });
-        sender.try_send(event).unwrap();
-    }
-    sender.try_send(end).unwrap();
-}
-
-fn lines(receiver: mpsc::Receiver<Value>) -> Answer {
-    let lines = ReceiverStream::new(receiver)
-        .map(|event| Ok(Frame::data(Bytes::from(format!("{event}\n")))));
-    Response::new(StreamBody::new(lines).boxed())
-}
-
-fn watch_pods(state: &mut State, query: &str) -> Answer {
-    let version = query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("resourceVersion="))
-        .and_then(|version| version.parse().ok());
-    let (sender, receiver) = mpsc::channel(EVENTS);
-    if query.contains("sendInitialEvents=true") {
-        send_list(&sender, "Pod", state.version, state.pods.values());
-    } else {
-        for event in state.since(version.unwrap_or(0)) {
-            sender.try_send(event).unwrap();
-        }
-    }
-    state.watchers.push(sender);
-    lines(receiver)
-}
-
 fn object(value: &Value) -> Answer {
     Response::new(Full::new(Bytes::from(value.to_string())).boxed())
+}
+
+fn refuse(status: &Value) -> Answer {
+    let mut answer = object(status);
+    let code = status["code"]
+        .as_u64()
+        .and_then(|code| u16::try_from(code).ok());
+    *answer.status_mut() = StatusCode::from_u16(code.unwrap()).unwrap();
+    answer
 }
 
 fn status(code: StatusCode) -> Answer {

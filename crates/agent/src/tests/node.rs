@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::fake_api::FakeApi;
 use crate::{
-    api::object_cache::ObjectCache,
+    api::{identity::Identity, node_registration::NodeRegistration, object_cache::ObjectCache},
     clock::Clock,
     config::{Config, Paths},
     context::Context,
@@ -113,6 +113,11 @@ impl Node {
         }
     }
 
+    /// What the parts of the agent share.
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
     /// The paths of the agent.
     pub(super) fn paths(&self) -> &Paths {
         &self.context.paths
@@ -185,7 +190,8 @@ fn context(
     let dir = dir.path();
     let config = Config::new("https://10.0.0.9:6443", "a.b", "n1", &dir.join("data"));
     let paths = Paths::new(&config);
-    let client = api.client();
+    let registration = NodeRegistration::load("n1", Identity::new(paths.identity()));
+    let client = registration.watch(api.client());
     let sealed = Arc::new(SealedFiles::open(&paths.sealing_key()).unwrap());
     let cgroups = dir.join("cgroup");
     std::fs::create_dir_all(&cgroups).unwrap();
@@ -218,6 +224,7 @@ fn context(
             shutdown.clone(),
         ),
         client,
+        registration,
         paths,
         config,
     })

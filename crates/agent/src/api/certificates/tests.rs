@@ -84,6 +84,7 @@ impl Ca {
                 client_certificate: self.sign("client.key"),
                 serving_certificate: self.sign("serving.key"),
                 ca_certificate: self.pem.clone(),
+                client_ca_certificate: Some(self.pem.clone()),
             }),
             Answer::Refuse => Err(JoinError::Permanent(anyhow::anyhow!("the token is wrong"))),
             Answer::Fail => Err(JoinError::Transient(anyhow::anyhow!("no server"))),
