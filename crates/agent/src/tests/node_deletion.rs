@@ -7,6 +7,7 @@ use kube::Api;
 use serde_json::{Value, json};
 
 use super::node::{Node, pod, until};
+use crate::{api::identity::Identity, config::NodeDeleted, stop::RunningAgent};
 
 /// The answer to a node whose Node object was deleted, as the server sends it.
 fn node_deleted(name: &str, uid: &str) -> Value {
@@ -47,9 +48,14 @@ async fn pods_end_in_order_when_their_node_is_deleted() {
     let node = with_two_pods().await;
     node.api.refuse_all(Some(node_deleted("n1", "u1")));
     assert_eq!(ask(&node).await, 403, "callers see the refusal");
-    assert_eq!(node.context().registration.deleted().await, "u1");
-    let emptied = tokio::time::timeout(Duration::from_secs(20), node.pods.emptied()).await;
-    emptied.expect("all pods have ended");
+    let agent = RunningAgent {
+        context: node.context(),
+        pods: &node.pods,
+        containerd: None,
+        pod_cidr: "10.64.0.0/24",
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(20), agent.node_deleted()).await;
+    assert_eq!(ended.expect("all pods have ended"), "u1");
     let calls = node.runtime.calls();
     let find = |call: &str| calls.iter().position(|one| one == call).expect(call);
     for (container, sandbox) in [("container2", "sandbox1"), ("container4", "sandbox3")] {
@@ -62,6 +68,11 @@ async fn pods_end_in_order_when_their_node_is_deleted() {
     }
     let saved = || std::fs::read_dir(node.paths().saved_pods()).unwrap();
     until("no pod starts again", || saved().next().is_none()).await;
+
+    let identity = Identity::new(node.paths().identity());
+    let error = agent.stop(&identity, Some("u1".to_owned())).await;
+    assert!(error.unwrap_err().is::<NodeDeleted>());
+    assert!(!node.paths().identity().exists(), "the next agent joins");
 }
 
 #[tokio::test]

@@ -317,3 +317,65 @@ async fn a_review_tells_what_a_node_may_list() {
         assert_eq!(answer["status"]["allowed"], json!(expected), "{spec}");
     }
 }
+
+/// What the kubelet server of node `a` asks about those who send it requests.
+#[tokio::test]
+async fn a_node_agent_asks_who_may_use_its_kubelet_server() {
+    let server = Server::start().await;
+    let user = (USER, &[GROUP][..]);
+    for (name, group, subresource, expected) in [
+        // The server itself.
+        ("pandaemon-server", "", "proxy", true),
+        ("pandaemon-server", "", "metrics", true),
+        ("pandaemon-server", "", "healthz", true),
+        // People: upstream lets those who monitor read metrics.
+        ("ann", "system:monitoring", "metrics", true),
+        ("ann", "system:monitoring", "proxy", false),
+        ("admin", "system:masters", "proxy", true),
+        // Nodes, this one included.
+        ("system:node:b", GROUP, "proxy", false),
+        ("system:node:a", GROUP, "proxy", false),
+    ] {
+        let attributes = json!({
+            "verb": "get", "version": "v1", "resource": "nodes", "subresource": subresource, "name": "a",
+        });
+        let spec = json!({"user": name, "groups": [group, "system:authenticated"], "resourceAttributes": attributes});
+        let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec});
+        let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+        let (code, answer) = server.send_as(user, ("POST", path), JSON, &review).await;
+        assert_eq!(
+            (code, &answer["status"]["allowed"]),
+            (201, &json!(expected)),
+            "{spec}: {answer}"
+        );
+    }
+    let (_, account) = server
+        .send(
+            "POST",
+            "/api/v1/namespaces/default/serviceaccounts",
+            JSON,
+            &object("v1", "ServiceAccount", "scraper"),
+        )
+        .await;
+    let request =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    let path = "/api/v1/namespaces/default/serviceaccounts/scraper/token";
+    let (code, answer) = server.send("POST", path, JSON, &request).await;
+    assert_eq!(code, 201, "{account} {answer}");
+    for (token, expected) in [
+        (
+            answer["status"]["token"].as_str().unwrap(),
+            json!("system:serviceaccount:default:scraper"),
+        ),
+        ("a.b.c", Value::Null),
+    ] {
+        let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}});
+        let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+        let (code, answer) = server.send_as(user, ("POST", path), JSON, &review).await;
+        assert_eq!(
+            (code, &answer["status"]["user"]["username"]),
+            (201, &expected),
+            "{answer}"
+        );
+    }
+}
