@@ -1,47 +1,23 @@
-//! Small files that are replaced atomically.
+//! Files and directories of the agent.
 
 use std::{
     fs, io,
-    io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
-/// Replaces a file atomically, and creates its directory if needed.
+pub(crate) use pandaemon_runtime::files::private_dir;
+use pandaemon_runtime::files::replace_private;
+
+/// Replaces a file in one step, and creates its directory if needed. Its mode is 0600.
 ///
 /// # Errors
 /// If the file system refuses.
-pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         private_dir(parent)?;
     }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let fresh = path.with_file_name(name);
-    let _ = fs::remove_file(&fresh);
-    let mut options = fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&fresh)?;
-    file.write_all(content)?;
-    file.sync_data()?;
-    fs::rename(&fresh, path)
-}
-
-/// Creates a directory, and missing parents, with mode 0700.
-///
-/// # Errors
-/// If the file system refuses.
-pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    replace_private(path, content)
 }
 
 /// Creates the directory of a volume with this mode unless it exists; its parents are private.

@@ -165,7 +165,7 @@ impl PodWorkers {
         let path = self.dir().join(format!("{}.json", pod.uid));
         let written = serde_json::to_vec(&pod.to_object())
             .map_err(std::io::Error::other)
-            .and_then(|bytes| files::replace(&path, &bytes, 0o600));
+            .and_then(|bytes| files::replace(&path, &bytes));
         if let Err(error) = written {
             tracing::warn!(%error, pod = pod.name, "cannot save a pod; it will not start without the API");
         }

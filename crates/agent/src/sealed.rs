@@ -44,7 +44,7 @@ impl SealedFiles {
             None => {
                 let mut bytes = [0; KEY_LEN];
                 random.fill(&mut bytes).map_err(failed)?;
-                files::replace(key_file, &bytes, 0o600)?;
+                files::replace(key_file, &bytes)?;
                 usable(&bytes).ok_or(io::ErrorKind::InvalidData)?
             }
         };
@@ -80,7 +80,7 @@ impl SealedFiles {
         self.key
             .seal_in_place_append_tag(unique, Aad::from(name), &mut sealed)
             .map_err(failed)?;
-        files::replace(path, &[&[FORMAT], &nonce[..], &sealed].concat(), 0o600)
+        files::replace(path, &[&[FORMAT], &nonce[..], &sealed].concat())
     }
 }
 

@@ -279,7 +279,7 @@ async fn start_runtime(
             .iter()
             .map(|name| format!("{name}\n"))
             .collect::<String>();
-        files::replace(&paths.imported_images(), names.as_bytes(), 0o600)?;
+        files::replace(&paths.imported_images(), names.as_bytes())?;
     }
     let tasks = is_containerd
         .then(|| TaskService::new(&socket))

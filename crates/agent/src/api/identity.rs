@@ -62,8 +62,7 @@ impl Identity {
     /// If the file system refuses.
     pub fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
         let path = self.path(name);
-        files::replace(&path, text.as_bytes(), 0o600)
-            .with_context(|| format!("write {}", path.display()))
+        files::replace(&path, text.as_bytes()).with_context(|| format!("write {}", path.display()))
     }
 
     /// Removes all keys and certificates: the next agent joins as a new node.

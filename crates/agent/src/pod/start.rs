@@ -208,8 +208,7 @@ impl Starter {
             .paths
             .pod_logs(&pod.namespace, &pod.name, &pod.uid)
             .join(name);
-        files::replace(&message_file, b"", 0o666)
-            .and_then(|()| make_writable_by_all(&message_file))
+        create_writable_by_all(&message_file)
             .and_then(|()| std::fs::create_dir_all(log))
             .map_err(|error| start_error("CreateContainerError")(error.to_string()))?;
         let sandbox_config = sandbox::config(context, pod, 0);
@@ -394,7 +393,9 @@ fn share_process_namespace(config: &mut pb::ContainerConfig, id: String) {
 }
 
 /// Lets containers of any user write their termination message.
-fn make_writable_by_all(path: &std::path::Path) -> std::io::Result<()> {
+fn create_writable_by_all(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
+    path.parent().map_or(Ok(()), files::private_dir)?;
+    std::fs::write(path, b"")?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))
 }
