@@ -9,6 +9,7 @@
 //! guarantees of the watch cache.
 
 pub mod admission;
+mod advertise;
 mod api;
 mod audit;
 mod auth;
@@ -30,7 +31,7 @@ mod service_accounts;
 mod signer;
 
 use std::{
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
 };
@@ -47,6 +48,7 @@ pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User, Us
 pub use crate::authenticators::{AuthenticationError, AuthenticationOptions};
 use crate::{
     admission::{AdmissionConfiguration, Chain, Plugin},
+    advertise::Advertised,
     api::{Api, Health},
     audit::Auditor,
     cache::watch_cache::{self, WatchCache},
@@ -70,6 +72,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// The address by which nodes and pods reach the server, with the port that it listens on. By
+    /// default the listening address, or that of the route to other machines.
+    pub advertise_address: Option<Ipv4Addr>,
     /// Additional names and addresses for the server's certificate.
     pub extra_sans: Vec<String>,
     /// The store of the objects.
@@ -105,6 +110,11 @@ pub enum Error {
         /// The reason, and what to do.
         why: String,
     },
+    /// Nodes and pods cannot reach the address that is to be advertised.
+    #[error(
+        "advertise {0}: other machines cannot reach this address; choose another --advertise-address"
+    )]
+    Advertise(Ipv4Addr),
     /// Certificates or tokens cannot be opened.
     #[error(transparent)]
     Pki(#[from] pki::Error),
@@ -147,6 +157,7 @@ pub struct Running {
     tls: Arc<rustls::ServerConfig>,
     shutdown: Shutdown,
     essentials: Essentials,
+    advertised: Advertised,
 }
 
 /// Starts a server. It accepts requests when this returns, and stops when `shutdown` is triggered.
@@ -154,9 +165,16 @@ pub struct Running {
 /// # Errors
 /// [`Error`] states the reason.
 pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error> {
+    let special = config
+        .advertise_address
+        .filter(|ip| !advertise::is_reachable(*ip));
+    if let Some(address) = special {
+        return Err(Error::Advertise(address));
+    }
     let listener = bind(config.listen).await?;
     let address = listener.local_addr().unwrap_or(config.listen);
-    let names = names(&config, address);
+    let advertised = advertise::address_for(address, config.advertise_address);
+    let names = names(&config, address, advertised);
     let pki = Pki::open(&config.data_dir, &names, config.certificates)?;
     let pki = Arc::new(pki);
     let keys = ServiceAccountKeys::open(&config.data_dir, Timestamp::now())?;
@@ -176,7 +194,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         revoked: authenticators::revoked(&config.authentication)?,
         authenticators: authenticators::chain(&config.authentication, &pki, &issuer, &cache)?,
         authorizers: authorizers::chain(config.authorizers, Arc::clone(&cache)),
-        address: advertised(address).to_string(),
+        address: advertised.to_string(),
         service_accounts: Arc::clone(&issuer),
         registry: Arc::clone(&registry),
         encryption: config.encryption,
@@ -202,6 +220,9 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         "housekeeping",
         housekeeping::run(Arc::clone(&api), shutdown.clone()),
     );
+    let advertised = Advertised::new(advertised);
+    let endpoints = advertised.keep_endpoints(Arc::clone(&registry), shutdown.clone());
+    pandaemon_runtime::spawn("kubernetes-service", endpoints);
     let secrets = ServiceAccountSecrets {
         registry,
         issuer,
@@ -228,6 +249,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         tls,
         shutdown: shutdown.clone(),
         essentials,
+        advertised,
     })
 }
 
@@ -251,7 +273,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
 }
 
 /// The names and addresses in the server's certificate.
-fn names(config: &Config, address: SocketAddr) -> Vec<String> {
+fn names(config: &Config, address: SocketAddr, advertised: SocketAddr) -> Vec<String> {
     let mut names: Vec<String> = [
         "localhost",
         "kubernetes",
@@ -263,37 +285,21 @@ fn names(config: &Config, address: SocketAddr) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    names.push(admission::service::kubernetes_service_address().to_string());
+    names.push(pandaemon_types::cluster_ip::KUBERNETES.to_string());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim().to_ascii_lowercase();
     if rustls_pki_types::DnsName::try_from(host.as_str()).is_ok() {
         names.push(host);
     }
-    match address.ip() {
-        ip if ip.is_unspecified() => names.extend(outward_address().map(|ip| ip.to_string())),
-        ip => names.push(ip.to_string()),
-    }
+    let own = [address.ip(), advertised.ip()].into_iter();
+    names.extend(
+        own.filter(|ip| !ip.is_unspecified())
+            .map(|ip| ip.to_string()),
+    );
     names.extend(config.extra_sans.iter().cloned());
     names.sort_unstable();
     names.dedup();
     names
-}
-
-/// The address under which clients reach a server that listens on this one.
-fn advertised(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        ip if ip.is_unspecified() => outward_address().unwrap_or(ip),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
-}
-
-/// The address of this machine on the route to other hosts. Connecting a UDP socket looks up the
-/// route and sends nothing.
-fn outward_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
-    socket.connect(("198.51.100.1", 9)).ok()?;
-    Some(socket.local_addr().ok()?.ip())
 }
 
 impl Running {
@@ -315,6 +321,12 @@ impl Running {
         let serve = listen::serve(listener, tls, api, self.shutdown.clone());
         pandaemon_runtime::spawn("additional-listener", serve);
         Ok(address)
+    }
+
+    /// Lets nodes and pods reach the server by this address, one that it listens on too: it becomes
+    /// the endpoint of the Service `default/kubernetes`. False if they cannot reach it.
+    pub fn advertise(&self, address: SocketAddr) -> bool {
+        self.advertised.set(address)
     }
 
     /// The administrator's kubeconfig for the server at this URL.
