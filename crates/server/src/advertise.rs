@@ -19,6 +19,13 @@ use crate::registry::{
 /// How often the objects are looked at (upstream: `DefaultEndpointReconcilerInterval`).
 const INTERVAL: Duration = Duration::from_secs(10);
 
+/// Nodes and pods cannot reach the address that is to be advertised.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "advertise {0}: other machines cannot reach this address; choose another --advertise-address"
+)]
+pub struct AdvertiseError(Ipv4Addr);
+
 /// The advertised address of this server; `None` if it can be reached from this machine only.
 #[derive(Debug)]
 pub(crate) struct Advertised(Arc<watch::Sender<Option<SocketAddrV4>>>);
@@ -83,20 +90,25 @@ fn reachable(address: SocketAddr) -> Option<SocketAddrV4> {
 }
 
 /// Whether other machines may reach this address.
-#[must_use]
-pub(crate) fn is_reachable(ip: Ipv4Addr) -> bool {
+fn is_reachable(ip: Ipv4Addr) -> bool {
     !(ip.is_unspecified() || ip.is_loopback() || ip.is_link_local() || ip.is_multicast())
 }
 
 /// The address under which clients reach a server that listens on this one, if none is asked for.
-#[must_use]
-pub(crate) fn address_for(listen: SocketAddr, asked_for: Option<Ipv4Addr>) -> SocketAddr {
+///
+/// # Errors
+/// If the one that is asked for is of no use to others.
+pub(crate) fn address_for(
+    listen: SocketAddr,
+    asked_for: Option<Ipv4Addr>,
+) -> Result<SocketAddr, AdvertiseError> {
     let ip = match (asked_for, listen.ip()) {
+        (Some(ip), _) if !is_reachable(ip) => return Err(AdvertiseError(ip)),
         (Some(ip), _) => ip.into(),
         (None, ip) if ip.is_unspecified() => outward_address().unwrap_or(ip),
         (None, ip) => ip,
     };
-    SocketAddr::new(ip, listen.port())
+    Ok(SocketAddr::new(ip, listen.port()))
 }
 
 /// The address of this machine on the route to other hosts. Connecting a UDP socket looks up the

@@ -43,6 +43,7 @@ use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store, encryption::EncryptedStore};
 use tokio::{net::TcpListener, task::JoinHandle};
 
+pub use crate::advertise::AdvertiseError;
 pub use crate::audit::{AuditConfig, AuditError, Mode as AuditMode};
 pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User, UserRules};
 pub use crate::authenticators::{AuthenticationError, AuthenticationOptions};
@@ -111,10 +112,8 @@ pub enum Error {
         why: String,
     },
     /// Nodes and pods cannot reach the address that is to be advertised.
-    #[error(
-        "advertise {0}: other machines cannot reach this address; choose another --advertise-address"
-    )]
-    Advertise(Ipv4Addr),
+    #[error(transparent)]
+    Advertise(#[from] AdvertiseError),
     /// Certificates or tokens cannot be opened.
     #[error(transparent)]
     Pki(#[from] pki::Error),
@@ -165,15 +164,9 @@ pub struct Running {
 /// # Errors
 /// [`Error`] states the reason.
 pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error> {
-    let special = config
-        .advertise_address
-        .filter(|ip| !advertise::is_reachable(*ip));
-    if let Some(address) = special {
-        return Err(Error::Advertise(address));
-    }
     let listener = bind(config.listen).await?;
     let address = listener.local_addr().unwrap_or(config.listen);
-    let advertised = advertise::address_for(address, config.advertise_address);
+    let advertised = advertise::address_for(address, config.advertise_address)?;
     let names = names(&config, address, advertised);
     let pki = Pki::open(&config.data_dir, &names, config.certificates)?;
     let pki = Arc::new(pki);
@@ -216,23 +209,8 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     // Watches start after the built-in objects, which belong to the initial state.
     registry.cache.forget_history();
     api.health.set_started();
-    pandaemon_runtime::spawn(
-        "housekeeping",
-        housekeeping::run(Arc::clone(&api), shutdown.clone()),
-    );
     let advertised = Advertised::new(advertised);
-    let endpoints = advertised.keep_endpoints(Arc::clone(&registry), shutdown.clone());
-    pandaemon_runtime::spawn("kubernetes-service", endpoints);
-    let secrets = ServiceAccountSecrets {
-        registry,
-        issuer,
-        ca: api.pki.server_ca().to_owned(),
-    };
-    pandaemon_runtime::spawn("service-account-secrets", secrets.run(shutdown.clone()));
-    pandaemon_runtime::spawn(
-        "certificate-renewal",
-        housekeeping::renew_certificates(Arc::clone(&api.pki), shutdown.clone()),
-    );
+    start_loops(&api, &advertised, shutdown);
     let serve = listen::serve(
         listener,
         Arc::clone(&tls),
@@ -251,6 +229,26 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         essentials,
         advertised,
     })
+}
+
+/// Starts the work of the server beside requests.
+fn start_loops(api: &Arc<Api>, advertised: &Advertised, shutdown: &Shutdown) {
+    pandaemon_runtime::spawn(
+        "housekeeping",
+        housekeeping::run(Arc::clone(api), shutdown.clone()),
+    );
+    let endpoints = advertised.keep_endpoints(Arc::clone(&api.registry), shutdown.clone());
+    pandaemon_runtime::spawn("kubernetes-service", endpoints);
+    let secrets = ServiceAccountSecrets {
+        registry: Arc::clone(&api.registry),
+        issuer: Arc::clone(&api.service_accounts),
+        ca: api.pki.server_ca().to_owned(),
+    };
+    pandaemon_runtime::spawn("service-account-secrets", secrets.run(shutdown.clone()));
+    pandaemon_runtime::spawn(
+        "certificate-renewal",
+        housekeeping::renew_certificates(Arc::clone(&api.pki), shutdown.clone()),
+    );
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
