@@ -113,7 +113,7 @@ pub(crate) fn address_for(
 
 /// The address of this machine on the route to other hosts. Connecting a UDP socket looks up the
 /// route and sends nothing.
-fn outward_address() -> Option<IpAddr> {
+pub(crate) fn outward_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
     socket.connect(("198.51.100.1", 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())

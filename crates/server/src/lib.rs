@@ -289,11 +289,11 @@ fn names(config: &Config, address: SocketAddr, advertised: SocketAddr) -> Vec<St
     if rustls_pki_types::DnsName::try_from(host.as_str()).is_ok() {
         names.push(host);
     }
-    let own = [address.ip(), advertised.ip()].into_iter();
-    names.extend(
-        own.filter(|ip| !ip.is_unspecified())
-            .map(|ip| ip.to_string()),
-    );
+    let outward = advertise::outward_address().filter(|_| address.ip().is_unspecified());
+    let own = [Some(address.ip()), Some(advertised.ip()), outward];
+    let own = own.into_iter().flatten();
+    let own = own.filter(|ip| !ip.is_unspecified());
+    names.extend(own.map(|ip| ip.to_string()));
     names.extend(config.extra_sans.iter().cloned());
     names.sort_unstable();
     names.dedup();
