@@ -9,7 +9,7 @@ use crate::{
     api::{node_registration::NodeRegistration, object_cache::ObjectCache},
     clock::Clock,
     config::{Config, Paths},
-    host::{Machine, cgroups::PodCgroups, tmpfs::Tmpfs},
+    host::{Machine, api_server_rules::ApiServerRules, cgroups::PodCgroups, tmpfs::Tmpfs},
     images::Images,
     sealed::SealedFiles,
 };
@@ -23,6 +23,8 @@ pub(crate) struct Context {
     pub clock: Clock,
     /// The machine's properties.
     pub machine: Machine,
+    /// The way of containers to the API server.
+    pub api_server: Arc<ApiServerRules>,
     /// The node's address.
     pub address: IpAddr,
     /// The container runtime.

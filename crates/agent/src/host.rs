@@ -1,10 +1,12 @@
 //! Properties of the machine that decide how the agent configures containerd and cgroups.
 
+pub(crate) mod api_server_rules;
 pub(crate) mod cgroups;
 pub(crate) mod cni;
 pub(crate) mod containerd;
 pub(crate) mod mounts;
 pub(crate) mod tmpfs;
+pub(crate) mod tools;
 
 use std::path::{Path, PathBuf};
 
@@ -73,7 +75,8 @@ impl Machine {
         }
         if !self.iptables {
             tracing::warn!(
-                "iptables was not found: pods get no host ports and reach no other networks; \
+                "iptables was not found: pods get no host ports, reach no other networks, and use the \
+                 API server's own address instead of its Service; \
                  apt-get install -y iptables"
             );
         }

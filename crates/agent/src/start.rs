@@ -27,6 +27,7 @@ use crate::{
     files,
     host::{
         Machine,
+        api_server_rules::ApiServerRules,
         cgroups::{self, PodCgroups},
         cni,
         containerd::ManagedContainerd,
@@ -72,7 +73,11 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let registration = NodeRegistration::load(&config.node_name, identity.clone());
     let sealed = SealedFiles::open(&paths.sealing_key()).context("read the key of saved copies")?;
     let sealed = Arc::new(sealed);
-    let runtime = start_runtime(&config, &paths, &machine, &pod_cidr, &shutdown);
+    let api_server = Arc::new(ApiServerRules::new(&config, &paths, machine.iptables));
+    let runtime = async {
+        let runtime = start_runtime(&config, &paths, &machine, &pod_cidr, &shutdown);
+        tokio::join!(runtime, api_server.ensure()).0
+    };
     let started = if known_address.is_some() {
         // Known pods start whatever the certificates, the server and the clock are like.
         runtime.await?
@@ -111,6 +116,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         runtime: started.runtime,
         tasks: started.tasks,
         machine,
+        api_server,
         address,
         client,
         registration,
@@ -163,6 +169,11 @@ fn start_loops(
     let events = context.events.clone();
     spawn_loop("certificates", shutdown, move || {
         Arc::clone(&certificates).keep_valid(events.clone())
+    });
+    let rules = Arc::clone(&context.api_server);
+    spawn_loop("API server rules", shutdown, move || {
+        let rules = Arc::clone(&rules);
+        async move { rules.keep().await }
     });
     let of = Arc::clone(context);
     spawn_loop("node lease", shutdown, move || {

@@ -76,6 +76,7 @@ impl RunningAgent<'_> {
         });
         futures::future::join_all(stops).await;
         unmount(&context.paths.pods());
+        context.api_server.remove().await;
         if let Some(containerd) = self.containerd {
             containerd.stop().await;
             unmount(&context.paths.containerd());

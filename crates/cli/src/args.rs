@@ -3,7 +3,11 @@
 
 mod api_server;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand};
 use pandaemon_runtime::logs::LogArgs;
@@ -141,6 +145,10 @@ pub(crate) struct ServerArgs {
         value_name = "ADDR:PORT"
     )]
     pub(crate) listen: SocketAddr,
+    /// The address by which nodes and pods reach this server; by default that of --listen, or of
+    /// the route to other machines
+    #[arg(long, value_name = "IP")]
+    pub(crate) advertise_address: Option<Ipv4Addr>,
     /// More names or addresses of this server, for its certificate
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) tls_san: Vec<String>,

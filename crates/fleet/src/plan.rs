@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use pandaemon_types::hash::fnv1a_32;
+use pandaemon_types::{cluster_ip, hash::fnv1a_32};
 
 /// The prefix of all names on the machine that are long enough to show it.
 const PREFIX: &str = "pandaemon";
@@ -228,14 +228,16 @@ pub fn preferred_slot(id: &str) -> u8 {
 }
 
 /// The first slot at or after `preferred` whose range contains none of `routes` (destinations as
-/// `ip route` prints them).
+/// `ip route` prints them), and is not one of cluster IPs.
 #[must_use]
 pub fn free_slot(preferred: u8, routes: &[String]) -> Option<u8> {
     (0..SLOTS)
         .map(|step| (preferred.wrapping_add(step)) % SLOTS)
         .find(|slot| {
+            let first = Ipv4Addr::new(10, 64 + slot, 0, 0);
             let range = format!("10.{}.", 64 + slot);
-            !routes.iter().any(|route| route.starts_with(&range))
+            !cluster_ip::is_cluster_ip(first)
+                && !routes.iter().any(|route| route.starts_with(&range))
         })
 }
 
@@ -296,6 +298,11 @@ mod tests {
         ];
         assert_eq!(free_slot(0, &routes), Some(2));
         assert_eq!(free_slot(5, &routes), Some(5));
+        assert_eq!(
+            free_slot(32, &routes),
+            Some(48),
+            "10.96.0.0/12 is that of Services"
+        );
         let all: Vec<_> = (64..128).map(|n| format!("10.{n}.0.0/16")).collect();
         assert_eq!(free_slot(0, &all), None);
     }

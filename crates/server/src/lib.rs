@@ -9,6 +9,7 @@
 //! guarantees of the watch cache.
 
 pub mod admission;
+mod advertise;
 mod api;
 mod audit;
 mod auth;
@@ -30,7 +31,7 @@ mod service_accounts;
 mod signer;
 
 use std::{
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
 };
@@ -42,11 +43,13 @@ use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store, encryption::EncryptedStore};
 use tokio::{net::TcpListener, task::JoinHandle};
 
+pub use crate::advertise::AdvertiseError;
 pub use crate::audit::{AuditConfig, AuditError, Mode as AuditMode};
 pub use crate::auth::{Attributes, Authorizer, Decision, DecisionFuture, User, UserRules};
 pub use crate::authenticators::{AuthenticationError, AuthenticationOptions};
 use crate::{
     admission::{AdmissionConfiguration, Chain, Plugin},
+    advertise::Advertised,
     api::{Api, Health},
     audit::Auditor,
     cache::watch_cache::{self, WatchCache},
@@ -70,6 +73,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// The address by which nodes and pods reach the server, with the port that it listens on. By
+    /// default the listening address, or that of the route to other machines.
+    pub advertise_address: Option<Ipv4Addr>,
     /// Additional names and addresses for the server's certificate.
     pub extra_sans: Vec<String>,
     /// The store of the objects.
@@ -105,6 +111,9 @@ pub enum Error {
         /// The reason, and what to do.
         why: String,
     },
+    /// Nodes and pods cannot reach the address that is to be advertised.
+    #[error(transparent)]
+    Advertise(#[from] AdvertiseError),
     /// Certificates or tokens cannot be opened.
     #[error(transparent)]
     Pki(#[from] pki::Error),
@@ -147,6 +156,7 @@ pub struct Running {
     tls: Arc<rustls::ServerConfig>,
     shutdown: Shutdown,
     essentials: Essentials,
+    advertised: Advertised,
 }
 
 /// Starts a server. It accepts requests when this returns, and stops when `shutdown` is triggered.
@@ -156,7 +166,8 @@ pub struct Running {
 pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error> {
     let listener = bind(config.listen).await?;
     let address = listener.local_addr().unwrap_or(config.listen);
-    let names = names(&config, address);
+    let advertised = advertise::address_for(address, config.advertise_address)?;
+    let names = names(&config, address, advertised);
     let pki = Pki::open(&config.data_dir, &names, config.certificates)?;
     let pki = Arc::new(pki);
     let keys = ServiceAccountKeys::open(&config.data_dir, Timestamp::now())?;
@@ -176,7 +187,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         revoked: authenticators::revoked(&config.authentication)?,
         authenticators: authenticators::chain(&config.authentication, &pki, &issuer, &cache)?,
         authorizers: authorizers::chain(config.authorizers, Arc::clone(&cache)),
-        address: advertised(address).to_string(),
+        address: advertised.to_string(),
         service_accounts: Arc::clone(&issuer),
         registry: Arc::clone(&registry),
         encryption: config.encryption,
@@ -198,20 +209,8 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     // Watches start after the built-in objects, which belong to the initial state.
     registry.cache.forget_history();
     api.health.set_started();
-    pandaemon_runtime::spawn(
-        "housekeeping",
-        housekeeping::run(Arc::clone(&api), shutdown.clone()),
-    );
-    let secrets = ServiceAccountSecrets {
-        registry,
-        issuer,
-        ca: api.pki.server_ca().to_owned(),
-    };
-    pandaemon_runtime::spawn("service-account-secrets", secrets.run(shutdown.clone()));
-    pandaemon_runtime::spawn(
-        "certificate-renewal",
-        housekeeping::renew_certificates(Arc::clone(&api.pki), shutdown.clone()),
-    );
+    let advertised = Advertised::new(advertised);
+    start_loops(&api, &advertised, shutdown);
     let serve = listen::serve(
         listener,
         Arc::clone(&tls),
@@ -228,7 +227,28 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         tls,
         shutdown: shutdown.clone(),
         essentials,
+        advertised,
     })
+}
+
+/// Starts the work of the server beside requests.
+fn start_loops(api: &Arc<Api>, advertised: &Advertised, shutdown: &Shutdown) {
+    pandaemon_runtime::spawn(
+        "housekeeping",
+        housekeeping::run(Arc::clone(api), shutdown.clone()),
+    );
+    let endpoints = advertised.keep_endpoints(Arc::clone(&api.registry), shutdown.clone());
+    pandaemon_runtime::spawn("kubernetes-service", endpoints);
+    let secrets = ServiceAccountSecrets {
+        registry: Arc::clone(&api.registry),
+        issuer: Arc::clone(&api.service_accounts),
+        ca: api.pki.server_ca().to_owned(),
+    };
+    pandaemon_runtime::spawn("service-account-secrets", secrets.run(shutdown.clone()));
+    pandaemon_runtime::spawn(
+        "certificate-renewal",
+        housekeeping::renew_certificates(Arc::clone(&api.pki), shutdown.clone()),
+    );
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
@@ -251,7 +271,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
 }
 
 /// The names and addresses in the server's certificate.
-fn names(config: &Config, address: SocketAddr) -> Vec<String> {
+fn names(config: &Config, address: SocketAddr, advertised: SocketAddr) -> Vec<String> {
     let mut names: Vec<String> = [
         "localhost",
         "kubernetes",
@@ -263,37 +283,21 @@ fn names(config: &Config, address: SocketAddr) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
-    names.push(admission::service::kubernetes_service_address().to_string());
+    names.push(pandaemon_types::cluster_ip::KUBERNETES.to_string());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim().to_ascii_lowercase();
     if rustls_pki_types::DnsName::try_from(host.as_str()).is_ok() {
         names.push(host);
     }
-    match address.ip() {
-        ip if ip.is_unspecified() => names.extend(outward_address().map(|ip| ip.to_string())),
-        ip => names.push(ip.to_string()),
-    }
+    let outward = advertise::outward_address().filter(|_| address.ip().is_unspecified());
+    let own = [Some(address.ip()), Some(advertised.ip()), outward];
+    let own = own.into_iter().flatten();
+    let own = own.filter(|ip| !ip.is_unspecified());
+    names.extend(own.map(|ip| ip.to_string()));
     names.extend(config.extra_sans.iter().cloned());
     names.sort_unstable();
     names.dedup();
     names
-}
-
-/// The address under which clients reach a server that listens on this one.
-fn advertised(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        ip if ip.is_unspecified() => outward_address().unwrap_or(ip),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
-}
-
-/// The address of this machine on the route to other hosts. Connecting a UDP socket looks up the
-/// route and sends nothing.
-fn outward_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
-    socket.connect(("198.51.100.1", 9)).ok()?;
-    Some(socket.local_addr().ok()?.ip())
 }
 
 impl Running {
@@ -315,6 +319,12 @@ impl Running {
         let serve = listen::serve(listener, tls, api, self.shutdown.clone());
         pandaemon_runtime::spawn("additional-listener", serve);
         Ok(address)
+    }
+
+    /// Lets nodes and pods reach the server by this address, one that it listens on too: it becomes
+    /// the endpoint of the Service `default/kubernetes`. False if they cannot reach it.
+    pub fn advertise(&self, address: SocketAddr) -> bool {
+        self.advertised.set(address)
     }
 
     /// The administrator's kubeconfig for the server at this URL.

@@ -17,6 +17,7 @@ mod delete_unreadable;
 mod escalation;
 pub(crate) mod extension_authentication;
 pub(crate) mod kinds;
+pub(crate) mod kubernetes_service;
 mod lease_renewal;
 pub(crate) mod list_meta;
 pub(crate) mod meta;

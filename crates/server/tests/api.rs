@@ -33,6 +33,8 @@ mod harness;
 mod hostile;
 #[path = "api/join.rs"]
 mod join;
+#[path = "api/kubernetes_service.rs"]
+mod kubernetes_service;
 #[path = "api/nodes.rs"]
 mod nodes;
 #[path = "api/pages.rs"]

@@ -9,7 +9,7 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -48,6 +48,8 @@ pub struct ServerOptions {
     pub encryption: Option<Arc<EncryptedStore>>,
     /// The address to listen on: a free port of 127.0.0.1 by default.
     pub listen: SocketAddr,
+    /// The address by which nodes and pods reach the server.
+    pub advertise_address: Option<Ipv4Addr>,
     /// Additional names and addresses for the server's certificate.
     pub extra_sans: Vec<String>,
     /// The files that name users.
@@ -73,6 +75,7 @@ impl Default for ServerOptions {
             store: None,
             encryption: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            advertise_address: None,
             extra_sans: Vec::new(),
             authentication: AuthenticationOptions::default(),
             authorizers: Vec::new(),
@@ -178,6 +181,7 @@ impl Server {
         let config = Config {
             data_dir: data_dir.path().to_owned(),
             listen: options.listen,
+            advertise_address: options.advertise_address,
             extra_sans: options.extra_sans,
             store,
             encryption: options.encryption,

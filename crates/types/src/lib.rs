@@ -2,6 +2,7 @@
 //! small read models of API objects. Pure: it parses, compares and prints; it does no IO and reads
 //! no clock.
 
+pub mod cluster_ip;
 pub mod duration;
 pub mod field_selector;
 pub mod hash;

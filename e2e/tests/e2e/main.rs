@@ -5,6 +5,7 @@ mod crashes;
 mod daemonset;
 mod errors;
 mod images;
+mod in_cluster;
 mod manifests;
 mod nodes;
 mod rollout;
@@ -29,6 +30,10 @@ const SCENARIOS: &[Scenario] = &[
     (
         "logs_and_exec_reach_the_container",
         workload::logs_and_exec_reach_the_container,
+    ),
+    (
+        "client_in_a_pod_reaches_the_api_server_by_its_service",
+        in_cluster::client_in_a_pod_reaches_the_api_server_by_its_service,
     ),
     (
         "exec_and_run_read_standard_input_to_its_end",

@@ -115,6 +115,7 @@ impl TestEnv {
         for line in [
             "delete ds --all --timeout=60s",
             "delete cm/agent-settings secret/agent-key --ignore-not-found",
+            "delete rolebinding/in-cluster --ignore-not-found",
             "-n kube-system delete ds --all --timeout=60s",
             "delete pods --all --timeout=60s",
         ] {
@@ -214,7 +215,10 @@ pub(crate) fn program() -> Result<PathBuf> {
 pub(crate) fn images() -> Result<PathBuf> {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
     let folder = target.join("e2e-images");
-    standins::build_all(&folder, &target.join("debian"))?;
+    let cache = target.join("debian");
+    standins::build_all(&folder, &cache)?;
+    let client = Path::new(env!("CARGO_BIN_EXE_in-cluster-client"));
+    standins::build_in_cluster_client(&folder, &cache, client)?;
     Ok(folder)
 }
 

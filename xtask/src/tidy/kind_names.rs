@@ -13,7 +13,7 @@ use syn::{
 use super::circles::is_test;
 
 /// Files and folders below `crates/server/src` that are about single kinds, or about paths.
-const ABOUT_KINDS: [&str; 14] = [
+const ABOUT_KINDS: [&str; 15] = [
     "admission.rs",
     "admission/",
     "audit/event.rs",
@@ -25,6 +25,7 @@ const ABOUT_KINDS: [&str; 14] = [
     "registry/bootstrap.rs",
     "registry/extension_authentication.rs",
     "registry/kinds.rs",
+    "registry/kubernetes_service.rs",
     "registry/lease_renewal.rs",
     "registry/node_record.rs",
     "registry/template_cache.rs",

@@ -4,17 +4,15 @@ use std::{
     fs, io,
     net::Ipv4Addr,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use serde_json::json;
 
+use super::tools;
 use crate::config::Paths;
 
 /// Where CNI plugins are installed, in order of preference.
 const PLUGIN_DIRS: [&str; 2] = ["/opt/cni/bin", "/usr/lib/cni"];
-/// Timeout of `iptables` and `ip`.
-const TOOL_TIMEOUT: Duration = Duration::from_secs(20);
 /// The CNI plugins that the configuration uses.
 const PLUGINS: [&str; 4] = ["bridge", "host-local", "loopback", "portmap"];
 
@@ -27,7 +25,7 @@ pub(crate) fn plugin_dir() -> Option<&'static Path> {
 
 /// The bridge's name: at most 15 characters, and different for each agent on one machine.
 #[must_use]
-fn bridge_name(paths: &Paths) -> String {
+pub(crate) fn bridge_name(paths: &Paths) -> String {
     format!("pd-{}", paths.short)
 }
 
@@ -93,28 +91,16 @@ fn masquerade_rule(paths: &Paths, pod_cidr: &str) -> Vec<String> {
 }
 
 async fn iptables(operation: &str, rule: &[String]) -> io::Result<bool> {
-    // CNI plugins may hold the lock of the tables for a moment.
-    let arguments = ["-w", "10", "-t", "nat", operation];
-    run(
-        "iptables",
-        arguments.into_iter().chain(rule.iter().map(String::as_str)),
-    )
-    .await
-}
-
-/// Runs a system tool; true if it succeeded.
-async fn run(program: &str, arguments: impl Iterator<Item = &str>) -> io::Result<bool> {
-    let mut command = tokio::process::Command::new(program);
-    let output = command.args(arguments).kill_on_drop(true).output();
-    let output = tokio::time::timeout(TOOL_TIMEOUT, output).await;
-    let timed_out = |_elapsed| io::Error::from(io::ErrorKind::TimedOut);
-    Ok(output.map_err(timed_out)??.status.success())
+    let rule = rule.iter().map(String::as_str);
+    let output = tools::iptables_nat(operation, rule).await?;
+    Ok(output.status.success())
 }
 
 /// Removes the bridge.
 pub(crate) async fn remove_bridge(paths: &Paths) {
     let bridge = bridge_name(paths);
-    let removed = run("ip", ["link", "delete", &bridge].into_iter()).await;
+    let removed = tools::run("ip", ["link", "delete", &bridge]).await;
+    let removed = removed.map(|output| output.status.success());
     tracing::debug!(?removed, bridge, "removed the bridge");
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct NodeInfo {
     pub node_millicpu: i64,
     /// The node's memory in bytes: the reported limit of a container without one.
     pub node_memory: i64,
-    /// Host and port of the API server.
+    /// Host and port by which containers reach the API server.
     pub api_server: Option<(String, u16)>,
 }
 
@@ -94,10 +94,7 @@ pub(crate) fn environment(
 ) -> Result<Environment, String> {
     let mut env = Environment::default();
     if let Some((host, port)) = &node_info.api_server {
-        // The address that the node itself uses, so that no service proxy is needed.
-        env.set("KUBERNETES_SERVICE_HOST", host.clone());
-        env.set("KUBERNETES_SERVICE_PORT", port.to_string());
-        env.set("KUBERNETES_SERVICE_PORT_HTTPS", port.to_string());
+        set_api_server(&mut env, host, *port);
     }
     for from in container.env_from.iter().flatten() {
         env_from(from, references, &mut env)?;
@@ -108,6 +105,25 @@ pub(crate) fn environment(
         }
     }
     Ok(env)
+}
+
+/// The variables of the Service `default/kubernetes`. Upstream: `pkg/kubelet/envvars`.
+fn set_api_server(env: &mut Environment, host: &str, port: u16) {
+    let port = port.to_string();
+    let address = match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    };
+    let url = format!("tcp://{address}");
+    let of_port = |what: &str| format!("KUBERNETES_PORT_{port}_TCP{what}");
+    env.set("KUBERNETES_SERVICE_HOST", host.to_owned());
+    env.set("KUBERNETES_SERVICE_PORT", port.clone());
+    env.set("KUBERNETES_SERVICE_PORT_HTTPS", port.clone());
+    env.set("KUBERNETES_PORT", url.clone());
+    env.set(&of_port(""), url);
+    env.set(&of_port("_PROTO"), "tcp".to_owned());
+    env.set(&of_port("_PORT"), port.clone());
+    env.set(&of_port("_ADDR"), host.to_owned());
 }
 
 fn env_from(

@@ -355,14 +355,7 @@ impl PodWorker {
             pod_ips: if self.pod.host_network() { own } else { ips },
             node_millicpu: i64::from(context.machine.cpus) * 1000,
             node_memory: i64::try_from(context.machine.memory).unwrap_or(i64::MAX),
-            api_server: api_server(&context.config.server),
+            api_server: context.api_server.for_containers(),
         }
     }
-}
-
-/// Host and port of the API server's URL.
-fn api_server(url: &str) -> Option<(String, u16)> {
-    let uri: http::Uri = url.parse().ok()?;
-    let host = uri.host()?.trim_matches(['[', ']']).to_owned();
-    Some((host, uri.port_u16().unwrap_or(443)))
 }

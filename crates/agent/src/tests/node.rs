@@ -14,7 +14,9 @@ use crate::{
     clock::Clock,
     config::{Config, Paths},
     context::Context,
-    host::{CgroupVersion, Machine, cgroups::PodCgroups, tmpfs::Tmpfs},
+    host::{
+        CgroupVersion, Machine, api_server_rules::ApiServerRules, cgroups::PodCgroups, tmpfs::Tmpfs,
+    },
     images::Images,
     pod_workers::PodWorkers,
     pods::Pods,
@@ -197,6 +199,7 @@ fn context(
     std::fs::create_dir_all(&cgroups).unwrap();
     let runtime = Arc::new(runtime.clone());
     Arc::new(Context {
+        api_server: Arc::new(ApiServerRules::new(&config, &paths, false)),
         clock: Clock::Manual(clock.clone()),
         machine: Machine {
             cgroups: CgroupVersion::V2,

@@ -1,7 +1,7 @@
 //! The embedded control plane: store, API server and controllers in this process.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -28,6 +28,8 @@ pub(crate) const ADMIN_KUBECONFIG: &str = "admin.kubeconfig";
 pub(crate) struct ControlPlaneConfig {
     pub(crate) data_dir: PathBuf,
     pub(crate) listen: SocketAddr,
+    /// The address by which nodes and pods reach the API server.
+    pub(crate) advertise_address: Option<Ipv4Addr>,
     /// More DNS names and IP addresses for the certificate of the API server.
     pub(crate) names: Vec<String>,
     pub(crate) controllers: EnabledControllers,
@@ -62,6 +64,7 @@ impl ControlPlane {
         let server = Config {
             data_dir: config.data_dir,
             listen: config.listen,
+            advertise_address: config.advertise_address,
             extra_sans: config.names,
             store: Arc::clone(&store),
             encryption: Some(opened.encrypted),
@@ -207,6 +210,7 @@ mod tests {
         let config = ControlPlaneConfig {
             data_dir: data.path().to_owned(),
             listen: ([127, 0, 0, 1], 0).into(),
+            advertise_address: None,
             names: Vec::new(),
             controllers: "".parse().unwrap(),
             options: ApiServerOptions::default(),

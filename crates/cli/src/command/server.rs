@@ -26,6 +26,7 @@ pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<
     let config = ControlPlaneConfig {
         data_dir: args.paths.data_dir.clone(),
         listen: args.listen,
+        advertise_address: args.advertise_address,
         names: args.tls_san,
         controllers,
         options,

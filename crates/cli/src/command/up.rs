@@ -93,6 +93,7 @@ async fn with_nodes(
     let config = ControlPlaneConfig {
         data_dir: args.paths.data_dir.clone(),
         listen: args.listen,
+        advertise_address: None,
         names: vec![fleet.plan().gateway().to_string()],
         controllers: EnabledControllers::default(),
         options,
@@ -116,6 +117,7 @@ async fn serve(
         .api
         .also_listen((fleet.plan().gateway(), 0).into())
         .await?;
+    plane.api.advertise(gateway);
     let images = args.images.as_deref().map(Path::canonicalize).transpose();
     let commands = Commands {
         server: format!("https://{gateway}"),

@@ -11,20 +11,13 @@ use pandaemon_machinery::{
     status::Result,
     validation::{ErrorType, FieldError},
 };
+use pandaemon_types::cluster_ip::{self, RANGE as CLUSTER_IP_RANGE};
 use serde_json::{Value, json};
 
 use crate::registry::{Call, Registry, meta};
 
-/// The range of cluster IPs, `10.96.0.0/12`.
-const CLUSTER_IP_RANGE: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 12);
 /// The range of node ports.
 const NODE_PORTS: std::ops::RangeInclusive<i64> = 30_000..=32_767;
-
-/// The cluster IP of the Service `kubernetes`: the first of the range.
-#[must_use]
-pub(crate) fn kubernetes_service_address() -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(CLUSTER_IP_RANGE.0) + 1)
-}
 
 /// Allocates the cluster IP and node ports of a Service, and removes those that its type does not
 /// have. Objects of other kinds stay as they are.
@@ -150,8 +143,7 @@ fn check_address(call: &Call, name: &str, requested: &str, others: &Allocated) -
     let Ok(address) = requested.parse::<Ipv4Addr>() else {
         return Ok(());
     };
-    let mask = u32::MAX << (32 - CLUSTER_IP_RANGE.1);
-    if u32::from(address) & mask != u32::from(CLUSTER_IP_RANGE.0) {
+    if !cluster_ip::is_cluster_ip(address) {
         return Err(refuse(format!(
             "the provided IP ({requested}) is not in the valid range. The range of valid IPs is {}/{}",
             CLUSTER_IP_RANGE.0, CLUSTER_IP_RANGE.1

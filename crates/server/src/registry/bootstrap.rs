@@ -7,11 +7,11 @@ use pandaemon_machinery::{Status, decode::Decoded, scheme, status::Result};
 use serde_json::{Value, json};
 
 use crate::{
-    admission::service::kubernetes_service_address,
     cache::object::Object,
     registry::{
         Call, Registry,
         kinds::{self, NODE_LEASES},
+        kubernetes_service,
         options::DeleteOptions,
     },
 };
@@ -42,19 +42,7 @@ fn objects() -> Vec<Value> {
         2_000_001_000,
         "must not be moved from their current node",
     ));
-    all.push(json!({
-        "apiVersion": "v1", "kind": "Service",
-        "metadata": {
-            "name": "kubernetes", "namespace": "default",
-            "labels": {"component": "apiserver", "provider": "kubernetes"},
-        },
-        "spec": {
-            "type": "ClusterIP",
-            "clusterIP": kubernetes_service_address().to_string(),
-            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
-            "sessionAffinity": "None",
-        },
-    }));
+    all.push(kubernetes_service::service());
     all
 }
 

@@ -24,10 +24,13 @@ macro_rules! kinds {
 kinds! {
     bindings: "", "bindings";
     config_maps: "", "configmaps";
+    endpoint_slices: "discovery.k8s.io", "endpointslices";
+    endpoints: "", "endpoints";
     events: "", "events";
     namespaces: "", "namespaces";
     nodes: "", "nodes";
     pods: "", "pods";
     secrets: "", "secrets";
     service_accounts: "", "serviceaccounts";
+    services: "", "services";
 }

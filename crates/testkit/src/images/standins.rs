@@ -140,6 +140,17 @@ pub fn build_demo(dir: &Path, cache: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Builds the image `in-cluster-client:v1` into `dir`: this program as `/client`, and a shell.
+///
+/// # Errors
+/// As [`build_all`].
+pub fn build_in_cluster_client(dir: &Path, cache: &Path, program: &Path) -> anyhow::Result<()> {
+    let image = busybox(&["in-cluster-client:v1"], cache)?;
+    let mut image = with_program(image, "client", program)?;
+    image.entrypoint = owned(&["/bin/sleep", "86400"]);
+    image.write(&dir.join("in-cluster-client.tar"))
+}
+
 fn demo_image(version: &str, image: &str, cache: &Path) -> anyhow::Result<Image> {
     let mut built = served("hello", version, &[image], cache)?;
     built
@@ -201,22 +212,25 @@ fn busybox(names: &[&str], cache: &Path) -> anyhow::Result<Image> {
 fn node_exporter(cache: &Path) -> anyhow::Result<Image> {
     let files = debian::unpack("prometheus-node-exporter", cache)?;
     let program = files.join("usr/bin/prometheus-node-exporter");
-    let mut image = Image {
+    let image = Image {
         names: owned(&NODE_EXPORTER),
         ..Image::default()
     }
-    .file(
-        "bin/node_exporter",
-        fs::read(&program).context("read node-exporter")?,
-        0o755,
-    )
     .file("etc/passwd", "nobody:x:65534:65534::/:/bin/false\n", 0o644);
-    for library in debian::libraries(&program)? {
-        let inside = library.strip_prefix("/").unwrap_or(&library).to_owned();
-        let bytes = fs::read(&library).with_context(|| format!("read {}", library.display()))?;
-        image.files.insert(inside, FileEntry::File(bytes, 0o755));
-    }
+    let mut image = with_program(image, "bin/node_exporter", &program)?;
     image.entrypoint = vec!["/bin/node_exporter".into()];
+    Ok(image)
+}
+
+/// Adds a program with the libraries that it needs.
+fn with_program(image: Image, path: &str, program: &Path) -> anyhow::Result<Image> {
+    let read = |file: &Path| fs::read(file).with_context(|| format!("read {}", file.display()));
+    let mut image = image.file(path, read(program)?, 0o755);
+    for library in debian::libraries(program)? {
+        let inside = library.strip_prefix("/").unwrap_or(&library).to_owned();
+        let file = FileEntry::File(read(&library)?, 0o755);
+        image.files.insert(inside, file);
+    }
     Ok(image)
 }
 
