@@ -45,6 +45,8 @@ mod pod_security;
 mod pod_templates;
 #[path = "api/rbac.rs"]
 mod rbac;
+#[path = "api/rights.rs"]
+mod rights;
 #[path = "api/run_time_kinds.rs"]
 mod run_time_kinds;
 #[path = "api/service_accounts.rs"]
