@@ -7,6 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use pandaemon_runtime::logs::LogArgs;
+use pandaemon_types::Sensitive;
 
 pub(crate) use self::api_server::{ApiServerArgs, ApiServerOptions, EncryptionArgs};
 
@@ -169,7 +170,7 @@ pub(crate) struct AgentArgs {
         value_name = "TOKEN"
     )]
     #[arg(required_unless_present = "token_file")]
-    pub(crate) token: Option<String>,
+    pub(crate) token: Option<Sensitive>,
     /// A file with the join token
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     pub(crate) token_file: Option<PathBuf>,

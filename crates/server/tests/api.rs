@@ -33,6 +33,8 @@ mod harness;
 mod hostile;
 #[path = "api/join.rs"]
 mod join;
+#[path = "api/leaks.rs"]
+mod leaks;
 #[path = "api/nodes.rs"]
 mod nodes;
 #[path = "api/pages.rs"]
