@@ -68,9 +68,7 @@ pub struct Event {
 /// Without the lines, which have the content.
 impl std::fmt::Debug for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Event")
-            .field("change", &self.change)
-            .finish_non_exhaustive()
+        std::fmt::Debug::fmt(&self.change, f)
     }
 }
 
