@@ -184,9 +184,13 @@ pub(crate) fn server(
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, DnType, KeyPair};
+    use std::sync::Arc;
 
-    use super::is_api_server;
+    use pandaemon_testkit::client_hello::CLIENT_HELLOS;
+    use rcgen::{CertificateParams, DnType, KeyPair};
+    use rustls::ServerConnection;
+
+    use super::{is_api_server, server};
 
     #[test]
     fn the_api_server_is_known_by_its_name() {
@@ -204,6 +208,24 @@ mod tests {
             let key = KeyPair::generate().unwrap();
             let certificate = params.self_signed(&key).unwrap();
             assert_eq!(is_api_server(certificate.der()), expected, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn old_versions_and_weak_cipher_suites_are_refused() {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["n".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let config = server(&certificate, &key.serialize_pem(), &certificate).unwrap();
+        let config = Arc::new(config);
+        for hello in &CLIENT_HELLOS {
+            let mut connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            connection.read_tls(&mut &*hello.bytes()).unwrap();
+            let accepted = connection.process_new_packets().is_ok();
+            let mut answer = Vec::new();
+            connection.write_tls(&mut answer).unwrap();
+            let is_expected = accepted == hello.alert.is_none() && hello.is_answered_by(&answer);
+            assert!(is_expected, "{}: {answer:?}", hello.name);
         }
     }
 }

@@ -53,6 +53,8 @@ mod rights;
 mod run_time_kinds;
 #[path = "api/service_accounts.rs"]
 mod service_accounts;
+#[path = "api/tls_versions.rs"]
+mod tls_versions;
 #[path = "api/tokens.rs"]
 mod tokens;
 #[path = "api/verbs.rs"]
