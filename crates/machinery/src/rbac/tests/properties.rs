@@ -149,6 +149,50 @@ fn requests() -> Vec<Request<'static>> {
     requests.into_iter().chain(paths).collect()
 }
 
+/// Any JSON, with the fields of roles and bindings.
+fn any_json() -> impl Strategy<Value = Value> {
+    let fields = vec![
+        "rules",
+        "verbs",
+        "apiGroups",
+        "resources",
+        "resourceNames",
+        "nonResourceURLs",
+        "roleRef",
+        "subjects",
+        "kind",
+        "name",
+        "apiGroup",
+        "namespace",
+    ];
+    let texts = vec![
+        "",
+        "*",
+        "*/*",
+        "a/x",
+        "/a/*",
+        "get",
+        "u",
+        "g",
+        "Role",
+        "ClusterRole",
+        "User",
+        "Group",
+        "r",
+    ];
+    let text = prop::sample::select(texts).prop_map(Value::from);
+    let leaf =
+        prop_oneof![8 => text, 1 => Just(Value::Null), 1 => any::<i8>().prop_map(Value::from)];
+    leaf.prop_recursive(5, 60, 6, move |inner| {
+        let field = prop::sample::select(fields.clone()).prop_map(str::to_owned);
+        let object = prop::collection::btree_map(field, inner.clone(), 0..6);
+        prop_oneof![
+            2 => object.prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            1 => prop::collection::vec(inner, 0..4).prop_map(Value::from),
+        ]
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -208,6 +252,22 @@ proptest! {
             let has = rights(&policy);
             prop_assert!(had.is_subset(&has), "{:?} took {:?}", object, had.difference(&has));
             had = has;
+        }
+    }
+
+    /// Whatever roles and bindings say, a decision agrees with the rules that are listed. The fuzz
+    /// target `rbac_rules` does the same.
+    #[test]
+    fn a_decision_agrees_with_the_listed_rules(role in any_json(), binding in any_json()) {
+        let mut policy = Policy::default();
+        policy.set_role("", "r", Some(&role));
+        policy.set_binding("", "b", Some(&binding));
+        let groups = ["g".to_owned()];
+        let who = Identity { name: "u", groups: &groups };
+        let rules = policy.rules_for(who, "d").rules;
+        for request in requests() {
+            let allowed = policy.decide(who, "d", &request).is_ok();
+            prop_assert_eq!(allowed, rules.iter().any(|rule| rule.allows(&request)));
         }
     }
 }
