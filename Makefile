@@ -12,7 +12,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What nodes need to run containers, what images are made from, and the client.
 PACKAGES := containerd runc containernetworking-plugins iptables iproute2 util-linux mount procps curl gcc libc6-dev dpkg
 
-.PHONY: mutants help demo up install test bench soak lint clean deps images release
+.PHONY: fuzz mutants help demo up install test bench soak lint clean deps images release
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -58,6 +58,9 @@ soak: deps ## what needs longer than a test run may take
 	PROPTEST_CASES=20000 $(CARGO) nextest run --release --locked --workspace --profile soak -E 'not package(pandaemon-e2e)'
 	$(CARGO) test --release --locked --package pandaemon-planner --test simulator -- --seeds 20000
 	failed=0; for shard in $$(seq 0 7); do scripts/mutants $$shard/8 || failed=1; done; exit $$failed
+
+fuzz: ## the fuzz targets of fuzz/, a minute each (nightly toolchain and cargo-fuzz; else they are skipped by name)
+	scripts/fuzz $(TARGETS)
 
 mutants: ## mutation tests of the lines of placement and planner that changed since BASE (HEAD~1)
 	scripts/mutants $(or $(BASE),HEAD~1)

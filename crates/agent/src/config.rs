@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pandaemon_types::Sensitive;
 use sha2::{Digest as _, Sha256};
 
 /// The configuration of an agent.
@@ -14,7 +15,7 @@ pub struct Config {
     /// The URL of the API server, such as `https://10.0.0.1:6443`.
     pub server: String,
     /// The join token: `SHA256-OF-THE-CA.SECRET`.
-    pub token: String,
+    pub token: Sensitive,
     /// The name of the Node object.
     pub node_name: String,
     /// The directory for keys, pods, images and logs.
@@ -48,7 +49,7 @@ impl Config {
     pub fn new(server: &str, token: &str, node_name: &str, data_dir: &Path) -> Self {
         Self {
             server: server.to_owned(),
-            token: token.to_owned(),
+            token: token.into(),
             node_name: node_name.to_owned(),
             data_dir: data_dir.to_owned(),
             cri_socket: None,
@@ -220,3 +221,25 @@ pub struct NodeDeleted {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct DataDirInUse(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::object_cache::ObjectData;
+
+    #[test]
+    fn debug_forms_show_no_token_and_no_data() {
+        let config = Config::new("https://s", "digest.marker", "n", Path::new("/d"));
+        let data = ObjectData([("key".to_owned(), b"marker".to_vec())].into());
+        let shown = format!("{config:?} {data:?}");
+        assert!(
+            shown.contains("https://s") && shown.contains("key"),
+            "{shown}"
+        );
+        let bytes = format!("{:?}", b"marker");
+        assert!(
+            !shown.contains("marker") && !shown.contains(&bytes),
+            "{shown}"
+        );
+    }
+}

@@ -167,3 +167,32 @@ pub(crate) fn server(
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pandaemon_testkit::client_hello::CLIENT_HELLOS;
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::ServerConnection;
+
+    use super::server;
+
+    #[test]
+    fn old_versions_and_weak_cipher_suites_are_refused() {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["n".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let config = server(&certificate, &key.serialize_pem(), &certificate).unwrap();
+        let config = Arc::new(config);
+        for hello in &CLIENT_HELLOS {
+            let mut connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            connection.read_tls(&mut &*hello.bytes()).unwrap();
+            let accepted = connection.process_new_packets().is_ok();
+            let mut answer = Vec::new();
+            connection.write_tls(&mut answer).unwrap();
+            let is_expected = accepted == hello.alert.is_none() && hello.is_answered_by(&answer);
+            assert!(is_expected, "{}: {answer:?}", hello.name);
+        }
+    }
+}

@@ -11,6 +11,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use pandaemon_runtime::logs::LogArgs;
+use pandaemon_types::Sensitive;
 
 pub(crate) use self::api_server::{ApiServerArgs, ApiServerOptions, EncryptionArgs};
 
@@ -177,7 +178,7 @@ pub(crate) struct AgentArgs {
         value_name = "TOKEN"
     )]
     #[arg(required_unless_present = "token_file")]
-    pub(crate) token: Option<String>,
+    pub(crate) token: Option<Sensitive>,
     /// A file with the join token
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     pub(crate) token_file: Option<PathBuf>,

@@ -155,6 +155,8 @@ async fn apply(api: &Rest, name: &str, rules: Vec<Value>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn role(name: &str, labels: &[&str], aggregates: &[&str], verbs: &[&str]) -> ClusterRole {
@@ -240,18 +242,8 @@ mod tests {
             role("of-view", &["to-view"], &[], &["get", "list"]),
         ];
         let settled = |order: &[usize]| {
-            let mut roles = BTreeMap::new();
-            for at in order {
-                observe(&mut roles, Delta::Applied(all[*at].clone()));
-                // The writes are seen as events.
-                while let Some((name, rules)) = due(&roles) {
-                    let mut role = roles[&name].clone();
-                    role.rules = Some(rules);
-                    observe(&mut roles, Delta::Applied(role));
-                }
-            }
-            let rules = |name: &str| roles[name].rules.clone().unwrap();
-            ["admin", "edit", "view"].map(rules)
+            let rules = settled(&all, order);
+            ["admin", "edit", "view"].map(|name| rules[name].clone())
         };
         let orders: [&[usize]; 4] = [
             &[0, 1, 2, 3, 4, 5],
@@ -263,6 +255,60 @@ mod tests {
         assert_eq!(verbs(&expected[0]), ["create", "get", "list", "bind"]);
         for order in orders {
             assert_eq!(settled(order), expected, "{order:?}");
+        }
+    }
+
+    /// The rules of all roles, which came in this order.
+    fn settled(all: &[ClusterRole], order: &[usize]) -> BTreeMap<String, Vec<Value>> {
+        let mut roles = BTreeMap::new();
+        for at in order {
+            observe(&mut roles, Delta::Applied(all[*at].clone()));
+            // The writes are seen as events.
+            while let Some((name, rules)) = due(&roles) {
+                let mut role = roles[&name].clone();
+                role.rules = Some(rules);
+                observe(&mut roles, Delta::Applied(role));
+            }
+        }
+        let roles = roles.into_iter();
+        roles
+            .map(|(name, role)| (name, role.rules.unwrap_or_default()))
+            .collect()
+    }
+
+    /// How many roles a property has.
+    const ROLES: usize = 7;
+
+    /// Roles of which each may be part of those after it.
+    fn roles() -> impl Strategy<Value = Vec<ClusterRole>> {
+        let one = || {
+            let verbs = prop::sample::subsequence(vec!["get", "list", "create", "bind"], 0..4);
+            (any::<u8>(), any::<bool>(), verbs)
+        };
+        prop::collection::vec(one(), ROLES).prop_map(|all| {
+            let roles = all.into_iter().enumerate();
+            roles
+                .map(|(at, (parts, is_sum, verbs))| {
+                    let label = |of: usize| format!("to-{of}");
+                    let later = (at + 1..ROLES).filter(|of| parts & (1 << of) != 0);
+                    let labels: Vec<String> = later.map(label).collect();
+                    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+                    let own = label(at);
+                    let aggregates: &[&str] = if is_sum { &[&own] } else { &[] };
+                    role(&format!("r{at}"), &labels, aggregates, &verbs)
+                })
+                .collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn aggregation_is_free_of_order(
+            all in roles(),
+            order in Just((0..ROLES).collect::<Vec<_>>()).prop_shuffle(),
+        ) {
+            let forward: Vec<usize> = (0..ROLES).collect();
+            prop_assert_eq!(settled(&all, &order), settled(&all, &forward));
         }
     }
 

@@ -16,6 +16,7 @@ use pandaemon_runtime::{
     Shutdown,
     files::{open_private, replace_private},
 };
+use pandaemon_types::Sensitive;
 use tokio::process::{Child, Command};
 
 /// After an agent has run this long, the restart delay is reset.
@@ -35,7 +36,7 @@ pub struct AgentCommand {
     /// Arguments after the subcommand `agent`.
     pub arguments: Vec<OsString>,
     /// The join token. It is passed in the environment, so that `ps` does not show it.
-    pub token: String,
+    pub token: Sensitive,
     /// The file that receives its standard output and error.
     pub log: PathBuf,
     /// The file that receives its process id: `nsenter` replaces itself by the agent, which keeps
@@ -102,7 +103,7 @@ fn start(holder: u32, command: &AgentCommand) -> std::io::Result<Child> {
         .arg(&command.program)
         .arg("agent")
         .args(&command.arguments)
-        .env("PANDAEMON_TOKEN", &command.token)
+        .env("PANDAEMON_TOKEN", &*command.token)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

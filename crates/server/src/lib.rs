@@ -18,6 +18,8 @@ mod authorizers;
 pub mod cache;
 mod clients;
 mod essentials;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod handlers;
 mod housekeeping;
 mod http;

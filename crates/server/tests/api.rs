@@ -35,6 +35,8 @@ mod hostile;
 mod join;
 #[path = "api/kubernetes_service.rs"]
 mod kubernetes_service;
+#[path = "api/leaks.rs"]
+mod leaks;
 #[path = "api/nodes.rs"]
 mod nodes;
 #[path = "api/pages.rs"]
@@ -47,10 +49,14 @@ mod pod_security;
 mod pod_templates;
 #[path = "api/rbac.rs"]
 mod rbac;
+#[path = "api/rights.rs"]
+mod rights;
 #[path = "api/run_time_kinds.rs"]
 mod run_time_kinds;
 #[path = "api/service_accounts.rs"]
 mod service_accounts;
+#[path = "api/tls_versions.rs"]
+mod tls_versions;
 #[path = "api/tokens.rs"]
 mod tokens;
 #[path = "api/verbs.rs"]

@@ -36,7 +36,7 @@ pub type Key = Arc<str>;
 pub type Note = Arc<dyn Any + Send + Sync>;
 
 /// The current value of a key.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Entry {
     /// The key that is written or was changed.
     pub key: Key,
@@ -46,6 +46,18 @@ pub struct Entry {
     pub create_revision: Revision,
     /// Revision of the last write to the key.
     pub mod_revision: Revision,
+}
+
+/// Without the value: it may be a Secret.
+impl Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &self.key)
+            .field("len", &self.value.len())
+            .field("create_revision", &self.create_revision)
+            .field("mod_revision", &self.mod_revision)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The guard of a write: the state that the writer read. Any other state is a conflict.
@@ -69,7 +81,7 @@ impl Expect {
 }
 
 /// The operation of a write.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Op {
     /// Create the key or replace its value with these bytes.
     Put(Bytes),
@@ -77,6 +89,17 @@ pub enum Op {
     Delete,
     /// Change nothing: the transaction depends on the state of the key.
     Check,
+}
+
+/// Without the value: it may be a Secret.
+impl Debug for Op {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Put(value) => write!(f, "Put({} bytes)", value.len()),
+            Self::Delete => f.write_str("Delete"),
+            Self::Check => f.write_str("Check"),
+        }
+    }
 }
 
 /// Whether a transaction must survive a crash before it is acknowledged.

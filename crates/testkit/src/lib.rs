@@ -2,6 +2,7 @@
 //! nodes that is controlled through the `pandaemon` program and kubectl, and (feature `server`) an
 //! API server in the process of a test.
 
+pub mod client_hello;
 pub mod cluster;
 pub mod disk;
 pub mod fixtures;

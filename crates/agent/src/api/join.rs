@@ -117,7 +117,7 @@ async fn attempt(
     let body = request_body(config, identity, address).map_err(JoinError::Permanent)?;
     let request = http::Request::post("/pandaemon/v1/join")
         .header("Content-Type", "application/json")
-        .header("Authorization", format!("Bearer {}", config.token))
+        .header("Authorization", format!("Bearer {}", &*config.token))
         .body(Bytes::from(body))
         .map_err(transient)?;
     // A node renews with its certificate, as its token may have ended. One that is no longer valid

@@ -65,8 +65,15 @@ impl ObjectKey {
 }
 
 /// The data of an object by key; `binaryData` of a ConfigMap included.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ObjectData(pub BTreeMap<String, Vec<u8>>);
+
+/// The keys only: an object may be a Secret.
+impl std::fmt::Debug for ObjectData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 /// The cached state of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

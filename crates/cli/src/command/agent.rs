@@ -12,7 +12,7 @@ use crate::args::AgentArgs;
 /// `--stop-containers-on-exit`.
 pub(crate) async fn run(args: AgentArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     let token = match (&args.token, &args.token_file) {
-        (Some(token), _) => token.clone(),
+        (Some(token), _) => token.to_string(),
         (None, Some(file)) => std::fs::read_to_string(file)
             .with_context(|| format!("read the token in {}", file.display()))?,
         (None, None) => String::new(),

@@ -18,6 +18,7 @@ use pandaemon_runtime::{
     Shutdown,
     files::{private_dir, replace_private},
 };
+use pandaemon_types::Sensitive;
 
 use super::{
     control_plane::{ADMIN_KUBECONFIG, ControlPlane, ControlPlaneConfig},
@@ -121,7 +122,7 @@ async fn serve(
     let images = args.images.as_deref().map(Path::canonicalize).transpose();
     let commands = Commands {
         server: format!("https://{gateway}"),
-        token: plane.api.agent_token(),
+        token: plane.api.agent_token().into(),
         images: images.context("--images: cannot read the directory")?,
         folders: fleet
             .nodes()
@@ -147,7 +148,7 @@ async fn serve(
 #[derive(Debug)]
 struct Commands {
     server: String,
-    token: String,
+    token: Sensitive,
     images: Option<PathBuf>,
     folders: Vec<PathBuf>,
 }

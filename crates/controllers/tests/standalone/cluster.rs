@@ -250,17 +250,23 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
+    /// One with all rights.
     pub(crate) fn start(cluster: &Cluster, name: &str, timing: Timing) -> Self {
+        Self::start_as(&cluster.client(), "daemonsets", name, timing)
+    }
+
+    /// One with the rights of this client, and a lease of this name.
+    pub(crate) fn start_as(client: &Client, lease: &str, name: &str, timing: Timing) -> Self {
         let (requests, cut) = (
             Arc::new(Mutex::new(Vec::new())),
             Arc::new(AtomicBool::new(false)),
         );
         let lost = Arc::new(Mutex::new(BTreeMap::new()));
         let stop = Shutdown::default();
-        let wire = || wire(cluster.client(), &requests, &cut, &lost);
+        let wire = || wire(client.clone(), &requests, &cut, &lost);
         let leader_election = LeaderElectionConfig {
             namespace: "kube-system".to_owned(),
-            name: "daemonsets".to_owned(),
+            name: lease.to_owned(),
             identity: name.to_owned(),
             timing,
         };

@@ -1,8 +1,11 @@
 //! The requests of a whole life, against the rights that the manifests ask for.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
+use http::Request;
+use kube::{Client, client::Body};
 use pandaemon_testkit::rights::{right_of, rights_in};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::{
@@ -57,11 +60,52 @@ async fn live(cluster: &Cluster, controller: &Controller) {
     cluster.settled(SET, 5, 2, |_| ()).await;
 }
 
+/// Creates what the manifests say about rights, and returns a client of their service account. It
+/// notes what it is refused.
+async fn account(cluster: &Cluster, refused: &Arc<Mutex<Vec<String>>>) -> Client {
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let system = "namespaces/kube-system";
+    for (path, file) in [
+        (
+            format!("/api/v1/{system}/serviceaccounts"),
+            "serviceaccount.yaml",
+        ),
+        (format!("{rbac}/clusterroles"), "clusterrole.yaml"),
+        (
+            format!("{rbac}/clusterrolebindings"),
+            "clusterrolebinding.yaml",
+        ),
+        (format!("{rbac}/{system}/roles"), "role.yaml"),
+        (format!("{rbac}/{system}/rolebindings"), "rolebinding.yaml"),
+    ] {
+        cluster.create(&path, manifest(file)).await;
+    }
+    let clients = cluster.running().clients();
+    let inner = clients.service_account("kube-system", "pandaemon-controller");
+    let refused = Arc::clone(refused);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (inner, refused) = (inner.clone(), Arc::clone(&refused));
+        let asked = format!("{} {}", request.method(), request.uri());
+        async move {
+            let answer = inner.send(request).await;
+            if answer.as_ref().is_ok_and(|answer| answer.status() == 403) {
+                refused.lock().push(asked);
+            }
+            answer.map_err(tower::BoxError::from)
+        }
+    });
+    Client::new(service, "default")
+}
+
 #[tokio::test]
 async fn the_rights_asked_for_are_those_used() {
     let cluster = Cluster::start(&[]).await;
-    let controller = Controller::start(&cluster, "leader", QUICK);
+    let refused = Arc::default();
+    let client = account(&cluster, &refused).await;
+    let lease = "pandaemon-daemonset-controller";
+    let controller = Controller::start_as(&client, lease, "leader", QUICK);
     live(&cluster, &controller).await;
+    assert_eq!(*refused.lock(), [""; 0]);
     // A repeated event is counted by a patch.
     let files = ["clusterrole.yaml", "role.yaml"];
     let granted = files.map(|file| rights_in(&manifest(file)));

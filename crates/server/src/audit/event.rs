@@ -130,6 +130,18 @@ impl ResponseStatus {
         }
     }
 
+    /// Without the text of a refusal of what the request says, which may quote a part of it.
+    pub(super) fn without_quotations(self) -> Self {
+        match self.code {
+            400 | 422 => Self {
+                message: String::new(),
+                details: None,
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     /// The outcome of a request whose client has gone before it was answered.
     pub(super) fn closed_early() -> Self {
         let mut new = Self::new(200, None);

@@ -58,6 +58,8 @@ struct Recorded {
     request_object: Option<Value>,
     response_object: Option<Value>,
     annotations: Annotations,
+    /// Whether no event may have what the request says.
+    holds_secrets: bool,
     /// Whether the body of the response may take long.
     is_long_running: bool,
     is_complete: bool,
@@ -127,6 +129,7 @@ impl Record {
             request_object: None,
             response_object: None,
             annotations: Annotations::collected(),
+            holds_secrets,
             is_long_running: is_long_running(attributes),
             is_complete: false,
         })))
@@ -193,7 +196,11 @@ impl Record {
         let Some(mut recorded) = self.0.take() else {
             return response;
         };
-        recorded.status = Some(ResponseStatus::new(response.status().as_u16(), failure));
+        let status = ResponseStatus::new(response.status().as_u16(), failure);
+        recorded.status = Some(match recorded.holds_secrets {
+            true => status.without_quotations(),
+            false => status,
+        });
         if recorded.is_long_running
             && let Some(line) = recorded.line(Stage::ResponseStarted)
         {

@@ -40,7 +40,7 @@ pub(crate) async fn impersonate(
 }
 
 /// The user that the headers name, without the groups that they imply.
-fn requested(headers: &HeaderMap) -> Result<User> {
+pub(crate) fn requested(headers: &HeaderMap) -> Result<User> {
     let first = |name: &str| {
         let value = headers.get(name);
         value.map_or_else(|| Ok(String::new()), |value| text(name, value))

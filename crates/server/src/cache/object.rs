@@ -41,7 +41,6 @@ pub enum Error {
 }
 
 /// An object at one revision.
-#[derive(Debug)]
 pub struct Object {
     /// The key in the store, such as `/pods/default/web`.
     pub key: Key,
@@ -51,6 +50,17 @@ pub struct Object {
     pub revision: Revision,
     /// Where the fields are in the bytes.
     pub head: Head,
+}
+
+/// Without the content: it may be a Secret.
+impl std::fmt::Debug for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Object")
+            .field("key", &self.key)
+            .field("revision", &self.revision)
+            .field("len", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Object {

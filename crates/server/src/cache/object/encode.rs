@@ -10,12 +10,19 @@ use super::{
 };
 
 /// An encoded object, and where its fields are.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Encoded {
     /// The encoded object without its resource version.
     pub bytes: Bytes,
     /// Where the fields are in the bytes.
     pub head: Head,
+}
+
+/// Without the content: it may be a Secret.
+impl std::fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Encoded({} bytes)", self.bytes.len())
+    }
 }
 
 /// Encodes an object for the store: kind, apiVersion and metadata first, without a resource

@@ -58,12 +58,18 @@ impl Change {
 }
 
 /// A change of one object, on its way to the watchers.
-#[derive(Debug)]
 pub struct Event {
     /// What has changed.
     pub change: Change,
     /// The encoded line of each [`ChangeKind`].
     lines: [OnceLock<Bytes>; 3],
+}
+
+/// Without the lines, which have the content.
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(&self.change, f)
+    }
 }
 
 impl Event {
