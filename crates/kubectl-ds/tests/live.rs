@@ -288,6 +288,8 @@ async fn the_rights_of_the_manifest_are_those_used() {
     let path = format!("{group}/clusterrolebindings");
     control_plane.create(&path, binding).await;
 
+    let acted = |set: &Value| set["status"]["observedGeneration"] == 1;
+    control_plane.until(&format!("{SETS}/agent"), acted).await;
     let reader = control_plane.running().clients().user("reader");
     let used = Arc::<Mutex<BTreeSet<String>>>::default();
     let cluster = Cluster::new(noting_rights(reader, Arc::clone(&used)), "default");
