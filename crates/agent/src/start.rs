@@ -94,20 +94,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         started
     };
     let client = registration.watch(certificates.client());
-    let events = EventRecorder::start_on(
-        client.clone(),
-        "kubelet",
-        config.node_name.clone(),
-        shutdown.clone(),
-    );
+    let node = config.node_name.clone();
+    let events = EventRecorder::start_on(client.clone(), "kubelet", node, shutdown.clone());
     let listener = listen(&config).await?;
     let port = listener.local_addr()?.port();
     let context = Arc::new(Context {
-        cgroups: PodCgroups::new(
-            machine.cgroups,
-            Path::new(cgroups::MOUNT),
-            &config.cgroup_root,
-        ),
+        cgroups: pod_cgroups(&config, &machine),
         object_cache: ObjectCache::new(client.clone(), paths.saved_objects(), Arc::clone(&sealed)),
         sealed,
         tmpfs: Tmpfs::default(),
@@ -141,6 +133,11 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let deleted = caller.guard(agent.node_deleted()).await;
     shutdown.trigger();
     agent.stop(&identity, deleted).await
+}
+
+fn pod_cgroups(config: &Config, machine: &Machine) -> PodCgroups {
+    let mount = Path::new(cgroups::MOUNT);
+    PodCgroups::new(machine.cgroups, mount, &config.cgroup_root)
 }
 
 /// The range of pod addresses.
