@@ -25,6 +25,11 @@ const STABLE_AFTER: Duration = Duration::from_secs(30);
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 /// The longest delay before a restart.
 const MAX_DELAY: Duration = Duration::from_secs(10);
+/// The exit status of an agent that the server has refused, such as when its Node was deleted.
+const REFUSED: i32 = 5;
+/// The delay before such an agent starts again, as a new node. The control plane has removed the
+/// pods of the former one by then.
+const REFUSED_DELAY: Duration = Duration::from_secs(15);
 /// How long an agent may take to stop its containers before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 
@@ -49,16 +54,21 @@ pub async fn supervise(node: String, holder: u32, command: AgentCommand, shutdow
     let mut delay = FIRST_DELAY;
     while !shutdown.is_triggered() {
         let started = tokio::time::Instant::now();
-        match start(holder, &command) {
-            Ok(child) => {
-                if wait_or_stop(&node, child, &shutdown).await {
-                    return;
-                }
+        let status = match start(holder, &command) {
+            Ok(child) => match wait_or_stop(&node, child, &shutdown).await {
+                Some(status) => status,
+                None => return,
+            },
+            Err(error) => {
+                tracing::error!(node, %error, "cannot start the agent of a node");
+                None
             }
-            Err(error) => tracing::error!(node, %error, "cannot start the agent of a node"),
-        }
+        };
         if started.elapsed() > STABLE_AFTER {
             delay = FIRST_DELAY;
+        }
+        if status == Some(REFUSED) {
+            delay = REFUSED_DELAY;
         }
         tracing::warn!(node, ?delay, log = %command.log.display(), "the agent ended; restarting it after the delay");
         if shutdown.guard(tokio::time::sleep(delay)).await.is_none() {
@@ -68,16 +78,16 @@ pub async fn supervise(node: String, holder: u32, command: AgentCommand, shutdow
     }
 }
 
-/// Waits until the agent ends or, on shutdown, ends it; true after a shutdown.
-async fn wait_or_stop(node: &str, mut child: Child, shutdown: &Shutdown) -> bool {
+/// Waits until the agent ends, and returns its exit status; on shutdown, ends it and returns `None`.
+async fn wait_or_stop(node: &str, mut child: Child, shutdown: &Shutdown) -> Option<Option<i32>> {
     tokio::select! {
         status = child.wait() => {
             tracing::warn!(node, ?status, "the agent ended");
-            false
+            Some(status.ok().and_then(|status| status.code()))
         }
         () = shutdown.triggered() => {
             stop(&mut child).await;
-            true
+            None
         }
     }
 }
