@@ -87,7 +87,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         let (started, joined) = tokio::join!(runtime, joined);
         let started = started?;
         if !matches!(joined, Some(Ok(()))) {
-            stop::stop_idle_runtime(&*started.runtime, started.containerd.as_ref(), &paths).await;
+            let (runtime, containerd) = (&*started.runtime, started.containerd.as_ref());
+            stop::stop_idle_runtime(runtime, containerd, &api_server, &paths, &pod_cidr).await;
             // Stopped before it had joined: that is no failure.
             return joined.unwrap_or(Ok(()));
         }

@@ -10,7 +10,7 @@ use crate::{
     config::{NodeDeleted, Paths},
     context::Context,
     files,
-    host::{cni, containerd::ManagedContainerd, mounts},
+    host::{api_server_rules::ApiServerRules, cni, containerd::ManagedContainerd, mounts},
     pod::sandbox::POD_UID,
     pods::Pods,
 };
@@ -92,16 +92,21 @@ impl RunningAgent<'_> {
     }
 }
 
-/// Stops the containerd of an agent that could not join, unless it runs pods of an earlier agent.
+/// Stops the containerd of an agent that could not join, and removes its rules, unless it runs pods of
+/// an earlier agent.
 pub(crate) async fn stop_idle_runtime(
     runtime: &dyn Runtime,
     containerd: Option<&ManagedContainerd>,
+    rules: &ApiServerRules,
     paths: &Paths,
+    pod_cidr: &str,
 ) {
     let sandboxes = runtime.list_sandboxes(Default::default()).await;
     if let (Some(containerd), Ok([])) = (containerd, sandboxes.as_deref()) {
+        rules.remove().await;
         containerd.stop().await;
         unmount(&paths.containerd());
+        cni::remove_masquerade_rule(paths, pod_cidr).await;
     }
 }
 
