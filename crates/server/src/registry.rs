@@ -14,6 +14,7 @@ pub(crate) mod create;
 mod create_on_update;
 pub(crate) mod delete;
 mod delete_unreadable;
+mod ensure;
 mod escalation;
 pub(crate) mod extension_authentication;
 pub(crate) mod kinds;

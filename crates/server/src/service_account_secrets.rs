@@ -1,5 +1,6 @@
 //! Secrets of type `kubernetes.io/service-account-token`: each gets a token of the account that it
-//! names, and goes with the account. Upstream: `pkg/controller/serviceaccount/tokens_controller.go`.
+//! names, and goes with the account. Upstream:
+//! `pkg/controller/serviceaccount/tokens_controller.go`.
 //!
 //! Such a token does not expire. It is valid as long as its Secret contains it.
 
@@ -22,7 +23,6 @@ use crate::{
         Registry, kinds, meta,
         options::{DeleteOptions, Preconditions},
         unreadable,
-        update::Change,
     },
     service_accounts::{Claims, LEGACY_ISSUER, LegacyClaims, TokenIssuer},
 };
@@ -152,11 +152,7 @@ impl ServiceAccountSecrets {
                 data["namespace"] = STANDARD.encode(namespace).into();
                 value["metadata"]["annotations"][ACCOUNT_UID] = meta::text(account, "uid").into();
             }
-            Ok(Change {
-                value,
-                warnings: Vec::new(),
-                is_applied: false,
-            })
+            Ok(value.into())
         });
         match update.await {
             Err(status) if status.code != 404 => Err(status),

@@ -1,10 +1,10 @@
 //! The ConfigMap from which extension API servers know whose certificates they may trust.
 //! Upstream: `pkg/controlplane/controller/clusterauthenticationtrust`.
 
-use pandaemon_machinery::{decode::Decoded, status::Result};
+use pandaemon_machinery::status::Result;
 use serde_json::{Value, json};
 
-use super::{Registry, kinds, unreadable, update::Change};
+use super::{Registry, kinds};
 use crate::pki::Pki;
 
 const NAMESPACE: &str = "kube-system";
@@ -38,36 +38,17 @@ fn data(pki: &Pki) -> [(&'static str, String); 6] {
 /// The status of a failed write.
 pub(crate) async fn publish(registry: &Registry, pki: &Pki) -> Result<()> {
     let call = registry.internal_call(kinds::config_maps()?, NAMESPACE, NAME);
-    let set = |value: &mut Value| {
-        for (key, text) in data(pki) {
-            value["data"][key] = text.into();
-        }
-    };
-    let Some(existing) = registry.find(&call.kind, NAMESPACE, NAME) else {
-        let mut value = json!({
+    let new = || {
+        json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": NAME, "namespace": NAMESPACE}, "data": {},
-        });
-        set(&mut value);
-        let warnings = Vec::new();
-        let created = registry.create(&call, Decoded { value, warnings }).await;
-        return created.map(|_| ());
-    };
-    let existing = existing.value().map_err(unreadable)?;
-    if data(pki)
-        .iter()
-        .all(|(key, text)| existing["data"][*key] == **text)
-    {
-        return Ok(());
-    }
-    let updated = registry.guaranteed_update(&call, |old| {
-        let mut value = old.clone();
-        set(&mut value);
-        Ok(Change {
-            value,
-            warnings: Vec::new(),
-            is_applied: false,
         })
-    });
-    updated.await.map(|_| ())
+    };
+    let data = data(pki);
+    let set = |value: &mut Value| {
+        for (key, text) in &data {
+            value["data"][key] = text.as_str().into();
+        }
+    };
+    registry.ensure(&call, new, set).await
 }

@@ -4,16 +4,15 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
-use pandaemon_machinery::{KindRef, decode::Decoded, status::Result};
+use pandaemon_machinery::{KindRef, status::Result};
 use pandaemon_types::cluster_ip;
 use serde_json::{Value, json};
 
 use super::{
-    Call, Registry, kinds,
+    Registry, kinds,
     meta::{at, text_at},
     options::DeleteOptions,
     unreadable,
-    update::Change,
 };
 
 const NAMESPACE: &str = "default";
@@ -69,22 +68,22 @@ pub(crate) async fn reconcile(registry: &Registry, servers: &Servers) -> Result<
             set_target_port(service, servers.port);
         }
     };
-    write(registry, kinds.0, service, set_port).await?;
+    let call = |kind: &KindRef| registry.internal_call(kind, NAMESPACE, NAME);
+    registry.ensure(&call(kinds.0), service, set_port).await?;
     if !is_known {
         return Ok(());
     }
     let new = || object("v1", "Endpoints");
-    write(registry, kinds.1, new, |found| {
-        set_endpoints(found, servers);
-    })
-    .await?;
+    let set = |found: &mut Value| set_endpoints(found, servers);
+    registry.ensure(&call(kinds.1), new, set).await?;
     delete_other_slices(registry, kinds.2).await?;
     let new = || {
         let mut slice = object("discovery.k8s.io/v1", "EndpointSlice");
         slice["addressType"] = "IPv4".into();
         slice
     };
-    write(registry, kinds.2, new, |found| set_slice(found, servers)).await
+    let set = |found: &mut Value| set_slice(found, servers);
+    registry.ensure(&call(kinds.2), new, set).await
 }
 
 fn object(api_version: &str, kind: &str) -> Value {
@@ -123,49 +122,6 @@ fn set_slice(slice: &mut Value, servers: &Servers) {
 
 fn port(servers: &Servers) -> Value {
     json!({"name": PORT_NAME, "port": servers.port, "protocol": "TCP"})
-}
-
-/// Creates the object of this kind and sets its fields, or sets those that differ.
-async fn write(
-    registry: &Registry,
-    kind: &KindRef,
-    new: impl Fn() -> Value,
-    set: impl Fn(&mut Value),
-) -> Result<()> {
-    let call = registry.internal_call(kind, NAMESPACE, NAME);
-    let Some(stored) = registry.find(kind, NAMESPACE, NAME) else {
-        let mut value = new();
-        set(&mut value);
-        return create(registry, &call, value).await;
-    };
-    let stored = stored.value().map_err(unreadable)?;
-    let mut wanted = stored.clone();
-    set(&mut wanted);
-    if wanted == stored {
-        return Ok(());
-    }
-    tracing::info!(
-        kind = kind.kind,
-        "writing the object of default/kubernetes anew"
-    );
-    let updated = registry.guaranteed_update(&call, |old| {
-        let mut value = old.clone();
-        set(&mut value);
-        Ok(Change {
-            value,
-            warnings: Vec::new(),
-            is_applied: false,
-        })
-    });
-    updated.await.map(drop)
-}
-
-async fn create(registry: &Registry, call: &Call, value: Value) -> Result<()> {
-    let warnings = Vec::new();
-    match registry.create(call, Decoded { value, warnings }).await {
-        Err(status) if status.reason == "AlreadyExists" => Ok(()),
-        other => other.map(drop),
-    }
 }
 
 /// Deletes what else claims to be a slice of the Service, and the slice itself if it is for another

@@ -18,7 +18,6 @@ use self::state::{Record, Verdict};
 use super::{
     Call, Registry, kinds, meta,
     options::{DeleteOptions, Preconditions},
-    update::Change,
 };
 use crate::{cache::object, cache::watch_cache::key, pki::ClientCertificate};
 
@@ -78,11 +77,7 @@ impl Registry {
                     let record = record.ok_or_else(|| name_taken(claim.node))?;
                     let mut value = old.clone();
                     value["data"] = record.data();
-                    Ok(Change {
-                        value,
-                        warnings: Vec::new(),
-                        is_applied: false,
-                    })
+                    Ok(value.into())
                 };
                 self.guaranteed_update(&call, claimed).await
             } else {

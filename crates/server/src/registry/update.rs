@@ -31,6 +31,17 @@ pub(crate) struct Change {
     pub is_applied: bool,
 }
 
+/// A new state that a program made.
+impl From<Value> for Change {
+    fn from(value: Value) -> Self {
+        Self {
+            value,
+            warnings: Vec::new(),
+            is_applied: false,
+        }
+    }
+}
+
 impl From<Decoded> for Change {
     fn from(decoded: Decoded) -> Self {
         Self {

@@ -71,11 +71,7 @@ fn bound(pod: &Call, old: &Value, node: &str, binding: &Value) -> Result<Change>
     value["spec"]["nodeName"] = node.into();
     copy_annotations(&mut value, binding);
     set_scheduled(&mut value, &pod.time());
-    Ok(Change {
-        value,
-        warnings: Vec::new(),
-        is_applied: false,
-    })
+    Ok(value.into())
 }
 
 /// Adds the annotations of a Binding to the pod.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{call_for, create};
 use crate::{
     cache::object::Object,
-    registry::{Registry, options::DeleteOptions, unreadable, update::Change},
+    registry::{Registry, options::DeleteOptions, unreadable},
 };
 
 /// How often an object is tried that comes or goes meanwhile.
@@ -72,11 +72,7 @@ async fn try_reconcile(registry: &Registry, default: &Value, reconcile: Reconcil
                     Reconciliation::Update(value) => value,
                     Reconciliation::Nothing | Reconciliation::Recreate => stored.clone(),
                 };
-                Ok(Change {
-                    value,
-                    warnings: Vec::new(),
-                    is_applied: false,
-                })
+                Ok(value.into())
             };
             registry.guaranteed_update(&call, change).await.map(drop)
         }
