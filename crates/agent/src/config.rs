@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pandaemon_types::Sensitive;
+use pandaemon_types::{Sensitive, hash::hex};
 use sha2::{Digest as _, Sha256};
 
 /// The configuration of an agent.
@@ -83,11 +83,7 @@ impl Paths {
         let data =
             std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
         let digest = Sha256::digest(data.to_string_lossy().as_bytes());
-        let short = digest
-            .iter()
-            .take(4)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let short = hex(digest.iter().take(4));
         let logs = data.join("logs");
         Self { data, logs, short }
     }

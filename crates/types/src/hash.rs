@@ -1,4 +1,17 @@
-//! FNV-1a (`hash/fnv` in Go), with which upstream names revisions and pods.
+//! FNV-1a (`hash/fnv` in Go), with which upstream names revisions and pods, and hashes as text.
+
+use std::fmt::Write as _;
+
+/// Bytes in hexadecimal, in lower case.
+#[must_use]
+pub fn hex<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _written = write!(text, "{byte:02x}");
+    }
+    text
+}
 
 /// The 32-bit FNV-1a hash of the concatenated parts (Go's `fnv.New32a`).
 pub fn fnv1a_32<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u32 {
@@ -24,6 +37,12 @@ pub fn fnv1a_64_seeded<'a>(seed: u64, parts: impl IntoIterator<Item = &'a [u8]>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_have_two_digits_each() {
+        assert_eq!(hex(&[0, 0xab, 7]), "00ab07");
+        assert_eq!(hex(&[]), "");
+    }
 
     #[test]
     fn hashes_are_those_of_the_reference_implementation() {

@@ -3,6 +3,7 @@
 use std::{fs, net::IpAddr, path::PathBuf};
 
 use anyhow::Context as _;
+use pandaemon_types::hash::hex;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -111,13 +112,7 @@ impl Identity {
             return Ok(secret);
         }
         let key = KeyPair::generate()?;
-        let secret: String = key
-            .public_key_raw()
-            .iter()
-            .skip(1)
-            .take(32)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let secret = hex(key.public_key_raw().iter().skip(1).take(32));
         self.write("node-secret", &secret)?;
         Ok(secret)
     }

@@ -1,5 +1,6 @@
 //! Writes tar archives and OCI images of one layer in memory, for the pause image.
 
+use pandaemon_types::hash::hex;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -51,11 +52,7 @@ fn header(path: &str, mode: u32, size: usize) -> [u8; BLOCK] {
 /// `sha256:` and the digest in hexadecimal.
 #[must_use]
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }
 
 /// Writes an image of one layer as an OCI archive, as `ctr images import` reads it.

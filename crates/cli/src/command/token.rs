@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
 use pandaemon_client::{connect, rest::Rest};
-use pandaemon_types::time::rfc3339_seconds;
+use pandaemon_types::{hash::hex, time::rfc3339_seconds};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -46,10 +46,7 @@ async fn create(args: CreateTokenArgs) -> anyhow::Result<()> {
         let file = args.cluster.kubeconfig.display();
         format!("the kubeconfig {file} names no CA, whose hash is a part of the token")
     })?;
-    let hash: String = Sha256::digest(ca)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = hex(&Sha256::digest(ca));
     let (id, secret) = (random_word(ID), random_word(SECRET));
     let object = object(&id, &secret, &args, Timestamp::now());
     let rest = Rest::new(connect::direct(config)?);

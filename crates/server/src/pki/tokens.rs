@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use pandaemon_types::hash::hex;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use sha2::{Digest as _, Sha256};
 
@@ -36,10 +37,7 @@ pub(crate) fn constant_time_eq(a: &str, b: &str) -> bool {
 
 /// The SHA-256 hash of some bytes, in hexadecimal.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Sha256::digest(bytes))
 }
 
 fn random_secret() -> String {
