@@ -39,7 +39,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "client",
         ],
     ),
-    ("agent", &["types", "podsync", "cri", "runtime", "client"]),
+    (
+        "agent",
+        &[
+            "types",
+            "certificates",
+            "podsync",
+            "cri",
+            "runtime",
+            "client",
+        ],
+    ),
     ("hollow", &["types", "client", "runtime"]),
     ("fleet", &["types", "runtime"]),
     ("kubectl-ds", &["types", "explain", "client", "runtime"]),

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
+use pandaemon_certificates::ClientSubject;
 use pandaemon_store::Revision;
 use rustls_pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::sha256_hex;
 use crate::auth::{CERTIFICATE_KEY, User};
@@ -28,16 +28,9 @@ impl ClientCertificate {
     /// What a certificate says; `None` if it names no user.
     #[must_use]
     pub(crate) fn of(der: &CertificateDer<'_>) -> Option<Self> {
-        let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        let subject = certificate.subject();
-        let name = subject.iter_common_name().next()?.as_str().ok()?;
-        let groups: Vec<String> = subject
-            .iter_organization()
-            .filter_map(|o| o.as_str().ok())
-            .map(str::to_owned)
-            .collect();
-        let key = sha256_hex(certificate.public_key().raw);
-        let mut user = User::known(name, &groups);
+        let subject = ClientSubject::of(der)?;
+        let key = sha256_hex(&subject.public_key);
+        let mut user = User::known(&subject.name, &subject.organizations);
         if user.node().is_some() {
             user.extra
                 .insert(CERTIFICATE_KEY.to_owned(), vec![key.clone()]);
@@ -45,8 +38,8 @@ impl ClientCertificate {
         Some(Self {
             user,
             key,
-            serial: format!("{:x}", certificate.serial),
-            not_after: certificate.validity().not_after.timestamp(),
+            serial: subject.serial,
+            not_after: subject.not_after,
             found_at: AtomicU64::new(0),
         })
     }

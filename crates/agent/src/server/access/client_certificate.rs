@@ -1,8 +1,8 @@
 //! The client certificate of a connection, verified in the TLS handshake.
 
 use k8s_openapi::api::authentication::v1::UserInfo;
+use pandaemon_certificates::ClientSubject;
 use rustls::pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// The group of all users with credentials.
 const AUTHENTICATED: &str = "system:authenticated";
@@ -18,19 +18,16 @@ impl ClientCertificate {
     /// What a certificate says: the common name is the user, the organizations are the groups.
     /// `None` if it names no user.
     pub(in crate::server) fn of(der: &CertificateDer<'_>) -> Option<Self> {
-        let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        let subject = certificate.subject();
-        let name = subject.iter_common_name().next()?.as_str().ok()?;
-        let groups = subject.iter_organization();
-        let groups = groups.filter_map(|group| group.as_str().ok());
-        let groups = groups.chain([AUTHENTICATED]).map(str::to_owned).collect();
+        let subject = ClientSubject::of(der).filter(|subject| !subject.name.is_empty())?;
+        let mut groups = subject.organizations;
+        groups.push(AUTHENTICATED.to_owned());
         let user = UserInfo {
-            username: Some(name.to_owned()),
+            username: Some(subject.name),
             groups: Some(groups),
             ..UserInfo::default()
         };
-        let not_after = certificate.validity().not_after.timestamp();
-        (!name.is_empty()).then_some(Self { user, not_after })
+        let not_after = subject.not_after;
+        Some(Self { user, not_after })
     }
 
     /// Whether it has expired since the connection was made.
