@@ -65,7 +65,7 @@ use crate::{
     signer::Signer,
 };
 
-pub use crate::clients::Clients;
+pub use crate::{clients::Clients, kubeconfig::kubeconfig};
 pub use crate::{pki::Lifetimes, registry::ServeError, service_accounts::ServiceAccountOptions};
 
 /// The configuration of a server.

@@ -1,8 +1,8 @@
 //! `pandaemon kubeconfig`: a kubeconfig with a client certificate for a person or a program.
 //!
-//! The certificate comes by a CertificateSigningRequest, which this command creates and approves, so
-//! that it works with any cluster whose administrator's kubeconfig is at hand. The key goes nowhere but
-//! into the new kubeconfig.
+//! The certificate comes by a CertificateSigningRequest, which this command creates and approves.
+//! So it works with any cluster whose administrator's kubeconfig is at hand. The key is written to
+//! the new kubeconfig only.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use pandaemon_certificates::encode;
 use pandaemon_client::{connect, rest::Rest};
 use pandaemon_runtime::files::replace_private;
+use pandaemon_server::kubeconfig;
 use pandaemon_types::time::rfc3339_seconds;
 use pem::Pem;
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
@@ -39,15 +40,18 @@ pub(crate) async fn run(args: KubeconfigArgs) -> anyhow::Result<()> {
         "--ttl must be between 10m and 8760h (a year)"
     );
     let config = connect::config(Some(&args.cluster.kubeconfig), None).await?;
-    let ca = config.root_cert.clone().unwrap_or_default();
+    let roots = config.root_cert.clone().unwrap_or_default();
+    let roots = roots.into_iter().map(|der| Pem::new("CERTIFICATE", der));
+    let ca = pem::encode_many(&roots.collect::<Vec<_>>());
     let server = match &args.server {
         Some(server) => server.clone(),
         None => config.cluster_url.to_string(),
     };
+    let server = server.trim_end_matches('/');
     let rest = Rest::new(connect::direct(config)?);
     let key = KeyPair::generate().context("make a key")?;
     let certificate = certificate(&rest, &args, &key).await?;
-    let text = kubeconfig(&args.user, &server, &ca, &certificate, &key);
+    let text = kubeconfig(server, &ca, &args.user, &certificate, &key.serialize_pem());
     match &args.output {
         None => print_result(text.trim_end()),
         Some(path) => {
@@ -61,7 +65,7 @@ pub(crate) async fn run(args: KubeconfigArgs) -> anyhow::Result<()> {
 }
 
 /// Asks for a certificate of the key, approves that, and waits for it.
-async fn certificate(rest: &Rest, args: &KubeconfigArgs, key: &KeyPair) -> anyhow::Result<Vec<u8>> {
+async fn certificate(rest: &Rest, args: &KubeconfigArgs, key: &KeyPair) -> anyhow::Result<String> {
     let made: Value = rest
         .create(REQUESTS, &request(args, key)?)
         .await
@@ -76,7 +80,7 @@ async fn certificate(rest: &Rest, args: &KubeconfigArgs, key: &KeyPair) -> anyho
     Ok(certificate)
 }
 
-async fn issued(rest: &Rest, path: &str, mut request: Value) -> anyhow::Result<Vec<u8>> {
+async fn issued(rest: &Rest, path: &str, mut request: Value) -> anyhow::Result<String> {
     let now = rfc3339_seconds(Timestamp::now());
     request["status"]["conditions"] = json!([{
         "type": "Approved", "status": "True", "reason": "PandaemonKubeconfig",
@@ -91,7 +95,10 @@ async fn issued(rest: &Rest, path: &str, mut request: Value) -> anyhow::Result<V
         let request: Option<Value> = rest.get(path).await.context("read the request")?;
         let status = &request.unwrap_or_default()["status"];
         if let Some(certificate) = status["certificate"].as_str() {
-            return STANDARD.decode(certificate).context("read the certificate");
+            let pem = STANDARD
+                .decode(certificate)
+                .context("read the certificate")?;
+            return String::from_utf8(pem).context("read the certificate");
         }
         let conditions = status["conditions"].as_array().into_iter().flatten();
         let mut failed = conditions.filter(|one| one["type"] == "Failed");
@@ -121,33 +128,4 @@ fn request(args: &KubeconfigArgs, key: &KeyPair) -> anyhow::Result<Value> {
             "expirationSeconds": args.ttl.as_secs(),
         },
     }))
-}
-
-fn kubeconfig(
-    user: &str,
-    server: &str,
-    ca: &[Vec<u8>],
-    certificate: &[u8],
-    key: &KeyPair,
-) -> String {
-    let bundle: String = ca
-        .iter()
-        .map(|der| pem::encode(&Pem::new("CERTIFICATE", der.clone())))
-        .collect();
-    let config = json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "pandaemon", "cluster": {
-            "server": server.trim_end_matches('/'),
-            "certificate-authority-data": STANDARD.encode(bundle),
-        }}],
-        "users": [{"name": user, "user": {
-            "client-certificate-data": STANDARD.encode(certificate),
-            "client-key-data": STANDARD.encode(key.serialize_pem()),
-        }}],
-        "contexts": [{"name": "pandaemon", "context": {"cluster": "pandaemon", "user": user}}],
-        "current-context": "pandaemon",
-    });
-    // JSON is YAML.
-    format!("{config:#}\n")
 }

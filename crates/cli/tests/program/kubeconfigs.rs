@@ -46,10 +46,11 @@ async fn code(client: &Client, method: &str, path: &str, body: &Value) -> (u16, 
 /// The serial number of the client certificate of a kubeconfig, as `openssl` prints it.
 fn serial(kubeconfig: &str) -> String {
     use base64::Engine as _;
-    let file: Value = serde_json::from_str(kubeconfig).unwrap();
-    let data = file["users"][0]["user"]["client-certificate-data"].as_str();
+    let file = Kubeconfig::from_yaml(kubeconfig).unwrap();
+    let user = file.auth_infos[0].auth_info.as_ref().unwrap();
+    let data = user.client_certificate_data.as_ref().unwrap();
     let pem = base64::engine::general_purpose::STANDARD
-        .decode(data.unwrap())
+        .decode(data)
         .unwrap();
     let der = CertificateDer::from_pem_slice(&pem).unwrap();
     let (_, certificate) = x509_parser::parse_x509_certificate(&der).unwrap();
