@@ -146,11 +146,10 @@ impl Authorizer for Rbac {
 mod tests {
     use futures::FutureExt as _;
     use pandaemon_machinery::Kind;
-    use pandaemon_store::{Entry, Event};
     use serde_json::json;
 
     use super::*;
-    use crate::cache::{object, watch_cache::key};
+    use crate::cache::fixture;
 
     fn kind(resource: &str) -> &'static Kind {
         let kind = scheme::built_in().find_resource(GROUP, "v1", resource);
@@ -160,19 +159,7 @@ mod tests {
     /// Puts or deletes an object at the next revision.
     fn change(cache: &WatchCache, resource: &str, namespace: &str, object: Option<&Value>) {
         let revision = cache.revision() + 1;
-        let key = key(kind(resource), namespace, "x");
-        let entry = object.map(|object| Entry {
-            key: Arc::clone(&key),
-            value: object::encode(object, None).unwrap().bytes,
-            create_revision: revision,
-            mod_revision: revision,
-        });
-        cache.apply(&[Event {
-            revision,
-            key,
-            entry,
-            note: None,
-        }]);
+        fixture::change(cache, kind(resource), revision, (namespace, "x"), object);
     }
 
     fn may(rbac: &Rbac, namespace: &str) -> bool {

@@ -9,7 +9,7 @@ use pandaemon_testkit::ServerOptions;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::harness::Server;
+use crate::harness::{Server, steady_store};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -86,6 +86,7 @@ impl Plugin for Checker {
 async fn start(plugins: Vec<Arc<dyn Plugin>>) -> Server {
     let options = ServerOptions {
         admission: plugins,
+        store: Some(steady_store()),
         ..ServerOptions::default()
     };
     let server = Server::start_with(options).await.unwrap();

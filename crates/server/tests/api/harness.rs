@@ -1,11 +1,18 @@
 //! A server in this process, and helpers that send requests through its in-process client.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 use http::Request;
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use pandaemon_server::Error;
+use pandaemon_store::{
+    Store,
+    double::{Double, Faults},
+};
 use pandaemon_testkit::{self as testkit, ServerOptions};
 use serde_json::Value;
 
@@ -24,6 +31,12 @@ impl DerefMut for Server {
     fn deref_mut(&mut self) -> &mut testkit::Server {
         &mut self.0
     }
+}
+
+/// A store without faults, whatever store the suite runs on. For tests that count what the server
+/// does: what a store refuses, or does not answer, is done again.
+pub(crate) fn steady_store() -> Arc<dyn Store> {
+    Arc::new(Double::new(Faults::default(), 1))
 }
 
 /// Parses a line.
