@@ -1,5 +1,5 @@
-//! The authenticators of bearer tokens, in the order in which they are asked. A new one is a file of
-//! its own, its `mod` line and its line of [`chain`].
+//! The authenticators of bearer tokens, in the order in which they are asked. A new one is a file
+//! of its own, its `mod` line and its line of [`chain`].
 
 mod admin_token;
 mod audience;
@@ -57,12 +57,13 @@ pub struct AuthenticationError {
 pub(crate) fn revoked(
     options: &AuthenticationOptions,
 ) -> Result<RevokedSerials, AuthenticationError> {
-    let path = options.revoked_serials_file.as_deref();
-    RevokedSerials::read(path).map_err(|why| AuthenticationError {
-        what: "file of revoked serial numbers",
-        path: path.map(Path::to_owned).unwrap_or_default(),
-        why,
-    })
+    match &options.revoked_serials_file {
+        None => Ok(RevokedSerials::default()),
+        Some(path) => {
+            let unusable = unusable("file of revoked serial numbers", path);
+            RevokedSerials::read(path).map_err(unusable)
+        }
+    }
 }
 
 /// The chain of a server.

@@ -8,7 +8,10 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, dangerous, jwk::J
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use self::{config::JwtAuthenticator, keys::Keys};
+use self::{
+    config::JwtAuthenticator,
+    keys::{Fresh, Keys},
+};
 use crate::{
     auth::{TokenAuthenticator, TokenError, TokenFuture, TokenInfo, TokenResult, User, known},
     jwt_provider,
@@ -74,15 +77,13 @@ impl OidcIssuer {
             )));
         }
         let unavailable = |why| invalid(format_args!("authenticator not initialized: {why}"));
-        let known = self.keys.current().await.map_err(unavailable)?;
-        if let Some(key) = signing_key(&known, &header, token) {
-            return self.claims(&key, header.alg, token);
+        for fresh in [Fresh::No, Fresh::Yes] {
+            let keys = self.keys.get(fresh).await.map_err(unavailable)?;
+            if let Some(key) = signing_key(&keys, &header, token) {
+                return self.claims(&key, header.alg, token);
+            }
         }
-        let newer = self.keys.newer().await.map_err(unavailable)?;
-        match signing_key(&newer, &header, token) {
-            Some(key) => self.claims(&key, header.alg, token),
-            None => Err(invalid("verify token: failed to verify signature")),
-        }
+        Err(invalid("verify token: failed to verify signature"))
     }
 
     /// The claims of a token that this key has signed, if it is for us and valid now.

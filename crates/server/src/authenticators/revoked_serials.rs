@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// How often it is looked whether the file has changed.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The serial numbers of a file, which is read again when it changes.
+/// The serial numbers of a file, which is read again when it changes. By default there are none.
 #[derive(Debug, Default)]
 pub(crate) struct RevokedSerials {
     path: Option<PathBuf>,
@@ -31,14 +31,11 @@ struct Seen {
 }
 
 impl RevokedSerials {
-    /// Reads a file; without one, none are revoked.
+    /// Reads a file.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn read(path: Option<&Path>) -> Result<Self, String> {
-        let Some(path) = path else {
-            return Ok(Self::default());
-        };
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let seen = Seen::now(path);
         Ok(Self {
             serials: RwLock::new(Arc::new(read(path)?)),
@@ -147,9 +144,9 @@ mod tests {
     fn a_file_that_becomes_faulty_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("serials");
-        assert!(RevokedSerials::read(Some(&path)).is_err(), "it is missing");
+        assert!(RevokedSerials::read(&path).is_err(), "it is missing");
         fs::write(&path, "1f\n").unwrap();
-        let revoked = RevokedSerials::read(Some(&path)).unwrap();
+        let revoked = RevokedSerials::read(&path).unwrap();
         let look_again = |text: &str, second: u64| {
             fs::write(&path, text).unwrap();
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);

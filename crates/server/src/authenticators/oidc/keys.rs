@@ -10,7 +10,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::jwk::{Jwk, JwkSet};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -25,6 +25,13 @@ const MAX_DOCUMENT: usize = 1 << 20;
 /// How long no keys are read after they were, whatever tokens come: they may be anybody's.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// Whether keys are read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fresh {
+    Yes,
+    No,
+}
+
 /// The keys of an issuer.
 #[derive(Debug)]
 pub(super) struct Keys {
@@ -37,7 +44,7 @@ pub(super) struct Keys {
 
 #[derive(Debug, Default)]
 struct Known {
-    keys: Arc<Vec<jsonwebtoken::jwk::Jwk>>,
+    keys: Arc<Vec<Jwk>>,
     /// When they were read last, also without success.
     read_at: Option<Instant>,
     failure: Option<String>,
@@ -81,25 +88,16 @@ impl Keys {
         })
     }
 
-    /// The keys as they are known; they are read if they never were.
+    /// The keys as they are known, or as they are now. They are read if that is asked for or they
+    /// never were, but not if they were read a moment ago.
     ///
     /// # Errors
     /// Why they could not be read.
-    pub(super) async fn current(&self) -> Result<Arc<Vec<jsonwebtoken::jwk::Jwk>>, String> {
+    pub(super) async fn get(&self, fresh: Fresh) -> Result<Arc<Vec<Jwk>>, String> {
         let mut known = self.known.lock().await;
-        if known.keys.is_empty() {
+        if fresh == Fresh::Yes || known.keys.is_empty() {
             self.refresh(&mut known).await;
         }
-        known.outcome()
-    }
-
-    /// The keys as they are now, unless they were read a moment ago.
-    ///
-    /// # Errors
-    /// Why they could not be read.
-    pub(super) async fn newer(&self) -> Result<Arc<Vec<jsonwebtoken::jwk::Jwk>>, String> {
-        let mut known = self.known.lock().await;
-        self.refresh(&mut known).await;
         known.outcome()
     }
 
@@ -124,7 +122,7 @@ impl Keys {
         }
     }
 
-    async fn read(&self) -> Result<Vec<jsonwebtoken::jwk::Jwk>, String> {
+    async fn read(&self) -> Result<Vec<Jwk>, String> {
         let discovery: Discovery = self.document(&self.discovery).await?;
         if discovery.issuer != self.issuer {
             return Err(format!(
@@ -160,7 +158,7 @@ impl Keys {
 }
 
 impl Known {
-    fn outcome(&self) -> Result<Arc<Vec<jsonwebtoken::jwk::Jwk>>, String> {
+    fn outcome(&self) -> Result<Arc<Vec<Jwk>>, String> {
         match (&self.failure, self.keys.is_empty()) {
             (Some(why), true) => Err(why.clone()),
             _ => Ok(Arc::clone(&self.keys)),
