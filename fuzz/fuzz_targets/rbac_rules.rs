@@ -1,4 +1,5 @@
-//! A role and a binding as JSON, one a line: what they allow is allowed by the rules that are listed.
+//! A role and a binding as JSON, one a line: what they allow is allowed by the rules that are
+//! listed.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -92,8 +92,8 @@ impl RunningAgent<'_> {
     }
 }
 
-/// Stops the containerd of an agent that could not join, and removes its rules, unless it runs pods of
-/// an earlier agent.
+/// Stops the containerd of an agent that could not join, and removes its rules, unless it runs pods
+/// of an earlier agent.
 pub(crate) async fn stop_idle_runtime(
     runtime: &dyn Runtime,
     containerd: Option<&ManagedContainerd>,

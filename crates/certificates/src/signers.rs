@@ -1,5 +1,5 @@
-//! The signers of `kubernetes.io`, and what they demand. Upstream: `pkg/apis/certificates/helpers.go`
-//! and `pkg/controller/certificates/signer`.
+//! The signers of `kubernetes.io`, and what they demand. Upstream:
+//! `pkg/apis/certificates/helpers.go` and `pkg/controller/certificates/signer`.
 
 use std::collections::BTreeSet;
 

@@ -78,7 +78,8 @@ pub async fn supervise(node: String, holder: u32, command: AgentCommand, shutdow
     }
 }
 
-/// Waits until the agent ends, and returns its exit status; on shutdown, ends it and returns `None`.
+/// Waits until the agent ends, and returns its exit status. On shutdown it ends the agent and
+/// returns `None`.
 async fn wait_or_stop(node: &str, mut child: Child, shutdown: &Shutdown) -> Option<Option<i32>> {
     tokio::select! {
         status = child.wait() => {

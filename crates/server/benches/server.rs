@@ -105,8 +105,8 @@ fn create_through_the_stack(bencher: Bencher<'_, '_>, at_once: usize) {
         });
 }
 
-/// Creates by a user who may do everything without roles, and by one who has one of 1,000 roles: what
-/// a decision by roles adds to a write.
+/// Creates by a user who may do everything without roles, and by one who has one of 1,000 roles:
+/// what a decision by roles adds to a write.
 #[divan::bench(args = ["system:masters", "writers"], sample_count = 500)]
 fn create_with_1000_bindings(bencher: Bencher<'_, '_>, group: &str) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

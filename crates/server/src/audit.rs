@@ -1,4 +1,5 @@
-//! The audit log: who asked for what, when, and what the answer was. Upstream: `apiserver/pkg/audit`.
+//! The audit log: who asked for what, when, and what the answer was. Upstream:
+//! `apiserver/pkg/audit`.
 //!
 //! [`policy`] says how much of a request is written down. A [`Record`] follows the request through
 //! the handler and makes its events. The [`sink`] buffers their lines and appends them to a file.

@@ -1,5 +1,5 @@
-//! Entry points of the fuzz targets in `fuzz/`: the readers of what clients send before anyone knows
-//! who they are.
+//! Entry points of the fuzz targets in `fuzz/`: the readers of what clients send before anyone
+//! knows who they are.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The rules that lead the cluster IP of the Service `default/kubernetes` to the API server, as this
-//! node reaches it: one for its pods and one for its own processes (and pods of its network).
+//! The rules that lead the cluster IP of the Service `default/kubernetes` to the API server, as
+//! this node reaches it: one for its pods and one for its own processes (and pods of its network).
 //!
 //! They stand in for a service proxy, and work as well when the control plane is away.
 

@@ -1,5 +1,5 @@
-//! The arguments of an API server, of `pandaemon server` and `pandaemon up`. Where kube-apiserver has
-//! the flag, it has its name.
+//! The arguments of an API server, of `pandaemon server` and `pandaemon up`. Where kube-apiserver
+//! has the flag, it has its name.
 
 use std::{
     path::{Path, PathBuf},
@@ -83,8 +83,8 @@ struct AuditArgs {
     /// Secrets and in containers
     #[arg(long, value_name = "FILE")]
     audit_policy_file: Option<PathBuf>,
-    /// When the buffer is full: `batch` drops events and counts them, `blocking` lets requests wait,
-    /// `blocking-strict` also refuses requests whose event cannot be written
+    /// When the buffer is full: `batch` drops events and counts them, `blocking` lets requests
+    /// wait, `blocking-strict` also refuses requests whose event cannot be written
     #[arg(long, value_enum, default_value_t = AuditLogMode::Batch, value_name = "MODE")]
     audit_log_mode: AuditLogMode,
     /// Size in megabytes from which the log is replaced
@@ -196,7 +196,8 @@ struct ServiceAccountArgs {
     /// Where others get the keys that verify tokens [default: /openid/v1/jwks of this server]
     #[arg(long, value_name = "URL")]
     service_account_jwks_uri: Option<String>,
-    /// Whether a pod's token for this server is valid for a year, for clients that read it only once
+    /// Whether a pod's token for this server is valid for a year, for clients that read it only
+    /// once
     #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     service_account_extend_token_expiration: bool,
     /// The longest lifetime of a token that may be requested, in seconds [default: no limit]

@@ -49,8 +49,8 @@ const ROLES: &[(&str, &[Rule], &[Subject])] = &[
     ),
 ];
 
-/// Bindings of roles of upstream: name, role, and to whom it is bound. Upstream leaves these to those
-/// who set up a cluster, such as kubeadm.
+/// Bindings of roles of upstream: name, role, and to whom it is bound. Upstream leaves these to
+/// those who set up a cluster, such as kubeadm.
 const BINDINGS: &[(&str, &str, Subject)] = &[
     // A machine that joins asks for the certificates of its node.
     (

@@ -1,4 +1,5 @@
-//! What a stored role or binding lacks of a default one. Upstream: `pkg/registry/rbac/reconciliation`.
+//! What a stored role or binding lacks of a default one. Upstream:
+//! `pkg/registry/rbac/reconciliation`.
 
 use serde_json::{Map, Value};
 

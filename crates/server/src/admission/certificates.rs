@@ -19,8 +19,8 @@ fn signer_name(request: &Value) -> &str {
     meta::text_at(request, &["spec", "signerName"])
 }
 
-/// Refuses the request, unless the user may do this as this signer, or as all signers of its domain.
-/// Upstream: `certificates.IsAuthorizedForSignerName`.
+/// Refuses the request, unless the user may do this as this signer, or as all signers of its
+/// domain. Upstream: `certificates.IsAuthorizedForSignerName`.
 async fn check_signer(attributes: &Attributes<'_>, verb: &str, signer: &str) -> Result<()> {
     let domain = signer.split_once('/').map(|(domain, _)| domain);
     let all = format!("{}/*", domain.unwrap_or_default());

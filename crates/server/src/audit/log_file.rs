@@ -1,5 +1,5 @@
-//! The file of the audit log, which is replaced when it is large. Old ones are deleted by number and
-//! age. Upstream: `lumberjack`, with its names of old files.
+//! The file of the audit log, which is replaced when it is large. Old ones are deleted by number
+//! and age. Upstream: `lumberjack`, with its names of old files.
 
 use std::{
     fs, io,

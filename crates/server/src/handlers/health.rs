@@ -1,5 +1,5 @@
-//! Handlers of non-resource paths: health, version, metrics, the CA certificate, the keys of tokens, the
-//! list of paths.
+//! Handlers of non-resource paths: health, version, metrics, the CA certificate, the keys of
+//! tokens, the list of paths.
 
 use http::{Method, Response};
 use pandaemon_machinery::{Status, status::Result};

@@ -36,13 +36,13 @@ pub(crate) fn cacerts(api: &Api) -> Response<Body> {
     response::text(200, api.pki.server_ca().to_owned())
 }
 
-/// The user of a join request, which is checked before its body is read: that of the token, else the
-/// node whose client certificate comes with it, which renews its certificates after its token has
-/// ended.
+/// The user of a join request, which is checked before its body is read: that of the token, else
+/// the node whose client certificate comes with it, which renews its certificates after its token
+/// has ended.
 ///
 /// # Errors
-/// 401 for a token that is not valid, 403 for one of another user or a certificate of a deleted node,
-/// 405 for another method than POST.
+/// 401 for a token that is not valid, 403 for one of another user or a certificate of a deleted
+/// node, 405 for another method than POST.
 pub(crate) async fn authenticate(api: &Api, parts: &Parts) -> Result<User> {
     if parts.method != Method::POST {
         return Err(Status::method_not_allowed());
@@ -72,8 +72,8 @@ pub(crate) async fn authenticate(api: &Api, parts: &Parts) -> Result<User> {
 ///
 /// # Errors
 /// 403 for a node name that belongs to another machine, or that the token or the certificate is not
-/// for; 400 for a body or a certificate request that cannot be read, and for a name that no node can
-/// have.
+/// for; 400 for a body or a certificate request that cannot be read, and for a name that no node
+/// can have.
 pub(crate) async fn answer(api: &Api, user: &User, body: &[u8]) -> Result<Response<Body>> {
     let request: Request = serde_json::from_slice(body)
         .map_err(|e| Status::bad_request(format!("cannot read the join request: {e}")))?;

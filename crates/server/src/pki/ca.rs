@@ -133,8 +133,8 @@ impl Ca {
         })
     }
 
-    /// A certificate of this CA for the key of another, which may sign client certificates only: who
-    /// trusts this CA as one of clients then trusts the other.
+    /// A certificate of this CA for the key of another, which may sign client certificates only:
+    /// who trusts this CA as one of clients then trusts the other.
     ///
     /// # Errors
     /// When it cannot be signed.

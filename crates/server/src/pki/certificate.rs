@@ -23,7 +23,8 @@ const EXTENDED_KEY_USAGE: &[u64] = &[2, 5, 29, 37];
 const SERVER_AUTH: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 3, 1];
 const CLIENT_AUTH: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 3, 2];
 
-/// The bits of the key usage: digital signature, and key encipherment (RSA without forward secrecy).
+/// The bits of the key usage: digital signature, and key encipherment (RSA without forward
+/// secrecy).
 const DIGITAL_SIGNATURE: u8 = 0b1000_0000;
 const KEY_ENCIPHERMENT: u8 = 0b0010_0000;
 /// The length of the key usage in bits, with both.

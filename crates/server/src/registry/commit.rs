@@ -1,8 +1,9 @@
 //! Commits: one object is written as one transaction of the store.
 //!
 //! The transaction depends on what the write was decided by: the object as it was read, and the
-//! namespace of a new object. The deletion of a Node also changes the record of its keys. What else is decided by the state of this process alone is listed in
-//! `docs/design/api-server.md`, for the day when several servers share a store.
+//! namespace of a new object. The deletion of a Node also changes the record of its keys. What else
+//! is decided by the state of this process alone is listed in `docs/design/api-server.md`, for the
+//! day when several servers share a store.
 
 use std::sync::Arc;
 

@@ -20,7 +20,8 @@ impl Registry {
     /// holds it up.
     ///
     /// # Errors
-    /// 404; 403 if the user may not; 422 if the object can be read; 409 if it was changed meanwhile.
+    /// 404; 403 if the user may not; 422 if the object can be read; 409 if it was changed
+    /// meanwhile.
     pub(super) async fn delete_unreadable(&self, call: &Call, dry_run: bool) -> Result<()> {
         let Some((key, revision)) = self.unreadable(call) else {
             self.current(call)?;

@@ -1,5 +1,5 @@
-//! Encryption at rest, as clients see it: stored values that cannot be read, and the rotation of the
-//! keys.
+//! Encryption at rest, as clients see it: stored values that cannot be read, and the rotation of
+//! the keys.
 
 use std::{path::Path, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! The annotation `kubernetes.io/enforce-mountable-secrets` of a service account: its pods may refer
-//! to the Secrets that the account lists only.
+//! The annotation `kubernetes.io/enforce-mountable-secrets` of a service account: its pods may
+//! refer to the Secrets that the account lists only.
 
 use serde_json::Value;
 

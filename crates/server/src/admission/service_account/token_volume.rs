@@ -60,8 +60,8 @@ fn is_wanted(account: &Value, spec: &Value) -> bool {
     flag(spec).or_else(|| flag(account)).unwrap_or(true)
 }
 
-/// The name of the volume. Upstream's has a random suffix; nothing relies on it. Here all pods of an
-/// account have the same, so that pods of a DaemonSet are created from a template.
+/// The name of the volume. Upstream's has a random suffix; nothing relies on it. Here all pods of
+/// an account have the same, so that pods of a DaemonSet are created from a template.
 fn volume_name(account: &Value) -> String {
     let hash = fnv1a_64([meta::text(account, "uid").as_bytes()]);
     format!("{PREFIX}{}", suffix::of_bytes(&hash.to_le_bytes()))

@@ -1,8 +1,8 @@
 //! What the pods of a node refer to. Upstream: `node.Graph`.
 //!
-//! Upstream keeps all edges in memory, from an informer that may lag behind. Here the watch cache is
-//! the graph: it indexes pods by node, and the edges of a pod are in its spec. A write of a pod costs
-//! nothing more, and a node that sees its pod can read what the pod refers to.
+//! Upstream keeps all edges in memory, from an informer that may lag behind. Here the watch cache
+//! is the graph: it indexes pods by node, and the edges of a pod are in its spec. A write of a pod
+//! costs nothing more, and a node that sees its pod can read what the pod refers to.
 
 use std::sync::Arc;
 

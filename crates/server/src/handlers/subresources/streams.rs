@@ -224,8 +224,8 @@ fn options(request: &ResourceRequest<'_>) -> Map<String, Value> {
 /// Handles `pods/exec` and `pods/attach`: connects the client to the agent.
 ///
 /// # Errors
-/// 400 for an invalid container or without an upgrade, 403 if the user may not create the stream, 404
-/// if the pod does not exist; the errors of admission and of the agent.
+/// 400 for an invalid container or without an upgrade, 403 if the user may not create the stream,
+/// 404 if the pod does not exist; the errors of admission and of the agent.
 pub(crate) async fn upgrade(request: ResourceRequest<'_>) -> Result<Response<Body>> {
     let warnings = admit(&request).await?;
     check_may_create(&request).await?;
@@ -249,8 +249,8 @@ pub(crate) async fn upgrade(request: ResourceRequest<'_>) -> Result<Response<Bod
 /// Handles `pods/portforward`: connects the client to the agent.
 ///
 /// # Errors
-/// 400 without an upgrade or for an unassigned pod, 403 if the user may not create the stream, 404 if
-/// the pod does not exist; the errors of admission and of the agent.
+/// 400 without an upgrade or for an unassigned pod, 403 if the user may not create the stream, 404
+/// if the pod does not exist; the errors of admission and of the agent.
 pub(crate) async fn port_forward(request: ResourceRequest<'_>) -> Result<Response<Body>> {
     let warnings = admit(&request).await?;
     check_may_create(&request).await?;

@@ -1,4 +1,5 @@
-//! `serviceaccounts/token`: issues a token. Upstream: `registry/core/serviceaccount/storage/token.go`.
+//! `serviceaccounts/token`: issues a token. Upstream:
+//! `registry/core/serviceaccount/storage/token.go`.
 
 use std::sync::Arc;
 
