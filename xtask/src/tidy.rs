@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("explain", &["types", "placement", "planner", "machinery"]),
     ("podsync", &["types"]),
     ("certificates", &[]),
+    ("flow-control", &[]),
     ("machinery", &["types", "certificates"]),
     ("runtime", &[]),
     ("client", &["types", "runtime"]),
@@ -26,7 +27,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cri", &[]),
     (
         "server",
-        &["types", "certificates", "machinery", "store", "runtime"],
+        &[
+            "types",
+            "certificates",
+            "flow-control",
+            "machinery",
+            "store",
+            "runtime",
+        ],
     ),
     (
         "controllers",
@@ -74,9 +82,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that decide and therefore must not be able to act.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "types",
     "certificates",
+    "flow-control",
     "placement",
     "planner",
     "explain",
