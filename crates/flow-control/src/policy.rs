@@ -19,6 +19,8 @@ pub struct Policy {
 pub struct Flow<'a> {
     /// The schema that the request matches.
     pub schema: &'a FlowSchema,
+    /// Its place among [`Policy::schemas`].
+    pub place: usize,
     /// Its priority level.
     pub level: &'a Level,
     /// The hash of the flow.
@@ -46,6 +48,12 @@ impl Policy {
         Self { schemas, levels }
     }
 
+    /// The schemas that count, with their levels, in the order in which they are asked.
+    pub fn schemas(&self) -> impl Iterator<Item = (&FlowSchema, &Level)> {
+        let schemas = self.schemas.iter();
+        schemas.map(|(schema, level)| (schema, &self.levels[*level]))
+    }
+
     /// The priority levels.
     #[must_use]
     pub fn levels(&self) -> &[Level] {
@@ -56,11 +64,13 @@ impl Policy {
     #[must_use]
     pub fn flow_of(&self, request: &Request<'_>) -> Option<Flow<'_>> {
         let mut schemas = self.schemas.iter();
-        let (schema, level) = schemas.find(|(schema, _)| schema.matches(request))?;
+        let place = schemas.position(|(schema, _)| schema.matches(request))?;
+        let (schema, level) = &self.schemas[place];
         let mut hasher = DefaultHasher::new();
         (schema.name(), schema.distinguisher(request)).hash(&mut hasher);
         Some(Flow {
             schema,
+            place,
             level: &self.levels[*level],
             hash: hasher.finish(),
         })

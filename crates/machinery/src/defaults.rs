@@ -5,6 +5,7 @@
 //! nothing the second time.
 
 mod container;
+pub(crate) mod flow_control;
 pub(crate) mod pod;
 pub(crate) mod rbac;
 mod resources;

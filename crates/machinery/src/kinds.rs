@@ -10,6 +10,7 @@ mod coordination;
 mod core;
 mod discovery;
 mod events;
+mod flow_control;
 mod meta;
 mod policy;
 mod rbac;
@@ -50,6 +51,8 @@ pub(crate) fn with_path() -> Vec<Kind> {
         scheduling::priority_class::kind(),
         coordination::lease::kind(),
         discovery::endpoint_slice::kind(),
+        flow_control::flow_schema(),
+        flow_control::priority_level_configuration(),
     ]
 }
 

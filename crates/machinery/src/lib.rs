@@ -10,6 +10,7 @@
 //! Nothing here does IO, logs or reads a clock: time is always an argument.
 
 pub mod decode;
+pub mod default_flow_control;
 pub mod default_roles;
 pub mod defaults;
 pub mod discovery;

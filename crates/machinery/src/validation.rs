@@ -10,6 +10,7 @@ pub(crate) mod daemon_set;
 mod env;
 mod error_list;
 pub(crate) mod event;
+pub(crate) mod flow_control;
 mod go_format;
 pub(crate) mod meta;
 mod mount;

@@ -14,6 +14,7 @@ use crate::{
     audit::{Annotations, Auditor},
     auth::{AuthenticatorChain, AuthorizerChain, User},
     authenticators::RevokedSerials,
+    flow_control::FlowControl,
     handlers::proxy::Agents,
     http::{
         negotiate::{self, Form},
@@ -44,6 +45,8 @@ pub(crate) struct Api {
     pub health: Health,
     /// The audit log.
     pub auditor: Auditor,
+    /// Decides when requests begin.
+    pub flow_control: Arc<FlowControl>,
     /// Client certificates that count no more.
     pub revoked: RevokedSerials,
     /// Know the users of bearer tokens.

@@ -18,6 +18,7 @@ mod authorizers;
 pub mod cache;
 mod clients;
 mod essentials;
+mod flow_control;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod handlers;
@@ -56,6 +57,7 @@ use crate::{
     audit::Auditor,
     cache::watch_cache::{self, WatchCache},
     essentials::Essentials,
+    flow_control::FlowControl,
     handlers::proxy,
     http::{listen, tls},
     pki::{Pki, ServiceAccountKeys},
@@ -65,7 +67,7 @@ use crate::{
     signer::Signer,
 };
 
-pub use crate::{clients::Clients, kubeconfig::kubeconfig};
+pub use crate::{clients::Clients, flow_control::Seats, kubeconfig::kubeconfig};
 pub use crate::{pki::Lifetimes, registry::ServeError, service_accounts::ServiceAccountOptions};
 
 /// The configuration of a server.
@@ -100,6 +102,8 @@ pub struct Config {
     pub service_accounts: ServiceAccountOptions,
     /// How long certificates are valid.
     pub certificates: Lifetimes,
+    /// How many seats priority and fairness gives out.
+    pub seats: Seats,
 }
 
 /// Why a server cannot start.
@@ -184,6 +188,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     let api = Arc::new(Api {
         agents: proxy::Agents::new(tls::client(&pki)?),
         auditor: Auditor::start(&config.audit, &config.metrics)?,
+        flow_control: FlowControl::new(&cache, config.seats, &config.metrics),
         metrics: metrics::ServerMetrics::new(config.metrics),
         health: Health::default(),
         revoked: authenticators::revoked(&config.authentication)?,
@@ -207,6 +212,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         .await
         .map_err(|status| Error::Bootstrap(status.message))?;
     bootstrap::reconcile_default_roles(&registry).await;
+    flow_control::keep_default_objects(&registry).await;
     housekeeping::publish_authentication(&api).await;
     // Watches start after the built-in objects, which belong to the initial state.
     registry.cache.forget_history();
@@ -247,6 +253,10 @@ fn start_loops(api: &Arc<Api>, advertised: &Advertised, shutdown: &Shutdown) {
         ca: api.pki.server_ca().to_owned(),
     };
     pandaemon_runtime::spawn("service-account-secrets", secrets.run(shutdown.clone()));
+    pandaemon_runtime::spawn(
+        "flow-control",
+        flow_control::keep(Arc::clone(api), shutdown.clone()),
+    );
     pandaemon_runtime::spawn(
         "certificate-renewal",
         housekeeping::renew_certificates(Arc::clone(&api.pki), shutdown.clone()),

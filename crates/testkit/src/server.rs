@@ -20,7 +20,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use pandaemon_client::rest::{Patch, Rest};
 use pandaemon_runtime::{Shutdown, metrics::Metrics};
 use pandaemon_server::{
-    AuditConfig, AuthenticationOptions, Authorizer, Config, Error, Lifetimes, Running,
+    AuditConfig, AuthenticationOptions, Authorizer, Config, Error, Lifetimes, Running, Seats,
     ServiceAccountOptions,
     admission::{AdmissionConfiguration, Plugin},
 };
@@ -66,6 +66,8 @@ pub struct ServerOptions {
     pub admission_configuration: AdmissionConfiguration,
     /// How tokens of service accounts are issued and verified.
     pub service_accounts: ServiceAccountOptions,
+    /// How many seats priority and fairness gives out.
+    pub seats: Seats,
 }
 
 impl Default for ServerOptions {
@@ -84,6 +86,7 @@ impl Default for ServerOptions {
             certificates: Lifetimes::default(),
             admission_configuration: AdmissionConfiguration::default(),
             service_accounts: ServiceAccountOptions::default(),
+            seats: Seats::default(),
         }
     }
 }
@@ -193,6 +196,7 @@ impl Server {
             certificates: options.certificates,
             admission_configuration: options.admission_configuration,
             service_accounts: options.service_accounts,
+            seats: options.seats,
         };
         let running = pandaemon_server::start(config, &shutdown).await?;
         Ok(Self {

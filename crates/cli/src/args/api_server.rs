@@ -8,7 +8,7 @@ use std::{
 
 use clap::{ArgAction, Args};
 use pandaemon_server::{
-    AuditConfig, AuditMode, AuthenticationOptions, ServiceAccountOptions,
+    AuditConfig, AuditMode, AuthenticationOptions, Seats, ServiceAccountOptions,
     admission::{AdmissionConfiguration, AdmissionConfigurationError},
 };
 
@@ -25,6 +25,8 @@ pub(crate) struct ApiServerArgs {
     admission: AdmissionArgs,
     #[command(flatten)]
     audit: AuditArgs,
+    #[command(flatten)]
+    flow_control: FlowControlArgs,
 }
 
 /// What [`ApiServerArgs`] say.
@@ -35,6 +37,8 @@ pub(crate) struct ApiServerOptions {
     /// The configuration of admission plugins.
     pub(crate) admission: AdmissionConfiguration,
     pub(crate) audit: AuditConfig,
+    /// How many seats priority and fairness gives out.
+    pub(crate) seats: Seats,
 }
 
 impl ApiServerArgs {
@@ -51,7 +55,30 @@ impl ApiServerArgs {
             service_accounts: self.service_accounts.options(),
             admission: self.admission.read()?,
             audit: self.audit.config(data_dir),
+            seats: self.flow_control.seats(),
         })
+    }
+}
+
+/// Priority and fairness. The names are those of kube-apiserver, which adds them up too.
+#[derive(Debug, Args)]
+struct FlowControlArgs {
+    /// With --max-mutating-requests-inflight: how many requests are worked on at once, which
+    /// FlowSchemas and PriorityLevelConfigurations divide
+    #[arg(long, default_value_t = 400, value_name = "N")]
+    max_requests_inflight: u32,
+    /// See --max-requests-inflight
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    max_mutating_requests_inflight: u32,
+}
+
+impl FlowControlArgs {
+    fn seats(&self) -> Seats {
+        let all = [
+            self.max_requests_inflight,
+            self.max_mutating_requests_inflight,
+        ];
+        Seats(all.map(u64::from).iter().sum())
     }
 }
 

@@ -76,6 +76,7 @@ impl ControlPlane {
             certificates: Lifetimes::default(),
             admission_configuration: config.options.admission,
             service_accounts: config.options.service_accounts,
+            seats: config.options.seats,
         };
         let api = pandaemon_server::start(server, &shutdown).await?;
         let options = Options {

@@ -12,4 +12,5 @@ pub(super) static DOCUMENTS: &[(&str, &[u8])] = &[
     ("apis/scheduling.k8s.io/v1", include_bytes!("../../schema/openapi/apis_scheduling.k8s.io_v1.json.gz")),
     ("apis/coordination.k8s.io/v1", include_bytes!("../../schema/openapi/apis_coordination.k8s.io_v1.json.gz")),
     ("apis/discovery.k8s.io/v1", include_bytes!("../../schema/openapi/apis_discovery.k8s.io_v1.json.gz")),
+    ("apis/flowcontrol.apiserver.k8s.io/v1", include_bytes!("../../schema/openapi/apis_flowcontrol.apiserver.k8s.io_v1.json.gz")),
 ];

@@ -1562,6 +1562,129 @@ static EVENTS_V1_EVENTSERIES: Type = Type { name: "io.k8s.api.events.v1.EventSer
     Field { name: "lastObservedTime", shape: MicroTime, required: true, number: 2, ..F },
 ] };
 
+static FLOWCONTROL_V1_EXEMPTPRIORITYLEVELCONFIGURATION: Type = Type { name: "io.k8s.api.flowcontrol.v1.ExemptPriorityLevelConfiguration", fields: &[
+    Field { name: "lendablePercent", shape: Int32, omit_empty: true, number: 2, ..F },
+    Field { name: "nominalConcurrencyShares", shape: Int32, omit_empty: true, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_FLOWDISTINGUISHERMETHOD: Type = Type { name: "io.k8s.api.flowcontrol.v1.FlowDistinguisherMethod", fields: &[
+    Field { name: "type", shape: String, required: true, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_FLOWSCHEMA: Type = Type { name: "io.k8s.api.flowcontrol.v1.FlowSchema", fields: &[
+    Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&FLOWCONTROL_V1_FLOWSCHEMASPEC), number: 2, ..F },
+    Field { name: "status", shape: Object(&FLOWCONTROL_V1_FLOWSCHEMASTATUS), number: 3, ..F },
+] };
+
+static FLOWCONTROL_V1_FLOWSCHEMACONDITION: Type = Type { name: "io.k8s.api.flowcontrol.v1.FlowSchemaCondition", fields: &[
+    Field { name: "lastTransitionTime", shape: Time, number: 3, ..F },
+    Field { name: "message", shape: String, omit_empty: true, number: 5, ..F },
+    Field { name: "reason", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "status", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "type", shape: String, omit_empty: true, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_FLOWSCHEMASPEC: Type = Type { name: "io.k8s.api.flowcontrol.v1.FlowSchemaSpec", fields: &[
+    Field { name: "distinguisherMethod", shape: Object(&FLOWCONTROL_V1_FLOWDISTINGUISHERMETHOD), number: 3, ..F },
+    Field { name: "matchingPrecedence", shape: Int32, omit_empty: true, number: 2, ..F },
+    Field { name: "priorityLevelConfiguration", shape: Object(&FLOWCONTROL_V1_PRIORITYLEVELCONFIGURATIONREFERENCE), required: true, number: 1, ..F },
+    Field { name: "rules", shape: List(&Object(&FLOWCONTROL_V1_POLICYRULESWITHSUBJECTS)), topology: Topology::Atomic, omit_empty: true, number: 4, ..F },
+] };
+
+static FLOWCONTROL_V1_FLOWSCHEMASTATUS: Type = Type { name: "io.k8s.api.flowcontrol.v1.FlowSchemaStatus", fields: &[
+    Field { name: "conditions", shape: List(&Object(&FLOWCONTROL_V1_FLOWSCHEMACONDITION)), topology: Topology::Map(&["type"]), patch_merge: true, patch_merge_key: "type", omit_empty: true, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_GROUPSUBJECT: Type = Type { name: "io.k8s.api.flowcontrol.v1.GroupSubject", fields: &[
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_LIMITRESPONSE: Type = Type { name: "io.k8s.api.flowcontrol.v1.LimitResponse", fields: &[
+    Field { name: "queuing", shape: Object(&FLOWCONTROL_V1_QUEUINGCONFIGURATION), number: 2, ..F },
+    Field { name: "type", shape: String, required: true, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_LIMITEDPRIORITYLEVELCONFIGURATION: Type = Type { name: "io.k8s.api.flowcontrol.v1.LimitedPriorityLevelConfiguration", fields: &[
+    Field { name: "borrowingLimitPercent", shape: Int32, omit_empty: true, number: 4, ..F },
+    Field { name: "lendablePercent", shape: Int32, omit_empty: true, number: 3, ..F },
+    Field { name: "limitResponse", shape: Object(&FLOWCONTROL_V1_LIMITRESPONSE), number: 2, ..F },
+    Field { name: "nominalConcurrencyShares", shape: Int32, omit_empty: true, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_NONRESOURCEPOLICYRULE: Type = Type { name: "io.k8s.api.flowcontrol.v1.NonResourcePolicyRule", fields: &[
+    Field { name: "nonResourceURLs", shape: List(&String), required: true, topology: Topology::Set, number: 6, ..F },
+    Field { name: "verbs", shape: List(&String), required: true, topology: Topology::Set, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_POLICYRULESWITHSUBJECTS: Type = Type { name: "io.k8s.api.flowcontrol.v1.PolicyRulesWithSubjects", fields: &[
+    Field { name: "nonResourceRules", shape: List(&Object(&FLOWCONTROL_V1_NONRESOURCEPOLICYRULE)), topology: Topology::Atomic, omit_empty: true, number: 3, ..F },
+    Field { name: "resourceRules", shape: List(&Object(&FLOWCONTROL_V1_RESOURCEPOLICYRULE)), topology: Topology::Atomic, omit_empty: true, number: 2, ..F },
+    Field { name: "subjects", shape: List(&Object(&FLOWCONTROL_V1_SUBJECT)), required: true, topology: Topology::Atomic, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_PRIORITYLEVELCONFIGURATION: Type = Type { name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration", fields: &[
+    Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
+    Field { name: "kind", shape: String, omit_empty: true, ..F },
+    Field { name: "metadata", shape: Object(&META_V1_OBJECTMETA), number: 1, ..F },
+    Field { name: "spec", shape: Object(&FLOWCONTROL_V1_PRIORITYLEVELCONFIGURATIONSPEC), number: 2, ..F },
+    Field { name: "status", shape: Object(&FLOWCONTROL_V1_PRIORITYLEVELCONFIGURATIONSTATUS), number: 3, ..F },
+] };
+
+static FLOWCONTROL_V1_PRIORITYLEVELCONFIGURATIONCONDITION: Type = Type { name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationCondition", fields: &[
+    Field { name: "lastTransitionTime", shape: Time, number: 3, ..F },
+    Field { name: "message", shape: String, omit_empty: true, number: 5, ..F },
+    Field { name: "reason", shape: String, omit_empty: true, number: 4, ..F },
+    Field { name: "status", shape: String, omit_empty: true, number: 2, ..F },
+    Field { name: "type", shape: String, omit_empty: true, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_PRIORITYLEVELCONFIGURATIONREFERENCE: Type = Type { name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationReference", fields: &[
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_PRIORITYLEVELCONFIGURATIONSPEC: Type = Type { name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec", fields: &[
+    Field { name: "exempt", shape: Object(&FLOWCONTROL_V1_EXEMPTPRIORITYLEVELCONFIGURATION), number: 3, ..F },
+    Field { name: "limited", shape: Object(&FLOWCONTROL_V1_LIMITEDPRIORITYLEVELCONFIGURATION), number: 2, ..F },
+    Field { name: "type", shape: String, required: true, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_PRIORITYLEVELCONFIGURATIONSTATUS: Type = Type { name: "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationStatus", fields: &[
+    Field { name: "conditions", shape: List(&Object(&FLOWCONTROL_V1_PRIORITYLEVELCONFIGURATIONCONDITION)), topology: Topology::Map(&["type"]), patch_merge: true, patch_merge_key: "type", omit_empty: true, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_QUEUINGCONFIGURATION: Type = Type { name: "io.k8s.api.flowcontrol.v1.QueuingConfiguration", fields: &[
+    Field { name: "handSize", shape: Int32, omit_empty: true, number: 2, ..F },
+    Field { name: "queueLengthLimit", shape: Int32, omit_empty: true, number: 3, ..F },
+    Field { name: "queues", shape: Int32, omit_empty: true, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_RESOURCEPOLICYRULE: Type = Type { name: "io.k8s.api.flowcontrol.v1.ResourcePolicyRule", fields: &[
+    Field { name: "apiGroups", shape: List(&String), required: true, topology: Topology::Set, number: 2, ..F },
+    Field { name: "clusterScope", shape: Bool, omit_empty: true, number: 4, ..F },
+    Field { name: "namespaces", shape: List(&String), topology: Topology::Set, omit_empty: true, number: 5, ..F },
+    Field { name: "resources", shape: List(&String), required: true, topology: Topology::Set, number: 3, ..F },
+    Field { name: "verbs", shape: List(&String), required: true, topology: Topology::Set, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_SERVICEACCOUNTSUBJECT: Type = Type { name: "io.k8s.api.flowcontrol.v1.ServiceAccountSubject", fields: &[
+    Field { name: "name", shape: String, required: true, number: 2, ..F },
+    Field { name: "namespace", shape: String, required: true, number: 1, ..F },
+] };
+
+static FLOWCONTROL_V1_SUBJECT: Type = Type { name: "io.k8s.api.flowcontrol.v1.Subject", fields: &[
+    Field { name: "group", shape: Object(&FLOWCONTROL_V1_GROUPSUBJECT), number: 3, ..F },
+    Field { name: "kind", shape: String, required: true, number: 1, ..F },
+    Field { name: "serviceAccount", shape: Object(&FLOWCONTROL_V1_SERVICEACCOUNTSUBJECT), number: 4, ..F },
+    Field { name: "user", shape: Object(&FLOWCONTROL_V1_USERSUBJECT), number: 2, ..F },
+] };
+
+static FLOWCONTROL_V1_USERSUBJECT: Type = Type { name: "io.k8s.api.flowcontrol.v1.UserSubject", fields: &[
+    Field { name: "name", shape: String, required: true, number: 1, ..F },
+] };
+
 static POLICY_V1_EVICTION: Type = Type { name: "io.k8s.api.policy.v1.Eviction", fields: &[
     Field { name: "apiVersion", shape: String, omit_empty: true, ..F },
     Field { name: "deleteOptions", shape: Object(&META_V1_DELETEOPTIONS), number: 2, ..F },
@@ -1960,6 +2083,27 @@ pub(super) static TYPES: &[&Type] = &[
     &DISCOVERY_V1_FORZONE,
     &EVENTS_V1_EVENT,
     &EVENTS_V1_EVENTSERIES,
+    &FLOWCONTROL_V1_EXEMPTPRIORITYLEVELCONFIGURATION,
+    &FLOWCONTROL_V1_FLOWDISTINGUISHERMETHOD,
+    &FLOWCONTROL_V1_FLOWSCHEMA,
+    &FLOWCONTROL_V1_FLOWSCHEMACONDITION,
+    &FLOWCONTROL_V1_FLOWSCHEMASPEC,
+    &FLOWCONTROL_V1_FLOWSCHEMASTATUS,
+    &FLOWCONTROL_V1_GROUPSUBJECT,
+    &FLOWCONTROL_V1_LIMITRESPONSE,
+    &FLOWCONTROL_V1_LIMITEDPRIORITYLEVELCONFIGURATION,
+    &FLOWCONTROL_V1_NONRESOURCEPOLICYRULE,
+    &FLOWCONTROL_V1_POLICYRULESWITHSUBJECTS,
+    &FLOWCONTROL_V1_PRIORITYLEVELCONFIGURATION,
+    &FLOWCONTROL_V1_PRIORITYLEVELCONFIGURATIONCONDITION,
+    &FLOWCONTROL_V1_PRIORITYLEVELCONFIGURATIONREFERENCE,
+    &FLOWCONTROL_V1_PRIORITYLEVELCONFIGURATIONSPEC,
+    &FLOWCONTROL_V1_PRIORITYLEVELCONFIGURATIONSTATUS,
+    &FLOWCONTROL_V1_QUEUINGCONFIGURATION,
+    &FLOWCONTROL_V1_RESOURCEPOLICYRULE,
+    &FLOWCONTROL_V1_SERVICEACCOUNTSUBJECT,
+    &FLOWCONTROL_V1_SUBJECT,
+    &FLOWCONTROL_V1_USERSUBJECT,
     &POLICY_V1_EVICTION,
     &RBAC_V1_AGGREGATIONRULE,
     &RBAC_V1_CLUSTERROLE,

@@ -58,6 +58,44 @@ pub(crate) fn priority_class(object: &Value, clock: Clock) -> Vec<Value> {
     ]
 }
 
+/// Upstream: `printFlowSchema`.
+pub(crate) fn flow_schema(object: &Value, clock: Clock) -> Vec<Value> {
+    let spec = &object["spec"];
+    let method = spec.field("distinguisherMethod");
+    let mut conditions = object["status"].items("conditions").iter();
+    let dangling = conditions.find(|condition| condition.text("type") == "Dangling");
+    vec![
+        name(object),
+        spec["priorityLevelConfiguration"].text("name").into(),
+        spec.int("matchingPrecedence").into(),
+        method.map_or("<none>", |method| method.text("type")).into(),
+        clock.age(object),
+        dangling
+            .map_or("?", |condition| condition.text("status"))
+            .into(),
+    ]
+}
+
+/// Upstream: `printPriorityLevelConfiguration`.
+pub(crate) fn priority_level_configuration(object: &Value, clock: Clock) -> Vec<Value> {
+    let spec = &object["spec"];
+    let limited = spec.field("limited");
+    let queuing = limited.and_then(|limited| limited["limitResponse"].field("queuing"));
+    let number = |of: Option<&Value>, field: &str| match of {
+        Some(of) => of.int(field).into(),
+        None => Value::from("<none>"),
+    };
+    vec![
+        name(object),
+        spec.text("type").into(),
+        number(limited, "nominalConcurrencyShares"),
+        number(queuing, "queues"),
+        number(queuing, "handSize"),
+        number(queuing, "queueLengthLimit"),
+        clock.age(object),
+    ]
+}
+
 /// Upstream: `printCertificateSigningRequest`.
 pub(crate) fn certificate_signing_request(object: &Value, clock: Clock) -> Vec<Value> {
     let (spec, status) = (&object["spec"], &object["status"]);

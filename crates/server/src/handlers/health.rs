@@ -134,6 +134,7 @@ fn version(incoming: &Incoming) -> Response<Body> {
 
 fn metrics(api: &Api) -> Result<Response<Body>> {
     api.metrics.sample(&api.registry.cache);
+    api.flow_control.sample();
     let text = api.metrics.render().map_err(Status::internal)?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(response::with_type(200, content_type, Body::full(text)))

@@ -23,6 +23,7 @@ use crate::{
         object::Object,
         watch_cache::{ChangeKind, Event, Next, Started, WatchCache, Watcher},
     },
+    flow_control::Seat,
     handlers::render::{self, View},
     registry::convert,
 };
@@ -63,6 +64,8 @@ pub(crate) struct WatchBody {
     deadline: Instant,
     timer: Pin<Box<Sleep>>,
     ended: bool,
+    /// The seats of the request, until the initial objects are sent.
+    seat: Option<Seat>,
 }
 
 impl fmt::Debug for WatchBody {
@@ -113,7 +116,13 @@ impl WatchBody {
             deadline: options.deadline,
             timer: Box::pin(tokio::time::sleep_until(wake)),
             ended: false,
+            seat: None,
         }
+    }
+
+    /// Gives these seats back when the initial objects are sent.
+    pub(crate) fn hold(&mut self, seat: Option<Seat>) {
+        self.seat = seat;
     }
 
     /// The next chunk of the stream: one or more complete lines.
@@ -160,6 +169,7 @@ impl WatchBody {
         if let Some((change, event)) = self.backlog.pop_front() {
             return Poll::Ready(Some(self.event_line(change, &event)));
         }
+        self.seat = None;
         self.poll_live(context)
     }
 

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::{cache::object::Object, handlers::watch::WatchBody};
+use crate::{cache::object::Object, flow_control::Seat, handlers::watch::WatchBody};
 
 /// The error of a body.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -35,6 +35,15 @@ impl Body {
     /// A complete body with these bytes.
     pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
         Self::Full(Some(bytes.into()))
+    }
+
+    /// Gives the seats of a request back when its objects are sent; at once if all bytes are known.
+    pub(crate) fn hold(&mut self, seat: Option<Seat>) {
+        match self {
+            Self::List(list) => list.seat = seat,
+            Self::Watch(watch) => watch.hold(seat),
+            Self::Full(_) | Self::Boxed(_) => {}
+        }
     }
 
     /// A body without bytes.
@@ -90,6 +99,7 @@ pub(crate) struct ListBody {
     objects: vec::IntoIter<Arc<Object>>,
     started: bool,
     ended: bool,
+    seat: Option<Seat>,
 }
 
 impl ListBody {
@@ -101,6 +111,7 @@ impl ListBody {
             objects: objects.into_iter(),
             started: false,
             ended: false,
+            seat: None,
         }
     }
 }
@@ -124,6 +135,7 @@ impl Iterator for ListBody {
         while out.len() < CHUNK_BYTES {
             let Some(object) = self.objects.next() else {
                 self.ended = true;
+                self.seat = None;
                 out.extend_from_slice(b"]}\n");
                 break;
             };

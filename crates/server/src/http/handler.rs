@@ -16,6 +16,7 @@ use crate::{
     api::{Api, Incoming},
     audit::{Record, add_audit_id, audit_id},
     auth::{self, Attributes, User},
+    flow_control::{self, Admitted, Cost},
     handlers::{discovery, health, join, resource, response, rotate_keys},
     http::{
         body::{Body, BoxError},
@@ -47,13 +48,16 @@ impl Api {
         let is_head = head.parts.method == Method::HEAD;
         let id = audit_id(&head.parts.headers);
         let mut record = Record::default();
-        let answer = self.answer(head, body, &id, &mut record).await;
-        let (response, failure) = match answer {
+        let mut admitted = Admitted::default();
+        let answer = self.answer(head, body, &id, &mut record, &mut admitted);
+        let (mut response, failure) = match answer.await {
             Ok(response) => (response, None),
             Err(status) => (response::error(&form, &status), Some(status)),
         };
+        response.body_mut().hold(admitted.seat.take());
         let mut response = record.respond(response, failure.as_deref()).await;
         add_audit_id(&mut response, id);
+        admitted.add_headers(response.headers_mut());
         if is_head {
             *response.body_mut() = Body::empty();
         }
@@ -90,6 +94,7 @@ impl Api {
         body: B,
         id: &HeaderValue,
         record: &mut Record,
+        admitted: &mut Admitted,
     ) -> Result<Response<Body>>
     where
         B: HttpBody<Data = Bytes> + Send,
@@ -123,6 +128,15 @@ impl Api {
         record.impersonated(&user);
         let path = head.parts.uri.path();
         let attributes = Attributes::of_request(&user, &verb, &head.target, path, fields);
+        if !flow_control::is_long_running(&attributes) {
+            let cost = Cost {
+                cache: &self.registry.cache,
+                attributes: &attributes,
+                query: &head.query,
+                body: body.size_hint().lower(),
+            };
+            self.flow_control.enter(&attributes, cost, admitted).await?;
+        }
         let decision = self.authorizers.decide(&attributes).await;
         record.decided(&decision);
         auth::check_request(&attributes, &decision)?;

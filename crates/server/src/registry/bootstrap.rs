@@ -68,7 +68,7 @@ pub(crate) async fn create_missing(registry: &Registry) -> Result<()> {
 }
 
 /// An operation of the server itself on a built-in object.
-fn call_for(registry: &Registry, object: &Value) -> Result<Call> {
+pub(crate) fn call_for(registry: &Registry, object: &Value) -> Result<Call> {
     let api_version = object["apiVersion"].as_str().unwrap_or_default();
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let kind = object["kind"].as_str().unwrap_or_default();

@@ -1,0 +1,95 @@
+//! `flowcontrol.apiserver.k8s.io`.
+
+use serde_json::Value;
+
+use crate::{
+    Kind, Scope, Strategy,
+    kinds::{READ_WRITE, kind, sub_of},
+    table::{self, Column, Printer},
+    validation::{ErrorList, flow_control, meta},
+};
+
+const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+
+pub(super) fn flow_schema() -> Kind {
+    kind!(
+        "flowcontrol", "FlowSchema", "flowschemas", "flowschema",
+        group: GROUP.into(),
+        storage: "flowcontrol.apiserver.k8s.io/flowschemas".into(),
+        scope: Scope::Cluster,
+        subresources: vec![sub_of(GROUP, "status", "FlowSchema", READ_WRITE)],
+        strategy: Box::new(FlowControlStrategy {
+            set_defaults: crate::defaults::flow_control::flow_schema,
+            validate: flow_control::flow_schema,
+            validate_status: flow_control::flow_schema_status,
+            columns: table::FLOW_SCHEMA,
+            cells: table::plain::flow_schema,
+        }),
+    )
+}
+
+pub(super) fn priority_level_configuration() -> Kind {
+    kind!(
+        "flowcontrol", "PriorityLevelConfiguration", "prioritylevelconfigurations",
+        "prioritylevelconfiguration",
+        group: GROUP.into(),
+        storage: "flowcontrol.apiserver.k8s.io/prioritylevelconfigurations".into(),
+        scope: Scope::Cluster,
+        subresources: vec![sub_of(GROUP, "status", "PriorityLevelConfiguration", READ_WRITE)],
+        strategy: Box::new(FlowControlStrategy {
+            set_defaults: crate::defaults::flow_control::priority_level,
+            validate: flow_control::priority_level,
+            validate_status: flow_control::priority_level_status,
+            columns: table::PRIORITY_LEVEL_CONFIGURATION,
+            cells: table::plain::priority_level_configuration,
+        }),
+    )
+}
+
+/// Both kinds: a spec with rules of its own, and a status.
+#[derive(Debug)]
+struct FlowControlStrategy {
+    set_defaults: fn(&mut Value),
+    validate: fn(&Value, &mut ErrorList),
+    validate_status: fn(&Value, &Value, &mut ErrorList),
+    columns: &'static [Column],
+    cells: fn(&Value, table::Clock) -> Vec<Value>,
+}
+
+impl Strategy for FlowControlStrategy {
+    fn set_defaults(&self, object: &mut Value) {
+        (self.set_defaults)(object);
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+
+    fn validate(&self, kind: &Kind, object: &Value, errors: &mut ErrorList) {
+        kind.validate_metadata(object, errors);
+        (self.validate)(object, errors);
+    }
+
+    fn validate_update(
+        &self,
+        kind: &Kind,
+        _subresource: &str,
+        old: &Value,
+        new: &Value,
+        errors: &mut ErrorList,
+    ) {
+        self.validate(kind, new, errors);
+        meta::validate_update(old, new, errors);
+    }
+
+    fn validate_status_update(&self, old: &Value, new: &Value, errors: &mut ErrorList) {
+        (self.validate_status)(old, new, errors);
+    }
+
+    fn printer(&self) -> Printer {
+        Printer {
+            columns: self.columns,
+            cells: self.cells,
+        }
+    }
+}
