@@ -442,3 +442,6 @@ fn with_mandatory<T: DeserializeOwned>(
     }
     objects
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,8 @@ mod disk;
 mod encryption;
 #[path = "api/faults.rs"]
 mod faults;
+#[path = "api/flow_control.rs"]
+mod flow_control;
 #[path = "api/harness.rs"]
 mod harness;
 #[path = "api/hostile.rs"]
