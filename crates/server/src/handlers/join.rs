@@ -59,7 +59,11 @@ pub(crate) async fn authenticate(api: &Api, parts: &Parts) -> Result<User> {
             ),
         )),
         Err(_) => match parts.extensions.get::<Arc<ClientCertificate>>() {
-            Some(own) if own.user.node().is_some() && !own.is_expired(Timestamp::now()) => {
+            Some(own)
+                if own.user.node().is_some()
+                    && !own.is_expired(Timestamp::now())
+                    && !api.revoked.contains(&own.serial) =>
+            {
                 api.registry.check_node_key(own)?;
                 Ok(own.user.clone())
             }
