@@ -8,7 +8,7 @@ use http_body_util::{Full, StreamBody};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use pandaemon_server::Lifetimes;
-use pandaemon_testkit::ServerOptions;
+use pandaemon_testkit::{self as testkit, ServerOptions, join::Joined};
 use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -21,14 +21,6 @@ use crate::{
 
 /// What the node n1 may list.
 const PODS: &str = "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1";
-
-/// The certificates of an agent that has joined.
-pub(crate) struct Joined {
-    pub(crate) client: String,
-    pub(crate) serving: String,
-    pub(crate) client_cas: String,
-    pub(crate) key: String,
-}
 
 pub(crate) async fn join(
     server: &Server,
@@ -55,22 +47,12 @@ async fn join_over(
     (node, secret, token): (&str, &str, &str),
     key: &rcgen::KeyPair,
 ) -> Result<Joined, (u16, String)> {
-    let names = vec![node.to_owned(), "127.0.0.1".to_owned()];
-    let params = rcgen::CertificateParams::new(names).unwrap();
-    let request = params.serialize_request(key).unwrap().pem().unwrap();
-    let body = json!({"nodeName": node, "nodeSecret": secret, "clientCsr": request, "servingCsr": request});
+    let body = testkit::join::request(node, secret, key);
     let (code, text) = ask(&mut sender, "POST", "/pandaemon/v1/join", token, &body).await;
     if code != 200 {
         return Err((code, text));
     }
-    let answer = json_of(&text);
-    let field = |name: &str| answer[name].as_str().unwrap().to_owned();
-    Ok(Joined {
-        client: field("clientCertificate"),
-        serving: field("servingCertificate"),
-        client_cas: field("clientCaCertificate"),
-        key: key.serialize_pem(),
-    })
+    Ok(Joined::of(&json_of(&text), key))
 }
 
 pub(crate) fn token(server: &Server) -> String {

@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, client::conn::http1::SendRequest, service::service_fn};
 use hyper_util::rt::TokioIo;
-use pandaemon_testkit::ServerOptions;
+use pandaemon_testkit::{ServerOptions, join::Joined};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier,
 };
@@ -21,7 +21,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use crate::{
     harness::{Server, json_of},
-    join::{Joined, join, token},
+    join::{join, token},
 };
 
 pub(crate) fn certificate(pem: &str) -> CertificateDer<'static> {
