@@ -8,6 +8,7 @@ mod node;
 mod node_deletion;
 mod references;
 mod restart;
+mod rights;
 mod server;
 mod start;
 mod status;
