@@ -1,6 +1,7 @@
 //! HTTP: connections, TLS, and the parsing and routing of requests.
 
 pub(crate) mod body;
+mod client_verifier;
 pub(crate) mod handler;
 pub(crate) mod listen;
 pub(crate) mod negotiate;

@@ -57,7 +57,10 @@ use crate::{
     cache::watch_cache::{self, WatchCache},
     essentials::Essentials,
     handlers::proxy,
-    http::{listen, tls},
+    http::{
+        listen,
+        tls::{self, ServerTls},
+    },
     pki::{Pki, ServiceAccountKeys},
     registry::{Registry, bootstrap},
     service_account_secrets::ServiceAccountSecrets,
@@ -155,7 +158,7 @@ pub struct Running {
     api: Arc<Api>,
     address: SocketAddr,
     serving: JoinHandle<Option<()>>,
-    tls: Arc<rustls::ServerConfig>,
+    tls: ServerTls,
     shutdown: Shutdown,
     essentials: Essentials,
     advertised: Advertised,
@@ -195,7 +198,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         encryption: config.encryption,
         pki,
     });
-    let tls = tls::server(&api.pki)?;
+    let tls = ServerTls::new(&api.pki)?;
     let essentials = Essentials::new(shutdown.clone());
     let reflector = watch_cache::run_reflector(cache, config.store, revision);
     pandaemon_runtime::spawn(
@@ -213,12 +216,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     api.health.set_started();
     let advertised = Advertised::new(advertised);
     start_loops(&api, &advertised, shutdown);
-    let serve = listen::serve(
-        listener,
-        Arc::clone(&tls),
-        Arc::clone(&api),
-        shutdown.clone(),
-    );
+    let serve = listen::serve(listener, tls.clone(), Arc::clone(&api), shutdown.clone());
     let serve = essentials.clone().run("listener", serve);
     let serving = pandaemon_runtime::spawn("listener", serve);
     tracing::info!(%address, "serving the API");
@@ -317,7 +315,7 @@ impl Running {
     pub async fn also_listen(&self, address: SocketAddr) -> Result<SocketAddr, Error> {
         let listener = bind(address).await?;
         let address = listener.local_addr().unwrap_or(address);
-        let (tls, api) = (Arc::clone(&self.tls), Arc::clone(&self.api));
+        let (tls, api) = (self.tls.clone(), Arc::clone(&self.api));
         let serve = listen::serve(listener, tls, api, self.shutdown.clone());
         pandaemon_runtime::spawn("additional-listener", serve);
         Ok(address)

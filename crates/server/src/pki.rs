@@ -34,7 +34,7 @@ use self::{
 };
 pub(crate) use self::{
     certificate::Usage,
-    client_certificate::ClientCertificate,
+    client_certificate::{ClientCertificate, FrontProxyCertificate, PeerCertificate, Validity},
     node_names::check_node_name,
     renewal::Renewable,
     service_account_keys::{ServiceAccountKeys, SigningKey},

@@ -27,6 +27,8 @@ mod disk;
 mod encryption;
 #[path = "api/faults.rs"]
 mod faults;
+#[path = "api/front_proxy.rs"]
+mod front_proxy;
 #[path = "api/harness.rs"]
 mod harness;
 #[path = "api/hostile.rs"]
