@@ -68,7 +68,10 @@ use crate::{
     signer::Signer,
 };
 
-pub use crate::{clients::Clients, kubeconfig::kubeconfig};
+pub use crate::{
+    clients::Clients,
+    kubeconfig::{AdminKubeconfig, kubeconfig},
+};
 pub use crate::{pki::Lifetimes, registry::ServeError, service_accounts::ServiceAccountOptions};
 
 /// The configuration of a server.
@@ -329,8 +332,8 @@ impl Running {
 
     /// The administrator's kubeconfig for the server at this URL.
     #[must_use]
-    pub fn kubeconfig(&self, server_url: &str) -> String {
-        kubeconfig::admin(&self.api.pki, server_url)
+    pub fn kubeconfig(&self, server_url: &str) -> AdminKubeconfig {
+        AdminKubeconfig::new(Arc::clone(&self.api.pki), server_url)
     }
 
     /// The token with which agents join.
