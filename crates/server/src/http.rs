@@ -6,4 +6,5 @@ pub(crate) mod handler;
 pub(crate) mod listen;
 pub(crate) mod negotiate;
 pub(crate) mod request;
+pub(crate) mod stream_end;
 pub(crate) mod tls;
