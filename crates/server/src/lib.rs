@@ -185,15 +185,25 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     let registry = Arc::new(Registry::new(
         Arc::clone(&config.store),
         Arc::clone(&cache),
-        Chain::new(config.admission_configuration, config.admission),
+        Chain::new(
+            config.admission_configuration,
+            config.admission,
+            &config.metrics,
+        ),
     ));
     let api = Arc::new(Api {
         agents: proxy::Agents::new(tls::client(&pki)?),
         auditor: Auditor::start(&config.audit, &config.metrics)?,
-        metrics: metrics::ServerMetrics::new(config.metrics),
         health: Health::default(),
         revoked: authenticators::revoked(&config.authentication)?,
-        authenticators: authenticators::chain(&config.authentication, &pki, &issuer, &cache)?,
+        authenticators: authenticators::chain(
+            &config.authentication,
+            &pki,
+            &issuer,
+            &registry,
+            &config.metrics,
+        )?,
+        metrics: metrics::ServerMetrics::new(config.metrics),
         authorizers: authorizers::chain(config.authorizers, Arc::clone(&cache)),
         address: advertised.to_string(),
         service_accounts: Arc::clone(&issuer),

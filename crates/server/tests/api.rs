@@ -39,6 +39,8 @@ mod join;
 mod kubernetes_service;
 #[path = "api/leaks.rs"]
 mod leaks;
+#[path = "api/metrics.rs"]
+mod metrics;
 #[path = "api/nodes.rs"]
 mod nodes;
 #[path = "api/pages.rs"]
