@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use pandaemon_runtime::files::private_dir;
 
 use crate::{
-    auth::{bearer_token, impersonation},
+    auth::{bearer_token, front_proxy, impersonation},
     handlers::proxy,
     http::negotiate,
     pki::{self, ServiceAccountKeys},
@@ -28,6 +28,7 @@ pub fn read_headers(lines: &[u8]) {
         }
     }
     let _user = impersonation::requested(&headers);
+    let _proxied = front_proxy::user(front_proxy::ALLOWED_NAMES[0], &headers);
     let _token = bearer_token(&headers);
     let _form = negotiate::accepted(&headers);
     let _version = negotiate::aggregated_discovery(&headers);
@@ -79,6 +80,9 @@ mod tests {
             "impersonate-group",
             "impersonate-uid",
             "impersonate-extra-%ff",
+            "x-remote-user",
+            "x-remote-group",
+            "x-remote-extra-%ff",
             "authorization",
             "accept",
             "content-type",

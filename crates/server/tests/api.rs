@@ -27,6 +27,8 @@ mod disk;
 mod encryption;
 #[path = "api/faults.rs"]
 mod faults;
+#[path = "api/front_proxy.rs"]
+mod front_proxy;
 #[path = "api/harness.rs"]
 mod harness;
 #[path = "api/hostile.rs"]
@@ -37,6 +39,8 @@ mod join;
 mod kubernetes_service;
 #[path = "api/leaks.rs"]
 mod leaks;
+#[path = "api/metrics.rs"]
+mod metrics;
 #[path = "api/nodes.rs"]
 mod nodes;
 #[path = "api/pages.rs"]

@@ -3,6 +3,9 @@
 pub(crate) mod config;
 mod keys;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::future::Either;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, dangerous, jwk::Jwk};
 use serde::Deserialize;
@@ -28,6 +31,8 @@ const ALGORITHMS: [Algorithm; 8] = [
     Algorithm::PS384,
     Algorithm::PS512,
 ];
+/// Where a token says which of its claims are elsewhere (OpenID Connect Core, section 5.6.2).
+const CLAIM_NAMES: &str = "_claim_names";
 /// How far the clock of an issuer may be ahead, in seconds.
 const LEEWAY: i64 = 300;
 
@@ -36,6 +41,8 @@ const LEEWAY: i64 = 300;
 pub(super) struct OidcIssuer {
     config: JwtAuthenticator,
     keys: Keys,
+    /// Whether the log says that claims are elsewhere. One line is enough.
+    has_warned: AtomicBool,
 }
 
 /// The claims of a token.
@@ -55,6 +62,7 @@ impl OidcIssuer {
         Ok(Self {
             keys: Keys::new(&config.issuer)?,
             config,
+            has_warned: AtomicBool::new(false),
         })
     }
 
@@ -68,19 +76,30 @@ impl OidcIssuer {
     }
 
     async fn verified(&self, token: &str) -> Result<Claims, TokenError> {
-        let header = jsonwebtoken::decode_header(token)
-            .map_err(|error| invalid(format_args!("verify token: {error}")))?;
-        if !ALGORITHMS.contains(&header.alg) {
+        let issuer = &self.config.issuer.url;
+        let supported = supported_algorithms();
+        if let Some(name) = algorithm_name(token).filter(|name| !supported.contains(name)) {
             return Err(invalid(format_args!(
-                "verify token: the algorithm {:?} is not supported",
-                header.alg
+                "verify token: the algorithm {name:?} of the issuer {issuer} is not supported, expected one of {}",
+                supported.join(", ")
             )));
         }
+        let header = jsonwebtoken::decode_header(token)
+            .map_err(|error| invalid(format_args!("verify token: {error}")))?;
         let unavailable = |why| invalid(format_args!("authenticator not initialized: {why}"));
         for fresh in [Fresh::No, Fresh::Yes] {
             let keys = self.keys.get(fresh).await.map_err(unavailable)?;
-            if let Some(key) = signing_key(&keys, &header, token) {
+            if let Some(key) = signing_key(&keys.keys, &header, token) {
                 return self.claims(&key, header.alg, token);
+            }
+            let mut unsupported = keys.unsupported.iter();
+            let named = unsupported.find(|key| key.id.is_some() && key.id == header.kid);
+            if let Some(key) = named {
+                return Err(invalid(format_args!(
+                    "verify token: the key {:?} of the issuer {issuer} is not supported: {}",
+                    header.kid.unwrap_or_default(),
+                    key.what
+                )));
             }
         }
         Err(invalid("verify token: failed to verify signature"))
@@ -135,7 +154,10 @@ impl OidcIssuer {
                     groups.claim
                 ))
             })?,
-            None => Vec::new(),
+            None => {
+                self.check_not_distributed(claims, &groups.claim)?;
+                Vec::new()
+            }
         };
         let named: Vec<String> = named.iter().map(|name| format!("{prefix}{name}")).collect();
         let uid = match mappings.uid.claim.as_str() {
@@ -149,6 +171,27 @@ impl OidcIssuer {
             uid,
             ..User::known(&format!("{prefix}{name}"), &named)
         })
+    }
+
+    /// Refuses a token whose groups are elsewhere: without them its user would be someone with
+    /// fewer rights, or one whom a binding was not meant for. Upstream fetches them.
+    fn check_not_distributed(&self, claims: &Claims, groups: &str) -> Result<(), TokenError> {
+        let elsewhere = claims.get(CLAIM_NAMES).and_then(|names| names.get(groups));
+        if groups.is_empty() || elsewhere.is_none() {
+            return Ok(());
+        }
+        let issuer = &self.config.issuer.url;
+        let why = format!(
+            "could not expand distributed claims: the issuer {issuer} gives the claim {groups:?} as a distributed \
+             claim, which is not supported: let it put the claim into the token"
+        );
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                why,
+                "refused an ID token; others of the issuer are refused without a line here"
+            );
+        }
+        Err(invalid(why))
     }
 
     fn check_required(&self, claims: &Claims) -> Result<(), TokenError> {
@@ -175,6 +218,18 @@ impl OidcIssuer {
 fn text<'a>(claims: &'a Claims, claim: &str) -> Result<&'a str, &'static str> {
     let value = claims.get(claim).ok_or("claim not present")?;
     value.as_str().ok_or("it must be a string")
+}
+
+/// The names of [`ALGORITHMS`].
+fn supported_algorithms() -> Vec<String> {
+    ALGORITHMS.iter().map(|one| format!("{one:?}")).collect()
+}
+
+/// The name of the algorithm of a token, whether the library knows it or not.
+fn algorithm_name(token: &str) -> Option<String> {
+    let header = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
+    let header: Value = serde_json::from_slice(&header).ok()?;
+    header["alg"].as_str().map(str::to_owned)
 }
 
 /// The groups of a claim: one, or a list.

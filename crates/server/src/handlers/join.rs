@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::{Method, Response, request::Parts};
-use jiff::Timestamp;
 use pandaemon_certificates::{CertificateRequest, request};
 use pandaemon_machinery::{Status, status::Result};
 use serde::Deserialize;
@@ -14,7 +13,7 @@ use crate::{
     auth::{self, BOOTSTRAPPERS, CERTIFICATE_KEY, JOIN_TOKEN_USER, NODE_NAME, User},
     handlers::response,
     http::body::Body,
-    pki::{ClientCertificate, check_node_name, sha256_hex},
+    pki::{PeerCertificate, check_node_name, sha256_hex},
     registry::node_record::{Claim, Proof},
 };
 
@@ -58,12 +57,13 @@ pub(crate) async fn authenticate(api: &Api, parts: &Parts) -> Result<User> {
                 info.user.name
             ),
         )),
-        Err(_) => match parts.extensions.get::<Arc<ClientCertificate>>() {
-            Some(own)
-                if own.user.node().is_some()
-                    && !own.is_expired(Timestamp::now())
-                    && !api.revoked.contains(&own.serial) =>
-            {
+        Err(_) => match parts
+            .extensions
+            .get::<Arc<PeerCertificate>>()
+            .map(|it| &**it)
+        {
+            Some(PeerCertificate::Client(own)) if own.user.node().is_some() => {
+                api.check_validity(&own.validity)?;
                 api.registry.check_node_key(own)?;
                 Ok(own.user.clone())
             }

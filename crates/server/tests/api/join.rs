@@ -7,9 +7,10 @@ use http::{Request, header};
 use http_body_util::{Full, StreamBody};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
-use pandaemon_server::Lifetimes;
+use pandaemon_certificates::ClientSubject;
+use pandaemon_server::{AuthenticationOptions, Lifetimes};
 use pandaemon_testkit::{self as testkit, ServerOptions, join::Joined};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -348,5 +349,35 @@ async fn a_node_renews_its_certificates_after_its_token_has_ended() {
     // Without a certificate the token is all there is.
     let plain = connect(&server, None).await;
     let refused = join_over(plain, ("n1", "s", "ended"), &next).await;
+    assert_eq!(refused.err().unwrap().0, 401);
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_of_a_node_is_not_renewed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("revoked");
+    std::fs::write(&path, "").unwrap();
+    let options = ServerOptions {
+        authentication: AuthenticationOptions {
+            revoked_serials_file: Some(path.clone()),
+            ..AuthenticationOptions::default()
+        },
+        ..ServerOptions::default()
+    };
+    let server = Server::start_with(options).await.unwrap();
+    let joined = join(&server, "n1", "s", &token(&server))
+        .await
+        .ok()
+        .unwrap();
+    let der = CertificateDer::from_pem_slice(joined.client.as_bytes()).unwrap();
+    let serial = ClientSubject::of(&der).unwrap().serial;
+    std::fs::write(&path, serial).unwrap();
+    // The file is read again within a second.
+    while get_as(&server, &joined, PODS).await.0 != 401 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let sender = connect(&server, Some((&joined.client, &joined.key))).await;
+    let next = rcgen::KeyPair::generate().unwrap();
+    let refused = join_over(sender, ("n1", "s", "ended"), &next).await;
     assert_eq!(refused.err().unwrap().0, 401);
 }
