@@ -26,6 +26,9 @@ use self::{
 /// Longer than anything here takes; a test that waits longer fails.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The collection of requests for certificates.
+const REQUESTS: &str = "certificatesigningrequests";
+
 /// The objects of the server, and what was asked of it.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -111,6 +114,11 @@ impl State {
         self.objects.insert(key, object);
     }
 
+    /// The CertificateSigningRequest of this name, if there is one.
+    pub(super) fn request(&self, name: &str) -> Option<&Value> {
+        self.objects.get(&(REQUESTS.to_owned(), name.to_owned()))
+    }
+
     fn since(&self, version: u64) -> Vec<Value> {
         let newer = |event: &&Value| {
             let at = event["object"]["metadata"]["resourceVersion"].as_str();
@@ -177,6 +185,14 @@ impl FakeApi {
         let data = json!({ key: BASE64_STANDARD.encode(value) });
         let object = json!({ "apiVersion": "v1", "kind": "Secret", "data": data });
         self.state.lock().change_object("secrets", name, object);
+    }
+
+    /// Sets the status of a CertificateSigningRequest.
+    pub(super) fn set_request_status(&self, name: &str, status: Value) {
+        let mut state = self.state.lock();
+        let mut request = state.request(name).unwrap().clone();
+        request["status"] = status;
+        state.change_object(REQUESTS, name, request);
     }
 
     /// Removes the object of a pod.
@@ -307,8 +323,23 @@ fn respond(state: &mut State, head: &http::request::Parts, body: &Value) -> Answ
                 &json!({ "kind": "PodList", "apiVersion": "v1", "metadata": meta, "items": items }),
             )
         }
-        (&Method::GET, [.., collection @ ("configmaps" | "secrets")]) => {
+        (&Method::GET, [.., collection @ ("configmaps" | "secrets" | REQUESTS)]) => {
             watch_object(state, collection, query)
+        }
+        (&Method::GET, [.., "configmaps", name]) => {
+            let key = ("configmaps".to_owned(), (*name).to_owned());
+            let found = state.objects.get(&key);
+            found.map_or_else(|| status(StatusCode::NOT_FOUND), object)
+        }
+        (&Method::POST, [.., REQUESTS]) => {
+            let name = body["metadata"]["name"].as_str().unwrap();
+            if state.request(name).is_some() {
+                return refuse(&json!({
+                    "kind": "Status", "status": "Failure", "reason": "AlreadyExists", "code": 409,
+                }));
+            }
+            state.change_object(REQUESTS, name, body.clone());
+            object(body)
         }
         (&Method::PATCH, [.., "pods", name, "status"]) => match state.pods.get(*name) {
             Some(pod) if pod["metadata"]["uid"] == body["metadata"]["uid"] => {

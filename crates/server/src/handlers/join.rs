@@ -1,4 +1,5 @@
-//! Joining of agents: an agent sends the join token and gets its certificates.
+//! Joining of agents of earlier versions: an agent sends the join token and gets its certificates.
+//! Those of today send CertificateSigningRequests.
 
 use std::sync::Arc;
 

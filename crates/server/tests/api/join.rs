@@ -381,3 +381,16 @@ async fn a_revoked_certificate_of_a_node_is_not_renewed() {
     let refused = join_over(sender, ("n1", "s", "ended"), &next).await;
     assert_eq!(refused.err().unwrap().0, 401);
 }
+
+#[tokio::test]
+async fn a_node_reads_what_its_own_server_verifies_clients_with() {
+    let server = Server::start().await;
+    let joined = join(&server, "n1", "s", &token(&server))
+        .await
+        .ok()
+        .unwrap();
+    let path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+    let (code, found) = get_as(&server, &joined, path).await;
+    assert_eq!(code, 200, "{found}");
+    assert_eq!(found["data"]["client-ca-file"], joined.client_cas);
+}
