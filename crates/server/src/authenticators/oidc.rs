@@ -1,19 +1,21 @@
 //! ID tokens of OpenID Connect issuers. Upstream: `plugin/pkg/authenticator/token/oidc`.
 
+mod claims;
 pub(crate) mod config;
 mod keys;
 
 use futures::future::Either;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, dangerous, jwk::Jwk};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use self::{
+    claims::{Claims, invalid},
     config::JwtAuthenticator,
     keys::{Fresh, Keys},
 };
 use crate::{
-    auth::{TokenAuthenticator, TokenError, TokenFuture, TokenInfo, TokenResult, User, known},
+    auth::{TokenAuthenticator, TokenError, TokenFuture, TokenInfo, TokenResult, known},
     jwt_provider,
 };
 
@@ -38,13 +40,6 @@ pub(super) struct OidcIssuer {
     keys: Keys,
 }
 
-/// The claims of a token.
-type Claims = Map<String, Value>;
-
-fn invalid(why: impl std::fmt::Display) -> TokenError {
-    TokenError::Invalid(format!("oidc: {why}"))
-}
-
 impl OidcIssuer {
     /// The authenticator of an issuer of the configuration.
     ///
@@ -60,9 +55,8 @@ impl OidcIssuer {
 
     async fn authenticate(&self, token: &str) -> TokenResult {
         let claims = self.verified(token).await?;
-        self.check_required(&claims)?;
         Ok(TokenInfo {
-            user: self.user(&claims)?,
+            user: self.config.user(&claims)?,
             audiences: Vec::new(),
         })
     }
@@ -110,85 +104,10 @@ impl OidcIssuer {
         }
         Ok(decoded.claims)
     }
-
-    fn user(&self, claims: &Claims) -> Result<User, TokenError> {
-        let mappings = &self.config.claim_mappings;
-        let username = &mappings.username;
-        let name = text(claims, &username.claim).map_err(|why| {
-            invalid(format_args!(
-                "parse username claims {:?}: {why}",
-                username.claim
-            ))
-        })?;
-        if username.claim == "email" && claims.get("email_verified").is_some_and(|it| *it != true) {
-            return Err(invalid("email not verified"));
-        }
-        let groups = &mappings.groups;
-        let prefix = groups.prefix.as_deref().unwrap_or_default();
-        let named = match claims
-            .get(&groups.claim)
-            .filter(|_| !groups.claim.is_empty())
-        {
-            Some(value) => group_names(value).ok_or_else(|| {
-                invalid(format_args!(
-                    "parse groups claim {:?}: it must be a string or a list of strings",
-                    groups.claim
-                ))
-            })?,
-            None => Vec::new(),
-        };
-        let named: Vec<String> = named.iter().map(|name| format!("{prefix}{name}")).collect();
-        let uid = match mappings.uid.claim.as_str() {
-            "" => String::new(),
-            claim => text(claims, claim)
-                .map_err(|why| invalid(format_args!("parse uid claim {claim:?}: {why}")))?
-                .to_owned(),
-        };
-        let prefix = username.prefix.as_deref().unwrap_or_default();
-        Ok(User {
-            uid,
-            ..User::known(&format!("{prefix}{name}"), &named)
-        })
-    }
-
-    fn check_required(&self, claims: &Claims) -> Result<(), TokenError> {
-        for rule in &self.config.claim_validation_rules {
-            let claim = &rule.claim;
-            if !claims.contains_key(claim) {
-                return Err(invalid(format_args!(
-                    "required claim {claim} not present in ID token"
-                )));
-            }
-            let found = text(claims, claim)
-                .map_err(|why| invalid(format_args!("parse claim {claim}: {why}")))?;
-            if found != rule.required_value {
-                return Err(invalid(format_args!(
-                    "required claim {claim} value does not match. Got = {found}, want = {}",
-                    rule.required_value
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn text<'a>(claims: &'a Claims, claim: &str) -> Result<&'a str, &'static str> {
-    let value = claims.get(claim).ok_or("claim not present")?;
-    value.as_str().ok_or("it must be a string")
-}
-
-/// The groups of a claim: one, or a list.
-fn group_names(value: &Value) -> Option<Vec<&str>> {
-    match value {
-        Value::Null => Some(Vec::new()),
-        Value::String(name) => Some(vec![name]),
-        Value::Array(names) => names.iter().map(Value::as_str).collect(),
-        _ => None,
-    }
 }
 
 /// The key that has signed a token.
-fn signing_key(keys: &[Jwk], header: &Header, token: &str) -> Option<DecodingKey> {
+pub(crate) fn signing_key(keys: &[Jwk], header: &Header, token: &str) -> Option<DecodingKey> {
     let (message, signature) = token.rsplit_once('.')?;
     let candidates = keys.iter().filter(|key| {
         let id = key.common.key_id.as_deref();
