@@ -4,6 +4,7 @@
 mod deletion;
 mod fake_api;
 mod isolation;
+mod leaks;
 mod node;
 mod node_deletion;
 mod references;

@@ -1,6 +1,6 @@
 //! Helpers of tests and of the demo: container images made from Debian packages, a cluster of real
-//! nodes that is controlled through the `pandaemon` program and kubectl, and (feature `server`) an
-//! API server in the process of a test.
+//! nodes that is controlled through the `pandaemon` program and kubectl, the log of a test and what
+//! must not be in it, and (feature `server`) an API server in the process of a test.
 
 pub mod client_hello;
 pub mod cluster;
@@ -8,6 +8,7 @@ pub mod disk;
 pub mod fixtures;
 pub mod images;
 pub mod kubectl;
+pub mod leaks;
 pub mod rights;
 #[cfg(feature = "server")]
 pub mod server;
