@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 160;
 
 /// Most values that may be visited to measure the nesting, by all operations together. Moves that
 /// only seem to nest more, in a large object, would be measured thousands of times.
-const MAX_MEASURED: usize = 10_000_000;
+const MAX_MEASURED: usize = 2_000_000;
 
 /// Applies a patch to `current`.
 pub(super) fn apply(current: &Value, patch: &[u8]) -> Result<Value> {
