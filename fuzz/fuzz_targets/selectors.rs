@@ -6,6 +6,15 @@ use pandaemon_fuzz::repeated_text;
 use pandaemon_types::{FieldSelector, LabelSelector};
 use serde_json::Value;
 
+/// The order is that of the text, which may have `=` or `==`.
+fn sorted(selector: &FieldSelector) -> Vec<(&str, &str, bool)> {
+    let requirements = selector.requirements().iter();
+    let parts = requirements.map(|one| (one.field.as_str(), one.value.as_str(), one.equal));
+    let mut parts: Vec<_> = parts.collect();
+    parts.sort_unstable();
+    parts
+}
+
 fuzz_target!(|text: &str| {
     let text = repeated_text(text);
     if let Ok(selector) = LabelSelector::parse(&text) {
@@ -16,8 +25,7 @@ fuzz_target!(|text: &str| {
     if let Ok(selector) = FieldSelector::parse(&text) {
         let printed = selector.to_string();
         let again = FieldSelector::parse(&printed).expect("a printed selector");
-        assert_eq!(again.to_string(), printed);
-        assert_eq!(again.requirements().len(), selector.requirements().len());
+        assert_eq!(sorted(&again), sorted(&selector), "{printed}");
     }
     if let Ok(object) = serde_json::from_str::<Value>(&text)
         && let Ok(selector) = LabelSelector::from_json(&object)
