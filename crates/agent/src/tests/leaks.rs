@@ -92,7 +92,10 @@ async fn start_pods(node: &Node) {
     node.api.apply_secret("login", "password", PASSWORD);
     node.runtime.fail("pull_image", "unauthorized");
     node.api.apply(&pod_with_secrets("p"));
-    until_waiting(node, "p", "ErrImagePull").await;
+    let failed = "Error: ErrImagePull".to_owned();
+    node.api
+        .until("the pull fails", |state| state.events.contains(&failed))
+        .await;
     node.runtime.recover("pull_image");
     node.runtime
         .fail("create_container", "no space left on device");
@@ -218,11 +221,11 @@ async fn no_token_key_or_secret_is_logged_or_reported() {
     node.api
         .change(|state| state.token_suffix = POD_TOKEN.to_owned());
     start_pods(&node).await;
+    let node = node.restart().await;
+    node.settle("p").await;
     use_kubelet_server(&node).await;
     let identity = Identity::new(node.paths().identity());
     let told = join(&identity, &node.paths().identity()).await;
-    let node = node.restart().await;
-    node.settle("p").await;
 
     hidden.add("the secret of the node", &identity.secret().unwrap());
     for name in ["client.key", "serving.key"] {
