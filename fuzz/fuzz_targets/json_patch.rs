@@ -24,6 +24,9 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Ok(merged) = merge_patch(&current, patch) {
         let twice = merge_patch(&merged, patch).expect("it was merged once");
-        assert_eq!(twice, merged, "a merge patch that is merged again changes nothing");
+        assert_eq!(
+            twice, merged,
+            "a merge patch that is merged again changes nothing"
+        );
     }
 });

@@ -37,11 +37,18 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     assert_stable(kind, &once);
-    for entry in once["metadata"]["managedFields"].as_array().into_iter().flatten() {
+    for entry in once["metadata"]["managedFields"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         let fields = &entry["fieldsV1"];
         let set = FieldSet::from_json(fields).expect("a set of fields");
         assert_eq!(set.to_json(), *fields);
     }
     let twice = apply(kind, Some(&once), &config, manager("applier"), true);
-    assert_eq!(stored(kind, twice.expect("it was applied once")), Some(once));
+    assert_eq!(
+        stored(kind, twice.expect("it was applied once")),
+        Some(once)
+    );
 });
