@@ -5,6 +5,7 @@ mod deletion;
 mod fake_api;
 mod isolation;
 mod join;
+mod leaks;
 mod node;
 mod node_deletion;
 mod references;

@@ -5,7 +5,7 @@ mod admin_token;
 mod audience;
 mod bootstrap_token;
 mod join_token;
-mod oidc;
+pub(crate) mod oidc;
 mod revoked_serials;
 mod service_account_token;
 mod token_file;

@@ -1,6 +1,7 @@
 //! Helpers of tests and of the demo: container images made from Debian packages, a cluster of real
-//! nodes that is controlled through the `pandaemon` program and kubectl, and (feature `server`) an
-//! API server in the process of a test, with parties that send requests to it and to agents.
+//! nodes that is controlled through the `pandaemon` program and kubectl, the log of a test and what
+//! must not be in it, and (feature `server`) an API server in the process of a test, with parties
+//! that send requests to it and to agents.
 
 pub mod client_hello;
 pub mod cluster;
@@ -10,6 +11,7 @@ pub mod images;
 #[cfg(feature = "server")]
 pub mod join;
 pub mod kubectl;
+pub mod leaks;
 #[cfg(feature = "server")]
 pub mod parties;
 pub mod rights;

@@ -52,8 +52,10 @@ pub(super) struct State {
     hung: Option<String>,
     /// When tokens expire, in seconds since 1970.
     token_expiry: i64,
-    /// How many tokens were issued; the last one is `token-N`.
+    /// How many tokens were issued; the last one is `token-N`, followed by the suffix.
     pub(super) tokens: u32,
+    /// How tokens end.
+    pub(super) token_suffix: String,
     /// The messages of all events.
     pub(super) events: Vec<String>,
     down: bool,
@@ -361,9 +363,9 @@ fn respond(state: &mut State, head: &http::request::Parts, body: &Value) -> Answ
             state.tokens += 1;
             let expiry = jiff::Timestamp::from_second(state.token_expiry).unwrap();
             let mut request = body.clone();
-            request["status"] = json!({
-                "token": format!("token-{}", state.tokens), "expirationTimestamp": expiry.to_string(),
-            });
+            let token = format!("token-{}{}", state.tokens, state.token_suffix);
+            request["status"] =
+                json!({ "token": token, "expirationTimestamp": expiry.to_string() });
             object(&request)
         }
         (&Method::POST, [.., "tokenreviews" | "subjectaccessreviews"]) => {

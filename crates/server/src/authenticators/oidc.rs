@@ -1,5 +1,6 @@
 //! ID tokens of OpenID Connect issuers. Upstream: `plugin/pkg/authenticator/token/oidc`.
 
+mod claims;
 pub(crate) mod config;
 mod keys;
 
@@ -9,9 +10,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::future::Either;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, dangerous, jwk::Jwk};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use self::{
+    claims::{Claims, invalid},
     config::JwtAuthenticator,
     keys::{Fresh, Keys},
 };
@@ -31,8 +33,6 @@ const ALGORITHMS: [Algorithm; 8] = [
     Algorithm::PS384,
     Algorithm::PS512,
 ];
-/// Where a token says which of its claims are elsewhere (OpenID Connect Core, section 5.6.2).
-const CLAIM_NAMES: &str = "_claim_names";
 /// How far the clock of an issuer may be ahead, in seconds.
 const LEEWAY: i64 = 300;
 
@@ -43,13 +43,6 @@ pub(super) struct OidcIssuer {
     keys: Keys,
     /// Whether the log says that claims are elsewhere. One line is enough.
     has_warned: AtomicBool,
-}
-
-/// The claims of a token.
-type Claims = Map<String, Value>;
-
-fn invalid(why: impl std::fmt::Display) -> TokenError {
-    TokenError::Invalid(format!("oidc: {why}"))
 }
 
 impl OidcIssuer {
@@ -68,7 +61,6 @@ impl OidcIssuer {
 
     async fn authenticate(&self, token: &str) -> TokenResult {
         let claims = self.verified(token).await?;
-        self.check_required(&claims)?;
         Ok(TokenInfo {
             user: self.user(&claims)?,
             audiences: Vec::new(),
@@ -131,93 +123,16 @@ impl OidcIssuer {
     }
 
     fn user(&self, claims: &Claims) -> Result<User, TokenError> {
-        let mappings = &self.config.claim_mappings;
-        let username = &mappings.username;
-        let name = text(claims, &username.claim).map_err(|why| {
-            invalid(format_args!(
-                "parse username claims {:?}: {why}",
-                username.claim
-            ))
-        })?;
-        if username.claim == "email" && claims.get("email_verified").is_some_and(|it| *it != true) {
-            return Err(invalid("email not verified"));
-        }
-        let groups = &mappings.groups;
-        let prefix = groups.prefix.as_deref().unwrap_or_default();
-        let named = match claims
-            .get(&groups.claim)
-            .filter(|_| !groups.claim.is_empty())
+        if let Some(why) = self.config.distributed_groups(claims)
+            && !self.has_warned.swap(true, Ordering::Relaxed)
         {
-            Some(value) => group_names(value).ok_or_else(|| {
-                invalid(format_args!(
-                    "parse groups claim {:?}: it must be a string or a list of strings",
-                    groups.claim
-                ))
-            })?,
-            None => {
-                self.check_not_distributed(claims, &groups.claim)?;
-                Vec::new()
-            }
-        };
-        let named: Vec<String> = named.iter().map(|name| format!("{prefix}{name}")).collect();
-        let uid = match mappings.uid.claim.as_str() {
-            "" => String::new(),
-            claim => text(claims, claim)
-                .map_err(|why| invalid(format_args!("parse uid claim {claim:?}: {why}")))?
-                .to_owned(),
-        };
-        let prefix = username.prefix.as_deref().unwrap_or_default();
-        Ok(User {
-            uid,
-            ..User::known(&format!("{prefix}{name}"), &named)
-        })
-    }
-
-    /// Refuses a token whose groups are elsewhere: without them its user would be someone with
-    /// fewer rights, or one whom a binding was not meant for. Upstream fetches them.
-    fn check_not_distributed(&self, claims: &Claims, groups: &str) -> Result<(), TokenError> {
-        let elsewhere = claims.get(CLAIM_NAMES).and_then(|names| names.get(groups));
-        if groups.is_empty() || elsewhere.is_none() {
-            return Ok(());
-        }
-        let issuer = &self.config.issuer.url;
-        let why = format!(
-            "could not expand distributed claims: the issuer {issuer} gives the claim {groups:?} as a distributed \
-             claim, which is not supported: let it put the claim into the token"
-        );
-        if !self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 why,
                 "refused an ID token; others of the issuer are refused without a line here"
             );
         }
-        Err(invalid(why))
+        self.config.user(claims)
     }
-
-    fn check_required(&self, claims: &Claims) -> Result<(), TokenError> {
-        for rule in &self.config.claim_validation_rules {
-            let claim = &rule.claim;
-            if !claims.contains_key(claim) {
-                return Err(invalid(format_args!(
-                    "required claim {claim} not present in ID token"
-                )));
-            }
-            let found = text(claims, claim)
-                .map_err(|why| invalid(format_args!("parse claim {claim}: {why}")))?;
-            if found != rule.required_value {
-                return Err(invalid(format_args!(
-                    "required claim {claim} value does not match. Got = {found}, want = {}",
-                    rule.required_value
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn text<'a>(claims: &'a Claims, claim: &str) -> Result<&'a str, &'static str> {
-    let value = claims.get(claim).ok_or("claim not present")?;
-    value.as_str().ok_or("it must be a string")
 }
 
 /// The names of [`ALGORITHMS`].
@@ -232,18 +147,8 @@ fn algorithm_name(token: &str) -> Option<String> {
     header["alg"].as_str().map(str::to_owned)
 }
 
-/// The groups of a claim: one, or a list.
-fn group_names(value: &Value) -> Option<Vec<&str>> {
-    match value {
-        Value::Null => Some(Vec::new()),
-        Value::String(name) => Some(vec![name]),
-        Value::Array(names) => names.iter().map(Value::as_str).collect(),
-        _ => None,
-    }
-}
-
 /// The key that has signed a token.
-fn signing_key(keys: &[Jwk], header: &Header, token: &str) -> Option<DecodingKey> {
+pub(crate) fn signing_key(keys: &[Jwk], header: &Header, token: &str) -> Option<DecodingKey> {
     let (message, signature) = token.rsplit_once('.')?;
     let candidates = keys.iter().filter(|key| {
         let id = key.common.key_id.as_deref();
