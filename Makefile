@@ -57,10 +57,10 @@ soak: deps ## what needs longer than a test run may take
 	scripts/install-tools cargo-nextest
 	PROPTEST_CASES=20000 $(CARGO) nextest run --release --locked --workspace --profile soak -E 'not package(pandaemon-e2e)'
 	$(CARGO) test --release --locked --package pandaemon-planner --test simulator -- --seeds 20000
-	failed=0; for shard in $$(seq 0 7); do scripts/mutants $$shard/8 || failed=1; done; exit $$failed
+	failed=0; scripts/fuzz || failed=1; for shard in $$(seq 0 7); do scripts/mutants $$shard/8 || failed=1; done; exit $$failed
 
-fuzz: ## the fuzz targets of fuzz/, a minute each (nightly toolchain and cargo-fuzz; else they are skipped by name)
-	scripts/fuzz $(TARGETS)
+fuzz: ## the fuzz targets of fuzz/ (or TARGETS), SECONDS_EACH each (60); without a nightly toolchain they are skipped by name
+	SECONDS_EACH=$(or $(SECONDS_EACH),60) scripts/fuzz $(TARGETS)
 
 mutants: ## mutation tests of the lines of placement and planner that changed since BASE (HEAD~1)
 	scripts/mutants $(or $(BASE),HEAD~1)

@@ -77,7 +77,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "kubectl-ds",
         ],
     ),
-    ("testkit", &["runtime", "client", "store", "server"]),
+    (
+        "testkit",
+        &["certificates", "runtime", "client", "store", "server"],
+    ),
     ("e2e", &[]),
 ];
 

@@ -1,5 +1,6 @@
 //! What the agent reads from and writes to the API server.
 
+mod certificate_request;
 pub(crate) mod certificates;
 pub(crate) mod events;
 pub(crate) mod identity;

@@ -4,10 +4,13 @@
 mod deletion;
 mod fake_api;
 mod isolation;
+mod join;
+mod leaks;
 mod node;
 mod node_deletion;
 mod references;
 mod restart;
+mod rights;
 mod server;
 mod start;
 mod status;

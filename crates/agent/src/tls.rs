@@ -1,5 +1,5 @@
-//! TLS for clients and for the kubelet server, and the two places where certificates are not
-//! verified.
+//! TLS for probes and for the kubelet server. Clients of the API server have theirs in
+//! `pandaemon_client::connect`.
 
 use std::sync::Arc;
 
@@ -18,8 +18,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// Accepts any certificate. HTTPS probes use it, as in the kubelet, and so does fetching the CA
-/// certificate, which is then compared with the digest in the token.
+/// Accepts any certificate. HTTPS probes use it, as in the kubelet.
 #[derive(Debug)]
 struct AcceptAny(Arc<CryptoProvider>);
 
@@ -73,53 +72,9 @@ pub(crate) async fn unverified(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
         .with_no_client_auth();
-    connect(config, stream, host).await
-}
-
-/// A client certificate and its key, in PEM.
-pub(crate) struct ClientIdentity {
-    pub certificate: String,
-    pub key: String,
-}
-
-/// Opens a TLS connection to a server whose certificate must be signed by this CA, as this client.
-///
-/// # Errors
-/// If it is not, the certificate of the client cannot be used, or the handshake fails.
-pub(crate) async fn verified(
-    stream: TcpStream,
-    host: &str,
-    ca_pem: &str,
-    client: Option<&ClientIdentity>,
-) -> Result<TlsStream<TcpStream>, String> {
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots(ca_pem).map_err(|error| error.to_string())?);
-    let config = match client {
-        None => builder.with_no_client_auth(),
-        Some(client) => {
-            let certificate =
-                first_certificate(&client.certificate).map_err(|error| error.to_string())?;
-            let key = PrivateKeyDer::from_pem_slice(client.key.as_bytes())
-                .map_err(|error| error.to_string())?;
-            builder
-                .with_client_auth_cert(vec![certificate], key)
-                .map_err(|error| error.to_string())?
-        }
-    };
-    connect(config, stream, host).await
-}
-
-async fn connect(
-    config: ClientConfig,
-    stream: TcpStream,
-    host: &str,
-) -> Result<TlsStream<TcpStream>, String> {
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
         .map_err(|error| error.to_string())?;
-    let connector = TlsConnector::from(Arc::new(config));
-    connector
+    TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
         .map_err(|error| error.to_string())
@@ -139,6 +94,20 @@ fn roots(ca_pem: &str) -> anyhow::Result<RootCertStore> {
 /// If there is none.
 pub(crate) fn first_certificate(pem: &str) -> anyhow::Result<CertificateDer<'static>> {
     CertificateDer::from_pem_slice(pem.as_bytes()).context("read a certificate")
+}
+
+/// The certificate of a PEM text, in DER.
+///
+/// # Errors
+/// If there is none, or another one.
+pub(crate) fn only_certificate(pem: &str) -> anyhow::Result<CertificateDer<'static>> {
+    let mut all = CertificateDer::pem_slice_iter(pem.as_bytes());
+    let first = all.next().context("read a certificate: there is none")?;
+    anyhow::ensure!(
+        all.next().is_none(),
+        "read a certificate: there are several"
+    );
+    first.context("read a certificate")
 }
 
 /// The configuration of a server with this certificate that asks clients for one signed by this CA.

@@ -141,6 +141,7 @@ fn finish(
     found.matches_version(kind).map_err(Status::bad_request)?;
     let mut warnings = duplicates;
     warnings.extend(unknown);
+    warnings.truncate(go_errors::MAX_STRICT_ERRORS);
     match mode {
         FieldValidation::Strict if !warnings.is_empty() => Err(to_status(&format!(
             "strict decoding error: {}",

@@ -49,5 +49,7 @@ pub fn roles() -> Vec<Value> {
 /// The RoleBindings of the namespaces `kube-system` and `kube-public`.
 #[must_use]
 pub fn role_bindings() -> Vec<Value> {
-    namespaces::role_bindings()
+    let mut all = namespaces::role_bindings();
+    all.extend(own::role_bindings());
+    all
 }

@@ -3,6 +3,7 @@
 //! Rules, their order and their texts are upstream's, because scripts match the texts. Values in
 //! texts are printed as Go prints them.
 
+mod access_review;
 mod affinity;
 pub(crate) mod certificate_signing_request;
 mod container;
@@ -161,6 +162,22 @@ pub fn validate_update(
         strategy.validate_status_update(old, new, &mut errors);
     } else {
         strategy.validate_update(kind, subresource, old, new, &mut errors);
+    }
+    errors.into_vec()
+}
+
+/// Validates a review of the group `authorization.k8s.io` that was sent to this namespace.
+#[must_use]
+pub fn validate_access_review(kind: &Kind, namespace: &str, review: &Value) -> Vec<FieldError> {
+    let (spec, mut errors) = (&review["spec"], ErrorList::default());
+    match kind.kind.as_str() {
+        "SelfSubjectAccessReview" => access_review::of_oneself(spec, &mut errors),
+        "SubjectAccessReview" => access_review::of_subject(spec, &mut errors),
+        "LocalSubjectAccessReview" => {
+            access_review::of_subject(spec, &mut errors);
+            access_review::in_namespace(namespace, spec, &mut errors);
+        }
+        _ => {}
     }
     errors.into_vec()
 }

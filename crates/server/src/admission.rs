@@ -7,6 +7,7 @@
 mod certificates;
 mod chain;
 mod configuration;
+mod counted;
 mod default_toleration_seconds;
 mod mirror_pod;
 mod namespace_lifecycle;
@@ -26,4 +27,4 @@ pub use self::{
 };
 pub use crate::auth::user::User;
 
-pub(crate) use self::{chain::Chain, mirror_pod::is_mirror, plugin::Cluster};
+pub(crate) use self::{chain::Chain, counted::Counted, mirror_pod::is_mirror, plugin::Cluster};

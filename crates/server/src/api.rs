@@ -7,12 +7,13 @@ use std::sync::{
 
 use bytes::Bytes;
 use http::{HeaderMap, request::Parts};
+use jiff::Timestamp;
 use pandaemon_machinery::{Scheme, status::Result};
 use pandaemon_store::encryption::EncryptedStore;
 
 use crate::{
     audit::{Annotations, Auditor},
-    auth::{AuthenticatorChain, AuthorizerChain, User},
+    auth::{AuthenticatorChain, AuthorizerChain, User, unauthorized},
     authenticators::RevokedSerials,
     flow_control::FlowControl,
     handlers::proxy::Agents,
@@ -21,7 +22,7 @@ use crate::{
         request::Query,
     },
     metrics::ServerMetrics,
-    pki::Pki,
+    pki::{Pki, Validity},
     registry::Registry,
     service_accounts::TokenIssuer,
 };
@@ -55,6 +56,21 @@ pub(crate) struct Api {
     pub authorizers: AuthorizerChain,
     /// `HOST:PORT` of this server, for the discovery document of the core group.
     pub address: String,
+}
+
+impl Api {
+    /// Checks that a certificate still counts: it may have expired or been revoked since the
+    /// connection was made.
+    ///
+    /// # Errors
+    /// 401 if it does not.
+    pub(crate) fn check_validity(&self, validity: &Validity) -> Result<()> {
+        let is_revoked = self.revoked.contains(&validity.serial);
+        match is_revoked || validity.is_expired(Timestamp::now()) {
+            true => Err(unauthorized()),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The state behind `/livez` and `/readyz`.

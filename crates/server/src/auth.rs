@@ -3,9 +3,11 @@
 pub(crate) mod attributes;
 pub(crate) mod authenticator;
 pub(crate) mod authorizer;
+pub(crate) mod front_proxy;
 pub(crate) mod impersonation;
 pub(crate) mod service_account;
 pub(crate) mod user;
+mod user_headers;
 
 pub use self::{
     attributes::Attributes,

@@ -5,7 +5,7 @@ mod admin_token;
 mod audience;
 mod bootstrap_token;
 mod join_token;
-mod oidc;
+pub(crate) mod oidc;
 mod revoked_serials;
 mod service_account_token;
 mod token_file;
@@ -17,16 +17,19 @@ use std::{
     sync::Arc,
 };
 
+use pandaemon_runtime::metrics::Metrics;
+
 pub(crate) use self::revoked_serials::RevokedSerials;
 use self::{
     audience::ForApiServer,
     oidc::{OidcIssuer, config::AuthenticationConfiguration},
+    service_account_token::TokenMetrics,
     token_file::TokenFile,
 };
 use crate::{
     auth::{Anonymous, AuthenticatorChain, TokenAuthenticator},
-    cache::watch_cache::WatchCache,
     pki::Pki,
+    registry::Registry,
     service_accounts::TokenIssuer,
 };
 
@@ -74,7 +77,8 @@ pub(crate) fn chain(
     options: &AuthenticationOptions,
     pki: &Arc<Pki>,
     issuer: &Arc<TokenIssuer>,
-    cache: &Arc<WatchCache>,
+    registry: &Arc<Registry>,
+    metrics: &Metrics,
 ) -> Result<AuthenticatorChain, AuthenticationError> {
     let audiences = &issuer.options.api_audiences;
     let mut tokens: Vec<Arc<dyn TokenAuthenticator>> = vec![for_api_server(
@@ -85,7 +89,7 @@ pub(crate) fn chain(
     tokens.push(for_api_server(audiences, join_token));
     let bootstrap_tokens = bootstrap_token::BootstrapToken {
         pki: Arc::clone(pki),
-        cache: Arc::clone(cache),
+        cache: Arc::clone(&registry.cache),
     };
     tokens.push(for_api_server(audiences, bootstrap_tokens));
     if let Some(path) = &options.token_file {
@@ -94,7 +98,8 @@ pub(crate) fn chain(
     }
     tokens.push(Arc::new(service_account_token::ServiceAccountTokens {
         issuer: Arc::clone(issuer),
-        cache: Arc::clone(cache),
+        registry: Arc::clone(registry),
+        metrics: TokenMetrics::new(metrics),
     }));
     let mut anonymous = Anonymous::Everywhere;
     if let Some(path) = &options.config_file {

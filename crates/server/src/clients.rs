@@ -47,7 +47,7 @@ impl Clients {
     fn client(&self, user: User) -> kube::Client {
         let api = Arc::clone(&self.0);
         let service = tower::service_fn(move |mut request: Request<kube::client::Body>| {
-            request.extensions_mut().insert(Caller(Some(user.clone())));
+            request.extensions_mut().insert(Caller::User(user.clone()));
             // The part before `/` is the field manager of writes.
             request
                 .headers_mut()

@@ -1,8 +1,11 @@
 //! Kubeconfigs with embedded certificates.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use std::sync::Arc;
 
-use crate::pki::Pki;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use tokio::sync::watch;
+
+use crate::pki::{Pair, Pki};
 
 /// A kubeconfig for the server at this URL: the certificate of its CA, the name of the user (in the
 /// file only), and the user's client certificate and key, all in PEM.
@@ -36,9 +39,42 @@ current-context: pandaemon
     )
 }
 
-/// The kubeconfig of the administrator.
-#[must_use]
-pub(crate) fn admin(pki: &Pki, server: &str) -> String {
-    let (ca, pair) = (pki.server_ca(), &pki.admin);
-    kubeconfig(server, ca, "pandaemon-admin", &pair.certificate, &pair.key)
+/// The administrator's kubeconfig, which is another one when its certificate was renewed.
+#[derive(Debug, Clone)]
+pub struct AdminKubeconfig {
+    pki: Arc<Pki>,
+    admin: watch::Receiver<Pair>,
+    server: String,
+}
+
+impl AdminKubeconfig {
+    /// For the server at this URL.
+    pub(crate) fn new(pki: Arc<Pki>, server: &str) -> Self {
+        Self {
+            admin: pki.admin.subscribe(),
+            server: server.to_owned(),
+            pki,
+        }
+    }
+
+    /// The kubeconfig as it is now.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let pair = self.admin.borrow();
+        kubeconfig(
+            &self.server,
+            self.pki.server_ca(),
+            "pandaemon-admin",
+            &pair.certificate,
+            &pair.key,
+        )
+    }
+
+    /// Waits until the certificate was renewed since this value was made, or since the last call.
+    pub async fn renewed(&mut self) {
+        // It does not fail: the sender is in `pki`.
+        if self.admin.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }

@@ -59,7 +59,10 @@ use crate::{
     essentials::Essentials,
     flow_control::FlowControl,
     handlers::proxy,
-    http::{listen, tls},
+    http::{
+        listen,
+        tls::{self, ServerTls},
+    },
     pki::{Pki, ServiceAccountKeys},
     registry::{Registry, bootstrap},
     service_account_secrets::ServiceAccountSecrets,
@@ -67,7 +70,11 @@ use crate::{
     signer::Signer,
 };
 
-pub use crate::{clients::Clients, flow_control::Seats, kubeconfig::kubeconfig};
+pub use crate::{
+    clients::Clients,
+    flow_control::Seats,
+    kubeconfig::{AdminKubeconfig, kubeconfig},
+};
 pub use crate::{pki::Lifetimes, registry::ServeError, service_accounts::ServiceAccountOptions};
 
 /// The configuration of a server.
@@ -159,7 +166,7 @@ pub struct Running {
     api: Arc<Api>,
     address: SocketAddr,
     serving: JoinHandle<Option<()>>,
-    tls: Arc<rustls::ServerConfig>,
+    tls: ServerTls,
     shutdown: Shutdown,
     essentials: Essentials,
     advertised: Advertised,
@@ -183,16 +190,26 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     let registry = Arc::new(Registry::new(
         Arc::clone(&config.store),
         Arc::clone(&cache),
-        Chain::new(config.admission_configuration, config.admission),
+        Chain::new(
+            config.admission_configuration,
+            config.admission,
+            &config.metrics,
+        ),
     ));
     let api = Arc::new(Api {
         agents: proxy::Agents::new(tls::client(&pki)?),
         auditor: Auditor::start(&config.audit, &config.metrics)?,
         flow_control: FlowControl::new(&cache, config.seats, &config.metrics),
-        metrics: metrics::ServerMetrics::new(config.metrics),
         health: Health::default(),
         revoked: authenticators::revoked(&config.authentication)?,
-        authenticators: authenticators::chain(&config.authentication, &pki, &issuer, &cache)?,
+        authenticators: authenticators::chain(
+            &config.authentication,
+            &pki,
+            &issuer,
+            &registry,
+            &config.metrics,
+        )?,
+        metrics: metrics::ServerMetrics::new(config.metrics),
         authorizers: authorizers::chain(config.authorizers, Arc::clone(&cache)),
         address: advertised.to_string(),
         service_accounts: Arc::clone(&issuer),
@@ -200,7 +217,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         encryption: config.encryption,
         pki,
     });
-    let tls = tls::server(&api.pki)?;
+    let tls = ServerTls::new(&api.pki)?;
     let essentials = Essentials::new(shutdown.clone());
     let reflector = watch_cache::run_reflector(cache, config.store, revision);
     pandaemon_runtime::spawn(
@@ -219,12 +236,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     api.health.set_started();
     let advertised = Advertised::new(advertised);
     start_loops(&api, &advertised, shutdown);
-    let serve = listen::serve(
-        listener,
-        Arc::clone(&tls),
-        Arc::clone(&api),
-        shutdown.clone(),
-    );
+    let serve = listen::serve(listener, tls.clone(), Arc::clone(&api), shutdown.clone());
     let serve = essentials.clone().run("listener", serve);
     let serving = pandaemon_runtime::spawn("listener", serve);
     tracing::info!(%address, "serving the API");
@@ -327,7 +339,7 @@ impl Running {
     pub async fn also_listen(&self, address: SocketAddr) -> Result<SocketAddr, Error> {
         let listener = bind(address).await?;
         let address = listener.local_addr().unwrap_or(address);
-        let (tls, api) = (Arc::clone(&self.tls), Arc::clone(&self.api));
+        let (tls, api) = (self.tls.clone(), Arc::clone(&self.api));
         let serve = listen::serve(listener, tls, api, self.shutdown.clone());
         pandaemon_runtime::spawn("additional-listener", serve);
         Ok(address)
@@ -341,8 +353,8 @@ impl Running {
 
     /// The administrator's kubeconfig for the server at this URL.
     #[must_use]
-    pub fn kubeconfig(&self, server_url: &str) -> String {
-        kubeconfig::admin(&self.api.pki, server_url)
+    pub fn kubeconfig(&self, server_url: &str) -> AdminKubeconfig {
+        AdminKubeconfig::new(Arc::clone(&self.api.pki), server_url)
     }
 
     /// The token with which agents join.

@@ -26,6 +26,7 @@ use pandaemon_certificates::{
     signers::{NODE_USER, NODES},
 };
 use pandaemon_runtime::files::private_dir;
+use tokio::sync::watch;
 use x509_parser::prelude::X509Certificate;
 
 use self::{
@@ -34,7 +35,7 @@ use self::{
 };
 pub(crate) use self::{
     certificate::Usage,
-    client_certificate::ClientCertificate,
+    client_certificate::{ClientCertificate, FrontProxyCertificate, PeerCertificate, Validity},
     node_names::check_node_name,
     renewal::Renewable,
     service_account_keys::{ServiceAccountKeys, SigningKey},
@@ -126,7 +127,7 @@ pub(crate) struct Pki {
     /// The server's client certificate for requests to agents.
     pub client: Arc<Renewable>,
     /// The administrator's client certificate.
-    pub admin: Pair,
+    pub admin: watch::Sender<Pair>,
     /// The bearer tokens of administrator and agents.
     pub tokens: Tokens,
 }
@@ -164,7 +165,7 @@ impl Pki {
             front_proxy_ca: Ca::open(&dir, "front-proxy-ca", "pandaemon-front-proxy-ca")?,
             server: Arc::new(Renewable::new(&server, None)?),
             client: Arc::new(Renewable::new(&client, cross_signed.as_deref())?),
-            admin: own.admin(&client_ca)?,
+            admin: watch::Sender::new(own.admin(&client_ca)?),
             tokens: tokens::open(data, &server_ca.certificate)?,
             names,
             dir,
@@ -204,8 +205,9 @@ impl Pki {
             .collect()
     }
 
-    /// Renews the server's certificates that are in the last third of their life. New connections
-    /// get the new ones.
+    /// Renews the certificates of the server and that of the administrator that are in the last
+    /// third of their life. New connections get the new ones; who follows that of the
+    /// administrator is told.
     ///
     /// # Errors
     /// When a file cannot be read or written.
@@ -218,6 +220,14 @@ impl Pki {
         self.server.replace(&own.server(&self.server_ca)?, None)?;
         let client = own.client(&self.client_ca)?;
         self.client.replace(&client, self.cross_signed.as_deref())?;
+        let admin = own.admin(&self.client_ca)?;
+        self.admin.send_if_modified(|current| {
+            let differs = current.certificate != admin.certificate;
+            if differs {
+                *current = admin;
+            }
+            differs
+        });
         Ok(())
     }
 

@@ -30,6 +30,7 @@ pub(crate) mod read;
 pub(crate) mod selector;
 pub(crate) mod suffix;
 mod template_cache;
+mod traces;
 pub(crate) mod update;
 
 use std::sync::Arc;
@@ -47,7 +48,7 @@ use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
-    admission::Chain,
+    admission::{Chain, Counted},
     audit::Annotations,
     auth::{Attributes, AuthorizerChain, User},
     cache::{
@@ -98,6 +99,8 @@ pub(crate) struct Call {
     pub user: User,
     /// What plugins say about the request in the audit log.
     pub annotations: Annotations,
+    /// What plugins have counted for it.
+    pub counted: Counted,
     /// Whom to ask whether the user may create what it updates or applies; `None` if the user is
     /// the server, which may.
     pub authorizers: Option<AuthorizerChain>,
@@ -124,6 +127,7 @@ impl Call {
             subresource: String::new(),
             user: User::server(),
             annotations: Annotations::default(),
+            counted: Counted::default(),
             authorizers: None,
             manager: "pandaemon".into(),
             options: WriteOptions::default(),

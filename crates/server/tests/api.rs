@@ -29,6 +29,8 @@ mod encryption;
 mod faults;
 #[path = "api/flow_control.rs"]
 mod flow_control;
+#[path = "api/front_proxy.rs"]
+mod front_proxy;
 #[path = "api/harness.rs"]
 mod harness;
 #[path = "api/hostile.rs"]
@@ -39,6 +41,8 @@ mod join;
 mod kubernetes_service;
 #[path = "api/leaks.rs"]
 mod leaks;
+#[path = "api/metrics.rs"]
+mod metrics;
 #[path = "api/nodes.rs"]
 mod nodes;
 #[path = "api/pages.rs"]

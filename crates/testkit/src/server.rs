@@ -251,7 +251,9 @@ impl Server {
     #[must_use]
     pub fn kubeconfig(&self) -> String {
         let running = self.running();
-        running.kubeconfig(&format!("https://{}", running.address()))
+        running
+            .kubeconfig(&format!("https://{}", running.address()))
+            .text()
     }
 
     /// The administrator's client configuration for the loopback address.

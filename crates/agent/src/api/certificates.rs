@@ -108,7 +108,8 @@ impl Certificates {
         self.serving.subscribe()
     }
 
-    /// Obtains certificates unless there are valid ones. Tries until the server answers.
+    /// Obtains certificates unless there are valid ones. Tries until the server answers. For a node
+    /// without pods: if its Node was deleted, it joins as a new one.
     ///
     /// # Errors
     /// If the server refuses: the token is wrong, or another machine holds the node's name.
@@ -122,6 +123,13 @@ impl Certificates {
             match self.renew().await {
                 Ok(()) => return Ok(()),
                 Err(JoinError::Permanent(error)) => return Err(error),
+                Err(JoinError::NodeDeleted(error)) => {
+                    if self.identity.read("client.crt").is_err() {
+                        return Err(error);
+                    }
+                    tracing::info!("joining as a new node: {error:#}");
+                    self.identity.remove_file("client.crt")?;
+                }
                 Err(JoinError::Transient(error)) => {
                     failures += 1;
                     self.wait_for_retry("join", failures, &error).await;
@@ -131,7 +139,8 @@ impl Certificates {
     }
 
     /// Renews the certificates when that is due; does not return. A refusal stops nothing, as the
-    /// node has pods to run: it is reported, and the server is asked again later.
+    /// node has pods to run: it is reported, and the server is asked again later. If the Node was
+    /// deleted, the certificate is not replaced with the token, as the pods are to end.
     pub(crate) async fn keep_valid(self: Arc<Self>, events: EventRecorder) {
         let mut failures = 0;
         loop {
@@ -155,7 +164,7 @@ impl Certificates {
                     self.wait_for_retry("renew the certificates with", failures, &error)
                         .await;
                 }
-                Err(JoinError::Permanent(error)) => {
+                Err(JoinError::Permanent(error) | JoinError::NodeDeleted(error)) => {
                     let message = format!("cannot renew the certificates of this node: {error:#}");
                     tracing::error!("{message}; its pods go on, trying again in {RETRY_REFUSED:?}");
                     let name = &self.config.node_name;
@@ -206,8 +215,7 @@ impl Certificates {
     fn save(&self, issued: &IssuedCertificates) -> anyhow::Result<()> {
         let identity = &self.identity;
         identity.write("ca.crt", &issued.ca_certificate)?;
-        let client_ca = issued.client_ca_certificate.as_ref();
-        identity.write("client-ca.crt", client_ca.unwrap_or(&issued.ca_certificate))?;
+        identity.write("client-ca.crt", &issued.client_ca_certificate)?;
         identity.write("client.crt", &issued.client_certificate)?;
         identity.write("serving.crt", &issued.serving_certificate)?;
         identity.write("subject", &self.scope)

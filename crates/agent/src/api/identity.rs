@@ -3,7 +3,10 @@
 use std::{fs, net::IpAddr, path::PathBuf};
 
 use anyhow::Context as _;
-use pandaemon_types::hash::hex;
+use pandaemon_certificates::{
+    ClientSubject,
+    signers::{NODE_USER, NODES},
+};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -17,6 +20,14 @@ pub(crate) struct Validity {
     pub renew_at: i64,
     /// When the first of them expires.
     pub not_after: i64,
+}
+
+/// With what the agent shows who it is.
+pub(crate) enum Credential {
+    /// The token of the configuration.
+    Token,
+    /// A client certificate of the node and its key, in PEM.
+    Certificate { certificate: String, key: String },
 }
 
 /// The directory with keys and certificates.
@@ -66,6 +77,15 @@ impl Identity {
         files::replace(&path, text.as_bytes()).with_context(|| format!("write {}", path.display()))
     }
 
+    /// Removes a file of the identity, if it exists.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub(crate) fn remove_file(&self, name: &str) -> anyhow::Result<()> {
+        let path = self.path(name);
+        files::remove(&path).with_context(|| format!("remove {}", path.display()))
+    }
+
     /// Removes all keys and certificates: the next agent joins as a new node.
     ///
     /// # Errors
@@ -95,26 +115,14 @@ impl Identity {
         address.parse().ok().filter(|_| of == node)
     }
 
-    /// The client certificate and its key, however old; `None` if there is none.
-    pub(crate) fn client(&self) -> Option<tls::ClientIdentity> {
-        Some(tls::ClientIdentity {
-            certificate: self.read("client.crt").ok()?,
-            key: self.read("client.key").ok()?,
-        })
-    }
-
-    /// The secret that proves to the server that this agent holds the node's name.
-    ///
-    /// # Errors
-    /// If it can neither be read nor created.
-    pub fn secret(&self) -> anyhow::Result<String> {
-        if let Ok(secret) = self.read("node-secret") {
-            return Ok(secret);
-        }
-        let key = KeyPair::generate()?;
-        let secret = hex(key.public_key_raw().iter().skip(1).take(32));
-        self.write("node-secret", &secret)?;
-        Ok(secret)
+    /// The client certificate of this node and its key, in whichever cluster and however old;
+    /// `None` if there is none.
+    pub(crate) fn credential_of(&self, node: &str) -> Option<Credential> {
+        let certificate = self.read("client.crt").ok()?;
+        let subject = ClientSubject::of(&tls::first_certificate(&certificate).ok()?)?;
+        let key = self.read("client.key").ok()?;
+        let is_own = subject.name == format!("{NODE_USER}{node}");
+        is_own.then_some(Credential::Certificate { certificate, key })
     }
 
     /// A private key, created if it does not exist.
@@ -153,13 +161,7 @@ fn validity(pem: &str) -> anyhow::Result<Validity> {
 /// If the key cannot sign.
 pub(crate) fn client_request(key: &KeyPair, node: &str) -> anyhow::Result<String> {
     let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, format!("system:node:{node}"));
-    params
-        .distinguished_name
-        .push(DnType::OrganizationName, "system:nodes");
+    params.distinguished_name = subject(node);
     Ok(params.serialize_request(key)?.pem()?)
 }
 
@@ -172,13 +174,17 @@ pub(crate) fn serving_request(
     node: &str,
     address: IpAddr,
 ) -> anyhow::Result<String> {
-    let names = vec![node.to_owned(), address.to_string(), "127.0.0.1".to_owned()];
-    let mut params = CertificateParams::new(names)?;
-    params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, format!("system:node:{node}"));
+    let mut params = CertificateParams::new(vec![node.to_owned(), address.to_string()])?;
+    params.distinguished_name = subject(node);
     Ok(params.serialize_request(key)?.pem()?)
+}
+
+/// The subject of a node's certificates.
+fn subject(node: &str) -> DistinguishedName {
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::OrganizationName, NODES);
+    subject.push(DnType::CommonName, format!("{NODE_USER}{node}"));
+    subject
 }
 
 /// The node, address and CA that an identity is for. If one of them changes, the agent joins again.
@@ -212,10 +218,9 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_secret_are_created_once() {
+    fn keys_are_created_once() {
         let dir = tempfile::tempdir().unwrap();
         let identity = Identity::new(dir.path().join("identity"));
-        assert_eq!(identity.secret().unwrap(), identity.secret().unwrap());
         let first = identity.key("client.key").unwrap().serialize_pem();
         assert_eq!(identity.key("client.key").unwrap().serialize_pem(), first);
     }

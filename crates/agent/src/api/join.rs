@@ -1,24 +1,32 @@
-//! Joining a cluster: exchanges the token for certificates.
+//! Joining a cluster, and renewal: the node's certificates, by CertificateSigningRequests with the
+//! token or with the client certificate that the node has. Upstream:
+//! `pkg/kubelet/certificate/bootstrap`.
 
 use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
-use http::{HeaderValue, header::USER_AGENT};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::rt::TokioIo;
-use kube::config::AuthInfo;
-use serde::Deserialize;
-use serde_json::json;
-use tokio::net::TcpStream;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use http::{HeaderValue, Request, header::USER_AGENT};
+use http_body_util::{BodyExt as _, Limited};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Client, client::Body, config::AuthInfo};
+use pandaemon_client::{connect, errors, rest::Rest};
+use rustls::pki_types::CertificateDer;
 
-use super::identity::{self, Identity};
+use super::{
+    certificate_request::{Failure, NodeRequest},
+    identity::{Credential, Identity},
+    node_registration::deleted_node,
+};
 use crate::{config::Config, images::archive::digest, tls};
 
-/// Timeout of one attempt to join.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
-/// The largest response in bytes.
+/// Timeout of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// The largest answer in bytes of a server that is not verified yet.
 const MAX_RESPONSE: usize = 1 << 20;
+/// Where the server says whose certificates it takes from clients.
+const AUTHENTICATION: &str =
+    "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
 
 /// The server refused this agent. Trying again does not help.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +41,32 @@ pub struct JoinRefused {
 pub(crate) enum JoinError {
     /// Another attempt would fail too, until a person changes something.
     Permanent(anyhow::Error),
+    /// The certificate of this node does not count, as its Node was deleted.
+    NodeDeleted(anyhow::Error),
     /// The server cannot be reached or is busy.
     Transient(anyhow::Error),
 }
 
-fn transient(error: impl Into<anyhow::Error>) -> JoinError {
-    JoinError::Transient(error.into())
+/// The certificates that the server issued, in PEM.
+pub(crate) struct IssuedCertificates {
+    pub client_certificate: String,
+    pub serving_certificate: String,
+    /// What the server is verified with.
+    pub ca_certificate: String,
+    /// What clients of the kubelet server are verified with.
+    pub client_ca_certificate: String,
+}
+
+fn auth_info(credential: &Credential, config: &Config) -> AuthInfo {
+    let mut info = AuthInfo::default();
+    match credential {
+        Credential::Token => info.token = Some(config.token.to_string().into()),
+        Credential::Certificate { certificate, key } => {
+            info.client_certificate_data = Some(BASE64_STANDARD.encode(certificate));
+            info.client_key_data = Some(BASE64_STANDARD.encode(key).into());
+        }
+    }
+    info
 }
 
 /// The digest of the CA certificate that the token begins with.
@@ -58,178 +86,185 @@ pub(crate) async fn request(
     identity: &Identity,
     address: IpAddr,
 ) -> Result<IssuedCertificates, JoinError> {
-    let attempt = Box::pin(attempt(config, identity, address));
-    let Ok(result) = tokio::time::timeout(ATTEMPT_TIMEOUT, attempt).await else {
-        let text = format!("no response within {ATTEMPT_TIMEOUT:?}");
-        return Err(transient(anyhow::Error::msg(text)));
+    let ca_certificate = server_ca(config).await?;
+    let ca = tls::only_certificate(&ca_certificate).map_err(JoinError::Transient)?;
+    let joining = Joining {
+        config,
+        identity,
+        address,
+        ca_certificate,
+        connect: &|credential| {
+            let client = api_config(config, auth_info(credential, config))?;
+            connect::direct(verified(client, &ca))
+        },
     };
-    result
+    joining.certificates().await
 }
 
-fn refused(config: &Config, reason: &str) -> JoinError {
-    let server = config.server.clone();
-    JoinError::Permanent(
-        JoinRefused {
-            server,
-            reason: reason.to_owned(),
-        }
-        .into(),
-    )
-}
-
-/// The certificates that the server issued, in PEM.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct IssuedCertificates {
-    pub client_certificate: String,
-    pub serving_certificate: String,
-    pub ca_certificate: String,
-    /// What clients of the kubelet server are verified with. Servers that have one CA for
-    /// everything send none.
-    pub client_ca_certificate: Option<String>,
-}
-
-async fn attempt(
-    config: &Config,
-    identity: &Identity,
-    address: IpAddr,
-) -> Result<IssuedCertificates, JoinError> {
-    let ca_digest = ca_digest(config).map_err(JoinError::Permanent)?;
-    let server = Server::parse(&config.server).map_err(JoinError::Permanent)?;
-    let request = http::Request::get("/cacerts")
-        .body(Bytes::new())
-        .map_err(transient)?;
-    let (status, ca) = server
-        .request(request, None, None)
-        .await
+/// The certificate of the CA of the server, in PEM. It comes from a server that is not verified,
+/// and counts if it is the one whose digest is in the token.
+pub(crate) async fn server_ca(config: &Config) -> Result<String, JoinError> {
+    let expected = ca_digest(config).map_err(JoinError::Permanent)?;
+    let mut unverified = api_config(config, AuthInfo::default()).map_err(JoinError::Permanent)?;
+    unverified.accept_invalid_certs = true;
+    let client = connect::direct(unverified).map_err(JoinError::Permanent)?;
+    let text = tokio::time::timeout(REQUEST_TIMEOUT, fetch_ca(&client)).await;
+    let text = text.unwrap_or_else(|_| Err(errors::TimedOut(REQUEST_TIMEOUT).into()));
+    let text = text
+        .with_context(|| format!("fetch {}/cacerts", config.server))
         .map_err(JoinError::Transient)?;
-    if status != 200 {
-        return Err(transient(anyhow::anyhow!(
-            "{}/cacerts returned {status}",
-            config.server
-        )));
-    }
-    let certificate = tls::first_certificate(&ca).map_err(JoinError::Transient)?;
-    if digest(&certificate).trim_start_matches("sha256:") != ca_digest {
+    // Others beside it would be trusted without a digest.
+    let certificate = tls::only_certificate(&text).map_err(JoinError::Transient)?;
+    if digest(&certificate).trim_start_matches("sha256:") != expected {
         let reason = "the token belongs to another server: its CA certificate has another digest";
         return Err(refused(config, reason));
     }
-    let body = request_body(config, identity, address).map_err(JoinError::Permanent)?;
-    let request = http::Request::post("/pandaemon/v1/join")
-        .header("Content-Type", "application/json")
-        .header("Authorization", format!("Bearer {}", &*config.token))
-        .body(Bytes::from(body))
-        .map_err(transient)?;
-    // A node renews with its certificate, as its token may have ended. One that is no longer valid
-    // is refused in the handshake.
-    let own = identity.client();
-    let mut answer = server
-        .request(request.clone(), Some(&ca), own.as_ref())
-        .await;
-    if own.is_some() && answer.is_err() {
-        answer = server.request(request, Some(&ca), None).await;
+    Ok(text)
+}
+
+async fn fetch_ca(client: &Client) -> anyhow::Result<String> {
+    let request = Request::get("/cacerts").body(Body::empty())?;
+    let response = client.send(request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MAX_RESPONSE);
+    let body = body.collect().await.map_err(kube::Error::Service)?;
+    if !status.is_success() {
+        bail!("the answer is {status}");
     }
-    let (status, response) = answer.map_err(JoinError::Transient)?;
-    match status {
-        200 | 201 => (),
-        401 => {
-            let reason = "the token is wrong, has expired or was revoked";
-            return Err(refused(config, reason));
-        }
-        400 | 403 | 409 | 422 => return Err(refused(config, &status_message(&response))),
-        _ => {
-            return Err(transient(anyhow::anyhow!(
-                "join returned {status}: {}",
-                status_message(&response)
-            )));
-        }
-    }
-    serde_json::from_str(&response).map_err(transient)
+    Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned())
 }
 
-fn request_body(config: &Config, identity: &Identity, address: IpAddr) -> anyhow::Result<String> {
-    let client = identity.key("client.key")?;
-    let serving = identity.key("serving.key")?;
-    let body = json!({
-        "nodeName": config.node_name,
-        "nodeSecret": identity.secret()?,
-        "clientCsr": identity::client_request(&client, &config.node_name)?,
-        "servingCsr": identity::serving_request(&serving, &config.node_name, address)?,
-    });
-    Ok(body.to_string())
+fn refused(config: &Config, reason: &str) -> JoinError {
+    JoinError::Permanent(refusal(config, reason))
 }
 
-/// The message of a `Status` object, or the whole body if it is none.
-fn status_message(response: &str) -> String {
-    let status: Option<serde_json::Value> = serde_json::from_str(response).ok();
-    let message = status
-        .as_ref()
-        .and_then(|status| status.get("message")?.as_str());
-    message.unwrap_or(response).trim().to_owned()
+fn refusal(config: &Config, reason: &str) -> anyhow::Error {
+    let (server, reason) = (config.server.clone(), reason.to_owned());
+    JoinRefused { server, reason }.into()
 }
 
-struct Server {
-    host: String,
-    port: u16,
+/// A machine that asks for the certificates of its node.
+pub(crate) struct Joining<'a> {
+    pub config: &'a Config,
+    pub identity: &'a Identity,
+    pub address: IpAddr,
+    /// What the server is verified with, in PEM.
+    pub ca_certificate: String,
+    /// Makes a client of the API server with a credential.
+    pub connect: &'a (dyn Fn(&Credential) -> anyhow::Result<Client> + Send + Sync),
 }
 
-impl Server {
-    fn parse(url: &str) -> anyhow::Result<Self> {
-        let uri: http::Uri = url
-            .parse()
-            .with_context(|| format!("the server address {url:?} is not a URL"))?;
-        if uri.scheme_str() != Some("https") {
-            bail!("the server address must begin with https://, but is {url:?}");
-        }
-        let host = uri
-            .host()
-            .context("the server address has no host")?
-            .to_owned();
-        Ok(Self {
-            host,
-            port: uri.port_u16().unwrap_or(443),
+impl Joining<'_> {
+    /// Asks for both certificates, and reads what clients of this node are verified with.
+    pub(crate) async fn certificates(self) -> Result<IssuedCertificates, JoinError> {
+        let (identity, node) = (self.identity, &self.config.node_name);
+        let client = NodeRequest::client(identity, node).map_err(JoinError::Permanent)?;
+        let serving = NodeRequest::serving(identity, node, self.address);
+        let serving = serving.map_err(JoinError::Permanent)?;
+
+        let client_certificate = self.client_certificate(&client).await?;
+        let key = identity.read("client.key").map_err(JoinError::Permanent)?;
+        let own = Credential::Certificate {
+            certificate: client_certificate.clone(),
+            key,
+        };
+        let rest = self.rest(&own).map_err(JoinError::Permanent)?;
+        let served = async { serving.issue(&rest).await };
+        let done = tokio::try_join!(served, client_ca(&rest));
+        let (serving_certificate, client_ca_certificate) = done.map_err(|failure| {
+            if matches!(&failure, Failure::Api(error) if errors::status(error).is_some()) {
+                // The certificate may be of the time before the record of the node was lost, or
+                // before its Node was deleted: the next attempt gets a new one.
+                client.forget();
+            }
+            self.error(&own, failure)
+        })?;
+        client.forget();
+        serving.forget();
+        Ok(IssuedCertificates {
+            client_certificate,
+            serving_certificate,
+            ca_certificate: self.ca_certificate,
+            client_ca_certificate,
         })
     }
 
-    async fn request(
-        &self,
-        mut request: http::Request<Bytes>,
-        ca: Option<&str>,
-        client: Option<&tls::ClientIdentity>,
-    ) -> anyhow::Result<(u16, String)> {
-        let place = format!("{}:{}", self.host, self.port);
-        let stream = TcpStream::connect(&place)
-            .await
-            .with_context(|| format!("connect to {place}"))?;
-        let stream = match ca {
-            None => tls::unverified(stream, &self.host).await,
-            Some(ca) => tls::verified(stream, &self.host, ca, client).await,
-        };
-        let stream =
-            stream.map_err(|error| anyhow::anyhow!("TLS handshake with {place}: {error}"))?;
-        request.headers_mut().insert("Host", place.parse()?);
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let exchange = async {
-            let response = sender.send_request(request.map(Full::new)).await?;
-            let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), MAX_RESPONSE)
-                .collect()
-                .await;
-            let body = body.map_err(|error| anyhow::anyhow!("read the response: {error}"))?;
-            Ok((
-                status,
-                String::from_utf8_lossy(&body.to_bytes()).into_owned(),
-            ))
-        };
-        tokio::pin!(exchange, connection);
-        tokio::select! {
-            response = &mut exchange => response,
-            ended = &mut connection => {
-                ended?;
-                exchange.await
+    /// Asks with the certificate that the node has: its token may have ended. If that no longer
+    /// counts, with the token.
+    async fn client_certificate(&self, request: &NodeRequest<'_>) -> Result<String, JoinError> {
+        let own = self.identity.credential_of(&self.config.node_name);
+        if let Some(own) = own
+            && let Ok(rest) = self.rest(&own)
+        {
+            match request.issue(&rest).await {
+                Err(Failure::Api(error)) if is_no_credential(&error) => tracing::info!(
+                    %error,
+                    "the server does not take the client certificate of this node: using the token"
+                ),
+                done => return done.map_err(|failure| self.error(&own, failure)),
             }
         }
+        let rest = self.rest(&Credential::Token);
+        let issued = request.issue(&rest.map_err(JoinError::Permanent)?).await;
+        issued.map_err(|failure| self.error(&Credential::Token, failure))
+    }
+
+    fn rest(&self, credential: &Credential) -> anyhow::Result<Rest> {
+        Ok(Rest::new((self.connect)(credential)?).timeout(REQUEST_TIMEOUT))
+    }
+
+    fn error(&self, credential: &Credential, failure: Failure) -> JoinError {
+        let error = match failure {
+            Failure::Refused(reason) => return refused(self.config, &reason),
+            Failure::Later(error) => return JoinError::Transient(error),
+            Failure::Api(error) => error,
+        };
+        let Some(status) = errors::status(&error) else {
+            let error = anyhow::Error::from(error).context("ask for a certificate");
+            return JoinError::Transient(error);
+        };
+        match (status.code, credential) {
+            (401, Credential::Token) => refused(
+                self.config,
+                "the token is wrong, has expired or was revoked",
+            ),
+            (403, _) if deleted_node(status).is_some() => {
+                JoinError::NodeDeleted(refusal(self.config, &status.message))
+            }
+            (400 | 403 | 422, _) => refused(self.config, &status.message),
+            (404, _) => JoinError::Transient(anyhow::anyhow!(
+                "the server has no CertificateSigningRequests; if it is older than this agent, \
+                 upgrade it first: {}",
+                status.message
+            )),
+            _ => JoinError::Transient(error.into()),
+        }
+    }
+}
+
+/// Whether the server does not know the certificate. One that has expired, or is of another
+/// cluster, is refused in the handshake, which cannot be told from a connection that breaks.
+fn is_no_credential(error: &kube::Error) -> bool {
+    matches!(errors::code(error), None | Some(401))
+}
+
+/// What the API server verifies clients with, and so this node, in PEM.
+async fn client_ca(rest: &Rest) -> Result<String, Failure> {
+    let text = "read the CA of clients in ConfigMap kube-system/extension-apiserver-authentication";
+    let is_of_certificate = |error: &kube::Error| {
+        let status = errors::status(error);
+        status.is_some_and(|status| status.code == 401 || deleted_node(status).is_some())
+    };
+    let found: Option<ConfigMap> = match rest.get(AUTHENTICATION).await {
+        Err(error) if is_of_certificate(&error) => return Err(Failure::Api(error)),
+        // Also without the right to: the requests go on, once somebody has given it.
+        read => read.context(text).map_err(Failure::Later)?,
+    };
+    let data = found.and_then(|found| found.data).unwrap_or_default();
+    let pem = data.get("client-ca-file").cloned().unwrap_or_default();
+    match tls::first_certificate(&pem).context(text) {
+        Ok(_) => Ok(pem),
+        Err(error) => Err(Failure::Later(error)),
     }
 }
 
@@ -238,18 +273,35 @@ impl Server {
 /// # Errors
 /// If the CA certificate cannot be read.
 pub(crate) fn client_config(config: &Config, identity: &Identity) -> anyhow::Result<kube::Config> {
-    let uri: http::Uri = config
-        .server
-        .parse()
-        .with_context(|| format!("the server address {:?} is not a URL", config.server))?;
+    // In identities of earlier agents the CA of clients follows.
     let ca = tls::first_certificate(&identity.read("ca.crt")?)?;
-    let mut client = kube::Config::new(uri);
-    client.root_cert = Some(vec![ca.to_vec()]);
-    client.auth_info = AuthInfo {
+    let auth_info = AuthInfo {
         client_certificate: Some(identity.client_certificate().to_string_lossy().into_owned()),
         client_key: Some(identity.client_key().to_string_lossy().into_owned()),
         ..AuthInfo::default()
     };
+    Ok(verified(api_config(config, auth_info)?, &ca))
+}
+
+/// The same client, of a server whose certificate is of this CA.
+fn verified(mut client: kube::Config, ca: &CertificateDer<'_>) -> kube::Config {
+    client.root_cert = Some(vec![ca.to_vec()]);
+    client
+}
+
+fn api_config(config: &Config, auth_info: AuthInfo) -> anyhow::Result<kube::Config> {
+    let uri: http::Uri = config
+        .server
+        .parse()
+        .with_context(|| format!("the server address {:?} is not a URL", config.server))?;
+    if uri.scheme_str() != Some("https") {
+        bail!(
+            "the server address must begin with https://, but is {:?}",
+            config.server
+        );
+    }
+    let mut client = kube::Config::new(uri);
+    client.auth_info = auth_info;
     client.connect_timeout = Some(Duration::from_secs(10));
     // The server takes the part before the slash as the field manager of the agent's writes.
     let name = HeaderValue::from_static("pandaemon-agent/v1");

@@ -92,24 +92,25 @@ impl NodeRegistration {
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_REFUSAL).collect().await;
         let body = body.map_err(kube::Error::Service)?.to_bytes();
-        if let Some((node, uid)) = deleted_node(&body) {
-            self.take(&node, uid);
+        let status: Option<Status> = serde_json::from_slice(&body).ok();
+        if let Some((node, uid)) = status.as_ref().and_then(deleted_node) {
+            self.take(node, uid);
         }
         Ok(Response::from_parts(head, Body::from(body.to_vec())))
     }
 
-    fn take(&self, node: &str, uid: String) {
+    fn take(&self, node: &str, uid: &str) {
         if self.deleted.borrow().is_some() {
             return;
         }
         let known = self.uid.lock().clone();
-        if node == self.node && known.as_ref() == Some(&uid) {
+        if node == self.node && known.as_deref() == Some(uid) {
             tracing::warn!(
                 node,
                 uid,
                 "the Node was deleted: ending the pods of this node"
             );
-            self.deleted.send_replace(Some(uid));
+            self.deleted.send_replace(Some(uid.to_owned()));
         } else {
             let known = known.as_deref().unwrap_or("none");
             tracing::debug!(node, uid, known, "ignored the deletion of another Node");
@@ -118,11 +119,10 @@ impl NodeRegistration {
 }
 
 /// Name and uid of the Node whose deletion is the reason of a refusal.
-fn deleted_node(body: &[u8]) -> Option<(String, String)> {
-    let status: Status = serde_json::from_slice(body).ok()?;
-    let details = status.details?;
+pub(super) fn deleted_node(status: &Status) -> Option<(&str, &str)> {
+    let details = status.details.as_ref()?;
     let mut causes = details.causes.iter();
     let deleted = causes.any(|cause| cause.reason == "NodeDeleted");
     let is_ours = deleted && details.kind == "nodes" && !details.uid.is_empty();
-    is_ours.then_some((details.name, details.uid))
+    is_ours.then_some((details.name.as_str(), details.uid.as_str()))
 }

@@ -159,7 +159,12 @@ impl ContainerInputs<'_> {
             .filter(|sub| !sub.is_empty());
         let host_path = match sub {
             None => volume.path.clone(),
-            Some(sub) => volumes::resolve(&volume.path, &sub)?,
+            Some(sub) => volumes::resolve(&volume.path, &sub).map_err(|reason| {
+                let (volume, container) = (&mount.name, &self.container.name);
+                tracing::warn!(pod = self.pod.name, container, volume, reason, "cannot prepare a subPath");
+                // As upstream, users are not told what exists on the host.
+                format!("failed to prepare subPath for volumeMount {volume:?} of container {container:?}")
+            })?,
         };
         let propagation = match mount.mount_propagation.as_deref() {
             Some("HostToContainer") => pb::MountPropagation::PropagationHostToContainer,

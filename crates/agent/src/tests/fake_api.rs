@@ -26,6 +26,9 @@ use self::{
 /// Longer than anything here takes; a test that waits longer fails.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The collection of requests for certificates.
+const REQUESTS: &str = "certificatesigningrequests";
+
 /// The objects of the server, and what was asked of it.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -49,8 +52,10 @@ pub(super) struct State {
     hung: Option<String>,
     /// When tokens expire, in seconds since 1970.
     token_expiry: i64,
-    /// How many tokens were issued; the last one is `token-N`.
+    /// How many tokens were issued; the last one is `token-N`, followed by the suffix.
     pub(super) tokens: u32,
+    /// How tokens end.
+    pub(super) token_suffix: String,
     /// The messages of all events.
     pub(super) events: Vec<String>,
     down: bool,
@@ -109,6 +114,11 @@ impl State {
             let _ended = watcher.try_send(event.clone());
         }
         self.objects.insert(key, object);
+    }
+
+    /// The CertificateSigningRequest of this name, if there is one.
+    pub(super) fn request(&self, name: &str) -> Option<&Value> {
+        self.objects.get(&(REQUESTS.to_owned(), name.to_owned()))
     }
 
     fn since(&self, version: u64) -> Vec<Value> {
@@ -177,6 +187,14 @@ impl FakeApi {
         let data = json!({ key: BASE64_STANDARD.encode(value) });
         let object = json!({ "apiVersion": "v1", "kind": "Secret", "data": data });
         self.state.lock().change_object("secrets", name, object);
+    }
+
+    /// Sets the status of a CertificateSigningRequest.
+    pub(super) fn set_request_status(&self, name: &str, status: Value) {
+        let mut state = self.state.lock();
+        let mut request = state.request(name).unwrap().clone();
+        request["status"] = status;
+        state.change_object(REQUESTS, name, request);
     }
 
     /// Removes the object of a pod.
@@ -307,8 +325,23 @@ fn respond(state: &mut State, head: &http::request::Parts, body: &Value) -> Answ
                 &json!({ "kind": "PodList", "apiVersion": "v1", "metadata": meta, "items": items }),
             )
         }
-        (&Method::GET, [.., collection @ ("configmaps" | "secrets")]) => {
+        (&Method::GET, [.., collection @ ("configmaps" | "secrets" | REQUESTS)]) => {
             watch_object(state, collection, query)
+        }
+        (&Method::GET, [.., "configmaps", name]) => {
+            let key = ("configmaps".to_owned(), (*name).to_owned());
+            let found = state.objects.get(&key);
+            found.map_or_else(|| status(StatusCode::NOT_FOUND), object)
+        }
+        (&Method::POST, [.., REQUESTS]) => {
+            let name = body["metadata"]["name"].as_str().unwrap();
+            if state.request(name).is_some() {
+                return refuse(&json!({
+                    "kind": "Status", "status": "Failure", "reason": "AlreadyExists", "code": 409,
+                }));
+            }
+            state.change_object(REQUESTS, name, body.clone());
+            object(body)
         }
         (&Method::PATCH, [.., "pods", name, "status"]) => match state.pods.get(*name) {
             Some(pod) if pod["metadata"]["uid"] == body["metadata"]["uid"] => {
@@ -330,9 +363,9 @@ fn respond(state: &mut State, head: &http::request::Parts, body: &Value) -> Answ
             state.tokens += 1;
             let expiry = jiff::Timestamp::from_second(state.token_expiry).unwrap();
             let mut request = body.clone();
-            request["status"] = json!({
-                "token": format!("token-{}", state.tokens), "expirationTimestamp": expiry.to_string(),
-            });
+            let token = format!("token-{}{}", state.tokens, state.token_suffix);
+            request["status"] =
+                json!({ "token": token, "expirationTimestamp": expiry.to_string() });
             object(&request)
         }
         (&Method::POST, [.., "tokenreviews" | "subjectaccessreviews"]) => {

@@ -58,7 +58,10 @@ impl Node {
         tmpfs: Tmpfs,
     ) -> Self {
         let shutdown = Shutdown::default();
-        let context = context(&api, &runtime, &dir, &clock, tmpfs, &shutdown);
+        let data = dir.path().join("data");
+        let config = Config::new("https://10.0.0.9:6443", "a.b", "n1", &data);
+        let manual = Clock::Manual(clock.clone());
+        let context = context(api.client(), config, &runtime, manual, tmpfs, &shutdown);
         let pods = PodWorkers::start(Arc::clone(&context), shutdown.clone());
         Self {
             api,
@@ -181,26 +184,26 @@ impl Drop for Node {
     }
 }
 
-fn context(
-    api: &FakeApi,
+/// What the parts of an agent share that reaches the API server through this client. The parent of
+/// its data directory is the test's.
+pub(super) fn context(
+    api: kube::Client,
+    config: Config,
     runtime: &FakeRuntime,
-    dir: &tempfile::TempDir,
-    clock: &watch::Sender<i64>,
+    clock: Clock,
     tmpfs: Tmpfs,
     shutdown: &Shutdown,
 ) -> Arc<Context> {
-    let dir = dir.path();
-    let config = Config::new("https://10.0.0.9:6443", "a.b", "n1", &dir.join("data"));
     let paths = Paths::new(&config);
-    let registration = NodeRegistration::load("n1", Identity::new(paths.identity()));
-    let client = registration.watch(api.client());
+    let registration = NodeRegistration::load(&config.node_name, Identity::new(paths.identity()));
+    let client = registration.watch(api);
     let sealed = Arc::new(SealedFiles::open(&paths.sealing_key()).unwrap());
-    let cgroups = dir.join("cgroup");
+    let cgroups = config.data_dir.with_file_name("cgroup");
     std::fs::create_dir_all(&cgroups).unwrap();
     let runtime = Arc::new(runtime.clone());
     Arc::new(Context {
         api_server: Arc::new(ApiServerRules::new(&config, &paths, false)),
-        clock: Clock::Manual(clock.clone()),
+        clock,
         machine: Machine {
             cgroups: CgroupVersion::V2,
             may_lower_oom_score: false,
@@ -223,7 +226,7 @@ fn context(
         events: EventRecorder::start_on(
             client.clone(),
             "kubelet",
-            "n1".to_owned(),
+            config.node_name.clone(),
             shutdown.clone(),
         ),
         client,

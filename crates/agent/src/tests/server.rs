@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, request::Builder};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use rcgen::{
@@ -24,7 +24,7 @@ use super::node::Node;
 use crate::{server::KubeletServer, tls};
 
 /// A CA of clients, and a kubelet server that trusts it.
-struct Server {
+pub(super) struct Server {
     issuer: Issuer<'static, KeyPair>,
     ca: CertificateDer<'static>,
     address: SocketAddr,
@@ -40,7 +40,7 @@ fn sign(issuer: &Issuer<'static, KeyPair>, name: &str) -> (rcgen::Certificate, K
 }
 
 impl Server {
-    async fn start(node: &Node) -> Self {
+    pub(super) async fn start(node: &Node) -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -67,6 +67,12 @@ impl Server {
 
     /// The answer to a GET of the user with this certificate, or with this token.
     async fn get(&self, user: &str, token: &str, path: &str) -> String {
+        let request = Request::get(path);
+        self.send(user, token, request).await
+    }
+
+    /// The answer to a request of the user with this certificate, or with this token.
+    pub(super) async fn send(&self, user: &str, token: &str, request: Builder) -> String {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.clone()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -87,7 +93,7 @@ impl Server {
         let stream = TokioIo::new(stream.await.unwrap());
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
         pandaemon_runtime::spawn("connection", connection);
-        let mut request = Request::get(path).header("Host", "n1");
+        let mut request = request.header("Host", "n1");
         if !token.is_empty() {
             request = request.header("Authorization", format!("Bearer {token}"));
         }

@@ -9,15 +9,14 @@ use std::{
 /// Resolves `sub` inside `volume`, and creates it as a directory if it does not exist.
 ///
 /// # Errors
-/// If it leads out of the volume or cannot be created.
+/// If it leads out of the volume or cannot be created. The reason does not name the path, which may
+/// hold the value of a variable from a Secret. It says what exists on the host: it is for the log.
 pub(crate) fn resolve(volume: &Path, sub: &str) -> Result<PathBuf, String> {
     let is_relative = Path::new(sub)
         .components()
         .all(|part| matches!(part, Component::Normal(_)));
     if !is_relative {
-        return Err(format!(
-            "subPath {sub:?} must be a relative path without '..'"
-        ));
+        return Err("the path must be relative and without '..'".to_owned());
     }
     let root = volume
         .canonicalize()
@@ -27,14 +26,14 @@ pub(crate) fn resolve(volume: &Path, sub: &str) -> Result<PathBuf, String> {
         let next = at.join(part);
         match next.canonicalize() {
             Ok(real) if real.starts_with(&root) => at = real,
-            Ok(_) => return Err(format!("subPath {sub:?} not within volume path")),
+            Ok(_) => return Err("the path leads out of the volume".to_owned()),
             // Creating the next part would follow a dangling link.
             Err(_) if next.is_symlink() => {
-                return Err(format!("subPath {sub:?} is a dangling link"));
+                return Err("the path has a dangling link".to_owned());
             }
             Err(_) => {
                 let created = fs::DirBuilder::new().mode(0o750).create(&next);
-                created.map_err(|error| format!("create subPath {sub:?}: {error}"))?;
+                created.map_err(|error| format!("create a directory: {error}"))?;
                 at = next;
             }
         }
@@ -63,7 +62,7 @@ mod tests {
                 .unwrap()
                 .ends_with("volume/made/deep")
         );
-        assert!(resolve(&volume, "out").unwrap_err().contains("not within"));
+        assert!(resolve(&volume, "out").unwrap_err().contains("leads out"));
         assert!(resolve(&volume, "../x").is_err());
         assert!(resolve(&volume, "/etc").is_err());
     }

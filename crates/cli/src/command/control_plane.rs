@@ -4,6 +4,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -13,7 +14,7 @@ use pandaemon_runtime::{
     files::{private_dir, replace_private},
     metrics::Metrics,
 };
-use pandaemon_server::{Clients, Config, Lifetimes, Running};
+use pandaemon_server::{AdminKubeconfig, Clients, Config, Lifetimes, Running};
 use pandaemon_store::Store;
 use tokio::task::JoinHandle;
 
@@ -22,6 +23,8 @@ use crate::args::{ApiServerOptions, PathArgs};
 
 /// The administrator's kubeconfig in the data directory.
 pub(crate) const ADMIN_KUBECONFIG: &str = "admin.kubeconfig";
+/// How long after a failure the kubeconfig is written again.
+const REWRITE: Duration = Duration::from_secs(60);
 
 /// The configuration of a control plane.
 #[derive(Debug)]
@@ -34,12 +37,16 @@ pub(crate) struct ControlPlaneConfig {
     pub(crate) names: Vec<String>,
     pub(crate) controllers: EnabledControllers,
     pub(crate) options: ApiServerOptions,
+    pub(crate) certificates: Lifetimes,
 }
 
 /// A running control plane.
 #[derive(Debug)]
 pub(crate) struct ControlPlane {
     pub(crate) api: Running,
+    /// The URL of the API server for clients on this machine.
+    url: String,
+    kubeconfig: AdminKubeconfig,
     store: Arc<dyn Store>,
     controllers: JoinHandle<Option<anyhow::Result<()>>>,
     /// Triggered when the controllers have ended.
@@ -73,7 +80,7 @@ impl ControlPlane {
             authorizers: Vec::new(),
             admission: Vec::new(),
             audit: config.options.audit,
-            certificates: Lifetimes::default(),
+            certificates: config.certificates,
             admission_configuration: config.options.admission,
             service_accounts: config.options.service_accounts,
             seats: config.options.seats,
@@ -94,7 +101,10 @@ impl ControlPlane {
             ended.trigger();
             result.unwrap_or(Ok(()))
         });
+        let url = local_url(api.address());
         Ok(Self {
+            kubeconfig: api.kubeconfig(&url),
+            url,
             api,
             store,
             controllers,
@@ -108,23 +118,44 @@ impl ControlPlane {
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub(crate) fn write_kubeconfig(&self, paths: &PathArgs) -> anyhow::Result<String> {
-        let url = local_url(self.api.address());
-        let text = self.api.kubeconfig(&url);
+    pub(crate) fn write_kubeconfig(&self, paths: &PathArgs) -> anyhow::Result<&str> {
+        let text = self.kubeconfig.text();
         write_kubeconfig(&paths.data_dir.join(ADMIN_KUBECONFIG), &text)?;
         write_kubeconfig(&paths.write_kubeconfig, &text)?;
-        Ok(url)
+        Ok(&self.url)
     }
 
-    /// Waits for `shutdown`.
+    /// Writes the administrator's kubeconfig again each time that its certificate was renewed.
+    async fn keep_kubeconfig(&self, paths: &PathArgs) {
+        let mut kubeconfig = self.kubeconfig.clone();
+        loop {
+            kubeconfig.renewed().await;
+            while let Err(error) = self.write_kubeconfig(paths) {
+                let error = format!("{error:#}");
+                tracing::warn!(
+                    error,
+                    "cannot renew the administrator's kubeconfig; retrying in {REWRITE:?}"
+                );
+                tokio::time::sleep(REWRITE).await;
+            }
+            tracing::info!("renewed the administrator's kubeconfig");
+        }
+    }
+
+    /// Waits for `shutdown`. Meanwhile the kubeconfigs at these paths stay valid.
     ///
     /// # Errors
     /// If a part of the control plane has ended before: the process must end, to be started again.
-    pub(crate) async fn run_until(&self, shutdown: &Shutdown) -> anyhow::Result<()> {
+    pub(crate) async fn run_until(
+        &self,
+        paths: &PathArgs,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<()> {
         let part = tokio::select! {
             () = shutdown.triggered() => return Ok(()),
             part = self.api.failed() => part,
             () = self.controllers_ended.triggered() => "controllers",
+            () = self.keep_kubeconfig(paths) => return Ok(()),
         };
         anyhow::bail!("the control plane stops because its task {part} has ended; the log says why")
     }
@@ -205,24 +236,73 @@ mod tests {
         answer["status"]["userInfo"].take()
     }
 
-    #[tokio::test]
-    async fn controllers_act_as_their_accounts() {
-        let data = tempfile::tempdir().unwrap();
+    /// A control plane without controllers, whose own certificates are valid that long.
+    async fn plane(data: &Path, own: Duration) -> ControlPlane {
         let config = ControlPlaneConfig {
-            data_dir: data.path().to_owned(),
+            data_dir: data.to_owned(),
             listen: ([127, 0, 0, 1], 0).into(),
             advertise_address: None,
             names: Vec::new(),
             controllers: "".parse().unwrap(),
             options: ApiServerOptions::default(),
+            certificates: Lifetimes {
+                own,
+                ..Lifetimes::default()
+            },
         };
         let encryption = EncryptionArgs {
             encryption_key_file: None,
             encrypt_resources: vec!["secrets".into()],
         };
         let step = Step::start("Open the store");
-        let store = open_store(data.path(), &encryption, &step).await.unwrap();
-        let plane = ControlPlane::start(config, store).await.unwrap();
+        let store = open_store(data, &encryption, &step).await.unwrap();
+        ControlPlane::start(config, store).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_kubeconfig_is_written_again_when_its_certificate_was_renewed() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let data = tempfile::tempdir().unwrap();
+        let plane = plane(data.path(), Duration::from_secs(9)).await;
+        let paths = PathArgs {
+            data_dir: data.path().to_owned(),
+            write_kubeconfig: data.path().join("kubeconfig"),
+        };
+        plane.write_kubeconfig(&paths).unwrap();
+        let files = [
+            data.path().join(ADMIN_KUBECONFIG),
+            paths.write_kubeconfig.clone(),
+        ];
+        let read = |file: &Path| std::fs::read_to_string(file).unwrap();
+        let first = read(&files[0]);
+        let ended = Shutdown::default();
+        let renewed = async {
+            while files.iter().any(|file| read(file) == first) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            ended.trigger();
+        };
+        let (result, ()) = tokio::join!(plane.run_until(&paths, &ended), renewed);
+        result.unwrap();
+        assert_eq!(read(&files[0]), read(&files[1]));
+        for file in &files {
+            let mode = std::fs::metadata(file).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        let config = kube::config::Kubeconfig::from_yaml(&read(&files[1])).unwrap();
+        let options = kube::config::KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(config, &options)
+            .await
+            .unwrap();
+        let client = kube::Client::try_from(config).unwrap();
+        assert_eq!(user(client).await["username"], "pandaemon-admin");
+        plane.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn controllers_act_as_their_accounts() {
+        let data = tempfile::tempdir().unwrap();
+        let plane = plane(data.path(), Lifetimes::default().own).await;
         let clients = controller_clients(plane.api.clients());
         let account = Account::ServiceAccount("daemon-set-controller");
         assert_eq!(

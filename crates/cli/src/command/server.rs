@@ -2,6 +2,7 @@
 
 use pandaemon_controllers::EnabledControllers;
 use pandaemon_runtime::Shutdown;
+use pandaemon_server::Lifetimes;
 
 use super::{
     control_plane::{ControlPlane, ControlPlaneConfig},
@@ -30,6 +31,7 @@ pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<
         names: args.tls_san,
         controllers,
         options,
+        certificates: Lifetimes::default(),
     };
     let plane = ControlPlane::start(config, store).await?;
     step.finish();
@@ -43,7 +45,7 @@ pub(crate) async fn run(args: ServerArgs, shutdown: Shutdown) -> anyhow::Result<
         "export KUBECONFIG={}",
         args.paths.write_kubeconfig.display()
     ));
-    let result = plane.run_until(&shutdown).await;
+    let result = plane.run_until(&args.paths, &shutdown).await;
     let step = Step::start("Stop");
     plane.stop().await?;
     step.finish();

@@ -18,6 +18,7 @@ use pandaemon_runtime::{
     Shutdown,
     files::{private_dir, replace_private},
 };
+use pandaemon_server::Lifetimes;
 use pandaemon_types::Sensitive;
 
 use super::{
@@ -98,6 +99,7 @@ async fn with_nodes(
         names: vec![fleet.plan().gateway().to_string()],
         controllers: EnabledControllers::default(),
         options,
+        certificates: Lifetimes::default(),
     };
     let plane = ControlPlane::start(config, store).await?;
     step.finish();
@@ -139,7 +141,7 @@ async fn serve(
             args.paths.write_kubeconfig.display()
         ));
         print_status("      then: kubectl get nodes     (Ctrl-C here ends the cluster)");
-        plane.run_until(shutdown).await?;
+        plane.run_until(&args.paths, shutdown).await?;
     }
     Ok(())
 }

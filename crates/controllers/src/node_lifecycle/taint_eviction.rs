@@ -7,6 +7,9 @@ use pandaemon_types::{Effect, Taint};
 
 use crate::views::pod::TimedToleration;
 
+/// The longest wait, in seconds: a century. A pod may ask for more than a clock can count.
+const MAX_SECONDS: u64 = 100 * 365 * 24 * 60 * 60;
+
 /// When a pod is evicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Eviction {
@@ -33,7 +36,7 @@ pub fn eviction(tolerations: &[TimedToleration], taints: &[Taint]) -> Eviction {
         }
         for seconds in covering.filter_map(|toleration| toleration.seconds) {
             // As upstream, negative seconds are zero.
-            let seconds = u64::try_from(seconds).unwrap_or(0);
+            let seconds = u64::try_from(seconds).unwrap_or(0).min(MAX_SECONDS);
             shortest = Some(shortest.map_or(seconds, |known| known.min(seconds)));
         }
     }
@@ -74,6 +77,11 @@ mod tests {
             (vec![tolerate("dead", None)], &dead[..], Eviction::Never),
             (vec![tolerate("dead", Some(300))], &dead[..], after(300)),
             (vec![tolerate("dead", Some(-1))], &dead[..], after(0)),
+            (
+                vec![tolerate("dead", Some(i64::MAX))],
+                &dead[..],
+                after(MAX_SECONDS),
+            ),
             (
                 vec![tolerate("dead", Some(300)), tolerate("dead", Some(5))],
                 &dead[..],

@@ -87,6 +87,7 @@ async fn the_default_roles_and_bindings_are_those_of_upstream() {
     let expected = [
         "certificate-controller",
         "daemon-set-controller",
+        "extension-apiserver-authentication-reader",
         "kubelet-api-admin",
         "node-bootstrapper",
         "node-client-certificates",

@@ -19,6 +19,11 @@ use crate::{
     schema::{Field, Shape, Type},
 };
 
+/// Most levels of nesting in an object. JSON parsers, ours and those of clients, accept 127; this
+/// leaves room for the list or the event around an object, and for the `managedFields` that follow
+/// its structure.
+const MAX_DEPTH: usize = 110;
+
 /// Checks `value` against `table` and normalizes it in place. Returns a text for each unknown
 /// field, such as `unknown field "spec.x"`; these fields are dropped.
 ///
@@ -63,9 +68,13 @@ impl Walk {
             };
             let Some(field) = table.field(name) else {
                 if table.keeps_unknown_fields() {
+                    let fits = check_depth(value, path.depth());
+                    outcome = std::mem::replace(&mut outcome, Ok(())).and(fits);
                     return true;
                 }
-                self.unknown.push(format!("unknown field \"{path}\""));
+                if self.unknown.len() < go_errors::MAX_STRICT_ERRORS {
+                    self.unknown.push(format!("unknown field \"{path}\""));
+                }
                 return false;
             };
             if outcome.is_err() || value.is_null() {
@@ -132,8 +141,8 @@ impl Walk {
 
 fn scalar(shape: Shape<'_>, value: &mut Value, place: Place<'_>) -> Result<(), String> {
     let fits = match (shape, &*value) {
-        (Shape::Any, _)
-        | (Shape::String | Shape::IntOrString, Value::String(_))
+        (Shape::Any, any) => return check_depth(any, place.at.depth()),
+        (Shape::String | Shape::IntOrString, Value::String(_))
         | (Shape::Bool, Value::Bool(_))
         | (Shape::Float, Value::Number(_)) => true,
         (Shape::Int64, Value::Number(number)) => number.is_i64(),
@@ -150,6 +159,21 @@ fn scalar(shape: Shape<'_>, value: &mut Value, place: Place<'_>) -> Result<(), S
         Ok(())
     } else {
         Err(mismatch(shape, value, place))
+    }
+}
+
+/// Checks that a value at this depth is not nested too deeply. Only values of any shape can be.
+fn check_depth(value: &Value, at: usize) -> Result<(), String> {
+    if MAX_DEPTH < at {
+        return Err("exceeded max depth".into());
+    }
+    match value {
+        Value::Array(items) => items.iter().try_for_each(|item| check_depth(item, at + 1)),
+        Value::Object(fields) => {
+            let mut values = fields.values();
+            values.try_for_each(|value| check_depth(value, at + 1))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
 }
 

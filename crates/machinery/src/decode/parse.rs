@@ -1,11 +1,14 @@
 //! Parses JSON and YAML, and collects duplicate keys; the last value of a key counts, as in Go.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::path::{Path, Step};
+use super::{
+    go_errors::MAX_STRICT_ERRORS,
+    path::{Path, Step},
+};
 use crate::go_text;
 
 /// A parsed body.
@@ -162,12 +165,16 @@ impl<'de> Visitor<'de> for Node<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
+        let mut reported = BTreeSet::new();
         while let Some(key) = access.next_key_seed(Key)? {
             let path = Path {
                 parent: self.path,
                 step: Step::Key(&key),
             };
-            if map.contains_key(&key) {
+            if self.duplicates.len() < MAX_STRICT_ERRORS
+                && map.contains_key(&key)
+                && reported.insert(key.clone())
+            {
                 self.duplicates.push(path.to_string());
             }
             let value = access.next_value_seed(Node {

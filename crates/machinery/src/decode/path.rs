@@ -24,6 +24,11 @@ pub(super) struct Path<'a> {
 }
 
 impl Path<'_> {
+    /// How many values enclose the value.
+    pub(super) fn depth(&self) -> usize {
+        std::iter::successors(Some(self), |path| path.parent).count()
+    }
+
     /// The fields without keys and indices, as in Go's type errors:
     /// `spec.template.spec.containers.image`.
     pub(super) fn fields(&self) -> String {

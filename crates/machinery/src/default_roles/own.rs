@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::{
     objects::{
+        SYSTEM,
         Subject::{self, Account, Group, User},
-        cluster_role, cluster_role_binding,
+        cluster_role, cluster_role_binding, role_binding,
     },
     rule::{APPS, CERTIFICATES, CORE, Rule, allow, allow_paths},
 };
@@ -92,4 +93,15 @@ pub(super) fn cluster_role_bindings() -> Vec<Value> {
     let of_upstream =
         of_upstream.map(|(name, role, subject)| cluster_role_binding(name, role, &[*subject]));
     own.chain(of_upstream).collect()
+}
+
+pub(super) fn role_bindings() -> Vec<Value> {
+    // Agents verify clients of their own servers with the CA in this ConfigMap, and read it each
+    // time that they get certificates. A kubelet has it in a file that the administrator writes.
+    vec![role_binding(
+        SYSTEM,
+        "system:pandaemon:extension-apiserver-authentication-reader",
+        "extension-apiserver-authentication-reader",
+        &[Group("system:nodes")],
+    )]
 }

@@ -18,6 +18,10 @@ const MAX_COPIED: usize = 3 * 1024 * 1024;
 /// nest without a limit, and code that walks such a value recursively would overflow the stack.
 const MAX_DEPTH: usize = 160;
 
+/// Most values that may be visited to measure the nesting, by all operations together. Moves that
+/// only seem to nest more, in a large object, would be measured thousands of times.
+const MAX_MEASURED: usize = 2_000_000;
+
 /// Applies a patch to `current`.
 pub(super) fn apply(current: &Value, patch: &[u8]) -> Result<Value> {
     let operations = read(patch)?;
@@ -25,6 +29,7 @@ pub(super) fn apply(current: &Value, patch: &[u8]) -> Result<Value> {
         bound: depth(current),
         object: current.clone(),
         copied: 0,
+        measured: 0,
     };
     for operation in operations {
         let operation = parse(operation).ok_or_else(unprocessable)?;
@@ -68,6 +73,8 @@ struct Target {
     bound: usize,
     /// Bytes that `copy` operations have copied so far.
     copied: usize,
+    /// Values that were visited to measure the nesting.
+    measured: usize,
 }
 
 impl Target {
@@ -99,6 +106,10 @@ impl Target {
         };
         self.bound = self.bound.max(operation.path().count() + below);
         if MAX_DEPTH < self.bound {
+            self.measured += size(&self.object);
+            if MAX_MEASURED < self.measured {
+                return None;
+            }
             self.bound = depth(&self.object);
         }
         (self.bound <= MAX_DEPTH).then_some(())
@@ -121,6 +132,15 @@ fn depth(value: &Value) -> usize {
         Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
         Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}
+
+/// How many values a value consists of.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Object(fields) => 1 + fields.values().map(size).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
     }
 }
 

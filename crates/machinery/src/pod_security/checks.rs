@@ -191,6 +191,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_newest_version_is_that_of_the_newest_form() {
+        let forms = BASELINE.iter().chain(&RESTRICTED);
+        let minors = forms.flat_map(|check| check.versions).map(|form| form.0);
+        assert_eq!(minors.max(), Some(Version::NEWEST));
+        assert!(Version::Minor(Version::NEWEST + 1).is_future());
+        assert!(!Version::Minor(Version::NEWEST).is_future() && !Version::Latest.is_future());
+    }
+
+    #[test]
     fn checks_are_ordered_by_id_and_their_forms_by_version() {
         for checks in [&BASELINE[..], &RESTRICTED[..]] {
             assert!(checks.is_sorted_by(|a, b| a.id < b.id));

@@ -51,6 +51,15 @@ pub enum Version {
 }
 
 impl Version {
+    /// N of the newest `v1.N` that has a check of its own.
+    pub(super) const NEWEST: i64 = 37;
+
+    /// Whether it is later than the newest version that has a check here.
+    #[must_use]
+    pub fn is_future(self) -> bool {
+        matches!(self, Self::Minor(minor) if minor > Self::NEWEST)
+    }
+
     /// Reads `latest` or `v1.N`.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         if text == "latest" {

@@ -11,11 +11,44 @@ pub(super) fn label_selector(path: &Path<'_>, selector: &Value, errors: &mut Err
     meta::labels(&path.child("matchLabels"), &selector["matchLabels"], errors);
     let expressions = path.child("matchExpressions");
     for (at, expression) in selector.items("matchExpressions").iter().enumerate() {
-        requirement(&expressions.index(at), expression, errors);
+        let path = expressions.index(at);
+        requirement(&path, expression, UnknownOperators::Refused, errors);
     }
 }
 
-fn requirement(path: &Path<'_>, expression: &Value, errors: &mut ErrorList) {
+/// Whether a requirement may have an operator that this version does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UnknownOperators {
+    Allowed,
+    Refused,
+}
+
+/// Validates a requirement on labels (upstream's `ValidateLabelSelectorRequirement`).
+pub(super) fn requirement(
+    path: &Path<'_>,
+    expression: &Value,
+    unknown: UnknownOperators,
+    errors: &mut ErrorList,
+) {
+    operator(path, expression, unknown, errors);
+    names::check_qualified(&path.child("key"), expression.text("key"), errors);
+    for (at, value) in expression.items("values").iter().enumerate() {
+        let value = value.as_str().unwrap_or_default();
+        errors.invalid_all(
+            &path.child("values").index(at),
+            value,
+            &names::label_value(value),
+        );
+    }
+}
+
+/// Validates that a requirement has the values that its operator takes.
+pub(super) fn operator(
+    path: &Path<'_>,
+    expression: &Value,
+    unknown: UnknownOperators,
+    errors: &mut ErrorList,
+) {
     let (operator, values) = (expression.text("operator"), expression.items("values"));
     match operator {
         "In" | "NotIn" if values.is_empty() => errors.required(
@@ -27,19 +60,11 @@ fn requirement(path: &Path<'_>, expression: &Value, errors: &mut ErrorList) {
             "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
         ),
         "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        _ if unknown == UnknownOperators::Allowed => {}
         _ => errors.invalid(
             &path.child("operator"),
             operator,
             "not a valid selector operator",
         ),
-    }
-    names::check_qualified(&path.child("key"), expression.text("key"), errors);
-    for (at, value) in values.iter().enumerate() {
-        let value = value.as_str().unwrap_or_default();
-        errors.invalid_all(
-            &path.child("values").index(at),
-            value,
-            &names::label_value(value),
-        );
     }
 }

@@ -72,6 +72,48 @@ fn strict_validation_refuses_unknown_and_duplicate_fields() {
 }
 
 #[test]
+fn unknown_and_duplicate_fields_are_listed_once_and_a_hundred_of_them() {
+    let twice = daemon_set(r#"{"selector":{"matchLabels":{"a":"1","a":"2","a":"3"}}}"#);
+    let unknown: Vec<String> = (0..150).map(|n| format!(r#""a{n}":0"#)).collect();
+    let unknown = daemon_set(&format!("{{{}}}", unknown.join(",")));
+    let labels: Vec<String> = (0..150)
+        .map(|n| format!(r#""l{n}":"","l{n}":"""#))
+        .collect();
+    let labels = labels.join(",");
+    let duplicate = daemon_set(&format!(r#"{{"selector":{{"matchLabels":{{{labels}}}}}}}"#));
+    for (body, expected) in [(twice, 1), (unknown, 100), (duplicate, 100)] {
+        let warned = decode(
+            scheme::built_in(),
+            kind("apps/v1", "DaemonSet"),
+            body.as_bytes(),
+            MediaType::Json,
+            FieldValidation::Warn,
+        );
+        assert_eq!(warned.unwrap().warnings.len(), expected, "{body}");
+    }
+}
+
+/// JSON parsers accept 127 levels, and a client reads the object within a list.
+#[test]
+fn an_object_that_clients_could_not_parse_is_refused() {
+    let revision = kind("apps/v1", "ControllerRevision");
+    let nested = |levels: usize| {
+        let (open, close) = ("[".repeat(levels), "]".repeat(levels));
+        format!(r#"{{"metadata":{{"name":"r"}},"revision":1,"data":{{"a":{open}{close}}}}}"#)
+    };
+    let accepted = decode(
+        scheme::built_in(),
+        revision,
+        nested(100).as_bytes(),
+        MediaType::Json,
+        FieldValidation::Strict,
+    );
+    assert!(accepted.is_ok());
+    let text = refusal(revision, &nested(120), FieldValidation::Strict);
+    assert!(text.ends_with("exceeded max depth"), "{text}");
+}
+
+#[test]
 fn warn_drops_fields_with_a_warning_and_ignore_without() {
     let body = br#"{"metadata":{"name":"c"},"bogus":1,"data":{"a":"1","a":"2"}}"#;
     let config_map = kind("v1", "ConfigMap");

@@ -4,6 +4,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use pandaemon_machinery::status::Result;
+use pandaemon_runtime::metrics::Metrics;
 use pandaemon_store::Revision;
 use serde_json::Value;
 
@@ -41,13 +42,14 @@ impl Chain {
     pub(crate) fn new(
         configuration: AdmissionConfiguration,
         additional: Vec<Arc<dyn Plugin>>,
+        metrics: &Metrics,
     ) -> Self {
         let built_in: [Arc<dyn Plugin>; 11] = [
             Arc::new(NamespaceLifecycle),
             Arc::new(ServiceAccount),
             Arc::new(NodeRestriction),
             Arc::new(TaintNodesByCondition),
-            Arc::new(PodSecurity::new(configuration.pod_security)),
+            Arc::new(PodSecurity::new(configuration.pod_security, metrics)),
             Arc::new(Priority),
             Arc::new(DefaultTolerationSeconds),
             Arc::new(CertificateRequester),

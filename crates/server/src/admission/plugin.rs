@@ -13,9 +13,13 @@ use std::{
 use futures::future::BoxFuture;
 use pandaemon_machinery::{Kind, KindRef, Scheme, Status, status::Result};
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 
-use super::rule::{Operation, Rule};
+use super::{
+    counted::Counted,
+    rule::{Operation, Rule},
+};
 use crate::{
     audit::Annotations,
     auth::{self, AuthorizerChain, User},
@@ -128,6 +132,7 @@ pub struct Attributes<'a> {
     pub(crate) authorizers: Option<&'a AuthorizerChain>,
     pub(crate) warnings: &'a Mutex<Vec<String>>,
     pub(crate) annotations: &'a Annotations,
+    pub(crate) counted: &'a Counted,
 }
 
 /// The kinds that are served, and their objects.
@@ -162,6 +167,11 @@ impl<'a> Attributes<'a> {
     /// Adds an annotation to the request's event in the audit log. Upstream: `AddAnnotation`.
     pub fn annotate(&self, key: &str, value: &str) {
         self.annotations.add(key, value);
+    }
+
+    /// Increases a counter of a plugin, also for each pod to which its outcome is applied again.
+    pub(super) fn count(&self, counter: Counter) {
+        self.counted.count(counter);
     }
 
     /// An object of a kind that the rule declares to look up.

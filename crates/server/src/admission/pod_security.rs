@@ -1,6 +1,7 @@
 //! `PodSecurity`: pods keep to the Pod Security Standard that their namespace asks for by labels.
 
 mod existing_pods;
+mod metrics;
 
 use std::time::Instant;
 
@@ -11,10 +12,14 @@ use pandaemon_machinery::{
     status::Result,
     validation::FieldError,
 };
+use pandaemon_runtime::metrics::Metrics;
 use pandaemon_types::Labels as _;
 use serde_json::Value;
 
-use self::existing_pods::ExistingPods;
+use self::{
+    existing_pods::ExistingPods,
+    metrics::{PodSecurityMetrics, Verdict},
+};
 use super::{
     plugin::{Attributes, Plugin, done},
     rule::{Operation, Rule},
@@ -72,11 +77,15 @@ type Read = (Policy, Vec<FieldError>);
 #[derive(Debug)]
 pub(super) struct PodSecurity {
     configuration: Configuration,
+    metrics: PodSecurityMetrics,
 }
 
 impl PodSecurity {
-    pub(super) const fn new(configuration: Configuration) -> Self {
-        Self { configuration }
+    pub(super) fn new(configuration: Configuration, metrics: &Metrics) -> Self {
+        Self {
+            configuration,
+            metrics: PodSecurityMetrics::new(metrics),
+        }
     }
 }
 
@@ -145,6 +154,7 @@ impl PodSecurity {
         } else {
             return false;
         };
+        self.metrics.exemption(attributes);
         attributes.annotate(EXEMPT, why);
         true
     }
@@ -156,10 +166,13 @@ impl PodSecurity {
         }
         let Some((policy, errors)) = self.policy(attributes)? else {
             let why = format!("failed to lookup namespace {:?}", attributes.namespace);
+            self.metrics.error(attributes, true);
             attributes.annotate(ERROR, &why);
             return Err(Status::internal(why));
         };
         if errors.is_empty() && policy.is_privileged() {
+            let metrics = &self.metrics;
+            metrics.evaluation(attributes, "enforce", policy.enforce, Verdict::Allow);
             attributes.annotate(ENFORCE_POLICY, &LevelVersion::PRIVILEGED.to_string());
             return Ok(());
         }
@@ -177,6 +190,7 @@ impl PodSecurity {
         }
         let Ok(Some((policy, errors))) = self.policy(attributes) else {
             let why = format!("failed to lookup namespace {:?}", attributes.namespace);
+            self.metrics.error(attributes, true);
             return attributes.annotate(ERROR, &why);
         };
         let is_quiet = Policy {
@@ -208,22 +222,38 @@ impl PodSecurity {
     ) -> Result<()> {
         let class = meta::text_at(pod, &["spec", "runtimeClassName"]);
         if self.configuration.exemptions.exempts_runtime_class(class) {
+            self.metrics.exemption(attributes);
             attributes.annotate(EXEMPT, "runtimeClass");
             return Ok(());
         }
         if !errors.is_empty() {
             let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
             let why = format!("Failed to parse policy: {}", texts.join(", "));
+            self.metrics.error(attributes, false);
             attributes.annotate(ERROR, &why);
         }
         if enforces {
             attributes.annotate(ENFORCE_POLICY, &policy.enforce.to_string());
         }
         let review = review(policy, enforces, pod);
+        let count = |mode, policy, verdict| {
+            let metrics = &self.metrics;
+            metrics.evaluation(attributes, mode, policy, verdict);
+        };
+        if enforces {
+            let verdict = match review.refusal {
+                Some(_) => Verdict::Deny,
+                None => Verdict::Allow,
+            };
+            count("enforce", policy.enforce, verdict);
+        }
+        // Of these modes upstream counts violations only.
         if let Some(violations) = review.audit {
+            count("audit", policy.audit, Verdict::Deny);
             attributes.annotate(AUDIT_VIOLATIONS, &violations);
         }
         if let Some(warning) = review.warning {
+            count("warn", policy.warn, Verdict::Deny);
             attributes.add_warning(warning);
         }
         let refusal = review.refusal;
@@ -316,13 +346,16 @@ mod tests {
     use parking_lot::Mutex;
     use serde_json::json;
 
-    use super::{super::plugin::Cluster, *};
+    use super::{
+        super::{counted::Counted, plugin::Cluster},
+        *,
+    };
     use crate::{audit::Annotations, auth::User, cache::watch_cache::WatchCache};
 
     /// The code with which a change of the labels of a namespace is refused.
     fn refused(old: &Value, new: &Value) -> Option<u16> {
         let kind = scheme::built_in().find_resource("", "v1", "namespaces");
-        let plugin = PodSecurity::new(Configuration::default());
+        let plugin = PodSecurity::new(Configuration::default(), &Metrics::default());
         let [old, new] = [old, new].map(|labels| json!({"metadata": {"labels": labels}}));
         let attributes = Attributes {
             operation: Operation::Update,
@@ -341,10 +374,45 @@ mod tests {
             },
             warnings: &Mutex::default(),
             annotations: &Annotations::default(),
+            counted: &Counted::default(),
             authorizers: None,
         };
         let outcome = futures::executor::block_on(plugin.validate(attributes, &new));
         outcome.err().map(|status| status.code)
+    }
+
+    #[test]
+    fn a_pod_whose_namespace_is_not_found_counts_as_a_fatal_error() {
+        let kind = scheme::built_in().find_resource("", "v1", "pods");
+        let registry = Metrics::default();
+        let plugin = PodSecurity::new(Configuration::default(), &registry);
+        let attributes = Attributes {
+            operation: Operation::Create,
+            kind: kind.unwrap(),
+            namespace: "n",
+            name: "p",
+            subresource: "",
+            user: &User::admin(),
+            old_object: None,
+            dry_run: false,
+            plugin: POD_SECURITY,
+            rule: &plugin.rules()[0],
+            cluster: Cluster {
+                scheme: scheme::built_in(),
+                cache: &WatchCache::new(1),
+            },
+            warnings: &Mutex::default(),
+            annotations: &Annotations::default(),
+            counted: &Counted::default(),
+            authorizers: None,
+        };
+        let pod = json!({"spec": {"containers": []}});
+        let outcome = futures::executor::block_on(plugin.validate(attributes, &pod));
+        assert_eq!(outcome.unwrap_err().code, 500);
+        let line = "pod_security_errors_total{fatal=\"true\",request_operation=\"create\",resource=\"pod\",\
+                    subresource=\"\"} 1";
+        let text = registry.render().unwrap();
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]

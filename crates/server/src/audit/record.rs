@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     auth::{Attributes, Decision, User},
-    http::body::Body,
+    http::{body::Body, stream_end::StreamEnd},
 };
 
 /// The header with the id of a request, in requests and responses.
@@ -206,6 +206,10 @@ impl Record {
         {
             recorded.sink.put(line).await;
         }
+        if let Some(streams) = response.extensions_mut().remove::<StreamEnd>() {
+            streams.drops(recorded);
+            return response;
+        }
         let keeps = recorded.level == Level::RequestResponse && !recorded.is_long_running;
         if keeps || recorded.is_long_running {
             let media = response.headers().get(header::CONTENT_TYPE);
@@ -300,7 +304,8 @@ impl Recorded {
 }
 
 impl Drop for Recorded {
-    /// The handler was dropped before it answered: the client has gone, or it panicked.
+    /// The streams of an upgraded connection have ended, or the handler was dropped before it
+    /// answered: the client has gone, or it panicked.
     fn drop(&mut self) {
         if self.is_complete {
             return;

@@ -9,7 +9,10 @@ use futures::future::{BoxFuture, Either, Ready, ready};
 use http::{HeaderMap, header, request::Parts};
 use pandaemon_machinery::{Status, status::Result};
 
-use super::user::{Caller, User};
+use super::{
+    front_proxy,
+    user::{Caller, User},
+};
 
 /// What a valid token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,16 +126,26 @@ impl AuthenticatorChain {
         })
     }
 
-    /// The user of a request: from its client certificate, else its bearer token, else anonymous.
+    /// The user of a request: the one that a front proxy names, else from its client certificate,
+    /// else its bearer token, else anonymous.
     ///
     /// # Errors
-    /// 401 for a token that is not valid.
+    /// 401 for a token that is not valid, and for a front proxy that names no user.
     pub(crate) async fn authenticate(&self, parts: &Parts) -> Result<User> {
-        if let Some(Caller(Some(user))) = parts.extensions.get::<Caller>() {
-            return Ok(user.clone());
+        let mut may_be_anonymous = true;
+        match parts.extensions.get::<Caller>() {
+            Some(Caller::FrontProxy(name)) => {
+                if let Some(user) = front_proxy::user(name, &parts.headers) {
+                    return Ok(user);
+                }
+                // It has credentials, which are not valid for anyone.
+                may_be_anonymous = false;
+            }
+            Some(Caller::User(user)) => return Ok(user.clone()),
+            Some(Caller::Unknown) | None => {}
         }
         let Some(token) = bearer_token(&parts.headers) else {
-            return match self.anonymous.includes(parts.uri.path()) {
+            return match may_be_anonymous && self.anonymous.includes(parts.uri.path()) {
                 true => Ok(User::anonymous()),
                 false => Err(unauthorized()),
             };

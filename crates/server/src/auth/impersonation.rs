@@ -1,19 +1,24 @@
 //! Impersonation (`kubectl --as`): a user acts as another, if it may `impersonate` that user.
 //! Upstream: `k8s.io/apiserver/pkg/endpoints/filters/impersonation.go`.
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use pandaemon_machinery::{Status, status::Result};
-use percent_encoding::percent_decode_str;
 
 use super::{
     attributes::Attributes,
     authorizer::AuthorizerChain,
     service_account,
-    user::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User},
+    user::{ANONYMOUS, UNAUTHENTICATED, User},
+    user_headers::UserHeaders,
 };
 
-/// The start of the headers that name keys of [`User::extra`].
-const EXTRA_PREFIX: &str = "impersonate-extra-";
+/// The headers that name the user.
+const HEADERS: UserHeaders = UserHeaders {
+    name: "impersonate-user",
+    group: "impersonate-group",
+    uid: "impersonate-uid",
+    extra_prefix: "impersonate-extra-",
+};
 /// The group of UIDs and extra values.
 const GROUP: &str = "authentication.k8s.io";
 const VERSION: &str = "v1";
@@ -41,39 +46,9 @@ pub(crate) async fn impersonate(
 
 /// The user that the headers name, without the groups that they imply.
 pub(crate) fn requested(headers: &HeaderMap) -> Result<User> {
-    let first = |name: &str| {
-        let value = headers.get(name);
-        value.map_or_else(|| Ok(String::new()), |value| text(name, value))
-    };
-    let group = "impersonate-group";
-    let groups = headers.get_all(group).iter();
-    let groups = groups.map(|value| text(group, value));
-    let mut wanted = User {
-        name: first("impersonate-user")?,
-        groups: groups.collect::<Result<_>>()?,
-        uid: first("impersonate-uid")?,
-        ..User::default()
-    };
-    for (name, value) in headers {
-        if let Some(key) = name.as_str().strip_prefix(EXTRA_PREFIX) {
-            let key = percent_decode_str(key).decode_utf8();
-            let key = key.map_err(|_| undecodable(name.as_str()))?;
-            let values = wanted.extra.entry(key.to_ascii_lowercase()).or_default();
-            values.push(text(name.as_str(), value)?);
-        }
-    }
-    Ok(wanted)
-}
-
-/// The text of a header. What is no UTF-8 is refused: it would name somebody else.
-fn text(name: &str, value: &HeaderValue) -> Result<String> {
-    let text = std::str::from_utf8(value.as_bytes());
-    text.map(str::to_owned).map_err(|_| undecodable(name))
-}
-
-/// The status of a header that cannot be decoded.
-fn undecodable(name: &str) -> Box<Status> {
-    Status::bad_request(format!("the header {name:?} is not valid UTF-8"))
+    HEADERS
+        .user(headers)
+        .map_err(|why| Status::bad_request(why.to_string()))
 }
 
 /// Checks that the user may impersonate the name, each group, each extra value and the UID.
@@ -131,13 +106,10 @@ fn completed(mut user: User) -> User {
     {
         user.groups = service_account::groups(namespace).into();
     }
-    let implied = match user.name == ANONYMOUS {
-        true => UNAUTHENTICATED,
-        false => AUTHENTICATED,
-    };
-    if !user.is_in(implied) && !user.is_in(UNAUTHENTICATED) {
-        user.groups.push(implied.into());
+    if user.name == ANONYMOUS && !user.is_in(UNAUTHENTICATED) {
+        user.groups.push(UNAUTHENTICATED.into());
     }
+    user.add_authenticated();
     user
 }
 
@@ -164,7 +136,7 @@ fn no_user(wanted: &User) -> Box<Status> {
 mod tests {
     use std::sync::Arc;
 
-    use http::HeaderName;
+    use http::{HeaderName, HeaderValue};
     use parking_lot::Mutex;
 
     use super::*;

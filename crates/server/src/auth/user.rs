@@ -85,6 +85,15 @@ impl User {
         }
     }
 
+    /// Adds the group of all users with credentials, unless the user has none. Upstream:
+    /// `group.AuthenticatedGroupAdder`.
+    pub(super) fn add_authenticated(&mut self) {
+        let is_known = self.name != ANONYMOUS && !self.is_in(UNAUTHENTICATED);
+        if is_known && !self.is_in(AUTHENTICATED) {
+            self.groups.push(AUTHENTICATED.into());
+        }
+    }
+
     /// Whether the user is in a group.
     #[must_use]
     pub(crate) fn is_in(&self, group: &str) -> bool {
@@ -109,6 +118,14 @@ impl User {
     }
 }
 
-/// The user that the TLS client certificate or the in-process client names; a request extension.
+/// Who sends the requests of a connection; a request extension.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Caller(pub Option<User>);
+pub(crate) enum Caller {
+    /// Not known: a request has its credentials itself.
+    #[default]
+    Unknown,
+    /// The user that the TLS client certificate or the in-process client names.
+    User(User),
+    /// A front proxy with this common name in its certificate. It names the user in headers.
+    FrontProxy(String),
+}

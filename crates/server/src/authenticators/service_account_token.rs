@@ -1,18 +1,25 @@
 //! The tokens of service accounts. Upstream: `pkg/serviceaccount/jwt.go` and `claims.go`.
 
+mod last_used;
+mod metrics;
+
 use std::{fmt, sync::Arc};
 
+use futures::future::Either;
 use jiff::{SignedDuration, Timestamp};
 use pandaemon_machinery::{KindRef, Status, status};
+use pandaemon_types::Labels as _;
 use serde::Deserialize;
 
+use self::last_used::Use;
+pub(super) use self::metrics::TokenMetrics;
 use crate::{
-    auth::{TokenAuthenticator, TokenError, TokenFuture, TokenInfo, User, known, service_account},
-    cache::{
-        object::Object,
-        watch_cache::{WatchCache, key},
+    auth::{
+        TokenAuthenticator, TokenError, TokenFuture, TokenInfo, TokenResult, User, known,
+        service_account,
     },
-    registry::kinds,
+    cache::object::Object,
+    registry::{Registry, kinds},
     service_accounts::{Claims, KubernetesClaims, LegacyClaims, ObjectRef, TokenIssuer},
 };
 
@@ -22,12 +29,16 @@ const LEEWAY: SignedDuration = SignedDuration::from_mins(1);
 /// What the keys of `extra` begin with.
 const EXTRA: &str = "authentication.kubernetes.io/";
 
+/// The label of a Secret whose token counts no more. Upstream's clean-up of unused Secrets sets it.
+const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
+
 /// Knows the tokens that the server has issued for service accounts, as long as the account, and
 /// what the token is bound to, exist.
 #[derive(Debug)]
 pub(super) struct ServiceAccountTokens {
     pub(super) issuer: Arc<TokenIssuer>,
-    pub(super) cache: Arc<WatchCache>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) metrics: TokenMetrics,
 }
 
 impl TokenAuthenticator for ServiceAccountTokens {
@@ -36,7 +47,16 @@ impl TokenAuthenticator for ServiceAccountTokens {
         token: &'a str,
         audiences: &'a [String],
     ) -> TokenFuture<'a> {
-        known(self.authenticate(token, audiences, Timestamp::now()))
+        let mut used = None;
+        let result = self.authenticate(token, audiences, Timestamp::now(), &mut used);
+        match used {
+            None => known(result),
+            // Once a day.
+            Some(used) => Either::Right(Box::pin(async move {
+                used.record(&self.registry).await;
+                result
+            })),
+        }
     }
 }
 
@@ -50,13 +70,18 @@ fn invalidated() -> TokenError {
 }
 
 impl ServiceAccountTokens {
+    /// The user of a token. `used` is set if its Secret is to be labelled.
     fn authenticate(
         &self,
         token: &str,
         audiences: &[String],
         now: Timestamp,
-    ) -> Result<TokenInfo, TokenError> {
+        used: &mut Option<Use>,
+    ) -> TokenResult {
         let claims = self.issuer.verify(token)?;
+        if claims.aud.is_empty() {
+            self.metrics.count_legacy();
+        }
         let own = match &*claims.aud {
             [] => &self.issuer.options.api_audiences,
             named => named,
@@ -74,10 +99,13 @@ impl ServiceAccountTokens {
             (Some(bound), _) => {
                 check_times(&claims, now)?;
                 self.check_objects(bound, now)?;
+                self.metrics.count(bound.warnafter, now);
                 user_of(bound, claims.credential_id())
             }
             (None, Some(legacy)) => {
-                self.check_secret(&claims, legacy, token)?;
+                let secret = self.check_secret(&claims, legacy, token)?;
+                *used = Use::of(&secret, Existing::read(&secret)?.uid, now);
+                check_label(&secret, legacy)?;
                 user(&legacy.namespace, &legacy.account, &legacy.account_uid)
             }
             (None, None) => return Err(TokenError::Unknown),
@@ -129,13 +157,14 @@ impl ServiceAccountTokens {
         }
     }
 
-    /// Checks that a legacy token is that of its Secret, and that its account exists.
+    /// Checks that a legacy token is that of its Secret, and that its account exists. Returns the
+    /// Secret.
     fn check_secret(
         &self,
         claims: &Claims,
         legacy: &LegacyClaims,
         token: &str,
-    ) -> Result<(), TokenError> {
+    ) -> Result<Arc<Object>, TokenError> {
         let (namespace, account) = (&*legacy.namespace, &*legacy.account);
         if claims.sub != service_account::user_name(namespace, account) {
             return Err(invalid("sub claim is invalid"));
@@ -144,7 +173,8 @@ impl ServiceAccountTokens {
         let secret = kinds::secrets().ok();
         let secret = secret.and_then(|kind| self.find(kind, namespace, &legacy.secret));
         let secret = secret.filter(|secret| !secret.is_terminating());
-        if !holds(secret.as_deref().ok_or_else(gone)?, token) {
+        let secret = secret.ok_or_else(gone)?;
+        if !holds(&secret, token) {
             return Err(invalid("Token does not match server's copy"));
         }
         let found = self.account(namespace, account)?;
@@ -159,7 +189,7 @@ impl ServiceAccountTokens {
                 found.uid, legacy.account_uid
             )));
         }
-        Ok(())
+        Ok(secret)
     }
 
     fn account(&self, namespace: &str, name: &str) -> Result<Existing, TokenError> {
@@ -170,7 +200,7 @@ impl ServiceAccountTokens {
     }
 
     fn find(&self, kind: &KindRef, namespace: &str, name: &str) -> Option<Arc<Object>> {
-        self.cache.of(kind)?.get(&key(kind, namespace, name))
+        self.registry.find(kind, namespace, name)
     }
 }
 
@@ -222,6 +252,24 @@ fn check_times(claims: &Claims, now: Timestamp) -> Result<(), TokenError> {
         true => Err(invalid("service account token is issued in the future")),
         false => Ok(()),
     }
+}
+
+/// Checks that the token of a Secret is not marked as invalid.
+fn check_label(secret: &Object, legacy: &LegacyClaims) -> Result<(), TokenError> {
+    if secret.label(INVALID_SINCE).unwrap_or_default().is_empty() {
+        return Ok(());
+    }
+    let LegacyClaims {
+        namespace,
+        secret,
+        account,
+        ..
+    } = legacy;
+    Err(invalid(format!(
+        "the token in secret {namespace}/{secret} for service account {namespace}/{account} has been marked invalid. \
+         Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the \
+         '{INVALID_SINCE}' label from the secret to temporarily allow use of this token"
+    )))
 }
 
 /// Whether a Secret contains this token.

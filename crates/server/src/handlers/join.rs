@@ -1,9 +1,9 @@
-//! Joining of agents: an agent sends the join token and gets its certificates.
+//! Joining of agents of earlier versions: an agent sends the join token and gets its certificates.
+//! Those of today send CertificateSigningRequests.
 
 use std::sync::Arc;
 
 use http::{Method, Response, request::Parts};
-use jiff::Timestamp;
 use pandaemon_certificates::{CertificateRequest, request};
 use pandaemon_machinery::{Status, status::Result};
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use crate::{
     auth::{self, BOOTSTRAPPERS, CERTIFICATE_KEY, JOIN_TOKEN_USER, NODE_NAME, User},
     handlers::response,
     http::body::Body,
-    pki::{ClientCertificate, check_node_name, sha256_hex},
+    pki::{PeerCertificate, check_node_name, sha256_hex},
     registry::node_record::{Claim, Proof},
 };
 
@@ -58,8 +58,13 @@ pub(crate) async fn authenticate(api: &Api, parts: &Parts) -> Result<User> {
                 info.user.name
             ),
         )),
-        Err(_) => match parts.extensions.get::<Arc<ClientCertificate>>() {
-            Some(own) if own.user.node().is_some() && !own.is_expired(Timestamp::now()) => {
+        Err(_) => match parts
+            .extensions
+            .get::<Arc<PeerCertificate>>()
+            .map(|it| &**it)
+        {
+            Some(PeerCertificate::Client(own)) if own.user.node().is_some() => {
+                api.check_validity(&own.validity)?;
                 api.registry.check_node_key(own)?;
                 Ok(own.user.clone())
             }

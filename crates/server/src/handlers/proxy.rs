@@ -15,7 +15,10 @@ use tokio::{io::copy_bidirectional, net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::{
-    http::body::{Body, BoxError},
+    http::{
+        body::{Body, BoxError},
+        stream_end::StreamEnd,
+    },
     registry::meta,
 };
 
@@ -190,14 +193,18 @@ impl Agents {
             return Err(agent_error(answer).await);
         }
         let agent_side = hyper::upgrade::on(&mut answer);
+        let end = StreamEnd::default();
+        let of_streams = end.clone();
         pandaemon_runtime::spawn("stream", async move {
             if let Err(error) = copy_streams(upgrade, agent_side).await {
                 tracing::debug!(%error, "a stream ended");
             }
+            drop(of_streams);
         });
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *response.headers_mut() = answer.headers().clone();
+        response.extensions_mut().insert(end);
         Ok(response)
     }
 }

@@ -168,7 +168,7 @@ impl ResourceRequest<'_> {
             Err(status) => Body::full(error_line(&status)),
             Ok(started) => {
                 let options = WatchOptions {
-                    deadline: Instant::now() + options.timeout.unwrap_or_else(default_timeout),
+                    deadline: deadline(Instant::now(), options.timeout),
                     bookmarks: options.bookmarks,
                     mark_initial: options.initial_events == Some(true) && options.bookmarks,
                 };
@@ -266,9 +266,37 @@ impl ResourceRequest<'_> {
     }
 }
 
+/// When a watch with this `timeoutSeconds` ends. As upstream (`GetTimeoutForWatch`), 0 counts as
+/// none; so does a time that the clock does not have.
+fn deadline(now: Instant, timeout: Option<Duration>) -> Instant {
+    let given = timeout.filter(|timeout| !timeout.is_zero());
+    let end = given.and_then(|timeout| now.checked_add(timeout));
+    end.unwrap_or_else(|| now + default_timeout())
+}
+
 /// The duration of a watch without `timeoutSeconds`: a random time of 30 to 60 minutes, so that
 /// watches do not all end together (upstream's `--min-request-timeout`).
 fn default_timeout() -> Duration {
     let random = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
     Duration::from_secs(1800 + random * 1800 / 256)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_without_a_possible_timeout_lasts_30_to_60_minutes() {
+        let now = Instant::now();
+        let lasts = |timeout| deadline(now, timeout) - now;
+        let seconds = Duration::from_secs;
+        assert_eq!(lasts(Some(seconds(5))), seconds(5));
+        for timeout in [None, Some(seconds(0)), Some(seconds(u64::MAX))] {
+            let lasts = lasts(timeout);
+            assert!(
+                (seconds(1800)..=seconds(3600)).contains(&lasts),
+                "{timeout:?}: {lasts:?}"
+            );
+        }
+    }
 }

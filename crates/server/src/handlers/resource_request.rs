@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use pandaemon_machinery::{Kind, KindRef, decode, status::Result, table::IncludeObject};
 
 use crate::{
+    admission::Counted,
     api::{Api, Incoming},
     handlers::{render::View, response},
     http::{
@@ -71,6 +72,7 @@ impl ResourceRequest<'_> {
             subresource: self.path.subresource.clone().unwrap_or_default(),
             user: self.incoming.user.clone(),
             annotations: self.incoming.annotations.clone(),
+            counted: Counted::default(),
             authorizers: Some(self.api.authorizers.clone()),
             manager: options.manager(self.incoming.headers()),
             options,

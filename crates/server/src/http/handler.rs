@@ -9,13 +9,12 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, request::Parts};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use jiff::Timestamp;
 use pandaemon_machinery::{KindRef, Scheme, Status, status::Result};
 
 use crate::{
     api::{Api, Incoming},
     audit::{Record, add_audit_id, audit_id},
-    auth::{self, Attributes, User},
+    auth::{self, Attributes, User, front_proxy},
     flow_control::{self, Admitted, Cost},
     handlers::{discovery, health, join, resource, response, rotate_keys},
     http::{
@@ -24,7 +23,7 @@ use crate::{
         request::{self, Query, Target, Verb},
     },
     metrics::RequestLabels,
-    pki::ClientCertificate,
+    pki::PeerCertificate,
 };
 
 /// Maximum size of a request body, in bytes.
@@ -78,19 +77,18 @@ impl Api {
     /// The user of a request. A client certificate was verified in the handshake; it may have
     /// expired since, or be that of a node without rights.
     async fn authenticate(&self, parts: &Parts) -> Result<User> {
-        if let Some(certificate) = parts.extensions.get::<Arc<ClientCertificate>>() {
-            let is_revoked = self.revoked.contains(&certificate.serial);
-            if is_revoked || certificate.is_expired(Timestamp::now()) {
-                return Err(auth::unauthorized());
+        if let Some(certificate) = parts.extensions.get::<Arc<PeerCertificate>>() {
+            self.check_validity(certificate.validity())?;
+            if let PeerCertificate::Client(certificate) = &**certificate {
+                self.registry.check_node_key(certificate)?;
             }
-            self.registry.check_node_key(certificate)?;
         }
         self.authenticators.authenticate(parts).await
     }
 
     async fn answer<B>(
         &self,
-        head: Head,
+        mut head: Head,
         body: B,
         id: &HeaderValue,
         record: &mut Record,
@@ -109,6 +107,8 @@ impl Api {
         let fields = request::field_selector(&verb, &head.target, &head.query);
         let fields = fields.as_ref();
         let authenticated = self.authenticate(&head.parts).await;
+        // Upstream: `WithAuthentication`. Nothing that comes later may take them for something.
+        front_proxy::HEADERS.remove(&mut head.parts.headers);
         let begin = |user: &User| {
             let path = head.parts.uri.path();
             let attributes = Attributes::of_request(user, &verb, &head.target, path, fields);

@@ -10,16 +10,16 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use pandaemon_runtime::Shutdown;
-use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, Semaphore},
     time::timeout,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use crate::{api::Api, audit::Peer, auth::Caller, pki::ClientCertificate};
+use super::tls::ServerTls;
+use crate::{api::Api, audit::Peer};
 
 /// Maximum number of open connections. More of them wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -35,11 +35,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// requests.
 pub(crate) async fn serve(
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    tls: ServerTls,
     api: Arc<Api>,
     shutdown: Shutdown,
 ) {
-    let acceptor = TlsAcceptor::from(tls);
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
     while let Some(Ok(permit)) = shutdown.guard(Arc::clone(&permits).acquire_owned()).await {
@@ -55,9 +54,9 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        let (acceptor, api, shutdown) = (acceptor.clone(), Arc::clone(&api), shutdown.clone());
+        let (tls, api, shutdown) = (tls.clone(), Arc::clone(&api), shutdown.clone());
         let connection = connections.track_future(async move {
-            serve_one(stream, peer, acceptor, api, shutdown).await;
+            serve_one(stream, peer, tls, api, shutdown).await;
             drop(permit);
         });
         pandaemon_runtime::spawn("connection", connection);
@@ -77,20 +76,26 @@ pub(crate) async fn serve(
 async fn serve_one(
     stream: TcpStream,
     peer: SocketAddr,
-    acceptor: TlsAcceptor,
+    tls: ServerTls,
     api: Arc<Api>,
     shutdown: Shutdown,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
     let stream = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
         Err(_) => return tracing::debug!(%peer, "TLS handshake timed out"),
     };
-    let certificate = client_certificate(&stream).map(Arc::new);
-    let caller = Caller(certificate.as_ref().map(|one| one.user.clone()));
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let certificate = match tls.peer(chain) {
+        Ok(certificate) => certificate.map(Arc::new),
+        Err(error) => return tracing::debug!(%peer, %error, "refused a client certificate"),
+    };
+    let caller = certificate.as_ref().map(|one| one.caller());
+    let caller = caller.unwrap_or_default();
     let request_seen = Arc::new(Notify::new());
     let first_request = Arc::clone(&request_seen);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -128,11 +133,6 @@ async fn first_request_timeout(request_seen: &Notify) {
     {
         std::future::pending::<()>().await;
     }
-}
-
-fn client_certificate(stream: &TlsStream<TcpStream>) -> Option<ClientCertificate> {
-    let (_, session) = stream.get_ref();
-    ClientCertificate::of(session.peer_certificates()?.first()?)
 }
 
 fn builder() -> Builder<TokioExecutor> {

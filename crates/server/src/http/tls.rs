@@ -6,11 +6,12 @@ use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     client::ResolvesClientCert,
     crypto::{CryptoProvider, ring},
-    server::{ResolvesServerCert, WebPkiClientVerifier},
+    server::{ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
-use crate::pki::{Error, Pki};
+use super::client_verifier::ClientVerifier;
+use crate::pki::{Error, PeerCertificate, Pki};
 
 fn unusable(error: impl std::fmt::Display) -> Error {
     Error::Certificate(error.to_string())
@@ -29,25 +30,53 @@ fn roots(cas: &[&str]) -> Result<Arc<RootCertStore>, Error> {
     Ok(Arc::new(roots))
 }
 
-/// The configuration of the listener. Client certificates of the CA of clients are accepted, not
-/// required.
-///
-/// # Errors
-/// When a certificate cannot be used.
-pub(crate) fn server(pki: &Pki) -> Result<Arc<ServerConfig>, Error> {
-    let roots = roots(&pki.client_cas())?;
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
-        .allow_unauthenticated()
-        .build()
-        .map_err(unusable)?;
-    let certificate = Arc::clone(&pki.server) as Arc<dyn ResolvesServerCert>;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(certificate);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+/// TLS of the listener.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerTls {
+    /// Client certificates of the CA of clients and of that of front proxies are accepted, not
+    /// required.
+    pub config: Arc<ServerConfig>,
+    verifier: Arc<ClientVerifier>,
+}
+
+impl ServerTls {
+    /// With the certificates of the server.
+    ///
+    /// # Errors
+    /// When a certificate cannot be used.
+    pub(crate) fn new(pki: &Pki) -> Result<Self, Error> {
+        let verifier = |cas: &[&str]| {
+            let builder = WebPkiClientVerifier::builder_with_provider(roots(cas)?, provider());
+            builder.build().map_err(unusable)
+        };
+        let verifier = Arc::new(ClientVerifier::new(
+            verifier(&pki.client_cas())?,
+            verifier(&[pki.front_proxy_ca()])?,
+        ));
+        let certificate = Arc::clone(&pki.server) as Arc<dyn ResolvesServerCert>;
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?
+            .with_client_cert_verifier(Arc::clone(&verifier) as Arc<dyn ClientCertVerifier>)
+            .with_cert_resolver(certificate);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self {
+            config: Arc::new(config),
+            verifier,
+        })
+    }
+
+    /// The certificate of a client that showed this chain, which was verified in the handshake;
+    /// `None` if it names no user.
+    ///
+    /// # Errors
+    /// When it is of neither CA, or that of a front proxy without a name.
+    pub(crate) fn peer(
+        &self,
+        chain: &[CertificateDer<'_>],
+    ) -> Result<Option<PeerCertificate>, rustls::Error> {
+        self.verifier.peer(chain)
+    }
 }
 
 /// The configuration of requests to agents, with the server's client certificate.

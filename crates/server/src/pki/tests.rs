@@ -86,12 +86,45 @@ fn certificates_are_reused_and_renewed_for_new_names() {
     assert_eq!(server, read(dir.path(), "server.crt"));
     let renewed = open(dir.path(), &names[..1]);
     assert_ne!(server, read(dir.path(), "server.crt"));
-    assert_eq!(first.admin.certificate, renewed.admin.certificate);
+    assert_eq!(
+        first.admin.borrow().certificate,
+        renewed.admin.borrow().certificate
+    );
     for file in fs::read_dir(dir.path().join("pki")).unwrap() {
         let mode = file.unwrap().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
     assert!(!dir.path().join("pki").join(CROSS_SIGNED).exists());
+}
+
+#[test]
+fn the_certificate_of_the_administrator_is_renewed_while_the_server_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let hour = Lifetimes {
+        own: Duration::from_secs(3600),
+        ..Lifetimes::default()
+    };
+    let mut pki = Pki::open(dir.path(), &[], hour).unwrap();
+    let first = pki.admin.borrow().clone();
+    let follower = pki.admin.subscribe();
+    pki.renew().unwrap();
+    assert!(!follower.has_changed().unwrap(), "it is new");
+    // What has an hour left is in the last third of a year.
+    pki.lifetimes = Lifetimes::default();
+    pki.renew().unwrap();
+    assert!(follower.has_changed().unwrap());
+    let second = follower.borrow().clone();
+    assert_ne!(
+        (&first.certificate, &first.key),
+        (&second.certificate, &second.key)
+    );
+    assert_eq!(second.certificate, read(dir.path(), "admin.crt"));
+    assert_eq!(second.key, read(dir.path(), "admin.key"));
+    for pair in [&first, &second] {
+        assert!(is_client(&[&pair.certificate], &pki.client_cas()));
+        let user = ClientCertificate::of(&der(&pair.certificate)).unwrap().user;
+        assert_eq!(user, crate::auth::User::admin());
+    }
 }
 
 #[test]
@@ -117,7 +150,9 @@ fn a_certificate_counts_for_its_purpose_only() {
     let client = pki.sign_node_client(&request(), "n1", None).unwrap();
     let serving = pki.sign_node_serving(&request(), "n1", None).unwrap();
     let (clients, agents, servers) = (pki.client_cas(), pki.agent_cas(), [pki.server_ca()]);
-    assert!(is_client(&[&client], &clients) && is_client(&[&pki.admin.certificate], &clients));
+    assert!(
+        is_client(&[&client], &clients) && is_client(&[&pki.admin.borrow().certificate], &clients)
+    );
     assert!(!is_client(&[&serving], &clients));
     assert!(!is_client(&[&read(dir.path(), "server.crt")], &clients));
     assert!(is_server(&serving, "n1", &agents));

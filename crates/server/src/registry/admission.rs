@@ -46,6 +46,7 @@ impl Registry {
         call: &'a Call,
         name: &'a str,
     ) -> Admission<'a> {
+        call.counted.clear();
         Admission {
             registry: self,
             call,
@@ -96,6 +97,7 @@ impl<'a> Admission<'a> {
             authorizers: call.authorizers.as_ref(),
             warnings: &self.warnings,
             annotations: &call.annotations,
+            counted: &call.counted,
         }
     }
 

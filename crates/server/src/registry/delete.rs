@@ -51,7 +51,7 @@ pub(crate) struct Deletion {
 
 /// What a deletion does to an object.
 #[derive(Debug, PartialEq)]
-enum DeleteAction {
+pub(crate) enum DeleteAction {
     /// Nothing: the object is terminating already.
     Keep,
     /// Sets the deletion timestamp; finalizers or the node agent finish the deletion later.
@@ -218,7 +218,7 @@ pub(crate) fn deleted_status(kind: &Kind, object: &Value) -> Box<Status> {
 }
 
 /// Decides what a deletion does to an object. Pure.
-fn delete_action(
+pub(crate) fn delete_action(
     kind: &Kind,
     old: &Value,
     options: &DeleteOptions,
@@ -252,11 +252,11 @@ fn mark_deleted(kind: &Kind, object: &mut Value, grace: i64, now: Timestamp) {
         .ok();
     // A shortened grace period counts from the first deletion.
     let start = match (started, meta::grace(object)) {
-        (Some(end), Some(old_grace)) => end - SignedDuration::from_secs(old_grace),
+        (Some(end), Some(old_grace)) => later(end, old_grace.saturating_neg()),
         _ => now,
     };
     let is_first = started.is_none();
-    let ends = rfc3339_seconds(start + SignedDuration::from_secs(grace));
+    let ends = rfc3339_seconds(later(start, grace));
     meta::edit(object, |metadata| {
         metadata.insert("deletionTimestamp".into(), ends.into());
         metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
@@ -269,6 +269,12 @@ fn mark_deleted(kind: &Kind, object: &mut Value, grace: i64, now: Timestamp) {
         }
     });
     kind.strategy.deletion_begins(object);
+}
+
+/// The time so many seconds later. Clients may ask for more seconds than a time can have.
+fn later(time: Timestamp, seconds: i64) -> Timestamp {
+    let later = time.saturating_add(SignedDuration::from_secs(seconds));
+    later.unwrap_or(Timestamp::MAX)
 }
 
 fn finalizers_after(old: &Value, options: &DeleteOptions) -> Vec<String> {
@@ -329,6 +335,22 @@ mod tests {
             "2026-01-01T00:00:10Z"
         );
         assert_eq!(planned("pods", &shorter, &grace(0)), DeleteAction::Remove);
+    }
+
+    #[test]
+    fn a_grace_period_beyond_the_calendar_ends_with_it() {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n"}});
+        let DeleteAction::Mark(marked) = planned("pods", &pod, &grace(i64::MAX)) else {
+            panic!()
+        };
+        let metadata = &marked["metadata"];
+        assert_eq!(metadata["deletionTimestamp"], "9999-12-30T22:00:00Z");
+        assert_eq!(metadata["deletionGracePeriodSeconds"], i64::MAX);
+        let DeleteAction::Mark(shorter) = planned("pods", &marked, &grace(i64::MAX - 1)) else {
+            panic!()
+        };
+        let ends = meta::text(&shorter, "deletionTimestamp");
+        assert!(ends.parse::<Timestamp>().is_ok(), "{ends}");
     }
 
     #[test]

@@ -5,30 +5,30 @@ use pandaemon_machinery::status::Result;
 use serde_json::{Value, json};
 
 use super::{Registry, kinds};
-use crate::pki::Pki;
+use crate::{auth::front_proxy, pki::Pki};
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
 
-/// What the server says in the ConfigMap. Names and headers of front proxies are those of kubeadm.
-fn data(pki: &Pki) -> [(&'static str, String); 6] {
+/// What the server says in the ConfigMap, which holds for the server itself, too.
+fn data(pki: &Pki) -> [(&'static str, String); 7] {
     let text = str::to_owned;
+    let list = |names: &[&str]| json!(names).to_string();
+    let headers = front_proxy::HEADERS;
     [
         ("client-ca-file", pki.client_cas().concat()),
         ("requestheader-client-ca-file", text(pki.front_proxy_ca())),
         (
             "requestheader-allowed-names",
-            text("[\"front-proxy-client\"]"),
+            list(&front_proxy::ALLOWED_NAMES),
         ),
         (
             "requestheader-extra-headers-prefix",
-            text("[\"X-Remote-Extra-\"]"),
+            list(&[headers.extra_prefix]),
         ),
-        ("requestheader-group-headers", text("[\"X-Remote-Group\"]")),
-        (
-            "requestheader-username-headers",
-            text("[\"X-Remote-User\"]"),
-        ),
+        ("requestheader-group-headers", list(&[headers.group])),
+        ("requestheader-uid-headers", list(&[headers.uid])),
+        ("requestheader-username-headers", list(&[headers.name])),
     ]
 }
 

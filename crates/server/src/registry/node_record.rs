@@ -200,7 +200,7 @@ fn node_deleted(node: &str, uid: &str) -> Box<Status> {
 /// The status of a name that belongs to another machine (403).
 fn name_taken(node: &str) -> Box<Status> {
     let text = format!(
-        "node {node:?} belongs to another machine (its key and its node secret differ): choose another --node-name, or remove the old node first with: kubectl delete node {node} (if there is no such node: kubectl -n {NAMESPACE} delete secret {node}{SUFFIX})"
+        "node {node:?} belongs to another machine (its key differs): choose another --node-name, or remove the old node first with: kubectl delete node {node} (if there is no such node: kubectl -n {NAMESPACE} delete secret {node}{SUFFIX})"
     );
     Status::failure(403, "Forbidden", text).with_details(Details {
         name: node.into(),

@@ -14,7 +14,7 @@
 //! affinity's `metadata.name` for the node. A request that has one of the values anywhere else (the
 //! node in a label, in `spec.hostname`, as a service account) takes the full path.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use pandaemon_machinery::{Kind, Status, decode::FieldValidation, status::Result};
 use pandaemon_store::{Expect, Revision};
@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Call, CommitError, ObjectWrite, Registry, Written};
+use super::{Call, CommitError, ObjectWrite, Registry, Written, traces::Traces};
 use crate::{
     admission::{Cluster, Operation},
     auth::User,
@@ -126,7 +126,7 @@ enum Validity {
 }
 
 /// A request body and the object stored for it, split at placeholders, with the warnings that
-/// answered it and the annotations of its event in the audit log.
+/// answered it and what its admission left.
 #[derive(Debug)]
 struct Template {
     identity: RequestIdentity,
@@ -134,7 +134,7 @@ struct Template {
     body: Vec<Piece>,
     stored: Vec<Piece>,
     warnings: Vec<String>,
-    annotations: BTreeMap<String, String>,
+    traces: Traces,
     validity: Mutex<Validity>,
 }
 
@@ -348,7 +348,7 @@ impl Template {
             body: requested,
             stored,
             warnings: written.warnings.clone(),
-            annotations: call.annotations.all(),
+            traces: Traces::of(call),
             validity: Mutex::new(Validity::Unverified),
         })
     }
@@ -445,7 +445,7 @@ impl Registry {
         if *template.validity.lock() != Validity::Verified || !are_plain(name, node) {
             return Ok(None);
         }
-        call.annotations.add_all(&template.annotations);
+        template.traces.leave(call);
         let uid = uuid::Uuid::new_v4().to_string();
         let values = Values {
             name,

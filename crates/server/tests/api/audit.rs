@@ -8,8 +8,12 @@ use kube::client::Body;
 use pandaemon_server::{Attributes, AuditConfig, AuditMode, Authorizer, Decision, DecisionFuture};
 use pandaemon_testkit::ServerOptions;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::harness::{Server, json_of};
+use crate::{
+    harness::{Server, json_of},
+    wire::{open_exec, pod_on_an_agent},
+};
 
 fn audited(log: &Path, policy: Option<&Path>) -> ServerOptions {
     ServerOptions {
@@ -198,6 +202,44 @@ async fn a_watch_has_an_event_when_it_starts_and_one_when_it_ends() {
     ];
     assert_eq!(stages(&events, watch), expected);
     assert_eq!(stages(&events, endless), expected);
+}
+
+/// The events so far.
+fn written(dir: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(dir.join("audit.log")).unwrap();
+    let lines = text.split_inclusive('\n');
+    let whole = lines.filter(|line| line.ends_with('\n'));
+    whole.map(json_of).collect()
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_has_an_event_when_it_starts_and_one_when_its_streams_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = "- {level: RequestResponse, omitStages: [RequestReceived]}\n";
+    let server = started(dir.path(), rules).await;
+    pod_on_an_agent(&server, json!([{"name": "c", "image": "i"}])).await;
+    let exec = "/api/v1/namespaces/default/pods/p/exec?command=cat&stdin=true&stdout=true";
+    let mut stream = open_exec(&server, exec).await;
+    // Events are written in their order: an earlier one would be there with this one.
+    let marker = "/api/v1/namespaces/marker";
+    assert_eq!(server.get(marker).await.0, 404);
+    while stages(&written(dir.path()), marker).is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let started = ("ResponseStarted".to_owned(), 101);
+    assert_eq!(stages(&written(dir.path()), exec), [started.clone()]);
+
+    stream.write_all(b"ping").await.unwrap();
+    let mut echoed = String::new();
+    stream.read_to_string(&mut echoed).await.unwrap();
+    assert_eq!(echoed, "ping");
+    drop(stream);
+    while stages(&written(dir.path()), exec).len() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let events = events(server, dir.path()).await;
+    let complete = ("ResponseComplete".to_owned(), 101);
+    assert_eq!(stages(&events, exec), [started, complete]);
 }
 
 #[tokio::test]

@@ -201,6 +201,43 @@ async fn a_review_is_about_the_groups_that_it_names() {
 }
 
 #[tokio::test]
+async fn a_review_that_is_not_valid_is_refused_and_a_selector_that_cannot_be_read_is_said() {
+    let server = Server::start().await;
+    let ask = async |kind: &str, path: &str, spec: Value| {
+        let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec});
+        server.post(path, &review).await
+    };
+    let selector =
+        json!({"rawSelector": "a=b", "requirements": [{"key": "a", "operator": "Exists"}]});
+    let list =
+        |selector: &str, value: Value| json!({"verb": "list", "resource": "pods", selector: value});
+    let both = json!({"user": "u", "resourceAttributes": list("labelSelector", selector)});
+    let (code, status) = ask("SubjectAccessReview", REVIEWS, both).await;
+    let text = "SubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.resourceAttributes.labelSelector.rawSelector: \
+                Invalid value: \"a=b\": may not specified at the same time as requirements";
+    assert_eq!((code, &status["message"]), (422, &json!(text)));
+    let (code, status) = ask("SubjectAccessReview", REVIEWS, json!({"user": "u"})).await;
+    assert_eq!(code, 422, "{status}");
+    let local = "/apis/authorization.k8s.io/v1/namespaces/a/localsubjectaccessreviews";
+    let other = json!({"user": "u", "resourceAttributes": {"verb": "get", "namespace": "b"}});
+    let (code, status) = ask("LocalSubjectAccessReview", local, other).await;
+    let text = "LocalSubjectAccessReview.authorization.k8s.io \"\" is invalid: spec.resourceAttributes.namespace: \
+                Invalid value: \"b\": must match metadata.namespace";
+    assert_eq!((code, &status["message"]), (422, &json!(text)));
+
+    let own = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let mut attributes = list("fieldSelector", json!({"rawSelector": "key in value"}));
+    attributes["labelSelector"] = json!({"requirements": [
+        {"key": "a", "operator": "Exists"}, {"key": "a", "operator": "Later"}]});
+    let spec = json!({"resourceAttributes": attributes});
+    let (code, answer) = ask("SelfSubjectAccessReview", own, spec).await;
+    let expected = json!({"allowed": true, "evaluationError":
+        "spec.resourceAttributes.fieldSelector ignored due to parse error; \
+         spec.resourceAttributes.labelSelector partially ignored due to parse error"});
+    assert_eq!((code, &answer["status"]), (201, &expected));
+}
+
+#[tokio::test]
 async fn impersonation_asks_the_chain() {
     let denied = Decision::Deny("never".into());
     let server = server(vec![("pandaemon-admin", "impersonate", denied)]).await;

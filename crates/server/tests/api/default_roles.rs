@@ -185,7 +185,7 @@ const REQUESTS: &[(&str, &str, &str, u16)] = &[
     ("bob", "GET", "/metrics", 403),
     ("bob", "GET", "/api/v1/pods", 403),
     // Without a body it is not valid, but allowed.
-    ("bob", "POST", REVIEWS, 400),
+    ("bob", "POST", REVIEWS, 422),
     ("bob", "GET", REVIEWS, 403),
 ];
 

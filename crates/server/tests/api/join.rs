@@ -7,9 +7,10 @@ use http::{Request, header};
 use http_body_util::{Full, StreamBody};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
-use pandaemon_server::Lifetimes;
-use pandaemon_testkit::ServerOptions;
-use rustls_pki_types::ServerName;
+use pandaemon_certificates::ClientSubject;
+use pandaemon_server::{AuthenticationOptions, Lifetimes};
+use pandaemon_testkit::{self as testkit, ServerOptions, join::Joined};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -21,14 +22,6 @@ use crate::{
 
 /// What the node n1 may list.
 const PODS: &str = "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1";
-
-/// The certificates of an agent that has joined.
-pub(crate) struct Joined {
-    pub(crate) client: String,
-    pub(crate) serving: String,
-    pub(crate) client_cas: String,
-    pub(crate) key: String,
-}
 
 pub(crate) async fn join(
     server: &Server,
@@ -55,22 +48,12 @@ async fn join_over(
     (node, secret, token): (&str, &str, &str),
     key: &rcgen::KeyPair,
 ) -> Result<Joined, (u16, String)> {
-    let names = vec![node.to_owned(), "127.0.0.1".to_owned()];
-    let params = rcgen::CertificateParams::new(names).unwrap();
-    let request = params.serialize_request(key).unwrap().pem().unwrap();
-    let body = json!({"nodeName": node, "nodeSecret": secret, "clientCsr": request, "servingCsr": request});
+    let body = testkit::join::request(node, secret, key);
     let (code, text) = ask(&mut sender, "POST", "/pandaemon/v1/join", token, &body).await;
     if code != 200 {
         return Err((code, text));
     }
-    let answer = json_of(&text);
-    let field = |name: &str| answer[name].as_str().unwrap().to_owned();
-    Ok(Joined {
-        client: field("clientCertificate"),
-        serving: field("servingCertificate"),
-        client_cas: field("clientCaCertificate"),
-        key: key.serialize_pem(),
-    })
+    Ok(Joined::of(&json_of(&text), key))
 }
 
 pub(crate) fn token(server: &Server) -> String {
@@ -367,4 +350,47 @@ async fn a_node_renews_its_certificates_after_its_token_has_ended() {
     let plain = connect(&server, None).await;
     let refused = join_over(plain, ("n1", "s", "ended"), &next).await;
     assert_eq!(refused.err().unwrap().0, 401);
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_of_a_node_is_not_renewed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("revoked");
+    std::fs::write(&path, "").unwrap();
+    let options = ServerOptions {
+        authentication: AuthenticationOptions {
+            revoked_serials_file: Some(path.clone()),
+            ..AuthenticationOptions::default()
+        },
+        ..ServerOptions::default()
+    };
+    let server = Server::start_with(options).await.unwrap();
+    let joined = join(&server, "n1", "s", &token(&server))
+        .await
+        .ok()
+        .unwrap();
+    let der = CertificateDer::from_pem_slice(joined.client.as_bytes()).unwrap();
+    let serial = ClientSubject::of(&der).unwrap().serial;
+    std::fs::write(&path, serial).unwrap();
+    // The file is read again within a second.
+    while get_as(&server, &joined, PODS).await.0 != 401 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let sender = connect(&server, Some((&joined.client, &joined.key))).await;
+    let next = rcgen::KeyPair::generate().unwrap();
+    let refused = join_over(sender, ("n1", "s", "ended"), &next).await;
+    assert_eq!(refused.err().unwrap().0, 401);
+}
+
+#[tokio::test]
+async fn a_node_reads_what_its_own_server_verifies_clients_with() {
+    let server = Server::start().await;
+    let joined = join(&server, "n1", "s", &token(&server))
+        .await
+        .ok()
+        .unwrap();
+    let path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+    let (code, found) = get_as(&server, &joined, path).await;
+    assert_eq!(code, 200, "{found}");
+    assert_eq!(found["data"]["client-ca-file"], joined.client_cas);
 }

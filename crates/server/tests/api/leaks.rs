@@ -1,15 +1,16 @@
 //! What never gets into logs and `Debug` forms: tokens, keys, the values of Secrets.
 
-use std::{io::Write, sync::Arc};
+use std::sync::Arc;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use pandaemon_server::{AuditConfig, AuditMode, AuthenticationOptions, storage_prefix};
 use pandaemon_store::{
     Embedded, Options,
     encryption::{EncryptedStore, Encryption, Settings},
 };
-use pandaemon_testkit::ServerOptions;
-use parking_lot::Mutex;
+use pandaemon_testkit::{
+    ServerOptions,
+    leaks::{CapturedLog, Hidden},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -22,40 +23,6 @@ const SECRETS: &str = "/api/v1/namespaces/default/secrets";
 const TOKENS: &str = "/api/v1/namespaces/kube-system/secrets";
 const ACCOUNT: &str = "/api/v1/namespaces/default/serviceaccounts/default";
 const FILE_TOKEN: &str = "marker-of-the-token-file";
-
-/// The log of this process.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// Records everything from now on.
-    fn start() -> Self {
-        let log = Self::default();
-        let writer = log.clone();
-        tracing_subscriber::fmt()
-            .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .try_init()
-            .unwrap();
-        log
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock()).into_owned()
-    }
-}
 
 /// A server that encrypts Secrets, has a token file and audits everything.
 async fn start(dir: &std::path::Path) -> Server {
@@ -92,57 +59,32 @@ async fn start(dir: &std::path::Path) -> Server {
     Server::start_with(options).await.unwrap()
 }
 
-/// All that must not be seen, with its name.
-#[derive(Default)]
-struct Hidden(Vec<(String, String)>);
-
-impl Hidden {
-    /// A text, and its form in Base64.
-    fn add(&mut self, name: &str, text: &str) {
-        assert!(text.len() >= 8, "{name} may be in a log by chance");
-        self.0.push((name.to_owned(), text.to_owned()));
-        self.0
-            .push((format!("{name} (Base64)"), STANDARD.encode(text)));
-    }
-
-    /// The private keys and tokens in the files of this directory.
-    fn add_files(&mut self, dir: &std::path::Path) {
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            if path.is_dir() && name == "pki" {
-                self.add_files(&path);
-            }
-            let is_key = name.ends_with(".key")
-                || [
-                    "token",
-                    "admin-token",
-                    "encryption-keys",
-                    "service-account-keys.json",
-                ]
-                .contains(&&*name);
-            if !is_key {
-                continue;
-            }
-            // Each long word: the lines of a PEM, the keys in JSON.
-            let text = std::fs::read_to_string(&path).unwrap();
-            let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || "+/_-=".contains(c)));
-            let words: Vec<_> = words.filter(|word| word.len() >= 32).collect();
-            assert!(!words.is_empty(), "{name} has no key");
-            for word in words {
-                self.0.push((name.clone(), word.to_owned()));
-            }
+/// Adds the private keys and tokens in the files of this directory.
+fn add_files(hidden: &mut Hidden, dir: &std::path::Path) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() && name == "pki" {
+            add_files(hidden, &path);
         }
-    }
-
-    fn check(&self, place: &str, text: &str) {
-        for (name, hidden) in &self.0 {
-            let Some(at) = text.find(hidden) else {
-                continue;
-            };
-            let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
-            let line: String = text[start..].chars().take(500).collect();
-            panic!("{name} is in {place}:\n{line}");
+        let is_key = name.ends_with(".key")
+            || [
+                "token",
+                "admin-token",
+                "encryption-keys",
+                "service-account-keys.json",
+            ]
+            .contains(&&*name);
+        if !is_key {
+            continue;
+        }
+        // Each long word: the lines of a PEM, the keys in JSON.
+        let text = std::fs::read_to_string(&path).unwrap();
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || "+/_-=".contains(c)));
+        let words: Vec<_> = words.filter(|word| word.len() >= 32).collect();
+        assert!(!words.is_empty(), "{name} has no key");
+        for word in words {
+            hidden.add_word(&name, word);
         }
     }
 }
@@ -261,10 +203,9 @@ async fn use_tokens(server: &Server, hidden: &mut Hidden) {
         let secret = &format!("marker-of-machine-{name}");
         hidden.add("the secret of a machine", secret);
         let joined = join(server, name, secret, &with).await.ok().unwrap();
-        let words = joined.key.lines().filter(|line| line.len() >= 32);
-        hidden
-            .0
-            .extend(words.map(|word| ("the key of a node".to_owned(), word.to_owned())));
+        for word in joined.key.lines().filter(|line| line.len() >= 32) {
+            hidden.add_word("the key of a node", word);
+        }
     }
     assert!(
         join(server, "n3", "marker-of-machine-n3", "marker-of-no-one")
@@ -276,7 +217,7 @@ async fn use_tokens(server: &Server, hidden: &mut Hidden) {
 
 #[tokio::test]
 async fn no_token_key_or_secret_is_logged_at_any_level() {
-    let log = Log::start();
+    let log = CapturedLog::start();
     let dir = tempfile::tempdir().unwrap();
     let mut server = start(dir.path()).await;
     server.create_service_account().await;
@@ -286,7 +227,7 @@ async fn no_token_key_or_secret_is_logged_at_any_level() {
     let rotate = server.send("POST", "/pandaemon/v1/rotate-keys", "", &Value::Null);
     assert_eq!(rotate.await.0, 200);
     for dir in [server.data_dir(), dir.path()] {
-        hidden.add_files(dir);
+        add_files(&mut hidden, dir);
     }
     hidden.check(
         "the Debug form of the server",

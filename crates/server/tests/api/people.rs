@@ -43,12 +43,12 @@ impl Key {
     }
 
     fn token(&self, claims: &Value) -> String {
+        self.token_with(&json!({"alg": "ES256", "kid": self.id}), claims)
+    }
+
+    fn token_with(&self, header: &Value, claims: &Value) -> String {
         let text = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!(
-            "{}.{}",
-            text(&json!({"alg": "ES256", "kid": self.id})),
-            text(claims)
-        );
+        let message = format!("{}.{}", text(header), text(claims));
         let signature = self
             .pair
             .sign(&SystemRandom::new(), message.as_bytes())
@@ -255,6 +255,62 @@ async fn id_tokens_name_users_by_their_claims() {
             "oidc: verify token: failed to verify signature",
         ),
         ("a.b.c".to_owned(), "invalid bearer token"),
+    ];
+    for (token, expected) in table {
+        assert_eq!(who(&server, &token).await.0, 401, "{expected}");
+        assert_eq!(refusal(&server, &token).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn what_an_issuer_uses_and_is_not_supported_is_named() {
+    let key = Key::new("one");
+    let mut large = key.public();
+    large["crv"] = "P-521".into();
+    large["kid"] = "large".into();
+    let issuer = Issuer::start(vec![large, key.public()]).await;
+    let config = issuer.configuration().to_string();
+    let (server, _dir) = started(&[("config.yaml", config)]).await.unwrap();
+    let url = &issuer.url;
+    let now = jiff::Timestamp::now().as_second();
+    let claims = json!({"iss": url, "aud": "us", "exp": now + 600, "sub": "s", "email": "a@b", "hd": "example.com"});
+    let mut distributed = claims.clone();
+    distributed["_claim_names"] = json!({"roles": "src"});
+    distributed["_claim_sources"] = json!({"src": {"endpoint": format!("{url}/roles")}});
+    let mut of_another_claim = distributed.clone();
+    of_another_claim["_claim_names"] = json!({"address": "src"});
+    let mut in_the_token = distributed.clone();
+    in_the_token["roles"] = "dev".into();
+    for good in [&claims, &of_another_claim, &in_the_token] {
+        let (code, user) = who(&server, &key.token(good)).await;
+        assert_eq!(
+            (code, &user["username"]),
+            (201, &json!("oidc:a@b")),
+            "{good}"
+        );
+    }
+    let with = |header: Value| key.token_with(&header, &claims);
+    let table = [
+        (
+            with(json!({"alg": "ES512", "kid": "one"})),
+            format!(
+                "oidc: verify token: the algorithm \"ES512\" of the issuer {url} is not supported, expected one of \
+                 RS256, RS384, RS512, ES256, ES384, PS256, PS384, PS512"
+            ),
+        ),
+        (
+            with(json!({"alg": "ES256", "kid": "large"})),
+            format!(
+                "oidc: verify token: the key \"large\" of the issuer {url} is not supported: EC P-521"
+            ),
+        ),
+        (
+            key.token(&distributed),
+            format!(
+                "oidc: could not expand distributed claims: the issuer {url} gives the claim \"roles\" as a \
+                 distributed claim, which is not supported: let it put the claim into the token"
+            ),
+        ),
     ];
     for (token, expected) in table {
         assert_eq!(who(&server, &token).await.0, 401, "{expected}");

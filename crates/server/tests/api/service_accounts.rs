@@ -183,6 +183,7 @@ async fn extension_servers_find_the_ca_of_client_certificates() {
             "requestheader-allowed-names": "[\"front-proxy-client\"]",
             "requestheader-extra-headers-prefix": "[\"X-Remote-Extra-\"]",
             "requestheader-group-headers": "[\"X-Remote-Group\"]",
+            "requestheader-uid-headers": "[\"X-Remote-Uid\"]",
             "requestheader-username-headers": "[\"X-Remote-User\"]",
         })
     };

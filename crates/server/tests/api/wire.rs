@@ -5,9 +5,11 @@ use std::{net::SocketAddr, sync::Arc};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
-use hyper::{body::Incoming, client::conn::http1::SendRequest, service::service_fn};
+use hyper::{
+    body::Incoming, client::conn::http1::SendRequest, service::service_fn, upgrade::Upgraded,
+};
 use hyper_util::rt::TokioIo;
-use pandaemon_testkit::ServerOptions;
+use pandaemon_testkit::{ServerOptions, join::Joined};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier,
 };
@@ -21,7 +23,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use crate::{
     harness::{Server, json_of},
-    join::{Joined, join, token},
+    join::{join, token},
 };
 
 pub(crate) fn certificate(pem: &str) -> CertificateDer<'static> {
@@ -206,7 +208,7 @@ pub(crate) async fn start_agent(joined: &Joined) -> SocketAddr {
     address
 }
 
-async fn pod_on_an_agent(server: &Server, containers: Value) -> SocketAddr {
+pub(crate) async fn pod_on_an_agent(server: &Server, containers: Value) -> SocketAddr {
     let joined = join(server, "n1", "s", &token(server)).await.ok().unwrap();
     let agent = start_agent(&joined).await;
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "status": {
@@ -273,15 +275,10 @@ async fn the_error_of_an_unreachable_agent_names_node_and_address() {
     );
 }
 
-#[tokio::test]
-async fn exec_copies_bytes_between_client_and_agent() {
-    let server = Server::start().await;
-    pod_on_an_agent(&server, json!([{"name": "c", "image": "i"}])).await;
+/// The stream of an exec, which the fake agent echoes and then ends.
+pub(crate) async fn open_exec(server: &Server, path: &str) -> TokioIo<Upgraded> {
+    let mut sender = connect(server, None).await;
     let admin = server.running().admin_token();
-    let mut sender = connect(&server, None).await;
-    let path = "/api/v1/namespaces/default/pods/p/exec?command=cat&stdin=true&stdout=true";
-    let plain = ask(&mut sender, "GET", path, &admin, &Value::Null).await;
-    assert_eq!(plain.0, 400, "{}", plain.1);
     let request = Request::get(path)
         .header(header::HOST, "x")
         .header(header::AUTHORIZATION, format!("Bearer {admin}"))
@@ -294,7 +291,19 @@ async fn exec_copies_bytes_between_client_and_agent() {
         .unwrap();
     let mut answer = sender.send_request(request).await.unwrap();
     assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
-    let mut stream = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
+    TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap())
+}
+
+#[tokio::test]
+async fn exec_copies_bytes_between_client_and_agent() {
+    let server = Server::start().await;
+    pod_on_an_agent(&server, json!([{"name": "c", "image": "i"}])).await;
+    let admin = server.running().admin_token();
+    let mut sender = connect(&server, None).await;
+    let path = "/api/v1/namespaces/default/pods/p/exec?command=cat&stdin=true&stdout=true";
+    let plain = ask(&mut sender, "GET", path, &admin, &Value::Null).await;
+    assert_eq!(plain.0, 400, "{}", plain.1);
+    let mut stream = open_exec(&server, path).await;
     stream.write_all(b"ping").await.unwrap();
     let mut echoed = String::new();
     stream.read_to_string(&mut echoed).await.unwrap();

@@ -8,7 +8,6 @@ use crate::names;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Bad,
     End,
     Close,
     Comma,
@@ -28,6 +27,15 @@ enum Kind {
 struct Token {
     kind: Kind,
     text: String,
+}
+
+impl Token {
+    const fn end() -> Self {
+        Self {
+            kind: Kind::End,
+            text: String::new(),
+        }
+    }
 }
 
 /// The requirements in the order of the text.
@@ -93,9 +101,8 @@ fn tokens(text: &str) -> Vec<Token> {
         let Some(first) = rest.chars().next() else {
             break;
         };
-        let token = if is_special(first) {
-            special(rest)
-        } else {
+        let operator = is_special(first).then(|| operator(rest)).flatten();
+        let token = operator.unwrap_or_else(|| {
             let end = rest
                 .find(|ch| is_special(ch) || is_space(ch))
                 .unwrap_or(rest.len());
@@ -107,47 +114,23 @@ fn tokens(text: &str) -> Vec<Token> {
                 },
                 end,
             )
-        };
+        });
         rest = rest.get(token.1..).unwrap_or_default();
         tokens.push(token.0);
     }
-    tokens.push(Token {
-        kind: Kind::End,
-        text: String::new(),
-    });
+    tokens.push(Token::end());
     tokens
 }
 
-/// The longest operator that the special characters at the start of `rest` form, and its length.
-fn special(rest: &str) -> (Token, usize) {
-    let run = rest.find(|ch| !is_special(ch)).unwrap_or(rest.len());
-    let mut found = None;
-    for end in 1..=run {
-        let text = rest.get(..end).unwrap_or_default();
-        match keyword(text) {
-            Some(kind) => {
-                found = Some((
-                    Token {
-                        kind,
-                        text: text.to_owned(),
-                    },
-                    end,
-                ));
-            }
-            None if found.is_some() => break,
-            None => {}
-        }
-    }
-    found.unwrap_or_else(|| {
-        let run = rest.get(..run).unwrap_or_default();
-        let text = format!("error expected: keyword found '{run}'");
-        (
-            Token {
-                kind: Kind::Bad,
-                text,
-            },
-            run.len(),
-        )
+/// The operator at the start of `rest`, and its length. The longer one counts.
+fn operator(rest: &str) -> Option<(Token, usize)> {
+    [2, 1].into_iter().find_map(|length| {
+        let text = rest.get(..length)?;
+        let token = Token {
+            kind: keyword(text)?,
+            text: text.to_owned(),
+        };
+        Some((token, length))
     })
 }
 
@@ -160,11 +143,8 @@ struct Parser {
 
 impl Parser {
     fn at(&self, position: usize) -> Token {
-        let end = Token {
-            kind: Kind::End,
-            text: String::new(),
-        };
-        self.tokens.get(position).cloned().unwrap_or(end)
+        let token = self.tokens.get(position).cloned();
+        token.unwrap_or_else(Token::end)
     }
 
     /// The next token where a name or a value may stand: `in` and `notin` are plain words there.

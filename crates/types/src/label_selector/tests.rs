@@ -104,6 +104,16 @@ fn json_selectors_select_as_upstream() {
     assert_eq!(error, "\"Like\" is not a valid label selector operator");
 }
 
+/// In quadratic time this takes longer than a test may.
+#[test]
+fn a_long_run_of_operators_is_read_in_linear_time() {
+    let text = "(".repeat(1 << 17);
+    assert_eq!(
+        error(&text),
+        "found '(', expected: !, identifier, or 'end of string'"
+    );
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_panics(text in "[a-c=!<>(), \u{e9}/.-]{0,16}|in|notin") {

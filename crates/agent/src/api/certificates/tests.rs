@@ -25,6 +25,7 @@ const DAY: i64 = 24 * 3600;
 enum Answer {
     Issue,
     Refuse,
+    NodeDeleted,
     Fail,
 }
 
@@ -84,9 +85,10 @@ impl Ca {
                 client_certificate: self.sign("client.key"),
                 serving_certificate: self.sign("serving.key"),
                 ca_certificate: self.pem.clone(),
-                client_ca_certificate: Some(self.pem.clone()),
+                client_ca_certificate: self.pem.clone(),
             }),
             Answer::Refuse => Err(JoinError::Permanent(anyhow::anyhow!("the token is wrong"))),
+            Answer::NodeDeleted => Err(JoinError::NodeDeleted(anyhow::anyhow!("deleted"))),
             Answer::Fail => Err(JoinError::Transient(anyhow::anyhow!("no server"))),
         }
     }
@@ -287,4 +289,29 @@ async fn only_certificates_of_this_node_are_used() {
     assert!(again.serving().borrow().is_none());
     again.obtain().await.unwrap();
     assert_eq!(*ca.requests.borrow(), 3);
+}
+
+#[tokio::test]
+async fn only_a_node_without_pods_joins_again_after_its_deletion() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Ca::new(dir.path());
+    let certificates = ca.certificates("n1", NOWHERE.into());
+    certificates.obtain().await.unwrap();
+    ca.advance(31 * DAY);
+    // Pods run: the old certificate stays, by which the server tells that they are to end.
+    ca.answer(&[Answer::NodeDeleted]);
+    let stop = keep_valid(&certificates);
+    ca.requested(2).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(ca.identity.read("client.crt").is_ok());
+    assert_eq!(*ca.requests.borrow(), 2);
+    stop.trigger();
+    ca.answer(&[Answer::NodeDeleted, Answer::Refuse]);
+    certificates.obtain().await.unwrap_err();
+    assert!(
+        ca.identity.read("client.crt").is_err(),
+        "only the token is left"
+    );
 }

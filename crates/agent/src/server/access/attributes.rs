@@ -65,6 +65,8 @@ mod tests {
             ("GET /healthz", "get healthz proxy"),
             ("GET /healthz/ping", "get healthz proxy"),
             ("GET /configz", "get configz proxy"),
+            ("GET /flagz", "get configz"),
+            ("GET /statusz", "get statusz"),
             ("GET /containerLogs/a/b/c", "get proxy"),
             ("GET /exec/a/b/c", "get proxy"),
             ("POST /exec/a/b/c", "create proxy"),

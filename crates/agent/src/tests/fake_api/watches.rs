@@ -21,7 +21,8 @@ pub(super) fn watch_object(state: &mut State, collection: &str, query: &str) -> 
     let key = (collection.to_owned(), name.to_owned());
     let kind = match collection {
         "secrets" => "Secret",
-        _ => "ConfigMap",
+        "configmaps" => "ConfigMap",
+        _ => "CertificateSigningRequest",
     };
     let (sender, receiver) = mpsc::channel(EVENTS);
     if query.contains("sendInitialEvents=true") {

@@ -321,3 +321,17 @@ fn invalid_configurations_are_refused_with_upstreams_texts() {
          key field \"name\" (and doesn't have default value)"
     );
 }
+
+#[test]
+fn a_hundred_errors_of_a_configuration_are_listed() {
+    let mut config = daemonset("i");
+    for number in 0..150 {
+        config["spec"][format!("x{number}")] = json!(0);
+    }
+    let error = apply(kind("daemonsets"), None, &config, by("a"), false).unwrap_err();
+    let lines = error
+        .message
+        .matches("field not declared in schema")
+        .count();
+    assert_eq!(lines, 100);
+}

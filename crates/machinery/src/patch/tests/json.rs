@@ -109,3 +109,26 @@ fn json_patch_limits_operations_copies_and_nesting() {
     }));
     assert_eq!(patched(json!({}), json!(nesting)).unwrap_err().code, 422);
 }
+
+#[test]
+fn moves_that_only_seem_to_nest_measure_a_large_object_a_bounded_number_of_times() {
+    let mut deep = json!({});
+    for _ in 0..100 {
+        deep = json!({"d": deep});
+    }
+    let object = json!({"a": 1, "d": deep["d"], "large": vec![0; 100_000]});
+    let below = format!("{}/a", "/d".repeat(90));
+    let moves = |count| {
+        let pair = [
+            json!({"op": "move", "from": "/a", "path": below}),
+            json!({"op": "move", "from": below, "path": "/a"}),
+        ];
+        json!(
+            std::iter::repeat_n(pair, count)
+                .flatten()
+                .collect::<Vec<_>>()
+        )
+    };
+    assert!(patched(object.clone(), moves(10)).is_ok());
+    assert_eq!(patched(object, moves(5_000)).unwrap_err().code, 422);
+}

@@ -93,6 +93,7 @@ fn refused(cache: &WatchCache, user: &User, case: &Case<'_>) -> Option<String> {
         authorizers: Some(&AuthorizerChain::new(vec![right])),
         warnings: &Mutex::default(),
         annotations: &Default::default(),
+        counted: &Default::default(),
     };
     let mut new = case.new.clone();
     let outcome = futures::executor::block_on(NodeRestriction.admit(attributes, &mut new));

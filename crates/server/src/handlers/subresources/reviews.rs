@@ -1,40 +1,37 @@
 //! Reviews of tokens, users and access. They are answered and not stored.
 
+mod selectors;
+
 use http::Response;
-use pandaemon_machinery::{
-    Status,
-    status::Result,
-    validation::{ErrorType, FieldError},
-};
-use pandaemon_types::field_selector::{FieldRequirement, FieldSelector};
+use pandaemon_machinery::{Status, status::Result, validation::validate_access_review};
+use pandaemon_types::FieldSelector;
 use serde_json::{Value, json};
 
 use crate::{
     auth::{Attributes, AuthenticatorChain, AuthorizerChain, Decision, User, UserRules},
     handlers::{resource_request::ResourceRequest, response},
     http::body::Body,
-    registry::Call,
 };
 
 /// Handles a POST of a review.
 ///
 /// # Errors
-/// 400 for a body that cannot be decoded or a review without attributes.
+/// 400 for a body that cannot be decoded, 422 for a review that is not valid.
 pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
     let form = request.incoming.form()?;
     let call = request.call()?;
     let mut review = request.decoded(&request.kind, &call)?.value;
+    let errors = validate_access_review(&request.kind, &call.namespace, &review);
+    if !errors.is_empty() {
+        return Err(Status::invalid(&request.kind, "", &errors));
+    }
     let user = &request.incoming.user;
     let authorizers = &request.api.authorizers;
     review["status"] = match request.kind.kind.as_str() {
         "SelfSubjectReview" => json!({"userInfo": user_info(user)}),
         "TokenReview" => token(&request.api.authenticators, &review["spec"]).await?,
         "SelfSubjectAccessReview" => access(authorizers, user, &review["spec"]).await?,
-        "LocalSubjectAccessReview" => {
-            check_namespace(&call, &review["spec"])?;
-            access(authorizers, &subject(&review["spec"]), &review["spec"]).await?
-        }
-        "SubjectAccessReview" => {
+        "LocalSubjectAccessReview" | "SubjectAccessReview" => {
             access(authorizers, &subject(&review["spec"]), &review["spec"]).await?
         }
         "SelfSubjectRulesReview" => {
@@ -84,34 +81,6 @@ async fn token(authenticators: &AuthenticatorChain, spec: &Value) -> Result<Valu
     )
 }
 
-/// Checks that a LocalSubjectAccessReview is about its own namespace: who may create it there may
-/// know nothing about others. Upstream: `ValidateLocalSubjectAccessReview`.
-fn check_namespace(call: &Call, spec: &Value) -> Result<()> {
-    let (resource, other) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
-    let asked = text(&resource["namespace"]);
-    let mut errors = Vec::new();
-    if resource.is_object() && asked != call.namespace {
-        errors.push(FieldError::new(
-            "spec.resourceAttributes.namespace",
-            ErrorType::Invalid(format!("{asked:?}")),
-            "must match metadata.namespace",
-        ));
-    }
-    if other.is_object() {
-        let (path, verb) = (text(&other["path"]), text(&other["verb"]));
-        let shown = format!("authorization.NonResourceAttributes{{Path:{path:?}, Verb:{verb:?}}}");
-        errors.push(FieldError::new(
-            "spec.nonResourceAttributes",
-            ErrorType::Invalid(shown),
-            "disallowed on this kind of request",
-        ));
-    }
-    match errors.is_empty() {
-        true => Ok(()),
-        false => Err(Status::invalid(&call.kind, "", &errors)),
-    }
-}
-
 /// The user that a SubjectAccessReview is about. It has the groups that are given and no others.
 fn subject(spec: &Value) -> User {
     let extra = spec["extra"].as_object().into_iter().flatten();
@@ -159,35 +128,11 @@ fn attributes<'a>(
     })
 }
 
-/// The field selector of a review: a text, or requirements, of which those that no query can have
-/// do not count. Upstream: `FieldSelectorAttributes`.
-fn field_selector(given: &Value) -> Option<FieldSelector> {
-    let raw = text(&given["rawSelector"]);
-    if !raw.is_empty() {
-        return FieldSelector::parse(raw).ok();
-    }
-    let requirements = given["requirements"].as_array()?.iter();
-    let requirements = requirements.filter_map(|requirement| {
-        let [value] = &texts(&requirement["values"])[..] else {
-            return None;
-        };
-        let equal = match text(&requirement["operator"]) {
-            "In" => true,
-            "NotIn" => false,
-            _ => return None,
-        };
-        Some(FieldRequirement {
-            field: text(&requirement["key"]).to_owned(),
-            value: value.clone(),
-            equal,
-        })
-    });
-    Some(requirements.collect())
-}
-
 async fn access(authorizers: &AuthorizerChain, user: &User, spec: &Value) -> Result<Value> {
-    let fields = field_selector(&spec["resourceAttributes"]["fieldSelector"]);
-    let Some(attributes) = attributes(user, spec, fields.as_ref()) else {
+    let asked = &spec["resourceAttributes"];
+    let fields = selectors::of_fields(&asked["fieldSelector"]);
+    let labels = selectors::of_labels(&asked["labelSelector"]);
+    let Some(attributes) = attributes(user, spec, fields.selector.as_ref()) else {
         return Err(Status::bad_request(
             "exactly one of nonResourceAttributes or resourceAttributes must be specified",
         ));
@@ -200,6 +145,18 @@ async fn access(authorizers: &AuthorizerChain, user: &User, spec: &Value) -> Res
     let (Decision::Allow(reason) | Decision::Deny(reason) | Decision::NoOpinion(reason)) = decision;
     if !reason.is_empty() {
         status["reason"] = reason.into();
+    }
+    // Upstream: `BuildEvaluationError`.
+    let faults = [("fieldSelector", fields.ignored), ("labelSelector", labels)];
+    let faults = faults.into_iter().filter_map(|(name, ignored)| {
+        let word = ignored?.word();
+        Some(format!(
+            "spec.resourceAttributes.{name} {word} due to parse error"
+        ))
+    });
+    let faults = faults.collect::<Vec<_>>();
+    if !faults.is_empty() {
+        status["evaluationError"] = faults.join("; ").into();
     }
     Ok(status)
 }

@@ -8,6 +8,7 @@ use pandaemon_machinery::{
     decode::{self, Decoded, FieldValidation, MediaType},
     scheme,
 };
+use pandaemon_runtime::metrics::Metrics;
 use pandaemon_store::{Durability, Embedded, Op, Options, Transaction};
 use proptest::{
     prelude::*,
@@ -53,7 +54,11 @@ async fn registry() -> (TempDir, Registry) {
     let registry = Registry::new(
         store,
         cache,
-        admission::Chain::new(admission::AdmissionConfiguration::default(), Vec::new()),
+        admission::Chain::new(
+            admission::AdmissionConfiguration::default(),
+            Vec::new(),
+            &Metrics::default(),
+        ),
     );
     bootstrap::create_missing(&registry).await.unwrap();
     (directory, registry)

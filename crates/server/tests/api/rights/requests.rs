@@ -1,89 +1,49 @@
 //! The requests of the table. None of them changes anything: writes are dry runs.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use http::{Request, header};
-use http_body_util::Full;
+use pandaemon_testkit::Server;
 use serde_json::{Value, json};
 
-use super::parties::Party;
-use crate::{harness::Server, wire::connect};
-
-/// A request of a row.
-pub(super) struct Action<'a> {
-    server: &'a Server,
-    method: &'static str,
-    uri: String,
-    content_type: &'static str,
-    impersonates: bool,
-    body: Value,
-}
-
-impl<'a> Action<'a> {
-    /// The request of a verb and a path.
-    pub(super) async fn new(server: &'a Server, verb: &str, path: &str) -> Self {
-        let (method, option) = match verb {
-            "get" | "list" | "impersonate" => ("GET", ""),
-            "watch" => ("GET", "watch=true&timeoutSeconds=1"),
-            "create" => ("POST", "dryRun=All"),
-            "post" => ("POST", ""),
-            "update" => ("PUT", "dryRun=All"),
-            "patch" => ("PATCH", "dryRun=All"),
-            "delete" | "deletecollection" => ("DELETE", "dryRun=All"),
-            verb => panic!("no verb: {verb}"),
-        };
-        let body = match verb {
-            "create" => new_object(path),
-            "post" => json!({}),
-            "patch" => json!({"metadata": {"annotations": {"a": "b"}}}),
-            // As it is.
-            "update" => server.get(path).await.1,
-            _ => Value::Null,
-        };
-        let sign = if path.contains('?') { '&' } else { '?' };
-        Self {
-            server,
-            method,
-            uri: format!("{path}{sign}{option}"),
-            content_type: match verb {
+/// The request of a verb and a path.
+pub(super) async fn of(server: &Server, verb: &str, path: &str) -> Request<Vec<u8>> {
+    let (method, option) = match verb {
+        "get" | "list" | "impersonate" => ("GET", ""),
+        "watch" => ("GET", "watch=true&timeoutSeconds=1"),
+        "create" => ("POST", "dryRun=All"),
+        "post" => ("POST", ""),
+        "update" => ("PUT", "dryRun=All"),
+        "patch" => ("PATCH", "dryRun=All"),
+        "delete" | "deletecollection" => ("DELETE", "dryRun=All"),
+        verb => panic!("no verb: {verb}"),
+    };
+    let body = match verb {
+        "create" => new_object(path),
+        "post" => json!({}),
+        "patch" => json!({"metadata": {"annotations": {"a": "b"}}}),
+        // As it is.
+        "update" => server.get(path).await,
+        _ => Value::Null,
+    };
+    let body = match body {
+        Value::Null => Vec::new(),
+        body => body.to_string().into_bytes(),
+    };
+    let sign = if path.contains('?') { '&' } else { '?' };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("{path}{sign}{option}"))
+        .header(
+            header::CONTENT_TYPE,
+            match verb {
                 "patch" => "application/merge-patch+json",
                 _ => "application/json",
             },
-            impersonates: verb == "impersonate",
-            body,
-        }
+        );
+    if verb == "impersonate" {
+        request = request.header("impersonate-user", "jane");
     }
-
-    /// What the party gets, as in a cell.
-    pub(super) async fn ask_as(&self, party: &Party) -> String {
-        let mut sender = connect(self.server, party.identity()).await;
-        let mut request = Request::builder()
-            .method(self.method)
-            .uri(&self.uri)
-            .header(header::HOST, "x")
-            .header(header::CONTENT_TYPE, self.content_type);
-        if let Some((name, value)) = party.authorization() {
-            request = request.header(name, value);
-        }
-        if self.impersonates {
-            request = request.header("impersonate-user", "jane");
-        }
-        let body = match &self.body {
-            Value::Null => Bytes::new(),
-            body => body.to_string().into(),
-        };
-        let request = request.body(Full::from(body)).unwrap();
-        // TLS 1.3: the client learns with its first read that its certificate was refused.
-        match sender
-            .send_request(request)
-            .await
-            .map(|answer| answer.status())
-        {
-            Ok(status) if status.is_success() => "ok".into(),
-            Ok(status) => status.as_u16().to_string(),
-            Err(_) => "tls".into(),
-        }
-    }
+    request.body(body).unwrap()
 }
 
 /// A request for a certificate of a client.
