@@ -168,7 +168,7 @@ impl ResourceRequest<'_> {
             Err(status) => Body::full(error_line(&status)),
             Ok(started) => {
                 let options = WatchOptions {
-                    deadline: Instant::now() + options.timeout.unwrap_or_else(default_timeout),
+                    deadline: Instant::now() + watch_timeout(options.timeout_seconds),
                     bookmarks: options.bookmarks,
                     mark_initial: options.initial_events == Some(true) && options.bookmarks,
                 };
@@ -266,9 +266,34 @@ impl ResourceRequest<'_> {
     }
 }
 
-/// The duration of a watch without `timeoutSeconds`: a random time of 30 to 60 minutes, so that
-/// watches do not all end together (upstream's `--min-request-timeout`).
-fn default_timeout() -> Duration {
-    let random = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
-    Duration::from_secs(1800 + random * 1800 / 256)
+/// The longest duration of a watch: rights are checked when it starts.
+const MAX_WATCH: Duration = Duration::from_secs(24 * 3600);
+
+/// The duration of a watch with this `timeoutSeconds`. Without it, or with 0, it is a random time of
+/// 30 to 60 minutes, so that watches do not all end together (upstream's `--min-request-timeout`
+/// and `GetTimeoutForWatch`).
+fn watch_timeout(seconds: Option<i64>) -> Duration {
+    match seconds {
+        None | Some(0) => {
+            let random = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
+            Duration::from_secs(1800 + random * 1800 / 256)
+        }
+        Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(MAX_WATCH),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_lasts_as_long_as_the_client_says_but_not_for_ever() {
+        let minutes = |seconds| watch_timeout(seconds).as_secs() / 60;
+        assert_eq!(minutes(Some(120)), 2);
+        assert_eq!(minutes(Some(i64::MAX)), 24 * 60);
+        assert_eq!(minutes(Some(-1)), 0);
+        for default in [None, Some(0)] {
+            assert!((30..60).contains(&minutes(default)));
+        }
+    }
 }

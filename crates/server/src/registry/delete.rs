@@ -245,18 +245,29 @@ fn delete_action(
     }
 }
 
+/// The longest grace period, in seconds: 68 years. The time at which it ends can be written as
+/// RFC 3339.
+const MAX_GRACE: i64 = i32::MAX as i64;
+
+/// The time so many seconds later; the same time if there is no such time.
+fn later(time: Timestamp, seconds: i64) -> Timestamp {
+    let later = time.checked_add(SignedDuration::from_secs(seconds));
+    later.unwrap_or(time)
+}
+
 /// Sets the deletion timestamp and the grace period.
 fn mark_deleted(kind: &Kind, object: &mut Value, grace: i64, now: Timestamp) {
+    let grace = grace.min(MAX_GRACE);
     let started = meta::text(object, "deletionTimestamp")
         .parse::<Timestamp>()
         .ok();
     // A shortened grace period counts from the first deletion.
     let start = match (started, meta::grace(object)) {
-        (Some(end), Some(old_grace)) => end - SignedDuration::from_secs(old_grace),
+        (Some(end), Some(old_grace)) => later(end, old_grace.saturating_neg()),
         _ => now,
     };
     let is_first = started.is_none();
-    let ends = rfc3339_seconds(start + SignedDuration::from_secs(grace));
+    let ends = rfc3339_seconds(later(start, grace));
     meta::edit(object, |metadata| {
         metadata.insert("deletionTimestamp".into(), ends.into());
         metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
@@ -329,6 +340,23 @@ mod tests {
             "2026-01-01T00:00:10Z"
         );
         assert_eq!(planned("pods", &shorter, &grace(0)), DeleteAction::Remove);
+    }
+
+    #[test]
+    fn a_grace_period_ends_at_a_time_that_can_be_written() {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n"}});
+        let DeleteAction::Mark(mut marked) = planned("pods", &pod, &grace(i64::MAX)) else {
+            panic!()
+        };
+        let metadata = &marked["metadata"];
+        assert_eq!(metadata["deletionTimestamp"], "2094-01-19T03:14:07Z");
+        assert_eq!(metadata["deletionGracePeriodSeconds"], MAX_GRACE);
+        // Earlier versions stored what the client said.
+        marked["metadata"]["deletionGracePeriodSeconds"] = i64::MAX.into();
+        let DeleteAction::Mark(shorter) = planned("pods", &marked, &grace(10)) else {
+            panic!()
+        };
+        assert_eq!(shorter["metadata"]["deletionGracePeriodSeconds"], 10);
     }
 
     #[test]

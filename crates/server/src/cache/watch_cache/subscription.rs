@@ -1,6 +1,6 @@
-//! Watches of the server's own.
+//! Registered watchers, and watches of the server's own.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, ops::Deref, sync::Arc};
 
 use pandaemon_machinery::KindRef;
 use pandaemon_types::{FieldSelector, LabelSelector};
@@ -8,17 +8,30 @@ use pandaemon_types::{FieldSelector, LabelSelector};
 use super::{Filter, KindCache, Next, Start, WatchCache, Watcher, key};
 use crate::cache::object::Object;
 
-/// A watch that ends when it is dropped.
+/// A registered watcher. It is removed from the index when this is dropped, whatever happens
+/// between the start of a watch and its end.
 #[derive(Debug)]
-pub(crate) struct Subscription {
+pub struct Subscription {
     objects: Arc<KindCache>,
     watcher: Arc<Watcher>,
 }
 
 impl Subscription {
+    pub(super) const fn new(objects: Arc<KindCache>, watcher: Arc<Watcher>) -> Self {
+        Self { objects, watcher }
+    }
+
     /// The next event, or the reason for the end.
     pub(crate) async fn next(&self) -> Next {
         poll_fn(|context| self.watcher.poll_next(context)).await
+    }
+}
+
+impl Deref for Subscription {
+    type Target = Watcher;
+
+    fn deref(&self) -> &Watcher {
+        &self.watcher
     }
 }
 
@@ -51,8 +64,7 @@ impl WatchCache {
         };
         let started = objects.watch(self.revision(), &prefix, filter, Start::State);
         let started = started.ok()?;
-        let watcher = started.watcher;
-        Some((started.objects, Subscription { objects, watcher }))
+        Some((started.objects, started.events))
     }
 
     /// The object of a namespaced kind with this name, once it exists. `None` if the kind is not
