@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 pub(crate) mod handler;
+pub(crate) mod limits;
 pub(crate) mod listen;
 pub(crate) mod negotiate;
 pub(crate) mod request;

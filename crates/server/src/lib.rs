@@ -41,7 +41,7 @@ use std::{
 use jiff::Timestamp;
 use pandaemon_certificates::CertificateSigner;
 use pandaemon_machinery::{Kind, scheme};
-use pandaemon_runtime::{Shutdown, metrics::Metrics};
+use pandaemon_runtime::{Shutdown, connections::Connections, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store, encryption::EncryptedStore};
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -57,7 +57,7 @@ use crate::{
     cache::watch_cache::{self, WatchCache},
     essentials::Essentials,
     handlers::proxy,
-    http::{listen, tls},
+    http::{limits, listen, tls},
     pki::{Pki, ServiceAccountKeys},
     registry::{Registry, bootstrap},
     service_account_secrets::ServiceAccountSecrets,
@@ -182,6 +182,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         Chain::new(config.admission_configuration, config.admission),
     ));
     let api = Arc::new(Api {
+        connections: Connections::new(limits::CONNECTIONS),
         agents: proxy::Agents::new(tls::client(&pki)?),
         auditor: Auditor::start(&config.audit, &config.metrics)?,
         metrics: metrics::ServerMetrics::new(config.metrics),

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::{
     api::{Api, Incoming},
     handlers::{
+        list::ListBody,
         resource_request::ResourceRequest,
         response, subresources,
         watch::{WatchBody, WatchOptions, error_line},
@@ -156,7 +157,7 @@ impl ResourceRequest<'_> {
         Ok(response::respond(
             200,
             &view.form,
-            response::list_body(&self.kind, &view, &meta, objects),
+            Body::List(Box::new(ListBody::new(&self.kind, &view, &meta, objects))),
         ))
     }
 
@@ -259,7 +260,7 @@ impl ResourceRequest<'_> {
             .registry
             .delete_collection(&call, &options, &selected);
         let (meta, objects, warnings) = deleted.await?;
-        let body = response::list_body(&self.kind, &view, &meta, objects);
+        let body = Body::List(Box::new(ListBody::new(&self.kind, &view, &meta, objects)));
         let mut response = response::respond(200, &view.form, body);
         response::add_warnings(&mut response, &warnings);
         Ok(response)

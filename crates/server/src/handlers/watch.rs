@@ -222,11 +222,7 @@ impl WatchBody {
 
     fn wrapped(&self, change: &str, object: &Value) -> Bytes {
         let event = json!({"type": change, "object": object});
-        let mut line = render::encode(&self.view.form, &event);
-        if line.last() != Some(&b'\n') {
-            line.push(b'\n');
-        }
-        line.into()
+        render::encode_line(&self.view.form, &event).into()
     }
 
     fn bookmark(&self, revision: Revision, ends_initial: bool) -> Bytes {
