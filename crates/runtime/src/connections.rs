@@ -32,7 +32,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a server allows.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Open connections.
+    /// Open connections of all users and addresses.
     pub all: usize,
     /// Open connections of no user yet, from all addresses.
     pub unauthenticated: usize,
@@ -66,10 +66,10 @@ pub enum End {
 /// Of what a user has too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TooMany {
-    /// Open connections.
+    /// Of open connections.
     #[error("the user has too many open connections")]
     Connections,
-    /// Requests in progress.
+    /// Of requests in progress.
     #[error("the user has too many requests in progress")]
     Requests,
 }

@@ -38,7 +38,8 @@ pub(super) const BOUNDS: Bounds = Bounds {
     of_user: 2_048,
     // HTTP/1.1 has one request at a time over a connection.
     requests_of_user: 2_048,
-    unauthenticated_idle: HEAD_TIMEOUT,
+    // The handshake and the first head.
+    unauthenticated_idle: HEAD_TIMEOUT.saturating_mul(2),
     // As at the API server.
     idle: Duration::from_secs(90),
     unread: Duration::from_secs(60),

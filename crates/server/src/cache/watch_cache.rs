@@ -35,10 +35,9 @@ use self::budget::Budgets;
 pub use self::{
     event::{Change, ChangeKind, Event, write_line, write_wrapped},
     filter::{Filter, Scope},
-    kind::{KindCache, Listing, Start, Started, range_from},
+    kind::{KindCache, Listing, Start, Started, Subscription, range_from},
     paged_lists::{Objects, PagedLists},
     reflector::run_reflector,
-    subscription::Subscription,
     watcher::{Next, Watcher},
 };
 

@@ -2,6 +2,7 @@
 //! is built as a whole.
 
 use std::{
+    io,
     sync::Arc,
     task::{Context, Poll},
     vec,
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     cache::object::Object,
     handlers::render::{self, View},
-    http::{body::BoxError, negotiate::Encoding},
+    http::negotiate::Encoding,
     registry::{convert, list_meta::ListMeta},
 };
 
@@ -79,7 +80,7 @@ const fn separator(view: &View) -> &'static [u8] {
 }
 
 /// An item as it is written in a list.
-fn item_text(view: &View, item: &Value) -> Result<Vec<u8>, BoxError> {
+fn item_text(view: &View, item: &Value) -> io::Result<Vec<u8>> {
     Ok(match (view.form.encoding, view.form.pretty) {
         (Encoding::Json, false) => serde_json::to_vec(item)?,
         // A string contains no line feed, so that each begins a line of the text.
@@ -88,9 +89,11 @@ fn item_text(view: &View, item: &Value) -> Result<Vec<u8>, BoxError> {
             text.replace('\n', "\n    ").into_bytes()
         }
         (Encoding::Yaml, _) => {
-            let list = serde_saphyr::to_string(&json!({ "i": [item] }))?;
+            let list = serde_saphyr::to_string(&json!({ "i": [item] }));
+            let list = list.map_err(io::Error::other)?;
             let text = list.strip_prefix("i:\n");
-            text.ok_or("the YAML of a list is not as expected")?.into()
+            let wrong = "the YAML of a list is not as expected";
+            text.ok_or_else(|| io::Error::other(wrong))?.into()
         }
     })
 }
@@ -141,10 +144,7 @@ impl ListBody {
     }
 
     /// The next chunk. Between two of them other tasks run.
-    pub(crate) fn poll_chunk(
-        &mut self,
-        context: &Context<'_>,
-    ) -> Poll<Option<Result<Bytes, BoxError>>> {
+    pub(crate) fn poll_chunk(&mut self, context: &Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         if self.ended {
             return Poll::Ready(None);
         }
@@ -164,9 +164,9 @@ impl ListBody {
     }
 
     /// Writes the next items. There are no bytes if none of them can be parsed, and more follow.
-    fn next_chunk(&mut self) -> Result<Bytes, BoxError> {
+    fn next_chunk(&mut self) -> io::Result<Bytes> {
         let Some(frame) = &mut self.frame else {
-            return Err("the list cannot be encoded".into());
+            return Err(io::Error::other("the list cannot be encoded"));
         };
         let mut out = std::mem::take(&mut frame.before);
         let next = self.objects.as_slice().iter().take(64);

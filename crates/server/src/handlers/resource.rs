@@ -270,9 +270,9 @@ impl ResourceRequest<'_> {
 /// The longest duration of a watch: rights are checked when it starts.
 const MAX_WATCH: Duration = Duration::from_secs(24 * 3600);
 
-/// The duration of a watch with this `timeoutSeconds`. Without it, or with 0, it is a random time of
-/// 30 to 60 minutes, so that watches do not all end together (upstream's `--min-request-timeout`
-/// and `GetTimeoutForWatch`).
+/// The duration of a watch with this `timeoutSeconds`. Without it, or with 0, it is a random time
+/// of 30 to 60 minutes, so that watches do not all end together (upstream's
+/// `--min-request-timeout` and `GetTimeoutForWatch`).
 fn watch_timeout(seconds: Option<i64>) -> Duration {
     match seconds {
         None | Some(0) => {

@@ -70,7 +70,7 @@ impl HttpBody for Body {
             Self::Full(bytes) => Poll::Ready(next_part(bytes).map(|bytes| Ok(Frame::data(bytes)))),
             Self::List(list) => list
                 .poll_chunk(context)
-                .map(|o| o.map(|chunk| chunk.map(Frame::data))),
+                .map(|o| o.map(|chunk| chunk.map(Frame::data).map_err(BoxError::from))),
             Self::Watch(watch) => watch
                 .poll_lines(context)
                 .map(|o| o.map(|b| Ok(Frame::data(b)))),

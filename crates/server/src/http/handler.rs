@@ -107,8 +107,8 @@ impl Api {
         Ok(user)
     }
 
-    /// The user whose credentials a request has. A client certificate was verified in the handshake; it may have
-    /// expired since, or be that of a node without rights.
+    /// The user whose credentials a request has. A client certificate was verified in the
+    /// handshake; it may have expired since, or be that of a node without rights.
     async fn authenticate_credentials(&self, parts: &Parts) -> Result<User> {
         if let Some(certificate) = parts.extensions.get::<Arc<ClientCertificate>>() {
             let is_revoked = self.revoked.contains(&certificate.serial);

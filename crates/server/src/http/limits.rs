@@ -27,7 +27,8 @@ pub(crate) const CONNECTIONS: Bounds = Bounds {
     of_user: 4_096,
     // Some 10 KB each for a watch: 160 MB. Tests open 10,000 as one user.
     requests_of_user: 16_384,
-    unauthenticated_idle: HEAD_TIMEOUT,
+    // The handshake and the first head.
+    unauthenticated_idle: HEAD_TIMEOUT.saturating_mul(2),
     // That of upstream's `http2.Server`, and of Go's clients.
     idle: Duration::from_secs(90),
     // A client on a slow line reads 16 KB in a minute; one that was suspended does not.

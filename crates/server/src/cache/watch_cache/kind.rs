@@ -14,7 +14,7 @@ use pandaemon_machinery::kind::IndexedField;
 use pandaemon_store::{Entry, Event as StoreEvent, Key, Revision};
 use parking_lot::{Mutex, RwLock};
 
-pub use self::watch::{Start, Started};
+pub use self::watch::{Start, Started, Subscription};
 use super::{
     budget::{Budget, Budgets},
     event::{Change, Event},

@@ -1,45 +1,12 @@
-//! Registered watchers, and watches of the server's own.
+//! Watches of the server's own.
 
-use std::{future::poll_fn, ops::Deref, sync::Arc};
+use std::sync::Arc;
 
 use pandaemon_machinery::KindRef;
 use pandaemon_types::{FieldSelector, LabelSelector};
 
-use super::{Filter, KindCache, Next, Start, WatchCache, Watcher, key};
+use super::{Filter, Next, Start, Subscription, WatchCache, key};
 use crate::cache::object::Object;
-
-/// A registered watcher. It is removed from the index when this is dropped, whatever happens
-/// between the start of a watch and its end.
-#[derive(Debug)]
-pub struct Subscription {
-    objects: Arc<KindCache>,
-    watcher: Arc<Watcher>,
-}
-
-impl Subscription {
-    pub(super) const fn new(objects: Arc<KindCache>, watcher: Arc<Watcher>) -> Self {
-        Self { objects, watcher }
-    }
-
-    /// The next event, or the reason for the end.
-    pub(crate) async fn next(&self) -> Next {
-        poll_fn(|context| self.watcher.poll_next(context)).await
-    }
-}
-
-impl Deref for Subscription {
-    type Target = Watcher;
-
-    fn deref(&self) -> &Watcher {
-        &self.watcher
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.objects.unwatch(&self.watcher);
-    }
-}
 
 impl WatchCache {
     /// Watches the objects of a kind that have this value in a field; all, if none is named.

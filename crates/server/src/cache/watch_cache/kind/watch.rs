@@ -1,13 +1,13 @@
 //! The start of watches of a kind.
 
-use std::sync::Arc;
+use std::{future::poll_fn, ops::Deref, sync::Arc};
 
 use pandaemon_store::Revision;
 
 use super::KindCache;
 use crate::cache::{
     object::Object,
-    watch_cache::{Event, Filter, Subscription, Watcher},
+    watch_cache::{Event, Filter, Next, Watcher},
 };
 
 /// Where a watch starts.
@@ -30,6 +30,35 @@ pub struct Started {
     pub objects: Vec<Arc<Object>>,
     /// The queue of the later events, those of the history first.
     pub events: Subscription,
+}
+
+/// A registered watcher. It is removed from the index when this is dropped, whatever happens
+/// between the start of a watch and its end.
+#[derive(Debug)]
+pub struct Subscription {
+    objects: Arc<KindCache>,
+    watcher: Arc<Watcher>,
+}
+
+impl Subscription {
+    /// The next event, or the reason for the end.
+    pub(crate) async fn next(&self) -> Next {
+        poll_fn(|context| self.watcher.poll_next(context)).await
+    }
+}
+
+impl Deref for Subscription {
+    type Target = Watcher;
+
+    fn deref(&self) -> &Watcher {
+        &self.watcher
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.objects.unwatch(&self.watcher);
+    }
 }
 
 impl KindCache {
@@ -61,7 +90,10 @@ impl KindCache {
         watcher.start_after(state.last);
         self.watchers.lock().add(Arc::clone(&watcher));
         // From here on it is removed from the index whatever happens.
-        let events = Subscription::new(Arc::clone(self), Arc::clone(&watcher));
+        let events = Subscription {
+            objects: Arc::clone(self),
+            watcher: Arc::clone(&watcher),
+        };
         drop(state);
         let objects = candidates
             .map(|c| c.select(prefix, filter))
@@ -74,7 +106,7 @@ impl KindCache {
     }
 
     /// Removes the watcher of a watch that has ended.
-    pub(in crate::cache::watch_cache) fn unwatch(&self, watcher: &Arc<Watcher>) {
+    fn unwatch(&self, watcher: &Arc<Watcher>) {
         self.watchers.lock().remove(watcher);
     }
 
