@@ -26,6 +26,7 @@ use crate::{api::Api, audit::Peer, auth::Caller, pki::ClientCertificate};
 
 /// How long connections may take to end after a shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Serves until the shutdown, then ends watches and waits up to [`DRAIN_TIMEOUT`] for open
 /// requests.
 pub(crate) async fn serve(
@@ -101,7 +102,7 @@ async fn serve_one(accepted: Accepted, acceptor: TlsAcceptor, api: Arc<Api>, shu
     if let Some(certificate) = &certificate
         && let Err(error) = open.authenticated(&certificate.user.name)
     {
-        return tracing::warn!(%peer, user = certificate.user.name, %error, "a connection is refused");
+        return tracing::debug!(%peer, user = certificate.user.name, %error, "refused");
     }
     let caller = Caller(certificate.as_ref().map(|one| one.user.clone()));
     let of_request = Arc::clone(&open);
