@@ -7,6 +7,7 @@
 mod access;
 mod attach;
 mod exec;
+mod listen;
 mod log;
 mod portforward;
 mod relay;
@@ -18,20 +19,14 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use pandaemon_runtime::connections::{Connections, Request as Progress};
 use rustls::ServerConfig;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-};
+use tokio::{net::TcpListener, sync::watch};
 use tokio_rustls::TlsAcceptor;
 
 use self::access::{Access, ClientCertificate, Refusal};
 use crate::{context::Context, pod::PodRef, pods::Pods};
-
-/// Timeout of a TLS handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Body = BoxBody<Bytes, std::io::Error>;
 type HttpResponse = Response<Body>;
@@ -69,11 +64,12 @@ impl KubeletServer {
             pods,
             access,
         };
+        let connections = Connections::new(listen::BOUNDS);
         let mut tls = self.tls.clone();
         drop(tls.wait_for(Option::is_some).await);
         loop {
-            let stream = match listener.accept().await {
-                Ok((stream, _peer)) => stream,
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection to the kubelet server");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -83,9 +79,13 @@ impl KubeletServer {
             let Some(config) = tls.borrow().clone() else {
                 continue;
             };
+            let Some(open) = connections.admit(peer.ip()) else {
+                tracing::debug!(%peer, "refused: too many connections to the kubelet server");
+                continue;
+            };
             let (state, acceptor) = (state.clone(), TlsAcceptor::from(config));
             pandaemon_runtime::spawn("request", async move {
-                if let Err(error) = connection(state, acceptor, stream).await {
+                if let Err(error) = listen::connection(state, acceptor, stream, open).await {
                     tracing::debug!(%error, "a connection to the kubelet server failed");
                 }
             });
@@ -93,33 +93,11 @@ impl KubeletServer {
     }
 }
 
-async fn connection(
-    state: ServerState,
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    stream.set_nodelay(true)?;
-    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
-    let (_, session) = stream.get_ref();
-    let peer = session.peer_certificates().and_then(<[_]>::first);
-    let certificate = Arc::new(peer.and_then(ClientCertificate::of));
-    let service = service_fn(move |request| {
-        let (state, certificate) = (state.clone(), Arc::clone(&certificate));
-        async move {
-            Ok::<_, std::convert::Infallible>(answer(state, (*certificate).as_ref(), request).await)
-        }
-    });
-    hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await?;
-    Ok(())
-}
-
 /// Answers a request if its client may send it.
 async fn answer(
     state: ServerState,
     certificate: Option<&ClientCertificate>,
+    progress: &Progress,
     request: Request<Incoming>,
 ) -> HttpResponse {
     let (method, path) = (request.method(), request.uri().path());
@@ -127,7 +105,11 @@ async fn answer(
         .access
         .check(certificate, method, path, request.headers());
     let result = match check.await {
-        Ok(()) => route(&state, request).await,
+        // One user may have all connections: API servers, and those whom they send on.
+        Ok(()) => match progress.authenticated("") {
+            Ok(()) => route(&state, request).await,
+            Err(why) => Err((StatusCode::TOO_MANY_REQUESTS, why.to_string())),
+        },
         Err(Refusal::Unauthorized) => Err((StatusCode::UNAUTHORIZED, "Unauthorized".to_owned())),
         Err(Refusal::Forbidden(why)) => Err((StatusCode::FORBIDDEN, why)),
         Err(Refusal::Unavailable(why)) => Err((StatusCode::SERVICE_UNAVAILABLE, why.to_owned())),

@@ -1,5 +1,7 @@
-//! The base of all processes: named tasks, shutdown, private files, logs and metrics.
+//! The base of all processes: named tasks, shutdown, private files, logs, metrics and the bounds of
+//! connections.
 
+pub mod connections;
 pub mod files;
 pub mod logs;
 pub mod metrics;

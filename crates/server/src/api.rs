@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, request::Parts};
 use jiff::Timestamp;
 use pandaemon_machinery::{Scheme, status::Result};
+use pandaemon_runtime::connections::Connections;
 use pandaemon_store::encryption::EncryptedStore;
 
 use crate::{
@@ -38,6 +39,8 @@ pub(crate) struct Api {
     pub service_accounts: Arc<TokenIssuer>,
     /// The keys of the store, if it encrypts.
     pub encryption: Option<Arc<EncryptedStore>>,
+    /// The connections of all listeners.
+    pub connections: Connections,
     /// The client of the node agents.
     pub agents: Agents,
     /// The metrics of the server.

@@ -23,6 +23,7 @@ pub(crate) use self::{
     authorizer::{AuthorizerChain, check_request},
     impersonation::impersonate,
     user::{
-        BOOTSTRAP_USER, BOOTSTRAPPERS, CERTIFICATE_KEY, Caller, JOIN_TOKEN_USER, MASTERS, NODE_NAME,
+        ANONYMOUS, BOOTSTRAP_USER, BOOTSTRAPPERS, CERTIFICATE_KEY, Caller, JOIN_TOKEN_USER,
+        MASTERS, NODE_NAME,
     },
 };

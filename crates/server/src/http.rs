@@ -3,6 +3,7 @@
 pub(crate) mod body;
 mod client_verifier;
 pub(crate) mod handler;
+pub(crate) mod limits;
 pub(crate) mod listen;
 pub(crate) mod negotiate;
 pub(crate) mod request;

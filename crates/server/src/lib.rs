@@ -42,7 +42,7 @@ use std::{
 use jiff::Timestamp;
 use pandaemon_certificates::CertificateSigner;
 use pandaemon_machinery::{Kind, scheme};
-use pandaemon_runtime::{Shutdown, metrics::Metrics};
+use pandaemon_runtime::{Shutdown, connections::Connections, metrics::Metrics};
 use pandaemon_store::{Error as StoreError, Store, encryption::EncryptedStore};
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -60,7 +60,7 @@ use crate::{
     flow_control::FlowControl,
     handlers::proxy,
     http::{
-        listen,
+        limits, listen,
         tls::{self, ServerTls},
     },
     pki::{Pki, ServiceAccountKeys},
@@ -197,6 +197,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         ),
     ));
     let api = Arc::new(Api {
+        connections: Connections::new(limits::CONNECTIONS),
         agents: proxy::Agents::new(tls::client(&pki)?),
         auditor: Auditor::start(&config.audit, &config.metrics)?,
         flow_control: FlowControl::new(&cache, config.seats, &config.metrics),

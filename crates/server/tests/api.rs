@@ -15,6 +15,8 @@ mod audit;
 mod authorization;
 #[path = "api/bootstrap_tokens.rs"]
 mod bootstrap_tokens;
+#[path = "api/bounds.rs"]
+mod bounds;
 #[path = "api/certificates.rs"]
 mod certificates;
 #[path = "api/default_roles.rs"]

@@ -11,6 +11,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use pandaemon_cri::pb;
+use pandaemon_runtime::connections::Pace;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -62,6 +63,8 @@ pub(super) fn serve(
     let mut response = Response::new(body);
     let plain = http::HeaderValue::from_static("text/plain");
     response.headers_mut().insert("Content-Type", plain);
+    // Somebody may be reading it page by page.
+    response.extensions_mut().insert(Pace::Unbounded);
     Ok(response)
 }
 

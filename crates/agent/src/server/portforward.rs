@@ -9,10 +9,7 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use pandaemon_cri::pb;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{Message, protocol::Role},
-};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::{HttpError, HttpResponse, ServerState, relay, socket};
 use crate::pod::{PodRef, sandbox::POD_UID};
@@ -79,7 +76,7 @@ async fn tunnel(client: OnUpgrade, runtime: OnUpgrade) -> Result<(), Failed> {
 /// Copies the bytes of one SPDY connection between WebSocket messages (client) and a stream
 /// (runtime).
 async fn copy_tunnel(client: impl Stream, runtime: impl Stream) -> Result<(), Failed> {
-    let client = WebSocketStream::from_raw_socket(client, Role::Server, None).await;
+    let client = socket::server_side(client).await;
     let (mut to_client, mut from_client) = client.split();
     let (mut from_runtime, mut to_runtime) = tokio::io::split(runtime);
     let down = async move {

@@ -16,12 +16,13 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Message,
         handshake::derive_accept_key,
-        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
 
@@ -90,9 +91,23 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 /// Completes the upgrade and splits the connection.
 pub(super) async fn open(upgrade: OnUpgrade) -> Result<(Sender, Receiver), hyper::Error> {
     let stream = TokioIo::new(upgrade.await?);
-    let socket: Socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+    let socket: Socket = server_side(stream).await;
     let (sink, stream) = socket.split();
     Ok((Sender(sink), Receiver(stream)))
+}
+
+/// The largest message of a client in bytes: it is kept until it is complete. kubectl copies input
+/// by 32 KB, and SPDY frames of port-forward have as much.
+const MAX_MESSAGE: usize = 1 << 20;
+
+/// The server's side of a WebSocket connection over this stream.
+pub(super) async fn server_side<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+) -> WebSocketStream<S> {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE));
+    WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await
 }
 
 /// A close frame with code 1000.
@@ -195,8 +210,29 @@ pub(super) fn failed(message: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use futures::{SinkExt as _, StreamExt as _};
+    use tokio_tungstenite::{
+        WebSocketStream,
+        tungstenite::{Error, Message, protocol::Role},
+    };
 
-    use super::{Input, ended, parse};
+    use super::{Input, MAX_MESSAGE, ended, parse, server_side};
+
+    #[tokio::test]
+    async fn a_message_that_is_too_large_ends_the_connection() {
+        for (length, is_read) in [(MAX_MESSAGE, true), (MAX_MESSAGE + 1, false)] {
+            let (near, far) = tokio::io::duplex(1 << 16);
+            let mut client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
+            let mut server = server_side(far).await;
+            let send = client.send(Message::Binary(vec![0; length].into()));
+            let read = tokio::select! {
+                read = server.next() => read.unwrap(),
+                _ = send => server.next().await.unwrap(),
+            };
+            assert_eq!(read.is_ok(), is_read, "{length}");
+            assert!(is_read || matches!(read, Err(Error::Capacity(_))));
+        }
+    }
 
     #[test]
     fn messages_are_parsed_by_channel() {

@@ -5,6 +5,7 @@
 //! is answered after the cache has applied it, so that every read that begins after the answer sees
 //! it.
 
+mod budget;
 mod event;
 mod filter;
 mod history;
@@ -29,12 +30,12 @@ use pandaemon_store::{Event as StoreEvent, Revision};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
-use self::history::HistoryBytes;
+use self::budget::Budgets;
 
 pub use self::{
     event::{Change, ChangeKind, Event, write_line, write_wrapped},
     filter::{Filter, Scope},
-    kind::{KindCache, Listing, Start, Started, range_from},
+    kind::{KindCache, Listing, Start, Started, Subscription, range_from},
     paged_lists::{Objects, PagedLists},
     reflector::run_reflector,
     watcher::{Next, Watcher},
@@ -48,7 +49,7 @@ pub struct WatchCache {
     applied: AtomicU64,
     waiters: Mutex<BTreeMap<Revision, Vec<oneshot::Sender<()>>>>,
     closed: AtomicBool,
-    history_bytes: HistoryBytes,
+    budgets: Budgets,
     /// The states of lists that clients are reading in pages.
     pub paged_lists: PagedLists,
 }
@@ -74,13 +75,16 @@ impl WatchCache {
     /// A cache without objects. Its history starts at a revision.
     #[must_use]
     pub fn new(revision: Revision) -> Self {
-        let history_bytes = HistoryBytes::default();
+        Self::with_budgets(revision, Budgets::default())
+    }
+
+    fn with_budgets(revision: Revision, budgets: Budgets) -> Self {
         let mut kinds = BTreeMap::new();
         let all = scheme::built_in().kinds().iter();
         for kind in all.filter(|kind| kind.is_stored()) {
             kinds.entry(kind.storage.clone()).or_insert_with(|| {
                 let index = kind.strategy.indexed_field();
-                Arc::new(KindCache::new(revision, index, history_bytes.clone()))
+                Arc::new(KindCache::new(revision, index, budgets.clone()))
             });
         }
         Self {
@@ -88,7 +92,7 @@ impl WatchCache {
             applied: AtomicU64::new(revision),
             waiters: Mutex::default(),
             closed: AtomicBool::new(false),
-            history_bytes,
+            budgets,
             paged_lists: PagedLists::default(),
         }
     }
@@ -148,13 +152,14 @@ impl WatchCache {
             }
         }
         self.shrink_histories();
+        self.end_slowest_watches();
         self.advance(last.revision);
     }
 
     /// Keeps the histories of all kinds within their common budget: the largest ones shrink.
     fn shrink_histories(&self) {
         loop {
-            let excess = self.history_bytes.excess();
+            let excess = self.budgets.history.excess();
             if excess == 0 {
                 return;
             }
@@ -168,6 +173,25 @@ impl WatchCache {
             }
             // A little more, so that not every batch does this.
             largest.shrink_history(size.saturating_sub(excess + SHRINK_STEP));
+        }
+    }
+
+    /// Keeps the queues of all watchers within their common budget: the largest are dropped, and
+    /// their clients list again.
+    fn end_slowest_watches(&self) {
+        let queued = &self.budgets.queued;
+        if queued.excess() == 0 {
+            return;
+        }
+        let kinds = self.all().into_iter();
+        let mut queues: Vec<_> = kinds.flat_map(|(_, kind)| kind.queues()).collect();
+        queues.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        for (bytes, watcher) in queues {
+            if queued.excess() == 0 {
+                return;
+            }
+            tracing::warn!(bytes, "the slowest watch is ended");
+            watcher.lag();
         }
     }
 
@@ -198,6 +222,7 @@ impl WatchCache {
             waiters.entry(revision).or_default().push(sender);
             receiver
         };
+        let _forgotten = Forgotten(self, revision);
         waiter.await.is_ok()
     }
 
@@ -227,6 +252,21 @@ impl WatchCache {
     #[must_use]
     pub fn watchers(&self) -> usize {
         self.all().iter().map(|(_, kind)| kind.watchers()).sum()
+    }
+}
+
+/// Forgets the waiters for a revision that wait no more: a revision may be one that never comes.
+struct Forgotten<'a>(&'a WatchCache, Revision);
+
+impl Drop for Forgotten<'_> {
+    fn drop(&mut self) {
+        let mut waiters = self.0.waiters.lock();
+        if let Some(waiting) = waiters.get_mut(&self.1) {
+            waiting.retain(|waiter| !waiter.is_closed());
+            if waiting.is_empty() {
+                waiters.remove(&self.1);
+            }
+        }
     }
 }
 

@@ -53,6 +53,16 @@ pub(crate) fn encode(form: &Form, value: &Value) -> Vec<u8> {
     })
 }
 
+/// Writes a value in the negotiated encoding, with a line feed at the end.
+#[must_use]
+pub(crate) fn encode_line(form: &Form, value: &Value) -> Vec<u8> {
+    let mut line = encode(form, value);
+    if line.last() != Some(&b'\n') {
+        line.push(b'\n');
+    }
+    line
+}
+
 /// An object in the negotiated shape. `with_columns` adds the column definitions to a Table.
 #[must_use]
 pub(crate) fn shape_one(kind: &Kind, view: &View, value: Value, with_columns: bool) -> Value {
@@ -130,32 +140,28 @@ pub(crate) fn bookmark(kind: &Kind, view: &View, metadata: Value) -> Value {
     }
 }
 
-/// A list in the negotiated shape.
-pub(crate) fn shape_list(
-    kind: &Kind,
-    view: &View,
-    meta: &ListMeta,
-    values: impl Iterator<Item = Value>,
-) -> Value {
+/// A list without items in the negotiated shape, and the name of the field of its items.
+pub(crate) fn empty_list(kind: &Kind, view: &View, meta: &ListMeta) -> (Value, &'static str) {
+    let (kind, api_version) = match view.form.shape {
+        Shape::Plain => (kind.list_kind.as_str(), kind.api_version()),
+        Shape::Metadata(version) => (
+            "PartialObjectMetadataList",
+            format!("meta.k8s.io/{version}"),
+        ),
+        Shape::Table(version) => return (table_of(kind, version, meta, Vec::new(), true), "rows"),
+    };
+    let list = json!({
+        "kind": kind, "apiVersion": api_version, "metadata": meta.value(), "items": [],
+    });
+    (list, "items")
+}
+
+/// An item of a list in the negotiated shape.
+pub(crate) fn shape_item(kind: &Kind, view: &View, value: Value) -> Value {
     match view.form.shape {
-        Shape::Plain => json!({
-            "kind": kind.list_kind,
-            "apiVersion": kind.api_version(),
-            "metadata": meta.value(),
-            "items": values.map(item).collect::<Vec<_>>(),
-        }),
-        Shape::Metadata(version) => json!({
-            "kind": "PartialObjectMetadataList",
-            "apiVersion": format!("meta.k8s.io/{version}"),
-            "metadata": meta.value(),
-            "items": values.map(|v| metadata_only(&v, version)).collect::<Vec<_>>(),
-        }),
-        Shape::Table(version) => {
-            let rows = values
-                .map(|v| table::row(kind, &v, view.include, view.now_seconds))
-                .collect();
-            table_of(kind, version, meta, rows, true)
-        }
+        Shape::Plain => item(value),
+        Shape::Metadata(version) => metadata_only(&value, version),
+        Shape::Table(_) => table::row(kind, &value, view.include, view.now_seconds),
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::{
     api::{Api, Incoming},
     handlers::{
+        list::ListBody,
         resource_request::ResourceRequest,
         response, subresources,
         watch::{WatchBody, WatchOptions, error_line},
@@ -156,7 +157,7 @@ impl ResourceRequest<'_> {
         Ok(response::respond(
             200,
             &view.form,
-            response::list_body(&self.kind, &view, &meta, objects),
+            Body::List(Box::new(ListBody::new(&self.kind, &view, &meta, objects))),
         ))
     }
 
@@ -168,7 +169,7 @@ impl ResourceRequest<'_> {
             Err(status) => Body::full(error_line(&status)),
             Ok(started) => {
                 let options = WatchOptions {
-                    deadline: deadline(Instant::now(), options.timeout),
+                    deadline: Instant::now() + watch_timeout(options.timeout_seconds),
                     bookmarks: options.bookmarks,
                     mark_initial: options.initial_events == Some(true) && options.bookmarks,
                 };
@@ -259,26 +260,27 @@ impl ResourceRequest<'_> {
             .registry
             .delete_collection(&call, &options, &selected);
         let (meta, objects, warnings) = deleted.await?;
-        let body = response::list_body(&self.kind, &view, &meta, objects);
+        let body = Body::List(Box::new(ListBody::new(&self.kind, &view, &meta, objects)));
         let mut response = response::respond(200, &view.form, body);
         response::add_warnings(&mut response, &warnings);
         Ok(response)
     }
 }
 
-/// When a watch with this `timeoutSeconds` ends. As upstream (`GetTimeoutForWatch`), 0 counts as
-/// none; so does a time that the clock does not have.
-fn deadline(now: Instant, timeout: Option<Duration>) -> Instant {
-    let given = timeout.filter(|timeout| !timeout.is_zero());
-    let end = given.and_then(|timeout| now.checked_add(timeout));
-    end.unwrap_or_else(|| now + default_timeout())
-}
+/// The longest duration of a watch: rights are checked when it starts.
+const MAX_WATCH: Duration = Duration::from_secs(24 * 3600);
 
-/// The duration of a watch without `timeoutSeconds`: a random time of 30 to 60 minutes, so that
-/// watches do not all end together (upstream's `--min-request-timeout`).
-fn default_timeout() -> Duration {
-    let random = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
-    Duration::from_secs(1800 + random * 1800 / 256)
+/// The duration of a watch with this `timeoutSeconds`. Without it, or with 0, it is a random time
+/// of 30 to 60 minutes, so that watches do not all end together (upstream's
+/// `--min-request-timeout` and `GetTimeoutForWatch`).
+fn watch_timeout(seconds: Option<i64>) -> Duration {
+    match seconds {
+        None | Some(0) => {
+            let random = u64::from(uuid::Uuid::new_v4().as_bytes()[0]);
+            Duration::from_secs(1800 + random * 1800 / 256)
+        }
+        Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(MAX_WATCH),
+    }
 }
 
 #[cfg(test)]
@@ -286,17 +288,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_watch_without_a_possible_timeout_lasts_30_to_60_minutes() {
-        let now = Instant::now();
-        let lasts = |timeout| deadline(now, timeout) - now;
-        let seconds = Duration::from_secs;
-        assert_eq!(lasts(Some(seconds(5))), seconds(5));
-        for timeout in [None, Some(seconds(0)), Some(seconds(u64::MAX))] {
-            let lasts = lasts(timeout);
-            assert!(
-                (seconds(1800)..=seconds(3600)).contains(&lasts),
-                "{timeout:?}: {lasts:?}"
-            );
+    fn a_watch_lasts_as_long_as_the_client_says_but_not_for_ever() {
+        let minutes = |seconds| watch_timeout(seconds).as_secs() / 60;
+        assert_eq!(minutes(Some(120)), 2);
+        assert_eq!(minutes(Some(i64::MAX)), 24 * 60);
+        assert_eq!(minutes(Some(-1)), 0);
+        for default in [None, Some(0)] {
+            assert!((30..60).contains(&minutes(default)));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Responses: values, objects, lists, texts and errors in the negotiated form.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -11,10 +11,10 @@ use crate::{
     cache::object::Object,
     handlers::render::{self, View},
     http::{
-        body::{Body, ListBody},
+        body::Body,
         negotiate::{self, Form},
     },
-    registry::{convert, list_meta::ListMeta},
+    registry::convert,
 };
 
 /// A response with a body in the negotiated form.
@@ -131,39 +131,8 @@ pub(crate) fn object_body(kind: &Kind, view: &View, object: &Object) -> Body {
         return Body::full(out);
     }
     let value = convert::converted(kind, object).unwrap_or_default();
-    value_body(&view.form, &render::shape_one(kind, view, value, true))
-}
-
-/// A body with this value.
-fn value_body(form: &Form, value: &Value) -> Body {
-    let mut out = render::encode(form, value);
-    if out.last() != Some(&b'\n') {
-        out.push(b'\n');
-    }
-    Body::full(out)
-}
-
-/// The body of a list.
-#[must_use]
-pub(crate) fn list_body(
-    kind: &Kind,
-    view: &View,
-    meta: &ListMeta,
-    objects: Vec<Arc<Object>>,
-) -> Body {
-    if view.is_plain_json() && convert::is_native(kind) {
-        let head = format!(
-            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
-            kind.list_kind,
-            kind.api_version(),
-            meta.value()
-        );
-        return Body::List(ListBody::new(head.into_bytes(), objects));
-    }
-    let values = objects
-        .iter()
-        .filter_map(|object| convert::converted(kind, object));
-    value_body(&view.form, &render::shape_list(kind, view, meta, values))
+    let shaped = render::shape_one(kind, view, value, true);
+    Body::full(render::encode_line(&view.form, &shaped))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The response body of a watch: the initial objects or the history, then the live events.
 
 use std::{
-    collections::VecDeque,
     fmt,
     pin::Pin,
     sync::Arc,
@@ -21,7 +20,7 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     cache::{
         object::Object,
-        watch_cache::{ChangeKind, Event, Next, Started, WatchCache, Watcher},
+        watch_cache::{ChangeKind, Event, Next, Started, Subscription, WatchCache},
     },
     flow_control::Seat,
     handlers::render::{self, View},
@@ -56,9 +55,8 @@ pub(crate) struct WatchBody {
     /// it.
     metadata_only: Option<&'static str>,
     columns_sent: bool,
-    watcher: Arc<Watcher>,
     objects: vec::IntoIter<Arc<Object>>,
-    backlog: VecDeque<(ChangeKind, Arc<Event>)>,
+    events: Subscription,
     initial_end: Option<Revision>,
     bookmarks: bool,
     deadline: Instant,
@@ -108,9 +106,8 @@ impl WatchBody {
             kind,
             view,
             columns_sent: false,
-            watcher: started.watcher,
             objects: started.objects.into_iter(),
-            backlog: started.backlog,
+            events: started.events,
             initial_end: options.mark_initial.then_some(started.revision),
             bookmarks: options.bookmarks,
             deadline: options.deadline,
@@ -166,9 +163,6 @@ impl WatchBody {
         if let Some(revision) = self.initial_end.take() {
             return Poll::Ready(Some(self.bookmark(revision, true)));
         }
-        if let Some((change, event)) = self.backlog.pop_front() {
-            return Poll::Ready(Some(self.event_line(change, &event)));
-        }
         self.seat = None;
         self.poll_live(context)
     }
@@ -176,7 +170,7 @@ impl WatchBody {
     fn poll_live(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         // Read before the queue: all events up to this revision are queued by now.
         let applied = self.cache.revision();
-        match self.watcher.poll_next(context) {
+        match self.events.poll_next(context) {
             Poll::Ready(Next::Change(change, event)) => {
                 return Poll::Ready(Some(self.event_line(change, &event)));
             }
@@ -238,11 +232,7 @@ impl WatchBody {
 
     fn wrapped(&self, change: &str, object: &Value) -> Bytes {
         let event = json!({"type": change, "object": object});
-        let mut line = render::encode(&self.view.form, &event);
-        if line.last() != Some(&b'\n') {
-            line.push(b'\n');
-        }
-        line.into()
+        render::encode_line(&self.view.form, &event).into()
     }
 
     fn bookmark(&self, revision: Revision, ends_initial: bool) -> Bytes {
@@ -253,13 +243,5 @@ impl WatchBody {
         }
         let object = render::bookmark(&self.kind, &self.view, metadata);
         self.wrapped("BOOKMARK", &object)
-    }
-}
-
-impl Drop for WatchBody {
-    fn drop(&mut self) {
-        if let Some(kind) = self.cache.of(&self.kind) {
-            kind.unwatch(&self.watcher);
-        }
     }
 }

@@ -2,15 +2,17 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
-    vec,
 };
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use pandaemon_runtime::connections::Pace;
 
-use crate::{cache::object::Object, flow_control::Seat, handlers::watch::WatchBody};
+use crate::{
+    flow_control::Seat,
+    handlers::{list::ListBody, watch::WatchBody},
+};
 
 /// The error of a body.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -18,13 +20,17 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A body of another type: proxied from a node agent, or one whose end is recorded.
 pub(crate) type BoxBody = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
 
+/// Size up to which a body is handed over at once, in bytes: that of an HTTP/2 frame. What was
+/// handed over is in memory until the client reads it, and no timeout sees that it does not.
+const PART_BYTES: usize = 16 << 10;
+
 /// The body of a response.
 #[derive(Debug)]
 pub(crate) enum Body {
-    /// A body whose bytes are known; `None` after they were sent.
+    /// A body whose bytes are known: those that are left; `None` after all were sent.
     Full(Option<Bytes>),
-    /// A list, written in chunks from the shared bytes of its objects.
-    List(ListBody),
+    /// A list, written in chunks.
+    List(Box<ListBody>),
     /// A stream of watch events.
     Watch(Box<WatchBody>),
     /// A body of another type.
@@ -32,6 +38,17 @@ pub(crate) enum Body {
 }
 
 impl Body {
+    /// How long the client may take to read it. What is proxied has the pace of its source: a log
+    /// that somebody reads page by page.
+    #[must_use]
+    pub(crate) fn pace(&self) -> Pace {
+        match self {
+            Self::Full(_) | Self::List(_) => Pace::Bounded,
+            Self::Watch(_) => Pace::BoundedAtFirst,
+            Self::Boxed(_) => Pace::Unbounded,
+        }
+    }
+
     /// A complete body with these bytes.
     pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
         Self::Full(Some(bytes.into()))
@@ -40,7 +57,7 @@ impl Body {
     /// Gives the seats of a request back when its objects are sent; at once if all bytes are known.
     pub(crate) fn hold(&mut self, seat: Option<Seat>) {
         match self {
-            Self::List(list) => list.seat = seat,
+            Self::List(list) => list.hold(seat),
             Self::Watch(watch) => watch.hold(seat),
             Self::Full(_) | Self::Boxed(_) => {}
         }
@@ -62,8 +79,10 @@ impl HttpBody for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
-            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::List(list) => Poll::Ready(list.next().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Full(bytes) => Poll::Ready(next_part(bytes).map(|bytes| Ok(Frame::data(bytes)))),
+            Self::List(list) => list
+                .poll_chunk(context)
+                .map(|o| o.map(|chunk| chunk.map(Frame::data).map_err(BoxError::from))),
             Self::Watch(watch) => watch
                 .poll_lines(context)
                 .map(|o| o.map(|b| Ok(Frame::data(b)))),
@@ -88,62 +107,36 @@ impl HttpBody for Body {
     }
 }
 
-/// Approximate size of a chunk of a list, in bytes.
-const CHUNK_BYTES: usize = 128 << 10;
-
-/// The body of a list.
-#[derive(Debug)]
-pub(crate) struct ListBody {
-    /// The text before the first item.
-    head: Option<Vec<u8>>,
-    objects: vec::IntoIter<Arc<Object>>,
-    started: bool,
-    ended: bool,
-    seat: Option<Seat>,
-}
-
-impl ListBody {
-    /// A list of these objects. `head` is the text up to the opening bracket of the items.
-    #[must_use]
-    pub(crate) fn new(head: Vec<u8>, objects: Vec<Arc<Object>>) -> Self {
-        Self {
-            head: Some(head),
-            objects: objects.into_iter(),
-            started: false,
-            ended: false,
-            seat: None,
-        }
+/// The next part of the bytes that are left.
+fn next_part(left: &mut Option<Bytes>) -> Option<Bytes> {
+    match left {
+        Some(bytes) if bytes.len() > PART_BYTES => Some(bytes.split_to(PART_BYTES)),
+        left => left.take(),
     }
 }
 
-impl Iterator for ListBody {
-    type Item = Bytes;
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
 
-    fn next(&mut self) -> Option<Bytes> {
-        if self.ended {
-            return None;
-        }
-        let mut out = self.head.take().unwrap_or_default();
-        let expected: usize = self
-            .objects
-            .as_slice()
-            .iter()
-            .map(|o| o.len())
-            .take(64)
-            .sum();
-        out.reserve(expected.min(CHUNK_BYTES) + 64);
-        while out.len() < CHUNK_BYTES {
-            let Some(object) = self.objects.next() else {
-                self.ended = true;
-                self.seat = None;
-                out.extend_from_slice(b"]}\n");
-                break;
-            };
-            if std::mem::replace(&mut self.started, true) {
-                out.push(b',');
+    use super::*;
+
+    #[test]
+    fn a_body_is_handed_over_in_parts() {
+        for length in [0, 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES] {
+            let mut body = Body::full(vec![b'x'; length]);
+            let mut context = Context::from_waker(Waker::noop());
+            let (mut parts, mut sent) = (0, 0);
+            while !body.is_end_stream() {
+                assert_eq!(body.size_hint().exact(), Some((length - sent) as u64));
+                let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut context)
+                else {
+                    panic!("a part");
+                };
+                sent += frame.data_ref().map_or(0, Bytes::len);
+                parts += 1;
             }
-            object.write_item(&mut out);
+            assert_eq!((sent, parts), (length, length.div_ceil(PART_BYTES).max(1)));
         }
-        Some(out.into())
     }
 }

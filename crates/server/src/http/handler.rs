@@ -6,19 +6,24 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, request::Parts};
+use http::{HeaderValue, Method, Request, Response, Version, request::Parts};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use pandaemon_machinery::{KindRef, Scheme, Status, status::Result};
+use pandaemon_machinery::{
+    KindRef, Scheme, Status,
+    status::{Details, Result},
+};
+use pandaemon_runtime::connections::Request as Progress;
 
 use crate::{
     api::{Api, Incoming},
     audit::{Record, add_audit_id, audit_id},
-    auth::{self, Attributes, User, front_proxy},
+    auth::{self, ANONYMOUS, Attributes, User, front_proxy},
     flow_control::{self, Admitted, Cost},
     handlers::{discovery, health, join, resource, response, rotate_keys},
     http::{
         body::{Body, BoxError},
+        limits,
         negotiate::{self, Form},
         request::{self, Query, Target, Verb},
     },
@@ -41,6 +46,9 @@ impl Api {
     {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
+        if let Err(status) = limits::check_head(&parts) {
+            return response::error(&Form::default(), &status);
+        }
         let head = Head::new(self.registry.scheme(), parts);
         let labels = head.labels();
         let form = head.form.unwrap_or_default();
@@ -54,7 +62,9 @@ impl Api {
             Err(status) => (response::error(&form, &status), Some(status)),
         };
         response.body_mut().hold(admitted.seat.take());
+        let pace = response.body().pace();
         let mut response = record.respond(response, failure.as_deref()).await;
+        response.extensions_mut().insert(pace);
         add_audit_id(&mut response, id);
         admitted.add_headers(response.headers_mut());
         if is_head {
@@ -74,9 +84,35 @@ impl Api {
         response
     }
 
-    /// The user of a request. A client certificate was verified in the handshake; it may have
-    /// expired since, or be that of a node without rights.
+    /// The user of a request, which is counted as one of that user.
     async fn authenticate(&self, parts: &Parts) -> Result<User> {
+        let authenticated = self.authenticate_credentials(parts).await;
+        let Some(progress) = parts.extensions.get::<Arc<Progress>>() else {
+            return authenticated;
+        };
+        // An HTTP/2 connection of no user would allow very many requests at little cost. Upstream:
+        // the feature `UnauthenticatedHTTP2DOSMitigation`.
+        let is_known = matches!(&authenticated, Ok(user) if user.name != ANONYMOUS);
+        if !is_known && parts.version == Version::HTTP_2 {
+            progress.refuse_others();
+        }
+        let user = authenticated?;
+        if is_known {
+            progress.authenticated(&user.name).map_err(|why| {
+                let details = Details {
+                    retry_after_seconds: 1,
+                    ..Details::default()
+                };
+                let text = format!("{why}; please try again later");
+                Status::failure(429, "TooManyRequests", text).with_details(details)
+            })?;
+        }
+        Ok(user)
+    }
+
+    /// The user whose credentials a request has. A client certificate was verified in the
+    /// handshake; it may have expired since, or be that of a node without rights.
+    async fn authenticate_credentials(&self, parts: &Parts) -> Result<User> {
         if let Some(certificate) = parts.extensions.get::<Arc<PeerCertificate>>() {
             self.check_validity(certificate.validity())?;
             if let PeerCertificate::Client(certificate) = &**certificate {

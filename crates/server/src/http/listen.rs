@@ -1,33 +1,29 @@
 //! The listener: accepts TLS connections, passes their requests to the handler, and drains them at
 //! the end.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use http::Request;
+use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto::Builder,
+use hyper_util::{rt::TokioIo, server::conn::auto::UpgradeableConnection};
+use pandaemon_runtime::{
+    Shutdown,
+    connections::{Connection, CountedStream, Pace, Request as Progress, TrackedBody},
 };
-use pandaemon_runtime::Shutdown;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Notify, Semaphore},
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::task::TaskTracker;
 
-use super::tls::ServerTls;
-use crate::{api::Api, audit::Peer};
+use super::{
+    body::Body,
+    limits::{self, HEAD_TIMEOUT},
+    tls::ServerTls,
+};
+use crate::{api::Api, audit::Peer, pki::PeerCertificate};
 
-/// Maximum number of open connections. More of them wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 16_384;
-/// How long the TLS handshake, the head of a request, and the wait for the first request may each
-/// take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum number of concurrent requests over one HTTP/2 connection.
-const MAX_STREAMS: u32 = 10_000;
 /// How long connections may take to end after a shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -39,12 +35,8 @@ pub(crate) async fn serve(
     api: Arc<Api>,
     shutdown: Shutdown,
 ) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
-    while let Some(Ok(permit)) = shutdown.guard(Arc::clone(&permits).acquire_owned()).await {
-        let Some(accepted) = shutdown.guard(listener.accept()).await else {
-            break;
-        };
+    while let Some(accepted) = shutdown.guard(listener.accept()).await {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -54,11 +46,13 @@ pub(crate) async fn serve(
                 continue;
             }
         };
+        let Some(open) = api.connections.admit(peer.ip()) else {
+            tracing::debug!(%peer, "refused: too many connections");
+            continue;
+        };
         let (tls, api, shutdown) = (tls.clone(), Arc::clone(&api), shutdown.clone());
-        let connection = connections.track_future(async move {
-            serve_one(stream, peer, tls, api, shutdown).await;
-            drop(permit);
-        });
+        let accepted = Accepted { stream, peer, open };
+        let connection = connections.track_future(serve_one(accepted, tls, api, shutdown));
         pandaemon_runtime::spawn("connection", connection);
     }
     drop(listener);
@@ -73,83 +67,82 @@ pub(crate) async fn serve(
     }
 }
 
-async fn serve_one(
+/// A connection that was accepted.
+struct Accepted {
     stream: TcpStream,
     peer: SocketAddr,
-    tls: ServerTls,
-    api: Arc<Api>,
-    shutdown: Shutdown,
-) {
+    open: Arc<Connection>,
+}
+
+/// Accepts the TLS handshake. `None` if it fails, takes too long or has to give way to another.
+async fn handshake(accepted: Accepted, acceptor: TlsAcceptor) -> Option<TlsStream<TcpStream>> {
+    let Accepted { stream, peer, open } = accepted;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
+    let why = tokio::select! {
+        accepted = timeout(HEAD_TIMEOUT, acceptor.accept(stream)) => match accepted {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "timed out".to_owned(),
+        },
+        end = open.end() => format!("{end:?}"),
+    };
+    tracing::debug!(%peer, why, "no TLS handshake");
+    None
+}
+
+async fn serve_one(accepted: Accepted, tls: ServerTls, api: Arc<Api>, shutdown: Shutdown) {
+    let (peer, open) = (accepted.peer, Arc::clone(&accepted.open));
     let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
-    let stream = match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
-        Err(_) => return tracing::debug!(%peer, "TLS handshake timed out"),
+    let Some(stream) = handshake(accepted, acceptor).await else {
+        return;
     };
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificate = match tls.peer(chain) {
         Ok(certificate) => certificate.map(Arc::new),
         Err(error) => return tracing::debug!(%peer, %error, "refused a client certificate"),
     };
+    if let Some(user) = certificate.as_deref().map(PeerCertificate::name)
+        && let Err(error) = open.authenticated(user)
+    {
+        return tracing::debug!(%peer, user, %error, "refused");
+    }
     let caller = certificate.as_ref().map(|one| one.caller());
     let caller = caller.unwrap_or_default();
-    let request_seen = Arc::new(Notify::new());
-    let first_request = Arc::clone(&request_seen);
+    let of_request = Arc::clone(&open);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request_seen.notify_one();
-        request.extensions_mut().insert(caller.clone());
-        request.extensions_mut().insert(Peer(peer));
+        let progress = Arc::new(of_request.begin());
+        let extensions = request.extensions_mut();
+        extensions.insert(caller.clone());
+        extensions.insert(Peer(peer));
+        extensions.insert(Arc::clone(&progress));
         if let Some(certificate) = &certificate {
-            request.extensions_mut().insert(Arc::clone(certificate));
+            extensions.insert(Arc::clone(certificate));
         }
         let api = Arc::clone(&api);
-        async move { Ok::<_, Infallible>(api.handle(request).await) }
-    });
-    let builder = builder();
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = first_request_timeout(&first_request) => return tracing::debug!(%peer, "closed: no request within the timeout"),
-        () = shutdown.triggered() => {
-            connection.as_mut().graceful_shutdown();
-            connection.as_mut().await
+        async move {
+            let response = api.handle(request).await;
+            Ok::<_, Infallible>(tracked(response, progress))
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "connection ended");
+    });
+    let builder = limits::builder();
+    let stream = TokioIo::new(CountedStream::new(stream, Arc::clone(&open)));
+    let connection = builder.serve_connection_with_upgrades(stream, service);
+    tokio::pin!(connection);
+    let refuse_more =
+        |connection: Pin<&mut _>| UpgradeableConnection::graceful_shutdown(connection);
+    let run = open.run(connection, shutdown.triggered(), refuse_more);
+    match run.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "connection ended"),
+        Err(why) => tracing::debug!(%peer, ?why, "connection closed"),
     }
 }
 
-/// Resolves if no request arrives within [`HANDSHAKE_TIMEOUT`] after the handshake; never
-/// otherwise.
-async fn first_request_timeout(request_seen: &Notify) {
-    if timeout(HANDSHAKE_TIMEOUT, request_seen.notified())
-        .await
-        .is_ok()
-    {
-        std::future::pending::<()>().await;
-    }
-}
-
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HANDSHAKE_TIMEOUT)
-        .max_buf_size(64 << 10);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(20))
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(8 << 20)
-        .max_header_list_size(64 << 10);
-    builder
+/// The response, and the request that is in progress until its body was sent.
+fn tracked(response: Response<Body>, progress: Arc<Progress>) -> Response<TrackedBody<Body>> {
+    let (mut parts, body) = response.into_parts();
+    let pace = parts.extensions.remove::<Pace>().unwrap_or(Pace::Bounded);
+    Response::from_parts(parts, TrackedBody::new(body, progress, pace))
 }

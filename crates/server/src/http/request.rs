@@ -1,7 +1,10 @@
 //! Parsing of paths, verbs and queries. Pure.
 //! Upstream: `k8s.io/apiserver/pkg/endpoints/request.RequestInfo`.
 
+use std::num::{IntErrorKind, ParseIntError};
+
 use http::Method;
+use pandaemon_machinery::{Status, status::Result};
 use pandaemon_types::FieldSelector;
 use percent_encoding::percent_decode_str;
 
@@ -237,6 +240,18 @@ impl Query {
             .is_some_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "0"))
     }
 
+    /// The first value of a parameter that is a number; `None` if it is missing or empty.
+    ///
+    /// # Errors
+    /// 400 for what is no number of 64 bits, with upstream's text.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<i64>> {
+        let Some(text) = self.filled(name) else {
+            return Ok(None);
+        };
+        let parsed = text.parse().map(Some);
+        parsed.map_err(|error| Status::bad_request(number_error("ParseInt", text, &error)))
+    }
+
     /// All parameters, as (name, value).
     #[must_use]
     pub(crate) fn pairs(&self) -> &[(String, String)] {
@@ -252,9 +267,41 @@ impl Query {
     }
 }
 
+/// The error of Go's `strconv` package for a text that is no number of 64 bits.
+#[must_use]
+pub(crate) fn number_error(function: &str, text: &str, error: &ParseIntError) -> String {
+    let why = match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+        _ => "invalid syntax",
+    };
+    format!("strconv.{function}: parsing {text:?}: {why}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_of_64_bits_as_upstream() {
+        let number = |text: &str| {
+            let query = Query::parse(Some(&format!("n={text}")));
+            query
+                .number("n")
+                .map_err(|status| (status.code, status.message))
+        };
+        let refused = |text: &str, why: &str| {
+            let message = format!("strconv.ParseInt: parsing {text:?}: {why}");
+            assert_eq!(number(text), Err((400, message)));
+        };
+        assert_eq!(number(""), Ok(None));
+        assert_eq!(number("9223372036854775807"), Ok(Some(i64::MAX)));
+        assert_eq!(number("-9223372036854775808"), Ok(Some(i64::MIN)));
+        refused("18446744073709551615", "value out of range");
+        refused("-9223372036854775809", "value out of range");
+        for text in ["1e9", "0x10", "1_000", "1.5", "x"] {
+            refused(text, "invalid syntax");
+        }
+    }
 
     fn shown(path: &str) -> String {
         match parse_path(path) {

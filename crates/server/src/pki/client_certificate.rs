@@ -32,6 +32,15 @@ impl PeerCertificate {
         }
     }
 
+    /// The name of the user, or of the front proxy.
+    #[must_use]
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Client(certificate) => &certificate.user.name,
+            Self::FrontProxy(certificate) => &certificate.name,
+        }
+    }
+
     /// What ends its validity while the connection is open.
     #[must_use]
     pub(crate) fn validity(&self) -> &Validity {

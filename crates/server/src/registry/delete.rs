@@ -245,8 +245,19 @@ pub(crate) fn delete_action(
     }
 }
 
+/// The longest grace period, in seconds: 68 years. The time at which it ends can be written as
+/// RFC 3339.
+const MAX_GRACE: i64 = i32::MAX as i64;
+
+/// The time so many seconds later; the same time if there is no such time.
+fn later(time: Timestamp, seconds: i64) -> Timestamp {
+    let later = time.checked_add(SignedDuration::from_secs(seconds));
+    later.unwrap_or(time)
+}
+
 /// Sets the deletion timestamp and the grace period.
 fn mark_deleted(kind: &Kind, object: &mut Value, grace: i64, now: Timestamp) {
+    let grace = grace.min(MAX_GRACE);
     let started = meta::text(object, "deletionTimestamp")
         .parse::<Timestamp>()
         .ok();
@@ -338,19 +349,20 @@ mod tests {
     }
 
     #[test]
-    fn a_grace_period_beyond_the_calendar_ends_with_it() {
+    fn a_grace_period_ends_at_a_time_that_can_be_written() {
         let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n"}});
-        let DeleteAction::Mark(marked) = planned("pods", &pod, &grace(i64::MAX)) else {
+        let DeleteAction::Mark(mut marked) = planned("pods", &pod, &grace(i64::MAX)) else {
             panic!()
         };
         let metadata = &marked["metadata"];
-        assert_eq!(metadata["deletionTimestamp"], "9999-12-30T22:00:00Z");
-        assert_eq!(metadata["deletionGracePeriodSeconds"], i64::MAX);
-        let DeleteAction::Mark(shorter) = planned("pods", &marked, &grace(i64::MAX - 1)) else {
+        assert_eq!(metadata["deletionTimestamp"], "2094-01-19T03:14:07Z");
+        assert_eq!(metadata["deletionGracePeriodSeconds"], MAX_GRACE);
+        // Earlier versions stored what the client said.
+        marked["metadata"]["deletionGracePeriodSeconds"] = i64::MAX.into();
+        let DeleteAction::Mark(shorter) = planned("pods", &marked, &grace(10)) else {
             panic!()
         };
-        let ends = meta::text(&shorter, "deletionTimestamp");
-        assert!(ends.parse::<Timestamp>().is_ok(), "{ends}");
+        assert_eq!(shorter["metadata"]["deletionGracePeriodSeconds"], 10);
     }
 
     #[test]

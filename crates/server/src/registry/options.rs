@@ -271,14 +271,9 @@ impl DeleteOptions {
 }
 
 fn from_query(query: &Query) -> Result<DeleteBody> {
-    let grace = query
-        .filled("gracePeriodSeconds")
-        .map(str::parse)
-        .transpose();
-    let grace = grace.map_err(|_| Status::bad_request("gracePeriodSeconds: must be an integer"))?;
     let dry_run: Vec<String> = query.all("dryRun").map(str::to_owned).collect();
     Ok(DeleteBody {
-        grace_period_seconds: grace,
+        grace_period_seconds: query.number("gracePeriodSeconds")?,
         preconditions: None,
         propagation_policy: query.filled("propagationPolicy").map(str::to_owned),
         orphan_dependents: query

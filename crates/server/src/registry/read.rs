@@ -19,7 +19,7 @@ use crate::{
         object::Object,
         watch_cache::{Filter, KindCache, Start, Started},
     },
-    http::request::Query,
+    http::request::{Query, number_error},
     registry::{list_meta::ListMeta, selector},
 };
 
@@ -45,7 +45,7 @@ pub(crate) struct ListOptions {
     limit: usize,
     token: Option<Token>,
     /// The value of `timeoutSeconds`.
-    pub timeout: Option<Duration>,
+    pub timeout_seconds: Option<i64>,
     /// The value of `allowWatchBookmarks`.
     pub bookmarks: bool,
     /// The value of `sendInitialEvents`.
@@ -81,9 +81,12 @@ impl ListOptions {
             filter,
             revision: revision(query)?,
             matching: matching(query)?,
-            limit: number(query, "limit")?.unwrap_or(0),
+            // As upstream, a negative number is no limit.
+            limit: query
+                .number("limit")?
+                .map_or(0, |limit| usize::try_from(limit).unwrap_or(0)),
             token: query.filled("continue").map(token).transpose()?,
-            timeout: number(query, "timeoutSeconds")?.map(|s: u64| Duration::from_secs(s)),
+            timeout_seconds: query.number("timeoutSeconds")?,
             bookmarks: query.flag("allowWatchBookmarks"),
             initial_events: query
                 .get("sendInitialEvents")
@@ -174,9 +177,9 @@ fn revision(query: &Query) -> Result<Option<Revision>> {
     let Some(text) = query.filled("resourceVersion") else {
         return Ok(None);
     };
-    text.parse().map(Some).map_err(|_| {
+    text.parse().map(Some).map_err(|error| {
         let what = ErrorType::Invalid(format!("{text:?}"));
-        let detail = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+        let detail = number_error("ParseUint", text, &error);
         invalid_options("ListOptions", &[fault("resourceVersion", what, &detail)])
     })
 }
@@ -195,17 +198,6 @@ fn matching(query: &Query) -> Result<Option<Match>> {
             ))
         }
     }
-}
-
-fn number<T: std::str::FromStr>(query: &Query, name: &str) -> Result<Option<T>> {
-    let Some(text) = query.filled(name) else {
-        return Ok(None);
-    };
-    text.parse().map(Some).map_err(|_| {
-        Status::bad_request(format!(
-            "strconv.ParseInt: parsing {text:?}: invalid syntax"
-        ))
-    })
 }
 
 /// Checks that all objects that a list may select can be read: without one it would say that the

@@ -147,9 +147,66 @@ async fn malformed_bodies_get_a_status() {
             body.len()
         );
     }
-    let huge = format!("{MAPS}?limit={}&timeoutSeconds={}", u64::MAX, u64::MAX);
-    assert!(server.get(&huge).await.0 < 500);
     assert_serves(&server).await;
+}
+
+/// Sends the largest and smallest numbers in each of these parameters.
+async fn assert_no_number_breaks(server: &Server, method: &str, path: &str, names: &[&str]) {
+    let numbers = [
+        u64::MAX.to_string(),
+        i64::MAX.to_string(),
+        i64::MIN.to_string(),
+    ];
+    for (name, number) in names
+        .iter()
+        .flat_map(|name| numbers.iter().map(move |n| (name, n)))
+    {
+        let (code, answer) = server
+            .send(method, &format!("{path}{name}={number}"), "", &Value::Null)
+            .await;
+        let is_refused = number.parse::<i64>().is_err() && *name != "resourceVersion";
+        let expected = format!("strconv.ParseInt: parsing \"{number}\": value out of range");
+        assert!(
+            code < 500 || code == 504,
+            "{name}={number}: {code} {answer}"
+        );
+        if is_refused {
+            assert_eq!(
+                (code, &answer["message"]),
+                (400, &json!(expected)),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_number_of_a_query_is_too_large() {
+    let server = Server::start().await;
+    let map = |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "finalizers": ["x/y"]}});
+    assert_eq!(server.post(MAPS, &map("m")).await.0, 201);
+    let list = format!("{MAPS}?");
+    assert_no_number_breaks(&server, "GET", &list, &["limit", "timeoutSeconds"]).await;
+    let ends = format!("{MAPS}?watch=true&timeoutSeconds=-1&");
+    assert_no_number_breaks(&server, "GET", &ends, &["limit", "resourceVersion"]).await;
+    let delete = format!("{MAPS}/m?");
+    assert_no_number_breaks(&server, "DELETE", &delete, &["gracePeriodSeconds"]).await;
+    // A watch that is to last for ever begins, and leaves no watcher behind.
+    for (seconds, expected) in [(u64::MAX.to_string(), 400), (i64::MAX.to_string(), 200)] {
+        let path = format!("{MAPS}?watch=true&timeoutSeconds={seconds}");
+        let request = http::Request::get(path).body(kube::client::Body::empty());
+        let answer = server.client().send(request.unwrap()).await.unwrap();
+        assert_eq!(answer.status(), expected);
+    }
+    let (_, metrics) = server.get_text("/metrics").await;
+    let mut watchers = metrics
+        .lines()
+        .filter(|line| line.starts_with("apiserver_registered_watchers{"));
+    let watchers = watchers.find(|line| line.contains("\"configmaps\""));
+    assert!(
+        watchers.is_some_and(|line| line.ends_with(" 0")),
+        "{watchers:?}"
+    );
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use pandaemon_store::Revision;
 
+use super::budget::Budget;
 use crate::cache::object::Object;
 
 /// The type of a watch event. It depends on the watcher: a modification that makes an object match
@@ -63,6 +64,16 @@ pub struct Event {
     pub change: Change,
     /// The encoded line of each [`ChangeKind`].
     lines: [OnceLock<Bytes>; 3],
+    /// Approximate bytes that it retains beyond those of the current objects.
+    pub(super) bytes: usize,
+    /// Includes these bytes while the event is in any queue.
+    queued: Budget,
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        self.queued.subtract(self.bytes);
+    }
 }
 
 /// Without the lines, which have the content.
@@ -73,12 +84,18 @@ impl std::fmt::Debug for Event {
 }
 
 impl Event {
-    /// The event of a change.
+    /// The event of a change. Counts in the budget until it is dropped: with its line, which the
+    /// fastest watcher encodes.
     #[must_use]
-    pub fn new(change: Change) -> Self {
+    pub fn new(change: Change, queued: &Budget) -> Self {
+        let line = change.object().map_or(0, |object| object.len());
+        let bytes = size_of::<Self>() + change.retained_bytes() + line;
+        queued.add(bytes);
         Self {
             change,
             lines: Default::default(),
+            bytes,
+            queued: queued.clone(),
         }
     }
 

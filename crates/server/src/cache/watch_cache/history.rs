@@ -1,38 +1,13 @@
 //! The recent changes of a kind, from which watches resume and older lists are made.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::collections::VecDeque;
 
 use pandaemon_store::Revision;
 
-use super::event::Change;
+use super::{budget::Budget, event::Change};
 
 /// Maximum number of changes that are kept of a kind.
 const MAX_CHANGES: usize = 16_384;
-/// Bytes that the histories of all kinds may retain together.
-const BUDGET: usize = 8 << 20;
-
-/// The bytes that the histories of all kinds retain. Clones share the number.
-#[derive(Debug, Clone, Default)]
-pub(super) struct HistoryBytes(Arc<AtomicUsize>);
-
-impl HistoryBytes {
-    /// The bytes of all histories.
-    pub(super) fn total(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// How many bytes are too many.
-    pub(super) fn excess(&self) -> usize {
-        self.total().saturating_sub(BUDGET)
-    }
-}
-
 /// The recent changes of a kind.
 #[derive(Debug)]
 pub(super) struct History {
@@ -41,18 +16,18 @@ pub(super) struct History {
     /// All changes after this revision are kept.
     floor: Revision,
     /// Includes the bytes of this history.
-    total: HistoryBytes,
+    total: Budget,
 }
 
 impl Drop for History {
     fn drop(&mut self) {
-        self.total.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.total.subtract(self.bytes);
     }
 }
 
 impl History {
     /// An empty history that begins at a revision, and counts in the total.
-    pub(super) const fn new(floor: Revision, total: HistoryBytes) -> Self {
+    pub(super) const fn new(floor: Revision, total: Budget) -> Self {
         Self {
             changes: VecDeque::new(),
             bytes: 0,
@@ -79,7 +54,7 @@ impl History {
     pub(super) fn push(&mut self, change: Change) {
         let bytes = change.retained_bytes();
         self.bytes += bytes;
-        self.total.0.fetch_add(bytes, Ordering::Relaxed);
+        self.total.add(bytes);
         self.changes.push_back(change);
         if self.changes.len() > MAX_CHANGES {
             self.pop();
@@ -92,7 +67,7 @@ impl History {
         };
         let bytes = old.retained_bytes();
         self.bytes -= bytes;
-        self.total.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.total.subtract(bytes);
         self.floor = old.revision;
         true
     }

@@ -1,9 +1,10 @@
 //! The watch cache of one kind: its objects, history and watchers.
 
 mod unreadable;
+mod watch;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     sync::Arc,
 };
@@ -13,11 +14,12 @@ use pandaemon_machinery::kind::IndexedField;
 use pandaemon_store::{Entry, Event as StoreEvent, Key, Revision};
 use parking_lot::{Mutex, RwLock};
 
+pub use self::watch::{Start, Started, Subscription};
 use super::{
-    event::{Change, ChangeKind, Event},
+    budget::{Budget, Budgets},
+    event::{Change, Event},
     filter::{Filter, Scope},
-    history::{History, HistoryBytes},
-    watcher::Watcher,
+    history::History,
     watcher_index::WatcherIndex,
 };
 use crate::cache::object::{Encoded, Head, Object};
@@ -47,6 +49,8 @@ pub struct KindCache {
     /// Has its own lock, so that readers of objects do not wait for the watchers. Taken after
     /// `state`, if both are.
     watchers: Mutex<WatcherIndex>,
+    /// Counts the bytes that the queues of all watchers retain.
+    queued: Budget,
 }
 
 /// A stored value that is no object, written last at this revision.
@@ -67,39 +71,15 @@ pub struct Listing {
     pub objects: Vec<Arc<Object>>,
 }
 
-/// Where a watch starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// With the current objects as ADDED events.
-    State,
-    /// With the changes from now on.
-    Now,
-    /// With the changes after a revision.
-    After(Revision),
-}
-
-/// A watch that has started.
-#[derive(Debug)]
-pub struct Started {
-    /// The revision at which it started.
-    pub revision: Revision,
-    /// Objects to send first, as ADDED events.
-    pub objects: Vec<Arc<Object>>,
-    /// Events of the history to send next.
-    pub backlog: VecDeque<(ChangeKind, Arc<Event>)>,
-    /// The queue of the later events.
-    pub watcher: Arc<Watcher>,
-}
-
 impl KindCache {
-    /// An empty cache of a kind with this index. Its history starts at `floor`, and counts in
-    /// `total`.
-    pub(super) fn new(floor: Revision, index: Option<IndexedField>, total: HistoryBytes) -> Self {
+    /// An empty cache of a kind with this index. Its history starts at `floor`. What it retains
+    /// counts in the budgets.
+    pub(super) fn new(floor: Revision, index: Option<IndexedField>, budgets: Budgets) -> Self {
         let state = State {
             objects: OrdMap::new(),
             by_value: HashMap::new(),
             last: floor,
-            history: History::new(floor, total),
+            history: History::new(floor, budgets.history),
             unreadable: BTreeMap::new(),
             changed_meanwhile: None,
         };
@@ -108,12 +88,13 @@ impl KindCache {
             index,
             state: RwLock::new(state),
             watchers: Mutex::new(WatcherIndex::new(index.is_some())),
+            queued: budgets.queued,
         }
     }
 
     /// An empty cache that takes changes while its objects are being read.
-    pub(super) fn loading(index: Option<IndexedField>, total: HistoryBytes) -> Self {
-        let cache = Self::new(0, index, total);
+    pub(super) fn loading(index: Option<IndexedField>, budgets: Budgets) -> Self {
+        let cache = Self::new(0, index, budgets);
         cache.state.write().changed_meanwhile = Some(BTreeSet::new());
         cache
     }
@@ -219,7 +200,7 @@ impl KindCache {
         // from before.
         let mut watchers = self.watchers.lock();
         for change in changes {
-            watchers.offer(&Arc::new(Event::new(change)));
+            watchers.offer(&Arc::new(Event::new(change, &self.queued)));
         }
     }
 
@@ -314,52 +295,6 @@ impl KindCache {
     pub fn every(&self) -> impl Iterator<Item = Arc<Object>> + use<> {
         let objects = self.state.read().objects.clone();
         objects.into_iter().map(|(_, object)| object)
-    }
-
-    /// Starts a watch of the objects below the key `prefix` that `filter` selects.
-    ///
-    /// # Errors
-    /// The oldest revision that a watch can start from, when that of [`Start::After`] is older.
-    pub fn watch(
-        &self,
-        applied: Revision,
-        prefix: &str,
-        filter: Filter,
-        start: Start,
-    ) -> Result<Started, Revision> {
-        let watcher = Arc::new(Watcher::new(filter.scope(), filter));
-        let filter = &watcher.filter;
-        let state = self.state.read();
-        let mut backlog = VecDeque::new();
-        if let Start::After(revision) = start {
-            if revision < state.history.floor() {
-                return Err(state.history.floor());
-            }
-            let selected = state.history.after(revision).filter_map(|change| {
-                let kind = filter.change_kind(change)?;
-                Some((kind, Arc::new(Event::new(change.clone()))))
-            });
-            backlog.extend(selected);
-        }
-        let candidates = (start == Start::State).then(|| state.candidates(filter));
-        let revision = state.last.max(applied);
-        watcher.start_after(state.last);
-        self.watchers.lock().add(Arc::clone(&watcher));
-        drop(state);
-        let objects = candidates
-            .map(|c| c.select(prefix, filter))
-            .unwrap_or_default();
-        Ok(Started {
-            revision,
-            objects,
-            backlog,
-            watcher,
-        })
-    }
-
-    /// Removes the watcher of a watch that the client has ended.
-    pub fn unwatch(&self, watcher: &Arc<Watcher>) {
-        self.watchers.lock().remove(watcher);
     }
 
     /// Drops the history up to `revision`.

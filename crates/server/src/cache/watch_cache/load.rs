@@ -78,7 +78,7 @@ impl WatchCache {
         // Changes that are made while the objects are read are not missed.
         let loading = Arc::new(KindCache::loading(
             kind.strategy.indexed_field(),
-            self.history_bytes.clone(),
+            self.budgets.clone(),
         ));
         self.insert(kind, Arc::clone(&loading));
         let each = |entry: &Entry| loading.load(entry);

@@ -1,32 +1,12 @@
 //! Watches of the server's own.
 
-use std::{future::poll_fn, sync::Arc};
+use std::sync::Arc;
 
 use pandaemon_machinery::KindRef;
 use pandaemon_types::{FieldSelector, LabelSelector};
 
-use super::{Filter, KindCache, Next, Start, WatchCache, Watcher, key};
+use super::{Filter, Next, Start, Subscription, WatchCache, key};
 use crate::cache::object::Object;
-
-/// A watch that ends when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Subscription {
-    objects: Arc<KindCache>,
-    watcher: Arc<Watcher>,
-}
-
-impl Subscription {
-    /// The next event, or the reason for the end.
-    pub(crate) async fn next(&self) -> Next {
-        poll_fn(|context| self.watcher.poll_next(context)).await
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.objects.unwatch(&self.watcher);
-    }
-}
 
 impl WatchCache {
     /// Watches the objects of a kind that have this value in a field; all, if none is named.
@@ -51,8 +31,7 @@ impl WatchCache {
         };
         let started = objects.watch(self.revision(), &prefix, filter, Start::State);
         let started = started.ok()?;
-        let watcher = started.watcher;
-        Some((started.objects, Subscription { objects, watcher }))
+        Some((started.objects, started.events))
     }
 
     /// The object of a namespaced kind with this name, once it exists. `None` if the kind is not

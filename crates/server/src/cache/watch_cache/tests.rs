@@ -1,6 +1,9 @@
 //! Tests of the watch cache without a server: changes are applied, watchers and lists are checked.
 
-use std::task::{Context, Poll, Waker};
+use std::{
+    future::Future as _,
+    task::{Context, Poll, Waker},
+};
 
 use pandaemon_machinery::KindRef;
 use pandaemon_store::Entry;
@@ -66,7 +69,7 @@ fn queued(watcher: &Watcher) -> Vec<String> {
 #[test]
 fn a_watcher_gets_exactly_the_events_of_its_scope_and_selectors() {
     let cache = empty();
-    let start = |f| watch(&cache, f, Start::Now).watcher;
+    let start = |f| watch(&cache, f, Start::Now).events;
     let all = start(filter("pods", "", "", ""));
     let namespace = start(filter("pods", "d", "", ""));
     let elsewhere = start(filter("pods", "e", "", ""));
@@ -88,13 +91,13 @@ fn a_watcher_gets_exactly_the_events_of_its_scope_and_selectors() {
 #[test]
 fn leaving_a_selector_is_deleted_and_entering_it_is_added() {
     let cache = empty();
-    let labelled = watch(&cache, filter("pods", "", "app=web", ""), Start::Now).watcher;
+    let labelled = watch(&cache, filter("pods", "", "app=web", ""), Start::Now).events;
     let node = watch(
         &cache,
         filter("pods", "", "", "spec.nodeName=n1"),
         Start::Now,
     )
-    .watcher;
+    .events;
     change(&cache, 2, "p", Some(pod("p", "", "web")));
     change(&cache, 3, "p", Some(pod("p", "n1", "db")));
     change(&cache, 4, "p", Some(pod("p", "n1", "web")));
@@ -112,8 +115,7 @@ fn a_watch_from_an_older_version_gets_the_events_since() {
     change(&cache, 2, "p", Some(pod("p", "n1", "web")));
     change(&cache, 3, "p", Some(pod("p", "n1", "db")));
     let started = watch(&cache, filter("pods", "", "", ""), Start::After(2));
-    assert_eq!(started.backlog.len(), 1);
-    assert_eq!(started.backlog[0].0, ChangeKind::Modified);
+    assert_eq!(queued(&started.events), ["MODIFIED p@3"]);
     let with_state = watch(&cache, filter("pods", "", "", ""), Start::State);
     assert_eq!(with_state.objects.len(), 1);
     assert_eq!(with_state.revision, 3);
@@ -137,7 +139,7 @@ fn a_watch_from_before_the_history_is_refused_with_the_oldest_version() {
 #[test]
 fn a_watcher_with_a_full_queue_is_removed_and_gets_lagged() {
     let cache = empty();
-    let watcher = watch(&cache, filter("pods", "", "", ""), Start::Now).watcher;
+    let watcher = watch(&cache, filter("pods", "", "", ""), Start::Now).events;
     for revision in 2..40_000 {
         change(&cache, revision, "p", Some(pod("p", "n1", "web")));
     }
@@ -147,6 +149,96 @@ fn a_watcher_with_a_full_queue_is_removed_and_gets_lagged() {
         watcher.poll_next(&context),
         Poll::Ready(Next::Lagged)
     ));
+}
+
+/// A pod with a text of so many bytes.
+fn big_pod(bytes: usize) -> Value {
+    let mut pod = pod("p", "n1", "web");
+    pod["spec"]["text"] = "x".repeat(bytes).into();
+    pod
+}
+
+fn is_lagged(watcher: &Watcher) -> bool {
+    let context = Context::from_waker(Waker::noop());
+    matches!(watcher.poll_next(&context), Poll::Ready(Next::Lagged))
+}
+
+#[test]
+fn a_queue_that_retains_too_many_bytes_ends_the_watch() {
+    let cache = empty();
+    let watcher = watch(&cache, filter("pods", "", "", ""), Start::Now).events;
+    let mut revision = 1;
+    while cache.watchers() == 1 {
+        revision += 1;
+        assert!(
+            revision < 200,
+            "{} bytes are queued",
+            watcher.queued_bytes()
+        );
+        change(&cache, revision, "p", Some(big_pod(1 << 20)));
+    }
+    // Each retains the object before, and its line.
+    assert!((60..70).contains(&revision), "{revision}");
+    assert!(is_lagged(&watcher));
+    assert_eq!(cache.budgets.queued.total(), 0);
+}
+
+#[test]
+fn the_slowest_watch_is_ended_when_all_queues_retain_too_many_bytes() {
+    let budgets = Budgets {
+        queued: budget::Budget::new(1 << 20),
+        ..Budgets::default()
+    };
+    let cache = WatchCache::with_budgets(1, budgets);
+    let all = || watch(&cache, filter("pods", "", "", ""), Start::Now).events;
+    let (slowest, fast) = (all(), all());
+    for revision in 2..34 {
+        change(&cache, revision, "p", Some(big_pod(10 << 10)));
+        assert_eq!(queued(&fast).len(), 1);
+    }
+    let slow = all();
+    for revision in 34..52 {
+        let retained = cache.budgets.queued.total();
+        assert_eq!(retained, slowest.queued_bytes(), "an event counts once");
+        change(&cache, revision, "p", Some(big_pod(10 << 10)));
+        assert_eq!(queued(&fast).len(), 1);
+    }
+    for revision in 52..60 {
+        change(&cache, revision, "p", Some(big_pod(10 << 10)));
+        assert_eq!(queued(&fast).len(), 1);
+    }
+    assert!(is_lagged(&slowest));
+    assert_eq!(queued(&slow).len(), 26, "the others get all events");
+}
+
+#[test]
+fn a_watch_that_is_dropped_before_it_is_read_is_removed() {
+    let cache = empty();
+    change(&cache, 2, "p", Some(pod("p", "n1", "web")));
+    for start in [Start::State, Start::Now, Start::After(1)] {
+        let started = watch(&cache, filter("pods", "", "", ""), start);
+        assert_eq!(cache.watchers(), 1);
+        drop(started);
+        assert_eq!(cache.watchers(), 0);
+    }
+    assert_eq!(cache.budgets.queued.total(), 0);
+}
+
+#[test]
+fn waiters_for_a_revision_that_never_comes_are_forgotten() {
+    let cache = empty();
+    let mut waiting: Vec<_> = (0..10).map(|_| Box::pin(cache.reached(u64::MAX))).collect();
+    for waiter in &mut waiting {
+        let polled = waiter
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+    }
+    assert_eq!(cache.waiters.lock()[&u64::MAX].len(), 10);
+    waiting.truncate(4);
+    assert_eq!(cache.waiters.lock()[&u64::MAX].len(), 4);
+    drop(waiting);
+    assert!(cache.waiters.lock().is_empty());
 }
 
 #[test]
@@ -194,8 +286,8 @@ fn pods_of_a_node_are_listed_from_the_node_index() {
 #[test]
 fn an_event_is_encoded_once_for_all_watchers() {
     let cache = empty();
-    let one = watch(&cache, filter("pods", "", "", ""), Start::Now).watcher;
-    let two = watch(&cache, filter("pods", "d", "", ""), Start::Now).watcher;
+    let one = watch(&cache, filter("pods", "", "", ""), Start::Now).events;
+    let two = watch(&cache, filter("pods", "d", "", ""), Start::Now).events;
     change(&cache, 2, "p", Some(pod("p", "n1", "web")));
     let context = Context::from_waker(Waker::noop());
     let line = |watcher: &Watcher| match watcher.poll_next(&context) {
@@ -224,7 +316,7 @@ async fn waiting_for_a_revision_ends_when_it_is_applied_or_the_cache_closes() {
 fn a_watch_on_a_closed_cache_ends_immediately() {
     let cache = empty();
     cache.close();
-    let watcher = watch(&cache, filter("pods", "", "", ""), Start::Now).watcher;
+    let watcher = watch(&cache, filter("pods", "", "", ""), Start::Now).events;
     let context = Context::from_waker(Waker::noop());
     assert!(matches!(
         watcher.poll_next(&context),
@@ -236,7 +328,7 @@ fn a_watch_on_a_closed_cache_ends_immediately() {
 #[test]
 fn a_watch_ignores_changes_from_before_its_start() {
     let cache = empty();
-    let watcher = watch(&cache, filter("pods", "", "", ""), Start::Now).watcher;
+    let watcher = watch(&cache, filter("pods", "", "", ""), Start::Now).events;
     watcher.start_after(2);
     change(&cache, 2, "p1", Some(pod("p1", "n1", "web")));
     change(&cache, 3, "p2", Some(pod("p2", "n1", "web")));
@@ -281,12 +373,9 @@ fn histories_share_one_budget_and_the_largest_shrinks() {
         cache.watch(200, "/", filter, Start::After(revision))
     };
     assert!(from("pods", 100).is_err(), "the oldest changes are dropped");
-    assert_eq!(from("pods", 190).unwrap().backlog.len(), 9);
-    assert_eq!(
-        from("nodes", 1).unwrap().backlog.len(),
-        2,
-        "a small history stays"
-    );
+    let backlog = |kind: &str, revision| queued(&from(kind, revision).unwrap().events).len();
+    assert_eq!(backlog("pods", 190), 9);
+    assert_eq!(backlog("nodes", 1), 2, "a small history stays");
 }
 
 #[tokio::test]
@@ -329,8 +418,8 @@ async fn a_kind_that_is_added_shows_the_store_and_the_changes_meanwhile() {
     let found: Vec<String> = found.collect();
     assert_eq!(found, ["changed@4", "kept@1"]);
     // What was dropped when the history began anew counts no longer.
-    assert_eq!(cache.history_bytes.total(), pods.history_bytes());
+    assert_eq!(cache.budgets.history.total(), pods.history_bytes());
     drop(pods);
     cache.remove_kind(kind("pods"));
-    assert_eq!(cache.history_bytes.total(), 0);
+    assert_eq!(cache.budgets.history.total(), 0);
 }

@@ -16,9 +16,11 @@ use super::{
     filter::{Filter, Scope},
 };
 
-/// Capacity of a watcher's queue, in events. The events are shared with the history, so a full
-/// queue costs 16 bytes per event.
+/// Capacity of a watcher's queue, in events: 16 bytes each, beside the shared event.
 const QUEUE_EVENTS: usize = 32_768;
+/// Capacity of a watcher's queue, in bytes that its events retain: some 20,000 changes of pods. One
+/// watcher cannot use up what all may retain together.
+const QUEUE_BYTES: usize = 128 << 20;
 
 /// The next item of a watch.
 #[derive(Debug)]
@@ -34,8 +36,19 @@ pub enum Next {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<(ChangeKind, Arc<Event>)>,
+    /// Bytes that the waiting events retain.
+    bytes: usize,
     lagged: bool,
     closed: bool,
+}
+
+impl Queue {
+    /// Drops the events: the client must list again.
+    fn lag(&mut self) {
+        self.lagged = true;
+        self.bytes = 0;
+        self.waiting = VecDeque::new();
+    }
 }
 
 /// An open watch: its selection and the queue of its events.
@@ -80,18 +93,31 @@ impl Watcher {
         };
         let alive = {
             let mut queue = self.queue.lock();
-            if queue.waiting.len() >= QUEUE_EVENTS {
-                queue.lagged = true;
-                queue.waiting = VecDeque::new();
+            let bytes = queue.bytes + event.bytes;
+            if queue.waiting.len() >= QUEUE_EVENTS || bytes > QUEUE_BYTES {
+                queue.lag();
             }
             let alive = !queue.lagged && !queue.closed;
             if alive {
+                queue.bytes = bytes;
                 queue.waiting.push_back((change, Arc::clone(event)));
             }
             alive
         };
         self.waker.wake();
         alive
+    }
+
+    /// Drops the queue and ends the watch: the client must list again.
+    pub(super) fn lag(&self) {
+        self.queue.lock().lag();
+        self.waker.wake();
+    }
+
+    /// Bytes that the queued events retain.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.lock().bytes
     }
 
     /// Ends the watch after the queued events.
@@ -105,6 +131,7 @@ impl Watcher {
         self.waker.register(context.waker());
         let mut queue = self.queue.lock();
         if let Some((change, event)) = queue.waiting.pop_front() {
+            queue.bytes -= event.bytes;
             if queue.waiting.is_empty() && queue.waiting.capacity() > 64 {
                 queue.waiting = VecDeque::new();
             }

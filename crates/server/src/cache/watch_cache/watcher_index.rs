@@ -99,6 +99,15 @@ impl WatcherIndex {
         }
     }
 
+    /// The watchers with queued events, and how many bytes these retain.
+    pub(super) fn queues(&self) -> Vec<(usize, Arc<Watcher>)> {
+        let all = self.by_scope.values().flatten();
+        let sizes = all.map(|watcher| (watcher.queued_bytes(), watcher));
+        let used = sizes.filter(|(bytes, _)| *bytes > 0);
+        used.map(|(bytes, watcher)| (bytes, Arc::clone(watcher)))
+            .collect()
+    }
+
     /// Ends all watches, and those that are added later.
     pub(super) fn close(&mut self) {
         for watcher in self.by_scope.values().flatten() {

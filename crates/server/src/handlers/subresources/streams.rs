@@ -55,15 +55,10 @@ pub(crate) async fn log(request: ResourceRequest<'_>) -> Result<Response<Body>> 
 fn check_log_parameters(request: &ResourceRequest<'_>) -> Result<()> {
     let query = &request.incoming.query;
     for name in ["tailLines", "sinceSeconds", "limitBytes"] {
-        let Some(text) = query.filled(name) else {
+        let Some(number) = query.number(name)? else {
             continue;
         };
         let lowest = if name == "tailLines" { 0 } else { 1 };
-        let number: i64 = text.parse().map_err(|_| {
-            Status::bad_request(format!(
-                "strconv.ParseInt: parsing {text:?}: invalid syntax"
-            ))
-        })?;
         if number < lowest {
             let what = pandaemon_machinery::validation::ErrorType::Invalid(number.to_string());
             let detail = format!(
