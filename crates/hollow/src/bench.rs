@@ -5,6 +5,7 @@
 mod args;
 mod ceiling;
 mod cluster;
+pub mod hostile;
 mod nodes;
 mod phase_timer;
 mod process;

@@ -14,7 +14,7 @@ use crate::{
     audit::{Annotations, Auditor},
     auth::{AuthenticatorChain, AuthorizerChain, User},
     authenticators::RevokedSerials,
-    handlers::proxy::Agents,
+    handlers::{large::LargeRequests, proxy::Agents},
     http::{
         negotiate::{self, Form},
         request::Query,
@@ -50,6 +50,8 @@ pub(crate) struct Api {
     pub authenticators: AuthenticatorChain,
     /// Decide what users may do.
     pub authorizers: AuthorizerChain,
+    /// Run beside the async workers.
+    pub large_requests: LargeRequests,
     /// `HOST:PORT` of this server, for the discovery document of the core group.
     pub address: String,
 }

@@ -15,28 +15,29 @@ use super::{
     path::{Path, Step},
 };
 use crate::{
+    bounds::Texts,
     go_text::json_type,
     schema::{Field, Shape, Type},
 };
 
-/// Checks `value` against `table` and normalizes it in place. Returns a text for each unknown
-/// field, such as `unknown field "spec.x"`; these fields are dropped.
+/// Checks `value` against `table` and normalizes it in place. Adds a text for each unknown field,
+/// such as `unknown field "spec.x"`; these fields are dropped.
 ///
 /// # Errors
 /// The text of Go's decoder for a value of the wrong type.
-pub(super) fn normalize(table: Type<'_>, value: &mut Value) -> Result<Vec<String>, String> {
-    let mut walk = Walk {
-        unknown: Vec::new(),
-    };
+pub(super) fn normalize(
+    table: Type<'_>,
+    value: &mut Value,
+    unknown: &mut Texts,
+) -> Result<(), String> {
     match value {
-        Value::Object(map) => walk.object(table, map, None)?,
-        other => return Err(go_errors::not_an_object(other)),
+        Value::Object(map) => Walk { unknown }.object(table, map, None),
+        other => Err(go_errors::not_an_object(other)),
     }
-    Ok(walk.unknown)
 }
 
-struct Walk {
-    unknown: Vec<String>,
+struct Walk<'t> {
+    unknown: &'t mut Texts,
 }
 
 /// The field that a value belongs to, for type errors. List items and map values belong to the
@@ -48,7 +49,7 @@ struct Place<'a> {
     at: &'a Path<'a>,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn object(
         &mut self,
         table: Type<'_>,
@@ -65,7 +66,8 @@ impl Walk {
                 if table.keeps_unknown_fields() {
                     return true;
                 }
-                self.unknown.push(format!("unknown field \"{path}\""));
+                self.unknown
+                    .add_distinct(format_args!("unknown field \"{path}\""));
                 return false;
             };
             if outcome.is_err() || value.is_null() {

@@ -7,6 +7,8 @@
 //!   list.
 //! - `$setElementOrder/x` orders the list `x`, `$deleteFromPrimitiveList/x` deletes values from it.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::list_order::{self, Index};
@@ -101,7 +103,8 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<()> {
     };
     let bad = || Status::bad_request("invalid patch format of retainKeys");
     let keys = keys.as_array().ok_or_else(bad)?;
-    let named = |key: &str| keys.iter().any(|k| k == key);
+    let keys: BTreeSet<&str> = keys.iter().filter_map(Value::as_str).collect();
+    let named = |key: &str| keys.contains(key);
     if patch
         .iter()
         .any(|(key, value)| !value.is_null() && !is_list_directive(key) && !named(key))

@@ -16,7 +16,7 @@ use crate::{
     api::{Api, Incoming},
     audit::{Record, add_audit_id, audit_id},
     auth::{self, Attributes, User},
-    handlers::{discovery, health, join, resource, response, rotate_keys},
+    handlers::{discovery, health, join, large, response, rotate_keys},
     http::{
         body::{Body, BoxError},
         negotiate::{self, Form},
@@ -85,7 +85,7 @@ impl Api {
     }
 
     async fn answer<B>(
-        &self,
+        self: &Arc<Self>,
         head: Head,
         body: B,
         id: &HeaderValue,
@@ -139,7 +139,7 @@ impl Api {
         };
         match head.target {
             Target::Resource(path) => {
-                resource::answer(self, incoming, &path, head.kind, head.verb).await
+                large::answer(self, incoming, path, head.kind, head.verb).await
             }
             Target::Other if incoming.parts.uri.path() == rotate_keys::PATH => {
                 rotate_keys::answer(self, &incoming).await
