@@ -121,7 +121,7 @@ pub async fn measure(
 async fn prepare(client: &Client) -> Result<()> {
     let map = json!({"metadata": {"name": "other-client"}});
     let role = json!({"metadata": {"name": USER}, "rules": [
-        {"apiGroups": ["*"], "resources": ["roles", "clusterroles"], "verbs": ["*"]},
+        {"apiGroups": ["*"], "resources": ["roles", "clusterroles"], "verbs": ["get", "create", "update", "patch"]},
     ]});
     let subjects = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": USER}]);
     let binding = json!({"metadata": {"name": USER}, "subjects": subjects,

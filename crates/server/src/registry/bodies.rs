@@ -25,8 +25,9 @@ impl Registry {
     /// 400 if the body cannot be decoded, and those of [`Registry::create`].
     pub(crate) async fn post(&self, call: &Call, media: MediaType, body: &[u8]) -> Result<Written> {
         // A DaemonSet creates thousands of pods that differ in name and node only.
-        let uses_templates =
-            template_cache::serves(&call.kind) && media == MediaType::Json && !call.options.dry_run;
+        let uses_templates = template_cache::serves(&call.kind, body)
+            && media == MediaType::Json
+            && !call.options.dry_run;
         let dependencies = uses_templates.then(|| self.dependency_revisions(call));
         let Some(dependencies) = dependencies.flatten() else {
             return self

@@ -24,7 +24,7 @@ pub(super) fn events_as_owners() -> Plan {
 
 pub(super) fn empty_owners() -> Plan {
     let owner = |_| r#"{"controller":true}"#.to_owned();
-    map(&format!(r#""ownerReferences":[{}]"#, list(60_000, owner)))
+    map(&format!(r#""ownerReferences":[{}]"#, list(45_000, owner)))
 }
 
 pub(super) fn managed_fields_entries() -> Plan {

@@ -22,7 +22,7 @@ pub(super) fn conditions() -> Plan {
 
 pub(super) fn addresses() -> Plan {
     let one = |_| r#"{"type":"InternalIP","address":"10.0.0.1"}"#.to_owned();
-    status(&format!(r#""addresses":[{}]"#, list(50_000, one)))
+    status(&format!(r#""addresses":[{}]"#, list(45_000, one)))
 }
 
 fn node(members: &str) -> Plan {
@@ -35,7 +35,7 @@ fn node(members: &str) -> Plan {
 
 pub(super) fn taints() -> Plan {
     let one = |_| r#"{"key":"k","effect":"NoExecute"}"#.to_owned();
-    node(&format!(r#""taints":[{}]"#, list(60_000, one)))
+    node(&format!(r#""taints":[{}]"#, list(45_000, one)))
 }
 
 pub(super) fn cidrs() -> Plan {

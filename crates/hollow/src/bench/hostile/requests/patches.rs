@@ -79,9 +79,9 @@ pub(super) fn strategic_variables() -> Plan {
 }
 
 pub(super) fn strategic_order() -> Plan {
-    let order = list(100_000, |at| format!(r#"{{"name":"B{at}"}}"#));
+    let order = list(45_000, |at| format!(r#"{{"name":"B{at}"}}"#));
     of_container(&format!(
-        r#""$setElementOrder/env":[{order}],"env":[{{"name":"B99999","value":"c"}}]"#
+        r#""$setElementOrder/env":[{order}],"env":[{{"name":"B44999","value":"c"}}]"#
     ))
 }
 
@@ -128,10 +128,10 @@ pub(super) fn apply_duplicates() -> Plan {
     of_set(1, APPLY_PATCH, body)
 }
 
-/// 1,000 managers that own 50 fields each.
+/// 1,000 managers that own 40 fields each.
 pub(super) fn conflicts() -> Plan {
-    let data = |text: &str| list(50, |at| format!(r#""k{at}":"{text}""#));
-    let fields = list(50, |at| format!(r#""f:k{at}":{{}}"#));
+    let data = |text: &str| list(40, |at| format!(r#""k{at}":"{text}""#));
+    let fields = list(40, |at| format!(r#""f:k{at}":{{}}"#));
     let manager = |at| {
         format!(
             r#"{{"manager":"m{at}","operation":"Apply","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{{"f:data":{{{fields}}}}}}}"#

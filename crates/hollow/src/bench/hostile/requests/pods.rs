@@ -14,7 +14,7 @@ fn container(members: &str) -> Plan {
 
 pub(super) fn containers() -> Plan {
     let one = |at| format!(r#"{{"name":"c{at}","image":"i"}}"#);
-    pod(&format!(r#""containers":[{}]"#, list(60_000, one)))
+    pod(&format!(r#""containers":[{}]"#, list(45_000, one)))
 }
 
 pub(super) fn empty_containers() -> Plan {
@@ -33,7 +33,7 @@ pub(super) fn volumes() -> Plan {
     let one = |_| r#"{"name":"v","emptyDir":{}}"#.to_owned();
     pod(&format!(
         r#""containers":[{{"name":"c","image":"i"}}],"volumes":[{}]"#,
-        list(40_000, one)
+        list(24_000, one)
     ))
 }
 
@@ -44,14 +44,14 @@ pub(super) fn mounts() -> Plan {
 
 pub(super) fn ports() -> Plan {
     let one = |_| r#"{"name":"p","containerPort":1,"hostPort":1}"#.to_owned();
-    container(&format!(r#""ports":[{}]"#, list(60_000, one)))
+    container(&format!(r#""ports":[{}]"#, list(45_000, one)))
 }
 
 pub(super) fn spread() -> Plan {
     let one = |_| r#"{"maxSkew":1,"topologyKey":"z","whenUnsatisfiable":"A"}"#.to_owned();
     pod(&format!(
         r#""containers":[{{"name":"c","image":"i"}}],"topologySpreadConstraints":[{}]"#,
-        list(50_000, one)
+        list(45_000, one)
     ))
 }
 
@@ -66,7 +66,7 @@ pub(super) fn sysctls() -> Plan {
     let one = |_| r#"{"name":"kernel.a","value":"b"}"#.to_owned();
     pod(&format!(
         r#""containers":[{{"name":"c","image":"i"}}],"securityContext":{{"sysctls":[{}]}}"#,
-        list(60_000, one)
+        list(45_000, one)
     ))
 }
 
@@ -85,14 +85,14 @@ pub(super) fn tolerations() -> Plan {
     let one = |at| format!(r#"{{"key":"k{at}","operator":"Exists","effect":"x"}}"#);
     set(
         LABELS,
-        &format!(r#","tolerations":[{}]"#, list(50_000, one)),
+        &format!(r#","tolerations":[{}]"#, list(45_000, one)),
     )
 }
 
 pub(super) fn selector_terms() -> Plan {
     let one = |_| r#"{"key":"a b","operator":"In","values":["c"]}"#.to_owned();
     set(
-        &format!(r#""matchExpressions":[{}]"#, list(50_000, one)),
+        &format!(r#""matchExpressions":[{}]"#, list(45_000, one)),
         "",
     )
 }
@@ -110,7 +110,7 @@ pub(super) fn selector_labels() -> Plan {
 pub(super) fn affinity() -> Plan {
     let one =
         |_| r#"{"matchExpressions":[{"key":"a b","operator":"In","values":["c"]}]}"#.to_owned();
-    let terms = list(45_000, one);
+    let terms = list(24_000, one);
     set(
         LABELS,
         &format!(

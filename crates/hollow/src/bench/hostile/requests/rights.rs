@@ -34,12 +34,10 @@ pub(super) fn combinations() -> Plan {
 pub(super) fn aggregation() -> Plan {
     let one = |at| format!(r#"{{"matchLabels":{{"k":"v{at}"}}}}"#);
     let selectors = list(40_000, one);
-    let members =
-        format!(r#""aggregationRule":{{"clusterRoleSelectors":[{selectors}]}},"rules":[]"#);
-    Plan::of(Call::post(
-        format!("{RBAC}/clusterroles?dryRun=All"),
-        named(&members),
-    ))
+    let body = format!(
+        r#"{{"metadata":{{"name":"hostile-sum"}},"aggregationRule":{{"clusterRoleSelectors":[{selectors}]}},"rules":[]}}"#
+    );
+    Plan::of(Call::post(format!("{RBAC}/clusterroles?dryRun=All"), body))
 }
 
 pub(super) fn subjects() -> Plan {

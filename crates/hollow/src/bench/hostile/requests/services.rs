@@ -8,11 +8,8 @@ const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/hostile/endpointslice
 const SLICE: &str = "/apis/discovery.k8s.io/v1/namespaces/hostile/endpointslices/hostile";
 
 pub(super) fn ports() -> Plan {
-    let one = |at| format!(r#"{{"name":"p{at}","port":80,"nodePort":30000}}"#);
-    let members = format!(
-        r#""spec":{{"type":"NodePort","ports":[{}]}}"#,
-        list(40_000, one)
-    );
+    let one = |_| r#"{"name":"p","port":80}"#.to_owned();
+    let members = format!(r#""spec":{{"ports":[{}]}}"#, list(40_000, one));
     Plan::of(Call::post(SERVICES, named(&members))).creates(SERVICE)
 }
 
@@ -38,7 +35,7 @@ pub(super) fn slice_ports() -> Plan {
     let one = |_| r#"{"name":"p","port":1}"#.to_owned();
     slice(&format!(
         r#""endpoints":[],"ports":[{}]"#,
-        list(60_000, one)
+        list(45_000, one)
     ))
 }
 
