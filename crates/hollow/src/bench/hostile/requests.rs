@@ -218,7 +218,7 @@ pub const REQUESTS: &[Named] = &[
         rights::combinations,
     ),
     (
-        "ClusterRole that aggregates by 40,000 selectors",
+        "ClusterRole that aggregates by 20,000 selectors",
         rights::aggregation,
     ),
     ("RoleBinding with 30,000 subjects", rights::subjects),

@@ -33,7 +33,7 @@ pub(super) fn combinations() -> Plan {
 
 pub(super) fn aggregation() -> Plan {
     let one = |at| format!(r#"{{"matchLabels":{{"k":"v{at}"}}}}"#);
-    let selectors = list(40_000, one);
+    let selectors = list(20_000, one);
     let body = format!(
         r#"{{"metadata":{{"name":"hostile-sum"}},"aggregationRule":{{"clusterRoleSelectors":[{selectors}]}},"rules":[]}}"#
     );
