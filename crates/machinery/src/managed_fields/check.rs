@@ -22,7 +22,7 @@ pub(super) fn errors(merge_type: MergeType<'_>, config: &Value) -> Texts {
 
 /// The path of a value, which becomes text only for an error.
 struct Path<'a> {
-    parent: Option<&'a Path<'a>>,
+    parent: Option<&'a Self>,
     step: fmt::Arguments<'a>,
 }
 

@@ -1,6 +1,6 @@
 //! Whether rules contain others: nobody may give rights away that it does not have.
 
-use std::collections::{BTreeSet, HashMap, hash_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use super::{
     binding::Identity,
@@ -165,7 +165,7 @@ const PARTS_MAX: usize = 5 * COMBINATIONS_MAX;
 fn compact(rules: Vec<PolicyRule>) -> Vec<PolicyRule> {
     let is_simple = |rule: &PolicyRule| rule.resource_names.is_empty() && rule.resources.len() == 1;
     let mut compacted: Vec<PolicyRule> = Vec::new();
-    let mut simple: HashMap<(Vec<String>, Vec<String>), usize> = HashMap::new();
+    let mut simple: BTreeMap<(Vec<String>, Vec<String>), usize> = BTreeMap::new();
     for rule in rules {
         if is_simple(&rule) {
             let key = (rule.api_groups.clone(), rule.resources.clone());

@@ -106,7 +106,7 @@ impl Plan {
         self
     }
 
-    fn as_user(mut self) -> Self {
+    fn by_user(mut self) -> Self {
         self.call.as_user = true;
         self
     }

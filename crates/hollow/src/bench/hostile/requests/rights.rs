@@ -9,7 +9,7 @@ const ROLE: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/hostile/roles/
 fn role(rules: &str) -> Plan {
     Plan::of(Call::post(ROLES, named(&format!(r#""rules":[{rules}]"#))))
         .creates(ROLE)
-        .as_user()
+        .by_user()
 }
 
 fn rule(at: usize) -> String {
@@ -75,7 +75,7 @@ pub(super) fn rules_review() -> Plan {
         ))
         .creates("/apis/rbac.authorization.k8s.io/v1/namespaces/hostile/rolebindings/hostile")
         .creates(ROLE)
-        .as_user()
+        .by_user()
 }
 
 pub(super) fn token_review() -> Plan {
