@@ -325,7 +325,7 @@ pub(crate) struct BenchArgs {
     pub(crate) command: Option<BenchCommand>,
 }
 
-/// Other measurements.
+/// What is measured without hollow nodes.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     /// What single requests cost that are made to cost as much as possible. For a server without

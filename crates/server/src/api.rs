@@ -14,11 +14,12 @@ use crate::{
     audit::{Annotations, Auditor},
     auth::{AuthenticatorChain, AuthorizerChain, User},
     authenticators::RevokedSerials,
-    handlers::{large::LargeRequests, proxy::Agents},
+    handlers::proxy::Agents,
     http::{
         negotiate::{self, Form},
         request::Query,
     },
+    large_requests::LargeRequests,
     metrics::ServerMetrics,
     pki::Pki,
     registry::Registry,

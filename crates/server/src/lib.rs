@@ -25,6 +25,7 @@ mod housekeeping;
 mod http;
 mod jwt_provider;
 mod kubeconfig;
+mod large_requests;
 mod metrics;
 mod pki;
 mod registry;
@@ -56,8 +57,9 @@ use crate::{
     audit::Auditor,
     cache::watch_cache::{self, WatchCache},
     essentials::Essentials,
-    handlers::{large::LargeRequests, proxy},
+    handlers::proxy,
     http::{listen, tls},
+    large_requests::LargeRequests,
     pki::{Pki, ServiceAccountKeys},
     registry::{Registry, bootstrap},
     service_account_secrets::ServiceAccountSecrets,

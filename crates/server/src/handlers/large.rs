@@ -2,11 +2,11 @@
 //! takes up to a second, in which a worker would serve no other request: such requests run on the
 //! threads for blocking work, as many at a time as there are cores. A small one stays where it is.
 
-use std::{num::NonZeroUsize, panic, sync::Arc, thread};
+use std::{panic, sync::Arc};
 
 use http::Response;
 use pandaemon_machinery::{KindRef, Status, status::Result};
-use tokio::{runtime::Handle, sync::Semaphore, task};
+use tokio::{runtime::Handle, task};
 
 use crate::{
     api::{Api, Incoming},
@@ -20,17 +20,6 @@ use crate::{
 /// Size of a body, or of the stored object that a request changes, from which on it is large, in
 /// bytes. Less takes some 2 ms.
 const LARGE: usize = 64 << 10;
-
-/// Lets as many large requests run as there are cores.
-#[derive(Debug)]
-pub(crate) struct LargeRequests(Arc<Semaphore>);
-
-impl Default for LargeRequests {
-    fn default() -> Self {
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self(Arc::new(Semaphore::new(cores)))
-    }
-}
 
 /// Handles a resource request, see [`resource::answer`].
 ///
@@ -47,8 +36,7 @@ pub(crate) async fn answer(
         return resource::answer(api, incoming, &path, kind, verb).await;
     }
     let stopping = || Status::failure(503, "ServiceUnavailable", "the server is shutting down");
-    let permit = Arc::clone(&api.large_requests.0).acquire_owned().await;
-    let permit = permit.map_err(|_| stopping())?;
+    let permit = api.large_requests.wait().await.ok_or_else(stopping)?;
     let (api, runtime) = (Arc::clone(api), Handle::current());
     // It runs to its end also if the client leaves, and so does the permit.
     let work = task::spawn_blocking(move || {

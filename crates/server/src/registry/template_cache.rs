@@ -16,11 +16,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use pandaemon_machinery::{
-    Kind, Status,
-    decode::{self, FieldValidation},
-    status::Result,
-};
+use pandaemon_machinery::{Kind, Status, decode::FieldValidation, status::Result};
 use pandaemon_store::{Expect, Revision};
 use pandaemon_types::names::{dns_label, dns_subdomain};
 use parking_lot::Mutex;
@@ -55,13 +51,9 @@ const DIFFERENT: [&str; 6] = [
 /// for a kind that is not served.
 pub(super) type DependencyRevisions = Vec<Option<Revision>>;
 
-/// Largest body that a template is made of, in bytes: many times that of a real pod. A larger one
-/// could have its name in a million places, each of which would be a piece.
-const MAX_BODY: usize = 64 << 10;
-
-/// Whether objects of this kind are made from templates, if they have such a body.
-pub(super) fn serves(kind: &Kind, body: &[u8]) -> bool {
-    kind.storage == "pods" && body.len() <= MAX_BODY
+/// Whether objects of this kind are made from templates.
+pub(super) fn serves(kind: &Kind) -> bool {
+    kind.storage == "pods"
 }
 
 /// A piece of a text that was split at placeholders.
@@ -176,7 +168,7 @@ fn items(list: &Value) -> &[Value] {
 impl Occurrences {
     /// In the fields whose value is the name or the node. `None` if the text has others there.
     fn in_fields(text: &[u8], name: &str, node: &str) -> Option<Self> {
-        let pod = decode::parse_json(text).ok()?;
+        let pod = pandaemon_machinery::decode::parse_json(text).ok()?;
         if pod["metadata"]["name"] != name || pod["spec"]["nodeName"] != node {
             return None;
         }

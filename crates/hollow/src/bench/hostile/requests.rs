@@ -31,7 +31,7 @@ const SET: &str = "/apis/apps/v1/namespaces/hostile/daemonsets/hostile";
 const NODES: &str = "/api/v1/nodes";
 const NODE: &str = "/api/v1/nodes/hostile";
 
-/// One request.
+/// Method, path and body of an HTTP request.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub(super) method: &'static str,
