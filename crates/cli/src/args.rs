@@ -321,6 +321,16 @@ pub(crate) struct BenchArgs {
     pub(crate) kubeconfig: PathBuf,
     #[command(flatten)]
     pub(crate) bench: pandaemon_hollow::BenchArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<BenchCommand>,
+}
+
+/// What is measured without hollow nodes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// What single requests cost that are made to cost as much as possible. For a server without
+    /// a cluster: they create and delete objects
+    Hostile(pandaemon_hollow::hostile::HostileArgs),
 }
 
 #[cfg(test)]

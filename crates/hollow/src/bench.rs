@@ -1,10 +1,11 @@
-//! `pandaemon bench`: drives a control plane, ours or another, through the life of a DaemonSet on hollow nodes,
-//! and measures it: [`run`] has the phases, [`progress`] the watches,
-//! [`phase_timer`] the measured processes, [`mod@report`] the result.
+//! `pandaemon bench`: drives a control plane, ours or another, through the life of a DaemonSet on
+//! hollow nodes, and measures it: [`run`] has the phases, [`progress`] the watches, [`phase_timer`]
+//! the measured processes, [`mod@report`] the result. [`mod@hostile`] measures single requests.
 
 mod args;
 mod ceiling;
 mod cluster;
+pub mod hostile;
 mod nodes;
 mod phase_timer;
 mod process;

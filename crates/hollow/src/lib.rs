@@ -27,7 +27,7 @@ use kube::Client;
 use pandaemon_runtime::Shutdown;
 
 pub use args::{Behaviour, HollowArgs, Labels};
-pub use bench::{BenchArgs, bench};
+pub use bench::{BenchArgs, bench, hostile};
 
 use self::{node::HollowNodes, node_tasks::NodeTasks};
 

@@ -14,7 +14,11 @@ mod type_meta;
 
 use serde_json::Value;
 
-use crate::{Kind, Scheme, Status, status::Result};
+use crate::{
+    Kind, Scheme, Status,
+    bounds::{Room, Texts},
+    status::Result,
+};
 
 /// The query parameter `fieldValidation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,7 +44,7 @@ pub enum MediaType {
 }
 
 /// A decoded object: `apiVersion` and `kind` are set, unknown fields and nulls dropped, quantities
-/// and times canonical.
+/// and times canonical. Of unknown and duplicate fields the first 100 are named, as upstream.
 #[derive(Debug)]
 pub struct Decoded {
     /// The decoded object.
@@ -83,6 +87,23 @@ pub fn decode(
     finish(kind, &found, value, parsed.duplicates, mode, to_status)
 }
 
+/// Parses JSON that a client sends, such as a patch or options. Like a body it has at most 128
+/// levels, 500,000 values and 50,000 objects.
+///
+/// # Errors
+/// That of the parser.
+pub fn parse_json(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+    parse::json(bytes, &mut Room::default()).map(|parsed| parsed.value)
+}
+
+/// As [`parse_json`], for YAML.
+///
+/// # Errors
+/// Upstream's prefix and the text of the parser.
+pub fn parse_yaml(bytes: &[u8]) -> Result<Value, String> {
+    parse::from_yaml(bytes).map(|parsed| parsed.value)
+}
+
 /// Checks and normalizes a value that is not a request body, such as the result of an apply, as
 /// [`decode`] does.
 ///
@@ -96,7 +117,7 @@ pub fn decode_value(
 ) -> Result<Decoded> {
     let found = type_meta::resolve(scheme, kind, &mut value).map_err(Status::bad_request)?;
     let to_status = |why: &str| cannot_be_handled(kind, &found, why);
-    finish(kind, &found, value, Vec::new(), mode, to_status)
+    finish(kind, &found, value, Texts::default(), mode, to_status)
 }
 
 /// Checks and normalizes the result of a patch. `to_status` turns the text of an error into a
@@ -112,7 +133,7 @@ pub fn decode_patched(
     to_status: impl Fn(&str) -> Box<Status>,
 ) -> Result<Decoded> {
     let found = type_meta::resolve(scheme, kind, &mut value).map_err(Status::bad_request)?;
-    finish(kind, &found, value, Vec::new(), mode, to_status)
+    finish(kind, &found, value, Texts::default(), mode, to_status)
 }
 
 fn cannot_be_handled(kind: &Kind, found: &type_meta::TypeMeta, why: &str) -> Box<Status> {
@@ -126,7 +147,7 @@ fn finish(
     kind: &Kind,
     found: &type_meta::TypeMeta,
     mut value: Value,
-    duplicates: Vec<String>,
+    mut faults: Texts,
     mode: FieldValidation,
     to_status: impl Fn(&str) -> Box<Status>,
 ) -> Result<Decoded> {
@@ -137,11 +158,9 @@ fn finish(
         .known(kind)
         .object_type()
         .ok_or_else(|| Status::internal(format!("{} has no field table", kind.kind)))?;
-    let unknown = normalize::normalize(table, &mut value).map_err(|why| to_status(&why))?;
+    normalize::normalize(table, &mut value, &mut faults).map_err(|why| to_status(&why))?;
     found.matches_version(kind).map_err(Status::bad_request)?;
-    let mut warnings = duplicates;
-    warnings.extend(unknown);
-    warnings.truncate(go_errors::MAX_STRICT_ERRORS);
+    let warnings = faults.into_vec();
     match mode {
         FieldValidation::Strict if !warnings.is_empty() => Err(to_status(&format!(
             "strict decoding error: {}",

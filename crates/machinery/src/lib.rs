@@ -9,6 +9,7 @@
 //!
 //! Nothing here does IO, logs or reads a clock: time is always an argument.
 
+mod bounds;
 pub mod decode;
 pub mod default_flow_control;
 pub mod default_roles;

@@ -313,6 +313,11 @@ pub fn check_applied_config(kind: &Kind, config: &Value) -> Result<()> {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     let errors = check::errors(root(kind), config);
+    let omitted = errors.omitted();
+    let mut errors = errors.into_vec();
+    if omitted > 0 {
+        errors.push(format!("and {omitted} more errors"));
+    }
     let list = match errors.as_slice() {
         [] => return Ok(()),
         [one] => one.clone(),

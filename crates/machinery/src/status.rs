@@ -3,7 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kind::{Kind, qualify};
+use crate::{
+    bounds::cut_off,
+    kind::{Kind, qualify},
+};
 
 /// One entry of `details.causes` (`metav1.StatusCause`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -233,6 +236,7 @@ impl Status {
         name: &str,
         errors: &[crate::validation::FieldError],
     ) -> Box<Self> {
+        let name = &*cut_off(name);
         // The message names an error once, the causes as often as it was found.
         let mut texts: Vec<String> = Vec::new();
         for text in errors.iter().map(ToString::to_string) {

@@ -64,6 +64,26 @@ pub enum ErrorType {
     NotFound(String),
     /// `Internal error`
     Internal,
+    /// Stands for this many errors that are not listed: `and N more errors`.
+    Omitted(usize),
+}
+
+impl ErrorType {
+    /// The value as Go prints it, if the error shows one.
+    fn value_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Invalid(value)
+            | Self::NotSupported(value)
+            | Self::Duplicate(value)
+            | Self::TooMany(value)
+            | Self::NotFound(value) => Some(value),
+            Self::Required
+            | Self::Forbidden
+            | Self::TooLong
+            | Self::Internal
+            | Self::Omitted(_) => None,
+        }
+    }
 }
 
 /// A validation error (upstream's `field.Error`).
@@ -101,6 +121,7 @@ impl FieldError {
             ErrorType::TooMany(_) => "FieldValueTooMany",
             ErrorType::NotFound(_) => "FieldValueNotFound",
             ErrorType::Internal => "InternalError",
+            ErrorType::Omitted(_) => "",
         }
     }
 
@@ -117,6 +138,7 @@ impl FieldError {
             ErrorType::TooMany(value) => format!("Too many: {value}"),
             ErrorType::NotFound(value) => format!("Not found: {value}"),
             ErrorType::Internal => "Internal error".to_owned(),
+            ErrorType::Omitted(count) => format!("and {count} more errors"),
         };
         if self.detail.is_empty() {
             text
@@ -128,6 +150,9 @@ impl FieldError {
 
 impl std::fmt::Display for FieldError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let ErrorType::Omitted(_) = self.error_type {
+            return f.write_str(&self.detail_text());
+        }
         write!(f, "{}: {}", self.field, self.detail_text())
     }
 }

@@ -22,6 +22,7 @@ use crate::{
         negotiate::{self, Form},
         request::Query,
     },
+    large_requests::LargeRequests,
     metrics::ServerMetrics,
     pki::{Pki, Validity},
     registry::Registry,
@@ -57,6 +58,8 @@ pub(crate) struct Api {
     pub authenticators: AuthenticatorChain,
     /// Decide what users may do.
     pub authorizers: AuthorizerChain,
+    /// Run beside the async workers.
+    pub large_requests: LargeRequests,
     /// `HOST:PORT` of this server, for the discovery document of the core group.
     pub address: String,
 }

@@ -3,6 +3,7 @@
 pub(crate) mod discovery;
 pub(crate) mod health;
 pub(crate) mod join;
+pub(crate) mod large;
 pub(crate) mod list;
 pub(crate) mod openid;
 pub(crate) mod proxy;

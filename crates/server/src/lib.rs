@@ -26,6 +26,7 @@ mod housekeeping;
 mod http;
 mod jwt_provider;
 mod kubeconfig;
+mod large_requests;
 mod metrics;
 mod pki;
 mod registry;
@@ -63,6 +64,7 @@ use crate::{
         limits, listen,
         tls::{self, ServerTls},
     },
+    large_requests::LargeRequests,
     pki::{Pki, ServiceAccountKeys},
     registry::{Registry, bootstrap},
     service_account_secrets::ServiceAccountSecrets,
@@ -213,6 +215,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         metrics: metrics::ServerMetrics::new(config.metrics),
         authorizers: authorizers::chain(config.authorizers, Arc::clone(&cache)),
         address: advertised.to_string(),
+        large_requests: LargeRequests::default(),
         service_accounts: Arc::clone(&issuer),
         registry: Arc::clone(&registry),
         encryption: config.encryption,

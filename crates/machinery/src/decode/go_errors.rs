@@ -7,10 +7,6 @@ use crate::{
     schema::{Field, Shape, Type},
 };
 
-/// Most texts about duplicate and unknown fields (upstream's `saveStrictError`). Each holds its
-/// path: all together could be much longer than the body.
-pub(super) const MAX_STRICT_ERRORS: usize = 100;
-
 /// The Go type that upstream decodes `apiVersion` and `kind` into.
 const TYPE_META: &str = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; \
                          Kind string \"json:\\\"kind,omitempty\\\"\" }";

@@ -15,6 +15,7 @@ use super::{
     path::{Path, Step},
 };
 use crate::{
+    bounds::Texts,
     go_text::json_type,
     schema::{Field, Shape, Type},
 };
@@ -24,24 +25,24 @@ use crate::{
 /// its structure.
 const MAX_DEPTH: usize = 110;
 
-/// Checks `value` against `table` and normalizes it in place. Returns a text for each unknown
-/// field, such as `unknown field "spec.x"`; these fields are dropped.
+/// Checks `value` against `table` and normalizes it in place. Adds a text for each unknown field,
+/// such as `unknown field "spec.x"`; these fields are dropped.
 ///
 /// # Errors
 /// The text of Go's decoder for a value of the wrong type.
-pub(super) fn normalize(table: Type<'_>, value: &mut Value) -> Result<Vec<String>, String> {
-    let mut walk = Walk {
-        unknown: Vec::new(),
-    };
+pub(super) fn normalize(
+    table: Type<'_>,
+    value: &mut Value,
+    unknown: &mut Texts,
+) -> Result<(), String> {
     match value {
-        Value::Object(map) => walk.object(table, map, None)?,
-        other => return Err(go_errors::not_an_object(other)),
+        Value::Object(map) => Walk { unknown }.object(table, map, None),
+        other => Err(go_errors::not_an_object(other)),
     }
-    Ok(walk.unknown)
 }
 
-struct Walk {
-    unknown: Vec<String>,
+struct Walk<'t> {
+    unknown: &'t mut Texts,
 }
 
 /// The field that a value belongs to, for type errors. List items and map values belong to the
@@ -53,7 +54,7 @@ struct Place<'a> {
     at: &'a Path<'a>,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn object(
         &mut self,
         table: Type<'_>,
@@ -72,9 +73,8 @@ impl Walk {
                     outcome = std::mem::replace(&mut outcome, Ok(())).and(fits);
                     return true;
                 }
-                if self.unknown.len() < go_errors::MAX_STRICT_ERRORS {
-                    self.unknown.push(format!("unknown field \"{path}\""));
-                }
+                self.unknown
+                    .add_distinct(format_args!("unknown field \"{path}\""));
                 return false;
             };
             if outcome.is_err() || value.is_null() {

@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, fmt};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::{
-    go_errors::MAX_STRICT_ERRORS,
-    path::{Path, Step},
+use super::path::{Path, Step};
+use crate::{
+    bounds::{MAX_DEPTH, Room, Texts},
+    go_text,
 };
-use crate::go_text;
 
 /// A parsed body.
 #[derive(Debug)]
@@ -17,90 +17,107 @@ pub(super) struct Parsed {
     /// The value that was parsed.
     pub(super) value: Value,
     /// A text for each duplicate key, such as `duplicate field "data.a"`.
-    pub(super) duplicates: Vec<String>,
+    pub(super) duplicates: Texts,
+}
+
+/// How a duplicate key is reported.
+type Report = fn(&Path<'_>) -> String;
+
+/// What is known of a body while it is parsed.
+struct State<'r> {
+    room: &'r mut Room,
+    duplicates: Texts,
+    report: Report,
 }
 
 /// Parses one JSON value.
 ///
 /// # Errors
-/// The text of Go's decoder for a syntax error.
+/// The text of Go's decoder for a syntax error, ours for too many values.
 pub(super) fn from_json(body: &[u8]) -> Result<Parsed, String> {
-    let mut duplicates = Vec::new();
+    json(body, &mut Room::default()).map_err(|error| go_text::syntax_error(body, &error))
+}
+
+/// As [`from_json`], with this room for its values.
+pub(super) fn json(body: &[u8], room: &mut Room) -> Result<Parsed, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let seed = Node {
-        path: None,
-        duplicates: &mut duplicates,
+    let mut state = State {
+        room,
+        duplicates: Texts::default(),
+        report: |path| format!("duplicate field \"{path}\""),
     };
-    let value = seed
-        .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value))
-        .map_err(|error| go_text::syntax_error(body, &error))?;
-    let duplicates = duplicates
-        .iter()
-        .map(|path| format!("duplicate field \"{path}\""))
-        .collect();
-    Ok(Parsed { value, duplicates })
+    let value = Node::root(&mut state).deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(Parsed {
+        value,
+        duplicates: state.duplicates,
+    })
 }
 
 /// Parses one YAML document.
 ///
 /// # Errors
-/// Upstream's prefix and the text of our YAML parser.
+/// Upstream's prefix and the text of our YAML parser, or of ours for too many values.
 pub(super) fn from_yaml(body: &[u8]) -> Result<Parsed, String> {
-    let wrong = |why: String| format!("error converting YAML to JSON: yaml: {why}");
-    let text =
-        std::str::from_utf8(body).map_err(|_| wrong("invalid leading UTF-8 octet".into()))?;
+    let wrong = |why: &str| format!("error converting YAML to JSON: yaml: {why}");
+    let text = std::str::from_utf8(body).map_err(|_| wrong("invalid leading UTF-8 octet"))?;
     // Go's parser follows YAML 1.1, in which numbers such as `0640` are octal.
     let options = serde_saphyr::options! {
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
         legacy_octal_numbers: true,
     };
-    let mut duplicates = Vec::new();
+    let mut room = Room::default();
+    let mut state = State {
+        room: &mut room,
+        duplicates: Texts::default(),
+        report: |path| {
+            let (Step::Field(name) | Step::Key(name)) = path.step else {
+                return String::new();
+            };
+            format!("yaml: unmarshal errors:\n  key \"{name}\" already set in map")
+        },
+    };
     let value = serde_saphyr::with_deserializer_from_str_with_options(text, options, |reader| {
-        Node {
-            path: None,
-            duplicates: &mut duplicates,
-        }
-        .deserialize(reader)
+        Node::root(&mut state).deserialize(reader)
     })
-    .map_err(|error| {
-        wrong(
-            error
-                .to_string()
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
-        )
-    })?;
-    let name = |path: &String| path.rsplit('.').next().unwrap_or_default().to_owned();
-    let duplicates = duplicates
-        .iter()
-        .map(|path| {
-            format!(
-                "yaml: unmarshal errors:\n  key \"{}\" already set in map",
-                name(path)
-            )
-        })
-        .collect();
-    Ok(Parsed { value, duplicates })
+    .map_err(|error| wrong(error.to_string().lines().next().unwrap_or_default()))?;
+    Ok(Parsed {
+        value,
+        duplicates: state.duplicates,
+    })
 }
 
 /// Deserializes the value at `path`, and collects the paths of duplicate keys.
-struct Node<'a> {
+struct Node<'a, 'r> {
     path: Option<&'a Path<'a>>,
-    duplicates: &'a mut Vec<String>,
+    /// How many levels are above it.
+    depth: usize,
+    state: &'a mut State<'r>,
 }
 
-impl<'de> DeserializeSeed<'de> for Node<'_> {
+impl<'a, 'r> Node<'a, 'r> {
+    fn root(state: &'a mut State<'r>) -> Self {
+        Self {
+            path: None,
+            depth: 0,
+            state,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.state.room.value().map_err(D::Error::custom)?;
+        if self.depth > MAX_DEPTH {
+            return Err(D::Error::custom("exceeded max depth"));
+        }
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Node<'_> {
+impl<'de> Visitor<'de> for Node<'_, '_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -154,7 +171,8 @@ impl<'de> Visitor<'de> for Node<'_> {
             };
             let seed = Node {
                 path: Some(&path),
-                duplicates: &mut *self.duplicates,
+                depth: self.depth + 1,
+                state: &mut *self.state,
             };
             match access.next_element_seed(seed)? {
                 Some(item) => items.push(item),
@@ -164,22 +182,25 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        self.state.room.object().map_err(A::Error::custom)?;
         let mut map = Map::new();
-        let mut reported = BTreeSet::new();
-        while let Some(key) = access.next_key_seed(Key)? {
+        while let Some(key) = access.next_key_seed(Key(Node {
+            path: None,
+            depth: self.depth + 1,
+            state: &mut *self.state,
+        }))? {
             let path = Path {
                 parent: self.path,
                 step: Step::Key(&key),
             };
-            if self.duplicates.len() < MAX_STRICT_ERRORS
-                && map.contains_key(&key)
-                && reported.insert(key.clone())
-            {
-                self.duplicates.push(path.to_string());
+            if map.contains_key(&key) {
+                let report = self.state.report;
+                self.state.duplicates.add_distinct(Reported(report, &path));
             }
             let value = access.next_value_seed(Node {
                 path: Some(&path),
-                duplicates: &mut *self.duplicates,
+                depth: self.depth + 1,
+                state: &mut *self.state,
             })?;
             map.insert(key, value);
         }
@@ -187,19 +208,23 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 }
 
-/// Deserializes a key of a map. YAML keys may be booleans or numbers, which become strings.
-struct Key;
+/// A duplicate key, formatted where it is shown.
+struct Reported<'a>(Report, &'a Path<'a>);
 
-impl<'de> DeserializeSeed<'de> for Key {
+impl fmt::Display for Reported<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&(self.0)(self.1))
+    }
+}
+
+/// Deserializes a key of a map. YAML keys may be booleans or numbers, which become strings.
+struct Key<'a, 'r>(Node<'a, 'r>);
+
+impl<'de> DeserializeSeed<'de> for Key<'_, '_> {
     type Value = String;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
-        match (Node {
-            path: None,
-            duplicates: &mut Vec::new(),
-        })
-        .deserialize(deserializer)?
-        {
+        match self.0.deserialize(deserializer)? {
             Value::String(text) => Ok(text),
             scalar @ (Value::Bool(_) | Value::Number(_)) => Ok(scalar.to_string()),
             _ => Err(D::Error::custom("invalid map key")),

@@ -14,6 +14,7 @@ use self::wire::{Payload, Reader, WireError};
 use super::parse::{self, Parsed};
 use crate::{
     Kind, Scheme,
+    bounds::{Room, Texts},
     schema::{Field, Shape, Type},
 };
 
@@ -21,6 +22,13 @@ use crate::{
 const MAGIC: &[u8] = b"k8s\0";
 /// Most levels of nested messages.
 const MAX_DEPTH: usize = 64;
+
+/// How much more a message may hold.
+struct Limits {
+    /// Levels of nested messages.
+    depth: usize,
+    room: Room,
+}
 
 /// Decodes a body. The envelope names the kind of the message; without a name it is `expected`.
 ///
@@ -44,14 +52,18 @@ pub(super) fn read(scheme: &Scheme, expected: &Kind, body: &[u8]) -> Result<Pars
         .object_type()
         .ok_or_else(|| format!("{} has no field table", kind.type_name))?;
     let mut map = Map::new();
-    message(table, 0, envelope.raw, &mut map, MAX_DEPTH).map_err(|wrong| wrong.to_string())?;
+    let limits = &mut Limits {
+        depth: MAX_DEPTH,
+        room: Room::default(),
+    };
+    message(table, 0, envelope.raw, &mut map, limits).map_err(|wrong| wrong.to_string())?;
     if !envelope.api_version.is_empty() {
         map.insert("apiVersion".into(), envelope.api_version.into());
         map.insert("kind".into(), envelope.kind.into());
     }
     Ok(Parsed {
         value: Value::Object(map),
-        duplicates: Vec::new(),
+        duplicates: Texts::default(),
     })
 }
 
@@ -90,15 +102,15 @@ impl<'a> Envelope<'a> {
 }
 
 /// Decodes a message of type `table` into `map`. `embedded` is the field number of the embedded
-/// message that `bytes` hold, 0 for the message itself. `depth` is how many levels may follow.
+/// message that `bytes` hold, 0 for the message itself.
 fn message(
     table: Type<'_>,
     embedded: u16,
     bytes: &[u8],
     map: &mut Map<String, Value>,
-    depth: usize,
+    limits: &mut Limits,
 ) -> Result<(), WireError> {
-    let depth = depth.checked_sub(1).ok_or(WireError::Deep)?;
+    limits.depth = limits.depth.checked_sub(1).ok_or(WireError::Deep)?;
     let mut reader = Reader::new(bytes);
     while let Some((number, payload)) = reader.next()? {
         let Ok(number) = u8::try_from(number) else {
@@ -106,11 +118,12 @@ fn message(
         };
         let number = embedded * 256 + u16::from(number);
         if let Some(field) = table.fields().find(|field| field.number == number) {
-            add(field, payload, map, depth)?;
+            add(field, payload, map, limits)?;
         } else if embedded == 0 && table.fields().any(|field| field.number / 256 == number) {
-            message(table, number, payload.bytes()?, map, depth)?;
+            message(table, number, payload.bytes()?, map, limits)?;
         }
     }
+    limits.depth += 1;
     Ok(())
 }
 
@@ -119,14 +132,14 @@ fn add(
     field: Field<'_>,
     payload: Payload<'_>,
     map: &mut Map<String, Value>,
-    depth: usize,
+    limits: &mut Limits,
 ) -> Result<(), WireError> {
     match field.shape {
         Shape::List(item) => {
             let list = map
                 .entry(field.name)
                 .or_insert_with(|| Value::Array(Vec::new()));
-            if let (Value::Array(list), read) = (list, value(item.shape(), payload, depth)?) {
+            if let (Value::Array(list), read) = (list, value(item.shape(), payload, limits)?) {
                 list.push(read);
             }
         }
@@ -135,13 +148,13 @@ fn add(
                 .entry(field.name)
                 .or_insert_with(|| Value::Object(Map::new()));
             if let (Value::Object(entries), (key, read)) =
-                (entries, entry(item.shape(), payload, depth)?)
+                (entries, entry(item.shape(), payload, limits)?)
             {
                 entries.insert(key, read);
             }
         }
         shape => {
-            let read = value(shape, payload, depth)?;
+            let read = value(shape, payload, limits)?;
             map.insert(field.name.into(), read);
         }
     }
@@ -152,22 +165,24 @@ fn add(
 fn entry(
     shape: Shape<'_>,
     payload: Payload<'_>,
-    depth: usize,
+    limits: &mut Limits,
 ) -> Result<(String, Value), WireError> {
+    limits.room.value()?;
     let mut key = String::new();
     let mut read = Value::Null;
     let mut reader = Reader::new(payload.bytes()?);
     while let Some((number, payload)) = reader.next()? {
         match number {
             1 => key = payload.text()?,
-            2 => read = value(shape, payload, depth)?,
+            2 => read = value(shape, payload, limits)?,
             _ => {}
         }
     }
     Ok((key, read))
 }
 
-fn value(shape: Shape<'_>, payload: Payload<'_>, depth: usize) -> Result<Value, WireError> {
+fn value(shape: Shape<'_>, payload: Payload<'_>, limits: &mut Limits) -> Result<Value, WireError> {
+    limits.room.value()?;
     Ok(match shape {
         Shape::String => payload.text()?.into(),
         Shape::Bool => (payload.integer()? != 0).into(),
@@ -180,19 +195,23 @@ fn value(shape: Shape<'_>, payload: Payload<'_>, depth: usize) -> Result<Value, 
         Shape::IntOrString => int_or_string(payload.bytes()?)?,
         Shape::Time | Shape::MicroTime => time(payload.bytes()?)?,
         Shape::Any => match member(payload.bytes()?, 1)? {
-            Some(raw) => serde_json::from_slice(raw.bytes()?).map_err(|_| WireError::Json)?,
+            Some(raw) => {
+                let parsed = parse::json(raw.bytes()?, &mut limits.room);
+                parsed.map_err(|_| WireError::Json)?.value
+            }
             None => Value::Null,
         },
         Shape::Object(table) => {
+            limits.room.object()?;
             let mut map = Map::new();
-            message(table, 0, payload.bytes()?, &mut map, depth)?;
+            message(table, 0, payload.bytes()?, &mut map, limits)?;
             Value::Object(map)
         }
         Shape::List(item) => {
             let mut list = Vec::new();
             let mut reader = Reader::new(payload.bytes()?);
             while let Some((_, payload)) = reader.next()? {
-                list.push(value(item.shape(), payload, depth)?);
+                list.push(value(item.shape(), payload, limits)?);
             }
             Value::Array(list)
         }

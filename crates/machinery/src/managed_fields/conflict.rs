@@ -4,7 +4,10 @@ use super::{
     entry::{Entry, Operation},
     field_set::FieldSet,
 };
-use crate::status::{Cause, Details, Status};
+use crate::{
+    bounds::{MAX_TEXTS, Texts},
+    status::{Cause, Details, Status},
+};
 
 /// The fields of another manager that an apply would change.
 pub(super) struct Conflict<'a> {
@@ -12,46 +15,46 @@ pub(super) struct Conflict<'a> {
     pub(super) fields: FieldSet,
 }
 
-/// 409 with a cause for each field, sorted by manager (upstream's `NewConflictError`).
+/// 409 with a cause for each field, sorted by manager (upstream's `NewConflictError`); for the
+/// first 100 if there are many.
 pub(super) fn status(mut conflicts: Vec<Conflict<'_>>) -> Box<Status> {
     conflicts.sort_by(|a, b| a.owner.cmp_manager(b.owner));
-    let fields: Vec<(String, Vec<String>)> = conflicts
-        .iter()
-        .map(|c| (name(c.owner), c.fields.paths()))
-        .collect();
-    let causes: Vec<Cause> = fields
-        .iter()
-        .flat_map(|(owner, paths)| paths.iter().map(move |path| (owner, path)))
-        .map(|(owner, path)| Cause {
-            reason: "FieldManagerConflict".into(),
-            message: format!("conflict with {owner}"),
-            field: path.clone(),
-        })
-        .collect();
+    let count: usize = conflicts.iter().map(|c| c.fields.len()).sum();
+    let mut causes: Vec<Cause> = Vec::new();
+    let mut lines = Texts::default();
+    for conflict in &conflicts {
+        if lines.is_full() {
+            break;
+        }
+        let owner = name(conflict.owner);
+        lines.add(format_args!("conflicts with {owner}:"));
+        for field in conflict.fields.paths(MAX_TEXTS - causes.len()) {
+            lines.add(format_args!("- {field}"));
+            causes.push(Cause {
+                reason: "FieldManagerConflict".into(),
+                message: format!("conflict with {owner}"),
+                field,
+            });
+        }
+    }
+    let omitted = count - causes.len();
     let text = match causes.as_slice() {
-        [one] => format!(
+        [one] if omitted == 0 => format!(
             "Apply failed with 1 conflict: {}: {}",
             one.message, one.field
         ),
-        many => format!(
-            "Apply failed with {} conflicts: {}",
-            many.len(),
-            list(&fields)
-        ),
+        _ => {
+            let mut lines = lines.into_vec();
+            if omitted > 0 {
+                lines.push(format!("and {omitted} more"));
+            }
+            format!("Apply failed with {count} conflicts: {}", lines.join("\n"))
+        }
     };
     Status::failure(409, "Conflict", text).with_details(Details {
         causes,
         ..Details::default()
     })
-}
-
-fn list(fields: &[(String, Vec<String>)]) -> String {
-    let mut lines = Vec::new();
-    for (owner, paths) in fields {
-        lines.push(format!("conflicts with {owner}:"));
-        lines.extend(paths.iter().map(|path| format!("- {path}")));
-    }
-    lines.join("\n")
 }
 
 /// The manager as upstream's message names it: `"kubelet" with subresource "status" using v1`.

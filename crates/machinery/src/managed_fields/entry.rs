@@ -1,7 +1,10 @@
 //! The entries of `metadata.managedFields` (`metav1.ManagedFieldsEntry`), and the list in an
 //! object.
 
-use std::cmp::Ordering;
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, btree_map},
+};
 
 use serde_json::{Value, json};
 
@@ -43,15 +46,15 @@ impl Entry {
     }
 
     pub(super) fn cmp_manager(&self, other: &Self) -> Ordering {
-        let version = |entry: &Self| match entry.operation {
-            Operation::Apply => String::new(),
-            Operation::Update => entry.api_version.clone(),
+        self.manager_key().cmp(&other.manager_key())
+    }
+
+    fn manager_key(&self) -> (&str, Operation, &str, &str) {
+        let version = match self.operation {
+            Operation::Apply => "",
+            Operation::Update => &self.api_version,
         };
-        self.manager
-            .cmp(&other.manager)
-            .then(self.operation.cmp(&other.operation))
-            .then_with(|| version(self).cmp(&version(other)))
-            .then_with(|| self.subresource.cmp(&other.subresource))
+        (&self.manager, self.operation, version, &self.subresource)
     }
 
     fn decode(json: &Value) -> Option<Self> {
@@ -127,11 +130,20 @@ pub(super) fn decode(list: Option<&Value>) -> Option<Vec<Entry>> {
         return Some(Vec::new());
     };
     let mut entries: Vec<Entry> = Vec::with_capacity(list.len());
+    let mut known: BTreeMap<(&str, Operation, &str, &str), usize> = BTreeMap::new();
     for json in list {
         let entry = Entry::decode(json)?;
-        match entries.iter_mut().find(|other| other.same_manager(&entry)) {
-            Some(other) => *other = entry,
-            None => entries.push(entry),
+        let version = match entry.operation {
+            Operation::Apply => "",
+            Operation::Update => text_of(json, "apiVersion"),
+        };
+        let (manager, part) = (text_of(json, "manager"), text_of(json, "subresource"));
+        match known.entry((manager, entry.operation, version, part)) {
+            btree_map::Entry::Occupied(at) => entries[*at.get()] = entry,
+            btree_map::Entry::Vacant(new) => {
+                new.insert(entries.len());
+                entries.push(entry);
+            }
         }
     }
     Some(entries)

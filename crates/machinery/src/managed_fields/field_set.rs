@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::path_element::{self, PathElementError};
+use crate::bounds::shorten;
 
 /// A set of field paths. Elements are sorted; branches without a member do not exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -179,25 +180,39 @@ impl FieldSet {
         rest
     }
 
-    /// Every member as errors show it, such as `.spec.containers[name="c"].image`: the members of a
-    /// level before the members below them.
+    /// The number of members.
+    pub(super) fn len(&self) -> usize {
+        let entries = self.entries.values();
+        entries
+            .map(|entry| usize::from(entry.member) + entry.below.len())
+            .sum()
+    }
+
+    /// The first members as errors show them, such as `.spec.containers[name="c"].image`, at most
+    /// `limit`: the members of a level before the members below them.
     #[must_use]
-    pub fn paths(&self) -> Vec<String> {
+    pub fn paths(&self, limit: usize) -> Vec<String> {
         let mut all = Vec::new();
-        self.collect_paths("", &mut all);
+        self.collect_paths("", limit, &mut all);
         all
     }
 
-    fn collect_paths(&self, prefix: &str, all: &mut Vec<String>) {
-        for (element, entry) in &self.entries {
-            if entry.member {
-                all.push(format!("{prefix}{}", path_element::display(element)));
+    fn collect_paths(&self, prefix: &str, limit: usize, all: &mut Vec<String>) {
+        for (element, _) in self.entries.iter().filter(|(_, entry)| entry.member) {
+            if all.len() >= limit {
+                return;
             }
+            let mut path = format!("{prefix}{}", path_element::display(element));
+            shorten(&mut path);
+            all.push(path);
         }
         for (element, entry) in &self.entries {
+            if all.len() >= limit {
+                return;
+            }
             if !entry.below.is_empty() {
                 let prefix = format!("{prefix}{}", path_element::display(element));
-                entry.below.collect_paths(&prefix, all);
+                entry.below.collect_paths(&prefix, limit, all);
             }
         }
     }

@@ -7,7 +7,8 @@
 use serde_json::Value;
 
 use crate::{
-    go_text,
+    bounds::cut_off,
+    decode, go_text,
     status::{Cause, Details, Status},
 };
 
@@ -15,7 +16,7 @@ use crate::{
 /// converts from Go maps here, which has other texts.
 #[must_use]
 pub fn strategic_patch(patch: &[u8], why: &str) -> Box<Status> {
-    let patch: Value = serde_json::from_slice(patch).unwrap_or_default();
+    let patch = decode::parse_json(patch).unwrap_or_default();
     invalid(
         &go_text::plain(&patch),
         &converted(why).unwrap_or_else(|| why.into()),
@@ -40,7 +41,8 @@ pub(super) fn unprocessable() -> Box<Status> {
 }
 
 fn invalid(shown: &str, why: &str) -> Box<Status> {
-    let detail = format!("Invalid value: {}: {why}", go_text::quote(shown));
+    let shown = go_text::quote(&cut_off(shown));
+    let detail = format!("Invalid value: {shown}: {why}");
     Status::failure(422, "Invalid", format!(" \"\" is invalid: patch: {detail}")).with_details(
         Details {
             causes: vec![Cause {
@@ -78,10 +80,7 @@ fn converted(why: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        decode::{self, FieldValidation},
-        patch, scheme,
-    };
+    use crate::{decode::FieldValidation, patch, scheme};
 
     /// The message of the response to a strategic merge patch of a DaemonSet.
     fn message_of(patch: &str) -> String {

@@ -2,11 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use crate::go_text::{json_type, syntax_error};
+use crate::{
+    decode,
+    go_text::{json_type, syntax_error},
+};
 
 /// Parses any JSON value.
 pub(super) fn value(bytes: &[u8]) -> Result<Value, String> {
-    serde_json::from_slice(bytes).map_err(|error| syntax_error(bytes, &error))
+    decode::parse_json(bytes).map_err(|error| syntax_error(bytes, &error))
 }
 
 /// Parses a JSON object; `null` counts as an empty one.

@@ -102,8 +102,8 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<()> {
         return Ok(());
     };
     let bad = || Status::bad_request("invalid patch format of retainKeys");
-    let keys = keys.as_array().ok_or_else(bad)?.iter();
-    let keys: BTreeSet<&str> = keys.filter_map(Value::as_str).collect();
+    let keys = keys.as_array().ok_or_else(bad)?;
+    let keys: BTreeSet<&str> = keys.iter().filter_map(Value::as_str).collect();
     let named = |key: &str| keys.contains(key);
     if patch
         .iter()

@@ -1,6 +1,6 @@
 //! Whether rules contain others: nobody may give rights away that it does not have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use super::{
     binding::Identity,
@@ -8,7 +8,7 @@ use super::{
     request::ALL,
     rule::{COMBINATIONS_MAX, PolicyRule, has, matches, quoted},
 };
-use crate::go_text::quote;
+use crate::{bounds::Texts, go_text::quote};
 
 /// Checks that rules which a user gives to others are among those that it has. Upstream:
 /// `ConfirmNoEscalation`.
@@ -26,7 +26,13 @@ pub fn confirm_no_escalation(
     }
     let missing = compact(missing).into_iter().map(|rule| rule.to_string());
     let missing: BTreeSet<String> = missing.collect();
-    let missing: Vec<String> = missing.into_iter().collect();
+    let mut shown = Texts::default();
+    missing.iter().for_each(|rule| shown.add(rule));
+    let omitted = shown.omitted();
+    let mut missing = shown.into_vec();
+    if omitted > 0 {
+        missing.push(format!("and {omitted} more"));
+    }
     let errors = match held.errors.as_slice() {
         [] => String::new(),
         [one] => format!("; resolution errors: [{one}]"),
@@ -58,18 +64,37 @@ pub fn full_authority() -> Vec<PolicyRule> {
     vec![resources, paths]
 }
 
+/// Most comparisons of parts with held rules, a few tenths of a second. Real roles need a
+/// thousandth. What is not compared counts as not held.
+const COMPARISONS_MAX: usize = 10_000_000;
+
 /// The parts of rules that others do not contain (upstream's `Covers`).
 pub(crate) fn not_covered(owned: &[PolicyRule], given: &[PolicyRule]) -> Vec<PolicyRule> {
-    let parts = given.iter().flat_map(parts);
+    let mut left = PARTS_MAX;
+    let parts = given.iter().flat_map(|rule| {
+        let parts = parts(rule, left);
+        left = left.saturating_sub(parts.len());
+        parts
+    });
+    let mut comparisons = COMPARISONS_MAX;
     parts
-        .filter(|part| !owned.iter().any(|rule| covers(rule, part)))
+        .filter(|part| {
+            if comparisons == 0 {
+                return true;
+            }
+            let by = owned.iter().position(|rule| covers(rule, part));
+            let compared = by.map_or(owned.len(), |at| at + 1);
+            comparisons = comparisons.saturating_sub(compared);
+            by.is_none()
+        })
         .collect()
 }
 
 /// A rule as rules of one verb and one resource or path each (upstream's `BreakdownRule`). One with
-/// very many stays whole, and one held rule has to contain it.
-fn parts(rule: &PolicyRule) -> Vec<PolicyRule> {
-    if rule.combinations() > COMBINATIONS_MAX {
+/// very many, or with more than there is room for, stays whole, and one held rule has to contain
+/// it.
+fn parts(rule: &PolicyRule, room: usize) -> Vec<PolicyRule> {
+    if rule.combinations() > COMBINATIONS_MAX.min(room) {
         return vec![rule.clone()];
     }
     let one = |text: &String| vec![text.clone()];
@@ -133,19 +158,28 @@ fn covers_resource(rule: &PolicyRule, resource: &str) -> bool {
     has(&rule.resources, resource) || of_any.is_some_and(|name| rule.resources.contains(&name))
 }
 
+/// Most parts of all rules of a role. One part takes some 400 bytes.
+const PARTS_MAX: usize = 5 * COMBINATIONS_MAX;
+
 /// Puts the verbs of parts with the same resource together (upstream's `CompactRules`).
 fn compact(rules: Vec<PolicyRule>) -> Vec<PolicyRule> {
     let is_simple = |rule: &PolicyRule| rule.resource_names.is_empty() && rule.resources.len() == 1;
     let mut compacted: Vec<PolicyRule> = Vec::new();
+    let mut simple: BTreeMap<(Vec<String>, Vec<String>), usize> = BTreeMap::new();
     for rule in rules {
-        let same = |other: &&mut PolicyRule| {
-            is_simple(other)
-                && (&other.api_groups, &other.resources) == (&rule.api_groups, &rule.resources)
-        };
-        match compacted.iter_mut().find(same).filter(|_| is_simple(&rule)) {
-            Some(other) => other.verbs.extend(rule.verbs),
-            None => compacted.push(rule),
+        if is_simple(&rule) {
+            let key = (rule.api_groups.clone(), rule.resources.clone());
+            match simple.entry(key) {
+                Entry::Occupied(at) => {
+                    compacted[*at.get()].verbs.extend(rule.verbs);
+                    continue;
+                }
+                Entry::Vacant(new) => {
+                    new.insert(compacted.len());
+                }
+            }
         }
+        compacted.push(rule);
     }
     compacted
 }

@@ -193,14 +193,10 @@ impl Policy {
 
 /// The errors of roles that do not exist, each once.
 fn missing_roles<'p>(sets: impl Iterator<Item = &'p RoleSet>) -> Vec<String> {
-    let mut errors = Vec::new();
-    for (role, held) in sets.flat_map(|set| &set.roles) {
-        if held.rules.is_none() {
-            let error = role.not_found();
-            if !errors.contains(&error) {
-                errors.push(error);
-            }
-        }
-    }
-    errors
+    let mut seen = BTreeSet::new();
+    let missing = sets.flat_map(|set| &set.roles).filter(|(role, held)| {
+        // Only missing roles are looked up.
+        held.rules.is_none() && seen.insert(*role)
+    });
+    missing.map(|(role, _)| role.not_found()).collect()
 }

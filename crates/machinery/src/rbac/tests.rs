@@ -327,6 +327,27 @@ fn rights_that_are_not_held_are_not_given() {
         errors: vec!["a".into()],
         ..Resolved::default()
     };
+    // Of 100 rules with 9,261 parts each, five are taken apart.
+    let texts: Vec<String> = (0..21).map(|at| at.to_string()).collect();
+    let rule = json!({"verbs": texts, "apiGroups": texts, "resources": texts});
+    let refused = confirm_no_escalation(who, &none, &rules(&json!(vec![rule; 100]))).unwrap_err();
+    assert!(
+        refused.ends_with("\nand 342 more; resolution errors: [a]"),
+        "{refused}"
+    );
+    // What is not compared counts as not held: 9,000 rules are compared with 1,001, 20,000 are not.
+    let other = json!({"verbs": ["get"], "apiGroups": ["y"], "resources": ["pods"]});
+    let mut held = rules(&json!(vec![other; 1_000]));
+    held.extend(full_authority());
+    let held = Resolved {
+        rules: held,
+        errors: Vec::new(),
+    };
+    let one =
+        |at: usize| json!({"verbs": ["get"], "apiGroups": ["x"], "resources": [at.to_string()]});
+    let given = |count| rules(&(0..count).map(one).collect());
+    assert_eq!(confirm_no_escalation(who, &held, &given(9_000)), Ok(()));
+    confirm_no_escalation(who, &held, &given(20_000)).unwrap_err();
     let refused = confirm_no_escalation(who, &none, &full_authority()).unwrap_err();
     assert!(refused.ends_with("; resolution errors: [a]"), "{refused}");
 }

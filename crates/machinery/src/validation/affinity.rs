@@ -1,5 +1,7 @@
 //! Affinity and tolerations of pods, and taints of nodes.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::error_list::{ErrorList, GoValue, Path};
@@ -172,10 +174,16 @@ fn match_keys(path: &Path<'_>, term: &Value, errors: &mut ErrorList) {
         }
     }
     let list = path.child("matchLabelKeys");
-    for (at, key) in term.items("matchLabelKeys").iter().enumerate() {
-        if term.items("mismatchLabelKeys").contains(key) {
+    let texts = |field| {
+        term.items(field)
+            .iter()
+            .map(|key| key.as_str().unwrap_or_default())
+    };
+    let mismatched: BTreeSet<&str> = texts("mismatchLabelKeys").collect();
+    for (at, key) in texts("matchLabelKeys").enumerate() {
+        if mismatched.contains(key) {
             let why = "exists in both matchLabelKeys and mismatchLabelKeys";
-            errors.invalid(&list.index(at), key.as_str().unwrap_or_default(), why);
+            errors.invalid(&list.index(at), key, why);
         }
     }
 }
@@ -221,7 +229,7 @@ pub(super) fn tolerations(path: &Path<'_>, tolerations: &[Value], errors: &mut E
 
 /// Validates the taints of a node (upstream's `validateNodeTaints`).
 pub(super) fn taints(path: &Path<'_>, taints: &[Value], errors: &mut ErrorList) {
-    let mut seen: Vec<(&str, &str)> = Vec::new();
+    let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
     for (at, taint) in taints.iter().enumerate() {
         let path = path.index(at);
         let (key, value, effect) = (taint.text("key"), taint.text("value"), taint.text("effect"));
@@ -231,11 +239,10 @@ pub(super) fn taints(path: &Path<'_>, taints: &[Value], errors: &mut ErrorList) 
             errors.invalid(&path.child("value"), value, &texts.join(";"));
         }
         errors.required_one_of(&path.child("effect"), effect, &EFFECTS);
-        if seen.contains(&(key, effect)) {
+        if !seen.insert((key, effect)) {
             let shown = GoValue::formatted(go_format::taint(taint));
             let why = "taints must be unique by key and effect pair";
             errors.duplicate_why(&path, shown, why);
         }
-        seen.push((key, effect));
     }
 }

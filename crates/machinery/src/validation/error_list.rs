@@ -1,7 +1,10 @@
 //! A list of validation errors, and paths that are turned into text only for an error.
 
 use super::{ErrorType, FieldError};
-use crate::go_text::quote;
+use crate::{
+    bounds::{MAX_BYTES, MAX_TEXTS, cut_off, shorten},
+    go_text::quote,
+};
 
 #[derive(Debug, Clone, Copy)]
 enum Part<'a> {
@@ -79,6 +82,12 @@ impl GoValue {
     }
 }
 
+impl From<&Self> for GoValue {
+    fn from(value: &Self) -> Self {
+        value.clone()
+    }
+}
+
 impl From<&str> for GoValue {
     fn from(text: &str) -> Self {
         Self(quote(text))
@@ -104,36 +113,59 @@ impl From<bool> for GoValue {
 }
 
 /// Validation errors in the order in which they were found (upstream's `field.ErrorList`).
+///
+/// An object can have as many errors as it has fields, and each can show a large part of it. So
+/// the first ones are kept, long texts are cut off, and the others are only counted: they are not
+/// even formatted.
 #[derive(Debug, Default)]
-pub struct ErrorList(Vec<FieldError>);
+pub struct ErrorList {
+    kept: Vec<FieldError>,
+    /// Size of the texts in `kept`.
+    bytes: usize,
+    /// Number of the errors that are not kept.
+    omitted: usize,
+}
 
 impl ErrorList {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
+    /// The number of errors, also of those that are not kept.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.kept.len() + self.omitted
     }
 
-    pub(super) fn into_vec(self) -> Vec<FieldError> {
-        self.0
+    /// The errors; the last says how many were left out, if any were.
+    pub(super) fn into_vec(mut self) -> Vec<FieldError> {
+        if self.omitted > 0 {
+            let what = ErrorType::Omitted(self.omitted);
+            self.kept.push(FieldError::new("", what, ""));
+        }
+        self.kept
     }
 
-    fn push(&mut self, path: &Path<'_>, error_type: ErrorType, detail: &str) {
-        self.0.push(FieldError {
-            field: path.to_string(),
-            error_type,
-            detail: detail.to_owned(),
-        });
+    fn push(&mut self, path: &Path<'_>, what: impl FnOnce() -> ErrorType, detail: &str) {
+        if self.kept.len() >= MAX_TEXTS || self.bytes >= MAX_BYTES {
+            self.omitted += 1;
+            return;
+        }
+        let mut error = FieldError::new(path.to_string(), what(), cut_off(detail));
+        shorten(&mut error.field);
+        self.bytes += error.field.len() + error.detail.len();
+        if let Some(value) = error.error_type.value_mut() {
+            shorten(value);
+            self.bytes += value.len();
+        }
+        self.kept.push(error);
     }
 
     pub(super) fn required(&mut self, path: &Path<'_>, detail: &str) {
-        self.push(path, ErrorType::Required, detail);
+        self.push(path, || ErrorType::Required, detail);
     }
 
     pub(super) fn invalid(&mut self, path: &Path<'_>, value: impl Into<GoValue>, detail: &str) {
-        self.push(path, ErrorType::Invalid(value.into().0), detail);
+        self.push(path, || ErrorType::Invalid(value.into().0), detail);
     }
 
     /// Adds an error `Invalid value` for each detail.
@@ -151,11 +183,11 @@ impl ErrorList {
     ) {
         let list: Vec<String> = supported.iter().map(|text| quote(text)).collect();
         let detail = format!("supported values: {}", list.join(", "));
-        self.push(path, ErrorType::NotSupported(value.into().0), &detail);
+        self.push(path, || ErrorType::NotSupported(value.into().0), &detail);
     }
 
     pub(super) fn duplicate(&mut self, path: &Path<'_>, value: impl Into<GoValue>) {
-        self.push(path, ErrorType::Duplicate(value.into().0), "");
+        self.push(path, || ErrorType::Duplicate(value.into().0), "");
     }
 
     pub(super) fn duplicate_why(
@@ -164,17 +196,17 @@ impl ErrorList {
         value: impl Into<GoValue>,
         detail: &str,
     ) {
-        self.push(path, ErrorType::Duplicate(value.into().0), detail);
+        self.push(path, || ErrorType::Duplicate(value.into().0), detail);
     }
 
     pub(super) fn forbidden(&mut self, path: &Path<'_>, detail: &str) {
-        self.push(path, ErrorType::Forbidden, detail);
+        self.push(path, || ErrorType::Forbidden, detail);
     }
 
     pub(super) fn too_long(&mut self, path: &Path<'_>, limit: usize) {
         self.push(
             path,
-            ErrorType::TooLong,
+            || ErrorType::TooLong,
             &format!("may not be more than {limit} bytes"),
         );
     }
@@ -182,11 +214,11 @@ impl ErrorList {
     pub(super) fn too_many(&mut self, path: &Path<'_>, found: usize, limit: usize) {
         let items = if limit == 1 { "item" } else { "items" };
         let detail = format!("must have at most {limit} {items}");
-        self.push(path, ErrorType::TooMany(found.to_string()), &detail);
+        self.push(path, || ErrorType::TooMany(found.to_string()), &detail);
     }
 
     pub(super) fn not_found(&mut self, path: &Path<'_>, value: impl Into<GoValue>) {
-        self.push(path, ErrorType::NotFound(value.into().0), "");
+        self.push(path, || ErrorType::NotFound(value.into().0), "");
     }
 
     /// Adds an error if the number is negative (upstream's `ValidateNonnegativeField`).

@@ -117,6 +117,8 @@ pub(super) fn annotations(path: &Path<'_>, annotations: &Value, errors: &mut Err
 
 fn owners(path: &Path<'_>, owners: &[Value], errors: &mut ErrorList) {
     let mut controller: Option<String> = None;
+    // Every controller but the first is an error that shows the whole list: it is formatted once.
+    let mut shown: Option<GoValue> = None;
     for owner in owners {
         let version = owner.text("apiVersion");
         if version.rsplit('/').next().unwrap_or_default().is_empty() {
@@ -150,14 +152,16 @@ fn owners(path: &Path<'_>, owners: &[Value], errors: &mut ErrorList) {
         match &controller {
             None => controller = Some(current),
             Some(first) => {
-                let all: Vec<String> = owners.iter().map(go_format::owner_reference).collect();
-                let shown =
-                    GoValue::formatted(format!("[]v1.OwnerReference{{{}}}", all.join(", ")));
+                let all = || {
+                    let all: Vec<String> = owners.iter().map(go_format::owner_reference).collect();
+                    GoValue::formatted(format!("[]v1.OwnerReference{{{}}}", all.join(", ")))
+                };
+                let shown = shown.get_or_insert_with(all);
                 let why = format!(
                     "Only one reference can have Controller set to true. Found \"true\" in \
                      references for {first} and {current}"
                 );
-                errors.invalid(path, shown, &why);
+                errors.invalid(path, &*shown, &why);
             }
         }
     }

@@ -16,6 +16,8 @@ pub(super) fn mounts(
     errors: &mut ErrorList,
 ) {
     let devices = container.items("volumeDevices");
+    let device_names: BTreeSet<&str> = devices.iter().map(|d| d.text("name")).collect();
+    let device_paths: BTreeSet<&str> = devices.iter().map(|d| d.text("devicePath")).collect();
     let privileged = container["securityContext"].flag("privileged");
     let mut seen = BTreeSet::new();
     for (at, mount) in container.items("volumeMounts").iter().enumerate() {
@@ -33,14 +35,11 @@ pub(super) fn mounts(
         if !seen.insert(target) {
             errors.invalid(&item.child("mountPath"), target, "must be unique");
         }
-        if devices.iter().any(|device| device.text("name") == name) {
+        if device_names.contains(name) {
             let why = "must not already exist in volumeDevices";
             errors.invalid(&item.child("name"), name, why);
         }
-        if devices
-            .iter()
-            .any(|device| device.text("devicePath") == target)
-        {
+        if device_paths.contains(target) {
             let why = "must not already exist as a path in volumeDevices";
             errors.invalid(&item.child("mountPath"), target, why);
         }
@@ -103,6 +102,8 @@ pub(super) fn devices(
     errors: &mut ErrorList,
 ) {
     let mounts = container.items("volumeMounts");
+    let mount_names: BTreeSet<&str> = mounts.iter().map(|m| m.text("name")).collect();
+    let mount_paths: BTreeSet<&str> = mounts.iter().map(|m| m.text("mountPath")).collect();
     let (mut seen_names, mut seen_paths) = (BTreeSet::new(), BTreeSet::new());
     for (at, device) in container.items("volumeDevices").iter().enumerate() {
         let item = path.index(at);
@@ -133,10 +134,10 @@ pub(super) fn devices(
         } else {
             errors.invalid(&target_path, target, "can not contain backsteps ('..')");
         }
-        if mounts.iter().any(|mount| mount.text("name") == name) {
+        if mount_names.contains(name) {
             errors.invalid(&name_path, name, "must not already exist in volumeMounts");
         }
-        if mounts.iter().any(|mount| mount.text("mountPath") == target) {
+        if mount_paths.contains(target) {
             let why = "must not already exist as a path in volumeMounts";
             errors.invalid(&target_path, target, why);
         }

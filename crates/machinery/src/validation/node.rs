@@ -1,5 +1,7 @@
 //! Validation of `Node`.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::error_list::{ErrorList, GoValue, Path};
@@ -51,8 +53,9 @@ fn pod_cidrs(spec: &Value, errors: &mut ErrorList) {
             "may specify no more than one CIDR for each IP family",
         );
     }
+    let mut seen = BTreeSet::new();
     for (at, cidr) in all.iter().enumerate() {
-        if all[..at].contains(cidr) {
+        if !seen.insert(*cidr) {
             errors.duplicate(&path.index(at), *cidr);
         }
     }
@@ -82,12 +85,14 @@ pub(crate) fn update(old: &Value, new: &Value, errors: &mut ErrorList) {
 fn addresses(addresses: &[Value], errors: &mut ErrorList) {
     let root = Path::root("status");
     let list = root.child("addresses");
+    let mut seen = BTreeSet::new();
     for (at, address) in addresses.iter().enumerate() {
-        if addresses[..at].contains(address) {
+        let (of_type, text) = (address.text("type"), address.text("address"));
+        if !seen.insert((of_type, text)) {
             let shown = format!(
                 "core.NodeAddress{{Type:{}, Address:{}}}",
-                quote(address.text("type")),
-                quote(address.text("address"))
+                quote(of_type),
+                quote(text)
             );
             errors.duplicate(&list.index(at), GoValue::formatted(shown));
         }

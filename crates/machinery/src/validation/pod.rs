@@ -1,6 +1,6 @@
 //! Pods and pod templates (`ValidatePodSpec` in upstream's `pkg/apis/core/validation`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -250,14 +250,13 @@ fn gates(path: &Path<'_>, pod: &Value, errors: &mut ErrorList) {
         );
     }
     let scheduling = path.child("schedulingGates");
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (at, gate) in pod.items("schedulingGates").iter().enumerate() {
         let name = gate.text("name");
         names::check_qualified(&scheduling.index(at), name, errors);
-        if seen.contains(&name) {
+        if !seen.insert(name) {
             errors.duplicate(&scheduling.index(at), name);
         }
-        seen.push(name);
     }
 }
 

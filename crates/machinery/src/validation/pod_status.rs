@@ -1,6 +1,6 @@
 //! Writes to `/status` of a pod.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -80,20 +80,24 @@ fn transitions(
         return;
     }
     let path = STATUS.child(list);
+    let mut after: BTreeMap<&str, &Value> = BTreeMap::new();
+    for status in new.items(list) {
+        after.entry(status.text("name")).or_insert(status);
+    }
+    let exempt: BTreeSet<&str> = exempt.iter().copied().collect();
     for (at, before) in old.items(list).iter().enumerate() {
         let Some(terminated) = before["state"].field("terminated") else {
             continue;
         };
         let name = before.text("name");
         let may_restart = terminated.int("exitCode") != 0 && policy == "OnFailure";
-        if may_restart || exempt.contains(&name) {
+        if may_restart || exempt.contains(name) {
             continue;
         }
-        let after = new
-            .items(list)
-            .iter()
-            .find(|status| status.text("name") == name);
-        if after.is_some_and(|status| !status["state"].has("terminated")) {
+        if after
+            .get(name)
+            .is_some_and(|status| !status["state"].has("terminated"))
+        {
             let why = "may not be transitioned to non-terminated state";
             errors.forbidden(&path.index(at).child("state"), why);
         }

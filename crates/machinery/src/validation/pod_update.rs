@@ -1,6 +1,8 @@
 //! Updates of pods (upstream's `ValidatePodUpdate`): images, the deadline and additional
 //! tolerations may change.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use super::error_list::{ErrorList, GoValue, Path};
@@ -118,12 +120,13 @@ fn added_tolerations(old: &Value, new: &Value, errors: &mut ErrorList) {
         copy.remove_field("tolerationSeconds");
         copy
     };
-    let kept = old.items("tolerations").iter().all(|before| {
-        let before = without_seconds(before);
-        new.items("tolerations")
-            .iter()
-            .any(|after| without_seconds(after) == before)
-    });
+    let texts = |spec: &Value| -> BTreeSet<String> {
+        let tolerations = spec.items("tolerations").iter();
+        tolerations
+            .map(|t| without_seconds(t).to_string())
+            .collect()
+    };
+    let kept = texts(old).is_subset(&texts(new));
     if kept {
         affinity::tolerations(&path, new.items("tolerations"), errors);
     } else {
@@ -132,15 +135,15 @@ fn added_tolerations(old: &Value, new: &Value, errors: &mut ErrorList) {
     }
 }
 
-fn removed_gates(old: &Value, new: &Value, errors: &mut ErrorList) {
+fn removed_gates<'v>(old: &'v Value, new: &'v Value, errors: &mut ErrorList) {
     let path = SPEC.child("schedulingGates");
-    for (at, gate) in new.items("schedulingGates").iter().enumerate() {
-        let name = gate.text("name");
-        if !old
-            .items("schedulingGates")
-            .iter()
-            .any(|before| before.text("name") == name)
-        {
+    let names = |spec: &'v Value| {
+        let gates = spec.items("schedulingGates").iter();
+        gates.map(|gate| gate.text("name"))
+    };
+    let before: BTreeSet<&str> = names(old).collect();
+    for (at, name) in names(new).enumerate() {
+        if !before.contains(name) {
             let why = format!("only deletion is allowed, but found new scheduling gate '{name}'");
             errors.forbidden(&path.index(at).child("name"), &why);
         }
@@ -171,7 +174,7 @@ fn with_old_mutable_fields(old: &Value, new: &Value) -> Value {
 /// The fields that differ with their old and new values, as lines of a diff.
 fn difference(old: &Value, new: &Value) -> String {
     let mut text = String::from("  core.PodSpec{\n");
-    let names: std::collections::BTreeSet<&String> = [old, new]
+    let names: BTreeSet<&String> = [old, new]
         .iter()
         .filter_map(|spec| spec.as_object())
         .flat_map(serde_json::Map::keys)
@@ -193,13 +196,13 @@ fn difference(old: &Value, new: &Value) -> String {
 
 fn ephemeral(old: &Value, new: &Value, errors: &mut ErrorList) {
     let path = SPEC.child("ephemeralContainers");
+    let mut by_name: BTreeMap<&str, &Value> = BTreeMap::new();
+    for after in new.items("ephemeralContainers") {
+        by_name.entry(after.text("name")).or_insert(after);
+    }
     for before in old.items("ephemeralContainers") {
         let name = before.text("name");
-        let after = new
-            .items("ephemeralContainers")
-            .iter()
-            .find(|c| c.text("name") == name);
-        match after {
+        match by_name.get(name).copied() {
             None => {
                 let why = format!("existing ephemeral containers \"{name}\" may not be removed\n");
                 errors.forbidden(&path, &why);

@@ -93,7 +93,15 @@ pub(crate) fn template(template: &Value) -> Vec<String> {
     warnings
 }
 
+/// Most warnings about one pod; a response has room for fewer.
+const MAX_WARNINGS: usize = 100;
+/// Most pairs of ports that are compared.
+const MAX_PAIRS: usize = 100_000;
+
 fn warn(warnings: &mut Vec<String>, place: &dyn Display, text: &str) {
+    if warnings.len() >= MAX_WARNINGS {
+        return;
+    }
     warnings.push(format!("{place}: {text}"));
 }
 
@@ -216,6 +224,7 @@ fn variables(path: &Path<'_>, container: &Value, warnings: &mut Vec<String>) {
 /// Warns of ports of all containers that are the same or may be.
 fn ports(path: &Path<'_>, spec: &Value, warnings: &mut Vec<String>) {
     let mut seen: BTreeMap<(i64, &str), Vec<(String, &Value)>> = BTreeMap::new();
+    let mut pairs = 0;
     for list in CONTAINERS {
         let list_path = path.child(list);
         for (at, container) in spec.items(list).iter().enumerate() {
@@ -225,6 +234,10 @@ fn ports(path: &Path<'_>, spec: &Value, warnings: &mut Vec<String>) {
                 let place = ports_path.index(at).to_string();
                 let number = (port.int("containerPort"), port.text("protocol"));
                 let others = seen.entry(number).or_default();
+                pairs += others.len();
+                if pairs > MAX_PAIRS || warnings.len() >= MAX_WARNINGS {
+                    return;
+                }
                 for (other_place, other) in &*others {
                     if let Some(what) = conflict(port, other) {
                         let text = format!("{what} port definition with {other_place}");
@@ -239,8 +252,8 @@ fn ports(path: &Path<'_>, spec: &Value, warnings: &mut Vec<String>) {
 
 /// What is wrong with two definitions of one port.
 fn conflict(port: &Value, other: &Value) -> Option<&'static str> {
-    let address = |port: &Value| (port.text("hostIP").to_owned(), port.int("hostPort"));
-    let ((ip, host_port), (other_ip, other_port)) = (address(port), address(other));
+    let (ip, host_port) = (port.text("hostIP"), port.int("hostPort"));
+    let (other_ip, other_port) = (other.text("hostIP"), other.int("hostPort"));
     if ip == other_ip && host_port == other_port {
         Some("duplicate")
     } else if host_port == 0 || other_port == 0 {

@@ -1,8 +1,11 @@
 //! Kinds with few rules.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value};
+use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use super::error_list::{ErrorList, GoValue, Path};
 use super::{meta, names};
@@ -133,7 +136,7 @@ pub(crate) fn secret(object: &Value, errors: &mut ErrorList) {
 
 fn docker_config(path: &Path<'_>, text: &str, errors: &mut ErrorList) {
     let bytes = STANDARD.decode(text).unwrap_or_default();
-    if let Err(error) = serde_json::from_slice::<Map<String, Value>>(&bytes) {
+    if let Err(error) = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(&bytes) {
         let why = if bytes.is_empty() {
             "unexpected end of JSON input".to_owned()
         } else {

@@ -1,5 +1,7 @@
 //! Topology spread constraints.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use super::error_list::{ErrorList, Path};
@@ -7,13 +9,21 @@ use super::{names, selector};
 use crate::json_fields::ReadFields;
 
 /// Validates `topologySpreadConstraints` (upstream's `validateTopologySpreadConstraints`).
-pub(super) fn constraints(path: &Path<'_>, constraints: &[Value], errors: &mut ErrorList) {
-    for (at, constraint) in constraints.iter().enumerate() {
-        let path = path.index(at);
-        let (key, action) = (
+pub(super) fn constraints<'v>(path: &Path<'_>, constraints: &'v [Value], errors: &mut ErrorList) {
+    let key_and_action = |constraint: &'v Value| {
+        (
             constraint.text("topologyKey"),
             constraint.text("whenUnsatisfiable"),
-        );
+        )
+    };
+    // How often each pair comes in the rest of the list.
+    let mut left: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for constraint in constraints {
+        *left.entry(key_and_action(constraint)).or_default() += 1;
+    }
+    for (at, constraint) in constraints.iter().enumerate() {
+        let path = path.index(at);
+        let (key, action) = key_and_action(constraint);
         if constraint.int("maxSkew") <= 0 {
             let skew = constraint.int("maxSkew");
             errors.invalid(&path.child("maxSkew"), skew, "must be greater than zero");
@@ -23,10 +33,9 @@ pub(super) fn constraints(path: &Path<'_>, constraints: &[Value], errors: &mut E
         }
         let actions = ["DoNotSchedule", "ScheduleAnyway"];
         errors.one_of(&path.child("whenUnsatisfiable"), action, &actions);
-        let repeated = constraints[at + 1..].iter().any(|other| {
-            other.text("topologyKey") == key && other.text("whenUnsatisfiable") == action
-        });
-        if repeated {
+        let rest = left.entry((key, action)).or_default();
+        *rest = rest.saturating_sub(1);
+        if *rest > 0 {
             let shown = format!("{{{key}, {action}}}");
             errors.duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), &shown);
         }
@@ -62,11 +71,12 @@ fn match_label_keys(path: &Path<'_>, constraint: &Value, errors: &mut ErrorList)
     if !keys.is_empty() && selector.is_null() {
         errors.forbidden(path, "must not be specified when labelSelector is not set");
     }
+    let expressions = selector.items("matchExpressions").iter();
+    let selected: BTreeSet<&str> = expressions.map(|e| e.text("key")).collect();
     for (at, key) in keys.iter().enumerate() {
         let key = key.as_str().unwrap_or_default();
         names::check_qualified(&path.index(at), key, errors);
-        let expressions = selector.items("matchExpressions");
-        if selector["matchLabels"].has(key) || expressions.iter().any(|e| e.text("key") == key) {
+        if selector["matchLabels"].has(key) || selected.contains(key) {
             let why = "exists in both matchLabelKeys and labelSelector";
             errors.invalid(&path.index(at), key, why);
         }

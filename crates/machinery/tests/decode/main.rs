@@ -1,6 +1,7 @@
 //! Decoded bodies, and the errors of bodies that cannot be decoded. The texts are upstream's.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod bounds;
 mod properties;
 mod protobuf;
 

@@ -1,6 +1,6 @@
 //! Authorization: whether a user may do something. Upstream: `k8s.io/apiserver/pkg/authorization`.
 
-use std::{borrow::Cow, fmt::Debug, sync::Arc};
+use std::{borrow::Cow, collections::HashSet, fmt::Debug, sync::Arc};
 
 use futures::future::{BoxFuture, Either, Ready, ready};
 use pandaemon_machinery::{
@@ -113,6 +113,7 @@ impl AuthorizerChain {
     /// The rules of a user in a namespace, by all authorizers.
     pub(crate) fn rules_for(&self, user: &User, namespace: &str) -> UserRules {
         let mut all = UserRules::default();
+        let mut seen = HashSet::new();
         for authorizer in &*self.0 {
             let UserRules {
                 resolved,
@@ -120,7 +121,7 @@ impl AuthorizerChain {
             } = authorizer.rules_for(user, namespace);
             for rule in resolved.rules {
                 // Members of `system:masters` usually have a role, too, that says the same.
-                if !all.resolved.rules.contains(&rule) {
+                if seen.insert(rule.clone()) {
                     all.resolved.rules.push(rule);
                 }
             }

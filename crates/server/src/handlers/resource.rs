@@ -9,7 +9,7 @@ use pandaemon_machinery::{
     decode::{self, MediaType},
     status::Result,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
@@ -226,9 +226,9 @@ impl ResourceRequest<'_> {
             (MediaType::Protobuf, Some(kind)) => {
                 decode::decode(scheme, kind, body, media, decode::FieldValidation::Ignore)?.value
             }
-            (MediaType::Yaml, _) => serde_saphyr::from_slice(body)
+            (MediaType::Yaml, _) => decode::parse_yaml(body)
                 .map_err(|e| Status::bad_request(format!("error decoding DeleteOptions: {e}")))?,
-            _ => serde_json::from_slice::<Value>(body)
+            _ => decode::parse_json(body)
                 .map_err(|e| Status::bad_request(format!("error decoding DeleteOptions: {e}")))?,
         };
         DeleteOptions::parse(&self.incoming.query, Some(&value))

@@ -86,14 +86,16 @@ const MAX_WARNINGS: usize = 4096;
 /// Number of characters at which warnings are cut off when there are many.
 const MAX_WARNING: usize = 256;
 
+/// Most warnings of a response: each is a header, and some clients accept 100 headers and break
+/// the connection for more.
+const MAX_HEADERS: usize = 64;
+
 /// The warnings that are sent: each once, and not more than fit. Upstream: `WithWarningRecorder`.
 fn bounded(warnings: &[String]) -> Vec<String> {
     let mut seen = HashSet::new();
     let distinct = warnings.iter().filter(|text| !text.is_empty());
-    let mut all: Vec<String> = distinct
-        .filter(|text| seen.insert(*text))
-        .cloned()
-        .collect();
+    let distinct = distinct.filter(|text| seen.insert(*text));
+    let mut all: Vec<String> = distinct.take(MAX_HEADERS).cloned().collect();
     let length = |text: &String| text.chars().count();
     if all.iter().map(length).sum::<usize>() <= MAX_WARNINGS {
         return all;
@@ -160,8 +162,10 @@ mod tests {
         let mut many = vec![text('a', 3000), text('b', 1097), text('c', 10)];
         assert_eq!(sent(&many), [256, 256, 10]);
         many.extend(('d'..='z').map(|first| text(first, 300)));
-        let sent = sent(&many);
-        assert_eq!(sent.iter().sum::<usize>(), 256 * 16 + 10);
-        assert_eq!(sent.len(), 17, "the rest is left out");
+        let cut = sent(&many);
+        assert_eq!(cut.iter().sum::<usize>(), 256 * 16 + 10);
+        assert_eq!(cut.len(), 17, "the rest is left out");
+        let short: Vec<String> = (0..200).map(|at| at.to_string()).collect();
+        assert_eq!(sent(&short).len(), MAX_HEADERS);
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     audit::{Record, add_audit_id, audit_id},
     auth::{self, ANONYMOUS, Attributes, User, front_proxy},
     flow_control::{self, Admitted, Cost},
-    handlers::{discovery, health, join, resource, response, rotate_keys},
+    handlers::{discovery, health, join, large, response, rotate_keys},
     http::{
         body::{Body, BoxError},
         limits,
@@ -123,7 +123,7 @@ impl Api {
     }
 
     async fn answer<B>(
-        &self,
+        self: &Arc<Self>,
         mut head: Head,
         body: B,
         id: &HeaderValue,
@@ -189,7 +189,7 @@ impl Api {
         };
         match head.target {
             Target::Resource(path) => {
-                resource::answer(self, incoming, &path, head.kind, head.verb).await
+                large::answer(self, incoming, path, head.kind, head.verb).await
             }
             Target::Other if incoming.parts.uri.path() == rotate_keys::PATH => {
                 rotate_keys::answer(self, &incoming).await

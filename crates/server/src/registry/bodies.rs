@@ -8,6 +8,10 @@ use pandaemon_machinery::{
 
 use super::{Call, Registry, Written, lease_renewal::RenewalForm, template_cache};
 
+/// Largest body that a template is made of, in bytes: many times that of a real pod. A larger one
+/// could have its name in a million places, each of which would be a piece of the template.
+const MAX_TEMPLATE_BODY: usize = 64 << 10;
+
 impl Call {
     /// Decodes a body as `kind`, which may differ from the kind of the path.
     ///
@@ -25,8 +29,10 @@ impl Registry {
     /// 400 if the body cannot be decoded, and those of [`Registry::create`].
     pub(crate) async fn post(&self, call: &Call, media: MediaType, body: &[u8]) -> Result<Written> {
         // A DaemonSet creates thousands of pods that differ in name and node only.
-        let uses_templates =
-            template_cache::serves(&call.kind) && media == MediaType::Json && !call.options.dry_run;
+        let uses_templates = template_cache::serves(&call.kind)
+            && body.len() <= MAX_TEMPLATE_BODY
+            && media == MediaType::Json
+            && !call.options.dry_run;
         let dependencies = uses_templates.then(|| self.dependency_revisions(call));
         let Some(dependencies) = dependencies.flatten() else {
             return self

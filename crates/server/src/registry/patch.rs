@@ -217,12 +217,13 @@ fn check_applied_version(call: &Call, body: &[u8]) -> Result<()> {
 /// field validation of the request, and have other texts than in other bodies.
 fn decode_config(call: &Call, body: &[u8]) -> Result<decode::Decoded> {
     let decode = |mode| decode::decode(&call.scheme, &call.kind, body, MediaType::Yaml, mode);
-    if decode(FieldValidation::Warn).is_ok_and(|decoded| decoded.warnings.is_empty()) {
-        return decode(call.options.validation);
+    match decode(FieldValidation::Warn) {
+        Ok(decoded) if decoded.warnings.is_empty() => return Ok(decoded),
+        Ok(_) | Err(_) => {}
     }
-    let sent: Option<Value> = serde_json::from_slice(body)
+    let sent = decode::parse_json(body)
         .ok()
-        .or_else(|| serde_saphyr::from_slice(body).ok());
+        .or_else(|| decode::parse_yaml(body).ok());
     let checked = sent.map_or(Ok(()), |sent| {
         managed_fields::check_applied_config(&call.kind, &sent)
     });

@@ -168,7 +168,7 @@ fn items(list: &Value) -> &[Value] {
 impl Occurrences {
     /// In the fields whose value is the name or the node. `None` if the text has others there.
     fn in_fields(text: &[u8], name: &str, node: &str) -> Option<Self> {
-        let pod: Value = serde_json::from_slice(text).ok()?;
+        let pod = pandaemon_machinery::decode::parse_json(text).ok()?;
         if pod["metadata"]["name"] != name || pod["spec"]["nodeName"] != node {
             return None;
         }

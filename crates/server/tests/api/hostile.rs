@@ -1,7 +1,19 @@
 //! Invalid input over TLS: each case gets an error status, and other clients are served meanwhile.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
+use futures::future::{BoxFuture, join_all};
+use pandaemon_machinery::status::Result;
+use pandaemon_server::admission::{Attributes, Operation, Plugin, Rule, done};
+use pandaemon_testkit::ServerOptions;
+use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -266,4 +278,77 @@ async fn stalled_connections_do_not_delay_others_and_are_closed() {
     let ended = timeout(Duration::from_secs(10), no_handshake.peek(&mut byte)).await;
     assert!(ended.is_ok(), "a connection without TLS is kept");
     assert_serves(&server).await;
+}
+
+/// How long a thread is held at most, so that the test ends.
+const HELD: Duration = Duration::from_secs(30);
+
+/// A plugin that holds the thread of each large object until it may go on.
+#[derive(Debug, Default)]
+struct Holder {
+    running: AtomicUsize,
+    most: AtomicUsize,
+    may_go_on: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Plugin for Holder {
+    fn name(&self) -> &'static str {
+        "Holder"
+    }
+
+    fn rules(&self) -> Vec<Rule> {
+        vec![Rule::new(&[Operation::Create], "", &["configmaps"]).reads(&["/data"])]
+    }
+
+    fn validate<'a>(&'a self, _: Attributes<'a>, map: &'a Value) -> BoxFuture<'a, Result<()>> {
+        if map["data"]["large"].is_string() {
+            let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(running, Ordering::SeqCst);
+            let mut may_go_on = self.may_go_on.lock();
+            while !*may_go_on {
+                let waited = self.changed.wait_for(&mut may_go_on, HELD);
+                assert!(!waited.timed_out(), "nothing else was done");
+            }
+            self.running.fetch_sub(1, Ordering::SeqCst);
+        }
+        done(Ok(()))
+    }
+}
+
+/// All of the server's async work is on the one thread of this test.
+#[tokio::test]
+async fn large_requests_hold_no_async_worker_and_run_as_many_as_there_are_cores() {
+    let holder = Arc::new(Holder::default());
+    let options = ServerOptions {
+        admission: vec![Arc::<Holder>::clone(&holder)],
+        ..ServerOptions::default()
+    };
+    let server = Arc::new(Server::start_with(options).await.unwrap());
+    let cores = thread::available_parallelism().unwrap().get();
+    let text = "x".repeat(100_000);
+    let map = |name: &str, data: Value| json!({"metadata": {"name": name}, "data": data});
+    let large = (0..cores + 2).map(|at| {
+        let (server, map) = (
+            Arc::clone(&server),
+            map(&format!("l{at}"), json!({"large": text})),
+        );
+        pandaemon_runtime::spawn("large", async move { server.post(MAPS, &map).await.0 })
+    });
+    let large: Vec<_> = large.collect();
+    let since = Instant::now();
+    while holder.running.load(Ordering::SeqCst) < cores {
+        assert!(since.elapsed() < HELD, "they run one by one");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for at in 0..20 {
+        let small = map(&format!("s{at}"), json!({"small": "x"}));
+        assert_eq!(server.post(MAPS, &small).await.0, 201);
+    }
+    *holder.may_go_on.lock() = true;
+    holder.changed.notify_all();
+    for code in join_all(large).await {
+        assert_eq!(code.unwrap(), Some(201));
+    }
+    assert_eq!(holder.most.load(Ordering::SeqCst), cores);
 }

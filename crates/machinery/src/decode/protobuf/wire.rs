@@ -1,5 +1,7 @@
 //! The protobuf wire format: tags, variable-length integers and byte strings.
 
+use crate::bounds::TooManyValues;
+
 /// Bytes that are no valid message; the texts are those of Go's library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WireError {
@@ -24,6 +26,9 @@ pub(super) enum WireError {
     /// Messages are nested too deeply.
     #[error("proto: exceeded max recursion depth")]
     Deep,
+    /// There are too many values.
+    #[error(transparent)]
+    Many(#[from] TooManyValues),
 }
 
 /// The value of a field in its wire type.

@@ -323,15 +323,22 @@ fn invalid_configurations_are_refused_with_upstreams_texts() {
 }
 
 #[test]
-fn a_hundred_errors_of_a_configuration_are_listed() {
-    let mut config = daemonset("i");
-    for number in 0..150 {
-        config["spec"][format!("x{number}")] = json!(0);
+fn a_hundred_conflicts_and_errors_are_listed_and_the_others_counted() {
+    let data = |text: &str| {
+        let pairs = (0..300).map(|at| (format!("k{at:03}"), json!(text)));
+        map(Value::Object(pairs.collect()))
+    };
+    let object = applied("configmaps", None, data("a"), by("m1"));
+    let status = refused("configmaps", &object, data("b"), "m2");
+    let message = &status.message;
+    assert!(message.starts_with("Apply failed with 300 conflicts: conflicts with \"m1\":"));
+    assert!(message.ends_with("- .data.k098\nand 200 more"), "{message}");
+    assert_eq!(status.details.unwrap().causes.len(), 100);
+    let mut config = map(json!({}));
+    for at in 0..300 {
+        config[format!("x{at:03}")] = json!(1);
     }
-    let error = apply(kind("daemonsets"), None, &config, by("a"), false).unwrap_err();
-    let lines = error
-        .message
-        .matches("field not declared in schema")
-        .count();
-    assert_eq!(lines, 100);
+    let message = refused("configmaps", &object, config, "m2").message;
+    assert!(message.contains(".x099: field not declared in schema"));
+    assert!(message.ends_with("and 200 more errors"), "{message}");
 }

@@ -7,6 +7,7 @@ use super::{
     errors::{go_type, internal, no_merge_key},
 };
 use crate::{
+    bounds::cut_off,
     go_text::plain_list,
     patch::{invalid::unprocessable, list_order},
     status::Result,
@@ -28,8 +29,8 @@ pub(super) fn check_order(patched: &[Value], wanted: &[Value], merge_key: &str) 
         if !rest.any(|other| list_order::identity(other, merge_key) == Some(id)) {
             return Err(internal(format!(
                 "The order in patch list:\n{}\n doesn't match {SET_ORDER} list:\n{}\n",
-                plain_list(patched),
-                plain_list(wanted)
+                cut_off(&plain_list(patched)),
+                cut_off(&plain_list(wanted))
             )));
         }
     }
@@ -49,7 +50,8 @@ pub(super) fn are_maps(live: &[Value], patch: &[Value]) -> Result<Option<bool>> 
     }
     let kind = go_type(first);
     if live.iter().chain(patch).any(|item| go_type(item) != kind) {
-        let lists = format!("[{} {}]", plain_list(live), plain_list(patch));
+        let (live, patch) = (plain_list(live), plain_list(patch));
+        let lists = format!("[{} {}]", cut_off(&live), cut_off(&patch));
         return Err(internal(format!(
             "list element types are not identical: {lists}"
         )));

@@ -132,3 +132,26 @@ fn moves_that_only_seem_to_nest_measure_a_large_object_a_bounded_number_of_times
     assert!(patched(object.clone(), moves(10)).is_ok());
     assert_eq!(patched(object, moves(5_000)).unwrap_err().code, 422);
 }
+
+#[test]
+fn json_patch_limits_what_operations_shift_and_copy() {
+    let object = json!({"a": vec![1; 30_000], "b": vec![json!({}); 10_000]});
+    let moves = |from: &str, count: usize| {
+        let step = json!({"op": "move", "from": from, "path": "/a/1"});
+        patched(object.clone(), json!(vec![step; count]))
+    };
+    // At the end of a list nothing is shifted: 10,000 moves to its beginning are too many.
+    assert!(moves("/a/29999", 300).is_ok());
+    assert_eq!(moves("/a/0", 1_000).unwrap_err().code, 422);
+    let add = json!({"op": "add", "path": "/a/0", "value": 1});
+    let status = patched(object.clone(), json!(vec![add; 1_000])).unwrap_err();
+    assert_eq!(status.code, 422);
+    // Few bytes can be many objects.
+    let copies = |count: usize| {
+        let copy = |at| json!({"op": "copy", "from": "/b", "path": format!("/c{at}")});
+        let copies: Vec<Value> = (0..count).map(copy).collect();
+        patched(object.clone(), json!(copies))
+    };
+    assert!(copies(4).is_ok());
+    assert_eq!(copies(6).unwrap_err().code, 422);
+}

@@ -1,6 +1,8 @@
 //! The annotation `kubernetes.io/enforce-mountable-secrets` of a service account: its pods may
 //! refer to the Secrets that the account lists only.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::registry::{meta, pod_references::items};
@@ -14,11 +16,12 @@ pub(super) fn fault(account: &Value, spec: &Value) -> Option<String> {
         let secret = volume["secret"]["secretName"].as_str()?;
         allowed.refusal(secret, "volume with ")
     });
+    let own = items(&account["imagePullSecrets"]).filter_map(|own| own["name"].as_str());
+    let own: BTreeSet<&str> = own.collect();
     let pull_secrets = items(&spec["imagePullSecrets"]).enumerate();
     let pull_secrets = pull_secrets.filter_map(|(at, secret)| {
         let name = meta::text_at(secret, &["name"]);
-        let mut own = items(&account["imagePullSecrets"]);
-        (!own.any(|own| own["name"] == name)).then(|| {
+        (!own.contains(name)).then(|| {
             format!(
                 "imagePullSecrets[{at}].name=\"{name}\" is not allowed because service account {} does not \
                  reference that imagePullSecret",
@@ -43,7 +46,7 @@ pub(super) fn fault_of_ephemeral(account: &Value, spec: &Value) -> Option<String
 /// The Secrets that the pods of an account may refer to.
 struct Allowed<'a> {
     account: &'a str,
-    secrets: Vec<&'a str>,
+    secrets: BTreeSet<&'a str>,
 }
 
 impl<'a> Allowed<'a> {
@@ -63,7 +66,7 @@ impl<'a> Allowed<'a> {
 
     fn refusal(&self, secret: &str, what: &str) -> Option<String> {
         let account = self.account;
-        (!self.secrets.contains(&secret)).then(|| {
+        (!self.secrets.contains(secret)).then(|| {
             format!(
                 "{what}secret.secretName=\"{secret}\" is not allowed because service account {account} does \
                  not reference that secret"
