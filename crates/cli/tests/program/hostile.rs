@@ -9,7 +9,7 @@ use crate::process::{client, start_server};
 
 /// Most memory that a request may take, in bytes.
 const MEMORY_MAX: u64 = 300_000_000;
-/// Most processor time. An optimized build needs a tenth (`docs/benchmarks.md`).
+/// Most processor time. An unoptimized build needs 2 s at most (`docs/benchmarks.md`).
 const CPU_MAX: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,7 +19,7 @@ const MAX_COPIED: usize = 3 * 1024 * 1024;
 /// nest without a limit, and code that walks such a value recursively would overflow the stack.
 const MAX_DEPTH: usize = 160;
 /// Most work of a patch beside reading it: list items that operations shift, and values that they
-/// look at. Some 0.1 s; a patch of 10,000 operations could otherwise shift 500,000 items each.
+/// look at. A patch of 10,000 operations could otherwise shift 500,000 items each.
 const MAX_WORK: usize = 20_000_000;
 
 /// Applies a patch to `current`.

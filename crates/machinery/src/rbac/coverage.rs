@@ -64,8 +64,8 @@ pub fn full_authority() -> Vec<PolicyRule> {
     vec![resources, paths]
 }
 
-/// Most comparisons of parts with held rules, a few tenths of a second. Real roles need a
-/// thousandth. What is not compared counts as not held.
+/// Most comparisons of parts with held rules; real roles need a thousandth. What is not compared
+/// counts as not held.
 const COMPARISONS_MAX: usize = 10_000_000;
 
 /// The parts of rules that others do not contain (upstream's `Covers`).

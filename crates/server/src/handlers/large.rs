@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Size of a body, or of the stored object that a request changes, from which on it is large, in
-/// bytes. Less takes some 2 ms.
+/// bytes.
 const LARGE: usize = 64 << 10;
 
 /// Handles a resource request, see [`resource::answer`].
