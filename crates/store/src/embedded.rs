@@ -23,6 +23,8 @@ mod file_header;
 mod files;
 mod format1;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod held;
 mod log;
 mod plan;

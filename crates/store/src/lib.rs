@@ -22,6 +22,8 @@ mod random;
 mod transaction;
 mod transform;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub use embedded::fuzzing;
 pub use embedded::{
     Counters, Damage, Embedded, FileReport, Missing, Options, Repair, Repaired, Report, check,
 };

@@ -328,7 +328,15 @@ impl State {
 
     /// Counts a call and makes it.
     fn call(&mut self, call: Call) -> io::Result<usize> {
-        let needs_space = matches!(call, Call::Write(..) | Call::Link(..));
+        let needs_space = match &call {
+            // What is there can be written over.
+            Call::Write(inode, bytes, at) => {
+                let end = at + bytes.len() as u64;
+                end > self.inodes[*inode].seen.len() as u64
+            }
+            Call::Link(..) => true,
+            _ => false,
+        };
         let is_sync = matches!(call, Call::SyncFile(_) | Call::SyncDirectory(_));
         let rate = self.faults.io * if is_sync { 4 } else { 1 };
         let begun = self.begin(rate, needs_space);
@@ -438,8 +446,8 @@ impl Disk for Simulated {
 
     fn create_directory(&self) -> io::Result<()> {
         let mut state = self.state.lock();
-        let rate = state.faults.io;
-        state.begin(rate, true)?;
+        let (rate, is_new) = (state.faults.io, !state.names.exists);
+        state.begin(rate, is_new)?;
         state.names.exists = true;
         Ok(())
     }

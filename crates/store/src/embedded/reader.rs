@@ -77,7 +77,11 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn open(disk: &dyn Disk, name: &str) -> io::Result<Self> {
-        let file = disk.open(name)?;
+        Self::over(disk.open(name)?)
+    }
+
+    /// Reads an open file.
+    pub(super) fn over(file: Box<dyn DiskFile>) -> io::Result<Self> {
         let size = file.size()?;
         Ok(Self {
             file,

@@ -88,10 +88,12 @@ fn settle(disk: &dyn Disk, walk: &mut Walk) -> io::Result<()> {
     if walk.listed.has_temporary {
         walk.has_outdated |= disk.remove(TEMPORARY_NAME, Step::FreeSpace).is_err();
     }
-    disk.sync_directory(Directory::Own, Step::SyncRecoveredDirectory)?;
-    let removed = walk.listed.remove_replaced(disk, walk.checkpoint);
-    // The next compaction removes them, or else fails.
-    walk.has_outdated |= removed.is_err();
+    if walk.files.iter().any(|file| file.is_replaced) {
+        disk.sync_directory(Directory::Own, Step::SyncRecoveredDirectory)?;
+        let removed = walk.listed.remove_replaced(disk, walk.checkpoint);
+        // The next compaction removes them, or else fails.
+        walk.has_outdated |= removed.is_err();
+    }
     Ok(())
 }
 
