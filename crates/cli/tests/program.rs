@@ -18,6 +18,8 @@ mod failed_starts;
 mod kubeconfigs;
 #[path = "program/process.rs"]
 mod process;
+#[path = "program/store_files.rs"]
+mod store_files;
 #[path = "program/tokens.rs"]
 mod tokens;
 #[path = "program/watches.rs"]
