@@ -249,7 +249,7 @@ pub enum Error {
     /// The follower panicked and gets no more changes.
     #[error("the follower panicked")]
     Panicked,
-    /// The disk failed. No part of the transaction is visible.
+    /// The disk failed. No part of the transaction was stored, and none will be.
     #[error("storage failed: {0}")]
     Storage(String),
     /// A file is damaged, so acknowledged writes cannot be read.
@@ -269,7 +269,7 @@ pub enum Error {
     /// Another process has the data directory open.
     #[error("{0}")]
     Locked(String),
-    /// The store is closed or closing.
+    /// The store is closed or closing, or its writer has panicked before the call.
     #[error("the store is closed")]
     Closed,
 }
