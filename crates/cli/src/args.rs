@@ -63,6 +63,9 @@ pub(crate) enum Command {
     Controller(pandaemon_controllers::standalone::ControllerArgs),
     /// New keys of encryption at rest, while the control plane runs or while it does not
     RotateKeys(RotateKeysArgs),
+    /// The files of a store that does not open: see what can be read, and go on with that
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Measure a control plane with hollow nodes: roll-out, joins, update, roll back, deletion
     Bench(BenchArgs),
     /// Why a DaemonSet is (not) on a node, for every node of any cluster (also: kubectl ds explain)
@@ -295,6 +298,35 @@ pub(crate) struct CreateTokenArgs {
         hide_default_value = true
     )]
     pub(crate) description: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Read all files of a store and say what is in them; nothing is changed
+    Check(CheckStoreArgs),
+    /// Go on with what can be read of a damaged store; shows what is lost, asks, and keeps the old
+    /// files
+    Repair(RepairStoreArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckStoreArgs {
+    /// The data directory of a control plane that does not run, or the directory of its store
+    #[arg(
+        env = "PANDAEMON_DATA_DIR",
+        default_value = "/var/lib/pandaemon",
+        value_name = "DIR"
+    )]
+    pub(crate) directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairStoreArgs {
+    #[command(flatten)]
+    pub(crate) store: CheckStoreArgs,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

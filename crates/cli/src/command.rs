@@ -6,6 +6,7 @@ mod control_plane;
 mod ds;
 mod hollow;
 mod kubeconfig;
+mod repair;
 mod rotate_keys;
 mod server;
 mod store;
@@ -71,6 +72,7 @@ async fn run_command(command: Command) -> anyhow::Result<()> {
         Command::Hollow(args) => hollow::run(args, shutdown).await,
         Command::Controller(args) => pandaemon_controllers::standalone::run(args, shutdown).await,
         Command::RotateKeys(args) => rotate_keys::run(args).await,
+        Command::Store(command) => repair::run(command),
         Command::Bench(args) => bench::run(args, shutdown).await,
         Command::Explain(args) => ds::run(pandaemon_kubectl_ds::run_explain(args), shutdown).await,
         Command::Status(args) => ds::run(pandaemon_kubectl_ds::run_status(args), shutdown).await,

@@ -4,6 +4,7 @@ mod args;
 mod command;
 mod exit;
 mod progress;
+mod table;
 
 use std::{path::Path, process::ExitCode};
 

@@ -20,6 +20,8 @@ mod hostile;
 mod kubeconfigs;
 #[path = "program/process.rs"]
 mod process;
+#[path = "program/store_files.rs"]
+mod store_files;
 #[path = "program/tokens.rs"]
 mod tokens;
 #[path = "program/watches.rs"]

@@ -16,23 +16,79 @@ const OTHERS: u32 = 0o077;
 /// The bit of directories that everybody shares, such as `/tmp`.
 const STICKY: u32 = 0o1000;
 
-/// Creates a directory and its missing parents with mode 0700. Does nothing if it exists.
+/// The calls whose order decides what is left after a power failure; tests record them.
+trait Calls {
+    /// The content of a file is durable (fsync).
+    fn sync_file(&self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    /// The names in a directory are durable.
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+}
+
+struct System;
+
+impl Calls for System {}
+
+/// Makes created, renamed and removed names in a directory durable.
+///
+/// # Errors
+/// If the file system refuses.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    System.sync_directory(path)
+}
+
+/// Makes the name of a file or directory durable.
+///
+/// # Errors
+/// If the file system refuses, or the directory that it is in may not be read.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    sync_directory(parent(path))
+}
+
+/// The directory that a file or directory is in.
+fn parent(path: &Path) -> &Path {
+    let parent = path.parent().unwrap_or(path);
+    // That of a relative path may be empty: the current directory.
+    if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    }
+}
+
+/// Creates a directory and its missing parents with mode 0700; their names are durable then. Does
+/// nothing if it exists.
 ///
 /// # Errors
 /// If the file system refuses.
 pub fn private_dir(path: &Path) -> io::Result<()> {
+    create_dir(path, &System)
+}
+
+fn create_dir(path: &Path, calls: &dyn Calls) -> io::Result<()> {
     // The parent of a relative path may be empty: the current directory.
     if path.is_dir() || path.as_os_str().is_empty() {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
-        private_dir(parent)?;
+        create_dir(parent, calls)?;
     }
     match DirBuilder::new().mode(DIRECTORY).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),
-        // The umask may have taken rights of the owner, too.
-        Ok(()) => fs::set_permissions(path, Permissions::from_mode(DIRECTORY)),
+        Ok(()) => {
+            // The umask may have taken rights of the owner, too.
+            fs::set_permissions(path, Permissions::from_mode(DIRECTORY))?;
+            calls.sync_directory(parent(path))
+        }
     }
 }
 
@@ -55,6 +111,10 @@ pub fn open_private(options: &mut OpenOptions, path: &Path) -> io::Result<File> 
 /// # Errors
 /// If the file system refuses.
 pub fn replace_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace(path, content, &System)
+}
+
+fn replace(path: &Path, content: &[u8], calls: &dyn Calls) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let draft = path.with_file_name(name);
@@ -62,15 +122,9 @@ pub fn replace_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let _absent = fs::remove_file(&draft);
     let mut file = open_private(OpenOptions::new().write(true).create_new(true), &draft)?;
     file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    match path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => File::open(".")?.sync_all(),
-    }
+    calls.sync_file(&file)?;
+    calls.rename(&draft, path)?;
+    calls.sync_directory(parent(path))
 }
 
 /// Takes the rights of the group and of others from a file or directory, and logs it. Links are
@@ -118,7 +172,61 @@ pub fn children(path: &Path) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+
+    /// Makes the calls and keeps their names.
+    #[derive(Default)]
+    struct Recorder(RefCell<Vec<String>>);
+
+    impl Recorder {
+        fn add(&self, call: String) {
+            self.0.borrow_mut().push(call);
+        }
+    }
+
+    fn name(path: &Path) -> &str {
+        path.file_name().unwrap().to_str().unwrap()
+    }
+
+    impl Calls for Recorder {
+        fn sync_file(&self, file: &File) -> io::Result<()> {
+            self.add(format!("sync {} bytes", file.metadata()?.len()));
+            file.sync_all()
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.add(format!("rename {} to {}", name(from), name(to)));
+            fs::rename(from, to)
+        }
+
+        fn sync_directory(&self, path: &Path) -> io::Result<()> {
+            let below = children(path);
+            let below: Vec<&str> = below.iter().map(|path| name(path)).collect();
+            self.add(format!("sync directory with {}", below.join(",")));
+            sync_directory(path)
+        }
+    }
+
+    #[test]
+    fn a_file_is_durable_before_it_gets_its_name_and_names_are_durable_in_the_end() {
+        let root = tempfile::tempdir().unwrap();
+        let calls = Recorder::default();
+        let dir = root.path().join("a/b");
+        create_dir(&dir, &calls).unwrap();
+        create_dir(&dir, &calls).unwrap();
+        replace(&dir.join("key"), b"12345", &calls).unwrap();
+        let expected = [
+            "sync directory with a",
+            "sync directory with b",
+            "sync 5 bytes",
+            "rename key.new to key",
+            "sync directory with key",
+        ];
+        assert_eq!(*calls.0.borrow(), expected);
+        assert_eq!(parent(Path::new("name")), Path::new("."));
+    }
 
     fn mode(path: &Path) -> u32 {
         fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::{
     Entry, Error, Event, Follower, Key, Op, Page, Range, Result, Revision, Store, Transaction,
+    random::{SPLIT_MIX_STEP, split_mix},
 };
 
 /// How many older states can be read in pages.
@@ -88,11 +89,7 @@ impl Double {
 
     /// The next random number (splitmix64).
     fn next(&self) -> u64 {
-        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self.random.fetch_add(STEP, Ordering::Relaxed);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        split_mix(self.random.fetch_add(SPLIT_MIX_STEP, Ordering::Relaxed))
     }
 
     fn happens(&self, rate: impl Fn(&Faults) -> u32) -> bool {

@@ -13,35 +13,50 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use pandaemon_runtime::files::private_dir;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 mod checkpoint;
 mod counters;
+mod damage;
+mod file_header;
+mod files;
+mod format1;
 mod frame;
-mod lock;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+mod held;
 mod log;
 mod plan;
 mod published;
+mod reader;
 mod recover;
+mod repair;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+mod walk;
 mod writer;
 
 pub use counters::Counters;
+pub use damage::{Damage, Missing};
+pub use repair::{Repair, Repaired, Report, check};
+pub use walk::FileReport;
 
 use self::{
     frame::Frame,
-    lock::Lock,
+    held::Held,
     log::Log,
     plan::State,
     published::{HistoryBounds, Published, Snapshot},
     recover::Recovered,
-    writer::{Concurrency, Request, Writer},
+    writer::{Concurrency, Request, Start, Writer, on_a_thread},
 };
-use crate::{Entry, Error, Follower, Page, Range, Result, Revision, Store, Transaction};
-
-/// Name of a checkpoint while it is being written.
-const TEMPORARY_NAME: &str = "checkpoint.tmp";
+use crate::{
+    Entry, Error, Follower, Page, Range, Result, Revision, Store, Transaction,
+    disk::{Directory, Disk, Step, local::Local},
+};
 
 /// Bounds of an [`Embedded`] store. The defaults suit clusters of any supported size.
 #[derive(Debug, Clone)]
@@ -76,6 +91,8 @@ pub struct Embedded {
     published: Arc<Published>,
     counters: Counters,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held until this is dropped, should the writer panic.
+    _lock: Arc<Held>,
 }
 
 impl fmt::Debug for Embedded {
@@ -108,48 +125,32 @@ impl Embedded {
         options: Options,
         is_outdated: impl Fn(&str, &[u8]) -> bool,
     ) -> Result<(Self, bool)> {
-        let directory = directory.as_ref();
-        let failed = |error: io::Error| {
-            Error::Storage(format!(
-                "open data directory {}: {error}",
-                directory.display()
-            ))
-        };
-        private_dir(directory).map_err(failed)?;
-        let lock = Lock::take(directory)?;
-        let recovered = recover::recover(directory, &is_outdated)?;
-        let has_outdated = recovered.has_outdated;
-        let mut log = Log::create(directory, recovered.segment, recovered.next).map_err(failed)?;
-        log.count_recovered(recovered.log_bytes);
-        let checkpoint_at = options.log_bytes.max(recovered.checkpoint_bytes);
-        let state = state(recovered);
-        let counters = Counters::default();
-        let published = Arc::new(published(&state, &options));
+        let disk = Arc::new(Local::new(directory.as_ref()));
+        Self::open_on(disk, options, &is_outdated)
+    }
+
+    /// Opens the store on a disk, as [`Embedded::open_checked`] does on that of the machine.
+    fn open_on(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        is_outdated: &dyn Fn(&str, &[u8]) -> bool,
+    ) -> Result<(Self, bool)> {
         let (queue, requests) = mpsc::channel(options.queue.max(1));
-        let writer = Writer {
-            directory: directory.to_owned(),
-            queue: requests,
-            wake: queue.downgrade(),
-            state,
-            log,
-            frame: Frame::new(),
-            published: Arc::clone(&published),
-            counters: counters.clone(),
-            log_limit: options.log_bytes,
-            checkpoint_at,
-            checkpoint: None,
-            compactions: Vec::new(),
-            concurrency: Concurrency::default(),
-            _lock: lock,
-        };
-        writer.update_gauges();
+        let wake = queue.downgrade();
+        let opened = open_writer(disk, options, is_outdated, requests, wake, on_a_thread)?;
+        let (writer, has_outdated) = opened;
+        let published = Arc::clone(&writer.published);
+        let counters = writer.counters.clone();
+        let lock = Arc::clone(&writer.lock);
         let thread = thread::Builder::new().name("store-writer".to_owned());
-        let thread = thread.spawn(move || writer.run()).map_err(failed)?;
+        let thread = thread.spawn(move || writer.run());
+        let failed = |error| Error::Storage(format!("start the thread of the store: {error}"));
         let store = Self {
             queue: Some(queue),
             published,
             counters,
-            thread: Mutex::new(Some(thread)),
+            thread: Mutex::new(Some(thread.map_err(failed)?)),
+            _lock: lock,
         };
         Ok((store, has_outdated))
     }
@@ -168,7 +169,9 @@ impl Embedded {
             .send(Request::Commit(transaction, reply))
             .await
             .map_err(|_| Error::Closed)?;
-        answer.await.map_err(|_| Error::Closed)?
+        // It is answered, unless the writer panics.
+        let unknown = |_| Error::Unknown("the writer of the store panicked".to_owned());
+        answer.await.map_err(unknown)?
     }
 
     async fn request_compaction(&self) -> Result<()> {
@@ -188,6 +191,55 @@ impl Embedded {
             drop(answer.await);
         }
     }
+}
+
+/// Recovers the store and prepares its writer. Returns, too, whether a file has an outdated value.
+fn open_writer(
+    disk: Arc<dyn Disk>,
+    options: Options,
+    is_outdated: &dyn Fn(&str, &[u8]) -> bool,
+    queue: mpsc::Receiver<Request>,
+    wake: mpsc::WeakSender<Request>,
+    start: Start,
+) -> Result<(Writer, bool)> {
+    let failed = |error: io::Error| {
+        let path = disk.path().display();
+        Error::Storage(format!("open data directory {path}: {error}"))
+    };
+    disk.create_directory().map_err(failed)?;
+    let synced = disk.sync_directory(Directory::Parent, Step::SyncParent);
+    synced.map_err(failed)?;
+    let lock = Arc::new(Held::new(disk.lock()?));
+    let recovered = recover::recover(&*disk, is_outdated)?;
+    let has_outdated = recovered.has_outdated;
+    let log = Log::open(Arc::clone(&disk), recovered.segment - 1, recovered.next);
+    let mut log = log.map_err(failed)?;
+    log.count_recovered(recovered.log_bytes);
+    let checkpoint_at = match recovered.has_old_format {
+        // A checkpoint replaces files of an earlier format.
+        true => 0,
+        false => options.log_bytes.max(recovered.checkpoint_bytes),
+    };
+    let state = state(recovered);
+    let writer = Writer {
+        disk,
+        queue,
+        wake,
+        published: Arc::new(published(&state, &options)),
+        state,
+        log,
+        frame: Frame::new(),
+        counters: Counters::default(),
+        log_limit: options.log_bytes,
+        checkpoint_at,
+        checkpoint: None,
+        compactions: Vec::new(),
+        concurrency: Concurrency::default(),
+        start,
+        lock,
+    };
+    writer.update_gauges();
+    Ok((writer, has_outdated))
 }
 
 fn state(recovered: Recovered) -> State {

@@ -13,14 +13,20 @@ use std::{any::Any, fmt::Debug, sync::Arc};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+mod disk;
 #[cfg(feature = "double")]
 pub mod double;
 mod embedded;
 pub mod encryption;
+mod random;
 mod transaction;
 mod transform;
 
-pub use embedded::{Counters, Embedded, Options};
+#[cfg(any(test, feature = "fuzzing"))]
+pub use embedded::fuzzing;
+pub use embedded::{
+    Counters, Damage, Embedded, FileReport, Missing, Options, Repair, Repaired, Report, check,
+};
 pub use transaction::{MAX_OPERATIONS, MAX_TRANSACTION_BYTES, Transaction};
 pub use transform::{Transformed, Transformer};
 
@@ -243,13 +249,27 @@ pub enum Error {
     /// The follower panicked and gets no more changes.
     #[error("the follower panicked")]
     Panicked,
-    /// The disk failed. No part of the transaction is visible.
+    /// The disk failed. No part of the transaction was stored, and none will be.
     #[error("storage failed: {0}")]
     Storage(String),
+    /// A file is damaged, so acknowledged writes cannot be read.
+    #[error("{0}")]
+    Damaged(Damage),
+    /// A later version wrote a file.
+    #[error(
+        "{path} has the format {version}, and this version of pandaemon knows the formats 1 and 2: start the \
+         version that wrote it"
+    )]
+    Version {
+        /// The path of the file.
+        path: String,
+        /// The version of its format.
+        version: u32,
+    },
     /// Another process has the data directory open.
     #[error("{0}")]
     Locked(String),
-    /// The store is closed or closing.
+    /// The store is closed or closing, or its writer has panicked before the call.
     #[error("the store is closed")]
     Closed,
 }

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     args::{ClusterArgs, CreateTokenArgs, RevokeTokenArgs, TokenCommand},
     progress::{print_result, print_status},
+    table,
 };
 
 const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
@@ -122,23 +123,8 @@ async fn list(args: ClusterArgs) -> anyhow::Result<()> {
 
 /// The lines of the list.
 fn table(secrets: &[Value], now: Timestamp) -> Vec<String> {
-    let header = ["ID", "NODE", "TTL", "EXPIRES", "DESCRIPTION"].map(str::to_owned);
     let rows: Vec<[String; 5]> = secrets.iter().map(|secret| row(secret, now)).collect();
-    let all = || std::iter::once(&header).chain(&rows);
-    let widths: [usize; 5] = std::array::from_fn(|column| {
-        all()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or_default()
-    });
-    let line = |row: &[String; 5]| {
-        let cells = row.iter().zip(widths);
-        let cells: Vec<String> = cells
-            .map(|(text, width)| format!("{text:<width$}"))
-            .collect();
-        cells.join("   ").trim_end().to_owned()
-    };
-    all().map(line).collect()
+    table::lines(["ID", "NODE", "TTL", "EXPIRES", "DESCRIPTION"], &rows)
 }
 
 fn row(secret: &Value, now: Timestamp) -> [String; 5] {

@@ -1,24 +1,21 @@
 //! Checkpoints: a file with the durable state, which replaces all log segments before it.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    path::Path,
-};
+use std::io;
 
 use imbl::{OrdMap, OrdSet};
-use pandaemon_runtime::files::open_private;
 
 use super::{
-    TEMPORARY_NAME,
+    file_header::{FILE_HEADER, FileHeader, Kind},
+    files::{Files, TEMPORARY_NAME, checkpoint_name},
     frame::{Frame, Record},
-    log::{checkpoint_name, sync_directory},
-    recover::remove_before,
 };
-use crate::{Entry, Key, Revision};
+use crate::{
+    Entry, Key, Revision,
+    disk::{Directory, Disk, DiskFile, Step, write_all_at},
+};
 
 /// Size at which a frame of a checkpoint is written, in bytes. Bounds the memory of a checkpoint.
-const FRAME_BYTES: usize = 256 << 10;
+const FRAME_BYTES: usize = if cfg!(test) { 600 } else { 256 << 10 };
 
 /// The contents of a checkpoint.
 #[derive(Debug)]
@@ -44,33 +41,38 @@ pub(super) struct Written {
 
 impl Checkpoint {
     /// Writes the checkpoint, then removes the files that it replaces.
-    pub(super) fn write(&self, directory: &Path) -> io::Result<Written> {
-        let temporary = directory.join(TEMPORARY_NAME);
-        let written = self.write_file(&temporary).and_then(|size| {
-            fs::rename(&temporary, directory.join(checkpoint_name(self.segment)))?;
-            sync_directory(directory)?;
+    pub(super) fn write(&self, disk: &dyn Disk) -> io::Result<Written> {
+        let written = self.write_file(disk).and_then(|size| {
+            let name = checkpoint_name(self.segment);
+            disk.rename(TEMPORARY_NAME, &name, Step::RenameCheckpoint)?;
+            disk.sync_directory(Directory::Own, Step::SyncDirectoryAfterRename)?;
             Ok(size)
         });
         if written.is_err() {
             // Frees the space. A file that cannot be removed is overwritten by the next attempt.
-            drop(fs::remove_file(&temporary));
+            drop(disk.remove(TEMPORARY_NAME, Step::FreeSpace));
         }
-        Ok(Written {
-            size: written?,
-            removed: remove_before(directory, self.segment),
-        })
+        let size = written?;
+        let files = Files::list(disk);
+        let removed = files.and_then(|files| files.remove_replaced(disk, self.segment));
+        Ok(Written { size, removed })
     }
 
-    fn write_file(&self, path: &Path) -> io::Result<u64> {
+    fn write_file(&self, disk: &dyn Disk) -> io::Result<u64> {
+        let header = FileHeader {
+            kind: Kind::Checkpoint,
+            file: disk.random()?,
+            place: self.segment,
+            first: self.next,
+        };
         let mut out = FrameWriter {
-            file: open_private(
-                File::options().write(true).create(true).truncate(true),
-                path,
-            )?,
+            file: disk.create(TEMPORARY_NAME)?,
+            id: header.file,
             frame: Frame::new(),
-            size: 0,
+            size: FILE_HEADER as u64,
             frames: 0,
         };
+        write_all_at(&*out.file, &header.encode(), 0, Step::WriteCheckpoint)?;
         out.frame.push(Record::Reserve(self.reserved));
         let mut entries = 0;
         for (key, entry) in self
@@ -89,7 +91,7 @@ impl Checkpoint {
             next: self.next,
         });
         out.flush()?;
-        out.file.sync_all()?;
+        out.file.sync_all(Step::SyncCheckpoint)?;
         Ok(out.size)
     }
 }
@@ -107,7 +109,9 @@ pub(super) fn put_record<'a>(key: &'a Key, entry: &'a Entry) -> Record<'a> {
 
 /// Writes frames to a checkpoint file.
 struct FrameWriter {
-    file: File,
+    file: Box<dyn DiskFile>,
+    /// The number of the file.
+    id: u64,
     frame: Frame,
     size: u64,
     frames: u64,
@@ -117,9 +121,9 @@ impl FrameWriter {
     fn flush(&mut self) -> io::Result<()> {
         let bytes = self
             .frame
-            .seal(self.frames)
+            .seal(self.id, self.frames)
             .ok_or(io::ErrorKind::FileTooLarge)?;
-        self.file.write_all(bytes)?;
+        write_all_at(&*self.file, bytes, self.size, Step::WriteCheckpoint)?;
         self.size += bytes.len() as u64;
         self.frames += 1;
         self.frame.clear();

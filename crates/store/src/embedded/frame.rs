@@ -1,14 +1,20 @@
-//! The format on disk, as pure functions: a file is a sequence of frames, a frame is a batch of
-//! records.
+//! The form of a batch on disk, as pure functions: a frame is a header and records.
 //!
-//! Frame: length of the payload (u32), CRC-32 of the rest (u32), sequence number (u64), payload.
-//! All numbers are little-endian. A frame is applied as a whole or not at all. A length of zero
-//! marks the end of the data, because the space after the last frame is allocated ahead.
+//! ```text
+//! number of the file   sequence   length of the payload   CRC-32 of the payload   CRC-32 of the header   payload
+//! 8 bytes              8          4                       4                       4, of the 24 before
+//! ```
+//!
+//! All numbers are little-endian. A frame is applied as a whole or not at all. The number of the
+//! file is random, so no value of a client contains it: what looks like a header of this file is
+//! one.
 
 use crate::Revision;
 
 /// Size of the header before the payload, in bytes.
-pub(super) const HEADER: usize = 16;
+pub(super) const HEADER: usize = 28;
+/// How much of the header its checksum is about, in bytes.
+const SUMMED: usize = HEADER - 4;
 /// Maximum size of a payload, in bytes. A larger length in a header is damage; nothing is allocated
 /// for it.
 pub(super) const MAX_PAYLOAD: usize = 1 << 30;
@@ -95,16 +101,18 @@ impl Frame {
     }
 
     /// Fills in the header and returns the bytes to write; `None` if the payload is too long.
-    pub(super) fn seal(&mut self, sequence: u64) -> Option<&[u8]> {
-        let payload = self.bytes.len() - HEADER;
-        if payload > MAX_PAYLOAD {
+    pub(super) fn seal(&mut self, file: u64, sequence: u64) -> Option<&[u8]> {
+        let (header, payload) = self.bytes.split_first_chunk_mut::<HEADER>()?;
+        if payload.len() > MAX_PAYLOAD {
             return None;
         }
-        let length = u32::try_from(payload).ok()?;
-        self.bytes[8..HEADER].copy_from_slice(&sequence.to_le_bytes());
-        let sum = crc32fast::hash(&self.bytes[8..]);
-        self.bytes[..4].copy_from_slice(&length.to_le_bytes());
-        self.bytes[4..8].copy_from_slice(&sum.to_le_bytes());
+        let length = u32::try_from(payload.len()).ok()?;
+        header[..8].copy_from_slice(&file.to_le_bytes());
+        header[8..16].copy_from_slice(&sequence.to_le_bytes());
+        header[16..20].copy_from_slice(&length.to_le_bytes());
+        header[20..SUMMED].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
+        let sum = crc32fast::hash(&header[..SUMMED]);
+        header[SUMMED..].copy_from_slice(&sum.to_le_bytes());
         Some(&self.bytes)
     }
 
@@ -123,36 +131,36 @@ impl Frame {
 /// The header of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
+    /// The number of the file.
+    pub(super) file: u64,
+    pub(super) sequence: u64,
     /// Length of the payload, in bytes.
     pub(super) length: usize,
-    /// CRC-32 of the sequence number and the payload.
-    pub(super) sum: u32,
-    /// Sequence number of the frame.
-    pub(super) sequence: u64,
+    /// CRC-32 of the payload.
+    sum: u32,
 }
 
 impl Header {
-    /// Parses a header; `None` if the length is zero or larger than [`MAX_PAYLOAD`].
+    /// Reads a header; `None` if it is none.
     pub(super) fn parse(bytes: &[u8; HEADER]) -> Option<Self> {
-        let [a, b, c, d, e, f, g, h, sequence @ ..] = *bytes;
-        let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
-        if length == 0 || length > MAX_PAYLOAD {
+        let mut rest = bytes.as_slice();
+        let (file, sequence) = (number(&mut rest)?, number(&mut rest)?);
+        let (length, sum) = (short(&mut rest)?, short(&mut rest)?);
+        if short(&mut rest)? != crc32fast::hash(&bytes[..SUMMED]) {
             return None;
         }
-        let sum = u32::from_le_bytes([e, f, g, h]);
-        Some(Self {
+        let length = usize::try_from(length).ok()?;
+        (0 < length && length <= MAX_PAYLOAD).then_some(Self {
+            file,
+            sequence,
             length,
             sum,
-            sequence: u64::from_le_bytes(sequence),
         })
     }
 
-    /// Whether length and checksum match this payload.
+    /// Whether this is the payload.
     pub(super) fn fits(&self, payload: &[u8]) -> bool {
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&self.sequence.to_le_bytes());
-        hasher.update(payload);
-        payload.len() == self.length && hasher.finalize() == self.sum
+        payload.len() == self.length && crc32fast::hash(payload) == self.sum
     }
 }
 
@@ -197,6 +205,12 @@ fn record<'a>(rest: &mut &'a [u8]) -> Option<Record<'a>> {
     }
 }
 
+fn short(rest: &mut &[u8]) -> Option<u32> {
+    let (bytes, tail) = rest.split_first_chunk::<4>()?;
+    *rest = tail;
+    Some(u32::from_le_bytes(*bytes))
+}
+
 fn number(rest: &mut &[u8]) -> Option<u64> {
     let (bytes, tail) = rest.split_first_chunk::<8>()?;
     *rest = tail;
@@ -204,9 +218,8 @@ fn number(rest: &mut &[u8]) -> Option<u64> {
 }
 
 fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (bytes, tail) = rest.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_le_bytes(*bytes)).ok()?;
-    let (text, tail) = tail.split_at_checked(length)?;
+    let length = usize::try_from(short(rest)?).ok()?;
+    let (text, tail) = rest.split_at_checked(length)?;
     *rest = tail;
     Some(text)
 }
@@ -235,9 +248,9 @@ mod tests {
         ];
         let mut frame = Frame::new();
         written.iter().for_each(|record| frame.push(*record));
-        let bytes = frame.seal(42).unwrap();
+        let bytes = frame.seal(7, 42).unwrap();
         let header = Header::parse(bytes.first_chunk().unwrap()).unwrap();
-        assert_eq!(header.sequence, 42);
+        assert_eq!((header.file, header.sequence), (7, 42));
         assert!(header.fits(&bytes[HEADER..]));
         let read: Result<Vec<_>, ()> = records(&bytes[HEADER..]).collect();
         assert_eq!(read.unwrap(), written);
@@ -254,7 +267,7 @@ mod tests {
         fn a_flipped_bit_is_detected(at in 0_usize..60, bit in 0_u8..8) {
             let mut frame = Frame::new();
             frame.push(Record::Put { key: "/nodes//n", created: 1, modified: 2, value: b"value" });
-            let mut bytes = frame.seal(1).unwrap().to_vec();
+            let mut bytes = frame.seal(7, 1).unwrap().to_vec();
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;
             let whole = Header::parse(bytes.first_chunk().unwrap())

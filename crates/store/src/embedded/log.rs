@@ -1,80 +1,95 @@
 //! The write-ahead log: appends frames to segment files. Used by one thread.
 //!
-//! After a failed append the file is truncated to the last good frame before anything else is
+//! After a failed append the file is cut off after the last good frame before anything else is
 //! written, and the log continues in a new segment.
 
 use std::{
-    fs::File,
     io,
-    os::unix::fs::FileExt as _,
-    path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use nix::{
-    errno::Errno,
-    fcntl::{FallocateFlags, fallocate},
+use super::{
+    file_header::{FILE_HEADER, FileHeader, Kind},
+    files::segment_name,
+    frame::Frame,
 };
-use pandaemon_runtime::files::open_private;
-
-use super::frame::Frame;
+use crate::disk::{Directory, Disk, DiskFile, Step, write_all_at};
 
 /// Space is allocated in steps of so many bytes, so that an append rarely changes the size of the
 /// file.
-const ALLOCATION_STEP: u64 = 4 << 20;
+const ALLOCATION_STEP: u64 = if cfg!(test) { 4 << 10 } else { 4 << 20 };
 
-/// File name of segment `number`. The names sort by number.
-pub(super) fn segment_name(number: u64) -> String {
-    format!("log-{number:012}")
+/// Why a frame was not appended.
+#[derive(Debug)]
+pub(super) struct AppendError {
+    pub(super) error: io::Error,
+    /// The frame may be on disk, and a start after a crash may read it: it could not be cut off.
+    pub(super) is_undecided: bool,
 }
 
-/// File name of the checkpoint that replaces all segments before `number`.
-pub(super) fn checkpoint_name(number: u64) -> String {
-    format!("checkpoint-{number:012}")
+impl From<io::Error> for AppendError {
+    fn from(error: io::Error) -> Self {
+        Self {
+            error,
+            is_undecided: false,
+        }
+    }
 }
 
-/// Syncs a directory, so that created, renamed and removed names are durable.
-pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+/// An open segment file.
+#[derive(Debug)]
+struct Segment {
+    file: Box<dyn DiskFile>,
+    /// Its random number.
+    id: u64,
+    /// Offset of the next frame. Everything before it is durable.
+    end: u64,
+    allocated: u64,
 }
 
 /// The open end of the log.
 #[derive(Debug)]
 pub(super) struct Log {
-    directory: PathBuf,
-    file: File,
-    segment: u64,
-    /// Offset of the next frame. Everything before it is durable.
-    end: u64,
-    allocated: u64,
+    disk: Arc<dyn Disk>,
+    /// The current segment; `None` after a failure: the next append makes one.
+    open: Option<Segment>,
+    /// A segment whose last append failed: the bytes after its end are unknown.
+    uncut: Option<Segment>,
+    /// Number of the newest segment that was in use.
+    number: u64,
     /// Sequence number of the next frame.
     next: u64,
-    /// An append failed, so the bytes after `end` are unknown.
-    broken: bool,
     /// Bytes appended since the last checkpoint began.
     grown: u64,
 }
 
 impl Log {
-    /// Creates segment `segment`; its first frame gets sequence number `next`.
-    pub(super) fn create(directory: &Path, segment: u64, next: u64) -> io::Result<Self> {
-        let file = create_segment(directory, segment)?;
-        let directory = directory.to_owned();
-        Ok(Self {
-            directory,
-            file,
-            segment,
-            end: 0,
-            allocated: 0,
+    /// Continues the log after segment `number`; the first frame gets sequence number `next`.
+    ///
+    /// # Errors
+    /// If no segment can be made. A full disk is no error: the first append tries again.
+    pub(super) fn open(disk: Arc<dyn Disk>, number: u64, next: u64) -> io::Result<Self> {
+        let mut log = Self {
+            disk,
+            open: None,
+            uncut: None,
+            number,
             next,
-            broken: false,
             grown: 0,
-        })
+        };
+        match log.continue_in_new_segment() {
+            Err(error) if is_full(&error) => {
+                tracing::warn!(%error, "cannot create a log segment; the store opens without writes");
+            }
+            made => made?,
+        }
+        Ok(log)
     }
 
     /// Number of the current segment.
     pub(super) fn segment(&self) -> u64 {
-        self.segment
+        self.number
     }
 
     /// Sequence number of the next frame.
@@ -95,96 +110,129 @@ impl Log {
     }
 
     /// Appends a frame and syncs it. Returns how long fdatasync took.
-    pub(super) fn append(&mut self, frame: &mut Frame) -> io::Result<Duration> {
-        if self.broken {
-            self.repair()?;
+    pub(super) fn append(&mut self, frame: &mut Frame) -> Result<Duration, AppendError> {
+        self.cut()?;
+        if self.open.is_none() {
+            self.continue_in_new_segment()?;
         }
-        let bytes = frame.seal(self.next).ok_or(io::ErrorKind::FileTooLarge)?;
+        let Some(segment) = &mut self.open else {
+            return Err(io::Error::from(io::ErrorKind::NotFound).into());
+        };
+        let bytes = frame.seal(segment.id, self.next);
+        let bytes = bytes.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let length = bytes.len() as u64;
-        let end = self.end + length;
-        self.allocate(end)?;
-        let written = self.file.write_all_at(bytes, self.end).and_then(|()| {
-            let start = Instant::now();
-            self.file.sync_data()?;
-            Ok(start.elapsed())
-        });
-        match &written {
-            Ok(_) => {
-                self.end = end;
+        segment.allocate(length)?;
+        match segment.append(bytes) {
+            Ok(took) => {
+                segment.end += length;
                 self.next += 1;
                 self.grown += length;
+                Ok(took)
             }
-            Err(_) => self.broken = true,
+            Err(error) => {
+                // A sync that is repeated succeeds without having written anything: the system has
+                // dropped the bytes.
+                self.uncut = self.open.take();
+                let is_undecided = self.cut().is_err();
+                Err(AppendError {
+                    error,
+                    is_undecided,
+                })
+            }
         }
-        written
     }
 
     /// Continues in a new segment. A checkpoint can then replace everything before it.
     pub(super) fn rotate(&mut self) -> io::Result<()> {
-        if self.broken {
-            self.repair()?;
-        } else {
-            self.next_segment()?;
-        }
+        self.cut()?;
+        self.continue_in_new_segment()?;
         self.grown = 0;
         Ok(())
     }
 
-    /// Frees the space that was allocated ahead.
-    pub(super) fn trim(&self) -> io::Result<()> {
-        self.file.set_len(self.end)?;
-        self.file.sync_all()
+    /// Gives back the space that was allocated ahead.
+    pub(super) fn close(&mut self) {
+        if let Some(segment) = self.open.take() {
+            segment.free_space();
+        }
     }
 
-    /// Truncates the file to the last good frame and continues in a new segment.
-    fn repair(&mut self) -> io::Result<()> {
-        self.trim()?;
-        self.next_segment()?;
-        self.broken = false;
+    /// Cuts off what a failed append may have left, for good.
+    fn cut(&mut self) -> io::Result<()> {
+        if let Some(segment) = &self.uncut {
+            let file = &segment.file;
+            file.set_size(segment.end, Step::CutAfterFailure)?;
+            file.sync_all(Step::SyncCut)?;
+            self.uncut = None;
+        }
         Ok(())
     }
 
-    fn next_segment(&mut self) -> io::Result<()> {
-        let file = create_segment(&self.directory, self.segment + 1)?;
-        self.trim()?;
-        self.segment += 1;
-        (self.file, self.end, self.allocated) = (file, 0, 0);
+    /// Makes a segment and continues in it. On an error the log stays where it is: a start does not
+    /// mind a segment without frames.
+    fn continue_in_new_segment(&mut self) -> io::Result<()> {
+        let segment = self.create(self.number + 1)?;
+        self.number += 1;
+        if let Some(before) = self.open.replace(segment) {
+            before.free_space();
+        }
         Ok(())
     }
 
-    /// Allocates space up to `end`. A full disk fails here, before any byte of the frame is
+    /// Creates a segment file. One that an earlier failure left behind is overwritten.
+    fn create(&self, number: u64) -> io::Result<Segment> {
+        let header = FileHeader {
+            kind: Kind::Segment,
+            file: self.disk.random()?,
+            place: number,
+            first: self.next,
+        };
+        let file = self.disk.create(&segment_name(number))?;
+        write_all_at(&*file, &header.encode(), 0, Step::WriteSegmentHeader)?;
+        file.sync_all(Step::SyncSegmentHeader)?;
+        let step = Step::SyncDirectoryAfterSegment;
+        self.disk.sync_directory(Directory::Own, step)?;
+        Ok(Segment {
+            file,
+            id: header.file,
+            end: FILE_HEADER as u64,
+            allocated: FILE_HEADER as u64,
+        })
+    }
+}
+
+/// Whether the disk has no space.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
+impl Segment {
+    fn append(&self, bytes: &[u8]) -> io::Result<Duration> {
+        write_all_at(&*self.file, bytes, self.end, Step::WriteFrame)?;
+        let start = Instant::now();
+        self.file.sync_data(Step::SyncFrame)?;
+        Ok(start.elapsed())
+    }
+
+    /// Allocates space for so many bytes. A full disk fails here, before any byte of the frame is
     /// written.
-    fn allocate(&mut self, end: u64) -> io::Result<()> {
+    fn allocate(&mut self, length: u64) -> io::Result<()> {
+        let end = self.end + length;
         if end <= self.allocated {
             return Ok(());
         }
         let ahead = end.next_multiple_of(ALLOCATION_STEP);
-        self.allocated = match self.extend(ahead) {
+        self.allocated = match self.file.allocate(self.end, ahead) {
             Ok(()) => ahead,
-            Err(_) => self.extend(end).map(|()| end)?,
+            Err(_) => self.file.allocate(self.end, end).map(|()| end)?,
         };
         Ok(())
     }
 
-    fn extend(&self, end: u64) -> io::Result<()> {
-        let too_large = |_| io::Error::from(io::ErrorKind::FileTooLarge);
-        let (start, end) = (i64::try_from(self.end), i64::try_from(end));
-        let (start, end) = (start.map_err(too_large)?, end.map_err(too_large)?);
-        match fallocate(&self.file, FallocateFlags::empty(), start, end - start) {
-            // The file system cannot allocate ahead. A full disk then fails the write instead.
-            Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+    /// Gives back the space that was allocated ahead.
+    fn free_space(&self) {
+        // Zeros after the last frame do no harm.
+        drop(self.file.set_size(self.end, Step::FreeSpace));
     }
-}
-
-/// Creates a segment file. An empty file that an earlier failure left behind is overwritten.
-fn create_segment(directory: &Path, segment: u64) -> io::Result<File> {
-    let path = directory.join(segment_name(segment));
-    let mut options = File::options();
-    let options = options.read(true).write(true).create(true).truncate(true);
-    let file = open_private(options, &path)?;
-    file.sync_all()?;
-    sync_directory(directory)?;
-    Ok(file)
 }

@@ -26,7 +26,32 @@ pub(super) struct State {
 }
 
 /// Number of revisions that a reservation covers. A crash skips at most so many.
-const RESERVATION: Revision = 1 << 24;
+const RESERVATION: Revision = if cfg!(test) { 32 } else { 1 << 24 };
+
+/// Why the disk has refused a batch.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) text: String,
+    /// The batch may be on disk all the same.
+    pub(super) is_undecided: bool,
+    /// Which of its transactions were to be written to the disk.
+    pub(super) in_frame: Vec<bool>,
+}
+
+impl Refused {
+    /// What the caller of a transaction gets.
+    pub(super) fn error(&self, transaction: usize) -> Error {
+        let text = &self.text;
+        match self.is_undecided && self.is_in_frame(transaction) {
+            true => Error::Unknown(format!("{text}; the write may be there after a restart")),
+            false => Error::Storage(text.clone()),
+        }
+    }
+
+    fn is_in_frame(&self, transaction: usize) -> bool {
+        self.in_frame.get(transaction).copied().unwrap_or_default()
+    }
+}
 
 /// The planned effect of a batch.
 #[derive(Debug)]
@@ -35,26 +60,32 @@ pub(super) struct Plan<'a> {
     pub(super) events: Vec<Event>,
     /// The records to sync before the batch is visible.
     pub(super) frame: &'a mut Frame,
-    /// Number of durable transactions in the batch.
-    pub(super) durable: usize,
+    /// Of each transaction so far, whether it is in the frame.
+    pub(super) in_frame: Vec<bool>,
     /// Why durable writes fail, if the disk refused the batch before.
-    pub(super) refused: Option<&'a str>,
+    pub(super) refused: Option<&'a Refused>,
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(state: &State, frame: &'a mut Frame, refused: Option<&'a str>) -> Self {
+    pub(super) fn new(state: &State, frame: &'a mut Frame, refused: Option<&'a Refused>) -> Self {
         frame.clear();
         Self {
             state: state.clone(),
             events: Vec::new(),
             frame,
-            durable: 0,
+            in_frame: Vec::new(),
             refused,
         }
     }
 
     /// Adds a transaction. It sees the earlier ones of the same batch.
     pub(super) fn transact(&mut self, transaction: &Transaction) -> Result<Revision> {
+        let at = self.in_frame.len();
+        self.in_frame.push(false);
+        // Whatever its guards say now: it may be on disk.
+        if let Some(refused) = self.refused.filter(|refused| refused.is_in_frame(at)) {
+            return Err(refused.error(at));
+        }
         let mut needs_disk = false;
         for (at, write) in transaction.writes.iter().enumerate() {
             let current = self.state.entries.get(&write.key);
@@ -64,13 +95,15 @@ impl<'a> Plan<'a> {
             }
             needs_disk |= self.is_durable(write, transaction.durability, current.is_some());
         }
-        if let (true, Some(text)) = (needs_disk, self.refused) {
-            return Err(Error::Storage(text.to_owned()));
+        if let (true, Some(refused)) = (needs_disk, self.refused) {
+            return Err(refused.error(at));
         }
         let is_change = |write: &Write| !matches!(write.op, Op::Check);
         if transaction.writes.iter().any(is_change) {
             self.state.revision += 1;
-            self.durable += usize::from(needs_disk);
+        }
+        if let Some(in_frame) = self.in_frame.last_mut() {
+            *in_frame = needs_disk;
         }
         for write in &transaction.writes {
             self.write(write, transaction.durability);

@@ -153,12 +153,16 @@ impl Published {
         drop(old);
     }
 
-    /// Ends every follower.
-    pub(super) fn close(&self) {
+    /// Ends every follower for this reason, and those that come later.
+    pub(super) fn close(&self, why: impl Fn() -> Error) {
         let mut history = self.history.lock();
         history.closed = true;
         for follower in history.followers.drain(..) {
-            follower.end(Error::Closed);
+            // A panic must not keep the others from hearing of it.
+            let ended = catch_unwind(AssertUnwindSafe(|| follower.end(why())));
+            if ended.is_err() {
+                tracing::error!("a follower of the store panicked when it ended");
+            }
         }
     }
 

@@ -1,13 +1,7 @@
 //! The writer thread: commits the transactions that arrived while the disk was busy as one batch,
 //! hands the changes to the followers, and answers.
 
-use std::{
-    io, mem,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{io, mem, path::Path, sync::Arc, thread, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,12 +9,12 @@ use super::{
     checkpoint::{Checkpoint, Written},
     counters::Counters,
     frame::{Frame, Record},
-    lock::Lock,
-    log::Log,
-    plan::{Plan, State},
+    held::Held,
+    log::{AppendError, Log, is_full},
+    plan::{Plan, Refused, State},
     published::{Published, Snapshot},
 };
-use crate::{Error, Event, Result, Revision, Transaction};
+use crate::{Error, Event, Result, Revision, Transaction, disk::Disk};
 
 /// Maximum number of transactions in a batch.
 const MAX_BATCH: usize = 4096;
@@ -50,10 +44,24 @@ pub(super) enum Request {
     Close(oneshot::Sender<()>),
 }
 
+/// The work of a checkpoint.
+pub(super) type Job = Box<dyn FnOnce() -> io::Result<Written> + Send>;
+/// Waits for the end of a job. The error is that of a panic.
+pub(super) type Outcome = Box<dyn FnOnce() -> thread::Result<io::Result<Written>> + Send>;
+/// Starts a job.
+pub(super) type Start = fn(Job) -> io::Result<Outcome>;
+
+/// Does a job in a thread of its own.
+pub(super) fn on_a_thread(job: Job) -> io::Result<Outcome> {
+    let thread = thread::Builder::new().name("store-checkpoint".to_owned());
+    let thread = thread.spawn(job)?;
+    Ok(Box::new(|| thread.join()))
+}
+
 /// The state of the writer thread.
 #[derive(Debug)]
 pub(super) struct Writer {
-    pub(super) directory: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
     pub(super) queue: mpsc::Receiver<Request>,
     pub(super) state: State,
     pub(super) log: Log,
@@ -70,16 +78,36 @@ pub(super) struct Writer {
     /// Wakes the writer when a checkpoint has ended.
     pub(super) wake: mpsc::WeakSender<Request>,
     pub(super) concurrency: Concurrency,
-    /// Held while the thread runs.
-    pub(super) _lock: Lock,
+    /// Starts the writing of a checkpoint.
+    pub(super) start: Start,
+    /// Released when the store has closed in order.
+    pub(super) lock: Arc<Held>,
 }
 
 /// A checkpoint that is being written.
-#[derive(Debug)]
 pub(super) struct Running {
-    thread: JoinHandle<io::Result<Written>>,
+    outcome: Outcome,
     /// The callers that wait for it.
     compactions: Vec<oneshot::Sender<Result<()>>>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").finish_non_exhaustive()
+    }
+}
+
+/// Ends all followers when dropped, also by a panic of the writer: what they follow has no more
+/// changes.
+struct EndFollowers(Arc<Published>);
+
+impl Drop for EndFollowers {
+    fn drop(&mut self) {
+        self.0.close(|| match thread::panicking() {
+            true => Error::Broken("the writer of the store panicked".to_owned()),
+            false => Error::Closed,
+        });
+    }
 }
 
 /// Estimates whether clients write concurrently: the moving average of batch sizes, in 1/1024
@@ -101,8 +129,10 @@ impl Concurrency {
 impl Writer {
     /// Serves requests until the store is closed or dropped.
     pub(super) fn run(mut self) {
+        let _ends = EndFollowers(Arc::clone(&self.published));
         let mut requests = Vec::new();
         let mut closing = Vec::new();
+        self.check_log();
         while closing.is_empty() && self.queue.blocking_recv_many(&mut requests, MAX_BATCH) > 0 {
             if self.concurrency.is_high() && requests.len() < BATCH_TARGET {
                 thread::sleep(BATCH_DELAY);
@@ -112,36 +142,43 @@ impl Writer {
                     requests.push(request);
                 }
             }
-            self.concurrency.record(requests.len());
-            let mut pending = Vec::with_capacity(requests.len());
-            let mut bytes = 0;
-            for request in requests.drain(..) {
-                match request {
-                    // What comes after the close request is dropped, so its callers get
-                    // `Error::Closed`.
-                    Request::Commit(..) if !closing.is_empty() => (),
-                    Request::Commit(transaction, reply) => {
-                        bytes += transaction.size();
-                        pending.push((transaction, reply));
-                        if bytes >= MAX_BATCH_BYTES {
-                            self.batch(mem::take(&mut pending));
-                            bytes = 0;
-                        }
-                    }
-                    Request::Compact(reply) => self.compactions.push(reply),
-                    Request::CheckpointEnded => self.end_checkpoint(),
-                    Request::Close(reply) => closing.push(reply),
-                }
-            }
-            self.batch(pending);
-            self.check_log();
+            self.serve(requests.drain(..), &mut closing);
         }
         self.finish();
-        drop(self);
         for reply in closing {
             // Fails if the caller of `close` was dropped.
             let _ = reply.send(());
         }
+    }
+
+    /// Serves requests as one batch, unless they are too large for one. Keeps those who wait for
+    /// the close.
+    pub(super) fn serve(
+        &mut self,
+        requests: impl ExactSizeIterator<Item = Request>,
+        closing: &mut Vec<oneshot::Sender<()>>,
+    ) {
+        self.concurrency.record(requests.len());
+        let mut pending = Vec::with_capacity(requests.len());
+        let mut bytes = 0;
+        for request in requests {
+            match request {
+                Request::Commit(_, reply) if !closing.is_empty() => refuse(reply),
+                Request::Commit(transaction, reply) => {
+                    bytes += transaction.size();
+                    pending.push((transaction, reply));
+                    if bytes >= MAX_BATCH_BYTES {
+                        self.batch(mem::take(&mut pending));
+                        bytes = 0;
+                    }
+                }
+                Request::Compact(reply) => self.compactions.push(reply),
+                Request::CheckpointEnded => self.end_checkpoint(),
+                Request::Close(reply) => closing.push(reply),
+            }
+        }
+        self.batch(pending);
+        self.check_log();
     }
 
     fn batch(&mut self, pending: Vec<Pending>) {
@@ -150,18 +187,18 @@ impl Writer {
         }
         let results = match self.commit(&pending, None) {
             Ok(results) => results,
-            Err(text) => {
+            Err(refused) => {
                 tracing::error!(
-                    error = text,
+                    error = refused.text,
                     transactions = pending.len(),
                     "the disk refused a batch of transactions"
                 );
                 // Volatile transactions need no disk and are still committed. If this fails too,
                 // the whole batch fails.
-                let refused = self.commit(&pending, Some(&text));
-                refused.unwrap_or_else(|text| {
-                    let failed = |_| Err(Error::Storage(text.clone()));
-                    pending.iter().map(failed).collect()
+                let others = self.commit(&pending, Some(&refused));
+                others.unwrap_or_else(|_| {
+                    let failed = |at| Err(refused.error(at));
+                    (0..pending.len()).map(failed).collect()
                 })
             }
         };
@@ -180,8 +217,8 @@ impl Writer {
     fn commit(
         &mut self,
         pending: &[Pending],
-        refused: Option<&str>,
-    ) -> Result<Vec<Result<Revision>>, String> {
+        refused: Option<&Refused>,
+    ) -> Result<Vec<Result<Revision>>, Refused> {
         let mut plan = Plan::new(&self.state, &mut self.frame, refused);
         let results = pending
             .iter()
@@ -191,16 +228,26 @@ impl Writer {
         let Plan {
             state,
             events,
-            durable,
+            in_frame,
             ..
         } = plan;
         if needs_disk {
             match self.log.append(&mut self.frame) {
-                Ok(took) => self.counters.synced(durable, took),
-                Err(error) => {
+                Ok(took) => {
+                    let durable = in_frame.iter().filter(|in_frame| **in_frame).count();
+                    self.counters.synced(durable, took);
+                }
+                Err(AppendError {
+                    error,
+                    is_undecided,
+                }) => {
                     // The bytes may have reached the disk. These revisions must not be used again.
                     self.state.revision = state.revision;
-                    return Err(append_error(&self.directory, &error));
+                    return Err(Refused {
+                        text: disk_error(self.disk.path(), &error),
+                        is_undecided,
+                        in_frame,
+                    });
                 }
             }
         }
@@ -244,7 +291,7 @@ impl Writer {
         if let Err(error) = self.log.rotate() {
             tracing::warn!(%error, "cannot create a log segment; the checkpoint is retried later");
             self.checkpoint_at = self.log.grown() + self.log_limit / 4;
-            return answer(compactions, &Err(append_error(&self.directory, &error)));
+            return answer(compactions, &Err(disk_error(self.disk.path(), &error)));
         }
         let State {
             entries,
@@ -260,16 +307,18 @@ impl Writer {
             volatile,
             reserved,
         };
-        let (directory, wake) = (self.directory.clone(), self.wake.clone());
+        let (disk, wake) = (Arc::clone(&self.disk), self.wake.clone());
+        let lock = Arc::clone(&self.lock);
         let write = move || {
             let _wakes = WakeOnDrop(wake);
-            checkpoint.write(&directory)
+            // Nobody else may use the directory until it is written, whatever becomes of the writer.
+            let _lock = lock;
+            checkpoint.write(&*disk)
         };
-        let thread = thread::Builder::new().name("store-checkpoint".to_owned());
-        match thread.spawn(write) {
-            Ok(thread) => {
+        match (self.start)(Box::new(write)) {
+            Ok(outcome) => {
                 self.checkpoint = Some(Running {
-                    thread,
+                    outcome,
                     compactions,
                 });
             }
@@ -280,12 +329,12 @@ impl Writer {
 
     /// Handles the end of the checkpoint, and answers those who wait for it. The thread has ended,
     /// or is about to.
-    fn end_checkpoint(&mut self) {
+    pub(super) fn end_checkpoint(&mut self) {
         let Some(running) = self.checkpoint.take() else {
             return;
         };
-        let failed = |error: &io::Error| Err(append_error(&self.directory, error));
-        let result = match running.thread.join() {
+        let failed = |error: &io::Error| Err(disk_error(self.disk.path(), error));
+        let result = match (running.outcome)() {
             Ok(Ok(Written { size, removed })) => {
                 self.counters.checkpoints.inc();
                 // With at least as much log as state, a write is rewritten at most once on average.
@@ -306,23 +355,35 @@ impl Writer {
         answer(running.compactions, &result);
     }
 
-    /// Records the exact revision, so that the next start continues without a gap, and ends all
-    /// followers.
-    fn finish(&mut self) {
+    /// Records the exact revision, so that the next start continues without a gap, ends all
+    /// followers, and releases the lock.
+    pub(super) fn finish(&mut self) {
         self.queue.close();
         if self.checkpoint.is_some() {
             self.end_checkpoint();
         }
+        while let Ok(request) = self.queue.try_recv() {
+            if let Request::Commit(_, reply) = request {
+                refuse(reply);
+            }
+        }
         self.frame.clear();
         if self.state.reserved != self.state.revision {
             self.frame.push(Record::Reserve(self.state.revision));
-            let closed = self.log.append(&mut self.frame);
-            if let Err(error) = closed.and_then(|_| self.log.trim()) {
+            if let Err(AppendError { error, .. }) = self.log.append(&mut self.frame) {
                 tracing::warn!(%error, "cannot record the last revision; the next start skips revisions");
             }
         }
-        self.published.close();
+        self.log.close();
+        self.published.close(|| Error::Closed);
+        self.lock.release();
     }
+}
+
+/// Answers a transaction that comes after the close.
+fn refuse(reply: oneshot::Sender<Result<Revision>>) {
+    // Fails if the caller was dropped.
+    drop(reply.send(Err(Error::Closed)));
 }
 
 /// Wakes the writer when the thread of a checkpoint ends, also by a panic.
@@ -345,14 +406,14 @@ fn answer(compactions: Vec<oneshot::Sender<Result<()>>>, result: &Result<(), Str
     }
 }
 
-/// The error text of a failed append: what happened, where, and what to do.
-fn append_error(directory: &Path, error: &io::Error) -> String {
+/// The error text of a failed call: what happened, where, and what to do.
+fn disk_error(directory: &Path, error: &io::Error) -> String {
     let directory = directory.display();
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => format!(
+    match is_full(error) {
+        true => format!(
             "the disk of the data directory {directory} is full ({error}): free space there; writes resume by themselves"
         ),
-        _ => format!("write to {directory}: {error}"),
+        false => format!("write to {directory}: {error}"),
     }
 }
 

@@ -18,8 +18,9 @@ use bytes::Bytes;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
     hkdf::{HKDF_SHA256, KeyType, Prk},
-    rand::{SecureRandom as _, SystemRandom},
 };
+
+use crate::random::random;
 
 /// What every encrypted value begins with. No value of a reader begins like this: JSON does not.
 const PREFIX: &[u8] = b"pandaemon:aead:1:";
@@ -71,14 +72,6 @@ pub(super) fn key_id(stored: &[u8]) -> Option<KeyId> {
     Some(KeyId(rest.first_chunk().copied().unwrap_or([b'?'; ID])))
 }
 
-/// Random bytes of the system.
-fn random<const N: usize>() -> Result<[u8; N], CipherError> {
-    let mut bytes = [0; N];
-    let filled = SystemRandom::new().fill(&mut bytes);
-    filled.map_err(|_| CipherError::NoRandom)?;
-    Ok(bytes)
-}
-
 /// The length of what HKDF derives for a [`KeyId`].
 #[derive(Debug, Clone, Copy)]
 struct IdLength;
@@ -108,7 +101,7 @@ impl Key {
     /// # Errors
     /// If the system has no random bytes.
     pub(super) fn generate() -> Result<Self, CipherError> {
-        Self::new(random()?)
+        Self::new(random().map_err(|_| CipherError::NoRandom)?)
     }
 
     /// The key of these bytes.
@@ -154,7 +147,7 @@ impl Key {
     /// # Errors
     /// If the system has no random bytes.
     pub(super) fn seal(&self, entry: &str, value: &[u8]) -> Result<Bytes, CipherError> {
-        let salt: [u8; SALT] = random()?;
+        let salt: [u8; SALT] = random().map_err(|_| CipherError::NoRandom)?;
         let mut out = Vec::with_capacity(HEADER + value.len() + AES_256_GCM.tag_len());
         out.extend_from_slice(PREFIX);
         out.extend_from_slice(&self.id.0);

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use crate::common::{copy, delete, open, put, state};
-use pandaemon_store::{Embedded, Error, Expect, Options, Store as _};
+use crate::common::{copy, delete, latest, open, put, state};
+use pandaemon_store::{Embedded, Error, Expect, Missing, Options, Repair, Store as _, check};
 
 /// Commits writes of several sizes, one per batch. Returns the state after each of them.
 async fn history(directory: &Path) -> (Embedded, Vec<Vec<String>>) {
@@ -29,7 +29,8 @@ async fn a_truncated_log_opens_with_a_prefix_of_the_writes() {
     let used = log.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     // Alternately cut off, and followed by the zeros of space that was allocated ahead.
     let mut reached = [0; 2];
-    for length in 0..=used {
+    // Every third length; on the simulated disk files are cut off at any byte.
+    for length in (0..=used).step_by(3).chain([used]) {
         let reached = &mut reached[length % 2];
         let mut cut = log[..length].to_vec();
         cut.resize(if length % 2 == 0 { length } else { 4096 }, 0);
@@ -60,15 +61,56 @@ async fn damage_before_good_frames_is_an_error_with_file_and_offset() {
     drop(store);
     let path = directory.join("log-000000000001");
     let mut log = fs::read(&path).unwrap();
-    log[30] ^= 1;
-    fs::write(&path, log).unwrap();
+    // The first frame, after the header of the file.
+    log[100] ^= 1;
+    fs::write(&path, &log).unwrap();
     let error = Embedded::open(&directory, Options::default()).unwrap_err();
-    assert!(matches!(error, Error::Storage(_)), "{error:?}");
+    assert!(matches!(error, Error::Damaged(_)), "{error:?}");
+    let shown = directory.display();
     let text = format!(
-        "storage failed: {} is damaged at byte 0: restore the directory from a backup",
+        "{} is damaged at byte 44: the frame 0 cannot be read, and later ones can. Acknowledged writes would be lost, \
+         so the store stays closed and nothing was changed. Restore the directory from a backup; or see with \
+         `pandaemon store check {shown}` what can be read, and keep that with `pandaemon store repair {shown}`",
         path.display()
     );
     assert_eq!(error.to_string(), text);
+    assert_eq!(fs::read(&path).unwrap(), log);
+}
+
+#[tokio::test]
+async fn a_repair_keeps_what_can_be_read_and_the_old_files() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("0");
+    let (store, _) = history(&directory).await;
+    let running = check(&directory).unwrap_err();
+    assert!(matches!(running, Error::Locked(_)), "{running:?}");
+    drop(store);
+    let whole = check(&directory).unwrap();
+    assert_eq!(
+        (whole.damage.len(), whole.entries, whole.revision),
+        (0, 2, 4)
+    );
+    let path = directory.join("log-000000000001");
+    let mut log = fs::read(&path).unwrap();
+    let value = log
+        .windows(9)
+        .position(|bytes| bytes == b"xxxxxxxxx")
+        .unwrap();
+    log[value] ^= 1;
+    fs::write(&path, &log).unwrap();
+    let report = check(&directory).unwrap();
+    assert_eq!(report.damage[0].missing, Missing::Frames(1, 1));
+    assert_eq!(report.entries, 1);
+    let keys: Vec<&str> = report.kept_keys.iter().map(|key| &**key).collect();
+    assert_eq!(keys, ["/a"]);
+    let repaired = Repair::open(&directory).unwrap().apply().unwrap();
+    let old = directory.join(repaired.kept).join("log-000000000001");
+    assert_eq!(fs::read(old).unwrap(), log);
+    assert!(check(&directory).unwrap().damage.is_empty());
+    let store = open(&directory);
+    assert_eq!(state(&store), ["/a=again@4/4"]);
+    assert_eq!(latest(&store), repaired.revision);
+    assert!(repaired.revision >= 4 + (1 << 30));
 }
 
 #[tokio::test]

@@ -1,0 +1,85 @@
+//! Repairs of a damaged store, interrupted at every call.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{World, check, scenarios::well_used, world::held};
+use crate::{
+    Error,
+    disk::simulated::{Mutation, Simulated},
+    embedded::repair::Repair,
+};
+
+/// A store that does not open because of a flipped bit, and its files.
+fn damaged(seed: u64, mutation: Option<Mutation>) -> (World, BTreeMap<String, Vec<u8>>) {
+    let mut world = well_used(seed);
+    world.close().unwrap();
+    loop {
+        let disk = Simulated::new(world.rng.next());
+        let files = world.disk.files();
+        let at = world.rng.below(files.len());
+        for (number, (name, content)) in files.iter().enumerate() {
+            let mut content = content.clone();
+            if number == at && !content.is_empty() {
+                let bit = world.rng.below(8 * content.len());
+                content[bit / 8] ^= 1 << (bit % 8);
+            }
+            disk.put_file(name, content);
+        }
+        let before = std::mem::replace(&mut world.disk, disk);
+        if matches!(world.try_open(), Err(Error::Damaged(_))) {
+            world.disk.mutate(mutation);
+            let files = world.disk.files();
+            return (world, files);
+        }
+        world.disk = before;
+    }
+}
+
+/// Repairs a store, with a crash at a call. Says whether the repair was over before.
+pub(super) fn repair(seed: u64, call: u64, mutation: Option<Mutation>) -> Result<bool, String> {
+    let (mut world, files) = damaged(seed, mutation);
+    let open = |world: &World| Repair::open_on(Arc::new(world.disk.clone()));
+    let repair = open(&world).unwrap();
+    let report = repair.report();
+    world.disk.crash_at(world.disk.calls() + call);
+    let applied = repair.apply();
+    // After its last steps fail, a start does them.
+    let (is_applied, is_over) = (applied.is_ok(), !world.disk.is_crashed());
+    if is_over && !is_applied {
+        return Err(format!("{applied:?}"));
+    }
+    world.crash(true);
+    // Every file is there, in one of the two places.
+    let left: Vec<Vec<u8>> = world.disk.files().into_values().collect();
+    if let Some((name, _)) = files.iter().find(|(_, content)| !left.contains(content)) {
+        return Err(format!("{name} is lost"));
+    }
+    let writer = match world.try_open() {
+        Err(Error::Damaged(_)) if !is_applied => {
+            open(&world)
+                .unwrap()
+                .apply()
+                .map_err(|error| error.to_string())?;
+            world.try_open()
+        }
+        opened => opened,
+    };
+    let writer = writer.map_err(|error| error.to_string())?;
+    if held(&writer).0.len() != report.entries || writer.state.revision <= report.revision {
+        return Err(format!("{:?}, not {report:?}", writer.state));
+    }
+    Ok(is_over)
+}
+
+#[test]
+fn a_repair_that_is_interrupted_anywhere_loses_no_file() {
+    check(20, |seed| {
+        for call in 1.. {
+            let is_over = repair(seed, call, None).map_err(|why| format!("call {call}: {why}"))?;
+            if is_over {
+                return Ok(());
+            }
+        }
+        Ok(())
+    });
+}
