@@ -97,6 +97,8 @@ pub async fn run_with_timing(
         supervise(name, stop.clone(), start)
     });
     join_all(controllers).await;
+    // Who asked for no controllers did not ask for an end.
+    stop.triggered().await;
     Ok(())
 }
 

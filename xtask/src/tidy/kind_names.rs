@@ -13,12 +13,15 @@ use syn::{
 use super::circles::is_test;
 
 /// Files and folders below `crates/server/src` that are about single kinds, or about paths.
-const ABOUT_KINDS: [&str; 15] = [
+const ABOUT_KINDS: [&str; 18] = [
     "admission.rs",
     "admission/",
     "audit/event.rs",
     "auth/impersonation.rs",
     "authorizers/",
+    "flow_control.rs",
+    "flow_control/",
+    "fuzzing.rs",
     "handlers/subresources.rs",
     "handlers/subresources/",
     "http/request.rs",

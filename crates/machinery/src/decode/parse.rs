@@ -1,6 +1,6 @@
 //! Parses JSON and YAML, and collects duplicate keys; the last value of a key counts, as in Go.
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};

@@ -282,12 +282,6 @@ fn mark_deleted(kind: &Kind, object: &mut Value, grace: i64, now: Timestamp) {
     kind.strategy.deletion_begins(object);
 }
 
-/// The time so many seconds later. Clients may ask for more seconds than a time can have.
-fn later(time: Timestamp, seconds: i64) -> Timestamp {
-    let later = time.saturating_add(SignedDuration::from_secs(seconds));
-    later.unwrap_or(Timestamp::MAX)
-}
-
 fn finalizers_after(old: &Value, options: &DeleteOptions) -> Vec<String> {
     let mut finalizers = meta::finalizers(old);
     let wanted = match options.propagation {
