@@ -34,7 +34,7 @@ pub struct Begun {
 /// A request that waits, until it begins or [`Dispatcher::give_up`].
 #[derive(Debug, Clone, Copy)]
 pub struct Waits {
-    /// Its number.
+    /// By which it is named when it begins.
     pub id: RequestId,
     level: usize,
 }

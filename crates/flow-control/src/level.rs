@@ -79,13 +79,13 @@ pub struct Limits {
 }
 
 impl Level {
-    /// Its name.
+    /// What the level is called in references and metrics.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.metadata.name
     }
 
-    /// Its UID.
+    /// For the headers of responses.
     #[must_use]
     pub fn uid(&self) -> &str {
         &self.metadata.uid

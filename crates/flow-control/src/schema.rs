@@ -114,13 +114,13 @@ struct NonResourceRule {
 }
 
 impl FlowSchema {
-    /// Its name.
+    /// What the schema is called in references and metrics.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.metadata.name
     }
 
-    /// Its UID.
+    /// For the headers of responses.
     #[must_use]
     pub fn uid(&self) -> &str {
         &self.metadata.uid

@@ -57,87 +57,53 @@ pub fn priority_levels() -> Vec<Value> {
 #[must_use]
 pub fn flow_schemas() -> Vec<Value> {
     let everybody = || groups(&["system:unauthenticated", "system:authenticated"]);
-    let accounts = json!([account("*")]);
+    let (user, namespace) = (Some("ByUser"), Some("ByNamespace"));
+    let high = "workload-high";
+    let manager = users(&["system:kube-controller-manager"]);
+    let scheduler = users(&["system:kube-scheduler"]);
+    let nodes = groups(&["system:nodes"]);
+    let system = json!([account("*")]);
+    let accounts = groups(&["system:serviceaccounts"]);
+    let mut all = vec![
+        all("exempt", "exempt", 1, None, groups(&["system:masters"])),
+        all("system-nodes", "system", 500, user, nodes),
+        all("kube-controller-manager", high, 800, namespace, manager),
+        all("kube-scheduler", high, 800, namespace, scheduler),
+        all("kube-system-service-accounts", high, 900, namespace, system),
+        all("service-accounts", "workload-low", 9000, user, accounts),
+        all("global-default", "global-default", 9900, user, everybody()),
+        all("catch-all", "catch-all", 10_000, user, everybody()),
+    ];
+    all.extend(flow_schemas_of_few(everybody()));
+    all
+}
+
+/// Those for some requests of their subjects only.
+fn flow_schemas_of_few(everybody: Value) -> [Value; 3] {
+    let by = Some("ByUser");
+    let health = ["/healthz", "/readyz", "/livez"];
+    let probes = json!([{"verbs": ["get"], "nonResourceURLs": health}]);
+    let probes = json!({"subjects": everybody, "nonResourceRules": probes});
+    let leases = |verbs: &[&str]| resources(verbs, "coordination.k8s.io", &["leases"], false);
     let mut electing = users(&["system:kube-controller-manager", "system:kube-scheduler"]);
     if let Some(subjects) = electing.as_array_mut() {
         subjects.push(account("*"));
     }
-    let probes = json!([{"verbs": ["get"], "nonResourceURLs": ["/healthz", "/readyz", "/livez"]}]);
-    let leases = |verbs: &[&str]| resources(verbs, "coordination.k8s.io", &["leases"], false);
+    let of_leases = [leases(&["get", "create", "update"])];
+    let election = json!({"subjects": electing, "resourceRules": of_leases});
     let nodes = resources(&["*"], "", &["nodes", "nodes/status"], true);
     let of_nodes = [nodes, leases(&["*"])];
-    vec![
-        all("exempt", "exempt", 1, None, groups(&["system:masters"])),
-        schema(
-            "probes",
-            "exempt",
-            2,
-            None,
-            json!({"subjects": everybody(), "nonResourceRules": probes}),
-        ),
+    let heartbeats = json!({"subjects": groups(&["system:nodes"]), "resourceRules": of_nodes});
+    [
+        schema("probes", "exempt", 2, None, probes),
         schema(
             "system-leader-election",
             "leader-election",
             100,
-            Some("ByUser"),
-            json!({"subjects": electing, "resourceRules": [leases(&["get", "create", "update"])]}),
+            by,
+            election,
         ),
-        schema(
-            "system-node-high",
-            "node-high",
-            400,
-            Some("ByUser"),
-            json!({"subjects": groups(&["system:nodes"]), "resourceRules": of_nodes}),
-        ),
-        all(
-            "system-nodes",
-            "system",
-            500,
-            Some("ByUser"),
-            groups(&["system:nodes"]),
-        ),
-        all(
-            "kube-controller-manager",
-            "workload-high",
-            800,
-            Some("ByNamespace"),
-            users(&["system:kube-controller-manager"]),
-        ),
-        all(
-            "kube-scheduler",
-            "workload-high",
-            800,
-            Some("ByNamespace"),
-            users(&["system:kube-scheduler"]),
-        ),
-        all(
-            "kube-system-service-accounts",
-            "workload-high",
-            900,
-            Some("ByNamespace"),
-            accounts,
-        ),
-        all(
-            "service-accounts",
-            "workload-low",
-            9000,
-            Some("ByUser"),
-            groups(&["system:serviceaccounts"]),
-        ),
-        all(
-            "global-default",
-            "global-default",
-            9900,
-            Some("ByUser"),
-            everybody(),
-        ),
-        all(
-            "catch-all",
-            "catch-all",
-            10_000,
-            Some("ByUser"),
-            everybody(),
-        ),
+        schema("system-node-high", "node-high", 400, by, heartbeats),
     ]
 }
 

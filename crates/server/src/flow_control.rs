@@ -6,7 +6,6 @@
 //! them is said by FlowSchemas and PriorityLevelConfigurations, which are read from the watch cache
 //! as roles are.
 
-mod bootstrap;
 mod cost;
 mod metrics;
 
@@ -22,26 +21,19 @@ use pandaemon_flow_control::{
     Arrival, Begun, Dispatcher, FlowSchema, Level, Policy, Refusal, Request, RequestId, Waits,
 };
 use pandaemon_machinery::{Status, default_flow_control as defaults, scheme, status::Result};
-use pandaemon_runtime::{Shutdown, catch_panic, metrics::Metrics};
+use pandaemon_runtime::metrics::Metrics;
 use pandaemon_store::Revision;
 use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-pub(crate) use self::bootstrap::keep_default_objects;
 pub(crate) use self::cost::{Cost, is_long_running};
 use self::metrics::{FlowControlMetrics, SchemaMetrics};
 use crate::{
-    api::Api,
     auth::Attributes,
     cache::watch_cache::{KindCache, WatchCache},
 };
-
-/// How often is looked whether a FlowSchema names a level that does not exist, and after how many
-/// times the default objects are looked after (upstream: a minute).
-const INTERVAL: Duration = Duration::from_secs(2);
-const MINUTE: u32 = 30;
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 
@@ -166,7 +158,7 @@ impl FlowControl {
     }
 
     /// The revisions of the last changes of both kinds.
-    fn last_changed(&self) -> [Revision; 2] {
+    pub(crate) fn last_changed(&self) -> [Revision; 2] {
         let of = |at: usize| {
             self.sources
                 .as_ref()
@@ -287,9 +279,9 @@ impl FlowControl {
             of: self,
             waits: Some(waits),
             comes,
+            metrics,
         };
         let turn = tokio::time::timeout(MAX_WAIT, &mut place.comes).await;
-        metrics.waiting.dec();
         let begun = match turn {
             Ok(Ok(begun)) => {
                 place.waits = None;
@@ -343,10 +335,12 @@ struct Place<'a> {
     of: &'a FlowControl,
     waits: Option<Waits>,
     comes: oneshot::Receiver<Begun>,
+    metrics: &'a SchemaMetrics,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
+        self.metrics.waiting.dec();
         let Some(waits) = self.waits.take() else {
             return;
         };
@@ -360,26 +354,6 @@ impl Drop for Place<'_> {
             let next = seats.dispatcher.finish(&begun, now);
             seats.begin(next, now);
         }
-    }
-}
-
-/// Looks after the default objects and the status of FlowSchemas.
-pub(crate) async fn keep(api: Arc<Api>, shutdown: Shutdown) {
-    let mut seen = [Revision::MAX; 2];
-    let mut rounds: u32 = 0;
-    while shutdown.guard(tokio::time::sleep(INTERVAL)).await.is_some() {
-        rounds = rounds.wrapping_add(1);
-        let last = api.flow_control.last_changed();
-        let round = async {
-            if rounds.is_multiple_of(MINUTE) {
-                keep_default_objects(&api.registry).await;
-            } else if seen != last {
-                bootstrap::keep_statuses(&api.registry).await;
-            }
-        };
-        // A panic of one round is logged; the next round runs all the same.
-        let _panicked = catch_panic("flow-control", round).await;
-        seen = last;
     }
 }
 

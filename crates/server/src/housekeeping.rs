@@ -21,11 +21,18 @@ const MINUTE: u32 = 30;
 const HOUR: u32 = 60 * MINUTE;
 
 /// Probes a store that refused a write, drops unused list states, deletes old Events, expired
-/// tokens and records of nodes deleted long ago, rotates keys, publishes CAs again.
+/// tokens and records of nodes deleted long ago, rotates keys, publishes CAs again, looks after
+/// the objects of flow control.
 pub(crate) async fn run(api: Arc<Api>, shutdown: Shutdown) {
     let mut rounds: u32 = 0;
+    let mut flow_control = api.flow_control.last_changed();
     while shutdown.guard(tokio::time::sleep(INTERVAL)).await.is_some() {
         rounds = rounds.wrapping_add(1);
+        let changed = api.flow_control.last_changed();
+        if std::mem::replace(&mut flow_control, changed) != changed {
+            let statuses = bootstrap::keep_flow_schema_statuses(&api.registry);
+            let _panicked = catch_panic("housekeeping", statuses).await;
+        }
         // A panic of one round is logged; the next round runs all the same.
         let _panicked = catch_panic("housekeeping", round(&api, rounds)).await;
     }
@@ -48,6 +55,7 @@ async fn round(api: &Api, round: u32) {
     if let Err(error) = api.service_accounts.keys.rotate(now) {
         tracing::warn!(%error, "cannot rotate the signing keys; retrying in a minute");
     }
+    bootstrap::keep_flow_control(registry).await;
     publish_authentication(api).await;
     if round.is_multiple_of(HOUR)
         && let Err(status) = registry.forget_deleted_nodes(now).await

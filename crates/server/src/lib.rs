@@ -233,7 +233,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         .await
         .map_err(|status| Error::Bootstrap(status.message))?;
     bootstrap::reconcile_default_roles(&registry).await;
-    flow_control::keep_default_objects(&registry).await;
+    bootstrap::keep_flow_control(&registry).await;
     housekeeping::publish_authentication(&api).await;
     // Watches start after the built-in objects, which belong to the initial state.
     registry.cache.forget_history();
@@ -269,10 +269,6 @@ fn start_loops(api: &Arc<Api>, advertised: &Advertised, shutdown: &Shutdown) {
         ca: api.pki.server_ca().to_owned(),
     };
     pandaemon_runtime::spawn("service-account-secrets", secrets.run(shutdown.clone()));
-    pandaemon_runtime::spawn(
-        "flow-control",
-        flow_control::keep(Arc::clone(api), shutdown.clone()),
-    );
     pandaemon_runtime::spawn(
         "certificate-renewal",
         housekeeping::renew_certificates(Arc::clone(&api.pki), shutdown.clone()),

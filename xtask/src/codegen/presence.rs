@@ -46,11 +46,23 @@ const POINTERS_OF: &[(&str, &[&str])] = &[
     ("ContainerStatus", &["started", "stopSignal"]),
     ("EndpointAddress", &["nodeName"]),
     ("EphemeralContainer", &["restartPolicy"]),
+    (
+        "ExemptPriorityLevelConfiguration",
+        &["lendablePercent", "nominalConcurrencyShares"],
+    ),
     ("FCVolumeSource", &["lun"]),
     ("GRPCAction", &["service"]),
     ("HostPathVolumeSource", &["type"]),
     ("ISCSIVolumeSource", &["initiatorName"]),
     ("Lifecycle", &["stopSignal"]),
+    (
+        "LimitedPriorityLevelConfiguration",
+        &[
+            "borrowingLimitPercent",
+            "lendablePercent",
+            "nominalConcurrencyShares",
+        ],
+    ),
     ("LoadBalancerIngress", &["ipMode"]),
     ("NodeFeatures", &["supplementalGroupsPolicy"]),
     ("NodeRuntimeHandler", &["name"]),

@@ -169,7 +169,12 @@ async fn refusing_server() -> (u16, String) {
                     200
                 };
                 let response = Response::builder().status(status);
-                let response = response.body(Full::new(bytes::Bytes::from(ca.pem())));
+                let text = if is_join {
+                    "not now".to_owned()
+                } else {
+                    ca.pem()
+                };
+                let response = response.body(Full::new(bytes::Bytes::from(text)));
                 async move { Ok::<_, Infallible>(response.unwrap()) }
             };
             let connection = hyper::server::conn::http1::Builder::new();
@@ -205,7 +210,7 @@ async fn join(identity: &Identity, data: &Path) -> Vec<String> {
     }
     let expected = [
         "permanent: the token must".to_owned(),
-        "transient: join returned 500:".to_owned(),
+        "transient: ApiError: not now:".to_owned(),
         format!("permanent: {url} refused the"),
     ];
     assert_eq!(statuses, expected);

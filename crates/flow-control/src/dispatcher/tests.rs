@@ -1,4 +1,6 @@
-use std::collections::{BTreeMap, HashMap};
+//! The dispatcher, driven by hand and by random acts.
+
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use serde::Deserialize as _;
@@ -29,7 +31,7 @@ fn milliseconds(time: u64) -> Duration {
 struct Server {
     dispatcher: Dispatcher,
     running: Vec<(String, Begun)>,
-    waiting: HashMap<RequestId, (String, Waits)>,
+    waiting: BTreeMap<RequestId, (String, Waits)>,
     now: Duration,
 }
 
@@ -40,7 +42,7 @@ impl Server {
         Self {
             dispatcher,
             running: Vec::new(),
-            waiting: HashMap::new(),
+            waiting: BTreeMap::new(),
             now: Duration::ZERO,
         }
     }
@@ -231,7 +233,7 @@ fn a_level_that_is_removed_ends_with_its_requests() {
         assert_eq!(
             server.arrive("a", flow, 1),
             ["runs", "waits"][usize::from(flow == 1)]
-        )
+        );
     });
     let begun = server.dispatcher.configure(&levels[1..], server.now);
     server.begin(begun);
@@ -283,7 +285,7 @@ fn configuration(which: u8) -> Vec<Level> {
                 "b",
                 3,
                 &json!({"limitResponse": {"queuing": {"queues": 2, "handSize": 1}}}),
-            )
+            );
         }
         2 => drop(levels.remove(0)),
         _ => levels.truncate(2),

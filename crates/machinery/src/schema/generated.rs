@@ -1563,8 +1563,8 @@ static EVENTS_V1_EVENTSERIES: Type = Type { name: "io.k8s.api.events.v1.EventSer
 ] };
 
 static FLOWCONTROL_V1_EXEMPTPRIORITYLEVELCONFIGURATION: Type = Type { name: "io.k8s.api.flowcontrol.v1.ExemptPriorityLevelConfiguration", fields: &[
-    Field { name: "lendablePercent", shape: Int32, omit_empty: true, number: 2, ..F },
-    Field { name: "nominalConcurrencyShares", shape: Int32, omit_empty: true, number: 1, ..F },
+    Field { name: "lendablePercent", shape: Int32, number: 2, ..F },
+    Field { name: "nominalConcurrencyShares", shape: Int32, number: 1, ..F },
 ] };
 
 static FLOWCONTROL_V1_FLOWDISTINGUISHERMETHOD: Type = Type { name: "io.k8s.api.flowcontrol.v1.FlowDistinguisherMethod", fields: &[
@@ -1608,10 +1608,10 @@ static FLOWCONTROL_V1_LIMITRESPONSE: Type = Type { name: "io.k8s.api.flowcontrol
 ] };
 
 static FLOWCONTROL_V1_LIMITEDPRIORITYLEVELCONFIGURATION: Type = Type { name: "io.k8s.api.flowcontrol.v1.LimitedPriorityLevelConfiguration", fields: &[
-    Field { name: "borrowingLimitPercent", shape: Int32, omit_empty: true, number: 4, ..F },
-    Field { name: "lendablePercent", shape: Int32, omit_empty: true, number: 3, ..F },
+    Field { name: "borrowingLimitPercent", shape: Int32, number: 4, ..F },
+    Field { name: "lendablePercent", shape: Int32, number: 3, ..F },
     Field { name: "limitResponse", shape: Object(&FLOWCONTROL_V1_LIMITRESPONSE), number: 2, ..F },
-    Field { name: "nominalConcurrencyShares", shape: Int32, omit_empty: true, number: 1, ..F },
+    Field { name: "nominalConcurrencyShares", shape: Int32, number: 1, ..F },
 ] };
 
 static FLOWCONTROL_V1_NONRESOURCEPOLICYRULE: Type = Type { name: "io.k8s.api.flowcontrol.v1.NonResourcePolicyRule", fields: &[

@@ -27,7 +27,7 @@ impl Cost<'_> {
             }
             _ => self.body.div_ceil(BYTES_PER_SEAT),
         };
-        seats.clamp(1, most.min(MAX_SEATS).max(1))
+        seats.clamp(1, most.clamp(1, MAX_SEATS))
     }
 
     /// How many objects are read and sent.

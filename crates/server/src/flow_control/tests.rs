@@ -1,3 +1,5 @@
+//! Waiting, seats, costs.
+
 use serde_json::json;
 
 use super::*;

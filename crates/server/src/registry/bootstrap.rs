@@ -1,6 +1,7 @@
 //! Objects that the server creates at its start, and the expiry of Events.
 
 mod default_roles;
+mod flow_control;
 
 use jiff::Timestamp;
 use pandaemon_machinery::{Status, decode::Decoded, scheme, status::Result};
@@ -16,7 +17,10 @@ use crate::{
     },
 };
 
-pub(crate) use self::default_roles::reconcile_default_roles;
+pub(crate) use self::{
+    default_roles::reconcile_default_roles,
+    flow_control::{keep_flow_control, keep_flow_schema_statuses},
+};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", NODE_LEASES];
 
@@ -68,7 +72,7 @@ pub(crate) async fn create_missing(registry: &Registry) -> Result<()> {
 }
 
 /// An operation of the server itself on a built-in object.
-pub(crate) fn call_for(registry: &Registry, object: &Value) -> Result<Call> {
+fn call_for(registry: &Registry, object: &Value) -> Result<Call> {
     let api_version = object["apiVersion"].as_str().unwrap_or_default();
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let kind = object["kind"].as_str().unwrap_or_default();

@@ -227,7 +227,10 @@ async fn an_upgraded_connection_has_an_event_when_it_starts_and_one_when_its_str
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let started = ("ResponseStarted".to_owned(), 101);
-    assert_eq!(stages(&written(dir.path()), exec), [started.clone()]);
+    assert_eq!(
+        stages(&written(dir.path()), exec),
+        std::slice::from_ref(&started)
+    );
 
     stream.write_all(b"ping").await.unwrap();
     let mut echoed = String::new();

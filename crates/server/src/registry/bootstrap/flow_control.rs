@@ -5,13 +5,15 @@ use jiff::Timestamp;
 use pandaemon_machinery::{default_flow_control as defaults, status::Result};
 use serde_json::{Value, json};
 
-use super::GROUP;
-use crate::registry::{Call, Registry, bootstrap, update::Change};
+use super::call_for;
+use crate::registry::{Call, Registry, update::Change};
+
+const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 
 /// Creates the default objects that are missing, updates those that people have not taken over, and
 /// says of each FlowSchema whether its level exists. A failure is logged and concerns one object
 /// only: the next time tries it again.
-pub(crate) async fn keep_default_objects(registry: &Registry) {
+pub(crate) async fn keep_flow_control(registry: &Registry) {
     let defaults = defaults::priority_levels().into_iter();
     for default in defaults.chain(defaults::flow_schemas()) {
         if let Err(status) = keep(registry, &default).await {
@@ -19,11 +21,11 @@ pub(crate) async fn keep_default_objects(registry: &Registry) {
             tracing::error!(%kind, %name, error = %status, "default of flow control not written");
         }
     }
-    keep_statuses(registry).await;
+    keep_flow_schema_statuses(registry).await;
 }
 
 async fn keep(registry: &Registry, default: &Value) -> Result<()> {
-    let call = bootstrap::call_for(registry, default)?;
+    let call = call_for(registry, default)?;
     let set = |object: &mut Value| {
         if let Some(wanted) = defaults::reconcile(object, default) {
             *object = wanted;
@@ -33,7 +35,7 @@ async fn keep(registry: &Registry, default: &Value) -> Result<()> {
 }
 
 /// Writes the condition `Dangling` of FlowSchemas where it is missing or wrong.
-pub(super) async fn keep_statuses(registry: &Registry) {
+pub(crate) async fn keep_flow_schema_statuses(registry: &Registry) {
     let scheme = registry.scheme();
     let kind = |resource: &str| scheme.find_resource(GROUP, "v1", resource).cloned();
     let (Some(schemas), Some(levels)) = (kind("flowschemas"), kind("prioritylevelconfigurations"))
