@@ -70,6 +70,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("testkit", &["runtime", "client", "store", "server"]),
+    ("vm", &["testkit"]),
     ("e2e", &[]),
 ];
 
