@@ -25,7 +25,7 @@ const BASE_PACKAGES: [&str; 8] = [
 ];
 
 /// Files that let the host run scripts in the guest, and how the kernel finds its disk.
-const BASE_FILES: [(&str, &str, u32); 6] = [
+const BASE_FILES: [(&str, &str, u32); 8] = [
     (
         "usr/local/sbin/vm-agent",
         include_str!("guest/agent"),
@@ -46,6 +46,14 @@ const BASE_FILES: [(&str, &str, u32); 6] = [
         include_str!("guest/vm-network.service"),
         0o644,
     ),
+    // The host may be slow. It has time limits of its own.
+    (
+        "etc/systemd/system.conf.d/vm.conf",
+        "[Manager]\nDefaultTimeoutStartSec=900\nDefaultDeviceTimeoutSec=900\n",
+        0o644,
+    ),
+    // An empty file masks a unit. This one looks for snapshots of LVM.
+    ("etc/systemd/system/e2scrub_reap.service", "", 0o644),
     ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n", 0o644),
     ("etc/resolv.conf", "", 0o644),
 ];

@@ -121,7 +121,8 @@ impl Machine {
         };
         let sockets = tempfile::Builder::new().prefix("vm-").tempdir()?;
         let own = dir.join(format!("machine-{}-{name}", std::process::id()));
-        fs::create_dir_all(&own).with_context(|| format!("create {}", own.display()))?;
+        // Fails for a second machine of this name.
+        fs::create_dir(&own).with_context(|| format!("create {}", own.display()))?;
         let mut machine = Self {
             image: image.clone(),
             port,

@@ -30,7 +30,7 @@ spec:
 
 pub(crate) fn a_daemonset_runs_under_cgroup_v2(report: &Report) -> Result<()> {
     let images = folder().join("images");
-    standins::build_demo(&images, Path::new("../../target/debian"))?;
+    standins::build_demo(&images, &folder().join("../debian"))?;
     let guest = Guest::boot(
         report,
         MachineOptions {

@@ -56,7 +56,11 @@ pub(crate) fn program() -> Result<PathBuf> {
 /// The image of all scenarios.
 pub(crate) fn image(report: &Report) -> Result<Image> {
     report.say("the image (minutes, if it is not in target/vm)");
-    Image::build(&folder(), &ImageOptions::debian12(&PACKAGES))
+    let mut options = ImageOptions::debian12(&PACKAGES);
+    // Nodes start a containerd of their own. An empty file masks Debian's unit.
+    let containerd = "etc/systemd/system/containerd.service";
+    options.files.push((containerd.into(), Vec::new(), 0o644));
+    Image::build(&folder(), &options)
 }
 
 /// A machine with the program in it, and a port of the host that leads to its API.
@@ -126,6 +130,8 @@ pub(crate) async fn client(file: Kubeconfig) -> Result<kube::Client> {
     config.connect_timeout = Some(REQUEST_TIMEOUT);
     config.read_timeout = Some(REQUEST_TIMEOUT);
     config.write_timeout = Some(REQUEST_TIMEOUT);
+    // A write that is sent again after an answer that leaves its fate open gets a conflict.
+    config.default_retry = false;
     Ok(kube::Client::try_from(config)?)
 }
 

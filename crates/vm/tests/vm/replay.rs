@@ -77,7 +77,7 @@ pub(crate) fn nothing_acknowledged_is_lost_in_any_order_of_blocks(report: &Repor
     load.stop()?;
     nothing_wrong("before any replay", &load.take_wrong())?;
     guest.machine.check(
-        "set -e; systemctl stop pandaemon; umount /data; dmsetup remove logged; sync",
+        "set -e; systemctl stop pandaemon; umount /data; dmsetup remove --retry logged; sync",
         LONG,
     )?;
     guest.machine.power_off()?;
