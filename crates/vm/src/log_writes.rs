@@ -121,19 +121,27 @@ impl Log {
         Ok(())
     }
 
+    /// The number of writes after `point` that the next flush was to make durable.
+    #[must_use]
+    pub fn pending(&self, point: usize) -> usize {
+        self.pending_entries(point).count()
+    }
+
+    fn pending_entries(&self, point: usize) -> impl Iterator<Item = &Entry> {
+        let later = self.entries[point..].iter();
+        later
+            .take_while(|entry| !entry.is_durable())
+            .filter(|entry| !entry.is(MARK))
+    }
+
     /// Writes to a device that was replayed up to `point` what a disk may have written beyond it
-    /// by chance: of the writes that the next flush was to make durable some, whole or in part, in
-    /// any order. Returns how many of how many.
+    /// by chance: some of the [pending](Self::pending) writes, whole or in part, in any order.
+    /// Returns how many.
     ///
     /// # Errors
     /// As [`Log::replay`].
-    pub fn tear(&self, point: usize, device: &File, random: &mut Rng) -> anyhow::Result<Torn> {
-        let later = self.entries[point..].iter();
-        let mut pending: Vec<&Entry> = later
-            .take_while(|entry| !entry.is_durable())
-            .filter(|entry| !entry.is(MARK))
-            .collect();
-        let of = pending.len();
+    pub fn tear(&self, point: usize, device: &File, random: &mut Rng) -> anyhow::Result<usize> {
+        let mut pending: Vec<&Entry> = self.pending_entries(point).collect();
         random.shuffle(&mut pending);
         let mut written = 0;
         for entry in pending {
@@ -153,7 +161,7 @@ impl Log {
                 }
             }
         }
-        Ok(Torn { written, of })
+        Ok(written)
     }
 
     /// Writes a part of an entry; what is discarded reads as zeros.
@@ -176,15 +184,6 @@ impl Log {
         }
         Ok(())
     }
-}
-
-/// What [`Log::tear`] has done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Torn {
-    /// The writes that the device got, whole or in part.
-    pub written: usize,
-    /// The writes that it could have got.
-    pub of: usize,
 }
 
 fn read_entry(file: &File, sector: u64, at: u64) -> anyhow::Result<Entry> {
@@ -339,12 +338,13 @@ mod tests {
     #[test]
     fn a_torn_device_has_some_of_the_writes_before_the_next_flush() {
         let log = sample();
+        assert_eq!([0, 3, 5, 8].map(|point| log.pending(point)), [2, 0, 2, 0]);
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..200 {
             let device = device();
             log.replay(0..5, &device).unwrap();
-            let torn = log.tear(5, &device, &mut Rng::with_seed(seed)).unwrap();
-            assert!(torn.written <= torn.of && torn.of == 2, "{torn:?}");
+            let written = log.tear(5, &device, &mut Rng::with_seed(seed)).unwrap();
+            assert!(written <= log.pending(5), "{written}");
             let state = sectors(&device);
             // What was durable stays, and what belongs to the next flush is not there.
             assert_eq!((state[0], state[1], state[7]), (1, 3, 0));

@@ -136,6 +136,7 @@ fn states(log: &Log, marks: usize, random: &mut fastrand::Rng) -> Result<Vec<Sta
         }
     };
     let mut states: Vec<State> = all.iter().take(WHOLE).map(state(false)).collect();
+    all.retain(|(_, point, _)| log.pending(*point) > 0);
     random.shuffle(&mut all);
     states.extend(all.iter().take(TORN).map(state(true)));
     states.sort_by_key(|state| state.point);
