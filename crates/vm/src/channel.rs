@@ -15,7 +15,15 @@ use std::{
 use anyhow::{Context as _, bail};
 use parking_lot::Mutex;
 
-use crate::machine::Output;
+/// What a script has done.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its exit status; 124 if it was ended at its time limit, 128 and the signal's number if a
+    /// signal ended it.
+    pub status: i32,
+    /// Standard output and standard error.
+    pub text: String,
+}
 
 /// What waits for replies: by request, and for the agent's first line as request 0.
 type Waiting = Arc<Mutex<HashMap<u64, SyncSender<Output>>>>;

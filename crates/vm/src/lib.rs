@@ -8,7 +8,8 @@ pub mod machine;
 pub mod network;
 pub mod record;
 
+pub use channel::Output;
 pub use image::{Image, ImageOptions};
-pub use machine::{Disk, Machine, MachineOptions, Output};
+pub use machine::{Disk, Machine, MachineOptions};
 pub use network::Network;
 pub use record::Record;

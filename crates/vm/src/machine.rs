@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::{
     Image, Network,
-    channel::{Channel, Missing, receive},
+    channel::{Channel, Missing, Output, receive},
     network::Port,
 };
 
@@ -72,16 +72,6 @@ pub struct Disk {
     pub name: String,
     /// In bytes; the file on the host grows with what is written.
     pub size: u64,
-}
-
-/// What a script has done.
-#[derive(Debug, Clone)]
-pub struct Output {
-    /// Its exit status; 124 if it was ended at its time limit, 128 and the signal's number if a
-    /// signal ended it.
-    pub status: i32,
-    /// Standard output and standard error.
-    pub text: String,
 }
 
 /// A machine. When it is dropped, its power is cut and its disks are removed; the log of its
