@@ -104,7 +104,7 @@ fn keeps_its_disks(machine: &mut Machine, report: &Report) -> Result<()> {
         "set -e
          mkfs.ext4 -q -F /dev/disk/by-id/virtio-data
          mkdir /data
-         echo '/dev/disk/by-id/virtio-data /data ext4 defaults 0 0' >>/etc/fstab
+         echo '/dev/disk/by-id/virtio-data /data ext4 commit=900 0 0' >>/etc/fstab
          systemctl daemon-reload; mount /data
          echo root >/root/kept; echo data >/data/kept; echo memory >/run/gone",
         LONG,
@@ -114,8 +114,11 @@ fn keeps_its_disks(machine: &mut Machine, report: &Report) -> Result<()> {
     let look = "cat /root/kept /data/kept; ls /run/gone /data/unsynced 2>/dev/null; true";
     let found = machine.check(look, LONG)?;
     ensure!(found == "root\ndata\n", "after a reboot: {found}");
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), vec![1; 1 << 20])?;
+    machine.copy_in(file.path(), "/opt/late/copy", 0o600)?;
     machine.check(
-        "echo synced >/data/kept; sync; echo x >/data/unsynced",
+        "echo synced >/data/kept; sync /data/kept; echo x >/data/unsynced",
         LONG,
     )?;
     machine.power_cut()?;
@@ -125,6 +128,14 @@ fn keeps_its_disks(machine: &mut Machine, report: &Report) -> Result<()> {
     report.booted(machine.boot_time());
     let found = machine.check(look, LONG)?;
     ensure!(found == "root\nsynced\n", "after a power cut: {found}");
+    let sum = machine.check(
+        "tr -d '\\001' </opt/late/copy | wc -c; wc -c </opt/late/copy",
+        LONG,
+    )?;
+    ensure!(
+        sum == "0\n1048576\n",
+        "what was copied in is damaged: {sum}"
+    );
     let console = fs::read_to_string(machine.console())?;
     ensure!(
         console.matches("login:").count() >= 2,
