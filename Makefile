@@ -9,10 +9,14 @@ CARGO ?= cargo
 RELEASE := target/release/pandaemon
 PREFIX ?= /usr/local
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# What builds and boots machines.
+VM_PACKAGES := mmdebstrap qemu-system-x86 qemu-utils e2fsprogs mount util-linux coreutils
+# The program in those machines.
+VM_BIN ?= target/debug/pandaemon
 # What nodes need to run containers, what images are made from, and the client.
 PACKAGES := containerd runc containernetworking-plugins iptables iproute2 util-linux mount procps curl gcc libc6-dev dpkg
 
-.PHONY: fuzz mutants help demo up install test bench soak lint clean deps images release
+.PHONY: vm fuzz mutants help demo up install test bench soak lint clean deps images release
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -47,6 +51,13 @@ lint: ## formatting, clippy, the house rules
 
 test: ## all tests, those on real containers included; ends with a table of its parts and of what was skipped
 	PACKAGES="$(PACKAGES)" CARGO="$(CARGO)" scripts/test
+
+vm: ## real machines (Debian under qemu): power cuts, block orders, cgroup v2; SCENARIO names one
+	scripts/install-packages $(VM_PACKAGES)
+	[ "$(VM_BIN)" != target/debug/pandaemon ] || $(CARGO) build --locked --package pandaemon-cli
+	$(CARGO) test --locked --package pandaemon-vm --test vm --no-run
+	$(SUDO) env PANDAEMON_BIN="$(abspath $(VM_BIN))" PANDAEMON_VM_SEED="$(SEED)" "PATH=$$PATH" \
+	  $(CARGO) test --locked --package pandaemon-vm --test vm -- $(SCENARIO)
 
 bench: release ## measured numbers: memory, rollout time, store, planner, patches
 	$(CARGO) build --release --locked --package xtask
