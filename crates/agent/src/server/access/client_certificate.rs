@@ -4,6 +4,8 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 use pandaemon_certificates::ClientSubject;
 use rustls::pki_types::CertificateDer;
 
+/// The extra value of a user by whose serial number the control plane knows a revoked certificate.
+const SERIAL: &str = "pandaemon.dev/certificate-serial";
 /// The group of all users with credentials.
 const AUTHENTICATED: &str = "system:authenticated";
 
@@ -24,6 +26,7 @@ impl ClientCertificate {
         let user = UserInfo {
             username: Some(subject.name),
             groups: Some(groups),
+            extra: Some([(SERIAL.to_owned(), vec![subject.serial])].into()),
             ..UserInfo::default()
         };
         let not_after = subject.not_after;

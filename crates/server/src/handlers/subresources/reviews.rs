@@ -9,9 +9,22 @@ use serde_json::{Value, json};
 
 use crate::{
     auth::{Attributes, AuthenticatorChain, AuthorizerChain, Decision, User, UserRules},
+    authenticators::RevokedSerials,
     handlers::{resource_request::ResourceRequest, response},
     http::body::Body,
 };
+
+/// The extra value in which agents name the serial number of the certificate that a user has shown.
+const SERIAL: &str = "pandaemon.dev/certificate-serial";
+/// Why a user with such a certificate may nothing.
+const REVOKED: &str = "the client certificate is revoked";
+
+/// Whether a review is about a user who has shown a revoked certificate to an agent. Agents do not
+/// have the list.
+fn is_revoked(revoked: &RevokedSerials, spec: &Value) -> bool {
+    let mut serials = texts(&spec["extra"][SERIAL]).into_iter();
+    serials.any(|serial| revoked.contains(&serial))
+}
 
 /// Handles a POST of a review.
 ///
@@ -32,7 +45,10 @@ pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Bod
         "TokenReview" => token(&request.api.authenticators, &review["spec"]).await?,
         "SelfSubjectAccessReview" => access(authorizers, user, &review["spec"]).await?,
         "LocalSubjectAccessReview" | "SubjectAccessReview" => {
-            access(authorizers, &subject(&review["spec"]), &review["spec"]).await?
+            match is_revoked(&request.api.revoked, &review["spec"]) {
+                true => json!({"allowed": false, "denied": true, "reason": REVOKED}),
+                false => access(authorizers, &subject(&review["spec"]), &review["spec"]).await?,
+            }
         }
         "SelfSubjectRulesReview" => {
             let answer = rules(authorizers, user, text(&review["spec"]["namespace"]))?;
