@@ -6,7 +6,7 @@ use crate::{
     Kind, Scope, Strategy,
     kinds::{READ_WRITE, kind, sub_of},
     table::{self, Column, Printer},
-    validation::{ErrorList, flow_control, meta},
+    validation::{ErrorList, flow_control},
 };
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
@@ -68,18 +68,6 @@ impl Strategy for FlowControlStrategy {
     fn validate(&self, kind: &Kind, object: &Value, errors: &mut ErrorList) {
         kind.validate_metadata(object, errors);
         (self.validate)(object, errors);
-    }
-
-    fn validate_update(
-        &self,
-        kind: &Kind,
-        _subresource: &str,
-        old: &Value,
-        new: &Value,
-        errors: &mut ErrorList,
-    ) {
-        self.validate(kind, new, errors);
-        meta::validate_update(old, new, errors);
     }
 
     fn validate_status_update(&self, old: &Value, new: &Value, errors: &mut ErrorList) {
