@@ -78,11 +78,21 @@ pub(super) async fn dial(
     match tokio::time::timeout(CONNECT_TIMEOUT, upgrade(url, versions)).await {
         Ok(upgraded) => upgraded,
         Err(_elapsed) => {
+            let place = place_of(url);
             let message =
-                format!("the runtime's streaming server at {url} did not respond in time");
+                format!("the runtime's streaming server at {place} did not respond in time");
             Err((StatusCode::INTERNAL_SERVER_ERROR, message))
         }
     }
+}
+
+/// Host and port of a URL. Its path is a secret: who knows it is in the container.
+fn place_of(url: &str) -> String {
+    let uri: Option<http::Uri> = url.parse().ok();
+    let authority = uri.as_ref().and_then(http::Uri::authority);
+    authority
+        .map_or("an unknown address", |one| one.as_str())
+        .to_owned()
 }
 
 async fn upgrade(
@@ -90,7 +100,8 @@ async fn upgrade(
     versions: Vec<HeaderValue>,
 ) -> Result<(HeaderMap, OnUpgrade), HttpError> {
     let failed = |step: &str, error: &dyn std::fmt::Display| {
-        let message = format!("{step} the runtime's streaming server at {url}: {error}");
+        let place = place_of(url);
+        let message = format!("{step} the runtime's streaming server at {place}: {error}");
         (StatusCode::INTERNAL_SERVER_ERROR, message)
     };
     let uri: http::Uri = url

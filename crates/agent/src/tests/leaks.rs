@@ -139,6 +139,7 @@ async fn use_kubelet_server(node: &Node) {
         answer.starts_with("500 connect to the runtime's streaming server"),
         "{answer}"
     );
+    assert!(!answer.contains("streaming-token"), "{answer}");
 }
 
 /// A server that refuses to let a node join: first with 500, then with 401.
