@@ -19,6 +19,18 @@ use crate::disk::{Disk, DiskFile, read_exact_at};
 /// How many bytes are read at once, at least.
 const WINDOW: usize = 256 << 10;
 
+/// Where the number of a file stands, also where two places overlap: bytes of a value before a
+/// header may look like the beginning of its number.
+fn overlapping(finder: &Finder<'_>, bytes: &[u8]) -> Vec<u64> {
+    let mut places = Vec::new();
+    let mut from = 0;
+    while let Some(at) = finder.find(&bytes[from..]) {
+        places.push((from + at) as u64);
+        from += at + 1;
+    }
+    places
+}
+
 /// How a file begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
@@ -255,7 +267,7 @@ impl Reader {
         while from < self.size {
             let bytes = self.bytes(from, WINDOW)?;
             let all = bytes.len();
-            let places: Vec<u64> = finder.find_iter(bytes).map(|at| at as u64).collect();
+            let places = overlapping(&finder, bytes);
             for place in places {
                 let header = self.bytes(from + place, HEADER)?.first_chunk();
                 let header = header.and_then(Header::parse);
