@@ -1,9 +1,10 @@
 //! `flowcontrol.apiserver.k8s.io`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     Kind, Scope, Strategy,
+    json_fields::WriteFields,
     kinds::{READ_WRITE, kind, sub_of},
     table::{self, Column, Printer},
     validation::{ErrorList, flow_control},
@@ -61,6 +62,10 @@ impl Strategy for FlowControlStrategy {
         (self.set_defaults)(object);
     }
 
+    fn prepare_for_create(&self, object: &mut Value) {
+        object.put("status", json!({}));
+    }
+
     fn has_generation(&self) -> bool {
         true
     }
@@ -78,6 +83,23 @@ impl Strategy for FlowControlStrategy {
         Printer {
             columns: self.columns,
             cells: self.cells,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::strategy::prepare_create;
+
+    #[test]
+    fn a_new_object_has_no_status() {
+        for kind in [flow_schema(), priority_level_configuration()] {
+            let conditions = json!([{"type": "Dangling", "status": "True"}]);
+            let mut object =
+                json!({"metadata": {"name": "x"}, "status": {"conditions": conditions}});
+            prepare_create(&kind, &mut object);
+            assert_eq!(object["status"], json!({}), "{}", kind.kind);
         }
     }
 }
