@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::json_fields::ReadFields;
 
-const API_VERSION: &str = "flowcontrol.apiserver.k8s.io/v1";
+/// The API group of the objects.
+pub const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 
 /// Whether the server keeps its objects up to date. On a default that people change, they set it to
 /// `false`.
@@ -19,7 +20,7 @@ pub fn is_mandatory(name: &str) -> bool {
 
 fn object(kind: &str, name: &str, spec: Value) -> Value {
     json!({
-        "apiVersion": API_VERSION,
+        "apiVersion": format!("{GROUP}/v1"),
         "kind": kind,
         "metadata": {"name": name, "annotations": {AUTO_UPDATE: "true"}},
         "spec": spec,

@@ -116,6 +116,15 @@ impl Status {
         self
     }
 
+    /// 429 for a client that should try again in a second.
+    #[must_use]
+    pub fn too_many_requests(message: impl Into<String>) -> Box<Self> {
+        Self::failure(429, "TooManyRequests", message).with_details(Details {
+            retry_after_seconds: 1,
+            ..Details::default()
+        })
+    }
+
     /// Details that name an object.
     fn details_of(kind: &Kind, name: &str) -> Details {
         Details {

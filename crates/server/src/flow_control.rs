@@ -24,6 +24,7 @@ use pandaemon_machinery::{Status, default_flow_control as defaults, scheme, stat
 use pandaemon_runtime::metrics::Metrics;
 use pandaemon_store::Revision;
 use parking_lot::{Mutex, RwLock};
+use prometheus_client::metrics::gauge::Gauge;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -34,8 +35,6 @@ use crate::{
     auth::Attributes,
     cache::watch_cache::{KindCache, WatchCache},
 };
-
-const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 
 /// How long a request may wait for its turn: a quarter of the time that requests may take, as
 /// upstream (`getRequestWaitContext`).
@@ -84,6 +83,8 @@ struct Configured {
 struct Row {
     schema_uid: HeaderValue,
     level_uid: HeaderValue,
+    /// The most seats that a request may take.
+    max_seats: u64,
     metrics: SchemaMetrics,
 }
 
@@ -91,6 +92,12 @@ struct Row {
 struct State {
     dispatcher: Dispatcher,
     waiting: HashMap<RequestId, oneshot::Sender<Begun>>,
+}
+
+/// When a request begins.
+enum Turn {
+    Now(Begun),
+    Later(Waits, oneshot::Receiver<Begun>),
 }
 
 /// What is known of a request that has been classified.
@@ -114,8 +121,8 @@ impl Admitted {
 /// The seats of a request. They are given back when it is dropped.
 pub(crate) struct Seat {
     of: Arc<FlowControl>,
-    begun: Option<Begun>,
-    metrics: SchemaMetrics,
+    begun: Begun,
+    executing: Gauge,
 }
 
 impl fmt::Debug for Seat {
@@ -126,10 +133,9 @@ impl fmt::Debug for Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.metrics.executing.dec();
-        if let Some(begun) = self.begun.take() {
-            self.of.finish(begun);
-        }
+        self.executing.dec();
+        let now = self.of.now();
+        self.of.seats.lock().finish(&self.begun, now);
     }
 }
 
@@ -137,7 +143,7 @@ impl FlowControl {
     /// Flow control of a server with so many seats.
     pub(crate) fn new(cache: &WatchCache, seats: Seats, metrics: &Metrics) -> Arc<Self> {
         let of = |resource: &str| {
-            let kind = scheme::built_in().find_resource(GROUP, "v1", resource)?;
+            let kind = scheme::built_in().find_resource(defaults::GROUP, "v1", resource)?;
             cache.of(kind)
         };
         let sources = of("flowschemas").zip(of("prioritylevelconfigurations"));
@@ -179,27 +185,28 @@ impl FlowControl {
         }
         let mut current = self.configured.write();
         if current.seen != self.last_changed() {
-            *current = Arc::new(self.read());
-            let levels = current.policy.levels();
-            let mut seats = self.seats.lock();
-            let begun = seats.dispatcher.configure(levels, self.now());
-            seats.begin(begun, self.now());
+            *current = Arc::new(self.configure());
         }
         Arc::clone(&current)
     }
 
-    fn read(&self) -> Configured {
+    /// Reads the objects, and divides the seats as they say.
+    fn configure(&self) -> Configured {
         let sources = self.sources.as_ref();
-        let (schemas_seen, schemas) = objects(sources.map(|kinds| &*kinds[0]), FlowSchema::name);
-        let (levels_seen, levels) = objects(sources.map(|kinds| &*kinds[1]), Level::name);
+        let (schemas_seen, schemas) = objects(sources.map(|kinds| &*kinds[0]));
+        let (levels_seen, levels) = objects(sources.map(|kinds| &*kinds[1]));
         // The mandatory ones count from the beginning, and also while somebody has deleted them.
         let schemas = with_mandatory(schemas, &defaults::flow_schemas(), FlowSchema::name);
         let levels = with_mandatory(levels, &defaults::priority_levels(), Level::name);
         let policy = Policy::new(schemas, levels);
+        let mut seats = self.seats.lock();
+        let begun = seats.dispatcher.configure(policy.levels(), self.now());
+        seats.begin(begun, self.now());
         let uid = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
         let rows = policy.schemas().map(|(schema, level)| Row {
             schema_uid: uid(schema.uid()),
             level_uid: uid(level.uid()),
+            max_seats: seats.dispatcher.max_seats(level.name()),
             metrics: self.metrics.of(level.name(), schema.name()),
         });
         Configured {
@@ -226,45 +233,29 @@ impl FlowControl {
         };
         let row = &configured.rows[flow.place];
         admitted.uids = Some((row.schema_uid.clone(), row.level_uid.clone()));
-        let arrival = {
-            let mut seats = self.seats.lock();
-            let level = flow.level.name();
-            let wanted = cost.seats(seats.dispatcher.max_seats(level));
-            let now = self.now();
-            let arrival = seats.dispatcher.arrive(level, flow.hash, wanted, now);
-            match arrival {
-                Arrival::Begins(begun) => Ok(begun),
-                Arrival::Refused(refusal) => Err(Err(refusal)),
-                Arrival::Waits(waits) => {
-                    let (turn, comes) = oneshot::channel();
-                    seats.waiting.insert(waits.id, turn);
-                    let begun = seats.dispatcher.begin_waiting(now);
-                    seats.begin(begun, now);
-                    Err(Ok((waits, comes)))
-                }
-            }
+        let (level, wanted) = (flow.level.name(), cost.seats(row.max_seats));
+        let turn = self
+            .seats
+            .lock()
+            .arrive(level, flow.hash, wanted, self.now());
+        let begun = match turn {
+            Ok(Turn::Now(begun)) => Ok(begun),
+            Ok(Turn::Later(waits, comes)) => self.wait(waits, comes, &row.metrics).await,
+            Err(refusal) => Err(refusal),
         };
-        let begun = match arrival {
-            Ok(begun) => Ok(begun),
-            Err(Err(refusal)) => Err(refusal),
-            Err(Ok((waits, comes))) => self.wait(waits, comes, &row.metrics).await,
-        };
-        match begun {
-            Ok(begun) => {
-                row.metrics.dispatched.inc();
-                row.metrics.executing.inc();
-                admitted.seat = Some(Seat {
-                    of: Arc::clone(self),
-                    begun: Some(begun),
-                    metrics: row.metrics.clone(),
-                });
-                Ok(())
-            }
-            Err(refusal) => {
-                row.metrics.rejected(refusal).inc();
-                Err(too_many_requests())
-            }
-        }
+        let begun = begun.map_err(|refusal| {
+            row.metrics.rejected(refusal).inc();
+            // Upstream: `tooManyRequests`, which sends the text alone.
+            Status::too_many_requests("Too many requests, please try again later.")
+        })?;
+        row.metrics.dispatched.inc();
+        row.metrics.executing.inc();
+        admitted.seat = Some(Seat {
+            of: Arc::clone(self),
+            begun,
+            executing: row.metrics.executing.clone(),
+        });
+        Ok(())
     }
 
     async fn wait(
@@ -293,13 +284,6 @@ impl FlowControl {
         begun
     }
 
-    fn finish(&self, begun: Begun) {
-        let now = self.now();
-        let mut seats = self.seats.lock();
-        let next = seats.dispatcher.finish(&begun, now);
-        seats.begin(next, now);
-    }
-
     /// Updates the gauges that are sampled when metrics are read.
     pub(crate) fn sample(&self) {
         let configured = self.configured();
@@ -313,6 +297,33 @@ impl FlowControl {
 }
 
 impl State {
+    /// A request of a flow arrives and needs so many seats.
+    fn arrive(
+        &mut self,
+        level: &str,
+        flow: u64,
+        seats: u64,
+        now: Duration,
+    ) -> Result<Turn, Refusal> {
+        match self.dispatcher.arrive(level, flow, seats, now) {
+            Arrival::Begins(begun) => Ok(Turn::Now(begun)),
+            Arrival::Refused(refusal) => Err(refusal),
+            Arrival::Waits(waits) => {
+                let (turn, comes) = oneshot::channel();
+                self.waiting.insert(waits.id, turn);
+                let begun = self.dispatcher.begin_waiting(now);
+                self.begin(begun, now);
+                Ok(Turn::Later(waits, comes))
+            }
+        }
+    }
+
+    /// A request has ended.
+    fn finish(&mut self, begun: &Begun, now: Duration) {
+        let next = self.dispatcher.finish(begun, now);
+        self.begin(next, now);
+    }
+
     /// Tells requests that it is their turn. The seats of those that are gone meanwhile go to the
     /// next.
     fn begin(&mut self, begun: Vec<(RequestId, Begun)>, now: Duration) {
@@ -351,8 +362,7 @@ impl Drop for Place<'_> {
         seats.begin(begun, now);
         // Its turn may have come in the last moment.
         if let Ok(begun) = self.comes.try_recv() {
-            let next = seats.dispatcher.finish(&begun, now);
-            seats.begin(next, now);
+            seats.finish(&begun, now);
         }
     }
 }
@@ -373,20 +383,8 @@ fn classified<'a>(attributes: &'a Attributes<'_>) -> Request<'a> {
     }
 }
 
-/// Upstream: `tooManyRequests`, which sends the text alone.
-fn too_many_requests() -> Box<Status> {
-    let text = "Too many requests, please try again later.".to_owned();
-    let mut status = Status::failure(429, "TooManyRequests", text);
-    let details = status.details.get_or_insert_default();
-    details.retry_after_seconds = 1;
-    status
-}
-
 /// The objects of a kind, and the revision of the last change.
-fn objects<T: DeserializeOwned>(
-    of: Option<&KindCache>,
-    name: fn(&T) -> &str,
-) -> (Revision, Vec<T>) {
+fn objects<T: DeserializeOwned>(of: Option<&KindCache>) -> (Revision, Vec<T>) {
     let Some((revision, objects)) = of.map(KindCache::snapshot) else {
         return (0, Vec::new());
     };
@@ -398,9 +396,7 @@ fn objects<T: DeserializeOwned>(
         })
         .ok()
     });
-    let mut read: Vec<T> = read.collect();
-    read.sort_by(|a, b| name(a).cmp(name(b)));
-    (revision, read)
+    (revision, read.collect())
 }
 
 fn with_mandatory<T: DeserializeOwned>(

@@ -4,13 +4,12 @@ use serde_json::{Value, json};
 
 use crate::{
     Kind, Scope, Strategy,
+    default_flow_control::GROUP,
     json_fields::WriteFields,
     kinds::{READ_WRITE, kind, sub_of},
     table::{self, Column, Printer},
     validation::{ErrorList, flow_control},
 };
-
-const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 
 pub(super) fn flow_schema() -> Kind {
     kind!(

@@ -1,5 +1,7 @@
 //! How many seats a request needs. Upstream: `flowcontrol/request`.
 
+use pandaemon_machinery::Kind;
+
 use crate::{auth::Attributes, cache::watch_cache::WatchCache, http::request::Query};
 
 /// Objects of a list for each seat, and the most seats of a request.
@@ -13,6 +15,8 @@ const BYTES_PER_SEAT: u64 = 512 << 10;
 pub(crate) struct Cost<'a> {
     pub(crate) cache: &'a WatchCache,
     pub(crate) attributes: &'a Attributes<'a>,
+    /// The kind of the path, if it is served.
+    pub(crate) kind: Option<&'a Kind>,
     pub(crate) query: &'a Query,
     /// The bytes that the body is said to have.
     pub(crate) body: u64,
@@ -37,10 +41,7 @@ impl Cost<'_> {
         if is_one || attributes.verb == "watch" && self.begins_without_state() {
             return 1;
         }
-        let scheme = pandaemon_machinery::scheme::built_in();
-        let (group, version) = (attributes.api_group, attributes.api_version);
-        let kind = scheme.find_resource(group, version, attributes.resource);
-        let Some(kind) = kind else {
+        let Some(kind) = self.kind else {
             return 1;
         };
         let index = kind.strategy.indexed_field();

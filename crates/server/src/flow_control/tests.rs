@@ -9,7 +9,7 @@ use crate::{auth::User, cache::fixture, http::request::Query};
 fn with_one_seat(cache: &WatchCache) -> Arc<FlowControl> {
     let kind = |resource: &str| {
         scheme::built_in()
-            .find_resource(GROUP, "v1", resource)
+            .find_resource(defaults::GROUP, "v1", resource)
             .unwrap()
     };
     let queuing = json!({"queues": 1, "handSize": 1, "queueLengthLimit": 5});
@@ -39,6 +39,7 @@ async fn enter(control: &Arc<FlowControl>, cache: &WatchCache) -> Result<Option<
     let cost = Cost {
         cache,
         attributes: &attributes,
+        kind: None,
         query: &Query::default(),
         body: 0,
     };
@@ -109,6 +110,7 @@ fn the_seats_of_a_request_are_by_what_it_reads() {
         let cost = Cost {
             cache: &cache,
             attributes: &attributes,
+            kind: Some(pods),
             query: &query,
             body,
         };

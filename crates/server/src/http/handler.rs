@@ -9,10 +9,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, Version, request::Parts};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use pandaemon_machinery::{
-    KindRef, Scheme, Status,
-    status::{Details, Result},
-};
+use pandaemon_machinery::{KindRef, Scheme, Status, status::Result};
 use pandaemon_runtime::connections::Request as Progress;
 
 use crate::{
@@ -99,12 +96,7 @@ impl Api {
         let user = authenticated?;
         if is_known {
             progress.authenticated(&user.name).map_err(|why| {
-                let details = Details {
-                    retry_after_seconds: 1,
-                    ..Details::default()
-                };
-                let text = format!("{why}; please try again later");
-                Status::failure(429, "TooManyRequests", text).with_details(details)
+                Status::too_many_requests(format!("{why}; please try again later"))
             })?;
         }
         Ok(user)
@@ -168,6 +160,7 @@ impl Api {
             let cost = Cost {
                 cache: &self.registry.cache,
                 attributes: &attributes,
+                kind: head.kind.as_deref(),
                 query: &head.query,
                 body: body.size_hint().lower(),
             };

@@ -1,72 +1,88 @@
 //! The default objects of flow control, and the status of FlowSchemas. Upstream:
 //! `pkg/registry/flowcontrol/ensurer` and `syncFlowSchemaStatuses` of the `apf_controller`.
 
+use std::sync::Arc;
+
+use futures::future::join_all;
 use jiff::Timestamp;
-use pandaemon_machinery::{default_flow_control as defaults, status::Result};
+use pandaemon_machinery::{KindRef, default_flow_control as defaults};
+use pandaemon_types::time::rfc3339_seconds;
 use serde_json::{Value, json};
 
 use super::call_for;
-use crate::registry::{Call, Registry, update::Change};
-
-const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+use crate::{
+    cache::object::Object,
+    registry::{Call, Registry, update::Change},
+};
 
 /// Creates the default objects that are missing, updates those that people have not taken over, and
 /// says of each FlowSchema whether its level exists. A failure is logged and concerns one object
 /// only: the next time tries it again.
 pub(crate) async fn keep_flow_control(registry: &Registry) {
-    let defaults = defaults::priority_levels().into_iter();
-    for default in defaults.chain(defaults::flow_schemas()) {
-        if let Err(status) = keep(registry, &default).await {
-            let (kind, name) = (&default["kind"], &default["metadata"]["name"]);
-            tracing::error!(%kind, %name, error = %status, "default of flow control not written");
-        }
+    // A schema comes after its level. Of each kind, all are written at once: the store syncs its
+    // log for many writes together.
+    for defaults in [defaults::priority_levels(), defaults::flow_schemas()] {
+        join_all(defaults.iter().map(|default| keep(registry, default))).await;
     }
     keep_flow_schema_statuses(registry).await;
 }
 
-async fn keep(registry: &Registry, default: &Value) -> Result<()> {
-    let call = call_for(registry, default)?;
+async fn keep(registry: &Registry, default: &Value) {
     let set = |object: &mut Value| {
         if let Some(wanted) = defaults::reconcile(object, default) {
             *object = wanted;
         }
     };
-    registry.ensure(&call, || default.clone(), set).await
+    let kept = async {
+        let call = call_for(registry, default)?;
+        registry.ensure(&call, || default.clone(), set).await
+    };
+    if let Err(status) = kept.await {
+        let (kind, name) = (&default["kind"], &default["metadata"]["name"]);
+        tracing::error!(%kind, %name, error = %status, "default of flow control not written");
+    }
 }
 
 /// Writes the condition `Dangling` of FlowSchemas where it is missing or wrong.
 pub(crate) async fn keep_flow_schema_statuses(registry: &Registry) {
     let scheme = registry.scheme();
-    let kind = |resource: &str| scheme.find_resource(GROUP, "v1", resource).cloned();
+    let kind = |resource: &str| scheme.find_resource(defaults::GROUP, "v1", resource);
     let (Some(schemas), Some(levels)) = (kind("flowschemas"), kind("prioritylevelconfigurations"))
     else {
         return;
     };
-    let stored = registry.cache.of(&schemas);
-    for schema in stored.into_iter().flat_map(|objects| objects.every()) {
-        let Ok(value) = schema.value() else {
-            continue;
-        };
-        let level = value["spec"]["priorityLevelConfiguration"]["name"].as_str();
-        let level = level.unwrap_or_default();
-        let exists = registry.find(&levels, "", level).is_some();
-        if condition_of(&value).is_some_and(|(status, text)| {
-            (status, text) == (status_of(exists), message(level, exists).as_str())
-        }) {
-            continue;
+    let stored = registry.cache.of(schemas);
+    let stored = stored.into_iter().flat_map(|objects| objects.every());
+    join_all(stored.map(|schema| keep_status(registry, schemas, levels, schema))).await;
+}
+
+async fn keep_status(
+    registry: &Registry,
+    schemas: &KindRef,
+    levels: &KindRef,
+    schema: Arc<Object>,
+) {
+    let Ok(value) = schema.value() else {
+        return;
+    };
+    let level = value["spec"]["priorityLevelConfiguration"]["name"].as_str();
+    let level = level.unwrap_or_default();
+    let exists = registry.find(levels, "", level).is_some();
+    let wanted = (status_of(exists), message(level, exists));
+    if condition_of(&value).is_some_and(|(status, text)| (status, text) == (wanted.0, &wanted.1)) {
+        return;
+    }
+    let call = Call {
+        subresource: "status".into(),
+        ..registry.internal_call(schemas, "", schema.name())
+    };
+    let change = |old: &Value| Ok(Change::from(with_condition(old, level, exists)));
+    match registry.guaranteed_update(&call, change).await {
+        Err(status) if status.code != 404 => {
+            let name = schema.name();
+            tracing::warn!(name, error = %status, "status of a FlowSchema not written");
         }
-        let call = Call {
-            subresource: "status".into(),
-            ..registry.internal_call(&schemas, "", schema.name())
-        };
-        let change = |old: &Value| Ok(Change::from(with_condition(old, level, exists)));
-        match registry.guaranteed_update(&call, change).await {
-            Err(status) if status.code != 404 => {
-                let name = schema.name();
-                tracing::warn!(name, error = %status, "status of a FlowSchema not written");
-            }
-            _ => {}
-        }
+        _ => {}
     }
 }
 
@@ -76,12 +92,11 @@ fn status_of(exists: bool) -> &'static str {
 
 fn message(level: &str, exists: bool) -> String {
     let end = match exists {
-        true => "it exists",
-        false => "there is no such object",
+        true => "and it exists",
+        false => "but there is no such object",
     };
-    let conjunction = if exists { "and" } else { "but" };
     format!(
-        "This FlowSchema references the PriorityLevelConfiguration object named {level:?} {conjunction} {end}"
+        "This FlowSchema references the PriorityLevelConfiguration object named {level:?} {end}"
     )
 }
 
@@ -95,14 +110,13 @@ fn condition_of(schema: &Value) -> Option<(&str, &str)> {
 
 fn with_condition(schema: &Value, level: &str, exists: bool) -> Value {
     let mut schema = schema.clone();
-    let changes = condition_of(&schema).is_none_or(|(status, _)| status != status_of(exists));
     let old = schema["status"]["conditions"].take();
     let mut conditions = old.as_array().cloned().unwrap_or_default();
     let is_dangling = |condition: &Value| condition["type"] == "Dangling";
-    let since = conditions.iter().find(|condition| is_dangling(condition));
-    let since = since.map(|condition| condition["lastTransitionTime"].clone());
-    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let since = since.filter(|_| !changes).unwrap_or_else(|| now.into());
+    let mut same = conditions.iter().filter(|condition| is_dangling(condition));
+    let same = same.find(|condition| condition["status"] == status_of(exists));
+    let since = same.map(|condition| condition["lastTransitionTime"].clone());
+    let since = since.unwrap_or_else(|| rfc3339_seconds(Timestamp::now()).into());
     conditions.retain(|condition| !is_dangling(condition));
     conditions.push(json!({
         "type": "Dangling",
