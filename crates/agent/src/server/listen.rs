@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::Request;
 use hyper::{
     body::Incoming,
     server::conn::http1::{Builder, UpgradeableConnection},
@@ -10,7 +10,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pandaemon_runtime::connections::{
-    Bounds, Connection, CountedStream, Pace, Request as Progress, TrackedBody,
+    Bounds, Connection, CountedStream, Request as Progress, TrackedBody,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Body, HttpResponse, ServerState, access::ClientCertificate, answer};
+use super::{HttpResponse, ServerState, access::ClientCertificate, answer};
 
 /// How long the TLS handshake and the head of a request may each take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,7 +80,7 @@ where
     let service = service_fn(move |request| {
         let progress = Arc::new(of_request.begin());
         let answer = answer(request, Arc::clone(&progress));
-        async move { Ok::<_, Infallible>(tracked(answer.await, progress)) }
+        async move { Ok::<_, Infallible>(TrackedBody::of(answer.await, progress)) }
     });
     let stream = TokioIo::new(CountedStream::new(stream, Arc::clone(open)));
     let connection = Builder::new()
@@ -99,19 +99,12 @@ where
     }
 }
 
-/// The response, and the request that is in progress until its body was sent.
-fn tracked(response: HttpResponse, progress: Arc<Progress>) -> Response<TrackedBody<Body>> {
-    let (mut parts, body) = response.into_parts();
-    let pace = parts.extensions.remove::<Pace>().unwrap_or(Pace::Bounded);
-    Response::from_parts(parts, TrackedBody::new(body, progress, pace))
-}
-
 #[cfg(test)]
 mod tests {
     use http::StatusCode;
     use http_body_util::{BodyExt as _, StreamBody};
     use hyper::body::Frame;
-    use pandaemon_runtime::connections::Connections;
+    use pandaemon_runtime::connections::{Connections, Pace};
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
         time::Instant,

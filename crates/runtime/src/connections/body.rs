@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
 use super::Request;
@@ -41,6 +42,15 @@ impl<B> TrackedBody<B> {
             request,
             pace,
         }
+    }
+
+    /// The response to a request, which is in progress until its body was sent. The pace is the
+    /// extension of the response.
+    #[must_use]
+    pub fn of(response: Response<B>, request: Arc<Request>) -> Response<Self> {
+        let (mut parts, body) = response.into_parts();
+        let pace = parts.extensions.remove::<Pace>().unwrap_or(Pace::Bounded);
+        Response::from_parts(parts, Self::new(body, request, pace))
     }
 }
 

@@ -3,12 +3,12 @@
 
 use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::Request;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{rt::TokioIo, server::conn::auto::UpgradeableConnection};
 use pandaemon_runtime::{
     Shutdown,
-    connections::{Connection, CountedStream, Pace, Request as Progress, TrackedBody},
+    connections::{Connection, CountedStream, TrackedBody},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -18,7 +18,6 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    body::Body,
     limits::{self, HEAD_TIMEOUT},
     tls::ServerTls,
 };
@@ -123,7 +122,7 @@ async fn serve_one(accepted: Accepted, tls: ServerTls, api: Arc<Api>, shutdown: 
         let api = Arc::clone(&api);
         async move {
             let response = api.handle(request).await;
-            Ok::<_, Infallible>(tracked(response, progress))
+            Ok::<_, Infallible>(TrackedBody::of(response, progress))
         }
     });
     let builder = limits::builder();
@@ -138,11 +137,4 @@ async fn serve_one(accepted: Accepted, tls: ServerTls, api: Arc<Api>, shutdown: 
         Ok(Err(error)) => tracing::debug!(%peer, %error, "connection ended"),
         Err(why) => tracing::debug!(%peer, ?why, "connection closed"),
     }
-}
-
-/// The response, and the request that is in progress until its body was sent.
-fn tracked(response: Response<Body>, progress: Arc<Progress>) -> Response<TrackedBody<Body>> {
-    let (mut parts, body) = response.into_parts();
-    let pace = parts.extensions.remove::<Pace>().unwrap_or(Pace::Bounded);
-    Response::from_parts(parts, TrackedBody::new(body, progress, pace))
 }
