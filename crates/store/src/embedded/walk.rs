@@ -10,7 +10,7 @@ use imbl::OrdMap;
 
 use super::{
     damage::{Damage, Missing},
-    file_header::Kind,
+    file_header::{FILE_HEADER, Kind},
     files::{Files, checkpoint_name, segment_name},
     frame::{Record, records},
     reader::{Found, Next, Reader, Start},
@@ -210,6 +210,16 @@ impl Walker<'_> {
         read.map_err(|error| failed("read", self.path(name), &error))
     }
 
+    fn open(&self, name: &str) -> Result<(Reader, FileReport)> {
+        let reader = self.read(name, Reader::open(self.disk, name))?;
+        let report = FileReport {
+            size: reader.size,
+            name: name.to_owned(),
+            ..FileReport::default()
+        };
+        Ok((reader, report))
+    }
+
     /// Reads how a file begins; `None` if there is nothing to read in it.
     fn start(
         &mut self,
@@ -249,20 +259,14 @@ impl Walker<'_> {
 
     fn checkpoint(&mut self, number: u64) -> Result<()> {
         let name = checkpoint_name(number);
-        let reader = Reader::open(self.disk, &name);
-        let mut reader = self.read(&name, reader)?;
-        let mut report = FileReport {
-            size: reader.size,
-            name: name.clone(),
-            ..FileReport::default()
-        };
+        let (mut reader, mut report) = self.open(&name)?;
         let start = self.start(&mut reader, &mut report, Kind::Checkpoint, number)?;
         let mut ended = false;
         let before = self.walk.damage.len();
         match start {
             None => {}
             Some(Start::Headless(found)) => {
-                self.damaged(&name, 0, 44, Missing::Header);
+                self.damaged(&name, 0, FILE_HEADER as u64, Missing::Header);
                 if found.is_some() {
                     self.checkpoint_frames(&mut reader, &mut report)?;
                 }
@@ -309,18 +313,12 @@ impl Walker<'_> {
 
     fn segment(&mut self, number: u64) -> Result<()> {
         let name = segment_name(number);
-        let reader = Reader::open(self.disk, &name);
-        let mut reader = self.read(&name, reader)?;
-        let mut report = FileReport {
-            size: reader.size,
-            name: name.clone(),
-            ..FileReport::default()
-        };
+        let (mut reader, mut report) = self.open(&name)?;
         let start = self.start(&mut reader, &mut report, Kind::Segment, number)?;
         match start {
             None => {}
             Some(Start::Headless(found)) => {
-                self.damaged(&name, 0, 44, Missing::Header);
+                self.damaged(&name, 0, FILE_HEADER as u64, Missing::Header);
                 if found.is_some() {
                     self.frames(&mut reader, &mut report, None)?;
                 }
