@@ -352,22 +352,27 @@ mod tests {
     };
     use crate::{audit::Annotations, auth::User, cache::watch_cache::WatchCache};
 
-    /// The code with which a change of the labels of a namespace is refused.
-    fn refused(old: &Value, new: &Value) -> Option<u16> {
-        let kind = scheme::built_in().find_resource("", "v1", "namespaces");
-        let plugin = PodSecurity::new(Configuration::default(), &Metrics::default());
-        let [old, new] = [old, new].map(|labels| json!({"metadata": {"labels": labels}}));
+    /// The code with which the plugin refuses a write; `rule` is the place of what is written among
+    /// those that it is about.
+    fn refused(
+        plugin: &PodSecurity,
+        rule: usize,
+        (operation, resource, namespace): (Operation, &str, &str),
+        old: Option<&Value>,
+        new: &Value,
+    ) -> Option<u16> {
+        let kind = scheme::built_in().find_resource("", "v1", resource);
         let attributes = Attributes {
-            operation: Operation::Update,
+            operation,
             kind: kind.unwrap(),
-            namespace: "",
+            namespace,
             name: "n",
             subresource: "",
             user: &User::admin(),
-            old_object: Some(&old),
+            old_object: old,
             dry_run: false,
             plugin: POD_SECURITY,
-            rule: &plugin.rules()[1],
+            rule: &plugin.rules()[rule],
             cluster: Cluster {
                 scheme: scheme::built_in(),
                 cache: &WatchCache::new(1),
@@ -377,38 +382,25 @@ mod tests {
             counted: &Counted::default(),
             authorizers: None,
         };
-        let outcome = futures::executor::block_on(plugin.validate(attributes, &new));
+        let outcome = futures::executor::block_on(plugin.validate(attributes, new));
         outcome.err().map(|status| status.code)
+    }
+
+    /// The code with which a change of the labels of a namespace is refused.
+    fn refused_labels(old: &Value, new: &Value) -> Option<u16> {
+        let plugin = PodSecurity::new(Configuration::default(), &Metrics::default());
+        let [old, new] = [old, new].map(|labels| json!({"metadata": {"labels": labels}}));
+        let what = (Operation::Update, "namespaces", "");
+        refused(&plugin, 1, what, Some(&old), &new)
     }
 
     #[test]
     fn a_pod_whose_namespace_is_not_found_counts_as_a_fatal_error() {
-        let kind = scheme::built_in().find_resource("", "v1", "pods");
         let registry = Metrics::default();
         let plugin = PodSecurity::new(Configuration::default(), &registry);
-        let attributes = Attributes {
-            operation: Operation::Create,
-            kind: kind.unwrap(),
-            namespace: "n",
-            name: "p",
-            subresource: "",
-            user: &User::admin(),
-            old_object: None,
-            dry_run: false,
-            plugin: POD_SECURITY,
-            rule: &plugin.rules()[0],
-            cluster: Cluster {
-                scheme: scheme::built_in(),
-                cache: &WatchCache::new(1),
-            },
-            warnings: &Mutex::default(),
-            annotations: &Annotations::default(),
-            counted: &Counted::default(),
-            authorizers: None,
-        };
         let pod = json!({"spec": {"containers": []}});
-        let outcome = futures::executor::block_on(plugin.validate(attributes, &pod));
-        assert_eq!(outcome.unwrap_err().code, 500);
+        let what = (Operation::Create, "pods", "n");
+        assert_eq!(refused(&plugin, 0, what, None, &pod), Some(500));
         let line = "pod_security_errors_total{fatal=\"true\",request_operation=\"create\",resource=\"pod\",\
                     subresource=\"\"} 1";
         let text = registry.render().unwrap();
@@ -420,11 +412,11 @@ mod tests {
         let wrong = json!({"pod-security.kubernetes.io/enforce": "strict"});
         let mut more = wrong.clone();
         more["a"] = "b".into();
-        assert_eq!(refused(&wrong, &more), None);
+        assert_eq!(refused_labels(&wrong, &more), None);
         more["pod-security.kubernetes.io/warn"] = "loud".into();
-        assert_eq!(refused(&wrong, &more), Some(422));
-        assert_eq!(refused(&json!({}), &wrong), Some(422));
-        assert_eq!(refused(&wrong, &json!({})), None);
+        assert_eq!(refused_labels(&wrong, &more), Some(422));
+        assert_eq!(refused_labels(&json!({}), &wrong), Some(422));
+        assert_eq!(refused_labels(&wrong, &json!({})), None);
     }
 
     #[test]
