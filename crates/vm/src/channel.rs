@@ -1,4 +1,5 @@
-//! Requests to the agent in the guest, through a virtio-serial port; `guest/agent` has the protocol.
+//! Requests to the agent in the guest, through a virtio-serial port; `guest/agent` has the
+//! protocol.
 
 use std::{
     collections::HashMap,

@@ -31,7 +31,7 @@ use crate::tls;
 const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 /// How long one attempt waits for a certificate. The next one goes on with the same request:
 /// between them the log says what is waited for, and the credentials are used anew.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why there is no certificate.
 #[derive(Debug)]
@@ -168,7 +168,7 @@ impl<'a> NodeRequest<'a> {
         let source = ListWatch::all(REQUESTS).fields(format!("metadata.name={name}"));
         // It ends with its receiver.
         let mut deltas = watch::<Seen>(client.clone(), source, Shutdown::default());
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ATTEMPT_TIMEOUT;
         let mut is_approved = false;
         loop {
             let Ok(delta) = timeout_at(deadline, deltas.recv()).await else {

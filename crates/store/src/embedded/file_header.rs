@@ -1,8 +1,8 @@
 //! What every file of the store begins with.
 //!
 //! ```text
-//! pandalog   version   kind   number of the file   its place   first sequence   CRC-32
-//! 8 bytes    4         4      8, random            8           8                4, of the 40 before
+//! pandalog  version  kind  number of the file  its place  first sequence  CRC-32
+//! 8 bytes   4        4     8, random           8          8               4, of the 40 before
 //! ```
 //!
 //! All numbers are little-endian. Format 1 has no such header: its files begin with the length of a

@@ -1,8 +1,8 @@
 //! The form of a batch on disk, as pure functions: a frame is a header and records.
 //!
 //! ```text
-//! number of the file   sequence   length of the payload   CRC-32 of the payload   CRC-32 of the header   payload
-//! 8 bytes              8          4                       4                       4, of the 24 before
+//! number of the file  sequence  length of payload  CRC-32 of payload  CRC-32           payload
+//! 8 bytes             8         4                  4                  4, of 24 before
 //! ```
 //!
 //! All numbers are little-endian. A frame is applied as a whole or not at all. The number of the

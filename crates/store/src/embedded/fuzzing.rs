@@ -1,5 +1,5 @@
-//! The entry point of the fuzz target `log_frames` in `fuzz/`: the reader of log files, on any bytes
-//! and on files that were damaged.
+//! The entry point of the fuzz target `log_frames` in `fuzz/`: the reader of log files, on any
+//! bytes and on files that were damaged.
 
 use std::io;
 

@@ -97,8 +97,8 @@ fn settle(disk: &dyn Disk, walk: &mut Walk) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the last frame once more. After a failed sync the system may show bytes that it will never
-/// write.
+/// Writes the last frame once more. After a failed sync the system may show bytes that it will
+/// never write.
 fn rewrite(disk: &dyn Disk, last: &Place) -> io::Result<()> {
     let file = disk.edit(&last.name)?;
     let length = usize::try_from(last.end - last.at);

@@ -311,7 +311,8 @@ impl Writer {
         let lock = Arc::clone(&self.lock);
         let write = move || {
             let _wakes = WakeOnDrop(wake);
-            // Nobody else may use the directory until it is written, whatever becomes of the writer.
+            // No other process may use the directory until it is written, whatever becomes of the
+            // writer.
             let _lock = lock;
             checkpoint.write(&*disk)
         };
