@@ -97,7 +97,7 @@ pub async fn run_with_timing(
         supervise(name, stop.clone(), start)
     });
     join_all(controllers).await;
-    // Who asked for no controllers did not ask for an end.
+    // Without controllers there is nothing to wait for but the end.
     stop.triggered().await;
     Ok(())
 }

@@ -293,7 +293,7 @@ impl Dispatcher {
     }
 
     /// The level whose next request begins: of those within their share, or else of those that
-    /// borrow, the one that uses the smallest part of its share. Nobody borrows what another level
+    /// borrow, the one that uses the smallest part of its share. No level borrows what another one
     /// has a claim to.
     fn next_level(&self) -> Option<usize> {
         if self.levels.iter().all(|state| state.queues.waiting() == 0) {

@@ -12,7 +12,7 @@ pub const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 /// `false`.
 pub const AUTO_UPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
 
-/// Whether objects of this name have a spec that nobody may change.
+/// Whether objects of this name have a spec that clients cannot change.
 #[must_use]
 pub fn is_mandatory(name: &str) -> bool {
     matches!(name, "exempt" | "catch-all")

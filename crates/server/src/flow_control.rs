@@ -195,7 +195,7 @@ impl FlowControl {
         let sources = self.sources.as_ref();
         let (schemas_seen, schemas) = objects(sources.map(|kinds| &*kinds[0]));
         let (levels_seen, levels) = objects(sources.map(|kinds| &*kinds[1]));
-        // The mandatory ones count from the beginning, and also while somebody has deleted them.
+        // The mandatory ones count from the beginning, and also while they are deleted.
         let schemas = with_mandatory(schemas, &defaults::flow_schemas(), FlowSchema::name);
         let levels = with_mandatory(levels, &defaults::priority_levels(), Level::name);
         let policy = Policy::new(schemas, levels);

@@ -54,7 +54,7 @@ pub(crate) enum Step {
     LinkKept,
     /// That is durable before the first names are removed.
     SyncKept,
-    /// Bytes that nobody reads are given back. Nothing depends on it.
+    /// Bytes that are not read are given back. Nothing depends on it.
     FreeSpace,
 }
 
@@ -109,7 +109,7 @@ pub(crate) trait Disk: Send + Sync + Debug {
     /// # Errors
     /// [`crate::Error::Locked`] while another one has the lock.
     fn lock(&self) -> Result<LockGuard>;
-    /// A number that nobody can guess.
+    /// A number that no client can guess.
     fn random(&self) -> io::Result<u64>;
     /// The names in the directory, in any order.
     fn list(&self) -> io::Result<Vec<String>>;

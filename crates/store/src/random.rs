@@ -4,7 +4,7 @@ use std::io;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-/// Random bytes that nobody can guess.
+/// Random bytes that no client can guess.
 ///
 /// # Errors
 /// If the system has none.

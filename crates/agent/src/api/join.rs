@@ -257,7 +257,7 @@ async fn client_ca(rest: &Rest) -> Result<String, Failure> {
     };
     let found: Option<ConfigMap> = match rest.get(AUTHENTICATION).await {
         Err(error) if is_of_certificate(&error) => return Err(Failure::Api(error)),
-        // Also without the right to: the requests go on, once somebody has given it.
+        // Also without the right to: the requests go on, once an administrator has given it.
         read => read.context(text).map_err(Failure::Later)?,
     };
     let data = found.and_then(|found| found.data).unwrap_or_default();

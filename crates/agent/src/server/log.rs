@@ -63,7 +63,7 @@ pub(super) fn serve(
     let mut response = Response::new(body);
     let plain = http::HeaderValue::from_static("text/plain");
     response.headers_mut().insert("Content-Type", plain);
-    // Somebody may be reading it page by page.
+    // A person may be reading it page by page.
     response.extensions_mut().insert(Pace::Unbounded);
     Ok(response)
 }

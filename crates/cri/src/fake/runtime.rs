@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{FakeRuntime, end, missing};
 use crate::{ExecOutput, Reply, Runtime, pb};
 
-/// The URL of all streams. As in a real runtime, whoever knows it can use the stream. Nothing
+/// The URL of all streams. As in a real runtime, a client that knows it can use the stream. Nothing
 /// listens there.
 const STREAMING_URL: &str = "http://127.0.0.1:1/exec/streaming-token";
 

@@ -132,7 +132,7 @@ impl Queues {
             estimate: FIRST_ESTIMATE,
         });
         if queue.load == 0 {
-            // Nobody saves up work.
+            // An idle queue saves up no work.
             queue.tag = queue.tag.max(time);
         }
         queue

@@ -334,7 +334,7 @@ proptest! {
                 server.waiting.len(),
                 dispatcher.levels.iter().map(|state| state.queues.waiting()).sum::<usize>()
             );
-            // Seats are not left free while somebody waits for them.
+            // No seat is left free that a waiting request could take.
             prop_assert_eq!(dispatcher.next_level(), None, "{:?}", act);
         }
         while !server.running.is_empty() {

@@ -18,7 +18,7 @@ pub enum Pace {
     Bounded,
     /// The same until all was sent that there is at first: the initial objects of a watch.
     BoundedAtFirst,
-    /// As long as it likes: somebody may be reading a log page by page.
+    /// As long as it likes: a person may be reading a log page by page.
     Unbounded,
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct UserHeaders {
     pub extra_prefix: &'static str,
 }
 
-/// A header that is no UTF-8. Read in another way, it would name somebody else.
+/// A header that is no UTF-8. Read in another way, it would name another user.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Undecodable(String);
 

@@ -147,7 +147,7 @@ impl ListBody {
         }
     }
 
-    /// Gives these seats back when the list is sent, or nobody reads it any more.
+    /// Gives these seats back when the list is sent, or its client is gone.
     pub(crate) fn hold(&mut self, seat: Option<Seat>) {
         self.seat = seat;
     }

@@ -39,7 +39,7 @@ pub(crate) enum Body {
 
 impl Body {
     /// How long the client may take to read it. What is proxied has the pace of its source: a log
-    /// that somebody reads page by page.
+    /// that a person reads page by page.
     #[must_use]
     pub(crate) fn pace(&self) -> Pace {
         match self {

@@ -21,7 +21,7 @@ use crate::{
     wire::client_config,
 };
 
-/// A TLS connection of nobody, for HTTP/2.
+/// A TLS connection without credentials, for HTTP/2.
 async fn tls(server: &Server) -> TlsStream<TcpStream> {
     let running = server.running();
     let mut config = client_config(&running.ca_pem(), None);

@@ -123,7 +123,7 @@ impl Disk for Local {
             Directory::Own => sync_directory(&self.0),
             Directory::Below(name) => sync_directory(&self.file(name)),
             Directory::Parent => match sync_parent(&self.0) {
-                // Somebody else has made the directory: in one that we may not read.
+                // Another user has made the directory: in one that we may not read.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
                 synced => synced,
             },

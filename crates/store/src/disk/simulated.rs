@@ -273,7 +273,7 @@ impl State {
         Ok(())
     }
 
-    /// The system writes something that nobody has asked it to write yet.
+    /// The system writes something that was not synced yet.
     fn write_in_background(&mut self) {
         let newest = self.inodes.len().saturating_sub(3);
         let any = newest + self.rng.below(3);

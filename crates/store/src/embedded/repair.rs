@@ -51,7 +51,7 @@ pub fn check(directory: &Path) -> Result<Report> {
     Ok(repair.report())
 }
 
-/// A damaged store that nobody else can open.
+/// A damaged store, locked against other processes.
 #[derive(Debug)]
 pub struct Repair {
     disk: Arc<dyn Disk>,

@@ -56,7 +56,7 @@ impl Report {
     pub(crate) fn say(&self, line: &str) {
         let seconds = self.began.elapsed().as_secs();
         let mut terminal = std::io::stderr();
-        // Nobody may be reading.
+        // The terminal may be closed.
         let _unread = writeln!(terminal, "[{seconds:>5} s] {line}");
     }
 

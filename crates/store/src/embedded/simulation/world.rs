@@ -33,7 +33,7 @@ pub(super) struct World {
     pub(super) now: Map,
     /// What it may hold after a crash instead: a batch whose fate is open.
     undecided: Vec<Map>,
-    /// The highest revision that somebody knows of.
+    /// The highest revision that a client or a follower knows of.
     revision: Revision,
     /// The revision at which the store was closed in order, if no call has failed.
     closed_at: Option<Revision>,
