@@ -30,6 +30,8 @@ impl ServerProcess {
         let kubeconfig = folder.join("kubeconfig");
         // That of an earlier process would end the wait.
         let _absent = fs::remove_file(&kubeconfig);
+        // A pipe would have to be read.
+        let errors = folder.join("stderr");
         let child = Command::new(program)
             .args(["server", "--listen", "127.0.0.1:0"])
             .args(arguments)
@@ -39,7 +41,7 @@ impl ServerProcess {
             .arg(&kubeconfig)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(fs::File::create(&errors)?)
             .spawn()
             .with_context(|| format!("start {}", program.display()))?;
         let mut server = Self { child, kubeconfig };
@@ -52,7 +54,10 @@ impl ServerProcess {
         })?;
         match ended {
             None => Ok(server),
-            Some(status) => anyhow::bail!("pandaemon server ended ({status})"),
+            Some(status) => {
+                let errors = fs::read_to_string(&errors)?;
+                anyhow::bail!("pandaemon server ended ({status}):\n{errors}")
+            }
         }
     }
 

@@ -114,31 +114,43 @@ impl ControlPlane {
     }
 
     /// Writes the administrator's kubeconfig, for users and for commands that know the data
-    /// directory only. Returns the URL in it.
+    /// directory only. Returns the URL in it. A full disk is no reason not to serve: then they are
+    /// written as soon as there is space.
     ///
     /// # Errors
     /// If a file cannot be written.
     pub(crate) fn write_kubeconfig(&self, paths: &PathArgs) -> anyhow::Result<&str> {
         let text = self.kubeconfig.text();
-        write_kubeconfig(&paths.data_dir.join(ADMIN_KUBECONFIG), &text)?;
-        write_kubeconfig(&paths.write_kubeconfig, &text)?;
+        for path in kubeconfigs(paths) {
+            match write_kubeconfig(&path, &text) {
+                Err(error) if is_full(&error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(error, "the kubeconfig is written when there is space");
+                }
+                written => written?,
+            }
+        }
         Ok(&self.url)
     }
 
-    /// Writes the administrator's kubeconfig again each time that its certificate was renewed.
+    /// Keeps the administrator's kubeconfig as it should be: it is written again each time that its
+    /// certificate was renewed, and if the disk was full at the start.
     async fn keep_kubeconfig(&self, paths: &PathArgs) {
         let mut kubeconfig = self.kubeconfig.clone();
         loop {
-            kubeconfig.renewed().await;
-            while let Err(error) = self.write_kubeconfig(paths) {
-                let error = format!("{error:#}");
-                tracing::warn!(
-                    error,
-                    "cannot renew the administrator's kubeconfig; retrying in {REWRITE:?}"
-                );
-                tokio::time::sleep(REWRITE).await;
+            let text = kubeconfig.text();
+            for path in kubeconfigs(paths) {
+                if std::fs::read_to_string(&path).is_ok_and(|now| now == text) {
+                    continue;
+                }
+                while let Err(error) = write_kubeconfig(&path, &text) {
+                    let error = format!("{error:#}");
+                    tracing::warn!(error, "retrying in {REWRITE:?}");
+                    tokio::time::sleep(REWRITE).await;
+                }
+                tracing::info!("wrote the administrator's kubeconfig {}", path.display());
             }
-            tracing::info!("renewed the administrator's kubeconfig");
+            kubeconfig.renewed().await;
         }
     }
 
@@ -183,6 +195,25 @@ fn controller_clients(clients: Clients) -> ClientBuilder {
     ClientBuilder::new(move |account| match account {
         Account::ServiceAccount(name) => clients.service_account("kube-system", name),
         Account::User(name) => clients.user(name),
+    })
+}
+
+/// Where the administrator's kubeconfig is.
+fn kubeconfigs(paths: &PathArgs) -> [PathBuf; 2] {
+    [
+        paths.data_dir.join(ADMIN_KUBECONFIG),
+        paths.write_kubeconfig.clone(),
+    ]
+}
+
+/// Whether a file could not be written because its disk is full.
+fn is_full(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| {
+        matches!(
+            error.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        )
     })
 }
 
@@ -296,6 +327,35 @@ mod tests {
             .unwrap();
         let client = kube::Client::try_from(config).unwrap();
         assert_eq!(user(client).await["username"], "pandaemon-admin");
+        plane.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_no_reason_not_to_serve() {
+        let data = tempfile::tempdir().unwrap();
+        let plane = plane(data.path(), Lifetimes::default().own).await;
+        let Some(disk) = pandaemon_testkit::disk::Tmpfs::mount(&data.path().join("full"), 1) else {
+            return;
+        };
+        let paths = PathArgs {
+            data_dir: disk.path().to_owned(),
+            write_kubeconfig: data.path().join("kubeconfig"),
+        };
+        let filler = disk.path().join("filler");
+        std::fs::write(&filler, vec![0; 2 << 20]).unwrap_err();
+        plane.write_kubeconfig(&paths).unwrap();
+        assert!(paths.write_kubeconfig.exists(), "it is on another disk");
+        std::fs::remove_file(filler).unwrap();
+        let ended = Shutdown::default();
+        let written = async {
+            let file = disk.path().join(ADMIN_KUBECONFIG);
+            while !file.exists() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            ended.trigger();
+        };
+        let (result, ()) = tokio::join!(plane.run_until(&paths, &ended), written);
+        result.unwrap();
         plane.stop().await.unwrap();
     }
 
