@@ -69,6 +69,7 @@ soak: deps ## what needs longer than a test run may take
 	PROPTEST_CASES=20000 $(CARGO) nextest run --release --locked --workspace --profile soak -E 'not package(pandaemon-e2e)'
 	$(CARGO) test --release --locked --package pandaemon-planner --test simulator -- --seeds 20000
 	STORE_SEEDS=500000 $(CARGO) nextest run --release --locked --package pandaemon-store --profile soak -E 'test(/disk_with_faults/)'
+	HISTORY_FAULTS=1000 $(CARGO) nextest run --release --locked --package pandaemon-cli --profile soak --no-capture -E 'test(/histories_under_faults/)'
 	failed=0; scripts/fuzz || failed=1; for shard in $$(seq 0 7); do scripts/mutants $$shard/8 || failed=1; done; exit $$failed
 
 fuzz: ## the fuzz targets of fuzz/ (or TARGETS), SECONDS_EACH each (60); without a nightly toolchain they are skipped by name

@@ -81,6 +81,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "testkit",
         &["certificates", "runtime", "client", "store", "server"],
     ),
+    ("histories", &[]),
     ("vm", &["testkit"]),
     ("e2e", &[]),
 ];

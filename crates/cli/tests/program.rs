@@ -14,6 +14,8 @@ mod crash;
 mod encryption;
 #[path = "program/failed_starts.rs"]
 mod failed_starts;
+#[path = "program/histories.rs"]
+mod histories;
 #[path = "program/hostile.rs"]
 mod hostile;
 #[path = "program/kubeconfigs.rs"]
