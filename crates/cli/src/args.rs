@@ -363,6 +363,9 @@ pub(crate) enum BenchCommand {
     /// What single requests cost that are made to cost as much as possible. For a server without
     /// a cluster: they create and delete objects
     Hostile(pandaemon_hollow::hostile::HostileArgs),
+    /// The process of the other clients (`--listers`, `--creators`)
+    #[command(hide = true)]
+    OtherClients,
 }
 
 #[cfg(test)]

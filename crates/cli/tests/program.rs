@@ -1,4 +1,5 @@
-//! The built program: its errors and exit statuses, crashes under load, and many watches.
+//! The built program: its errors and exit statuses, crashes and faults under load, many watches, and
+//! the benchmark.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,6 +9,8 @@
 
 #[path = "program/admission_configuration.rs"]
 mod admission_configuration;
+#[path = "program/bench.rs"]
+mod bench;
 #[path = "program/crash.rs"]
 mod crash;
 #[path = "program/encryption.rs"]

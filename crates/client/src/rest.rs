@@ -9,10 +9,13 @@
 //!
 //! Every request has a timeout. Of a reply only the fields of the caller's type are decoded.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response,
+    header::{self, HeaderName},
+};
 use http_body_util::BodyExt as _;
 use kube::{
     Client,
@@ -35,6 +38,9 @@ const METADATA: HeaderValue = HeaderValue::from_static(
 const METADATA_LIST: HeaderValue = HeaderValue::from_static(
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
 );
+
+const IMPERSONATE_USER: HeaderName = HeaderName::from_static("impersonate-user");
+const IMPERSONATE_GROUP: HeaderName = HeaderName::from_static("impersonate-group");
 
 /// The media type of a patch, and with it how the server merges it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,16 +72,19 @@ pub struct Rest {
     client: Client,
     timeout: Duration,
     extensions: Option<Extensions>,
+    /// Shared, and not in the value itself, which many futures hold.
+    headers: Arc<HeaderMap>,
 }
 
 impl Rest {
     /// Wraps a client. A request may take 30 s.
     #[must_use]
-    pub const fn new(client: Client) -> Self {
+    pub fn new(client: Client) -> Self {
         Self {
             client,
             timeout: REQUEST_TIMEOUT,
             extensions: None,
+            headers: Arc::default(),
         }
     }
 
@@ -91,6 +100,25 @@ impl Rest {
     pub fn extension<E: Clone + Send + Sync + 'static>(mut self, value: E) -> Self {
         self.extensions.get_or_insert_default().insert(value);
         self
+    }
+
+    /// Sends requests as another user of one group, which the client's own user must be allowed to
+    /// impersonate.
+    ///
+    /// # Errors
+    /// When a name cannot be in a header.
+    pub fn impersonating(&self, user: &str, group: &str) -> kube::Result<Self> {
+        let value = |name: &str| {
+            let value = HeaderValue::from_str(name).map_err(http::Error::from);
+            value.map_err(kube::Error::HttpError)
+        };
+        let mut headers = HeaderMap::clone(&self.headers);
+        headers.insert(IMPERSONATE_USER, value(user)?);
+        headers.insert(IMPERSONATE_GROUP, value(group)?);
+        Ok(Self {
+            headers: Arc::new(headers),
+            ..self.clone()
+        })
     }
 
     /// The client below.
@@ -234,6 +262,9 @@ impl Rest {
     fn extended(&self, mut request: Request<Body>) -> Request<Body> {
         if let Some(extensions) = &self.extensions {
             request.extensions_mut().extend(extensions.clone());
+        }
+        for (name, value) in &*self.headers {
+            request.headers_mut().insert(name, value.clone());
         }
         request
     }

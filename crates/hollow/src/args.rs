@@ -60,6 +60,10 @@ pub struct Behaviour {
     /// longer (500 renewals a second), but never more than 30s: after 50s a node counts as lost
     #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_seconds)]
     pub lease_interval: Option<Duration>,
+    /// Renew leases and report pods as the nodes themselves, as kubelets do: the user of the
+    /// kubeconfig must be allowed to impersonate them
+    #[arg(long)]
+    pub as_nodes: bool,
     /// Requests under way at the same time
     #[arg(long, value_name = "N", default_value = "64")]
     pub parallel: NonZeroU32,

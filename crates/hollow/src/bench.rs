@@ -7,6 +7,7 @@ mod ceiling;
 mod cluster;
 pub mod hostile;
 mod nodes;
+mod other_clients;
 mod phase_timer;
 mod process;
 mod progress;
@@ -24,6 +25,7 @@ use pandaemon_types::time::rfc3339_seconds;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use args::BenchArgs;
+pub use other_clients::run_other_clients;
 
 use self::{
     report::{Options, Report, SCHEMA, Server},

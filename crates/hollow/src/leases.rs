@@ -124,7 +124,7 @@ async fn renew(
     uid: &str,
     created: &AtomicBool,
 ) -> kube::Result<()> {
-    let now = Timestamp::now();
+    let (rest, now) = (nodes.rest(rest, index)?, Timestamp::now());
     if !created.load(Ordering::Relaxed) {
         let lease = nodes.lease(index, uid, now);
         let posted = rest.send_only(Method::POST, LEASES, JSON, lease).await;

@@ -27,7 +27,7 @@ use kube::Client;
 use pandaemon_runtime::Shutdown;
 
 pub use args::{Behaviour, HollowArgs, Labels};
-pub use bench::{BenchArgs, bench, hostile};
+pub use bench::{BenchArgs, bench, hostile, run_other_clients};
 
 use self::{node::HollowNodes, node_tasks::NodeTasks};
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use jiff::Timestamp;
+use pandaemon_client::rest::Rest;
 use pandaemon_types::{
     text_template::TextTemplate,
     time::{rfc3339_micros, rfc3339_seconds},
@@ -17,6 +18,7 @@ pub(crate) struct HollowNodes {
     pub(crate) prefix: String,
     pub(crate) count: u32,
     pub(crate) lease_interval: Duration,
+    as_nodes: bool,
     templates: Templates,
 }
 
@@ -54,8 +56,21 @@ impl HollowNodes {
             prefix: behaviour.name_prefix.clone(),
             count,
             lease_interval,
+            as_nodes: behaviour.as_nodes,
             templates,
         }
+    }
+
+    /// Requests of a node: they are sent by the node's user if that is wanted.
+    ///
+    /// # Errors
+    /// When its name cannot be in a header.
+    pub(crate) fn rest(&self, rest: &Rest, index: u32) -> kube::Result<Rest> {
+        if !self.as_nodes {
+            return Ok(rest.clone());
+        }
+        let user = format!("system:node:{}", self.name(index));
+        rest.impersonating(&user, "system:nodes")
     }
 
     pub(crate) fn name(&self, index: u32) -> String {

@@ -44,6 +44,8 @@ pub(crate) struct PodWrite {
     pub(crate) uid: Uid,
     pub(crate) namespace: Arc<str>,
     pub(crate) name: Arc<str>,
+    /// Number of its node.
+    pub(crate) node: u32,
     pub(crate) write: Write,
 }
 
@@ -117,6 +119,11 @@ pub(crate) struct PodLifecycle {
 }
 
 impl PodLifecycle {
+    /// The nodes whose pods these are.
+    pub(crate) fn nodes(&self) -> &Arc<HollowNodes> {
+        &self.nodes
+    }
+
     pub(crate) fn new(nodes: Arc<HollowNodes>, latencies: Latencies) -> Self {
         let (entries, namespaces) = (BTreeMap::new(), BTreeSet::new());
         let (ready, timers) = (VecDeque::new(), BinaryHeap::new());
@@ -193,11 +200,11 @@ impl PodLifecycle {
             };
             let crash = crashes(&uid, self.latencies.failure_rate);
             if let Some(write) = entry.begin_write(crash) {
-                let (namespace, name) = (entry.namespace.clone(), entry.name.clone());
                 return Some(PodWrite {
                     uid,
-                    namespace,
-                    name,
+                    namespace: entry.namespace.clone(),
+                    name: entry.name.clone(),
+                    node: entry.node,
                     write,
                 });
             }

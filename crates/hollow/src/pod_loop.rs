@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    node::HollowNodes,
     pod::Pod,
     pod_lifecycle::{PodLifecycle, PodWrite, Write, WriteOutcome},
 };
@@ -124,42 +125,49 @@ impl PodLoop {
                 return;
             };
             let (rest, counts) = (self.rest.clone(), Arc::clone(&self.counts));
-            self.writes.push(Box::pin(send(rest, write, counts)));
+            let nodes = Arc::clone(self.lifecycle.nodes());
+            self.writes.push(Box::pin(send(rest, nodes, write, counts)));
         }
     }
 }
 
-async fn send(rest: Rest, write: PodWrite, counts: Arc<PodCounts>) -> Ended {
+async fn send(
+    rest: Rest,
+    nodes: Arc<HollowNodes>,
+    write: PodWrite,
+    counts: Arc<PodCounts>,
+) -> Ended {
     let PodWrite {
         uid,
         namespace,
         name,
+        node,
         write,
     } = write;
+    let count = match write {
+        Write::Status { .. } => &counts.started,
+        Write::Delete => &counts.deleted,
+    };
     let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
-    let (result, count) = match write {
-        Write::Status { pod, attempt } => {
-            let patch = pod.status_patch(attempt, Timestamp::now());
-            let path = format!("{path}/status");
-            let sent = match patch {
-                Ok(patch) => {
-                    let form = Patch::Strategic.media_type();
-                    rest.send_only(Method::PATCH, &path, form, patch).await
-                }
-                Err(error) => Err(kube::Error::SerdeError(error)),
-            };
-            (sent, &counts.started)
-        }
-        Write::Delete => {
-            let options = format!(
-                r#"{{"apiVersion":"v1","kind":"DeleteOptions","gracePeriodSeconds":0,"preconditions":{{"uid":"{uid}"}}}}"#
-            );
-            let options = options.into_bytes();
-            let deleted = rest.send_only(Method::DELETE, &path, JSON, options).await;
-            (deleted, &counts.deleted)
+    let sent = async {
+        let rest = nodes.rest(&rest, node)?;
+        match write {
+            Write::Status { pod, attempt } => {
+                let patch = pod.status_patch(attempt, Timestamp::now());
+                let patch = patch.map_err(kube::Error::SerdeError)?;
+                let (path, form) = (format!("{path}/status"), Patch::Strategic.media_type());
+                rest.send_only(Method::PATCH, &path, form, patch).await
+            }
+            Write::Delete => {
+                let options = format!(
+                    r#"{{"apiVersion":"v1","kind":"DeleteOptions","gracePeriodSeconds":0,"preconditions":{{"uid":"{uid}"}}}}"#
+                );
+                let options = options.into_bytes();
+                rest.send_only(Method::DELETE, &path, JSON, options).await
+            }
         }
     };
-    let outcome = match result {
+    let outcome = match sent.await {
         Ok(()) => {
             count.fetch_add(1, Ordering::Relaxed);
             WriteOutcome::Done

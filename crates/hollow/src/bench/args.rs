@@ -5,6 +5,7 @@ use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 use clap::Args;
 use pandaemon_types::parse_duration_or_seconds;
 
+use super::other_clients::OtherClientsArgs;
 use crate::args::Behaviour;
 
 /// The options of `pandaemon bench`.
@@ -35,6 +36,9 @@ pub struct BenchArgs {
     /// How long that is measured at each of five levels of parallelism
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = parse_duration_or_seconds)]
     pub ceiling_span: Duration,
+    /// Other clients that use the server meanwhile
+    #[command(flatten)]
+    pub other_clients: OtherClientsArgs,
     /// Use N existing nodes instead of hollow nodes of this process; no node joins then
     #[arg(long)]
     pub hollow_external: bool,

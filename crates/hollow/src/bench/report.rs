@@ -98,6 +98,41 @@ pub(super) struct Results {
     pub(super) peak_memory_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ceiling_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) other_clients: Option<OtherClients>,
+}
+
+/// The clients beside the rolling update and the roll back, and how the server and the nodes did.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OtherClients {
+    pub(super) listers: u32,
+    pub(super) creators: u32,
+    pub(super) listed_pods: u32,
+    /// Whether they could use half of the processors only.
+    pub(super) half_of_processors: bool,
+    pub(super) seconds: f64,
+    pub(super) lists_per_second: f64,
+    pub(super) creations_per_second: f64,
+    /// Requests that priority and fairness refused.
+    pub(super) refused_per_second: f64,
+    pub(super) errors: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) first_error: Option<String>,
+    /// Renewals of leases.
+    pub(super) heartbeats: ServerTimes,
+    /// Nodes of the run that were not ready at some time.
+    pub(super) lost_nodes: usize,
+}
+
+/// How long the server took for requests, as the bounds of the buckets of its metric.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ServerTimes {
+    pub(super) count: u64,
+    pub(super) p50_milliseconds: f64,
+    pub(super) p99_milliseconds: f64,
+    pub(super) max_milliseconds: f64,
 }
 
 /// The distribution of measured values.
@@ -281,9 +316,52 @@ impl Report {
             format!("{pods_per_second:.0} /s ({parallel} requests at a time)")
         });
         row("ceiling: pods by plain parallel requests", ceiling);
+        if let Some(clients) = &results.other_clients {
+            clients.rows(&mut row);
+        }
         let ratio = ceiling_ratio.map(|ratio| format!("{ratio:.2}"));
         row("pods created in the roll-out / ceiling", ratio);
         rows
+    }
+}
+
+impl OtherClients {
+    fn rows(&self, row: &mut impl FnMut(&str, Option<String>)) {
+        let processors = if self.half_of_processors {
+            "half of the processors"
+        } else {
+            "all processors"
+        };
+        let who = format!(
+            "{} list {} pods, {} create, for {:.0} s with {processors}",
+            self.listers, self.listed_pods, self.creators, self.seconds
+        );
+        row("other clients", Some(who));
+        let did = format!(
+            "{:.1} lists/s, {:.0} creations/s, {:.1} refused/s, {} errors{}",
+            self.lists_per_second,
+            self.creations_per_second,
+            self.refused_per_second,
+            self.errors,
+            self.first_error
+                .as_ref()
+                .map_or(String::new(), |error| format!(" ({error})"))
+        );
+        row("what they did", Some(did));
+        let ServerTimes {
+            count,
+            p50_milliseconds,
+            p99_milliseconds,
+            max_milliseconds,
+        } = self.heartbeats;
+        let times = format!(
+            "p50 {p50_milliseconds} ms, p99 {p99_milliseconds} ms, max {max_milliseconds} ms, or less (of {count})"
+        );
+        row("heartbeats in the server", Some(times));
+        row(
+            "nodes not ready meanwhile",
+            Some(self.lost_nodes.to_string()),
+        );
     }
 }
 

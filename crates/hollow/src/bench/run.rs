@@ -16,6 +16,7 @@ use super::{
     BenchArgs, ceiling,
     cluster::{Cluster, LABEL, Manifest},
     nodes::{self, Usable},
+    other_clients,
     phase_timer::{PhaseTimer, RunningPhase},
     progress::{Counts, DaemonSet, Goal, Progress},
     progress_bar::PhaseBar,
@@ -38,12 +39,19 @@ pub(super) struct Run {
     pub(super) timer: PhaseTimer,
     pub(super) results: Results,
     pub(super) ceiling: Option<Ceiling>,
+    other_clients: Option<other_clients::Running>,
     pub(super) version: String,
 }
 
 impl Run {
     /// Starts the tasks and watches; nothing is created yet. They end with `work`.
-    pub(super) async fn prepare(client: Client, args: BenchArgs, work: &Shutdown) -> Result<Self> {
+    pub(super) async fn prepare(
+        client: Client,
+        mut args: BenchArgs,
+        work: &Shutdown,
+    ) -> Result<Self> {
+        // An administrator's requests never wait for those of others.
+        args.behaviour.as_nodes |= args.other_clients.is_wanted();
         let run_id = format!("r{:x}", Timestamp::now().as_millisecond());
         let namespace = format!("pandaemon-bench-{run_id}");
         let manifest = Manifest::load(args.daemonset.as_deref())?;
@@ -87,6 +95,7 @@ impl Run {
             timer,
             results: Results::default(),
             ceiling: None,
+            other_clients: None,
             version,
         })
     }
@@ -105,8 +114,14 @@ impl Run {
         if self.args.joining() > 0 {
             self.joins().await?;
         }
+        if self.args.other_clients.is_wanted() {
+            self.start_other_clients().await?;
+        }
         self.results.update_seconds = Some(self.update("rolling update", false).await?);
         self.results.rollback_seconds = Some(self.update("roll back", true).await?);
+        if let Some(clients) = self.other_clients.take() {
+            self.end_other_clients(clients).await?;
+        }
         self.deletion().await?;
         let results = &mut self.results;
         results.cpu_seconds = self
@@ -217,6 +232,29 @@ impl Run {
         Ok(())
     }
 
+    /// Starts the clients that use the server during the next phases.
+    async fn start_other_clients(&mut self) -> Result<()> {
+        let phase = self.timer.begin("other clients")?;
+        let args = self.args.other_clients.clone();
+        let bar = PhaseBar::begin("other clients", args.listers + args.creators);
+        let started = other_clients::Running::start(&self.cluster, args);
+        let started = timeout(self.args.timeout, started).await;
+        self.other_clients = Some(started.map_err(|_| self.timed_out("other clients"))??);
+        let seconds = self.timer.end(&phase, Instant::now())?;
+        bar.done(seconds, "begin");
+        Ok(())
+    }
+
+    async fn end_other_clients(&mut self, clients: other_clients::Running) -> Result<()> {
+        let phase = self.timer.begin("only other clients")?;
+        let bar = PhaseBar::begin("only other clients", 1);
+        let ended = clients.end(&self.run_id).await?;
+        let seconds = self.timer.end(&phase, Instant::now())?;
+        bar.done(seconds, "end");
+        self.results.other_clients = Some(ended);
+        Ok(())
+    }
+
     async fn update(&mut self, name: &'static str, back: bool) -> Result<f64> {
         let nodes = self.args.nodes.get() + self.args.joining();
         let after = self.progress.generation();
@@ -295,7 +333,13 @@ impl Run {
     }
 
     /// Deletes everything that was created.
-    pub(super) async fn clean(&self) -> Result<()> {
+    pub(super) async fn clean(&mut self) -> Result<()> {
+        // Their process ends first.
+        drop(self.other_clients.take());
+        let other_clients = match self.args.other_clients.is_wanted() {
+            true => other_clients::clean(&self.cluster).await,
+            false => Ok(()),
+        };
         let deleted = self.cluster.delete_daemonset(self.manifest.name()).await;
         self.progress.set_goals(vec![Goal::Pods(0)]);
         let gone = self.progress.reached(self.args.timeout, |_| ()).await;
@@ -307,7 +351,7 @@ impl Run {
         let closed = timeout(self.args.timeout, self.cluster.delete_namespace()).await;
         let closed = closed.unwrap_or_else(|_| Err(anyhow!("the namespace does not go away")));
         bar.done(start.elapsed().as_secs_f64(), "");
-        deleted.and(gone).and(closed)
+        deleted.and(gone).and(closed).and(other_clients)
     }
 
     /// Waits for the tasks after the shutdown was triggered.

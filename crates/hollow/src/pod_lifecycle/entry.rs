@@ -9,8 +9,7 @@ use crate::pod::{Pod, StartAttempt};
 pub(super) struct PodEntry {
     pub(super) namespace: Arc<str>,
     pub(super) name: Arc<str>,
-    /// Number of its node.
-    node: u32,
+    pub(super) node: u32,
     /// Kept until its start is reported.
     pod: Option<Arc<Pod>>,
     /// Of its containers' images: another one means that they are started again.
