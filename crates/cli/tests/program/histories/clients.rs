@@ -110,12 +110,19 @@ impl Client {
     pub(super) async fn run(mut self) {
         while !self.recorder.is_stopped() {
             self.request().await;
-            self.recorder.pause(self.random.u64(0..25)).await;
+            // Without a pause several writes race for the same version.
+            if self.random.bool() {
+                self.recorder.pause(self.random.u64(0..40)).await;
+            }
         }
     }
 
     async fn request(&mut self) {
-        let key = format!("k{}", self.random.usize(0..KEYS));
+        // Half of all requests are about one object.
+        let key = match self.random.usize(0..2 * KEYS) {
+            number if number < KEYS => format!("k{number}"),
+            _ => "k0".to_owned(),
+        };
         let request = self.choose(&key);
         let server = self.recorder.server().await;
         let api: Api<ConfigMap> = Api::namespaced(server.client, NAMESPACE);
