@@ -80,6 +80,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
@@ -143,6 +144,40 @@ async fn a_head_without_an_end_closes_the_connection() {
     }
     assert_eq!(goaway(&server, frames).await, ENHANCE_YOUR_CALM);
     assert_eq!(server.get_text("/readyz").await.0, 200);
+}
+
+/// How many bytes of frames a server takes from a client that reads none of its answers, until it
+/// takes no more for a while or closes.
+async fn taken_without_reading(server: &Server, frames: &[u8]) -> usize {
+    let mut stream = tls(server).await;
+    stream.write_all(PREFACE).await.unwrap();
+    let mut taken = 0;
+    while taken < FLOOD {
+        // A frame goes on where it was cut off.
+        let rest = &frames[taken % frames.len()..];
+        match tokio::time::timeout(Duration::from_secs(2), stream.write(rest)).await {
+            Ok(Ok(count)) if count > 0 => taken += count,
+            _ => break,
+        }
+    }
+    taken
+}
+
+/// More than the buffers of the sockets at both ends.
+const FLOOD: usize = 64 << 20;
+
+#[tokio::test]
+async fn a_client_that_does_not_read_answers_to_frames_is_not_read_from() {
+    let server = Server::start().await;
+    let ping = frame(PING, 0, 0, &[7; 8]).repeat(1_000);
+    // SETTINGS_HEADER_TABLE_SIZE = 4096.
+    let settings = frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 16, 0]).repeat(1_000);
+    for frames in [ping, settings] {
+        let taken = taken_without_reading(&server, &frames).await;
+        assert!(taken > 100_000, "the server ended the connection at once");
+        assert!(taken < FLOOD, "the server took {taken} bytes");
+        assert_eq!(server.get_text("/readyz").await.0, 200);
+    }
 }
 
 #[tokio::test]
