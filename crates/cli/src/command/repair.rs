@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use pandaemon_store::{FileReport, Repair, Report, check};
+use pandaemon_store::{FileReport, OfflineStore, Replaced, Report, check};
 
 use crate::{
     args::{CheckStoreArgs, RepairStoreArgs, StoreCommand},
@@ -45,8 +45,8 @@ fn run_check(args: &CheckStoreArgs) -> anyhow::Result<()> {
 
 fn run_repair(args: &RepairStoreArgs) -> anyhow::Result<()> {
     let directory = directory(&args.store.directory)?;
-    let repair = Repair::open(&directory)?;
-    let report = repair.report();
+    let store = OfflineStore::open(&directory)?;
+    let report = store.report();
     for line in lines(&report) {
         print_result(&line);
     }
@@ -60,14 +60,21 @@ fn run_repair(args: &RepairStoreArgs) -> anyhow::Result<()> {
     if !args.yes {
         confirm()?;
     }
-    let repaired = repair.apply()?;
-    print_status(&format!(
-        "  ok  The store continues with {} entries at revision {}; the old files are in {}",
-        repaired.entries,
-        repaired.revision,
-        directory.join(repaired.kept).display()
-    ));
+    print_status(&replaced(&store.repair()?, &directory));
     Ok(())
+}
+
+/// What was done.
+pub(super) fn replaced(replaced: &Replaced, directory: &Path) -> String {
+    let Replaced {
+        entries,
+        revision,
+        kept,
+    } = replaced;
+    let kept = kept.as_ref().map_or_else(String::new, |kept| {
+        format!("; the old files are in {}", directory.join(kept).display())
+    });
+    format!("  ok  The store continues with {entries} entries at revision {revision}{kept}")
 }
 
 /// The directory of the store.

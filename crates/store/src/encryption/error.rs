@@ -60,6 +60,9 @@ pub enum Error {
     /// Keys are being replaced already.
     #[error("the keys are being rotated already")]
     Busy,
+    /// The store has no snapshots.
+    #[error("the store is not in files of this server: back it up by its own means")]
+    NoSnapshot,
     /// The system has no random bytes for a key.
     #[error("make an encryption key: {0}")]
     Generate(String),
