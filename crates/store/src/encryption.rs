@@ -19,6 +19,6 @@ pub(crate) use self::key::key_id;
 pub use self::{
     error::Error,
     key::KeyId,
-    key_file::{add_keys, keys_of, keys_of_text},
+    key_file::{add_keys, key_file_text, keys_of, keys_of_text},
     store::{EncryptedStore, Encryption, Rotation, Settings, Snapshot},
 };

@@ -40,6 +40,12 @@ impl StateSnapshot {
         Self(state)
     }
 
+    /// The stored value of a key.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&[u8]> {
+        self.0.entries.get(key).map(|entry| &*entry.value)
+    }
+
     /// The latest revision.
     #[must_use]
     pub fn revision(&self) -> Revision {
@@ -110,7 +116,7 @@ pub enum BackupError {
          the whole file"
     )]
     CutOff {
-        /// Its size.
+        /// How many bytes it has.
         at: u64,
     },
     /// It was changed since it was written.

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 use imbl::{OrdMap, OrdSet};
 
 use super::{
-    backup::Contents,
+    backup::{Contents, StateSnapshot},
     checkpoint::{Checkpoint, Written},
     damage::Damage,
     log::Log,
@@ -19,7 +19,7 @@ use super::{
     walk::{FileReport, Walk, failed, walk},
 };
 use crate::{
-    Entry, Key, Result, Revision,
+    Entry, Error, Key, Result, Revision,
     disk::{Directory, Disk, LockGuard, Step, local::Local},
     prefix_of,
 };
@@ -53,8 +53,8 @@ pub struct Report {
 /// Reads all files of a store and changes none.
 ///
 /// # Errors
-/// [`crate::Error::Locked`] while a process has it open, [`crate::Error::Version`] for files of a later version,
-/// [`crate::Error::Storage`] if a file cannot be read at all.
+/// [`Error::Locked`] while a process has it open, [`Error::Version`] for files of a later version,
+/// [`Error::Storage`] if a file cannot be read at all.
 pub fn check(directory: &Path) -> Result<Report> {
     let store = OfflineStore::open(directory)?;
     Ok(store.report())
@@ -65,11 +65,11 @@ pub fn check(directory: &Path) -> Result<Report> {
 pub struct OfflineStore {
     disk: Arc<dyn Disk>,
     walk: Walk,
-    _lock: LockGuard,
+    lock: LockGuard,
 }
 
 /// What a repair or a restore has done.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Replaced {
     /// The directory with the old files, in that of the store; `None` if there were none.
     pub kept: Option<String>,
@@ -77,6 +77,8 @@ pub struct Replaced {
     pub entries: usize,
     /// The revision at which the store continues.
     pub revision: Revision,
+    /// No other process uses the store before this is dropped.
+    _lock: LockGuard,
 }
 
 impl OfflineStore {
@@ -104,11 +106,7 @@ impl OfflineStore {
     pub(super) fn open_on(disk: Arc<dyn Disk>) -> Result<Self> {
         let lock = disk.lock()?;
         let walk = walk(&*disk, &|_, _| false)?;
-        Ok(Self {
-            disk,
-            walk,
-            _lock: lock,
-        })
+        Ok(Self { disk, walk, lock })
     }
 
     /// What was read.
@@ -125,6 +123,21 @@ impl OfflineStore {
             revision: walk.revision,
             kept_frames: walk.kept_frames,
             kept_keys,
+        }
+    }
+
+    /// The entries, for a backup.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if a part of them cannot be read.
+    pub fn snapshot(&self) -> Result<StateSnapshot> {
+        match self.walk.damage.first() {
+            Some(damage) => Err(Error::Damaged(damage.clone())),
+            None => Ok(StateSnapshot::new(Durable {
+                entries: self.walk.entries.clone(),
+                volatile: OrdSet::new(),
+                reserved: self.walk.revision,
+            })),
         }
     }
 
@@ -184,6 +197,7 @@ impl OfflineStore {
             kept,
             entries: state.entries.len(),
             revision: state.reserved,
+            _lock: self.lock,
         };
         let checkpoint = Checkpoint {
             segment: log.segment(),

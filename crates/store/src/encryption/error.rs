@@ -58,7 +58,7 @@ pub enum Error {
         keys: String,
     },
     /// Keys are being replaced already.
-    #[error("the keys are being rotated already")]
+    #[error("the encryption keys are being rotated; try again when that is over")]
     Busy,
     /// The store has no snapshots.
     #[error("the store is not in files of this server: back it up by its own means")]

@@ -99,6 +99,15 @@ impl KeyFile {
     }
 }
 
+/// The content of a key file; `None` if it does not exist.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn key_file_text(path: &Path) -> Result<Option<String>, Error> {
+    let path = path.to_owned();
+    KeyFile { path }.text()
+}
+
 /// The ids of the keys in a key file; none if it does not exist.
 ///
 /// # Errors

@@ -104,15 +104,17 @@ async fn a_repair_keeps_what_can_be_read_and_the_old_files() {
     let keys: Vec<&str> = report.kept_keys.iter().map(|key| &**key).collect();
     assert_eq!(keys, ["/a"]);
     let repaired = OfflineStore::open(&directory).unwrap().repair().unwrap();
+    let revision = repaired.revision;
     let old = directory
-        .join(repaired.kept.unwrap())
+        .join(repaired.kept.as_deref().unwrap())
         .join("log-000000000001");
     assert_eq!(fs::read(old).unwrap(), log);
+    drop(repaired);
     assert!(check(&directory).unwrap().damage.is_empty());
     let store = open(&directory);
     let (created, text) = (entries(&store)[0].create_revision, state(&store));
     assert_eq!(text, [format!("/a=again@{created}/{created}")]);
-    assert_eq!(latest(&store), repaired.revision);
+    assert_eq!(latest(&store), revision);
     assert!(created > 4 + (1 << 40));
 }
 

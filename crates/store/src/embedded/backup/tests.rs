@@ -1,3 +1,5 @@
+//! Backups of a store: their form, damage, and restores.
+
 use std::sync::Arc;
 
 use futures::executor::block_on;
@@ -238,6 +240,7 @@ fn a_restored_store_has_the_entries_in_their_order_with_revisions_that_nobody_ha
     let replaced = offline.restore(&contents).unwrap();
     assert_eq!(replaced.revision, expected);
     assert_eq!(replaced.kept.as_deref(), Some("before-restore-1"));
+    drop(replaced);
     let kept = check(&folder.path().join("store/before-restore-1")).unwrap();
     assert_eq!((kept.entries, kept.damage.len()), (11, 0));
 
@@ -295,6 +298,9 @@ fn a_backup_is_restored_into_a_new_directory_and_into_a_damaged_store() {
         .restore(&contents)
         .unwrap();
     assert_eq!(replaced.kept, None);
+    let locked = Embedded::open(&new, Options::default());
+    assert!(matches!(locked, Err(crate::Error::Locked(_))), "{locked:?}");
+    drop(replaced);
     assert_eq!(
         entries(&Embedded::open(&new, Options::default()).unwrap()).len(),
         10
