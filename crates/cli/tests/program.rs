@@ -8,6 +8,8 @@
 
 #[path = "program/admission_configuration.rs"]
 mod admission_configuration;
+#[path = "program/backups.rs"]
+mod backups;
 #[path = "program/crash.rs"]
 mod crash;
 #[path = "program/encryption.rs"]

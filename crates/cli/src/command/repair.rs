@@ -1,13 +1,11 @@
 //! `pandaemon store check` and `pandaemon store repair`: the files of a store that no server uses.
 
-use std::{
-    io::{self, IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use pandaemon_store::{FileReport, OfflineStore, Replaced, Report, check};
 
+use super::confirm::confirm;
 use crate::{
     args::{CheckStoreArgs, RepairStoreArgs, StoreCommand},
     progress::{print_result, print_status},
@@ -58,7 +56,7 @@ fn run_repair(args: &RepairStoreArgs) -> anyhow::Result<()> {
         print_status(&line);
     }
     if !args.yes {
-        confirm()?;
+        confirm("repair")?;
     }
     print_status(&replaced(&store.repair()?, &directory));
     Ok(())
@@ -70,6 +68,7 @@ pub(super) fn replaced(replaced: &Replaced, directory: &Path) -> String {
         entries,
         revision,
         kept,
+        ..
     } = replaced;
     let kept = kept.as_ref().map_or_else(String::new, |kept| {
         format!("; the old files are in {}", directory.join(kept).display())
@@ -184,20 +183,4 @@ fn consequences(report: &Report) -> Vec<String> {
         ));
     }
     lines
-}
-
-/// Asks whether to go on.
-fn confirm() -> anyhow::Result<()> {
-    ensure!(
-        io::stdin().is_terminal(),
-        "nothing was changed: standard input is no terminal, so nobody can be asked; --yes repairs without asking"
-    );
-    let _closed = write!(io::stderr(), "Repair? Only `yes` goes on: ");
-    let mut answer = String::new();
-    let read = io::stdin().read_line(&mut answer);
-    read.context("read the answer")?;
-    if answer.trim() != "yes" {
-        bail!("nothing was changed");
-    }
-    Ok(())
 }
