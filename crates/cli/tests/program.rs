@@ -22,6 +22,8 @@ mod hostile;
 mod kubeconfigs;
 #[path = "program/process.rs"]
 mod process;
+#[path = "program/restored_clusters.rs"]
+mod restored_clusters;
 #[path = "program/store_files.rs"]
 mod store_files;
 #[path = "program/tokens.rs"]

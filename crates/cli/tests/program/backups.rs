@@ -24,7 +24,7 @@ use crate::process::{PROGRAM, client, program, start_server};
 const PLAIN: &str = "the-plain-text-of-a-secret";
 
 /// Runs the program: exit status, standard output and standard error.
-fn run(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> (i32, String, String) {
+pub(crate) fn run(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> (i32, String, String) {
     let mut command = program();
     let output = command
         .args(arguments)
@@ -36,7 +36,7 @@ fn run(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> (i32, String, String) {
     (code, text(output.stdout), text(output.stderr))
 }
 
-fn restore(file: &Path, data: &Path, more: &str) -> (i32, String, String) {
+pub(crate) fn restore(file: &Path, data: &Path, more: &str) -> (i32, String, String) {
     run(&[&"restore", &file, &"--data-dir", &data, &more])
 }
 
