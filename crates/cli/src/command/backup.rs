@@ -66,7 +66,11 @@ pub(crate) async fn run(args: BackupArgs) -> anyhow::Result<()> {
     output.finish()?;
     step.finish();
     let inside = Inside::of(contents)?;
-    for line in inside.summary(&args.file) {
+    let place = match is_standard(&args.file) {
+        true => "standard output".into(),
+        false => args.file.to_string_lossy(),
+    };
+    for line in inside.summary(&place) {
         print_status(&line);
     }
     Ok(())
@@ -104,9 +108,9 @@ fn is_standard(path: &Path) -> bool {
 enum Source {
     Server(Parts),
     Files {
-        stream: BackupStream,
+        stream: Box<BackupStream>,
         /// Locked as long as it is read.
-        _store: OfflineStore,
+        _store: Box<OfflineStore>,
     },
 }
 
@@ -141,8 +145,8 @@ impl Source {
         };
         let stream = begin(snapshot, &args.data_dir, args.include_keys)?;
         Ok(Self::Files {
-            stream,
-            _store: store,
+            stream: Box::new(stream),
+            _store: Box::new(store),
         })
     }
 

@@ -54,10 +54,10 @@ pub(crate) fn run(args: &RestoreArgs) -> anyhow::Result<()> {
     for line in plan.lines() {
         print_status(&line);
     }
-    if let Some(missing) = plan.missing()
-        && !args.allow_missing_keys
-    {
-        bail!("nothing was changed: {missing}");
+    match plan.missing() {
+        Some(missing) if args.allow_missing_keys => print_status(&format!("WARNING: {missing}")),
+        Some(missing) => bail!("nothing was changed: {missing}"),
+        None => {}
     }
     if !args.yes {
         confirm("restore")?;
@@ -144,7 +144,7 @@ fn consequences(inside: &Inside, present: Option<&OfflineStore>, data_dir: &Path
     };
     let report = present.report();
     lines.push(format!(
-        "The store in {} is at revision {} now. What was written since the backup is lost: objects that were created \
+        "The store in {} is at revision {} at most. What was written since the backup is lost: objects that were created \
          are gone, those that were changed are older, and those that were deleted are back. Clients list everything \
          again. The old files are kept.",
         data_dir.display(),

@@ -11,7 +11,7 @@ use std::{
 use pandaemon_runtime::files::{children, private_dir, replace_private, sync_directory};
 
 /// What the directory of new files is called, with a revision.
-const STAGED: &str = "restore-";
+const STAGED: &str = ".restoring-";
 /// What the directory of those that they replace is called, with the same revision.
 const KEPT: &str = "before-restore-";
 
@@ -50,7 +50,7 @@ fn settle_with(data_dir: &Path, revision: u64, rename: Rename<'_>) -> io::Result
     let mut replaced = None;
     for staged in children(data_dir) {
         let name = staged.file_name().and_then(|name| name.to_str());
-        let restored = name.and_then(|name| name.strip_prefix(STAGED)?.parse().ok());
+        let restored = name.and_then(|name| name.strip_prefix(STAGED)?.parse::<u64>().ok());
         let Some(restored) = restored else { continue };
         if revision < restored {
             tracing::info!(
@@ -159,7 +159,7 @@ mod tests {
             assert!(
                 children(data)
                     .iter()
-                    .all(|path| !path.ends_with("restore-9"))
+                    .all(|path| !path.ends_with(".restoring-9"))
             );
             if is_over {
                 assert_eq!(most, 5);

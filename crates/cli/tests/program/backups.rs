@@ -281,11 +281,38 @@ async fn a_backup_without_keys_names_them_and_is_not_restored_without_them() {
     let mut restored = start_server(&second);
     assert_eq!(read_secret(&restored).await, PLAIN);
     assert_eq!(restored.stop().unwrap().code(), Some(0));
+    without_lost_keys(folder.path(), &file).await;
+}
+
+/// The rest can be restored when the keys are lost.
+async fn without_lost_keys(folder: &Path, file: &Path) {
+    let third = folder.join("third");
+    let data = third.join("data");
+    let allowed: [&dyn AsRef<_>; 6] = [
+        &"restore",
+        &file,
+        &"--data-dir",
+        &data,
+        &"--yes",
+        &"--allow-missing-keys",
+    ];
+    let (code, _, stderr) = run(&allowed);
+    assert!(
+        code == 0 && stderr.contains("WARNING: the backup needs"),
+        "{stderr}"
+    );
+    let delete = run(&[&"rotate-keys", &"--data-dir", &data, &"--delete-lost"]);
+    assert_eq!(delete.0, 0, "{}", delete.2);
+    let mut server = start_server(&third);
+    let secrets: Api<Secret> = Api::namespaced(client(&server).await, "default");
+    assert!(secrets.get_opt("s").await.unwrap().is_none());
+    assert_eq!(server.stop().unwrap().code(), Some(0));
 }
 
 /// A data directory, and what is in it: the CA, and which ConfigMap is stored.
 async fn is_restored(folder: &Path, ca: &[u8]) -> bool {
     let mut server = start_server(folder);
+    assert_eq!(read_secret(&server).await, PLAIN);
     let found = counts(&maps(&server).await).await;
     let is_new = found.contains_key("backed-up");
     assert_ne!(is_new, found.contains_key("later"), "{found:?}");
@@ -299,12 +326,22 @@ async fn is_restored(folder: &Path, ca: &[u8]) -> bool {
 async fn stopped(folder: PathBuf, name: &str) -> PathBuf {
     fs::create_dir_all(&folder).unwrap();
     let mut server = start_server(&folder);
+    create_secret(&server).await;
     let maps = maps(&server).await;
     maps.create(&PostParams::default(), &map(name, 1))
         .await
         .unwrap();
     assert_eq!(server.stop().unwrap().code(), Some(0));
     folder
+}
+
+/// What an interrupted restore has left in a data directory.
+fn unfinished(data: &Path) -> Vec<String> {
+    let names = fs::read_dir(data).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    names
+        .filter(|name| name.starts_with(".restoring-"))
+        .collect()
 }
 
 /// The limit of the size of files kills a process that writes beyond it, with SIGXFSZ.
@@ -340,15 +377,18 @@ async fn a_restore_that_is_killed_leaves_the_old_or_the_new_state_and_can_be_rep
         let is_new = is_restored(&copied, &ca).await;
         assert_eq!(is_new, !is_killed, "limit {limit}");
         done += usize::from(is_new);
+        assert_eq!(
+            unfinished(&data),
+            [""; 0],
+            "a start removes what did not happen"
+        );
         if is_killed {
             let (code, _, stderr) = restore(&file, &data, "--yes");
             assert_eq!(code, 0, "{stderr}");
+            assert_eq!(unfinished(&data), [""; 0], "it is over before a start");
             assert!(is_restored(&copied, &ca).await);
         }
-        let left = fs::read_dir(&data).unwrap();
-        let left = left.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-        let left: Vec<String> = left.filter(|name| name.starts_with("restore-")).collect();
-        assert_eq!(left, [""; 0]);
+        assert_eq!(unfinished(&data), [""; 0]);
     }
     assert!(killed >= 4 && done >= 1, "{killed} killed, {done} done");
 }

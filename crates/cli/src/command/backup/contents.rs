@@ -1,7 +1,5 @@
 //! What is in a backup, for people.
 
-use std::path::Path;
-
 use pandaemon_server::{
     backup::{BackupError, Manifest, manifest},
     resource_of_prefix,
@@ -28,7 +26,10 @@ pub(in crate::command) fn objects(count: u64) -> String {
 
 /// A number of bytes.
 pub(in crate::command) fn megabytes(bytes: u64) -> String {
-    let tenths = bytes.div_ceil(100_000);
+    if bytes < 1_000_000 {
+        return format!("{} KB", bytes.div_ceil(1000));
+    }
+    let tenths = bytes / 100_000;
     format!("{}.{} MB", tenths / 10, tenths % 10)
 }
 
@@ -49,8 +50,8 @@ impl Inside {
         keys.join(", ")
     }
 
-    /// What was backed up, and what is not in it.
-    pub(super) fn summary(&self, path: &Path) -> Vec<String> {
+    /// What was backed up to this place, and what is not in it.
+    pub(super) fn summary(&self, place: &str) -> Vec<String> {
         let Contents {
             revision, bytes, ..
         } = &self.contents;
@@ -58,7 +59,7 @@ impl Inside {
             "      {} at revision {revision}, {}, in {}: whole and checked",
             objects(self.contents.count()),
             megabytes(*bytes),
-            path.display()
+            place
         )];
         let needs = self.needed_keys();
         lines.push(match (self.manifest.has_keys, needs.is_empty()) {
