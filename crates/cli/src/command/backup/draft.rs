@@ -118,7 +118,7 @@ mod tests {
         );
         write("three", true).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "three");
-        assert_eq!(names(), [path.clone()]);
+        assert_eq!(names(), std::slice::from_ref(&path));
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         fs::remove_file(&path).unwrap();
         let raced = Draft::create(&path, false).unwrap();
