@@ -63,6 +63,10 @@ pub(crate) enum Command {
     Controller(pandaemon_controllers::standalone::ControllerArgs),
     /// New keys of encryption at rest, while the control plane runs or while it does not
     RotateKeys(RotateKeysArgs),
+    /// Everything that a control plane keeps, in one file: while it runs, or while it does not
+    Backup(BackupArgs),
+    /// Go on with the state of a backup; says what it replaces, asks, and keeps the old files
+    Restore(RestoreArgs),
     /// The files of a store that does not open: see what can be read, and go on with that
     #[command(subcommand)]
     Store(StoreCommand),
@@ -113,6 +117,64 @@ pub(crate) struct RotateKeysArgs {
     /// encryption-keys in the data directory
     #[arg(long, env = "PANDAEMON_ENCRYPTION_KEY_FILE", value_name = "FILE")]
     pub(crate) encryption_key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The file to write, with mode 0600; `-` is standard output
+    pub(crate) file: PathBuf,
+    /// The data directory of the control plane
+    #[arg(
+        long,
+        env = "PANDAEMON_DATA_DIR",
+        default_value = "/var/lib/pandaemon",
+        value_name = "DIR"
+    )]
+    pub(crate) data_dir: PathBuf,
+    /// The kubeconfig of an administrator, for a control plane that runs, here or elsewhere;
+    /// without this option, admin.kubeconfig in the data directory
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Add the encryption keys, the CAs, the keys of tokens: whoever has the file can then read
+    /// every Secret and be anyone
+    #[arg(long)]
+    pub(crate) include_keys: bool,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// The file with the encryption keys, for a control plane that does not run; without this
+    /// option, encryption-keys in the data directory
+    #[arg(long, env = "PANDAEMON_ENCRYPTION_KEY_FILE", value_name = "FILE")]
+    pub(crate) encryption_key_file: Option<PathBuf>,
+    /// Read the file instead of writing it, and print what is inside
+    #[arg(long, conflicts_with_all = ["kubeconfig", "include_keys", "force"])]
+    pub(crate) verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup; `-` is standard input
+    pub(crate) file: PathBuf,
+    /// The data directory of a control plane that does not run; it is made if it is missing
+    #[arg(
+        long,
+        env = "PANDAEMON_DATA_DIR",
+        default_value = "/var/lib/pandaemon",
+        value_name = "DIR"
+    )]
+    pub(crate) data_dir: PathBuf,
+    /// The file with the encryption keys; without this option, encryption-keys in the data
+    /// directory
+    #[arg(long, env = "PANDAEMON_ENCRYPTION_KEY_FILE", value_name = "FILE")]
+    pub(crate) encryption_key_file: Option<PathBuf>,
+    /// Restore although encryption keys are missing: what they encrypt cannot be read, and the
+    /// control plane does not start before they are there or `pandaemon rotate-keys
+    /// --delete-lost` was run
+    #[arg(long)]
+    pub(crate) allow_missing_keys: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,14 +1,18 @@
 //! Runs a subcommand.
 
 mod agent;
+mod backup;
 mod bench;
+mod confirm;
 mod control_plane;
 mod ds;
 mod hollow;
 mod kubeconfig;
 mod repair;
+mod restore;
 mod rotate_keys;
 mod server;
+mod staged;
 mod store;
 mod token;
 mod up;
@@ -72,6 +76,8 @@ async fn run_command(command: Command) -> anyhow::Result<()> {
         Command::Hollow(args) => hollow::run(args, shutdown).await,
         Command::Controller(args) => pandaemon_controllers::standalone::run(args, shutdown).await,
         Command::RotateKeys(args) => rotate_keys::run(args).await,
+        Command::Backup(args) => backup::run(args).await,
+        Command::Restore(args) => restore::run(&args),
         Command::Store(command) => repair::run(command),
         Command::Bench(args) => bench::run(args, shutdown).await,
         Command::Explain(args) => ds::run(pandaemon_kubectl_ds::run_explain(args), shutdown).await,

@@ -9,6 +9,8 @@
 
 #[path = "program/admission_configuration.rs"]
 mod admission_configuration;
+#[path = "program/backups.rs"]
+mod backups;
 #[path = "program/bench.rs"]
 mod bench;
 #[path = "program/crash.rs"]
@@ -25,6 +27,8 @@ mod hostile;
 mod kubeconfigs;
 #[path = "program/process.rs"]
 mod process;
+#[path = "program/restored_clusters.rs"]
+mod restored_clusters;
 #[path = "program/store_files.rs"]
 mod store_files;
 #[path = "program/tokens.rs"]

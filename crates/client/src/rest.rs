@@ -253,6 +253,21 @@ impl Rest {
         self.limited(Box::pin(work)).await
     }
 
+    /// Posts nothing to a path, and reads the reply part by part. Each part may take as long as a
+    /// request.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses the request.
+    pub async fn post_for_parts(&self, path: &str) -> kube::Result<Parts> {
+        let request = self.extended(request(Method::POST, path, JSON, Vec::new())?);
+        let work = exchange(&self.client, request);
+        let reply = self.limited(Box::pin(work)).await?;
+        Ok(Parts {
+            body: reply.into_body(),
+            timeout: self.timeout,
+        })
+    }
+
     async fn decoded<T: DeserializeOwned>(&self, request: Request<Body>) -> kube::Result<T> {
         let request = self.extended(request);
         let reply = self.limited(Box::pin(read(&self.client, request))).await?;
@@ -277,6 +292,33 @@ impl Rest {
         match tokio::time::timeout(self.timeout, work).await {
             Ok(done) => done,
             Err(_) => Err(TimedOut(self.timeout).into()),
+        }
+    }
+}
+
+/// A reply that is read part by part.
+#[derive(Debug)]
+pub struct Parts {
+    body: Body,
+    timeout: Duration,
+}
+
+impl Parts {
+    /// The next part; `None` after the last one.
+    ///
+    /// # Errors
+    /// When the reply breaks off, or no part comes in time.
+    pub async fn next(&mut self) -> kube::Result<Option<Bytes>> {
+        loop {
+            let frame = tokio::time::timeout(self.timeout, self.body.frame()).await;
+            match frame.map_err(|_| TimedOut(self.timeout))? {
+                None => return Ok(None),
+                Some(frame) => {
+                    if let Ok(part) = frame?.into_data() {
+                        return Ok(Some(part));
+                    }
+                }
+            }
         }
     }
 }
@@ -367,7 +409,11 @@ fn retry_after(headers: &HeaderMap) -> Option<u32> {
 mod tests {
     use std::convert::Infallible;
 
+    use futures::StreamExt as _;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
     use serde::de::IgnoredAny;
+    use tower::BoxError;
 
     use super::*;
     use crate::errors;
@@ -400,6 +446,29 @@ mod tests {
         assert_eq!(errors::code(&error), Some(429));
         assert_eq!(errors::retry_after(&error), Some(Duration::from_secs(7)));
         assert!(error.to_string().contains("slow down"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_is_read_in_parts_and_its_silence_is_given_up() {
+        let service = tower::service_fn(|_: Request<Body>| async {
+            let part = |part: &'static str| Ok::<_, BoxError>(Frame::data(Bytes::from(part)));
+            let parts = futures::stream::iter(["one", "two"].map(part));
+            let parts = parts.chain(futures::stream::pending());
+            Ok::<_, Infallible>(Response::new(StreamBody::new(Box::pin(parts))))
+        });
+        let api = Rest::new(Client::new(service, "default"));
+        let mut parts = api.post_for_parts("/").await.unwrap();
+        assert_eq!(parts.next().await.unwrap().unwrap(), "one");
+        assert_eq!(parts.next().await.unwrap().unwrap(), "two");
+        let began = tokio::time::Instant::now();
+        assert!(parts.next().await.is_err());
+        assert_eq!(began.elapsed(), REQUEST_TIMEOUT);
+        let refuses = client(|| Response::builder().status(409).body(Body::empty()).unwrap());
+        let refused = refuses.post_for_parts("/").await.unwrap_err();
+        assert_eq!(errors::code(&refused), Some(409));
+        let empty = client(|| Response::new(Body::empty()));
+        let mut empty = empty.post_for_parts("/").await.unwrap();
+        assert!(empty.next().await.unwrap().is_none());
     }
 
     #[tokio::test]

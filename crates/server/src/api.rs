@@ -16,6 +16,7 @@ use crate::{
     audit::{Annotations, Auditor},
     auth::{AuthenticatorChain, AuthorizerChain, User, unauthorized},
     authenticators::RevokedSerials,
+    backup::Backups,
     flow_control::FlowControl,
     handlers::proxy::Agents,
     http::{
@@ -40,6 +41,8 @@ pub(crate) struct Api {
     pub service_accounts: Arc<TokenIssuer>,
     /// The keys of the store, if it encrypts.
     pub encryption: Option<Arc<EncryptedStore>>,
+    /// Which backups are being taken.
+    pub backups: Backups,
     /// The connections of all listeners.
     pub connections: Connections,
     /// The client of the node agents.

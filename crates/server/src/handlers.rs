@@ -1,5 +1,6 @@
 //! The handlers of requests, and what they answer. They call the registry and keep nothing.
 
+pub(crate) mod backup;
 pub(crate) mod discovery;
 pub(crate) mod health;
 pub(crate) mod join;

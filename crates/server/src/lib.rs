@@ -15,6 +15,7 @@ mod audit;
 mod auth;
 mod authenticators;
 mod authorizers;
+pub mod backup;
 pub mod cache;
 mod clients;
 mod essentials;
@@ -56,6 +57,7 @@ use crate::{
     advertise::Advertised,
     api::{Api, Health},
     audit::Auditor,
+    backup::Backups,
     cache::watch_cache::{self, WatchCache},
     essentials::Essentials,
     flow_control::FlowControl,
@@ -77,7 +79,10 @@ pub use crate::{
     flow_control::Seats,
     kubeconfig::{AdminKubeconfig, kubeconfig},
 };
-pub use crate::{pki::Lifetimes, registry::ServeError, service_accounts::ServiceAccountOptions};
+pub use crate::{
+    pki::Error as PkiError, pki::Lifetimes, registry::ServeError,
+    service_accounts::ServiceAccountOptions,
+};
 
 /// The configuration of a server.
 #[derive(Debug, Clone)]
@@ -162,6 +167,16 @@ pub fn storage_prefix(resource: &str) -> Option<String> {
     is_own.then(|| format!("/{group}/{plural}/"))
 }
 
+/// The resource whose keys begin with this in the store, as [`storage_prefix`] takes it.
+#[must_use]
+pub fn resource_of_prefix(prefix: &str) -> String {
+    let storage = prefix.trim_matches('/');
+    match storage.split_once('/') {
+        Some((group, plural)) => format!("{plural}.{group}"),
+        None => storage.to_owned(),
+    }
+}
+
 /// A running server: its address, credentials and clients.
 #[derive(Debug)]
 pub struct Running {
@@ -216,6 +231,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         authorizers: authorizers::chain(config.authorizers, Arc::clone(&cache)),
         address: advertised.to_string(),
         large_requests: LargeRequests::default(),
+        backups: Backups::default(),
         service_accounts: Arc::clone(&issuer),
         registry: Arc::clone(&registry),
         encryption: config.encryption,

@@ -38,13 +38,18 @@ pub(crate) use self::{
     client_certificate::{ClientCertificate, FrontProxyCertificate, PeerCertificate, Validity},
     node_names::check_node_name,
     renewal::Renewable,
-    service_account_keys::{ServiceAccountKeys, SigningKey},
+    service_account_keys::{ServiceAccountKeys, SigningKey, signing_key_ids},
     tokens::{Tokens, constant_time_eq, sha256_hex},
 };
 
 /// The certificate of the client CA by the CA of the server, for agents that joined when one CA was
 /// for everything. A data directory that has this file was made then.
 const CROSS_SIGNED: &str = "client-ca-cross.crt";
+
+/// The certificate of the server's CA, in a data directory.
+pub(crate) const CA_CERTIFICATE: &str = "pki/ca.crt";
+/// The keys that sign the tokens of service accounts, in a data directory.
+pub(crate) const SERVICE_ACCOUNT_KEYS: &str = "pki/service-account-keys.json";
 
 /// How long certificates are valid. They are renewed in the last third.
 #[derive(Debug, Clone, Copy)]
@@ -176,6 +181,11 @@ impl Pki {
         })
     }
 
+    /// The directory of the control plane.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.dir.parent().unwrap_or(&self.dir)
+    }
+
     /// The certificate that clients of the server verify it with, in PEM.
     pub(crate) fn server_ca(&self) -> &str {
         &self.server_ca.certificate
@@ -292,6 +302,15 @@ impl Pki {
         };
         self.agent_ca.sign(&leaf, &request.public_key)
     }
+}
+
+/// The SHA-256 of the certificate in this file; `None` if it does not exist.
+///
+/// # Errors
+/// When the file cannot be read or parsed.
+pub(crate) fn ca_digest(path: &Path) -> Result<Option<String>> {
+    let text = files::read(path)?;
+    text.map(|pem| tokens::digest(&pem)).transpose()
 }
 
 /// The subject of a node's certificates.

@@ -13,6 +13,8 @@ mod admission;
 mod audit;
 #[path = "api/authorization.rs"]
 mod authorization;
+#[path = "api/backup.rs"]
+mod backup;
 #[path = "api/bootstrap_tokens.rs"]
 mod bootstrap_tokens;
 #[path = "api/bounds.rs"]

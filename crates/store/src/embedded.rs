@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
+mod backup;
 mod checkpoint;
 mod counters;
 mod damage;
@@ -27,21 +28,23 @@ mod frame;
 pub mod fuzzing;
 mod held;
 mod log;
+mod offline;
 mod plan;
 mod published;
 mod reader;
 mod recover;
-mod repair;
 #[cfg(test)]
 mod simulation;
+mod state_frames;
 #[cfg(test)]
 mod tests;
 mod walk;
 mod writer;
 
+pub use backup::{BackupError, BackupReader, BackupStream, Contents, MANIFEST, StateSnapshot};
 pub use counters::Counters;
 pub use damage::{Damage, Missing};
-pub use repair::{Repair, Repaired, Report, check};
+pub use offline::{OfflineStore, Replaced, Report, check};
 pub use walk::FileReport;
 
 use self::{
@@ -182,6 +185,14 @@ impl Embedded {
         answer.await.map_err(|_| Error::Closed)?
     }
 
+    async fn take_snapshot(&self) -> Result<StateSnapshot> {
+        let (reply, answer) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or(Error::Closed)?;
+        let sent = queue.send(Request::Snapshot(reply)).await;
+        sent.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)
+    }
+
     async fn end(&self) {
         let (reply, answer) = oneshot::channel();
         if let Some(queue) = &self.queue
@@ -291,6 +302,10 @@ impl Store for Embedded {
 
     fn compact(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(self.request_compaction())
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<Option<StateSnapshot>>> {
+        Box::pin(async { self.take_snapshot().await.map(Some) })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

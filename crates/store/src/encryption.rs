@@ -15,8 +15,10 @@ mod key_file;
 mod store;
 mod transformer;
 
+pub(crate) use self::key::key_id;
 pub use self::{
     error::Error,
     key::KeyId,
-    store::{EncryptedStore, Encryption, Rotation, Settings},
+    key_file::{add_keys, key_file_text, keys_of, keys_of_text},
+    store::{EncryptedStore, Encryption, Rotation, Settings, Snapshot},
 };

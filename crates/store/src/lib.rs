@@ -25,7 +25,8 @@ mod transform;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use embedded::fuzzing;
 pub use embedded::{
-    Counters, Damage, Embedded, FileReport, Missing, Options, Repair, Repaired, Report, check,
+    BackupError, BackupReader, BackupStream, Contents, Counters, Damage, Embedded, FileReport,
+    MANIFEST, Missing, OfflineStore, Options, Replaced, Report, StateSnapshot, check,
 };
 pub use transaction::{MAX_OPERATIONS, MAX_TRANSACTION_BYTES, Transaction};
 pub use transform::{Transformed, Transformer};
@@ -37,6 +38,17 @@ pub type Revision = u64;
 /// A key, such as `/pods/default/web-x7f2p`. Shared by all entries and events of that key. Its
 /// first segment, `pods` here, is its collection.
 pub type Key = Arc<str>;
+
+/// What a key begins with: all but its last two segments, such as `/apps/daemonsets/` of
+/// `/apps/daemonsets/default/web`.
+#[must_use]
+pub fn prefix_of(key: &str) -> &str {
+    let rest = key.rsplit_once('/').map_or("", |(rest, _)| rest);
+    match rest.rfind('/') {
+        Some(at) if at > 0 => key.get(..=at).unwrap_or(key),
+        _ => key,
+    }
+}
 
 /// What the writer of a value knows about it, for the readers in its process. A store may drop it.
 pub type Note = Arc<dyn Any + Send + Sync>;
@@ -332,6 +344,16 @@ pub trait Store: Send + Sync + Debug {
     /// When the disk fails.
     fn compact(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// The durable entries at one revision, for a backup: with all writes that were acknowledged
+    /// before the call, and with values as they are stored. `None` for a store that is backed up by
+    /// means of its own.
+    ///
+    /// # Errors
+    /// When the store is closed.
+    fn snapshot(&self) -> BoxFuture<'_, Result<Option<StateSnapshot>>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     /// Refuses new transactions and waits until the accepted ones are done.

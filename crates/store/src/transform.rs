@@ -9,7 +9,8 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::{
-    Entry, Error, Event, Follower, Note, Op, Page, Range, Result, Revision, Store, Transaction,
+    Entry, Error, Event, Follower, Note, Op, Page, Range, Result, Revision, StateSnapshot, Store,
+    Transaction,
 };
 
 /// Changes values on their way into a store and back.
@@ -167,6 +168,10 @@ impl Store for Transformed {
 
     fn compact(&self) -> BoxFuture<'_, Result<()>> {
         self.inner.compact()
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<Option<StateSnapshot>>> {
+        self.inner.snapshot()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -27,13 +27,26 @@ impl ServerProcess {
     /// # Errors
     /// When the program cannot be started, ends, or is not ready in time.
     pub fn start(program: &Path, folder: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_on(program, folder, "127.0.0.1:0", arguments)
+    }
+
+    /// The same, on this address: clients find the server again after a restart.
+    ///
+    /// # Errors
+    /// As [`ServerProcess::start`].
+    pub fn start_on(
+        program: &Path,
+        folder: &Path,
+        address: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
         let kubeconfig = folder.join("kubeconfig");
         // That of an earlier process would end the wait.
         let _absent = fs::remove_file(&kubeconfig);
         // A pipe would have to be read.
         let errors = folder.join("stderr");
         let child = Command::new(program)
-            .args(["server", "--listen", "127.0.0.1:0"])
+            .args(["server", "--listen", address])
             .args(arguments)
             .arg("--data-dir")
             .arg(folder.join("data"))

@@ -1,13 +1,11 @@
 //! `pandaemon store check` and `pandaemon store repair`: the files of a store that no server uses.
 
-use std::{
-    io::{self, IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
-use pandaemon_store::{FileReport, Repair, Report, check};
+use anyhow::{Context as _, ensure};
+use pandaemon_store::{FileReport, OfflineStore, Replaced, Report, check};
 
+use super::confirm::confirm;
 use crate::{
     args::{CheckStoreArgs, RepairStoreArgs, StoreCommand},
     progress::{print_result, print_status},
@@ -45,8 +43,8 @@ fn run_check(args: &CheckStoreArgs) -> anyhow::Result<()> {
 
 fn run_repair(args: &RepairStoreArgs) -> anyhow::Result<()> {
     let directory = directory(&args.store.directory)?;
-    let repair = Repair::open(&directory)?;
-    let report = repair.report();
+    let store = OfflineStore::open(&directory)?;
+    let report = store.report();
     for line in lines(&report) {
         print_result(&line);
     }
@@ -58,16 +56,24 @@ fn run_repair(args: &RepairStoreArgs) -> anyhow::Result<()> {
         print_status(&line);
     }
     if !args.yes {
-        confirm()?;
+        confirm("repair")?;
     }
-    let repaired = repair.apply()?;
-    print_status(&format!(
-        "  ok  The store continues with {} entries at revision {}; the old files are in {}",
-        repaired.entries,
-        repaired.revision,
-        directory.join(repaired.kept).display()
-    ));
+    print_status(&replaced(&store.repair()?, &directory));
     Ok(())
+}
+
+/// What was done.
+pub(super) fn replaced(replaced: &Replaced, directory: &Path) -> String {
+    let Replaced {
+        entries,
+        revision,
+        kept,
+        ..
+    } = replaced;
+    let kept = kept.as_ref().map_or_else(String::new, |kept| {
+        format!("; the old files are in {}", directory.join(kept).display())
+    });
+    format!("  ok  The store continues with {entries} entries at revision {revision}{kept}")
 }
 
 /// The directory of the store.
@@ -177,20 +183,4 @@ fn consequences(report: &Report) -> Vec<String> {
         ));
     }
     lines
-}
-
-/// Asks whether to go on.
-fn confirm() -> anyhow::Result<()> {
-    ensure!(
-        io::stdin().is_terminal(),
-        "nothing was changed: standard input is no terminal, so nobody can be asked; --yes repairs without asking"
-    );
-    let _closed = write!(io::stderr(), "Repair? Only `yes` goes on: ");
-    let mut answer = String::new();
-    let read = io::stdin().read_line(&mut answer);
-    read.context("read the answer")?;
-    if answer.trim() != "yes" {
-        bail!("nothing was changed");
-    }
-    Ok(())
 }

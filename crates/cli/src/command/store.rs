@@ -1,22 +1,24 @@
 //! Opening the store of a data directory: modes of its files, lock, keys.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use pandaemon_runtime::files;
-use pandaemon_server::storage_prefix;
+use pandaemon_server::{backup::ENCRYPTION_KEYS, storage_prefix};
 use pandaemon_store::{
     Counters, Embedded, Options,
     encryption::{EncryptedStore, Encryption, Settings},
 };
 
+use super::staged::settle;
 use crate::{args::EncryptionArgs, progress::Step};
 
 /// The directories of a data directory that are the control plane's alone, with all that is in
 /// them. Others are those of nodes, which have files of other users.
 const OWN_DIRECTORIES: [&str; 3] = ["store", "pki", "audit"];
-/// The key file in a data directory.
-const KEY_FILE: &str = "encryption-keys";
 /// After so many values that are written again there is a line in the log.
 const LOG_EVERY: u64 = 10_000;
 
@@ -49,10 +51,15 @@ pub(crate) async fn open_store(
     open(data_dir, settings, step).await
 }
 
+/// The key file of a data directory, unless another one is named.
+pub(crate) fn key_file(data_dir: &Path, named: Option<&Path>) -> PathBuf {
+    named.map_or_else(|| data_dir.join(ENCRYPTION_KEYS), Path::to_owned)
+}
+
 /// Settings that encrypt nothing.
 pub(crate) fn settings(data_dir: &Path, key_file: Option<&Path>) -> Settings {
     Settings {
-        key_file: key_file.map_or_else(|| data_dir.join(KEY_FILE), Path::to_owned),
+        key_file: self::key_file(data_dir, key_file),
         prefixes: Vec::new(),
         keeps_encrypted: false,
         deletes_lost: false,
@@ -73,6 +80,8 @@ pub(crate) async fn open(
     let directory = data_dir.join("store");
     let (inner, has_outdated) = Embedded::open_checked(directory, Options::default(), is_outdated)?;
     let counters = inner.counters().clone();
+    let settled = settle(data_dir, counters.revision.get());
+    settled.with_context(|| format!("move the restored keys in {}", data_dir.display()))?;
     let progress = |done, total| show(step, done, total);
     let encrypted =
         EncryptedStore::open(Arc::new(inner), encryption, has_outdated, &progress).await?;

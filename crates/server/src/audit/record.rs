@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     auth::{Attributes, Decision, User},
+    flow_control,
     http::{body::Body, stream_end::StreamEnd},
 };
 
@@ -361,9 +362,5 @@ fn object_ref(attributes: &Attributes<'_>) -> ObjectRef {
 
 /// Upstream: `BasicLongRunningRequestCheck` with the values of kube-apiserver.
 fn is_long_running(attributes: &Attributes<'_>) -> bool {
-    attributes.verb == "watch"
-        || matches!(
-            attributes.subresource,
-            "attach" | "exec" | "proxy" | "log" | "portforward"
-        )
+    attributes.verb == "watch" || flow_control::is_long_running(attributes)
 }

@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use pandaemon_runtime::connections::Pace;
 
 use crate::{
+    backup::BackupBody,
     flow_control::Seat,
     handlers::{list::ListBody, watch::WatchBody},
 };
@@ -33,6 +34,8 @@ pub(crate) enum Body {
     List(Box<ListBody>),
     /// A stream of watch events.
     Watch(Box<WatchBody>),
+    /// A backup, made as it is sent.
+    Backup(Box<BackupBody>),
     /// A body of another type.
     Boxed(BoxBody),
 }
@@ -43,7 +46,7 @@ impl Body {
     #[must_use]
     pub(crate) fn pace(&self) -> Pace {
         match self {
-            Self::Full(_) | Self::List(_) => Pace::Bounded,
+            Self::Full(_) | Self::List(_) | Self::Backup(_) => Pace::Bounded,
             Self::Watch(_) => Pace::BoundedAtFirst,
             Self::Boxed(_) => Pace::Unbounded,
         }
@@ -59,7 +62,7 @@ impl Body {
         match self {
             Self::List(list) => list.hold(seat),
             Self::Watch(watch) => watch.hold(seat),
-            Self::Full(_) | Self::Boxed(_) => {}
+            Self::Full(_) | Self::Backup(_) | Self::Boxed(_) => {}
         }
     }
 
@@ -86,6 +89,10 @@ impl HttpBody for Body {
             Self::Watch(watch) => watch
                 .poll_lines(context)
                 .map(|o| o.map(|b| Ok(Frame::data(b)))),
+            Self::Backup(backup) => {
+                let part = backup.next_part(PART_BYTES);
+                Poll::Ready(part.map(|part| part.map(Frame::data).map_err(BoxError::from)))
+            }
             Self::Boxed(body) => Pin::new(body).poll_frame(context),
         }
     }
@@ -94,7 +101,7 @@ impl HttpBody for Body {
         match self {
             Self::Full(bytes) => bytes.is_none(),
             Self::Boxed(body) => body.is_end_stream(),
-            Self::List(_) | Self::Watch(_) => false,
+            Self::List(_) | Self::Watch(_) | Self::Backup(_) => false,
         }
     }
 
@@ -102,7 +109,7 @@ impl HttpBody for Body {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Boxed(body) => body.size_hint(),
-            Self::List(_) | Self::Watch(_) => SizeHint::default(),
+            Self::List(_) | Self::Watch(_) | Self::Backup(_) => SizeHint::default(),
         }
     }
 }

@@ -16,8 +16,9 @@ use crate::{
     api::{Api, Incoming},
     audit::{Record, add_audit_id, audit_id},
     auth::{self, ANONYMOUS, Attributes, User, front_proxy},
+    backup::PATH as PATH_OF_BACKUPS,
     flow_control::{self, Admitted, Cost},
-    handlers::{discovery, health, join, large, response, rotate_keys},
+    handlers::{backup, discovery, health, join, large, response, rotate_keys},
     http::{
         body::{Body, BoxError},
         limits,
@@ -186,6 +187,9 @@ impl Api {
             }
             Target::Other if incoming.parts.uri.path() == rotate_keys::PATH => {
                 rotate_keys::answer(self, &incoming).await
+            }
+            Target::Other if incoming.parts.uri.path() == PATH_OF_BACKUPS => {
+                backup::answer(self, &incoming).await
             }
             Target::Other => health::answer(self, &incoming),
             discovery => discovery::answer(self, &incoming, &discovery),

@@ -17,7 +17,7 @@ use rcgen::{KeyPair, PublicKeyData as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Result, files, unusable};
+use super::{Result, SERVICE_ACCOUNT_KEYS, files, unusable};
 
 /// The age at which the newest key gets a successor.
 const ROTATED_AFTER: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -113,7 +113,7 @@ impl ServiceAccountKeys {
     /// # Errors
     /// When the file cannot be read, written or parsed.
     pub(crate) fn open(data: &Path, now: Timestamp) -> Result<Self> {
-        let path = data.join("pki/service-account-keys.json");
+        let path = data.join(SERVICE_ACCOUNT_KEYS);
         let keys = match files::read(&path)? {
             Some(text) => parse(&text).map_err(|error| {
                 unusable(format!(
@@ -189,6 +189,16 @@ impl ServiceAccountKeys {
         *keys = next;
         Ok(())
     }
+}
+
+/// The ids of the keys in this file; none if it does not exist.
+///
+/// # Errors
+/// When it cannot be read or parsed.
+pub(crate) fn signing_key_ids(path: &Path) -> Result<Vec<String>> {
+    let keys = files::read(path)?.map(|text| parse(&text)).transpose()?;
+    let keys = keys.unwrap_or_default().into_iter();
+    Ok(keys.map(|key| key.parsed.id.clone()).collect())
 }
 
 fn parse(text: &str) -> Result<Vec<Key>> {

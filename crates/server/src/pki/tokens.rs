@@ -48,13 +48,21 @@ fn random_secret() -> String {
     )
 }
 
+/// The SHA-256 hash of a certificate in PEM.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn digest(pem: &str) -> Result<String> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(unusable)?;
+    Ok(sha256_hex(&der))
+}
+
 /// The tokens of a data directory. `ca` is the certificate of the server's CA, in PEM.
 ///
 /// # Errors
 /// When a file cannot be read or written.
 pub(super) fn open(data: &Path, ca: &str) -> Result<Tokens> {
-    let der = CertificateDer::from_pem_slice(ca.as_bytes()).map_err(unusable)?;
-    let hash = sha256_hex(&der);
+    let hash = digest(ca)?;
     let open = |file: &str, prefix: &str| {
         let path = data.join(file);
         if let Some(text) = files::read(&path)?.filter(|text| !text.trim().is_empty()) {

@@ -3,7 +3,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use pandaemon_server::storage_prefix;
+use pandaemon_server::{resource_of_prefix, storage_prefix};
 use pandaemon_store::{
     Embedded, Expect, Op, Options, Store, Transaction,
     encryption::{EncryptedStore, Encryption, Settings},
@@ -20,7 +20,7 @@ const SECRETS: &str = "/api/v1/namespaces/default/secrets";
 const ROTATE: &str = "/pandaemon/v1/rotate-keys";
 const IGNORE: &str = "ignoreStoreReadErrorWithClusterBreakingPotential=true";
 
-async fn open(directory: &Path) -> Arc<EncryptedStore> {
+pub(crate) async fn open(directory: &Path) -> Arc<EncryptedStore> {
     let settings = Settings {
         key_file: directory.join("encryption-keys"),
         prefixes: vec![storage_prefix("secrets").unwrap()],
@@ -165,5 +165,7 @@ fn resources_have_the_prefixes_of_their_keys() {
     ];
     for (resource, prefix) in cases {
         assert_eq!(storage_prefix(resource).as_deref(), prefix, "{resource}");
+        let again = prefix.map_or_else(|| resource.to_owned(), resource_of_prefix);
+        assert_eq!(again, resource);
     }
 }

@@ -2,20 +2,13 @@
 
 use std::io;
 
-use imbl::{OrdMap, OrdSet};
-
 use super::{
     file_header::{FILE_HEADER, FileHeader, Kind},
     files::{Files, TEMPORARY_NAME, checkpoint_name},
-    frame::{Frame, Record},
+    frame::Frame,
+    state_frames::{Durable, StateFrames},
 };
-use crate::{
-    Entry, Key, Revision,
-    disk::{Directory, Disk, DiskFile, Step, write_all_at},
-};
-
-/// Size at which a frame of a checkpoint is written, in bytes. Bounds the memory of a checkpoint.
-const FRAME_BYTES: usize = if cfg!(test) { 600 } else { 256 << 10 };
+use crate::disk::{Directory, Disk, Step, write_all_at};
 
 /// The contents of a checkpoint.
 #[derive(Debug)]
@@ -24,10 +17,7 @@ pub(super) struct Checkpoint {
     pub(super) segment: u64,
     /// Sequence number of the first frame of that segment.
     pub(super) next: u64,
-    pub(super) entries: OrdMap<Key, Entry>,
-    /// Keys that exist in memory only; they are left out.
-    pub(super) volatile: OrdSet<Key>,
-    pub(super) reserved: Revision,
+    pub(super) state: Durable,
 }
 
 /// What became of a checkpoint that was written.
@@ -65,68 +55,15 @@ impl Checkpoint {
             place: self.segment,
             first: self.next,
         };
-        let mut out = FrameWriter {
-            file: disk.create(TEMPORARY_NAME)?,
-            id: header.file,
-            frame: Frame::new(),
-            size: FILE_HEADER as u64,
-            frames: 0,
-        };
-        write_all_at(&*out.file, &header.encode(), 0, Step::WriteCheckpoint)?;
-        out.frame.push(Record::Reserve(self.reserved));
-        let mut entries = 0;
-        for (key, entry) in self
-            .entries
-            .iter()
-            .filter(|(key, _)| !self.volatile.contains(*key))
-        {
-            out.frame.push(put_record(key, entry));
-            entries += 1;
-            if out.frame.len() >= FRAME_BYTES {
-                out.flush()?;
-            }
+        let file = disk.create(TEMPORARY_NAME)?;
+        write_all_at(&*file, &header.encode(), 0, Step::WriteCheckpoint)?;
+        let mut size = FILE_HEADER as u64;
+        let mut frames = StateFrames::new(header, self.state.clone(), Frame::new());
+        while let Some(frame) = frames.next()? {
+            write_all_at(&*file, frame, size, Step::WriteCheckpoint)?;
+            size += frame.len() as u64;
         }
-        out.frame.push(Record::End {
-            entries,
-            next: self.next,
-        });
-        out.flush()?;
-        out.file.sync_all(Step::SyncCheckpoint)?;
-        Ok(out.size)
-    }
-}
-
-/// The log record that stores an entry.
-pub(super) fn put_record<'a>(key: &'a Key, entry: &'a Entry) -> Record<'a> {
-    let (created, modified) = (entry.create_revision, entry.mod_revision);
-    Record::Put {
-        key,
-        created,
-        modified,
-        value: &entry.value,
-    }
-}
-
-/// Writes frames to a checkpoint file.
-struct FrameWriter {
-    file: Box<dyn DiskFile>,
-    /// The number of the file.
-    id: u64,
-    frame: Frame,
-    size: u64,
-    frames: u64,
-}
-
-impl FrameWriter {
-    fn flush(&mut self) -> io::Result<()> {
-        let bytes = self
-            .frame
-            .seal(self.id, self.frames)
-            .ok_or(io::ErrorKind::FileTooLarge)?;
-        write_all_at(&*self.file, bytes, self.size, Step::WriteCheckpoint)?;
-        self.size += bytes.len() as u64;
-        self.frames += 1;
-        self.frame.clear();
-        Ok(())
+        file.sync_all(Step::SyncCheckpoint)?;
+        Ok(size)
     }
 }

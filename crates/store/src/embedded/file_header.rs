@@ -24,6 +24,8 @@ pub(super) enum Kind {
     Segment,
     /// The state before a segment.
     Checkpoint,
+    /// The state at one revision, and files that belong to it. It is in no directory of a store.
+    Backup,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
         match self {
             Self::Segment => 1,
             Self::Checkpoint => 2,
+            Self::Backup => 3,
         }
     }
 }
@@ -41,10 +44,10 @@ pub(super) struct FileHeader {
     pub(super) kind: Kind,
     /// The random number of the file, which every frame of it repeats.
     pub(super) file: u64,
-    /// The number in the name of the file.
+    /// The number in the name of the file. A backup has none: 0.
     pub(super) place: u64,
     /// A segment: the sequence number of its first frame, so that its predecessor is known to end
-    /// before it. A checkpoint: that of the first frame after it.
+    /// before it. A checkpoint: that of the first frame after it. A backup: 0.
     pub(super) first: u64,
 }
 

@@ -23,6 +23,7 @@ const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const RESERVE: u8 = 3;
 const END: u8 = 4;
+const FILE: u8 = 5;
 
 /// One record of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub(super) enum Record<'a> {
     Reserve(Revision),
     /// End of a checkpoint: its number of entries, and the sequence number of the next log frame.
     End { entries: u64, next: u64 },
+    /// A file beside the store, in a backup only.
+    File { name: &'a str, content: &'a [u8] },
 }
 
 /// A frame under construction. The buffer is reused for the next frame.
@@ -96,6 +99,11 @@ impl Frame {
                 self.bytes.push(END);
                 self.number(entries);
                 self.number(next);
+            }
+            Record::File { name, content } => {
+                self.bytes.push(FILE);
+                self.text(name.as_bytes());
+                self.text(content);
             }
         }
     }
@@ -201,6 +209,10 @@ fn record<'a>(rest: &mut &'a [u8]) -> Option<Record<'a>> {
             entries: number(rest)?,
             next: number(rest)?,
         }),
+        FILE => Some(Record::File {
+            name: std::str::from_utf8(text(rest)?).ok()?,
+            content: text(rest)?,
+        }),
         _ => None,
     }
 }
@@ -244,6 +256,10 @@ mod tests {
             Record::End {
                 entries: 3,
                 next: 4,
+            },
+            Record::File {
+                name: "pki/ca.crt",
+                content: b"PEM",
             },
         ];
         let mut frame = Frame::new();

@@ -6,8 +6,8 @@
 use imbl::{OrdMap, OrdSet};
 
 use super::{
-    checkpoint::put_record,
     frame::{Frame, Record},
+    state_frames::put_record,
 };
 use crate::{Durability, Entry, Error, Event, Key, Op, Result, Revision, Transaction, Write};
 

@@ -14,6 +14,7 @@ mod faults;
 mod model;
 mod mutations;
 mod repair;
+mod restore;
 mod scenarios;
 mod world;
 

@@ -181,7 +181,7 @@ impl Walk {
             // After damage the last one that can be read need not be the last one.
             Record::Reserve(revision) if self.damage.is_empty() => self.revision = revision,
             Record::Reserve(revision) => self.revision = self.revision.max(revision),
-            Record::End { .. } => (),
+            Record::End { .. } | Record::File { .. } => (),
         }
     }
 
@@ -230,7 +230,7 @@ impl Walker<'_> {
     ) -> Result<Option<Start>> {
         let name = report.name.clone();
         let (expected, may_be_old) = match kind {
-            Kind::Checkpoint => (0, true),
+            Kind::Checkpoint | Kind::Backup => (0, true),
             Kind::Segment => (self.walk.next, !self.walk.saw_new_format),
         };
         let start = reader.start(kind, expected, may_be_old);
@@ -419,13 +419,14 @@ impl Walker<'_> {
         for record in records(payload) {
             match record {
                 Ok(Record::End { entries, next }) => end = Some((entries, next)),
-                Ok(record) => self.walk.apply(record, report, self.is_outdated),
-                Err(()) => {
+                // A file is in backups only.
+                Ok(Record::File { .. }) | Err(()) => {
                     let name = report.name.clone();
                     let bytes = frame.end - frame.at;
                     self.damaged(&name, frame.at, bytes, Missing::Record(frame.sequence));
                     break;
                 }
+                Ok(record) => self.walk.apply(record, report, self.is_outdated),
             }
         }
         Ok(end)

@@ -6,6 +6,7 @@ use std::{io, mem, path::Path, sync::Arc, thread, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    backup::StateSnapshot,
     checkpoint::{Checkpoint, Written},
     counters::Counters,
     frame::{Frame, Record},
@@ -13,6 +14,7 @@ use super::{
     log::{AppendError, Log, is_full},
     plan::{Plan, Refused, State},
     published::{Published, Snapshot},
+    state_frames::Durable,
 };
 use crate::{Error, Event, Result, Revision, Transaction, disk::Disk};
 
@@ -38,6 +40,8 @@ pub(super) enum Request {
     /// Write a checkpoint of the state after the transactions that came before, and reply when the
     /// files from before are gone.
     Compact(oneshot::Sender<Result<()>>),
+    /// Send the state after the transactions that were answered before.
+    Snapshot(oneshot::Sender<StateSnapshot>),
     /// A checkpoint has ended.
     CheckpointEnded,
     /// Commit the transactions that came before, close the store, then reply.
@@ -173,6 +177,11 @@ impl Writer {
                     }
                 }
                 Request::Compact(reply) => self.compactions.push(reply),
+                Request::Snapshot(reply) => {
+                    let revision = self.state.revision;
+                    // Fails if the caller was dropped.
+                    drop(reply.send(StateSnapshot::new(self.durable(revision))));
+                }
                 Request::CheckpointEnded => self.end_checkpoint(),
                 Request::Close(reply) => closing.push(reply),
             }
@@ -267,6 +276,15 @@ impl Writer {
         self.published.publish(snapshot, events);
     }
 
+    /// The durable part of the state. Revisions up to `reserved` may have been assigned.
+    pub(super) fn durable(&self, reserved: Revision) -> Durable {
+        Durable {
+            entries: self.state.entries.clone(),
+            volatile: self.state.volatile.clone(),
+            reserved,
+        }
+    }
+
     /// Sets the gauges of the current state.
     pub(super) fn update_gauges(&self) {
         let State {
@@ -293,19 +311,11 @@ impl Writer {
             self.checkpoint_at = self.log.grown() + self.log_limit / 4;
             return answer(compactions, &Err(disk_error(self.disk.path(), &error)));
         }
-        let State {
-            entries,
-            volatile,
-            reserved,
-            ..
-        } = self.state.clone();
         let (segment, next) = (self.log.segment(), self.log.next_sequence());
         let checkpoint = Checkpoint {
             segment,
             next,
-            entries,
-            volatile,
-            reserved,
+            state: self.durable(self.state.reserved),
         };
         let (disk, wake) = (Arc::clone(&self.disk), self.wake.clone());
         let lock = Arc::clone(&self.lock);

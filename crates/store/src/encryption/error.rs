@@ -58,8 +58,11 @@ pub enum Error {
         keys: String,
     },
     /// Keys are being replaced already.
-    #[error("the keys are being rotated already")]
+    #[error("the encryption keys are being rotated; try again when that is over")]
     Busy,
+    /// The store has no snapshots.
+    #[error("the store is not in files of this server: back it up by its own means")]
+    NoSnapshot,
     /// The system has no random bytes for a key.
     #[error("make an encryption key: {0}")]
     Generate(String),

@@ -66,7 +66,7 @@ pub(super) fn is_encrypted(stored: &[u8]) -> bool {
 }
 
 /// The key with which a stored value is encrypted; `None` if it is not.
-pub(super) fn key_id(stored: &[u8]) -> Option<KeyId> {
+pub(crate) fn key_id(stored: &[u8]) -> Option<KeyId> {
     let rest = stored.strip_prefix(PREFIX)?;
     // A value that was cut off has no key that anybody knows.
     Some(KeyId(rest.first_chunk().copied().unwrap_or([b'?'; ID])))

@@ -1,6 +1,7 @@
 //! The key file: one key a line, in base64. The first one encrypts, all decrypt.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -55,16 +56,27 @@ impl KeyFile {
     /// # Errors
     /// If it cannot be read, or is not a key file.
     pub(super) fn read(&self) -> Result<Option<Vec<Listed>>, Error> {
-        let text = match fs::read_to_string(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(self.failed("read", source)),
-        };
-        let parsed = parse(&text).map_err(|why| Error::Malformed {
+        let text = self.text()?;
+        text.map(|text| self.parsed(&text)).transpose()
+    }
+
+    /// Its content; `None` if the file does not exist.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn text(&self) -> Result<Option<String>, Error> {
+        match fs::read_to_string(&self.path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.failed("read", source)),
+        }
+    }
+
+    fn parsed(&self, text: &str) -> Result<Vec<Listed>, Error> {
+        parse(text).map_err(|why| Error::Malformed {
             path: self.path.clone(),
             why,
-        });
-        parsed.map(Some)
+        })
     }
 
     /// Replaces its content in one step. It is on disk when this returns.
@@ -84,6 +96,62 @@ impl KeyFile {
             path,
             source,
         }
+    }
+}
+
+/// The content of a key file; `None` if it does not exist.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn key_file_text(path: &Path) -> Result<Option<String>, Error> {
+    let path = path.to_owned();
+    KeyFile { path }.text()
+}
+
+/// The ids of the keys in a key file; none if it does not exist.
+///
+/// # Errors
+/// If it cannot be read, or is not a key file.
+pub fn keys_of(path: &Path) -> Result<BTreeSet<KeyId>, Error> {
+    let path = path.to_owned();
+    let listed = KeyFile { path }.read()?.unwrap_or_default();
+    Ok(listed.iter().map(|listed| listed.key.id()).collect())
+}
+
+/// The ids of the keys in the text of a key file, which comes from a backup.
+///
+/// # Errors
+/// If it is not one. The path is that of the backup.
+pub fn keys_of_text(path: &Path, text: &str) -> Result<BTreeSet<KeyId>, Error> {
+    let path = path.to_owned();
+    let listed = KeyFile { path }.parsed(text)?;
+    Ok(listed.iter().map(|listed| listed.key.id()).collect())
+}
+
+/// Adds the keys in the text of a key file to a key file, which is made if it does not exist. The
+/// first key of an existing file goes on encrypting, and the added ones go when nothing needs them.
+///
+/// # Errors
+/// If the file cannot be read or written, or one of the two is not a key file.
+pub fn add_keys(path: &Path, text: &str) -> Result<(), Error> {
+    let path = path.to_owned();
+    let file = KeyFile { path };
+    let added = file.parsed(text)?;
+    let Some(mut keys) = file.read()? else {
+        return file.write(&added);
+    };
+    let before = keys.len();
+    for added in added {
+        if keys.iter().all(|known| known.key.id() != added.key.id()) {
+            keys.push(Listed {
+                is_retired: true,
+                ..added
+            });
+        }
+    }
+    match keys.len() > before {
+        true => file.write(&keys),
+        false => Ok(()),
     }
 }
 
@@ -161,6 +229,29 @@ mod tests {
                 .collect();
             assert_eq!(shown, [(1, false), (2, true)]);
         }
+    }
+
+    #[test]
+    fn added_keys_are_retired_and_the_first_key_stays_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        assert!(keys_of(&path).unwrap().is_empty());
+        let shown = || {
+            let listed = KeyFile { path: path.clone() }.read().unwrap().unwrap();
+            let shown = listed.iter();
+            let shown = shown.map(|listed| (listed.key.secret()[0], listed.is_retired));
+            shown.collect::<Vec<_>>()
+        };
+        add_keys(&path, ONE).unwrap();
+        assert_eq!(shown(), [(1, false)]);
+        add_keys(&path, &format!("{TWO}\n{ONE}")).unwrap();
+        assert_eq!(shown(), [(1, false), (2, true)]);
+        add_keys(&path, TWO).unwrap();
+        assert_eq!(shown(), [(1, false), (2, true)]);
+        let both = keys_of_text(&path, &format!("{TWO}\n{ONE}")).unwrap();
+        assert_eq!(keys_of(&path).unwrap(), both);
+        assert!(add_keys(&path, "nothing").is_err());
+        assert_eq!(shown(), [(1, false), (2, true)]);
     }
 
     #[test]

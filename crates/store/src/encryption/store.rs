@@ -18,8 +18,8 @@ use super::{
     transformer::Encrypting,
 };
 use crate::{
-    Durability, Entry, Error as StoreError, Expect, Key, Op, Range, Store, Transaction,
-    Transformed, Transformer as _,
+    Durability, Entry, Error as StoreError, Expect, Key, Op, Range, StateSnapshot, Store,
+    Transaction, Transformed, Transformer as _,
 };
 
 /// How many entries are looked at in one read.
@@ -89,6 +89,15 @@ pub struct EncryptedStore {
     file: KeyFile,
     listed: Mutex<Vec<Listed>>,
     rotating: tokio::sync::Mutex<()>,
+}
+
+/// What a backup is made of.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The entries, encrypted as they are stored.
+    pub state: StateSnapshot,
+    /// The content of the key file, which has the keys of all entries that can be read.
+    pub key_file: Option<String>,
 }
 
 /// What a rotation did.
@@ -207,6 +216,20 @@ impl EncryptedStore {
     #[must_use]
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store) as _
+    }
+
+    /// The entries at one revision, with the key file of the same moment.
+    ///
+    /// # Errors
+    /// While keys are rotated: some of the keys go. If the key file cannot be read, or the store
+    /// has no snapshots.
+    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
+        let Ok(_rotating) = self.rotating.try_lock() else {
+            return Err(Error::Busy);
+        };
+        let state = self.inner.snapshot().await?.ok_or(Error::NoSnapshot)?;
+        let key_file = self.file.text()?;
+        Ok(Snapshot { state, key_file })
     }
 
     /// Makes a new key, encrypts all values with it, and removes the old keys and what was

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::key::{Key, KeyId, is_encrypted, key_id};
-use crate::{Error, Result, Transformer};
+use crate::{Error, Result, Transformer, prefix_of};
 
 /// The keys in use.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Encrypting {
     pub(super) fn found(&self, key: &str, stored: &[u8]) {
         let Some(kept) = &self.kept else { return };
         if is_encrypted(stored) && !self.transforms(key) {
-            kept.write().push(collection(key));
+            kept.write().push(prefix_of(key).to_owned());
         }
     }
 
@@ -128,13 +128,5 @@ impl Transformer for Encrypting {
         known
             .open(key, stored)
             .map_err(|error| failed(&error.to_string()))
-    }
-}
-
-/// What the keys of a collection begin with: without the last two segments, namespace and name.
-fn collection(key: &str) -> String {
-    match key.rsplitn(3, '/').nth(2) {
-        Some(rest) if !rest.is_empty() => format!("{rest}/"),
-        _ => key.to_owned(),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use crate::common::{copy, delete, latest, open, put, state};
-use pandaemon_store::{Embedded, Error, Expect, Missing, Options, Repair, Store as _, check};
+use crate::common::{copy, delete, entries, latest, open, put, state};
+use pandaemon_store::{Embedded, Error, Expect, Missing, OfflineStore, Options, Store as _, check};
 
 /// Commits writes of several sizes, one per batch. Returns the state after each of them.
 async fn history(directory: &Path) -> (Embedded, Vec<Vec<String>>) {
@@ -103,14 +103,19 @@ async fn a_repair_keeps_what_can_be_read_and_the_old_files() {
     assert_eq!(report.entries, 1);
     let keys: Vec<&str> = report.kept_keys.iter().map(|key| &**key).collect();
     assert_eq!(keys, ["/a"]);
-    let repaired = Repair::open(&directory).unwrap().apply().unwrap();
-    let old = directory.join(repaired.kept).join("log-000000000001");
+    let repaired = OfflineStore::open(&directory).unwrap().repair().unwrap();
+    let revision = repaired.revision;
+    let old = directory
+        .join(repaired.kept.as_deref().unwrap())
+        .join("log-000000000001");
     assert_eq!(fs::read(old).unwrap(), log);
+    drop(repaired);
     assert!(check(&directory).unwrap().damage.is_empty());
     let store = open(&directory);
-    assert_eq!(state(&store), ["/a=again@4/4"]);
-    assert_eq!(latest(&store), repaired.revision);
-    assert!(repaired.revision >= 4 + (1 << 30));
+    let (created, text) = (entries(&store)[0].create_revision, state(&store));
+    assert_eq!(text, [format!("/a=again@{created}/{created}")]);
+    assert_eq!(latest(&store), revision);
+    assert!(created > 4 + (1 << 40));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::{
 use futures::future::BoxFuture;
 use pandaemon_store::{
     Entry, Expect, Follower, Page, Range, Result, Revision, Store, Transaction,
-    encryption::{EncryptedStore, Encryption},
+    encryption::{EncryptedStore, Encryption, Error},
 };
 use tokio::sync::watch;
 
@@ -180,6 +180,11 @@ async fn a_rotation_waits_for_writes_that_began_with_the_old_key() {
     let mut rotation = Box::pin(encrypted.rotate(&|_, _| {}));
     // Far longer than a rotation takes.
     let early = tokio::time::timeout(Duration::from_millis(300), &mut rotation).await;
+    let meanwhile = encrypted.snapshot().await;
+    assert!(
+        matches!(meanwhile, Err(Error::Busy)),
+        "some of its keys would go"
+    );
     held.released.send_replace(true);
     late.await.unwrap();
     match early {

@@ -6,7 +6,7 @@ use super::{World, check, scenarios::well_used, world::held};
 use crate::{
     Error,
     disk::simulated::{Mutation, Simulated},
-    embedded::repair::Repair,
+    embedded::offline::OfflineStore,
 };
 
 /// A store that does not open because of a flipped bit, and its files.
@@ -38,11 +38,11 @@ fn damaged(seed: u64, mutation: Option<Mutation>) -> (World, BTreeMap<String, Ve
 /// Repairs a store, with a crash at a call. Says whether the repair was over before.
 pub(super) fn repair(seed: u64, call: u64, mutation: Option<Mutation>) -> Result<bool, String> {
     let (mut world, files) = damaged(seed, mutation);
-    let open = |world: &World| Repair::open_on(Arc::new(world.disk.clone()));
+    let open = |world: &World| OfflineStore::open_on(Arc::new(world.disk.clone()));
     let repair = open(&world).unwrap();
     let report = repair.report();
     world.disk.crash_at(world.disk.calls() + call);
-    let applied = repair.apply();
+    let applied = repair.repair();
     // After its last steps fail, a start does them.
     let (is_applied, is_over) = (applied.is_ok(), !world.disk.is_crashed());
     if is_over && !is_applied {
@@ -58,7 +58,7 @@ pub(super) fn repair(seed: u64, call: u64, mutation: Option<Mutation>) -> Result
         Err(Error::Damaged(_)) if !is_applied => {
             open(&world)
                 .unwrap()
-                .apply()
+                .repair()
                 .map_err(|error| error.to_string())?;
             world.try_open()
         }
