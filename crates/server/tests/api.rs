@@ -43,6 +43,8 @@ mod join;
 mod kubernetes_service;
 #[path = "api/leaks.rs"]
 mod leaks;
+#[path = "api/metadata.rs"]
+mod metadata;
 #[path = "api/metrics.rs"]
 mod metrics;
 #[path = "api/nodes.rs"]

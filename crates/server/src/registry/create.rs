@@ -8,7 +8,7 @@ use pandaemon_machinery::{
 use pandaemon_store::{Expect, Key, Revision};
 use serde_json::Value;
 
-use super::{Call, CommitError, ObjectWrite, Registry, Written};
+use super::{Call, CommitError, ObjectWrite, Registry, Written, update::Change};
 use crate::{
     admission::{Operation, service},
     cache::{object::Object, watch_cache::key},
@@ -38,28 +38,29 @@ impl Registry {
             ));
         }
         defaults::apply_defaults(&call.kind, &mut value);
-        self.create_with_check(call, value, warnings, |_| Ok(()))
-            .await
+        let new = Change {
+            value,
+            warnings,
+            is_applied: false,
+        };
+        self.create_new(call, new).await
     }
 
-    /// Creates an object whose defaults are set. `check` runs after the mutating plugins and may
-    /// refuse it.
+    /// Creates an object whose defaults are set.
     ///
     /// # Errors
     /// As [`Registry::create`].
-    pub(crate) async fn create_with_check(
-        &self,
-        call: &Call,
-        mut value: Value,
-        mut warnings: Vec<String>,
-        check: impl Fn(&Value) -> Result<()>,
-    ) -> Result<Written> {
+    pub(super) async fn create_new(&self, call: &Call, new: Change) -> Result<Written> {
+        let Change {
+            mut value,
+            mut warnings,
+            is_applied,
+        } = new;
         let generates =
             meta::name(&value).is_empty() && !meta::text(&value, "generateName").is_empty();
         let name = meta_name_for_errors(&value);
         strategy::prepare_create(&call.kind, &mut value);
         fill_system_metadata(call, &mut value);
-        let is_applied = meta::of(&value).is_some_and(|m| m.contains_key("managedFields"));
         if !is_applied {
             managed_fields::track_update(&call.kind, None, &mut value, manager(call, &call.time()));
         }
@@ -70,7 +71,6 @@ impl Registry {
             call.kind.strategy.prepare_for_create(&mut value);
         }
         self.check_grant(call, None, &value).await?;
-        check(&value)?;
         // Held until the object is stored, also while validating plugins look at it: they see the
         // allocated values, which the next creation must see, too.
         let _one_by_one = self.one_by_one(call).await;

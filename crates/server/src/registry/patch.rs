@@ -164,8 +164,12 @@ impl Registry {
             managed_fields::apply(&call.kind, None, config, manager, call.options.force)?;
         meta::set(&mut value, "resourceVersion", "");
         pandaemon_machinery::defaults::apply_defaults(&call.kind, &mut value);
-        self.create_with_check(call, value, warnings, |_| Ok(()))
-            .await
+        let new = Change {
+            value,
+            warnings,
+            is_applied: true,
+        };
+        self.create_new(call, new).await
     }
 }
 
