@@ -67,7 +67,7 @@ pub(crate) async fn answer(
     };
     let mut response = match path.subresource.as_deref() {
         None => request.handle().await,
-        Some("status" | "approval" | "ephemeralcontainers") => request.handle().await,
+        Some("status" | "approval" | "ephemeralcontainers" | "finalize") => request.handle().await,
         Some(_) => subresources::answer(request).await,
     }?;
     if let Some(text) = kind.strategy.deprecation() {
@@ -123,8 +123,7 @@ fn check_verb(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<()> {
 }
 
 impl ResourceRequest<'_> {
-    /// Handles a request without subresource, or to `status`, `approval` and
-    /// `ephemeralcontainers`.
+    /// Handles a request to an object or to a part of it, such as `status`.
     async fn handle(self) -> Result<Response<Body>> {
         match self.verb {
             Verb::Get => self.get().await,

@@ -282,18 +282,30 @@ fn version_required(call: &Call) -> Box<Status> {
 
 /// Checks uid and resource version of the new object against the current one, if they are given.
 fn check_identity(call: &Call, old: &Value, new: &Value) -> Result<()> {
-    let (wanted, found) = (meta::text(new, "uid"), meta::text(old, "uid"));
-    if !wanted.is_empty() && wanted != found {
-        let why = format!(
-            "Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
-        );
-        return Err(Status::conflict(&call.kind, &call.name, &why));
+    let wanted = meta::text(new, "uid");
+    if !wanted.is_empty() {
+        check_precondition(call, "UID", wanted, meta::text(old, "uid"))?;
     }
     let version = meta::text(new, "resourceVersion");
     if !version.is_empty() && version != "0" && version != meta::text(old, "resourceVersion") {
         return Err(Status::modified_since_read(&call.kind, &call.name));
     }
     Ok(())
+}
+
+/// Checks that the current object is the one that a write is about. Upstream:
+/// `Preconditions.Check` of `k8s.io/apiserver/pkg/storage`.
+///
+/// # Errors
+/// 409 if it is another one.
+pub(crate) fn check_precondition(call: &Call, what: &str, wanted: &str, found: &str) -> Result<()> {
+    if wanted == found {
+        return Ok(());
+    }
+    let why = format!(
+        "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+    );
+    Err(Status::conflict(&call.kind, &call.name, &why))
 }
 
 /// Restores the fields of metadata that clients cannot change.

@@ -47,3 +47,147 @@ async fn managed_fields_of_a_request_do_not_end_the_tracking() {
         assert_eq!((code, owners(&put)), (200, expected), "{sent}");
     }
 }
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+/// A server with the pod `p`, which has no node.
+async fn start_with_pod() -> (Server, Value) {
+    let server = Server::start().await;
+    server.create_service_account().await;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "p", "labels": {"l": "old"}, "annotations": {"a": "old"}},
+        "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let (code, made) = server.post(PODS, &pod).await;
+    assert_eq!(code, 201, "{made}");
+    (server, made)
+}
+
+#[tokio::test]
+async fn a_binding_is_about_the_pod_that_it_names() {
+    let (server, pod) = start_with_pod().await;
+    let metadata = &pod["metadata"];
+    let (uid, version) = (&metadata["uid"], &metadata["resourceVersion"]);
+    let failed = |what: &str, found: &Value| {
+        let found = found.as_str().unwrap();
+        format!(
+            "Operation cannot be fulfilled on pods \"p\": Precondition failed: {what} in precondition: 1, {what} in object meta: {found}"
+        )
+    };
+    let mut binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {},
+        "target": {"kind": "Node", "name": "n"}});
+    let path = format!("{PODS}/p/binding");
+    let name = "name in URL does not match name in Binding object".to_owned();
+    let namespace =
+        "the namespace of the provided object does not match the namespace sent on the request";
+    for (metadata, code, message) in [
+        (json!({}), 400, name.clone()),
+        (json!({"name": "q"}), 400, name),
+        (
+            json!({"name": "p", "namespace": "other"}),
+            400,
+            namespace.to_owned(),
+        ),
+        (json!({"name": "p", "uid": "1"}), 409, failed("UID", uid)),
+        (
+            json!({"name": "p", "uid": uid, "resourceVersion": "1"}),
+            409,
+            failed("ResourceVersion", version),
+        ),
+    ] {
+        binding["metadata"] = metadata;
+        let (found, status) = server.post(&path, &binding).await;
+        assert_eq!((found, &status["message"]), (code, &json!(message)));
+    }
+    binding["metadata"] = json!({"name": "p", "uid": uid, "resourceVersion": version,
+        "labels": {"zone": "z"}, "annotations": {"a": "new"}});
+    assert_eq!(server.post(&path, &binding).await.0, 201);
+    let (_, bound) = server.get(&format!("{PODS}/p")).await;
+    assert_eq!(bound["spec"]["nodeName"], "n");
+    assert_eq!(
+        bound["metadata"]["labels"],
+        json!({"l": "old", "zone": "z"})
+    );
+    assert_eq!(bound["metadata"]["annotations"], json!({"a": "new"}));
+    binding["metadata"] = json!({"name": "p"});
+    let (code, status) = server.post(&path, &binding).await;
+    let assigned = "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n\"";
+    assert_eq!((code, &status["message"]), (409, &json!(assigned)));
+    binding["target"] = json!({"kind": "Pod"});
+    let (code, status) = server.post(&path, &binding).await;
+    let target = "[target.kind: Unsupported value: \"Pod\": supported values: \"Node\", \"<empty>\", target.name: Required value]";
+    assert_eq!((code, &status["message"]), (500, &json!(target)));
+}
+
+#[tokio::test]
+async fn an_eviction_is_about_the_pod_that_it_names() {
+    let (server, pod) = start_with_pod().await;
+    let (uid, version) = (&pod["metadata"]["uid"], &pod["metadata"]["resourceVersion"]);
+    let path = format!("{PODS}/p/eviction");
+    for (metadata, preconditions, code) in [
+        (json!({}), json!({}), 400),
+        (json!({"name": "q"}), json!({}), 400),
+        (json!({"name": "p", "namespace": "other"}), json!({}), 400),
+        (json!({"name": "p"}), json!({"uid": "1"}), 409),
+        (json!({"name": "p"}), json!({"resourceVersion": "1"}), 409),
+        (
+            json!({"name": "p"}),
+            json!({"uid": uid, "resourceVersion": version}),
+            201,
+        ),
+    ] {
+        let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata,
+            "deleteOptions": {"preconditions": preconditions}});
+        let (found, status) = server.post(&path, &eviction).await;
+        assert_eq!(found, code, "{eviction}: {status}");
+    }
+    assert_eq!(server.get(&format!("{PODS}/p")).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_write_to_a_part_of_an_object_changes_that_part() {
+    let (server, mut pod) = start_with_pod().await;
+    let kept = [
+        "labels",
+        "annotations",
+        "finalizers",
+        "ownerReferences",
+        "generation",
+    ];
+    let before = pod["metadata"].clone();
+    pod["metadata"]["labels"] = json!({"l": "new"});
+    pod["metadata"]["annotations"] = json!({"b": "new"});
+    pod["metadata"]["finalizers"] = json!(["a/b"]);
+    pod["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "o"}]);
+    pod["status"]["phase"] = json!("Running");
+    pod["spec"]["activeDeadlineSeconds"] = json!(5);
+    pod["spec"]["ephemeralContainers"] = json!([{"name": "e", "image": "i"}]);
+    let path = format!("{PODS}/p/ephemeralcontainers");
+    let (code, written) = server.send("PUT", &path, "", &pod).await;
+    assert_eq!(code, 200, "{written}");
+    for field in kept {
+        assert_eq!(written["metadata"][field], before[field], "{field}");
+    }
+    assert_eq!(written["status"]["phase"], "Pending");
+    assert_eq!(written["spec"]["activeDeadlineSeconds"], Value::Null);
+    assert_eq!(written["spec"]["ephemeralContainers"][0]["name"], "e");
+    // The finalizers of a namespace, of that namespace.
+    let path = "/api/v1/namespaces/default/finalize";
+    let mut space = server.get("/api/v1/namespaces/default").await.1;
+    space["metadata"]["uid"] = "1".into();
+    space["spec"]["finalizers"] = json!([]);
+    let (code, status) = server.send("PUT", path, "", &space).await;
+    assert_eq!((code, &status["reason"]), (409, &json!("Conflict")));
+    space["metadata"]["uid"] = Value::Null;
+    space["metadata"]["labels"]["a"] = "b".into();
+    space["status"]["phase"] = "Terminating".into();
+    let (code, written) = server.send("PUT", path, "", &space).await;
+    assert_eq!(
+        (code, &written["metadata"]["labels"]["a"]),
+        (200, &json!("b"))
+    );
+    assert_eq!(
+        (&written["spec"], &written["status"]["phase"]),
+        (&json!({}), &json!("Active"))
+    );
+}

@@ -70,6 +70,10 @@ impl Strategy for PodStrategy {
         let (top_level, metadata): (&[&str], &[&str]) = match subresource {
             "" => (&["status"], &[]),
             "status" => (&["spec"], &["deletionTimestamp", "ownerReferences"]),
+            "ephemeralcontainers" => (
+                &["status"],
+                &["annotations", "finalizers", "labels", "ownerReferences"],
+            ),
             _ => (&[], &[]),
         };
         ResetFields {
