@@ -65,6 +65,8 @@ mod rights;
 mod run_time_kinds;
 #[path = "api/service_accounts.rs"]
 mod service_accounts;
+#[path = "api/services.rs"]
+mod services;
 #[path = "api/tls_versions.rs"]
 mod tls_versions;
 #[path = "api/tokens.rs"]

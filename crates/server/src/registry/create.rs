@@ -8,7 +8,7 @@ use pandaemon_machinery::{
 use pandaemon_store::{Expect, Key, Revision};
 use serde_json::Value;
 
-use super::{Call, CommitError, ObjectWrite, Registry, Written, update::Change};
+use super::{Call, CommitError, ObjectWrite, Registry, Turn, Written, update::Change};
 use crate::{
     admission::{Operation, service},
     cache::{object::Object, watch_cache::key},
@@ -73,7 +73,7 @@ impl Registry {
         self.check_grant(call, None, &value).await?;
         // Held until the object is stored, also while validating plugins look at it: they see the
         // allocated values, which the next creation must see, too.
-        let _one_by_one = self.one_by_one(call).await;
+        let turn = self.turn(call).await;
         service::allocate(self, call, &mut value)?;
         for _ in 0..TRIES {
             if generates {
@@ -92,7 +92,7 @@ impl Registry {
             // Read before the plugins look at the namespace once more.
             let namespace = self.namespace_guard(call)?;
             admission.validate(&value).await?;
-            match self.store_new(call, &value, namespace).await {
+            match self.store_new(call, &value, namespace, turn.clone()).await {
                 Ok(object) => {
                     warnings.extend(admission.into_warnings());
                     return Ok(Written {
@@ -130,6 +130,7 @@ impl Registry {
         call: &Call,
         value: &Value,
         namespace: Option<(Key, Revision)>,
+        turn: Option<Turn>,
     ) -> Result<Arc<Object>, CommitError> {
         let encoded = Self::encode(call, value).map_err(CommitError::Failed)?;
         let write = ObjectWrite {
@@ -137,6 +138,7 @@ impl Registry {
             expect: Expect::Absent,
             new: Some(encoded),
             depends_on: namespace,
+            turn,
             dry_run: call.options.dry_run,
         };
         self.commit_object(call, write).await

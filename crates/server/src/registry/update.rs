@@ -8,9 +8,8 @@ use pandaemon_machinery::{
 };
 use pandaemon_store::Expect;
 use serde_json::{Map, Value};
-use tokio::sync::MutexGuard;
 
-use super::{Call, CommitError, ObjectWrite, Registry, Written, create};
+use super::{Call, CommitError, ObjectWrite, Registry, Turn, Written, create};
 use crate::{
     admission::{Operation, service},
     cache::object::{self, Object, Skip, Unparsed},
@@ -129,7 +128,7 @@ impl Registry {
                 insert_spec(&mut old, excerpt.clone());
                 insert_spec(&mut change.value, excerpt);
             }
-            let _one_by_one = self.check(call, &old, &mut change).await?;
+            let turn = self.check(call, &old, &mut change).await?;
             if unparsed.spec.is_some() {
                 remove_spec(&mut old);
                 remove_spec(&mut change.value);
@@ -142,7 +141,7 @@ impl Registry {
                 });
             }
             match self
-                .store_change(call, &current, &change.value, unparsed)
+                .store_change(call, &current, &change.value, unparsed, turn)
                 .await
             {
                 Ok(object) => {
@@ -183,13 +182,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Runs admission and validation. Returns what is held until the object is stored.
-    async fn check(
-        &self,
-        call: &Call,
-        old: &Value,
-        change: &mut Change,
-    ) -> Result<Option<MutexGuard<'_, ()>>> {
+    /// Runs admission and validation. Returns the turn that lasts until the object is stored.
+    async fn check(&self, call: &Call, old: &Value, change: &mut Change) -> Result<Option<Turn>> {
         let new = &mut change.value;
         let admission = self.admission(Operation::Update, call, &call.name).of(old);
         admission.admit(new).await?;
@@ -198,7 +192,7 @@ impl Registry {
             strategy::prepare_update(&call.kind, &call.subresource, old, new);
         }
         self.check_grant(call, Some(old), new).await?;
-        let one_by_one = self.one_by_one(call).await;
+        let turn = self.turn(call).await;
         service::allocate(self, call, new)?;
         let errors = validation::validate_update(&call.kind, &call.subresource, old, new);
         if !errors.is_empty() {
@@ -209,7 +203,7 @@ impl Registry {
         }
         admission.validate(new).await?;
         change.warnings.extend(admission.into_warnings());
-        Ok(one_by_one)
+        Ok(turn)
     }
 
     async fn store_change(
@@ -218,6 +212,7 @@ impl Registry {
         current: &Arc<Object>,
         new: &Value,
         unparsed: Unparsed<'_>,
+        turn: Option<Turn>,
     ) -> Result<Arc<Object>, CommitError> {
         let encoded = Self::encode_with(call, new, unparsed).map_err(CommitError::Failed)?;
         let ends = meta::is_terminating(new)
@@ -229,6 +224,7 @@ impl Registry {
             expect: Expect::At(current.revision),
             new: (!ends).then(|| encoded.clone()),
             depends_on: None,
+            turn,
             dry_run: call.options.dry_run,
         };
         let committed = self.commit(call, write).await?;
