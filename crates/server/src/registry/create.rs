@@ -32,7 +32,8 @@ impl Registry {
             warnings,
         } = body;
         set_namespace(call, &mut value)?;
-        if !meta::text(&value, "resourceVersion").is_empty() {
+        // As upstream, what is no number is none.
+        if meta::version(&value).unwrap_or(0) != 0 {
             return Err(Status::bad_request(
                 "resourceVersion should not be set on objects to be created",
             ));

@@ -191,3 +191,220 @@ async fn a_write_to_a_part_of_an_object_changes_that_part() {
         (&json!({}), &json!("Active"))
     );
 }
+
+#[tokio::test]
+async fn a_put_names_the_object_of_its_path() {
+    let server = Server::start().await;
+    let (_, made) = server.post(MAPS, &map(&json!({"name": "c"}))).await;
+    let uid = made["metadata"]["uid"].as_str().unwrap();
+    let modified = "Operation cannot be fulfilled on configmaps \"c\": the object has been modified; please apply your changes to the latest version and try again";
+    let undeterminable =
+        "the name of the object (c based on URL) was undeterminable: name must be provided";
+    let immutable = |field: &str, shown: &str| {
+        let why = "field is immutable";
+        format!("ConfigMap \"c\" is invalid: metadata.{field}: Invalid value: {shown}: {why}")
+    };
+    let time = "2026-01-01T00:00:00Z";
+    for (metadata, code, message) in [
+        (json!({}), 400, undeterminable.to_owned()),
+        (
+            json!({"name": "d"}),
+            400,
+            "the name of the object (d) does not match the name on the URL (c)".to_owned(),
+        ),
+        (
+            json!({"name": "c", "namespace": "x"}),
+            400,
+            "the namespace of the object (x) does not match the namespace on the request (default)"
+                .to_owned(),
+        ),
+        (
+            json!({"name": "c", "uid": "x"}),
+            409,
+            format!(
+                "Operation cannot be fulfilled on configmaps \"c\": Precondition failed: UID in precondition: x, UID in object meta: {uid}"
+            ),
+        ),
+        (
+            json!({"name": "c", "resourceVersion": "1"}),
+            409,
+            modified.to_owned(),
+        ),
+        (
+            json!({"name": "c", "resourceVersion": "x"}),
+            400,
+            "strconv.ParseUint: parsing \"x\": invalid syntax".to_owned(),
+        ),
+        (
+            json!({"name": "c", "deletionTimestamp": time}),
+            422,
+            immutable("deletionTimestamp", time),
+        ),
+        (
+            json!({"name": "c", "deletionGracePeriodSeconds": 5}),
+            422,
+            immutable("deletionGracePeriodSeconds", "5"),
+        ),
+    ] {
+        let path = format!("{MAPS}/c");
+        let (found, status) = server.send("PUT", &path, "", &map(&metadata)).await;
+        assert_eq!(
+            (found, &status["message"]),
+            (code, &json!(message)),
+            "{metadata}"
+        );
+    }
+    // What only the server sets is not looked at.
+    let metadata = json!({"name": "c", "resourceVersion": "0", "creationTimestamp": time, "generation": 7, "selfLink": "/x"});
+    let (code, put) = server
+        .send("PUT", &format!("{MAPS}/c"), "", &map(&metadata))
+        .await;
+    assert_eq!(code, 200, "{put}");
+    let (_, stored) = server.get(&format!("{MAPS}/c")).await;
+    for field in ["uid", "creationTimestamp", "generation", "selfLink"] {
+        assert_eq!(
+            stored["metadata"][field], made["metadata"][field],
+            "{field}"
+        );
+    }
+    for (metadata, code) in [
+        (json!({"name": "e", "resourceVersion": "0"}), 201),
+        (json!({"name": "f", "resourceVersion": "5"}), 400),
+    ] {
+        assert_eq!(
+            server.post(MAPS, &map(&metadata)).await.0,
+            code,
+            "{metadata}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_update_of_some_kinds_needs_a_version() {
+    let server = Server::start().await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let lease = |metadata: Value| json!({"metadata": metadata, "spec": {"holderIdentity": "me"}});
+    // A PUT creates it, whatever version it names; not if it is about another one.
+    let path = format!("{leases}/l");
+    let put = async |metadata: Value| server.send("PUT", &path, "", &lease(metadata)).await;
+    assert_eq!(put(json!({"name": "l", "uid": "x"})).await.0, 409);
+    assert_eq!(
+        put(json!({"name": "l", "resourceVersion": "5"})).await.0,
+        201
+    );
+    let required = "leases.coordination.k8s.io \"l\" is invalid: metadata.resourceVersion: Invalid value: 0x0: must be specified for an update";
+    for version in [Value::Null, json!(""), json!("0")] {
+        let (code, status) = put(json!({"name": "l", "resourceVersion": version})).await;
+        assert_eq!((code, &status["message"]), (422, &json!(required)));
+    }
+    let merge = "application/merge-patch+json";
+    let without = json!({"metadata": {"resourceVersion": null}, "spec": {"holderIdentity": "you"}});
+    let (code, status) = server.send("PATCH", &path, merge, &without).await;
+    assert_eq!((code, &status["message"]), (422, &json!(required)));
+}
+
+#[tokio::test]
+async fn no_patch_changes_what_only_the_server_sets() {
+    let server = Server::start().await;
+    let path = format!("{MAPS}/c?fieldManager=m");
+    let body = map(&json!({"name": "c", "labels": {"l": "1"}}));
+    let (_, made) = server.post(MAPS, &body).await;
+    let (merge, strategic) = (
+        "application/merge-patch+json",
+        "application/strategic-merge-patch+json",
+    );
+    let (json_patch, apply) = (
+        "application/json-patch+json",
+        "application/apply-patch+yaml",
+    );
+    let named = "the name of the object (d) does not match the name on the URL (c)";
+    let nameless =
+        "the name of the object (c based on URL) was undeterminable: name must be provided";
+    let elsewhere =
+        "the namespace of the provided object does not match the namespace sent on the request";
+    let uid = "ConfigMap \"c\" is invalid: metadata.uid: Invalid value: \"x\": field is immutable";
+    let deleted = "ConfigMap \"c\" is invalid: metadata.deletionTimestamp: Invalid value: 2026-01-01T00:00:00Z: field is immutable";
+    let modified = "Operation cannot be fulfilled on configmaps \"c\": the object has been modified; please apply your changes to the latest version and try again";
+    let unchanged = "";
+    for (field, value, code, message) in [
+        ("name", json!("d"), 400, named),
+        ("name", Value::Null, 400, nameless),
+        ("namespace", json!("x"), 400, elsewhere),
+        ("namespace", Value::Null, 200, unchanged),
+        ("uid", json!("x"), 422, uid),
+        ("uid", Value::Null, 200, unchanged),
+        ("resourceVersion", json!("1"), 409, modified),
+        ("resourceVersion", Value::Null, 200, unchanged),
+        (
+            "creationTimestamp",
+            json!("2026-01-01T00:00:00Z"),
+            200,
+            unchanged,
+        ),
+        ("creationTimestamp", Value::Null, 200, unchanged),
+        ("generation", json!(7), 200, unchanged),
+        ("selfLink", json!("/x"), 200, unchanged),
+        (
+            "deletionTimestamp",
+            json!("2026-01-01T00:00:00Z"),
+            422,
+            deleted,
+        ),
+    ] {
+        let merged = json!({"metadata": {field: value}});
+        let mut applied = map(&json!({"name": "c", field: value}));
+        applied.as_object_mut().unwrap().remove("data");
+        let operation = if value.is_null() { "remove" } else { "add" };
+        let pointer = format!("/metadata/{field}");
+        let operations = json!([{"op": operation, "path": pointer, "value": value}]);
+        for (form, patch) in [
+            (merge, &merged),
+            (strategic, &merged),
+            (json_patch, &operations),
+            (apply, &applied),
+        ] {
+            // What an apply does not name stays.
+            if form == apply && value.is_null() {
+                continue;
+            }
+            let (found, answer) = server.send("PATCH", &path, form, patch).await;
+            assert_eq!(found, code, "{form} {field}: {answer}");
+            if code != 200 {
+                assert_eq!(answer["message"], message, "{form} {field}");
+            }
+            let (_, stored) = server.get(&format!("{MAPS}/c")).await;
+            for kept in [
+                "name",
+                "namespace",
+                "uid",
+                "creationTimestamp",
+                "generation",
+                "selfLink",
+                "deletionTimestamp",
+                "labels",
+            ] {
+                assert_eq!(
+                    stored["metadata"][kept], made["metadata"][kept],
+                    "{form} {field}"
+                );
+            }
+        }
+    }
+    // An apply that creates has a name and no UID.
+    let path = format!("{MAPS}/new?fieldManager=m");
+    for (metadata, code, message) in [
+        (
+            json!({}),
+            400,
+            "the name of the object (new based on URL) was undeterminable: name must be provided",
+        ),
+        (
+            json!({"name": "new", "uid": "x"}),
+            409,
+            "Operation cannot be fulfilled on configmaps \"new\": uid mismatch: the provided object specified uid x, and no existing object was found",
+        ),
+    ] {
+        let (found, status) = server.send("PATCH", &path, apply, &map(&metadata)).await;
+        assert_eq!((found, &status["message"]), (code, &json!(message)));
+    }
+}
