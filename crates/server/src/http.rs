@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 mod client_verifier;
+mod deadline;
 pub(crate) mod handler;
 pub(crate) mod limits;
 pub(crate) mod listen;

@@ -19,6 +19,8 @@ mod bootstrap_tokens;
 mod bounds;
 #[path = "api/certificates.rs"]
 mod certificates;
+#[path = "api/deadlines.rs"]
+mod deadlines;
 #[path = "api/default_roles.rs"]
 mod default_roles;
 #[path = "api/discovery.rs"]

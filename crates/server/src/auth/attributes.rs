@@ -57,6 +57,17 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// Whether the request lasts as long as its client wants. Upstream:
+    /// `BasicLongRunningRequestCheck` with the values of kube-apiserver.
+    #[must_use]
+    pub(crate) fn is_long_running(&self) -> bool {
+        self.verb == "watch"
+            || matches!(
+                self.subresource,
+                "attach" | "exec" | "log" | "portforward" | "proxy"
+            )
+    }
+
     /// The attributes of a request to a path, with the field selector of its query.
     pub(crate) fn of_request(
         user: &'a User,

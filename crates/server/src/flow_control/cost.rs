@@ -67,13 +67,9 @@ impl Cost<'_> {
     }
 }
 
-/// Whether a request takes as long as its client wants. Such requests take no seats, as upstream
-/// (`longRunningRequestCheck`), but for watches, which do while they begin.
+/// Whether a request takes no seats, as upstream: it takes as long as its client wants. Watches do,
+/// while they begin.
 #[must_use]
-pub(crate) fn is_long_running(attributes: &Attributes<'_>) -> bool {
-    attributes.is_resource_request
-        && matches!(
-            attributes.subresource,
-            "attach" | "exec" | "log" | "portforward" | "proxy"
-        )
+pub(crate) fn is_exempt(attributes: &Attributes<'_>) -> bool {
+    attributes.is_long_running() && attributes.verb != "watch"
 }

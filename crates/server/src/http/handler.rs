@@ -20,7 +20,7 @@ use crate::{
     handlers::{discovery, health, join, large, response, rotate_keys},
     http::{
         body::{Body, BoxError},
-        limits,
+        deadline, limits,
         negotiate::{self, Form},
         request::{self, Query, Target, Verb},
     },
@@ -53,8 +53,16 @@ impl Api {
         let id = audit_id(&head.parts.headers);
         let mut record = Record::default();
         let mut admitted = Admitted::default();
+        // What is wrong with it is an answer, too.
+        let time = head.time().unwrap_or_default();
         let answer = self.answer(head, body, &id, &mut record, &mut admitted);
-        let (mut response, failure) = match answer.await {
+        let answer = match time {
+            Some(time) => tokio::time::timeout_at((started + time).into(), answer)
+                .await
+                .unwrap_or_else(|_| Err(deadline::passed())),
+            None => answer.await,
+        };
+        let (mut response, failure) = match answer {
             Ok(response) => (response, None),
             Err(status) => (response::error(&form, &status), Some(status)),
         };
@@ -143,7 +151,7 @@ impl Api {
             let kind = head.kind.as_ref().map(|kind| (&head.scheme, kind));
             Record::begin(&self.auditor, &head.parts, id, &attributes, kind)
         };
-        let user = match authenticated {
+        let user = match head.time().and(authenticated) {
             Ok(user) => user,
             Err(status) => {
                 *record = begin(&User::default());
@@ -156,7 +164,7 @@ impl Api {
         record.impersonated(&user);
         let path = head.parts.uri.path();
         let attributes = Attributes::of_request(&user, &verb, &head.target, path, fields);
-        if !flow_control::is_long_running(&attributes) {
+        if !flow_control::is_exempt(&attributes) {
             let cost = Cost {
                 cache: &self.registry.cache,
                 attributes: &attributes,
@@ -228,6 +236,18 @@ impl Head {
             verb,
             scheme,
         }
+    }
+
+    /// The time until the response has to begin; `None` for requests that last as long as their
+    /// client wants, and for the rotation of keys, which takes what it takes.
+    fn time(&self) -> Result<Option<Duration>> {
+        let (user, path) = (User::default(), self.parts.uri.path());
+        let verb = auth::verb_of(&self.parts.method, &self.target, self.verb);
+        let attributes = Attributes::of_request(&user, &verb, &self.target, path, None);
+        if attributes.is_long_running() || path == rotate_keys::PATH {
+            return Ok(None);
+        }
+        deadline::time_of(&self.query).map(Some)
     }
 
     /// The labels of the request in the metrics.

@@ -15,9 +15,9 @@ use tokio::sync::Semaphore;
 
 use crate::harness::Server;
 
-const SERVICES: &str = "/api/v1/namespaces/default/services";
+pub(crate) const SERVICES: &str = "/api/v1/namespaces/default/services";
 
-fn service(name: &str, kind: &str) -> Value {
+pub(crate) fn service(name: &str, kind: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
         "spec": {"type": kind, "externalName": "x.example", "ports": [{"port": 80}]}})
 }
@@ -44,7 +44,7 @@ async fn stored(server: &Server) -> Vec<String> {
         .collect()
 }
 
-async fn assert_distinct(server: &Server) {
+pub(crate) async fn assert_distinct(server: &Server) {
     let all = stored(server).await;
     let distinct: BTreeSet<&String> = all.iter().collect();
     assert_eq!(distinct.len(), all.len(), "{all:?}");
@@ -52,19 +52,19 @@ async fn assert_distinct(server: &Server) {
 
 /// A store in which writes of Services wait, and do not end when nobody waits for them.
 #[derive(Debug)]
-struct SlowStore {
+pub(crate) struct SlowStore {
     inner: Double,
     /// A permit for each write that has begun.
-    begun: Arc<Semaphore>,
+    pub(crate) begun: Arc<Semaphore>,
     /// A permit for each write that may go on.
-    open: Arc<Semaphore>,
+    pub(crate) open: Arc<Semaphore>,
     /// Whether the next write gets no answer and comes later.
     next_is_late: Arc<Mutex<bool>>,
     late: Arc<Mutex<Option<Transaction>>>,
 }
 
 impl SlowStore {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             inner: Double::new(Faults::default(), 1),
             begun: Arc::new(Semaphore::new(0)),
@@ -115,7 +115,7 @@ impl Store for SlowStore {
     }
 }
 
-async fn start_on(store: &Arc<SlowStore>) -> Server {
+pub(crate) async fn start_on(store: &Arc<SlowStore>) -> Server {
     let options = ServerOptions {
         store: Some(Arc::clone(store) as _),
         ..ServerOptions::default()
