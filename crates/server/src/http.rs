@@ -8,5 +8,6 @@ pub(crate) mod limits;
 pub(crate) mod listen;
 pub(crate) mod negotiate;
 pub(crate) mod request;
+pub(crate) mod request_bodies;
 pub(crate) mod stream_end;
 pub(crate) mod tls;

@@ -62,6 +62,7 @@ use crate::{
     handlers::proxy,
     http::{
         limits, listen,
+        request_bodies::RequestBodies,
         tls::{self, ServerTls},
     },
     large_requests::LargeRequests,
@@ -216,6 +217,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         authorizers: authorizers::chain(config.authorizers, Arc::clone(&cache)),
         address: advertised.to_string(),
         large_requests: LargeRequests::default(),
+        request_bodies: RequestBodies::default(),
         service_accounts: Arc::clone(&issuer),
         registry: Arc::clone(&registry),
         encryption: config.encryption,

@@ -8,7 +8,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, Version, request::Parts};
 use http_body::Body as HttpBody;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use pandaemon_machinery::{KindRef, Scheme, Status, status::Result};
 use pandaemon_runtime::connections::Request as Progress;
 
@@ -27,12 +26,6 @@ use crate::{
     metrics::RequestLabels,
     pki::PeerCertificate,
 };
-
-/// Maximum size of a request body, in bytes.
-pub(crate) const MAX_BODY: usize = 3 << 20;
-
-/// How long the body of a request may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Api {
     /// Handles a request: every outcome, errors included, is a response.
@@ -136,7 +129,7 @@ impl Api {
     {
         if head.parts.uri.path() == join::PATH {
             let user = join::authenticate(self, &head.parts).await?;
-            let body = read(body).await?;
+            let body = self.request_bodies.reserve("", &body)?.read(body).await?;
             return join::answer(self, &user, &body).await;
         }
         let verb = auth::verb_of(&head.parts.method, &head.target, head.verb);
@@ -160,6 +153,8 @@ impl Api {
         };
         *record = begin(&user);
         record.received().await?;
+        // Until the request is answered.
+        let mut reserved = self.request_bodies.reserve(&user.name, &body)?;
         let user = auth::impersonate(user, &head.parts.headers, &self.authorizers).await?;
         record.impersonated(&user);
         let path = head.parts.uri.path();
@@ -177,7 +172,7 @@ impl Api {
         let decision = self.authorizers.decide(&attributes).await;
         record.decided(&decision);
         auth::check_request(&attributes, &decision)?;
-        let body = read(body).await?;
+        let body = reserved.read(body).await?;
         record.body(&head.parts.headers, &body);
         let incoming = Incoming {
             parts: head.parts,
@@ -257,32 +252,5 @@ impl Head {
         };
         let verb = self.verb.map_or("other", Verb::as_str);
         RequestLabels::new(verb, self.kind.clone(), path.subresource.as_deref())
-    }
-}
-
-async fn read<B>(body: B) -> Result<Bytes>
-where
-    B: HttpBody<Data = Bytes> + Send,
-    B::Error: Into<BoxError>,
-{
-    let too_large = || Status::too_large(format!("Request entity too large: limit is {MAX_BODY}"));
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(too_large());
-    }
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect());
-    match collected.await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(Status::bad_request(format!(
-            "cannot read the request body: {error}"
-        ))),
-        Err(_) => Err(Status::failure(
-            504,
-            "Timeout",
-            format!(
-                "Timeout: the request body did not arrive within {} seconds",
-                BODY_TIMEOUT.as_secs()
-            ),
-        )),
     }
 }
