@@ -22,6 +22,7 @@ use crate::{
     http::{
         negotiate::{self, Form},
         request::Query,
+        request_bodies::RequestBodies,
     },
     large_requests::LargeRequests,
     metrics::ServerMetrics,
@@ -63,6 +64,8 @@ pub(crate) struct Api {
     pub authorizers: AuthorizerChain,
     /// Run beside the async workers.
     pub large_requests: LargeRequests,
+    /// The bodies of requests that are not answered yet.
+    pub request_bodies: RequestBodies,
     /// `HOST:PORT` of this server, for the discovery document of the core group.
     pub address: String,
 }

@@ -29,7 +29,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-pub(crate) use self::cost::{Cost, is_long_running};
+pub(crate) use self::cost::{Cost, is_exempt};
 use self::metrics::{FlowControlMetrics, SchemaMetrics};
 use crate::{
     auth::Attributes,

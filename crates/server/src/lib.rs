@@ -64,6 +64,7 @@ use crate::{
     handlers::proxy,
     http::{
         limits, listen,
+        request_bodies::RequestBodies,
         tls::{self, ServerTls},
     },
     large_requests::LargeRequests,
@@ -232,6 +233,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         address: advertised.to_string(),
         large_requests: LargeRequests::default(),
         backups: Backups::default(),
+        request_bodies: RequestBodies::default(),
         service_accounts: Arc::clone(&issuer),
         registry: Arc::clone(&registry),
         encryption: config.encryption,

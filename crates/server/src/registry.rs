@@ -8,6 +8,7 @@ mod admission;
 mod bodies;
 pub(crate) mod bootstrap;
 pub(crate) mod bootstrap_tokens;
+mod change;
 mod commit;
 pub(crate) mod convert;
 pub(crate) mod create;
@@ -31,6 +32,7 @@ pub(crate) mod selector;
 pub(crate) mod suffix;
 mod template_cache;
 mod traces;
+mod unique_values;
 pub(crate) mod update;
 
 use std::sync::Arc;
@@ -45,7 +47,6 @@ use pandaemon_store::{Error as StoreError, Key, Revision, Store};
 use pandaemon_types::time::rfc3339_seconds;
 use parking_lot::RwLock;
 use serde_json::Value;
-use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     admission::{Chain, Counted},
@@ -58,8 +59,10 @@ use crate::{
 };
 
 pub(crate) use self::{
+    change::Change,
     commit::{CommitError, ObjectWrite},
     options::WriteOptions,
+    unique_values::Turn,
 };
 
 /// Reads and writes of stored objects.
@@ -73,9 +76,8 @@ pub(crate) struct Registry {
     admission: Chain,
     /// The kinds that are served; replaced as a whole.
     scheme: RwLock<Scheme>,
-    /// Held from when an object gets values that no other may have, such as the address of a
-    /// Service, until it is stored.
-    unique_values: Mutex<()>,
+    /// The turns of writes that get values which no other object may have.
+    unique_values: unique_values::UniqueValues,
     /// The error of the last durable write, if the store refused it.
     store_fault: parking_lot::Mutex<Option<String>>,
     /// Templates of pods that differ in name and node only.
@@ -177,7 +179,7 @@ impl Registry {
             cache,
             admission,
             scheme: RwLock::new(scheme::built_in().clone()),
-            unique_values: Mutex::default(),
+            unique_values: unique_values::UniqueValues::default(),
             store_fault: parking_lot::Mutex::default(),
             templates: template_cache::TemplateCache::default(),
         }
@@ -227,12 +229,13 @@ impl Registry {
         Call::internal(self.scheme(), kind, namespace, name)
     }
 
-    /// Waits for the other writes of kinds whose objects have unique values.
-    async fn one_by_one(&self, call: &Call) -> Option<MutexGuard<'_, ()>> {
+    /// Waits for the other writes of kinds whose objects have unique values. The turn lasts from
+    /// the allocation until the object is stored.
+    async fn turn(&self, call: &Call) -> Option<Turn> {
         let is_one_by_one =
             call.subresource.is_empty() && call.kind.strategy.is_written_one_by_one();
         match is_one_by_one {
-            true => Some(self.unique_values.lock().await),
+            true => Some(self.unique_values.turn().await),
             false => None,
         }
     }

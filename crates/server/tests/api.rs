@@ -21,6 +21,8 @@ mod bootstrap_tokens;
 mod bounds;
 #[path = "api/certificates.rs"]
 mod certificates;
+#[path = "api/deadlines.rs"]
+mod deadlines;
 #[path = "api/default_roles.rs"]
 mod default_roles;
 #[path = "api/discovery.rs"]
@@ -45,6 +47,8 @@ mod join;
 mod kubernetes_service;
 #[path = "api/leaks.rs"]
 mod leaks;
+#[path = "api/metadata.rs"]
+mod metadata;
 #[path = "api/metrics.rs"]
 mod metrics;
 #[path = "api/nodes.rs"]
@@ -65,6 +69,8 @@ mod rights;
 mod run_time_kinds;
 #[path = "api/service_accounts.rs"]
 mod service_accounts;
+#[path = "api/services.rs"]
+mod services;
 #[path = "api/tls_versions.rs"]
 mod tls_versions;
 #[path = "api/tokens.rs"]

@@ -1,4 +1,4 @@
-//! Durations on command lines, in Go's syntax (`time.ParseDuration`): `1m30s`, `250ms`, `1.5h`.
+//! Durations of command lines and queries, in Go's syntax (`time.ParseDuration`): `1m30s`, `250ms`, `1.5h`.
 
 use std::time::Duration;
 
@@ -47,6 +47,31 @@ pub fn parse_duration_or_seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<u32>() {
         Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
         Err(_) => parse_duration(text),
+    }
+}
+
+/// The error of Go's `time.ParseDuration` for a text that [`parse_duration`] refuses.
+#[must_use]
+pub fn go_duration_error(text: &str) -> String {
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    loop {
+        let (whole, after) = digits(rest);
+        let (fraction, after) = match after.strip_prefix('.') {
+            Some(after) => digits(after),
+            None => ("", after),
+        };
+        if whole.is_empty() && fraction.is_empty() {
+            return format!("time: invalid duration {text:?}");
+        }
+        let end = after.find(|c: char| c == '.' || c.is_ascii_digit());
+        let (unit, after) = after.split_at(end.unwrap_or(after.len()));
+        if unit.is_empty() {
+            return format!("time: missing unit in duration {text:?}");
+        }
+        if UNITS.iter().all(|(known, _)| *known != unit) {
+            return format!("time: unknown unit {unit:?} in duration {text:?}");
+        }
+        rest = after;
     }
 }
 
@@ -107,6 +132,21 @@ mod tests {
         ] {
             let error = parse_duration(text).unwrap_err();
             assert!(error.ends_with(&format!("{text:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn errors_have_gos_texts() {
+        for (text, expected) in [
+            ("soon", "time: invalid duration \"soon\""),
+            ("1s-", "time: unknown unit \"s-\" in duration \"1s-\""),
+            (".s", "time: invalid duration \".s\""),
+            ("9999999h", "time: invalid duration \"9999999h\""),
+            ("-5", "time: missing unit in duration \"-5\""),
+            ("1m5", "time: missing unit in duration \"1m5\""),
+            ("1d", "time: unknown unit \"d\" in duration \"1d\""),
+        ] {
+            assert_eq!(go_duration_error(text), expected);
         }
     }
 

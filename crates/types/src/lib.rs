@@ -21,7 +21,7 @@ pub mod time;
 pub mod uid;
 pub mod view;
 
-pub use duration::{parse_duration, parse_duration_or_seconds};
+pub use duration::{go_duration_error, parse_duration, parse_duration_or_seconds};
 pub use field_selector::FieldSelector;
 pub use intern::Interner;
 pub use label_selector::{LabelSelector, Labels, SelectorError};

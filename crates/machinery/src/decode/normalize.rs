@@ -86,7 +86,7 @@ impl Walk<'_> {
                 at: &path,
             };
             outcome = self.value(field.shape, value, &path, place);
-            !(field.omit_empty && is_empty(value))
+            !field.omit_empty || !is_empty(value) || path.is_managed_fields()
         });
         outcome
     }

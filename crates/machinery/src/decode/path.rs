@@ -24,6 +24,14 @@ pub(super) struct Path<'a> {
 }
 
 impl Path<'_> {
+    /// Whether it is `metadata.managedFields` of the object. An empty list there is not the same as
+    /// none: it resets them.
+    pub(super) fn is_managed_fields(&self) -> bool {
+        let parent = self.parent.filter(|parent| parent.parent.is_none());
+        matches!(self.step, Step::Field("managedFields"))
+            && parent.is_some_and(|parent| matches!(parent.step, Step::Field("metadata")))
+    }
+
     /// How many values enclose the value.
     pub(super) fn depth(&self) -> usize {
         std::iter::successors(Some(self), |path| path.parent).count()

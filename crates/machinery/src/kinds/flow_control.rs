@@ -6,6 +6,7 @@ use crate::{
     Kind, Scope, Strategy,
     default_flow_control::GROUP,
     json_fields::WriteFields,
+    kind::ResetFields,
     kinds::{READ_WRITE, kind, sub_of},
     table::{self, Column, Printer},
     validation::{ErrorList, flow_control},
@@ -65,6 +66,25 @@ impl Strategy for FlowControlStrategy {
         object.put("status", json!({}));
     }
 
+    /// A write to the status changes no metadata.
+    fn prepare_for_status_update(&self, old: &Value, new: &mut Value) {
+        let entries = new.member("metadata")["managedFields"].take();
+        new.put("metadata", old["metadata"].clone());
+        new.member("metadata").put("managedFields", entries);
+    }
+
+    fn reset_fields(&self, _kind: &Kind, subresource: &str) -> ResetFields {
+        let top_level: &[&str] = match subresource {
+            "" => &["status"],
+            "status" => &["metadata", "spec"],
+            _ => &[],
+        };
+        ResetFields {
+            top_level,
+            metadata: &[],
+        }
+    }
+
     fn has_generation(&self) -> bool {
         true
     }
@@ -89,7 +109,7 @@ impl Strategy for FlowControlStrategy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::prepare_create;
+    use crate::strategy::{prepare_create, prepare_update};
 
     #[test]
     fn a_new_object_has_no_status() {
@@ -99,6 +119,23 @@ mod tests {
                 json!({"metadata": {"name": "x"}, "status": {"conditions": conditions}});
             prepare_create(&kind, &mut object);
             assert_eq!(object["status"], json!({}), "{}", kind.kind);
+        }
+    }
+
+    #[test]
+    fn a_write_to_the_status_keeps_metadata_and_spec() {
+        for kind in [flow_schema(), priority_level_configuration()] {
+            let old = json!({"metadata": {"name": "x", "labels": {"a": "1"}}, "spec": {"a": 1}});
+            let mut new = json!({
+                "metadata": {"name": "x", "labels": {"a": "2"}, "annotations": {"b": "2"}},
+                "spec": {"a": 2}, "status": {"conditions": []},
+            });
+            prepare_update(&kind, "status", &old, &mut new);
+            assert_eq!(new["metadata"], old["metadata"], "{}", kind.kind);
+            assert_eq!(
+                (&new["spec"], new["status"].is_object()),
+                (&old["spec"], true)
+            );
         }
     }
 }

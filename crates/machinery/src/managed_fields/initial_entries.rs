@@ -21,7 +21,7 @@ impl InitialEntries {
         };
         let is_reset = match list.as_array().map(Vec::as_slice) {
             Some([]) => true,
-            Some([Value::Object(only)]) => only.is_empty(),
+            Some([Value::Object(only)]) => only.values().all(|v| v.is_null() || v == ""),
             Some(_) | None => false,
         };
         match entry::decode(Some(list)) {

@@ -16,6 +16,10 @@ const SERVER_METADATA: [&str; 6] = [
     "generation",
 ];
 
+/// Metadata that a write to a part of an object does not change, where upstream says so with
+/// `metav1.ResetObjectMetaForStatus`, beside what no write changes.
+const STATUS_METADATA: [&str; 4] = ["labels", "annotations", "finalizers", "ownerReferences"];
+
 /// Prepares a new object: removes what the client cannot set, such as the status, and sets
 /// generation, phase and QoS class (upstream's `PrepareForCreate`).
 pub fn prepare_create(kind: &Kind, object: &mut Value) {
@@ -46,6 +50,10 @@ pub fn prepare_update(kind: &Kind, subresource: &str, old: &Value, new: &mut Val
         "ephemeralcontainers" => {
             let containers = new["spec"]["ephemeralContainers"].take();
             keep(old, new, &["spec", "status"]);
+            for name in STATUS_METADATA {
+                new.member("metadata")
+                    .put(name, old["metadata"][name].clone());
+            }
             new.member("spec").put("ephemeralContainers", containers);
         }
         "approval" => {

@@ -2,9 +2,12 @@
 //!
 //! This is no plugin: an allocation has to see what all mutating plugins have made of a Service,
 //! and to be seen by all validating ones. Upstream does it in the storage of Services, at the same
-//! place.
+//! place. Nothing is released: what no stored Service has is free.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use pandaemon_machinery::{
     Status,
@@ -14,13 +17,16 @@ use pandaemon_machinery::{
 use pandaemon_types::cluster_ip::{self, RANGE as CLUSTER_IP_RANGE};
 use serde_json::{Value, json};
 
-use crate::registry::{Call, Registry, meta};
+use crate::{
+    cache::watch_cache::key,
+    registry::{Call, Registry, meta},
+};
 
 /// The range of node ports.
 const NODE_PORTS: std::ops::RangeInclusive<i64> = 30_000..=32_767;
 
-/// Allocates the cluster IP and node ports of a Service, and removes those that its type does not
-/// have. Objects of other kinds stay as they are.
+/// Allocates the cluster IP and node ports of a Service. Objects of other kinds stay as they are.
+/// What the type of the Service does not have is refused by the validation.
 ///
 /// # Errors
 /// 422 for a value that is not in its range or is taken, 500 if there are no free ones.
@@ -29,41 +35,21 @@ pub(crate) fn allocate(registry: &Registry, call: &Call, service: &mut Value) ->
         return Ok(());
     }
     let name = meta::name(service).to_owned();
-    let others = Allocated::collect(registry, call, &name);
-    let kind = meta::text_at(service, &["spec", "type"]).to_owned();
-    if kind == "ExternalName" {
-        if let Some(spec) = service["spec"].as_object_mut() {
-            spec.retain(|field, _| {
-                !matches!(
-                    field.as_str(),
-                    "clusterIP" | "clusterIPs" | "ipFamilies" | "ipFamilyPolicy"
-                )
-            });
-        }
-        return Ok(());
-    }
-    let requested = meta::text_at(service, &["spec", "clusterIP"]).to_owned();
-    let address = match requested.as_str() {
-        "None" => requested,
-        "" => others
-            .free_address(&name)
-            .ok_or_else(|| range_full(call, &name))?,
-        _ => {
-            check_address(call, &name, &requested, &others)?;
-            requested
-        }
+    let mut allocation = Allocation {
+        call,
+        name: &name,
+        others: Allocated::collect(registry, call, &name),
     };
-    service["spec"]["clusterIPs"] = json!([address]);
-    service["spec"]["clusterIP"] = address.into();
-    for (field, value) in [
-        ("ipFamilies", json!(["IPv4"])),
-        ("ipFamilyPolicy", json!("SingleStack")),
-    ] {
-        if service["spec"][field].is_null() {
-            service["spec"][field] = value;
+    let spec = &mut service["spec"];
+    match meta::text_at(spec, &["type"]) {
+        "ClusterIP" => allocation.address(spec),
+        "NodePort" | "LoadBalancer" => {
+            allocation.address(spec)?;
+            allocation.node_ports(spec)?;
+            allocation.health_check(spec)
         }
+        _ => Ok(()),
     }
-    set_node_ports(call, &kind, service, others)
 }
 
 /// The cluster IPs and node ports of the other Services.
@@ -74,30 +60,39 @@ struct Allocated {
 }
 
 impl Allocated {
+    /// Those of all Services but one, and of writes whose fate is open.
     fn collect(registry: &Registry, call: &Call, name: &str) -> Self {
         let mut found = Self::default();
         let Some(cache) = registry.cache.of(&call.kind) else {
             return found;
         };
-        let others = cache
-            .every()
-            .filter(|o| o.name() != name || o.namespace() != call.namespace);
+        let own = key(&call.kind, &call.namespace, name);
+        for (key, service) in registry.in_doubt(&cache) {
+            if key != own {
+                found.add(&service);
+            }
+        }
+        let others = cache.every().filter(|other| other.key != own);
         for service in others.filter_map(|object| object.value().ok()) {
-            found
-                .addresses
-                .insert(meta::text_at(&service, &["spec", "clusterIP"]).to_owned());
-            let ports = meta::at(&service, &["spec", "ports"]).and_then(Value::as_array);
-            let ports = ports
-                .into_iter()
-                .flatten()
-                .filter_map(|port| port["nodePort"].as_i64());
-            found.ports.extend(ports);
+            found.add(&service);
         }
         found
     }
 
-    /// A free cluster IP. The search starts at a position that depends on the name, so that
-    /// concurrent allocations rarely meet.
+    fn add(&mut self, service: &Value) {
+        let spec = &service["spec"];
+        let addresses = spec["clusterIPs"].as_array().into_iter().flatten();
+        let addresses = addresses.chain([&spec["clusterIP"]]);
+        let addresses = addresses.filter_map(Value::as_str).map(str::to_owned);
+        self.addresses.extend(addresses);
+        let ports = spec["ports"].as_array().into_iter().flatten();
+        let ports = ports.map(|port| &port["nodePort"]);
+        let ports = ports.chain([&spec["healthCheckNodePort"]]);
+        self.ports.extend(ports.filter_map(Value::as_i64));
+    }
+
+    /// A free cluster IP. The search starts at a position that depends on the name, so that an
+    /// address is rarely used again at once.
     fn free_address(&self, name: &str) -> Option<String> {
         let base = u32::from(CLUSTER_IP_RANGE.0);
         let size = 1_u32 << (32 - u32::from(CLUSTER_IP_RANGE.1));
@@ -113,85 +108,145 @@ impl Allocated {
     }
 }
 
-fn invalid(call: &Call, name: &str, field: &str, value: &str, detail: &str) -> Box<Status> {
-    let error = FieldError {
-        field: field.into(),
-        error_type: ErrorType::Invalid(value.into()),
-        detail: detail.into(),
-    };
-    Status::invalid(&call.kind, name, &[error])
+/// The allocation of the values of one Service.
+struct Allocation<'a> {
+    call: &'a Call,
+    name: &'a str,
+    others: Allocated,
 }
 
-fn range_full(call: &Call, name: &str) -> Box<Status> {
-    Status::internal(format!(
-        "failed to allocate a serviceIP for {}/{name}: range is full",
-        call.namespace
-    ))
-}
-
-fn check_address(call: &Call, name: &str, requested: &str, others: &Allocated) -> Result<()> {
-    let refuse = |why: String| {
-        let value = format!("[]string{{{requested:?}}}");
-        invalid(
-            call,
-            name,
-            "spec.clusterIPs",
-            &value,
-            &format!("failed to allocate IP {requested}: {why}"),
-        )
-    };
-    let Ok(address) = requested.parse::<Ipv4Addr>() else {
-        return Ok(());
-    };
-    if !cluster_ip::is_cluster_ip(address) {
-        return Err(refuse(format!(
-            "the provided IP ({requested}) is not in the valid range. The range of valid IPs is {}/{}",
-            CLUSTER_IP_RANGE.0, CLUSTER_IP_RANGE.1
-        )));
-    }
-    if others.addresses.contains(requested) {
-        return Err(refuse("provided IP is already allocated".into()));
-    }
-    Ok(())
-}
-
-fn set_node_ports(
-    call: &Call,
-    kind: &str,
-    service: &mut Value,
-    mut others: Allocated,
-) -> Result<()> {
-    let name = meta::name(service).to_owned();
-    let wants = matches!(kind, "NodePort" | "LoadBalancer");
-    let ports = service["spec"]["ports"].as_array_mut();
-    for (at, port) in ports.into_iter().flatten().enumerate() {
-        let Some(fields) = port.as_object_mut() else {
-            continue;
+impl Allocation<'_> {
+    fn address(&self, spec: &mut Value) -> Result<()> {
+        let requested = meta::text_at(spec, &["clusterIP"]).to_owned();
+        let listed = spec["clusterIPs"].as_array().and_then(|all| all.first());
+        if listed.is_some_and(|first| *first != *requested) {
+            // The validation says which of the two is wrong.
+            return Ok(());
+        }
+        let address = match requested.as_str() {
+            "None" => requested,
+            "" => self
+                .others
+                .free_address(self.name)
+                .ok_or_else(|| self.range_full("serviceIP"))?,
+            _ => {
+                self.check_address(&requested)?;
+                requested
+            }
         };
-        let requested = fields
-            .get("nodePort")
-            .and_then(Value::as_i64)
-            .filter(|port| *port != 0);
-        if !wants {
-            fields.remove("nodePort");
-            continue;
-        }
-        if let Some(requested) = requested {
-            let field = format!("spec.ports[{at}].nodePort");
-            if !NODE_PORTS.contains(&requested) {
-                let detail = "provided port is not in the valid range. The range of valid ports is 30000-32767";
-                return Err(invalid(call, &name, &field, &requested.to_string(), detail));
+        spec["clusterIPs"] = json!([address]);
+        spec["clusterIP"] = address.into();
+        for (field, value) in [
+            ("ipFamilies", json!(["IPv4"])),
+            ("ipFamilyPolicy", json!("SingleStack")),
+        ] {
+            if spec[field].is_null() {
+                spec[field] = value;
             }
-            if !others.ports.insert(requested) {
-                let detail = "provided port is already allocated";
-                return Err(invalid(call, &name, &field, &requested.to_string(), detail));
-            }
-            continue;
         }
-        let free = NODE_PORTS.clone().find(|port| !others.ports.contains(port));
-        let free = free.ok_or_else(|| range_full(call, &name))?;
-        others.ports.insert(free);
-        fields.insert("nodePort".into(), free.into());
+        Ok(())
     }
-    Ok(())
+
+    fn check_address(&self, requested: &str) -> Result<()> {
+        let refuse = |why: String| {
+            let value = format!("[]string{{{requested:?}}}");
+            let detail = format!("failed to allocate IP {requested}: {why}");
+            self.invalid("spec.clusterIPs", &value, &detail)
+        };
+        let Ok(address) = requested.parse::<Ipv4Addr>() else {
+            return Ok(());
+        };
+        if !cluster_ip::is_cluster_ip(address) {
+            return Err(refuse(format!(
+                "the provided IP ({requested}) is not in the valid range. The range of valid IPs is {}/{}",
+                CLUSTER_IP_RANGE.0, CLUSTER_IP_RANGE.1
+            )));
+        }
+        if self.others.addresses.contains(requested) {
+            return Err(refuse("provided IP is already allocated".into()));
+        }
+        Ok(())
+    }
+
+    /// The node ports. Ports with one number and several protocols share one, if they ask for no
+    /// other. Upstream: `initNodePorts`.
+    fn node_ports(&mut self, spec: &mut Value) -> Result<()> {
+        let gives_free_ones = spec["allocateLoadBalancerNodePorts"] != false;
+        let Some(ports) = spec["ports"].as_array_mut() else {
+            return Ok(());
+        };
+        let requested = |port: &Value| port["nodePort"].as_i64().filter(|number| *number != 0);
+        let number = |port: &Value| port["port"].as_i64().unwrap_or_default();
+        let mut shared: BTreeMap<i64, i64> = BTreeMap::new();
+        let mut own = BTreeSet::new();
+        for (at, port) in ports.iter().enumerate() {
+            let Some(requested) = requested(port) else {
+                continue;
+            };
+            shared.entry(number(port)).or_insert(requested);
+            // The validation knows which ones of a Service are duplicates.
+            if own.insert(requested) {
+                self.take_port(&format!("spec.ports[{at}].nodePort"), requested)?;
+            }
+        }
+        for port in ports.iter_mut().filter(|port| requested(port).is_none()) {
+            let node_port = match shared.get(&number(port)) {
+                Some(node_port) => *node_port,
+                None if gives_free_ones => self.free_port()?,
+                None => continue,
+            };
+            shared.insert(number(port), node_port);
+            port["nodePort"] = node_port.into();
+        }
+        Ok(())
+    }
+
+    /// The node port at which load balancers ask for the health of a node.
+    fn health_check(&mut self, spec: &mut Value) -> Result<()> {
+        let is_checked = spec["type"] == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local";
+        if !is_checked {
+            return Ok(());
+        }
+        let requested = spec["healthCheckNodePort"].as_i64().unwrap_or_default();
+        match requested {
+            0 => spec["healthCheckNodePort"] = self.free_port()?.into(),
+            _ => self.take_port("spec.healthCheckNodePort", requested)?,
+        }
+        Ok(())
+    }
+
+    fn take_port(&mut self, field: &str, requested: i64) -> Result<()> {
+        let why = if !NODE_PORTS.contains(&requested) {
+            "provided port is not in the valid range. The range of valid ports is 30000-32767"
+        } else if !self.others.ports.insert(requested) {
+            "provided port is already allocated"
+        } else {
+            return Ok(());
+        };
+        Err(self.invalid(field, &requested.to_string(), why))
+    }
+
+    fn free_port(&mut self) -> Result<i64> {
+        let ports = &mut self.others.ports;
+        let free = NODE_PORTS.clone().find(|port| !ports.contains(port));
+        let free = free.ok_or_else(|| self.range_full("nodePort"))?;
+        self.others.ports.insert(free);
+        Ok(free)
+    }
+
+    fn invalid(&self, field: &str, value: &str, detail: &str) -> Box<Status> {
+        let error = FieldError {
+            field: field.into(),
+            error_type: ErrorType::Invalid(value.into()),
+            detail: detail.into(),
+        };
+        Status::invalid(&self.call.kind, self.name, &[error])
+    }
+
+    fn range_full(&self, what: &str) -> Box<Status> {
+        Status::internal(format!(
+            "failed to allocate a {what} for {}/{}: range is full",
+            self.call.namespace, self.name
+        ))
+    }
 }

@@ -21,7 +21,6 @@ use super::{
 };
 use crate::{
     auth::{Attributes, Decision, User},
-    flow_control,
     http::{body::Body, stream_end::StreamEnd},
 };
 
@@ -131,7 +130,7 @@ impl Record {
             response_object: None,
             annotations: Annotations::collected(),
             holds_secrets,
-            is_long_running: is_long_running(attributes),
+            is_long_running: attributes.is_long_running(),
             is_complete: false,
         })))
     }
@@ -358,9 +357,4 @@ fn object_ref(attributes: &Attributes<'_>) -> ObjectRef {
         subresource: attributes.subresource.to_owned(),
         ..ObjectRef::default()
     }
-}
-
-/// Upstream: `BasicLongRunningRequestCheck` with the values of kube-apiserver.
-fn is_long_running(attributes: &Attributes<'_>) -> bool {
-    attributes.verb == "watch" || flow_control::is_long_running(attributes)
 }

@@ -6,7 +6,10 @@ use http::Method;
 use pandaemon_types::FieldSelector;
 
 use super::user::User;
-use crate::http::request::{Target, Verb};
+use crate::{
+    backup,
+    http::request::{Target, Verb},
+};
 
 /// What a user wants to do. Texts are empty where the request has none.
 /// Upstream: `authorizer.Attributes`.
@@ -55,6 +58,19 @@ impl<'a> Attributes<'a> {
             is_resource_request: true,
             path: "",
         }
+    }
+
+    /// Whether the request lasts as long as its client wants. Upstream:
+    /// `BasicLongRunningRequestCheck` with the values of kube-apiserver. A backup is as long as the
+    /// store is large.
+    #[must_use]
+    pub(crate) fn is_long_running(&self) -> bool {
+        self.verb == "watch"
+            || matches!(
+                self.subresource,
+                "attach" | "exec" | "log" | "portforward" | "proxy"
+            )
+            || self.path == backup::PATH
     }
 
     /// The attributes of a request to a path, with the field selector of its query.

@@ -2,7 +2,7 @@
 
 use pandaemon_machinery::Kind;
 
-use crate::{auth::Attributes, backup, cache::watch_cache::WatchCache, http::request::Query};
+use crate::{auth::Attributes, cache::watch_cache::WatchCache, http::request::Query};
 
 /// Objects of a list for each seat, and the most seats of a request.
 const OBJECTS_PER_SEAT: usize = 100;
@@ -67,15 +67,9 @@ impl Cost<'_> {
     }
 }
 
-/// Whether a request takes as long as its client wants. Such requests take no seats, as upstream
-/// (`longRunningRequestCheck`), but for watches, which do while they begin.
+/// Whether a request takes no seats, as upstream: it takes as long as its client wants. Watches do,
+/// while they begin.
 #[must_use]
-pub(crate) fn is_long_running(attributes: &Attributes<'_>) -> bool {
-    match attributes.is_resource_request {
-        true => matches!(
-            attributes.subresource,
-            "attach" | "exec" | "log" | "portforward" | "proxy"
-        ),
-        false => attributes.path == backup::PATH,
-    }
+pub(crate) fn is_exempt(attributes: &Attributes<'_>) -> bool {
+    attributes.is_long_running() && attributes.verb != "watch"
 }

@@ -67,7 +67,7 @@ pub(crate) async fn answer(
     };
     let mut response = match path.subresource.as_deref() {
         None => request.handle().await,
-        Some("status" | "approval" | "ephemeralcontainers") => request.handle().await,
+        Some("status" | "approval" | "ephemeralcontainers" | "finalize") => request.handle().await,
         Some(_) => subresources::answer(request).await,
     }?;
     if let Some(text) = kind.strategy.deprecation() {
@@ -123,11 +123,10 @@ fn check_verb(kind: &Kind, path: &ResourcePath, verb: Verb) -> Result<()> {
 }
 
 impl ResourceRequest<'_> {
-    /// Handles a request without subresource, or to `status`, `approval` and
-    /// `ephemeralcontainers`.
+    /// Handles a request to an object or to a part of it, such as `status`.
     async fn handle(self) -> Result<Response<Body>> {
         match self.verb {
-            Verb::Get => self.get(),
+            Verb::Get => self.get().await,
             Verb::List => self.list().await,
             Verb::Watch => self.watch().await,
             Verb::Create if !self.kind.is_stored() => subresources::answer_unstored(&self).await,
@@ -139,9 +138,10 @@ impl ResourceRequest<'_> {
         }
     }
 
-    fn get(&self) -> Result<Response<Body>> {
+    async fn get(&self) -> Result<Response<Body>> {
         let view = self.view()?;
-        let object = self.api.registry.current(&self.call()?)?;
+        let query = &self.incoming.query;
+        let object = self.api.registry.get(&self.call()?, query).await?;
         Ok(response::respond(
             200,
             &view.form,
@@ -254,7 +254,8 @@ impl ResourceRequest<'_> {
         let (view, call) = (self.view()?, self.call()?);
         let options = self.delete_options()?;
         let selected =
-            ListOptions::parse(&self.kind, &call.namespace, &self.incoming.query, false)?;
+            ListOptions::parse(&self.kind, &call.namespace, &self.incoming.query, false)?
+                .for_deletion();
         let deleted = self
             .api
             .registry

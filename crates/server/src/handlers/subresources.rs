@@ -1,8 +1,7 @@
-//! Handlers of subresources other than `status`, `approval` and `ephemeralcontainers`.
+//! Handlers of subresources other than those that are a part of the object, such as `status`.
 
 pub(crate) mod binding;
 pub(crate) mod eviction;
-pub(crate) mod finalize;
 pub(crate) mod reviews;
 pub(crate) mod streams;
 pub(crate) mod token;
@@ -25,7 +24,6 @@ pub(crate) async fn answer(request: ResourceRequest<'_>) -> Result<Response<Body
         "exec" | "attach" => streams::upgrade(request).await,
         "portforward" => streams::port_forward(request).await,
         "proxy" => streams::node(request).await,
-        "finalize" => finalize::answer(&request).await,
         "token" => token::answer(&request).await,
         _ => Err(Status::path_not_found()),
     }

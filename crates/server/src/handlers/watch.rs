@@ -124,6 +124,7 @@ impl WatchBody {
 
     /// The next chunk of the stream: one or more complete lines.
     pub(crate) fn poll_lines(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.drop_initial_if_lagged();
         let mut first: Option<Bytes> = None;
         let mut more = BytesMut::new();
         while first.as_ref().map_or(0, Bytes::len) + more.len() < CHUNK_BYTES {
@@ -150,6 +151,17 @@ impl WatchBody {
             }
             None if self.ended => Poll::Ready(None),
             None => Poll::Pending,
+        }
+    }
+
+    /// Drops the initial objects that are left if the watch has ended meanwhile. Until then the
+    /// queue has an event for each of them that was changed or deleted since, so that the bounds of
+    /// the queue bound what the initial objects retain, too.
+    fn drop_initial_if_lagged(&mut self) {
+        let is_initial = self.initial_end.is_some() || self.objects.len() > 0;
+        if is_initial && self.events.has_lagged() {
+            self.objects = Vec::new().into_iter();
+            self.initial_end = None;
         }
     }
 
@@ -243,5 +255,73 @@ impl WatchBody {
         }
         let object = render::bookmark(&self.kind, &self.view, metadata);
         self.wrapped("BOOKMARK", &object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Weak, task::Waker};
+
+    use pandaemon_machinery::{scheme, table::IncludeObject};
+
+    use super::*;
+    use crate::{cache::fixture, http::negotiate::Form};
+
+    fn map(name: &str, bytes: usize) -> Value {
+        json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "d"}, "data": {"a": "x".repeat(bytes)}})
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_lags_while_it_begins_keeps_no_initial_objects() {
+        let kinds = scheme::built_in();
+        let kind = kinds.find_resource("", "v1", "configmaps").unwrap();
+        let cache = Arc::new(WatchCache::new(1));
+        for at in 0..9 {
+            fixture::put(&cache, kind, &map(&format!("m{at}"), CHUNK_BYTES));
+        }
+        let (objects, events) = cache.subscribe(kind, None, None).unwrap();
+        let initial: Vec<Weak<Object>> = objects.iter().map(Arc::downgrade).collect();
+        let started = Started {
+            revision: cache.revision(),
+            objects,
+            events,
+        };
+        let view = View {
+            form: Form::default(),
+            include: IncludeObject::Metadata,
+            now_seconds: 0,
+        };
+        let options = WatchOptions {
+            deadline: Instant::now() + BOOKMARK_INTERVAL,
+            bookmarks: true,
+            mark_initial: true,
+        };
+        let mut body = WatchBody::new(Arc::clone(&cache), Arc::clone(kind), view, started, options);
+        let mut next = || match body.poll_lines(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(line) => line.map(|line| String::from_utf8(line.to_vec()).unwrap()),
+            Poll::Pending => panic!("the watch waits"),
+        };
+        assert!(next().unwrap().contains("ADDED"));
+        // The client does not read, and all objects are replaced, one of them often.
+        for at in 0..9 {
+            fixture::put(&cache, kind, &map(&format!("m{at}"), 1));
+        }
+        let kept =
+            |initial: &[Weak<Object>]| initial.iter().filter(|o| o.upgrade().is_some()).count();
+        assert_eq!(
+            kept(&initial),
+            9,
+            "they are in the queue, and counted there"
+        );
+        while cache.watchers() > 0 {
+            fixture::put(&cache, kind, &map("m0", 4 << 20));
+        }
+        let line = next().unwrap();
+        assert!(
+            line.contains("ERROR") && line.contains("410"),
+            "{line:.200}"
+        );
+        assert_eq!((next(), kept(&initial)), (None, 0));
     }
 }

@@ -8,7 +8,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, Version, request::Parts};
 use http_body::Body as HttpBody;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use pandaemon_machinery::{KindRef, Scheme, Status, status::Result};
 use pandaemon_runtime::connections::Request as Progress;
 
@@ -21,19 +20,13 @@ use crate::{
     handlers::{backup, discovery, health, join, large, response, rotate_keys},
     http::{
         body::{Body, BoxError},
-        limits,
+        deadline, limits,
         negotiate::{self, Form},
         request::{self, Query, Target, Verb},
     },
     metrics::RequestLabels,
     pki::PeerCertificate,
 };
-
-/// Maximum size of a request body, in bytes.
-pub(crate) const MAX_BODY: usize = 3 << 20;
-
-/// How long the body of a request may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Api {
     /// Handles a request: every outcome, errors included, is a response.
@@ -54,8 +47,16 @@ impl Api {
         let id = audit_id(&head.parts.headers);
         let mut record = Record::default();
         let mut admitted = Admitted::default();
+        // What is wrong with it is an answer, too.
+        let time = head.time().unwrap_or_default();
         let answer = self.answer(head, body, &id, &mut record, &mut admitted);
-        let (mut response, failure) = match answer.await {
+        let answer = match time {
+            Some(time) => tokio::time::timeout_at((started + time).into(), answer)
+                .await
+                .unwrap_or_else(|_| Err(deadline::passed())),
+            None => answer.await,
+        };
+        let (mut response, failure) = match answer {
             Ok(response) => (response, None),
             Err(status) => (response::error(&form, &status), Some(status)),
         };
@@ -129,7 +130,7 @@ impl Api {
     {
         if head.parts.uri.path() == join::PATH {
             let user = join::authenticate(self, &head.parts).await?;
-            let body = read(body).await?;
+            let body = self.request_bodies.reserve("", &body)?.read(body).await?;
             return join::answer(self, &user, &body).await;
         }
         let verb = auth::verb_of(&head.parts.method, &head.target, head.verb);
@@ -144,7 +145,7 @@ impl Api {
             let kind = head.kind.as_ref().map(|kind| (&head.scheme, kind));
             Record::begin(&self.auditor, &head.parts, id, &attributes, kind)
         };
-        let user = match authenticated {
+        let user = match head.time().and(authenticated) {
             Ok(user) => user,
             Err(status) => {
                 *record = begin(&User::default());
@@ -153,11 +154,13 @@ impl Api {
         };
         *record = begin(&user);
         record.received().await?;
+        // Until the request is answered.
+        let mut reserved = self.request_bodies.reserve(&user.name, &body)?;
         let user = auth::impersonate(user, &head.parts.headers, &self.authorizers).await?;
         record.impersonated(&user);
         let path = head.parts.uri.path();
         let attributes = Attributes::of_request(&user, &verb, &head.target, path, fields);
-        if !flow_control::is_long_running(&attributes) {
+        if !flow_control::is_exempt(&attributes) {
             let cost = Cost {
                 cache: &self.registry.cache,
                 attributes: &attributes,
@@ -170,7 +173,7 @@ impl Api {
         let decision = self.authorizers.decide(&attributes).await;
         record.decided(&decision);
         auth::check_request(&attributes, &decision)?;
-        let body = read(body).await?;
+        let body = reserved.read(body).await?;
         record.body(&head.parts.headers, &body);
         let incoming = Incoming {
             parts: head.parts,
@@ -234,6 +237,18 @@ impl Head {
         }
     }
 
+    /// The time until the response has to begin; `None` for requests that last as long as their
+    /// client wants, and for the rotation of keys, which takes what it takes.
+    fn time(&self) -> Result<Option<Duration>> {
+        let (user, path) = (User::default(), self.parts.uri.path());
+        let verb = auth::verb_of(&self.parts.method, &self.target, self.verb);
+        let attributes = Attributes::of_request(&user, &verb, &self.target, path, None);
+        if attributes.is_long_running() || path == rotate_keys::PATH {
+            return Ok(None);
+        }
+        deadline::time_of(&self.query).map(Some)
+    }
+
     /// The labels of the request in the metrics.
     fn labels(&self) -> RequestLabels {
         let Target::Resource(path) = &self.target else {
@@ -241,32 +256,5 @@ impl Head {
         };
         let verb = self.verb.map_or("other", Verb::as_str);
         RequestLabels::new(verb, self.kind.clone(), path.subresource.as_deref())
-    }
-}
-
-async fn read<B>(body: B) -> Result<Bytes>
-where
-    B: HttpBody<Data = Bytes> + Send,
-    B::Error: Into<BoxError>,
-{
-    let too_large = || Status::too_large(format!("Request entity too large: limit is {MAX_BODY}"));
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(too_large());
-    }
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect());
-    match collected.await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => Err(Status::bad_request(format!(
-            "cannot read the request body: {error}"
-        ))),
-        Err(_) => Err(Status::failure(
-            504,
-            "Timeout",
-            format!(
-                "Timeout: the request body did not arrive within {} seconds",
-                BODY_TIMEOUT.as_secs()
-            ),
-        )),
     }
 }

@@ -46,6 +46,9 @@ const PENDING_RESETS: usize = 20;
 const ERROR_RESETS: usize = 1_024;
 /// Bytes of a response that wait for the client in each HTTP/2 stream, beside a chunk.
 const SEND_BUFFER: usize = 64 << 10;
+/// Bytes of the body of a request that a client may send in an HTTP/2 stream before they are read,
+/// as upstream (`resourceBody99Percentile`).
+pub(crate) const STREAM_WINDOW: u32 = 256 << 10;
 /// Bytes of the head of a request: 16 times what kubectl sends with a token of 4 KB. It also bounds
 /// the number of CONTINUATION frames, and the URL.
 const HEAD_BYTES: u32 = 64 << 10;
@@ -76,7 +79,7 @@ pub(crate) fn builder() -> Builder<TokioExecutor> {
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20))
-        .initial_stream_window_size(1 << 20)
+        .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(8 << 20)
         .max_header_list_size(HEAD_BYTES);
     builder

@@ -15,7 +15,7 @@ use pandaemon_store::{
     Durability, Error as StoreError, Expect, Key, Op, Revision, Transaction, Write,
 };
 
-use super::{Call, Registry};
+use super::{Call, Registry, Turn};
 use crate::cache::object::{Encoded, Object};
 
 /// A write of one object.
@@ -29,6 +29,8 @@ pub(crate) struct ObjectWrite {
     pub new: Option<Encoded>,
     /// Another object that must be as it was read.
     pub depends_on: Option<(Key, Revision)>,
+    /// The turn of a write with values that no other object may have.
+    pub turn: Option<Turn>,
     /// Whether nothing is stored.
     pub dry_run: bool,
 }
@@ -99,7 +101,10 @@ impl Registry {
         transaction: Transaction,
     ) -> Result<Revision, CommitError> {
         let durability = transaction.durability;
-        let committed = self.store.commit(transaction).await;
+        let committed = match &write.turn {
+            Some(turn) => self.commit_in_turn(turn.clone(), transaction).await,
+            None => self.store.commit(transaction).await,
+        };
         // A successful volatile write does not show that the disk works.
         if durability == Durability::Durable || committed.is_err() {
             self.record_fault(&committed);

@@ -8,7 +8,7 @@ use pandaemon_machinery::{
 use pandaemon_store::{Expect, Key, Revision};
 use serde_json::Value;
 
-use super::{Call, CommitError, ObjectWrite, Registry, Written};
+use super::{Call, Change, CommitError, ObjectWrite, Registry, Turn, Written};
 use crate::{
     admission::{Operation, service},
     cache::{object::Object, watch_cache::key},
@@ -32,34 +32,36 @@ impl Registry {
             warnings,
         } = body;
         set_namespace(call, &mut value)?;
-        if !meta::text(&value, "resourceVersion").is_empty() {
+        // As upstream, what is no number is none.
+        if meta::version(&value).unwrap_or(0) != 0 {
             return Err(Status::bad_request(
                 "resourceVersion should not be set on objects to be created",
             ));
         }
         defaults::apply_defaults(&call.kind, &mut value);
-        self.create_with_check(call, value, warnings, |_| Ok(()))
-            .await
+        let new = Change {
+            value,
+            warnings,
+            is_applied: false,
+        };
+        self.create_new(call, new).await
     }
 
-    /// Creates an object whose defaults are set. `check` runs after the mutating plugins and may
-    /// refuse it.
+    /// Creates an object whose defaults are set.
     ///
     /// # Errors
     /// As [`Registry::create`].
-    pub(crate) async fn create_with_check(
-        &self,
-        call: &Call,
-        mut value: Value,
-        mut warnings: Vec<String>,
-        check: impl Fn(&Value) -> Result<()>,
-    ) -> Result<Written> {
+    pub(super) async fn create_new(&self, call: &Call, new: Change) -> Result<Written> {
+        let Change {
+            mut value,
+            mut warnings,
+            is_applied,
+        } = new;
         let generates =
             meta::name(&value).is_empty() && !meta::text(&value, "generateName").is_empty();
         let name = meta_name_for_errors(&value);
         strategy::prepare_create(&call.kind, &mut value);
         fill_system_metadata(call, &mut value);
-        let is_applied = meta::of(&value).is_some_and(|m| m.contains_key("managedFields"));
         if !is_applied {
             managed_fields::track_update(&call.kind, None, &mut value, manager(call, &call.time()));
         }
@@ -70,10 +72,9 @@ impl Registry {
             call.kind.strategy.prepare_for_create(&mut value);
         }
         self.check_grant(call, None, &value).await?;
-        check(&value)?;
         // Held until the object is stored, also while validating plugins look at it: they see the
         // allocated values, which the next creation must see, too.
-        let _one_by_one = self.one_by_one(call).await;
+        let turn = self.turn(call).await;
         service::allocate(self, call, &mut value)?;
         for _ in 0..TRIES {
             if generates {
@@ -92,7 +93,7 @@ impl Registry {
             // Read before the plugins look at the namespace once more.
             let namespace = self.namespace_guard(call)?;
             admission.validate(&value).await?;
-            match self.store_new(call, &value, namespace).await {
+            match self.store_new(call, &value, namespace, turn.clone()).await {
                 Ok(object) => {
                     warnings.extend(admission.into_warnings());
                     return Ok(Written {
@@ -130,6 +131,7 @@ impl Registry {
         call: &Call,
         value: &Value,
         namespace: Option<(Key, Revision)>,
+        turn: Option<Turn>,
     ) -> Result<Arc<Object>, CommitError> {
         let encoded = Self::encode(call, value).map_err(CommitError::Failed)?;
         let write = ObjectWrite {
@@ -137,6 +139,7 @@ impl Registry {
             expect: Expect::Absent,
             new: Some(encoded),
             depends_on: namespace,
+            turn,
             dry_run: call.options.dry_run,
         };
         self.commit_object(call, write).await

@@ -128,6 +128,7 @@ impl Registry {
                 expect: Expect::At(current.revision),
                 new,
                 depends_on: None,
+                turn: None,
                 dry_run: options.dry_run,
             };
             match self.commit(call, write).await {

@@ -44,6 +44,7 @@ impl Registry {
             expect: Expect::At(revision),
             new: None,
             depends_on: None,
+            turn: None,
             dry_run,
         };
         match self.commit(call, write).await {

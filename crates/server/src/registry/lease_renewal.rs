@@ -303,6 +303,7 @@ impl Registry {
                     bytes,
                 }),
                 depends_on: None,
+                turn: None,
                 dry_run: false,
             };
             match self.commit_object(call, write).await {

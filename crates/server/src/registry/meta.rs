@@ -1,6 +1,10 @@
 //! Access to the fields of untyped objects, `metadata` above all.
 
+use pandaemon_machinery::{Status, status::Result};
+use pandaemon_store::Revision;
 use serde_json::{Map, Value};
+
+use crate::http::request::number_error;
 
 /// The `metadata` of an object, if it has any.
 #[must_use]
@@ -35,6 +39,19 @@ pub(crate) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
 #[must_use]
 pub(crate) fn name(object: &Value) -> &str {
     text(object, "name")
+}
+
+/// The value of `metadata.resourceVersion`, 0 if it is missing.
+///
+/// # Errors
+/// 400 if it is no number, with the text with which upstream answers 500.
+pub(crate) fn version(object: &Value) -> Result<Revision> {
+    let text = text(object, "resourceVersion");
+    if text.is_empty() {
+        return Ok(0);
+    }
+    let parsed = text.parse();
+    parsed.map_err(|error| Status::bad_request(number_error("ParseUint", text, &error)))
 }
 
 /// Sets a string field of `metadata`; an empty value removes it.

@@ -9,7 +9,7 @@ use pandaemon_machinery::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Call, Registry, Written, create, lease_renewal::RenewalForm, update::Change};
+use super::{Call, Change, Registry, Written, create, lease_renewal::RenewalForm, update};
 use crate::{admission::Operation, http::negotiate, registry::meta};
 
 /// The type of a patch.
@@ -94,7 +94,6 @@ impl Registry {
         let spec_fields = spec_fields.flatten();
         self.guaranteed_update_with(call, spec_fields.as_deref(), |old| {
             let new = patched(call, form, old, body)?;
-            check_new_name(call, &new)?;
             // As upstream, a strategic merge patch is named in the error, else the patched object.
             let refuse = |why: &str| match form {
                 PatchType::Strategic | PatchType::Apply => {
@@ -105,14 +104,12 @@ impl Registry {
                     Err(status) => status,
                 },
             };
-            decode::decode_patched(
-                &call.scheme,
-                &call.kind,
-                new,
-                call.options.validation,
-                refuse,
-            )
-            .map(Change::from)
+            let validation = call.options.validation;
+            let mut decoded =
+                decode::decode_patched(&call.scheme, &call.kind, new, validation, refuse)?;
+            create::set_namespace(call, &mut decoded.value)?;
+            update::check_name(call, &decoded.value)?;
+            Ok(Change::from(decoded))
         })
         .await
     }
@@ -123,40 +120,54 @@ impl Registry {
         let decoded = decode_config(call, body)?;
         let mut config = decoded.value;
         create::set_namespace(call, &mut config)?;
-        check_applied_name(call, &mut config)?;
-        let exists = self.find(&call.kind, &call.namespace, &call.name).is_some();
-        if !exists && !call.subresource.is_empty() {
-            return Err(Status::not_found(&call.kind, &call.name));
+        if !meta::name(&config).is_empty() {
+            update::check_name(call, &config)?;
         }
-        if !exists {
-            if !meta::text(&config, "uid").is_empty() {
-                let why = "uid mismatch: the provided object specified uid, and no existing object was found";
-                return Err(Status::conflict(&call.kind, &call.name, why));
+        let (config, warnings) = (&config, &decoded.warnings);
+        for _ in 0..update::TRIES {
+            let exists = self.exists(call);
+            let written = if exists || !call.subresource.is_empty() {
+                self.apply_to_existing(call, config, warnings).await
+            } else {
+                self.apply_new(call, config, warnings).await
+            };
+            if !call.subresource.is_empty() || !self.has_come_or_gone(call, exists, &written) {
+                return written;
             }
-            return self.apply_new(call, &config, decoded.warnings).await;
         }
+        Err(Status::modified_since_read(&call.kind, &call.name))
+    }
+
+    async fn apply_to_existing(
+        &self,
+        call: &Call,
+        config: &Value,
+        warnings: &[String],
+    ) -> Result<Written> {
         let time = call.time();
         self.guaranteed_update(call, |old| {
+            let (kind, force) = (&call.kind, call.options.force);
             let manager = create::manager(call, &time);
-            let value =
-                managed_fields::apply(&call.kind, Some(old), &config, manager, call.options.force)?;
-            let checked =
-                decode::decode_value(&call.scheme, &call.kind, value, FieldValidation::Ignore)?;
+            let value = managed_fields::apply(kind, Some(old), config, manager, force)?;
+            let checked = decode::decode_value(&call.scheme, kind, value, FieldValidation::Ignore)?;
             Ok(Change {
                 value: checked.value,
-                warnings: decoded.warnings.clone(),
+                warnings: warnings.to_vec(),
                 is_applied: true,
             })
         })
         .await
     }
 
-    async fn apply_new(
-        &self,
-        call: &Call,
-        config: &Value,
-        warnings: Vec<String>,
-    ) -> Result<Written> {
+    async fn apply_new(&self, call: &Call, config: &Value, warnings: &[String]) -> Result<Written> {
+        update::check_name(call, config)?;
+        let uid = meta::text(config, "uid");
+        if !uid.is_empty() {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            return Err(Status::conflict(&call.kind, &call.name, &why));
+        }
         call.check_may_create().await?;
         let time = call.time();
         let manager = create::manager(call, &time);
@@ -164,8 +175,12 @@ impl Registry {
             managed_fields::apply(&call.kind, None, config, manager, call.options.force)?;
         meta::set(&mut value, "resourceVersion", "");
         pandaemon_machinery::defaults::apply_defaults(&call.kind, &mut value);
-        self.create_with_check(call, value, warnings, |_| Ok(()))
-            .await
+        let new = Change {
+            value,
+            warnings: warnings.to_vec(),
+            is_applied: true,
+        };
+        self.create_new(call, new).await
     }
 }
 
@@ -177,17 +192,6 @@ fn patched(call: &Call, form: PatchType, old: &Value, body: &[u8]) -> Result<Val
             patch::strategic_merge_patch(&call.kind, old, body)
         }
     }
-}
-
-fn check_new_name(call: &Call, new: &Value) -> Result<()> {
-    let name = meta::name(new);
-    if name == call.name {
-        return Ok(());
-    }
-    Err(Status::bad_request(format!(
-        "the name of the object ({name}) does not match the name on the URL ({})",
-        call.name
-    )))
 }
 
 #[derive(Deserialize)]
@@ -231,11 +235,4 @@ fn decode_config(call: &Call, body: &[u8]) -> Result<decode::Decoded> {
         Err(status) if status.code == 500 => Err(status),
         _ => decode(call.options.validation),
     }
-}
-
-fn check_applied_name(call: &Call, config: &mut Value) -> Result<()> {
-    if meta::name(config).is_empty() {
-        meta::set(config, "name", &call.name);
-    }
-    check_new_name(call, config)
 }

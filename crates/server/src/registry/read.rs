@@ -13,11 +13,11 @@ use pandaemon_machinery::{
 use pandaemon_store::Revision;
 
 use self::page::{Token, token};
-use super::{Registry, options::invalid_options, untransformable};
+use super::{Call, Registry, options::invalid_options, untransformable};
 use crate::{
     cache::{
         object::Object,
-        watch_cache::{Filter, KindCache, Start, Started},
+        watch_cache::{Filter, KindCache, Scope, Start, Started},
     },
     http::request::{Query, number_error},
     registry::{list_meta::ListMeta, selector},
@@ -61,7 +61,8 @@ fn fault(field: &str, what: ErrorType, detail: &str) -> FieldError {
 }
 
 impl ListOptions {
-    /// Parses and validates the query of a list or watch.
+    /// Parses and validates the query of a list or watch. Upstream: `SetListOptionsDefaults`,
+    /// `ValidateListOptions` of `meta/internalversion` and of `storage`.
     ///
     /// # Errors
     /// 400 for values that cannot be parsed, 422 for invalid values and combinations.
@@ -77,93 +78,177 @@ impl ListOptions {
             labels: selector::labels(query.get("labelSelector").unwrap_or_default())?,
             fields: selector::fields(kind, query.get("fieldSelector").unwrap_or_default())?,
         };
-        let options = Self {
+        // As upstream, a negative number is no limit.
+        let limit = query
+            .number("limit")?
+            .map_or(0, |limit| usize::try_from(limit).unwrap_or(0));
+        let timeout_seconds = query.number("timeoutSeconds")?;
+        let mut given = Given::of(query);
+        let faults = if is_watch {
+            given.set_watch_defaults();
+            given.watch_faults()
+        } else {
+            given.list_faults()
+        };
+        if !faults.is_empty() {
+            return Err(invalid_options("ListOptions", &faults));
+        }
+        let mut options = Self {
             filter,
-            revision: revision(query)?,
-            matching: matching(query)?,
-            // As upstream, a negative number is no limit.
-            limit: query
-                .number("limit")?
-                .map_or(0, |limit| usize::try_from(limit).unwrap_or(0)),
-            token: query.filled("continue").map(token).transpose()?,
-            timeout_seconds: query.number("timeoutSeconds")?,
+            revision: revision(&given)?,
+            matching: given.matching(),
+            limit,
+            token: None,
+            timeout_seconds,
             bookmarks: query.flag("allowWatchBookmarks"),
-            initial_events: query
-                .get("sendInitialEvents")
-                .map(|_| query.flag("sendInitialEvents")),
+            initial_events: given.initial_events,
         };
-        let errors = if is_watch {
-            options.watch_faults(query)
-        } else {
-            options.list_faults(query)
+        if !is_watch {
+            options.continue_at(&given)?;
+            options.match_exactly_as_before(options.limit > 0);
+        }
+        Ok(options)
+    }
+
+    /// Reads the continue token, which says at which version the list goes on.
+    fn continue_at(&mut self, given: &Given<'_>) -> Result<()> {
+        let Some(text) = given.token else {
+            return Ok(());
         };
-        if errors.is_empty() {
-            Ok(options)
-        } else {
-            Err(invalid_options("ListOptions", &errors))
+        if !matches!(self.revision, None | Some(0)) {
+            return Err(Status::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
+        self.token = Some(token(text)?);
+        self.revision = None;
+        Ok(())
+    }
+
+    /// A version without `resourceVersionMatch` means exactly that version for a list in pages, as
+    /// before there was that parameter. A list of one name has no pages.
+    fn match_exactly_as_before(&mut self, in_pages: bool) {
+        let is_legacy = in_pages
+            && self.matching.is_none()
+            && self.token.is_none()
+            && self.revision.is_some_and(|revision| revision > 0)
+            && !matches!(self.filter.scope(), Scope::Object(_));
+        if is_legacy {
+            self.matching = Some(Match::Exact);
         }
     }
 
-    fn list_faults(&self, query: &Query) -> Vec<FieldError> {
-        let mut errors = Vec::new();
-        let given = query.filled("resourceVersion");
-        if self.initial_events.is_some() {
-            errors.push(fault(
-                "sendInitialEvents",
-                ErrorType::Forbidden,
-                "sendInitialEvents is forbidden for list",
-            ));
-        }
-        if self.matching.is_some() && given.is_none() {
-            errors.push(fault(
-                "resourceVersionMatch",
-                ErrorType::Forbidden,
-                "resourceVersionMatch is forbidden unless resourceVersion is provided",
-            ));
-        }
-        if self.matching.is_some() && self.token.is_some() {
-            errors.push(fault(
-                "resourceVersionMatch",
-                ErrorType::Forbidden,
-                "resourceVersionMatch is forbidden when continue is provided",
-            ));
-        }
-        if self.matching == Some(Match::Exact) && given == Some("0") {
-            errors.push(fault(
-                "resourceVersionMatch",
-                ErrorType::Forbidden,
-                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
-            ));
-        }
-        errors
-    }
-
-    fn watch_faults(&self, query: &Query) -> Vec<FieldError> {
-        let mut errors = Vec::new();
-        if self.matching.is_some() && self.initial_events.is_none() {
-            errors.push(fault(
-                "resourceVersionMatch",
-                ErrorType::Forbidden,
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            ));
-        }
-        if self.initial_events.is_some() && self.matching != Some(Match::NotOlderThan) {
-            let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-            errors.push(fault("resourceVersionMatch", ErrorType::Forbidden, detail));
-        }
-        if query.filled("continue").is_some() {
-            errors.push(fault(
-                "continue",
-                ErrorType::Forbidden,
-                "continue is forbidden for watch",
-            ));
-        }
-        errors
+    /// The same list for a deletion of what it selects. Upstream reads that in pages, so that a
+    /// version without `resourceVersionMatch` means exactly that version.
+    #[must_use]
+    pub(crate) fn for_deletion(mut self) -> Self {
+        self.match_exactly_as_before(true);
+        self
     }
 
     fn prefix(&self) -> String {
         prefix(&self.filter)
     }
+}
+
+/// The parameters of a query that depend on each other, as they are given.
+struct Given<'a> {
+    revision: Option<&'a str>,
+    matching: Option<&'a str>,
+    token: Option<&'a str>,
+    initial_events: Option<bool>,
+}
+
+impl<'a> Given<'a> {
+    fn of(query: &'a Query) -> Self {
+        Self {
+            revision: query.filled("resourceVersion"),
+            matching: query.filled("resourceVersionMatch"),
+            token: query.filled("continue"),
+            initial_events: query
+                .get("sendInitialEvents")
+                .map(|_| query.flag("sendInitialEvents")),
+        }
+    }
+
+    /// A watch without a version begins with the state.
+    fn set_watch_defaults(&mut self) {
+        if self.initial_events.is_none()
+            && self.matching.is_none()
+            && matches!(self.revision, None | Some("0"))
+        {
+            self.initial_events = Some(true);
+            self.matching = Some("NotOlderThan");
+        }
+    }
+
+    fn matching(&self) -> Option<Match> {
+        match self.matching {
+            Some("Exact") => Some(Match::Exact),
+            Some("NotOlderThan") => Some(Match::NotOlderThan),
+            _ => None,
+        }
+    }
+
+    fn list_faults(&self) -> Vec<FieldError> {
+        let mut faults = Vec::new();
+        if let Some(matching) = self.matching {
+            if self.revision.is_none() {
+                let detail = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+                faults.push(fault(MATCH, ErrorType::Forbidden, detail));
+            }
+            faults.extend(self.token.map(|_| match_and_continue()));
+            if self.matching().is_none() {
+                let what = ErrorType::NotSupported(format!("{matching:?}"));
+                let detail = "supported values: \"Exact\", \"NotOlderThan\", \"\"";
+                faults.push(fault(MATCH, what, detail));
+            }
+            if matching == "Exact" && self.revision == Some("0") {
+                let detail =
+                    "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+                faults.push(fault(MATCH, ErrorType::Forbidden, detail));
+            }
+        }
+        if self.initial_events.is_some() {
+            faults.push(fault(
+                "sendInitialEvents",
+                ErrorType::Forbidden,
+                "sendInitialEvents is forbidden for list",
+            ));
+        }
+        faults
+    }
+
+    fn watch_faults(&self) -> Vec<FieldError> {
+        let mut faults = Vec::new();
+        let is_not_older = self.matching() == Some(Match::NotOlderThan);
+        if self.initial_events.is_some() && !is_not_older {
+            let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            faults.push(fault(MATCH, ErrorType::Forbidden, detail));
+        }
+        let Some(matching) = self.matching else {
+            return faults;
+        };
+        if self.initial_events.is_none() {
+            let detail =
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            faults.push(fault(MATCH, ErrorType::Forbidden, detail));
+        }
+        if !is_not_older {
+            let what = ErrorType::NotSupported(format!("{matching:?}"));
+            faults.push(fault(MATCH, what, "supported values: \"NotOlderThan\""));
+        }
+        faults.extend(self.token.map(|_| match_and_continue()));
+        faults
+    }
+}
+
+/// The field of the errors about how a version is to be matched.
+const MATCH: &str = "resourceVersionMatch";
+
+fn match_and_continue() -> FieldError {
+    let detail = "resourceVersionMatch is forbidden when continue is provided";
+    fault(MATCH, ErrorType::Forbidden, detail)
 }
 
 fn prefix(filter: &Filter) -> String {
@@ -173,31 +258,21 @@ fn prefix(filter: &Filter) -> String {
     }
 }
 
-fn revision(query: &Query) -> Result<Option<Revision>> {
-    let Some(text) = query.filled("resourceVersion") else {
-        return Ok(None);
-    };
-    text.parse().map(Some).map_err(|error| {
-        let what = ErrorType::Invalid(format!("{text:?}"));
-        let detail = number_error("ParseUint", text, &error);
-        invalid_options("ListOptions", &[fault("resourceVersion", what, &detail)])
-    })
+fn revision(given: &Given<'_>) -> Result<Option<Revision>> {
+    given.revision.map(parse_revision).transpose()
 }
 
-fn matching(query: &Query) -> Result<Option<Match>> {
-    match query.filled("resourceVersionMatch") {
-        None => Ok(None),
-        Some("NotOlderThan") => Ok(Some(Match::NotOlderThan)),
-        Some("Exact") => Ok(Some(Match::Exact)),
-        Some(other) => {
-            let what = ErrorType::NotSupported(format!("{other:?}"));
-            let detail = "supported values: \"Exact\", \"NotOlderThan\", \"\"";
-            Err(invalid_options(
-                "ListOptions",
-                &[fault("resourceVersionMatch", what, detail)],
-            ))
-        }
-    }
+/// Parses a `resourceVersion` of a query.
+///
+/// # Errors
+/// 400, with the text that upstream has for lists.
+fn parse_revision(text: &str) -> Result<Revision> {
+    text.parse().map_err(|error| {
+        let what = ErrorType::Invalid(format!("{text:?}"));
+        let detail = number_error("ParseUint", text, &error);
+        let fault = fault("resourceVersion", what, &detail);
+        Status::bad_request(format!("invalid resource version: {fault}"))
+    })
 }
 
 /// Checks that all objects that a list may select can be read: without one it would say that the
@@ -224,7 +299,7 @@ impl Registry {
             return Ok(());
         }
         let text = format!(
-            "Too large resource version: {revision}, current: {}",
+            "Timeout: Too large resource version: {revision}, current: {}",
             self.cache.revision()
         );
         Err(Status::failure(504, "Timeout", text).with_details(Details {
@@ -238,13 +313,24 @@ impl Registry {
         }))
     }
 
+    /// The object of the call's path, not older than the `resourceVersion` of the query.
+    ///
+    /// # Errors
+    /// 404 if it does not exist, 400 and 504 for the version as for lists.
+    pub(crate) async fn get(&self, call: &Call, query: &Query) -> Result<Arc<Object>> {
+        if let Some(text) = query.filled("resourceVersion") {
+            self.wait_for(parse_revision(text)?).await?;
+        }
+        self.current(call)
+    }
+
     /// A list, or one page of it.
     ///
     /// # Errors
     /// 410 for revisions that are no longer kept, 504 for revisions that the cache has not reached.
     pub(crate) async fn list(&self, options: &ListOptions) -> Result<(ListMeta, Vec<Arc<Object>>)> {
         let kind = self.stored(&options.filter.kind)?;
-        if let Some(revision) = options.revision {
+        if let Some(revision) = options.exact_revision().or(options.revision) {
             self.wait_for(revision).await?;
         }
         check_readable(&kind, options)?;

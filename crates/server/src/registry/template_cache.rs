@@ -461,6 +461,7 @@ impl Registry {
             expect: Expect::Absent,
             new: Some(Encoded { bytes, head }),
             depends_on: self.namespace_guard(call)?,
+            turn: None,
             dry_run: false,
         };
         let object = self.commit_object(call, write).await;

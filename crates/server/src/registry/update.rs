@@ -8,9 +8,8 @@ use pandaemon_machinery::{
 };
 use pandaemon_store::Expect;
 use serde_json::{Map, Value};
-use tokio::sync::MutexGuard;
 
-use super::{Call, CommitError, ObjectWrite, Registry, Written, create};
+use super::{Call, Change, CommitError, ObjectWrite, Registry, Turn, Written, create};
 use crate::{
     admission::{Operation, service},
     cache::object::{self, Object, Skip, Unparsed},
@@ -18,39 +17,7 @@ use crate::{
 };
 
 /// How often a change is tried when other writers change the object meanwhile.
-const TRIES: usize = 32;
-
-/// The result of a change function: a new state of the object.
-#[derive(Debug)]
-pub(crate) struct Change {
-    /// The new state of the object.
-    pub value: Value,
-    /// Texts for `Warning` headers.
-    pub warnings: Vec<String>,
-    /// Whether managedFields are set already (server-side apply).
-    pub is_applied: bool,
-}
-
-/// A new state that a program made.
-impl From<Value> for Change {
-    fn from(value: Value) -> Self {
-        Self {
-            value,
-            warnings: Vec::new(),
-            is_applied: false,
-        }
-    }
-}
-
-impl From<Decoded> for Change {
-    fn from(decoded: Decoded) -> Self {
-        Self {
-            value: decoded.value,
-            warnings: decoded.warnings,
-            is_applied: false,
-        }
-    }
-}
+pub(super) const TRIES: usize = 32;
 
 impl Registry {
     /// PUT: replaces an object.
@@ -62,27 +29,73 @@ impl Registry {
             mut value,
             warnings,
         } = body;
-        check_name(call, &mut value)?;
+        check_name(call, &value)?;
         create::set_namespace(call, &mut value)?;
-        if self.find(&call.kind, &call.namespace, &call.name).is_none()
-            && call.subresource.is_empty()
-            && call.kind.strategy.allows_create_on_update()
-        {
-            call.check_may_create().await?;
-            return self.create(call, Decoded { value, warnings }).await;
-        }
-        let version = meta::text(&value, "resourceVersion").to_owned();
-        if version.is_empty() && !call.kind.strategy.allows_unconditional_update() {
-            return Err(version_required(call));
-        }
-        self.guaranteed_update(call, |_| {
+        let may_create =
+            call.subresource.is_empty() && call.kind.strategy.allows_create_on_update();
+        let uid = meta::text(&value, "uid");
+        let replace = |old: &Value| {
+            if !uid.is_empty() {
+                check_precondition(call, "UID", uid, meta::text(old, "uid"))?;
+            }
             Ok(Change {
                 value: value.clone(),
                 warnings: warnings.clone(),
                 is_applied: false,
             })
-        })
-        .await
+        };
+        for _ in 0..TRIES {
+            let exists = self.exists(call);
+            let written = if exists || !may_create {
+                self.guaranteed_update(call, replace).await
+            } else {
+                self.create_on_update(call, &value, &warnings).await
+            };
+            if !may_create || !self.has_come_or_gone(call, exists, &written) {
+                return written;
+            }
+        }
+        Err(Status::modified_since_read(&call.kind, &call.name))
+    }
+
+    /// Whether the object of a call exists.
+    pub(super) fn exists(&self, call: &Call) -> bool {
+        self.find(&call.kind, &call.namespace, &call.name).is_some()
+    }
+
+    /// Whether a write has failed because the object that existed is gone, or one that did not has
+    /// been created meanwhile. Then a write that may do both starts again.
+    pub(super) fn has_come_or_gone(
+        &self,
+        call: &Call,
+        existed: bool,
+        written: &Result<Written>,
+    ) -> bool {
+        let Err(status) = written else {
+            return false;
+        };
+        match existed {
+            true => status.code == 404 && !self.exists(call),
+            false => status.reason == "AlreadyExists" && self.exists(call),
+        }
+    }
+
+    /// Creates the object of a PUT. Its version is not looked at, as upstream.
+    async fn create_on_update(
+        &self,
+        call: &Call,
+        value: &Value,
+        warnings: &[String],
+    ) -> Result<Written> {
+        let uid = meta::text(value, "uid");
+        if !uid.is_empty() {
+            check_precondition(call, "UID", uid, "")?;
+        }
+        call.check_may_create().await?;
+        let mut value = value.clone();
+        meta::set(&mut value, "resourceVersion", "");
+        let warnings = warnings.to_vec();
+        self.create(call, Decoded { value, warnings }).await
     }
 
     /// Changes an object with a function of its current state. Tries again when another writer
@@ -129,7 +142,7 @@ impl Registry {
                 insert_spec(&mut old, excerpt.clone());
                 insert_spec(&mut change.value, excerpt);
             }
-            let _one_by_one = self.check(call, &old, &mut change).await?;
+            let turn = self.check(call, &old, &mut change).await?;
             if unparsed.spec.is_some() {
                 remove_spec(&mut old);
                 remove_spec(&mut change.value);
@@ -142,7 +155,7 @@ impl Registry {
                 });
             }
             match self
-                .store_change(call, &current, &change.value, unparsed)
+                .store_change(call, &current, &change.value, unparsed, turn)
                 .await
             {
                 Ok(object) => {
@@ -162,7 +175,7 @@ impl Registry {
     /// Completes a changed object: defaults, system metadata, strategy and managedFields.
     fn prepare(call: &Call, old: &Value, change: &mut Change, without_spec: bool) -> Result<()> {
         let new = &mut change.value;
-        check_identity(call, old, new)?;
+        check_version(call, old, new)?;
         if without_spec {
             remove_spec(new);
         }
@@ -170,7 +183,7 @@ impl Registry {
         if without_spec {
             remove_spec(new);
         }
-        keep_system_metadata(old, new);
+        meta::set(new, "resourceVersion", meta::text(old, "resourceVersion"));
         strategy::prepare_update(&call.kind, &call.subresource, old, new);
         if !change.is_applied {
             managed_fields::track_update(
@@ -183,13 +196,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Runs admission and validation. Returns what is held until the object is stored.
-    async fn check(
-        &self,
-        call: &Call,
-        old: &Value,
-        change: &mut Change,
-    ) -> Result<Option<MutexGuard<'_, ()>>> {
+    /// Runs admission and validation. Returns the turn that lasts until the object is stored.
+    async fn check(&self, call: &Call, old: &Value, change: &mut Change) -> Result<Option<Turn>> {
         let new = &mut change.value;
         let admission = self.admission(Operation::Update, call, &call.name).of(old);
         admission.admit(new).await?;
@@ -198,7 +206,7 @@ impl Registry {
             strategy::prepare_update(&call.kind, &call.subresource, old, new);
         }
         self.check_grant(call, Some(old), new).await?;
-        let one_by_one = self.one_by_one(call).await;
+        let turn = self.turn(call).await;
         service::allocate(self, call, new)?;
         let errors = validation::validate_update(&call.kind, &call.subresource, old, new);
         if !errors.is_empty() {
@@ -209,7 +217,7 @@ impl Registry {
         }
         admission.validate(new).await?;
         change.warnings.extend(admission.into_warnings());
-        Ok(one_by_one)
+        Ok(turn)
     }
 
     async fn store_change(
@@ -218,6 +226,7 @@ impl Registry {
         current: &Arc<Object>,
         new: &Value,
         unparsed: Unparsed<'_>,
+        turn: Option<Turn>,
     ) -> Result<Arc<Object>, CommitError> {
         let encoded = Self::encode_with(call, new, unparsed).map_err(CommitError::Failed)?;
         let ends = meta::is_terminating(new)
@@ -229,6 +238,7 @@ impl Registry {
             expect: Expect::At(current.revision),
             new: (!ends).then(|| encoded.clone()),
             depends_on: None,
+            turn,
             dry_run: call.options.dry_run,
         };
         let committed = self.commit(call, write).await?;
@@ -250,25 +260,27 @@ pub(super) fn insert_spec(object: &mut Value, spec: Value) {
     }
 }
 
-/// Checks that name and namespace of the body are those of the path, and sets a missing name.
-fn check_name(call: &Call, value: &mut Value) -> Result<()> {
+/// Checks that a new object has the name and the namespace of the path. Upstream: `checkName` of
+/// `endpoints/handlers/rest.go`.
+pub(super) fn check_name(call: &Call, value: &Value) -> Result<()> {
+    let (wanted, name) = (&call.name, meta::name(value));
     let namespace = meta::text(value, "namespace");
-    if call.kind.is_namespaced() && !namespace.is_empty() && namespace != call.namespace {
-        return Err(Status::bad_request(format!(
+    let is_elsewhere = !namespace.is_empty() && namespace != call.namespace;
+    let why = if call.kind.is_namespaced() && is_elsewhere {
+        format!(
             "the namespace of the object ({namespace}) does not match the namespace on the request ({})",
             call.namespace
-        )));
-    }
-    let given = meta::name(value).to_owned();
-    if given.is_empty() {
-        meta::set(value, "name", &call.name);
-    } else if given != call.name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({given}) does not match the name on the URL ({})",
-            call.name
-        )));
-    }
-    Ok(())
+        )
+    } else if name.is_empty() {
+        format!(
+            "the name of the object ({wanted} based on URL) was undeterminable: name must be provided"
+        )
+    } else if name != wanted {
+        format!("the name of the object ({name}) does not match the name on the URL ({wanted})")
+    } else {
+        return Ok(());
+    };
+    Err(Status::bad_request(why))
 }
 
 fn version_required(call: &Call) -> Box<Status> {
@@ -277,45 +289,39 @@ fn version_required(call: &Call) -> Box<Status> {
         error_type: validation::ErrorType::Invalid("0x0".into()),
         detail: "must be specified for an update".into(),
     };
-    Status::invalid(&call.kind, &call.name, &[error])
+    // As upstream, with the name of the resource.
+    Status::invalid_kind(&call.kind.group, &call.kind.plural, &call.name, &[error])
 }
 
-/// Checks uid and resource version of the new object against the current one, if they are given.
-fn check_identity(call: &Call, old: &Value, new: &Value) -> Result<()> {
-    let (wanted, found) = (meta::text(new, "uid"), meta::text(old, "uid"));
-    if !wanted.is_empty() && wanted != found {
-        let why = format!(
-            "Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
-        );
-        return Err(Status::conflict(&call.kind, &call.name, &why));
+/// Checks that a new object was made from the current one, if it names a version. No version, or
+/// version 0, is an unconditional update.
+fn check_version(call: &Call, old: &Value, new: &Value) -> Result<()> {
+    let version = meta::version(new)?;
+    if version == 0 {
+        return match call.kind.strategy.allows_unconditional_update() {
+            true => Ok(()),
+            false => Err(version_required(call)),
+        };
     }
-    let version = meta::text(new, "resourceVersion");
-    if !version.is_empty() && version != "0" && version != meta::text(old, "resourceVersion") {
-        return Err(Status::modified_since_read(&call.kind, &call.name));
+    match version == meta::version(old)? {
+        true => Ok(()),
+        false => Err(Status::modified_since_read(&call.kind, &call.name)),
     }
-    Ok(())
 }
 
-/// Restores the fields of metadata that clients cannot change.
-fn keep_system_metadata(old: &Value, new: &mut Value) {
-    const KEPT: [&str; 7] = [
-        "uid",
-        "name",
-        "namespace",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "resourceVersion",
-    ];
-    meta::edit(new, |metadata| {
-        metadata.remove("selfLink");
-        for field in KEPT {
-            match meta::of(old).and_then(|m| m.get(field)) {
-                Some(value) => metadata.insert(field.into(), value.clone()),
-                None => metadata.remove(field),
-            };
-        }
-    });
+/// Checks that the current object is the one that a write is about. Upstream:
+/// `Preconditions.Check` of `k8s.io/apiserver/pkg/storage`.
+///
+/// # Errors
+/// 409 if it is another one.
+pub(crate) fn check_precondition(call: &Call, what: &str, wanted: &str, found: &str) -> Result<()> {
+    if wanted == found {
+        return Ok(());
+    }
+    let why = format!(
+        "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+    );
+    Err(Status::conflict(&call.kind, &call.name, &why))
 }
 
 /// Whether two objects are equal except for the times in managedFields. Such a change is not

@@ -1,10 +1,16 @@
 //! What one client may take of the server: connections, requests, frames of HTTP/2.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, header};
-use http_body_util::{BodyExt as _, Empty};
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt as _, Either, Empty, Full};
 use hyper::client::conn::http2::{Connection, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::client::Body;
@@ -218,4 +224,64 @@ async fn a_user_with_too_many_requests_in_progress_gets_429() {
         (1, 0),
         "the connection is one of the user"
     );
+}
+
+/// A body that says how long it will be, and does not come.
+struct Promised(u64);
+
+impl http_body::Body for Promised {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Pending
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0)
+    }
+}
+
+#[tokio::test]
+async fn a_user_with_too_many_bytes_in_bodies_gets_429() {
+    let server = Server::start().await;
+    let stream = TokioIo::new(tls(&server).await);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
+            .await
+            .unwrap();
+    let connection = pandaemon_runtime::spawn("client", connection);
+    let token = server.running().admin_token();
+    let path = "/api/v1/namespaces/default/configmaps";
+    let mut post = |body: Either<Promised, Full<Bytes>>| {
+        let request = Request::post(format!("https://node.example{path}"))
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::CONTENT_TYPE, "application/json");
+        Box::pin(sender.send_request(request.body(body).unwrap()))
+    };
+    let whole = |name: &str, bytes: usize| {
+        let map = serde_json::json!({"metadata": {"name": name}, "data": {"x": "x".repeat(bytes)}});
+        Either::Right(Full::new(Bytes::from(map.to_string())))
+    };
+    // 21 bodies of 3 MiB have room.
+    let held = (0..22).map(|_| post(Either::Left(Promised(3 << 20))));
+    let (refused, _, held) = futures::future::select_all(held).await;
+    let refused = refused.unwrap();
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
+    assert_eq!(post(whole("small", 1)).await.unwrap().status(), 201);
+    assert_eq!(post(whole("large", 1_200_000)).await.unwrap().status(), 429);
+    // Who leaves makes room.
+    drop(held);
+    let mut codes = vec![429];
+    while codes.last().is_some_and(|code| *code == 429) && codes.len() < 1_000 {
+        let answer = post(whole("large", 1_200_000)).await.unwrap();
+        codes.push(answer.status().as_u16());
+    }
+    // It is read now, and longer than a ConfigMap may be.
+    assert_eq!(codes.last(), Some(&422));
+    connection.abort();
 }

@@ -302,6 +302,211 @@ async fn nothing_is_created_in_a_namespace_that_terminates_meanwhile() {
     assert_eq!(server.get(&format!("{maps}/m")).await.0, 404);
 }
 
+/// A double whose followers hear of changes only some time after the next commit has ended.
+#[derive(Debug)]
+struct LateStore {
+    inner: Double,
+    held: Arc<Mutex<Held>>,
+}
+
+/// What followers have not heard of yet, while they are held up.
+#[derive(Default)]
+struct Held {
+    is_holding: bool,
+    batches: Vec<(Arc<dyn Follower>, Vec<Event>)>,
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
+    }
+}
+
+impl Store for LateStore {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>>> {
+        self.inner.get(key)
+    }
+
+    fn range(&self, range: Range) -> BoxFuture<'_, Result<Page>> {
+        self.inner.range(range)
+    }
+
+    fn latest(&self) -> BoxFuture<'_, Result<Revision>> {
+        self.inner.latest()
+    }
+
+    fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Revision>> {
+        Box::pin(async {
+            let committed = self.inner.commit(transaction).await;
+            let held = Arc::clone(&self.held);
+            pandaemon_runtime::spawn("delivery", async move {
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+                let mut held = held.lock();
+                held.is_holding = false;
+                for (follower, batch) in held.batches.drain(..) {
+                    follower.apply(&batch);
+                }
+            });
+            committed
+        })
+    }
+
+    fn follow(&self, from: Revision, follower: Arc<dyn Follower>) -> BoxFuture<'_, Result<()>> {
+        let held = Arc::clone(&self.held);
+        self.inner
+            .follow(from, Arc::new(LateFollower { follower, held }))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close()
+    }
+}
+
+struct LateFollower {
+    follower: Arc<dyn Follower>,
+    held: Arc<Mutex<Held>>,
+}
+
+impl Follower for LateFollower {
+    fn apply(&self, batch: &[Event]) {
+        let mut held = self.held.lock();
+        if held.is_holding {
+            let follower = Arc::clone(&self.follower);
+            held.batches.push((follower, batch.to_vec()));
+        } else {
+            self.follower.apply(batch);
+        }
+    }
+
+    fn end(&self, why: Error) {
+        self.follower.end(why);
+    }
+}
+
+/// A server on such a store, and the store.
+async fn on_late_store() -> (Server, Arc<LateStore>) {
+    let store = Arc::new(LateStore {
+        inner: Double::new(Faults::default(), 1),
+        held: Arc::default(),
+    });
+    let options = ServerOptions {
+        store: Some(Arc::clone(&store) as _),
+        ..ServerOptions::default()
+    };
+    (Server::start_with(options).await.unwrap(), store)
+}
+
+/// Deletes the object under a key. The server hears of it when its next write has met it.
+async fn delete_unseen(store: &LateStore, key: &str) -> Entry {
+    store.held.lock().is_holding = true;
+    let double = &store.inner;
+    let found = double.entries(key).remove(0);
+    let expect = Expect::At(found.mod_revision);
+    let deletion = Transaction::of(found.key.clone(), expect, Op::Delete);
+    double.commit(deletion).await.unwrap();
+    found
+}
+
+#[tokio::test]
+async fn a_write_that_meets_a_deletion_sees_it() {
+    let (server, store) = on_late_store().await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "x"}, "spec": {"holderIdentity": "me"}});
+    let (merge, apply) = (
+        "application/merge-patch+json",
+        "application/apply-patch+yaml",
+    );
+    for (collection, key, method, form, body, code) in [
+        (MAPS, "/configmaps/default/x", "PUT", "", map("x"), 404),
+        (
+            MAPS,
+            "/configmaps/default/x",
+            "PATCH",
+            merge,
+            json!({"data": {"a": "c"}}),
+            404,
+        ),
+        (
+            MAPS,
+            "/configmaps/default/x",
+            "DELETE",
+            "",
+            Value::Null,
+            404,
+        ),
+        (MAPS, "/configmaps/default/x", "PATCH", apply, map("x"), 201),
+        (
+            leases,
+            "/coordination.k8s.io/leases/default/x",
+            "PUT",
+            "",
+            lease.clone(),
+            201,
+        ),
+    ] {
+        let object = if collection == leases {
+            lease.clone()
+        } else {
+            map("x")
+        };
+        let (made, _) = server.post(collection, &object).await;
+        assert!(matches!(made, 201 | 409), "{made}");
+        let current = server.get(&format!("{collection}/x")).await.1;
+        let mut body = body;
+        if method == "PUT" {
+            // A write that changes nothing is none.
+            body["metadata"]["labels"] = json!({"new": "label"});
+        }
+        if collection == leases {
+            body["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"].clone();
+        }
+        delete_unseen(&store, key).await;
+        let path = format!("{collection}/x?fieldManager=m");
+        let (found, answer) = server.send(method, &path, form, &body).await;
+        assert_eq!(found, code, "{method} {form}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_about_a_deleted_object_does_not_change_its_successor() {
+    let (server, store) = on_late_store().await;
+    for (method, with_uid, code) in [
+        ("PUT", true, 409),
+        ("PUT", false, 200),
+        ("DELETE", true, 409),
+    ] {
+        server.post(MAPS, &map("x")).await;
+        let mut old = server.get(&format!("{MAPS}/x")).await.1;
+        let uid = old["metadata"]["uid"].clone();
+        let entry = delete_unseen(&store, "/configmaps/default/x").await;
+        let stored = String::from_utf8(entry.value.to_vec()).unwrap();
+        let successor = stored.replace(uid.as_str().unwrap(), "successor");
+        let creation = Transaction::of(entry.key, Expect::Absent, Op::Put(successor.into()));
+        store.inner.commit(creation).await.unwrap();
+        old["metadata"]["resourceVersion"] = Value::Null;
+        if !with_uid {
+            old["metadata"]["uid"] = Value::Null;
+        }
+        old["data"]["a"] = "changed".into();
+        if method == "DELETE" {
+            old = json!({"preconditions": {"uid": uid}});
+        }
+        let path = format!("{MAPS}/x");
+        let (found, answer) = server.send(method, &path, "", &old).await;
+        assert_eq!(found, code, "{method}: {answer}");
+        let now = server.get(&path).await.1;
+        let changed = json!(if with_uid { "b" } else { "changed" });
+        assert_eq!(
+            (&now["metadata"]["uid"], &now["data"]["a"]),
+            (&json!("successor"), &changed)
+        );
+        assert_eq!(server.send("DELETE", &path, "", &Value::Null).await.0, 200);
+    }
+}
+
 /// Changes every byte of a value.
 #[derive(Debug)]
 struct Inverted;

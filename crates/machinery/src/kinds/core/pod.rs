@@ -59,7 +59,10 @@ impl Strategy for PodStrategy {
 
     fn prepare_for_status_update(&self, old: &Value, new: &mut Value) {
         let owners = old["metadata"]["ownerReferences"].clone();
-        new.member("metadata").put("ownerReferences", owners);
+        let metadata = new.member("metadata");
+        metadata.put("ownerReferences", owners);
+        let deleted = old["metadata"]["deletionTimestamp"].clone();
+        metadata.put("deletionTimestamp", deleted);
         let status = new.member("status");
         if !status.has("qosClass") {
             status.put("qosClass", old["status"]["qosClass"].clone());
@@ -70,6 +73,10 @@ impl Strategy for PodStrategy {
         let (top_level, metadata): (&[&str], &[&str]) = match subresource {
             "" => (&["status"], &[]),
             "status" => (&["spec"], &["deletionTimestamp", "ownerReferences"]),
+            "ephemeralcontainers" => (
+                &["status"],
+                &["annotations", "finalizers", "labels", "ownerReferences"],
+            ),
             _ => (&[], &[]),
         };
         ResetFields {

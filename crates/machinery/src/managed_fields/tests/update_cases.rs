@@ -271,7 +271,11 @@ fn oldest_entries_are_merged_beyond_ten_update_managers() {
 #[test]
 fn empty_managed_fields_reset_the_entries() {
     let object = created("configmaps", map(json!({"a": "1"})), "x");
-    for reset in [json!([]), json!([{}])] {
+    for reset in [
+        json!([]),
+        json!([{}]),
+        json!([{"manager": "", "time": null}]),
+    ] {
         let object = updated("configmaps", &object, later("y"), |new| {
             new["metadata"]["managedFields"] = reset;
             new["data"]["a"] = json!("2");
@@ -286,6 +290,38 @@ fn empty_managed_fields_reset_the_entries() {
         new["metadata"]["managedFields"] = json!([{"manager": "z", "operation": "Guess"}]);
     });
     assert_eq!(malformed, object);
+}
+
+#[test]
+fn a_create_owns_its_fields_whatever_managed_fields_it_has() {
+    let own = r#"creator Update 1 {"f:data":{".":{},"f:a":{}}}"#;
+    let entry = |fields: Value| {
+        json!({"manager": "other", "operation": "Apply", "apiVersion": "v1", "time": T2,
+            "fieldsType": "FieldsV1", "fieldsV1": fields})
+    };
+    let mut wrong = entry(json!({"f:data": {"f:a": {}}}));
+    wrong["operation"] = json!("Guess");
+    for (sent, others) in [
+        (Value::Null, None),
+        (json!([]), None),
+        (json!([{}]), None),
+        (json!([wrong]), None),
+        // The create sets the field anew, so that nobody else owns it.
+        (json!([entry(json!({"f:data": {"f:a": {}}}))]), None),
+        (
+            json!([entry(json!({"f:data": {"f:a": {}, "f:b": {}}}))]),
+            Some(r#"other Apply 2 {"f:data":{"f:b":{}}}"#),
+        ),
+    ] {
+        let mut object = map(json!({"a": "1"}));
+        object["metadata"]["managedFields"] = sent.clone();
+        let expected: Vec<&str> = others.into_iter().chain([own]).collect();
+        assert_eq!(
+            owners(&created("configmaps", object, "creator")),
+            expected,
+            "{sent}"
+        );
+    }
 }
 
 #[test]

@@ -120,6 +120,12 @@ impl Watcher {
         self.queue.lock().bytes
     }
 
+    /// Whether the queue was dropped.
+    #[must_use]
+    pub fn has_lagged(&self) -> bool {
+        self.queue.lock().lagged
+    }
+
     /// Ends the watch after the queued events.
     pub fn close(&self) {
         self.queue.lock().closed = true;

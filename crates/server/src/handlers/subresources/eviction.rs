@@ -8,23 +8,22 @@ use crate::{
     admission::Operation,
     handlers::{resource_request::ResourceRequest, response},
     http::body::Body,
-    registry::{Call, meta, options::DeleteOptions},
+    registry::{Call, create, meta, options::DeleteOptions},
 };
 
 /// Handles a POST of an Eviction.
 ///
 /// # Errors
-/// 404 if the pod does not exist; the errors of its deletion.
+/// 400 for another name or namespace than those of the path, 404 if the pod does not exist; the
+/// errors of its deletion.
 pub(crate) async fn answer(request: &ResourceRequest<'_>) -> Result<Response<Body>> {
     let form = request.incoming.form()?;
     let call = request.call()?;
     let mut eviction = eviction(request, &call)?;
-    let given = meta::name(&eviction);
-    if !given.is_empty() && given != call.name {
-        return Err(Status::bad_request(format!(
-            "name in URL does not match name in Eviction object: {} vs {given}",
-            call.name
-        )));
+    create::set_namespace(&call, &mut eviction)?;
+    if meta::name(&eviction) != call.name {
+        let text = "name in URL does not match name in Eviction object";
+        return Err(Status::bad_request(text));
     }
     let registry = &request.api.registry;
     let admission = registry.admission(Operation::Create, &call, &call.name);

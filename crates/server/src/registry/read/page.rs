@@ -52,13 +52,30 @@ pub(super) fn token(text: &str) -> Result<Token> {
         )),
         _ => refuse(format!("continue key is not valid: {error}")),
     })?;
-    if token.v != "meta.k8s.io/v1" {
-        return Err(refuse(format!(
-            "continue key is not valid: server does not recognize this encoded version {:?}",
-            token.v
-        )));
-    }
-    Ok(token)
+    let fault = match &token {
+        token if token.v != "meta.k8s.io/v1" => {
+            let version = &token.v;
+            format!("server does not recognize this encoded version {version}")
+        }
+        token if token.rv == 0 => {
+            "incorrect encoded start resourceVersion (version meta.k8s.io/v1)".to_owned()
+        }
+        token if token.start.is_empty() => {
+            "encoded start key empty (version meta.k8s.io/v1)".to_owned()
+        }
+        // A key outside of the listed ones.
+        token if !is_clean(&token.start) => token.start.clone(),
+        _ => return Ok(token),
+    };
+    Err(refuse(format!("continue key is not valid: {fault}")))
+}
+
+/// Whether a key has no empty segments, and none that are dots. That of a kind without namespaces
+/// begins with a slash.
+fn is_clean(key: &str) -> bool {
+    let key = key.strip_prefix('/').unwrap_or(key);
+    key.split('/')
+        .all(|segment| !matches!(segment, "" | "." | ".."))
 }
 
 fn quoted(byte: u8) -> String {
@@ -114,7 +131,7 @@ impl Registry {
 
 impl ListOptions {
     /// The revision of the page; `None` for the latest.
-    fn exact_revision(&self) -> Option<Revision> {
+    pub(super) fn exact_revision(&self) -> Option<Revision> {
         match &self.token {
             Some(token) => Revision::try_from(token.rv).ok(),
             None => self
@@ -167,5 +184,40 @@ mod tests {
             status.message,
             "invalid continue token: continue key is not valid: invalid character '\\u0081' looking for beginning of value"
         );
+        let made = |version: &str, rv: i64, start: &str| {
+            let fields = serde_json::json!({"v": version, "rv": rv, "start": start});
+            token(&BASE64.encode(fields.to_string())).map_err(|status| status.message)
+        };
+        let refused =
+            |why: &str| format!("invalid continue token: continue key is not valid: {why}");
+        let v1 = "meta.k8s.io/v1";
+        for start in ["a", "/a", "ns/a\0", "ns/a.b"] {
+            assert!(made(v1, 7, start).is_ok(), "{start}");
+        }
+        for start in ["..", "../a", "a/../b", "a/", "a//b", "./a"] {
+            assert_eq!(made(v1, 7, start).unwrap_err(), refused(start));
+        }
+        for (version, rv, start, why) in [
+            (
+                "v2",
+                7,
+                "a",
+                "server does not recognize this encoded version v2",
+            ),
+            (
+                v1,
+                0,
+                "a",
+                "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+            ),
+            (
+                v1,
+                7,
+                "",
+                "encoded start key empty (version meta.k8s.io/v1)",
+            ),
+        ] {
+            assert_eq!(made(version, rv, start).unwrap_err(), refused(why));
+        }
     }
 }

@@ -25,11 +25,17 @@ pub(super) fn update(old: &Value, new: &mut Value) {
         if node_ports(old) == node_ports(spec) {
             drop_node_ports(spec);
         }
-        for name in ["externalTrafficPolicy", "healthCheckNodePort"] {
-            if same(old, spec, &[name]) {
-                remove(spec, &[name]);
-            }
+        if same(old, spec, &["externalTrafficPolicy"]) {
+            remove(spec, &["externalTrafficPolicy"]);
         }
+    }
+    let check = "healthCheckNodePort";
+    if has_health_check(old) && has_health_check(spec) {
+        if spec.int(check) == 0 {
+            spec.put(check, old[check].clone());
+        }
+    } else if has_health_check(old) && same(old, spec, &[check]) {
+        remove(spec, &[check]);
     }
     if old.text("type") == "LoadBalancer" && spec.text("type") != "LoadBalancer" {
         for name in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
@@ -103,6 +109,11 @@ fn has_address(spec: &Value) -> bool {
 
 fn has_node_ports(spec: &Value) -> bool {
     matches!(spec.text("type"), "NodePort" | "LoadBalancer")
+}
+
+/// Whether load balancers ask each node for its health.
+fn has_health_check(spec: &Value) -> bool {
+    spec.text("type") == "LoadBalancer" && spec.text("externalTrafficPolicy") == "Local"
 }
 
 fn same(old: &Value, new: &Value, names: &[&str]) -> bool {
