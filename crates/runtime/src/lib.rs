@@ -1,5 +1,5 @@
-//! The base of all processes: named tasks, shutdown, private files, logs, metrics and the bounds of
-//! connections.
+//! The base of all processes: named tasks, shutdown, private files, logs, metrics, the bounds of
+//! connections, and upgrades of them.
 
 pub mod connections;
 pub mod files;
@@ -7,6 +7,7 @@ pub mod logs;
 pub mod metrics;
 pub mod shutdown;
 pub mod task;
+pub mod upgrade;
 
 pub use shutdown::Shutdown;
 pub use task::{catch_panic, spawn};

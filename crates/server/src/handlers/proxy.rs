@@ -76,23 +76,6 @@ impl Agent {
     }
 }
 
-/// The protocol of the `Upgrade` header, in lower case, if the connection is to be upgraded.
-#[must_use]
-pub(crate) fn upgrade_token(headers: &HeaderMap) -> Option<String> {
-    let connection = headers
-        .get(header::CONNECTION)?
-        .to_str()
-        .ok()?
-        .to_ascii_lowercase();
-    let upgrades = connection.split(',').any(|part| part.trim() == "upgrade");
-    let token = headers
-        .get(header::UPGRADE)?
-        .to_str()
-        .ok()?
-        .to_ascii_lowercase();
-    upgrades.then_some(token)
-}
-
 /// A client of the node agents.
 #[derive(Clone)]
 pub(crate) struct Agents(TlsConnector);
@@ -292,7 +275,6 @@ mod tests {
         let passed: Vec<_> = passed.iter().map(|(_, v)| v.to_str().unwrap()).collect();
         let wanted = ["Upgrade", "SPDY/3.1", "v4.channel.k8s.io", "channel.k8s.io"];
         assert_eq!(passed, wanted);
-        assert_eq!(upgrade_token(&headers).as_deref(), Some("spdy/3.1"));
     }
 
     #[test]

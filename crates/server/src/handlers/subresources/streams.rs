@@ -2,16 +2,13 @@
 
 use http::{Response, header};
 use pandaemon_machinery::{Status, status::Result};
+use pandaemon_runtime::upgrade::upgrade_token;
 use serde_json::{Map, Value};
 
 use crate::{
     admission::Operation,
     auth::Decision,
-    handlers::{
-        proxy::{Agent, upgrade_token},
-        resource_request::ResourceRequest,
-        response,
-    },
+    handlers::{proxy::Agent, resource_request::ResourceRequest, response},
     http::{body::Body, request::Verb},
     registry::{kinds, meta},
 };
