@@ -1,10 +1,11 @@
 //! The base of all processes: named tasks, shutdown, private files, logs, metrics, the bounds of
-//! connections, and upgrades of them.
+//! connections, connections to others, upgrades.
 
 pub mod connections;
 pub mod files;
 pub mod logs;
 pub mod metrics;
+pub mod net;
 pub mod shutdown;
 pub mod task;
 pub mod upgrade;

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
+use pandaemon_runtime::upgrade::{STREAM_IDLE, copy_until_idle};
 use tokio::time::timeout;
 
 use super::{
@@ -53,9 +54,8 @@ async fn join(
     runtime: OnUpgrade,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (client, runtime) = tokio::try_join!(client, runtime)?;
-    let (mut client, mut runtime) = (TokioIo::new(client), TokioIo::new(runtime));
-    tokio::io::copy_bidirectional(&mut client, &mut runtime).await?;
-    Ok(())
+    let (client, runtime) = (TokioIo::new(client), TokioIo::new(runtime));
+    Ok(copy_until_idle(client, runtime, STREAM_IDLE).await?)
 }
 
 /// Asks the runtime's streaming server for an upgrade to SPDY; returns the headers of its response
