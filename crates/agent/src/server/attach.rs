@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 use super::{
     HttpError, HttpResponse, ServerState, find, is_set, relay, running_container,
     socket::{self, ERROR, Input, Receiver, STDIN, Sender, V4, V5},
-    streaming::{self, StreamUrl},
+    streaming,
     upgrade::{self, Upgrade},
 };
 
@@ -47,13 +47,16 @@ pub(super) async fn serve(
         Upgrade::Spdy => return relay::pass(url, request).await,
         Upgrade::WebSocket(handshake) => handshake,
     };
+    // Before the client's upgrade, which a client that reads nothing can delay.
+    let text = url.text();
+    let runtime = url.dial(connect(&text)).await?;
     let (response, upgrade) = handshake.accept(&mut request);
     pandaemon_runtime::spawn("attach", async move {
         let (sender, receiver) = match socket::open(upgrade).await {
             Ok(both) => both,
             Err(error) => return tracing::debug!(%error, "cannot upgrade the connection"),
         };
-        bridge(url, sender, receiver).await;
+        bridge(runtime, sender, receiver).await;
     });
     Ok(response)
 }
@@ -67,17 +70,7 @@ fn protocols(input: bool) -> &'static [&'static str] {
     }
 }
 
-async fn bridge(url: StreamUrl, mut sender: Sender, mut receiver: Receiver) {
-    let connecting = connect(url.as_str());
-    let mut runtime = match tokio::time::timeout(streaming::TIMEOUT, connecting).await {
-        Ok(Ok(runtime)) => runtime,
-        Ok(Err(message)) => return sender.finish(&socket::failed(&message)).await,
-        Err(_elapsed) => {
-            let message = "the runtime's streaming server did not respond in time";
-            return sender.finish(&socket::failed(message)).await;
-        }
-    };
-    url.used();
+async fn bridge(mut runtime: Runtime, mut sender: Sender, mut receiver: Receiver) {
     // The runtime sends the final status itself, unless the connection breaks.
     let mut status_sent = false;
     loop {
@@ -124,6 +117,7 @@ fn framed(channel: u8, bytes: &[u8]) -> Message {
 
 type Runtime = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
 
+/// Connects to the runtime's streaming server by WebSocket.
 async fn connect(url: &str) -> Result<Runtime, String> {
     let stream = streaming::connect(url).await?;
     let mut request = url

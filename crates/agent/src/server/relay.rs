@@ -8,7 +8,6 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use pandaemon_runtime::upgrade::{STREAM_IDLE, copy_until_idle};
-use tokio::time::timeout;
 
 use super::{
     HttpError, HttpResponse,
@@ -64,16 +63,8 @@ pub(super) async fn dial(
     url: StreamUrl,
     versions: Vec<HeaderValue>,
 ) -> Result<(HeaderMap, OnUpgrade), HttpError> {
-    let upgraded = match timeout(streaming::TIMEOUT, upgrade(url.as_str(), versions)).await {
-        Ok(upgraded) => upgraded,
-        Err(_elapsed) => {
-            let why = "it did not respond in time";
-            Err(streaming::failed("send a request to", url.as_str(), &why))
-        }
-    };
-    let upgraded = upgraded.map_err(|message| (StatusCode::INTERNAL_SERVER_ERROR, message))?;
-    url.used();
-    Ok(upgraded)
+    let text = url.text();
+    url.dial(upgrade(&text, versions)).await
 }
 
 async fn upgrade(url: &str, versions: Vec<HeaderValue>) -> Result<(HeaderMap, OnUpgrade), String> {

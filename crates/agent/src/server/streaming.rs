@@ -22,7 +22,7 @@ use tokio::{
 use super::HttpError;
 
 /// Timeout of a request to the runtime's streaming server, connecting included.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Tokens under way: a quarter of those that the runtime has room for. Other clients of the runtime
 /// share it (`crictl`), and so does what an agent that was killed left behind.
 const MAX_TOKENS: usize = 250;
@@ -95,13 +95,25 @@ pub(super) struct StreamUrl {
 
 impl StreamUrl {
     /// The text of the URL.
-    pub(super) fn as_str(&self) -> &str {
-        &self.url
+    pub(super) fn text(&self) -> String {
+        self.url.clone()
     }
 
-    /// The runtime has accepted the token.
-    pub(super) fn used(mut self) {
+    /// Connects to the stream in this way, which is to use the token.
+    ///
+    /// # Errors
+    /// 500 with the reason.
+    pub(super) async fn dial<T>(
+        mut self,
+        connecting: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, HttpError> {
+        let connected = timeout(TIMEOUT, connecting).await.unwrap_or_else(|_| {
+            let why = "it did not respond in time";
+            Err(failed("connect to", &self.url, &why))
+        });
+        let stream = connected.map_err(|message| (StatusCode::INTERNAL_SERVER_ERROR, message))?;
         self.permit = None;
+        Ok(stream)
     }
 }
 

@@ -81,7 +81,7 @@ const REFUSED: [(&str, &[(&str, &str)]); 10] = [
 
 /// The streaming server of a runtime. As upstream's, it uses the token of a request before it looks
 /// at the rest of it. Streams give back what they get.
-async fn serve_streams(runtime: FakeRuntime) {
+pub(super) async fn serve_streams(runtime: FakeRuntime) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     runtime.serve_streams_at(listener.local_addr().unwrap());
     pandaemon_runtime::spawn("streaming server", async move {
