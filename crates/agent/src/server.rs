@@ -13,6 +13,8 @@ mod portforward;
 mod relay;
 mod socket;
 mod stats;
+mod streaming;
+mod upgrade;
 
 use std::{sync::Arc, time::Duration};
 
@@ -43,6 +45,8 @@ struct ServerState {
     context: Arc<Context>,
     pods: Pods,
     access: Arc<Access>,
+    /// Those of the runtime's streaming server.
+    tokens: streaming::Tokens,
 }
 
 /// An error response: status code and message.
@@ -63,6 +67,7 @@ impl KubeletServer {
             context,
             pods,
             access,
+            tokens: streaming::Tokens::default(),
         };
         let connections = Connections::new(listen::BOUNDS);
         let mut tls = self.tls.clone();
@@ -124,6 +129,13 @@ async fn route(state: &ServerState, request: Request<Incoming>) -> Result<HttpRe
         (_, ["healthz"]) => Ok(text(StatusCode::OK, "ok".to_owned())),
         (&Method::GET, ["containerLogs", namespace, pod, container]) => {
             log::serve(state, &request, namespace, pod, container)
+        }
+        (method, ["exec" | "attach", _, _, _] | ["portForward", _, _])
+            if !matches!(method, &Method::GET | &Method::POST) =>
+        {
+            // The answer of the kubelet's router.
+            let message = "405: Method Not Allowed".to_owned();
+            Err((StatusCode::METHOD_NOT_ALLOWED, message))
         }
         (_, ["exec", namespace, pod, container]) => {
             exec::serve(state, request, namespace, pod, container).await

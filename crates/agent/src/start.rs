@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use pandaemon_client::events::EventRecorder;
 use pandaemon_cri::{CriClient, Runtime, TaskService};
-use pandaemon_runtime::Shutdown;
+use pandaemon_runtime::{Shutdown, net::outward_address};
 use pandaemon_types::node_labels;
 use tokio::net::TcpListener;
 
@@ -68,6 +68,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         .address_of(&config.node_name)
         .filter(|_| has_saved_pods(&paths));
     let address = node_address(&config, known_address).await?;
+    warn_of_loopback(address);
     let pod_cidr = pod_cidr(&config);
     let certificates = Arc::new(Certificates::new(&config, identity.clone(), address)?);
     let registration = NodeRegistration::load(&config.node_name, identity.clone());
@@ -329,6 +330,8 @@ async fn node_address(config: &Config, known: Option<IpAddr>) -> anyhow::Result<
 }
 
 /// The address from which this machine reaches the server, by the routing table. Nothing is sent.
+/// With a server on this machine, the one from which it reaches others: only this machine can use a
+/// loopback address, and by default not even the server does.
 fn own_address(server: &str) -> anyhow::Result<IpAddr> {
     let uri: http::Uri = server
         .parse()
@@ -338,7 +341,20 @@ fn own_address(server: &str) -> anyhow::Result<IpAddr> {
     socket
         .connect((host.trim_matches(['[', ']']), uri.port_u16().unwrap_or(443)))
         .with_context(|| format!("find the route to {host}"))?;
-    Ok(socket.local_addr()?.ip())
+    let address = socket.local_addr()?.ip();
+    let outward = outward_address().filter(|_| address.is_loopback());
+    Ok(outward.unwrap_or(address))
+}
+
+/// Warns of an address that the server does not dial.
+fn warn_of_loopback(address: IpAddr) {
+    if address.is_loopback() {
+        tracing::warn!(
+            %address,
+            "this node has a loopback address: logs, exec and port-forward of its pods need a server \
+             on this machine with --allow-loopback-nodes"
+        );
+    }
 }
 
 async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
@@ -349,4 +365,20 @@ async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
             config.kubelet_port
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_beside_its_server_has_the_address_that_others_reach() {
+        let loopback = Ipv4Addr::LOCALHOST.into();
+        let expected = outward_address().unwrap_or(loopback);
+        assert_eq!(own_address("https://127.0.0.1:6443").unwrap(), expected);
+        assert_eq!(
+            own_address("https://198.51.100.1").unwrap_or(expected),
+            expected
+        );
+    }
 }

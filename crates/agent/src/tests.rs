@@ -14,4 +14,5 @@ mod rights;
 mod server;
 mod start;
 mod status;
+mod streams;
 mod volumes;

@@ -12,10 +12,15 @@ use std::{
 };
 
 use pandaemon_agent::{Config, Identity, Tar, identity_scope, oci_image};
+use pandaemon_cri::{CriClient, Runtime as _, pb::ExecRequest};
 use pandaemon_runtime::Shutdown;
 use pandaemon_testkit::skipped_here;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 const UID: &str = "6f2c1a52-0000-4000-8000-000000000001";
 
@@ -305,5 +310,73 @@ fn saved_pods_start_without_a_control_plane_and_outlive_the_agent() {
         assert_eq!(in_memory(), 2);
         std::thread::sleep(Duration::from_secs(1));
     });
+    assert_nothing_left(&config);
+}
+
+/// The head of the answer to a plain GET.
+async fn get(url: &str) -> String {
+    let (authority, path) = url
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once('/')
+        .unwrap();
+    let mut stream = TcpStream::connect(authority).await.unwrap();
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// What the agent relies on when it gives a token of the streaming server back, and what the fake
+/// runtime of its tests does.
+#[test]
+fn containerd_takes_a_token_with_a_request_for_no_upgrade_and_runs_nothing() {
+    if let Some(why) = obstacle() {
+        skipped_here(why);
+        return;
+    }
+    let cleanup = Cleanup {
+        dir: tempfile::tempdir().unwrap(),
+    };
+    let (mut config, out) = node(cleanup.dir.path());
+    config.stop_containers_on_exit = true;
+    let use_up = async {
+        let cri = CriClient::new(&config.data_dir.join("containerd/containerd.sock")).unwrap();
+        let containers = cri.list_containers(Default::default()).await.unwrap();
+        let exec = || {
+            cri.exec_url(ExecRequest {
+                container_id: containers[0].id.clone(),
+                cmd: ["/bin/sh", "-c", "echo > /out/ran"]
+                    .map(str::to_owned)
+                    .into(),
+                stdout: true,
+                ..Default::default()
+            })
+        };
+        for _ in 0..1_100 {
+            let url = exec().await.unwrap();
+            let answer = get(&url).await;
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+            assert!(get(&url).await.starts_with("HTTP/1.1 404 "), "it is gone");
+        }
+        for _ in 0..1_000 {
+            exec().await.unwrap();
+        }
+        let full = exec().await.unwrap_err().to_string();
+        assert!(
+            full.contains("maximum number of in-flight requests exceeded"),
+            "{full}"
+        );
+    };
+    with_agent(&config, || {
+        wait("the container", || out.join("pid").exists().then_some(()));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(use_up);
+    });
+    assert!(!out.join("ran").exists(), "the command was run");
     assert_nothing_left(&config);
 }

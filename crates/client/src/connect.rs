@@ -4,22 +4,19 @@ use std::{
     path::Path,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use anyhow::Context as _;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, header::USER_AGENT};
 use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_util::{client::legacy, rt::TokioExecutor};
 use kube::{
     Client, Config,
     client::{Body, ConfigExt as _},
     config::{KubeConfigOptions, Kubeconfig},
 };
+use pandaemon_runtime::net::{Keepalive, connector};
 use parking_lot::Mutex;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt as _, util::BoxCloneService};
 
@@ -99,46 +96,6 @@ impl Service<Request<Body>> for Connections {
     }
 }
 
-/// When a connection whose other end has vanished without a word (half-open) counts as broken. Such
-/// a connection is silent, which is no error for a watch, so that only the kernel can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keepalive {
-    /// Silence before the first probe.
-    pub idle: Duration,
-    /// Time between probes.
-    pub interval: Duration,
-    /// Probes without an answer before the connection is broken.
-    pub probes: u32,
-    /// How long sent bytes may stay without acknowledgement (TCP_USER_TIMEOUT).
-    pub unacknowledged: Duration,
-}
-
-impl Default for Keepalive {
-    /// 25 s at most.
-    fn default() -> Self {
-        Self {
-            idle: Duration::from_secs(10),
-            interval: Duration::from_secs(5),
-            probes: 3,
-            unacknowledged: Duration::from_secs(25),
-        }
-    }
-}
-
-/// Makes TCP connections that notice when the other end vanishes.
-#[must_use]
-pub fn connector(keepalive: Keepalive, timeout: Option<Duration>) -> HttpConnector {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(timeout);
-    tcp.set_keepalive(Some(keepalive.idle));
-    tcp.set_keepalive_interval(Some(keepalive.interval));
-    tcp.set_keepalive_retries(Some(keepalive.probes));
-    tcp.set_tcp_user_timeout(Some(keepalive.unacknowledged));
-    tcp
-}
-
 /// The configuration for the cluster of a kubeconfig file; without one, for the cluster that this
 /// pod runs in, whose token and CA are read again as they rotate.
 ///
@@ -174,7 +131,7 @@ fn named(mut config: Config) -> Config {
 
 #[cfg(test)]
 mod tests {
-    use std::io::ErrorKind;
+    use std::{io::ErrorKind, time::Duration};
 
     use bytes::Bytes;
     use futures::stream;
@@ -212,7 +169,7 @@ mod tests {
             idle: Duration::from_secs(1),
             interval: Duration::from_secs(1),
             probes: 1,
-            unacknowledged: Duration::from_secs(1),
+            unacknowledged: Some(Duration::from_secs(1)),
         };
         let (mut silent, _server) = half_open(keepalive).await;
         let (mut sending, _server) = half_open(keepalive).await;

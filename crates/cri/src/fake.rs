@@ -1,6 +1,7 @@
 //! A runtime in memory, for tests: containers run until they are stopped or a test makes them exit.
 
 mod runtime;
+mod streaming;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,6 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use self::streaming::Tokens;
 use crate::{CriError, Reply, Result, pb};
 
 #[derive(Debug, Default)]
@@ -20,15 +22,18 @@ struct State {
     images: BTreeSet<String>,
     calls: Vec<String>,
     faults: BTreeMap<String, Fault>,
+    tokens: Tokens,
 }
 
 /// What happens to calls that a test has chosen.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Fault {
     /// They fail with this message.
     Fail(String),
     /// They do not respond.
     Hang,
+    /// They do what is asked for, and do not respond.
+    HangReply,
     /// The first one panics.
     Panic,
 }
@@ -77,6 +82,12 @@ impl FakeRuntime {
         self.set_fault(call, Some(Fault::Hang));
     }
 
+    /// Makes calls that begin with `call` do what they are to do, and wait without a response until
+    /// [`FakeRuntime::recover`].
+    pub fn hang_reply(&self, call: &str) {
+        self.set_fault(call, Some(Fault::HangReply));
+    }
+
     /// Makes the next call that begins with `call` panic.
     pub fn panic_once(&self, call: &str) {
         self.set_fault(call, Some(Fault::Panic));
@@ -122,7 +133,7 @@ impl FakeRuntime {
     }
 
     /// Records a call and performs it, unless a test has given it a fault.
-    fn record<'a, T>(
+    fn record<'a, T: Send>(
         &'a self,
         call: &'static str,
         subject: &str,
@@ -130,14 +141,9 @@ impl FakeRuntime {
     ) -> Reply<'a, T> {
         let call = format!("{call} {subject}").trim_end().to_owned();
         Box::pin(async move {
-            let mut changed = self.changed.subscribe();
             self.state.lock().calls.push(call.clone());
             self.changed.send_replace(());
-            while matches!(self.fault(&call), Some(Fault::Hang)) {
-                if changed.changed().await.is_err() {
-                    break;
-                }
-            }
+            self.wait_while(&call, &Fault::Hang).await;
             match self.fault(&call) {
                 Some(Fault::Fail(message)) => Err(CriError::Failed {
                     code: "Unknown",
@@ -154,9 +160,25 @@ impl FakeRuntime {
                         "{call}: a panic asked for by a test"
                     )))
                 }
+                Some(Fault::HangReply) => {
+                    let reply = act(&mut self.state.lock());
+                    self.changed.send_replace(());
+                    self.wait_while(&call, &Fault::HangReply).await;
+                    reply
+                }
                 Some(Fault::Hang) | None => act(&mut self.state.lock()),
             }
         })
+    }
+
+    /// Waits as long as a call has this fault.
+    async fn wait_while(&self, call: &str, fault: &Fault) {
+        let mut changed = self.changed.subscribe();
+        while self.fault(call).as_ref() == Some(fault) {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     fn fault(&self, call: &str) -> Option<Fault> {

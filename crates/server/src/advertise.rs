@@ -3,12 +3,12 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     sync::Arc,
     time::Duration,
 };
 
-use pandaemon_runtime::{Shutdown, catch_panic};
+use pandaemon_runtime::{Shutdown, catch_panic, net::outward_address};
 use tokio::sync::watch;
 
 use crate::registry::{
@@ -109,12 +109,4 @@ pub(crate) fn address_for(
         (None, ip) => ip,
     };
     Ok(SocketAddr::new(ip, listen.port()))
-}
-
-/// The address of this machine on the route to other hosts. Connecting a UDP socket looks up the
-/// route and sends nothing.
-pub(crate) fn outward_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
-    socket.connect(("198.51.100.1", 9)).ok()?;
-    Some(socket.local_addr().ok()?.ip())
 }

@@ -7,14 +7,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use jsonwebtoken::jwk::JwkSet;
 use pandaemon_machinery::{Kind, scheme};
-use pandaemon_runtime::files::private_dir;
+use pandaemon_runtime::{files::private_dir, upgrade::upgrade_token};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use serde_json::Value;
 
 use crate::{
     auth::{Attributes, User, bearer_token, front_proxy, impersonation, verb_of},
     authenticators::oidc::{config::AuthenticationConfiguration, signing_key},
-    handlers::proxy,
     http::{
         negotiate,
         request::{self, Query, ResourcePath, Target},
@@ -47,7 +46,7 @@ pub fn read_headers(lines: &[u8]) {
     let _form = negotiate::accepted(&headers);
     let _version = negotiate::aggregated_discovery(&headers);
     let _media = negotiate::body_media(&headers);
-    let _protocol = proxy::upgrade_token(&headers);
+    let _protocol = upgrade_token(&headers);
 }
 
 /// Reads the first line of a request, such as `GET /api/v1/pods?watch=true`: what it is about, and

@@ -44,7 +44,9 @@ use std::{
 use jiff::Timestamp;
 use pandaemon_certificates::CertificateSigner;
 use pandaemon_machinery::{Kind, scheme};
-use pandaemon_runtime::{Shutdown, connections::Connections, metrics::Metrics};
+use pandaemon_runtime::{
+    Shutdown, connections::Connections, metrics::Metrics, net::outward_address,
+};
 use pandaemon_store::{Error as StoreError, Store, encryption::EncryptedStore};
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -119,6 +121,8 @@ pub struct Config {
     pub certificates: Lifetimes,
     /// How many seats priority and fairness gives out.
     pub seats: Seats,
+    /// Whether agents may have loopback addresses: those on this machine, for tests.
+    pub allow_loopback_nodes: bool,
 }
 
 /// Why a server cannot start.
@@ -216,7 +220,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     ));
     let api = Arc::new(Api {
         connections: Connections::new(limits::CONNECTIONS),
-        agents: proxy::Agents::new(tls::client(&pki)?),
+        agents: proxy::Agents::new(tls::client(&pki)?, config.allow_loopback_nodes),
         auditor: Auditor::start(&config.audit, &config.metrics)?,
         flow_control: FlowControl::new(&cache, config.seats, &config.metrics),
         health: Health::default(),
@@ -239,6 +243,9 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
         encryption: config.encryption,
         pki,
     });
+    for own in [address, advertised] {
+        api.agents.server_is_at(own);
+    }
     let tls = ServerTls::new(&api.pki)?;
     let essentials = Essentials::new(shutdown.clone());
     let reflector = watch_cache::run_reflector(cache, config.store, revision);
@@ -331,7 +338,7 @@ fn names(config: &Config, address: SocketAddr, advertised: SocketAddr) -> Vec<St
     if rustls_pki_types::DnsName::try_from(host.as_str()).is_ok() {
         names.push(host);
     }
-    let outward = advertise::outward_address().filter(|_| address.ip().is_unspecified());
+    let outward = outward_address().filter(|_| address.ip().is_unspecified());
     let own = [Some(address.ip()), Some(advertised.ip()), outward];
     let own = own.into_iter().flatten();
     let own = own.filter(|ip| !ip.is_unspecified());
@@ -357,6 +364,7 @@ impl Running {
     pub async fn also_listen(&self, address: SocketAddr) -> Result<SocketAddr, Error> {
         let listener = bind(address).await?;
         let address = listener.local_addr().unwrap_or(address);
+        self.api.agents.server_is_at(address);
         let (tls, api) = (self.tls.clone(), Arc::clone(&self.api));
         let serve = listen::serve(listener, tls, api, self.shutdown.clone());
         pandaemon_runtime::spawn("additional-listener", serve);
@@ -366,6 +374,7 @@ impl Running {
     /// Lets nodes and pods reach the server by this address, one that it listens on too: it becomes
     /// the endpoint of the Service `default/kubernetes`. False if they cannot reach it.
     pub fn advertise(&self, address: SocketAddr) -> bool {
+        self.api.agents.server_is_at(address);
         self.advertised.set(address)
     }
 

@@ -68,6 +68,8 @@ pub struct ServerOptions {
     pub service_accounts: ServiceAccountOptions,
     /// How many seats priority and fairness gives out.
     pub seats: Seats,
+    /// Whether agents may have loopback addresses, as those in the process of a test have.
+    pub allow_loopback_nodes: bool,
 }
 
 impl Default for ServerOptions {
@@ -87,6 +89,7 @@ impl Default for ServerOptions {
             admission_configuration: AdmissionConfiguration::default(),
             service_accounts: ServiceAccountOptions::default(),
             seats: Seats::default(),
+            allow_loopback_nodes: true,
         }
     }
 }
@@ -197,6 +200,7 @@ impl Server {
             admission_configuration: options.admission_configuration,
             service_accounts: options.service_accounts,
             seats: options.seats,
+            allow_loopback_nodes: options.allow_loopback_nodes,
         };
         let running = pandaemon_server::start(config, &shutdown).await?;
         Ok(Self {

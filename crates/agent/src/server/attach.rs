@@ -3,8 +3,10 @@
 //! The runtime owns them, so this connects to CRI's streaming server, by the only protocol that
 //! both sides implement: WebSocket, version 4 of the remote command protocol.
 
+use std::sync::Arc;
+
 use futures::{SinkExt as _, StreamExt as _};
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use pandaemon_cri::pb;
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
@@ -12,6 +14,8 @@ use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 use super::{
     HttpError, HttpResponse, ServerState, find, is_set, relay, running_container,
     socket::{self, ERROR, Input, Receiver, STDIN, Sender, V4, V5},
+    streaming,
+    upgrade::{self, Upgrade},
 };
 
 pub(super) async fn serve(
@@ -24,10 +28,11 @@ pub(super) async fn serve(
     let pod = find(state, namespace, name, container)?;
     let uri = request.uri().clone();
     let on = |short: &str, long: &str| is_set(&uri, short) || is_set(&uri, long);
+    let wants_input = on("stdin", "input");
+    let upgrade = upgrade::check(&request, protocols(wants_input))?;
     let tty = pod
         .container(container)
         .is_some_and(|(one, _)| one.tty == Some(true));
-    let wants_input = on("stdin", "input");
     let attach = pb::AttachRequest {
         container_id: running_container(state, &pod, container).await?,
         stdin: wants_input,
@@ -35,18 +40,23 @@ pub(super) async fn serve(
         stderr: on("stderr", "error") && !tty,
         tty,
     };
-    let url = state.context.runtime.attach_url(attach).await;
-    let url = url.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    if relay::is_spdy(request.headers()) {
-        return relay::pass(&url, request).await;
-    }
-    let (response, upgrade) = socket::accept(&mut request, protocols(wants_input))?;
+    let runtime = Arc::clone(&state.context.runtime);
+    let asked = async move { runtime.attach_url(attach).await };
+    let url = state.tokens.request(asked).await?;
+    let handshake = match upgrade {
+        Upgrade::Spdy => return relay::pass(url, request).await,
+        Upgrade::WebSocket(handshake) => handshake,
+    };
+    // Before the client's upgrade, which a client that reads nothing can delay.
+    let text = url.text();
+    let runtime = url.dial(connect(&text)).await?;
+    let (response, upgrade) = handshake.accept(&mut request);
     pandaemon_runtime::spawn("attach", async move {
         let (sender, receiver) = match socket::open(upgrade).await {
             Ok(both) => both,
             Err(error) => return tracing::debug!(%error, "cannot upgrade the connection"),
         };
-        bridge(&url, sender, receiver).await;
+        bridge(runtime, sender, receiver).await;
     });
     Ok(response)
 }
@@ -60,15 +70,7 @@ fn protocols(input: bool) -> &'static [&'static str] {
     }
 }
 
-async fn bridge(url: &str, mut sender: Sender, mut receiver: Receiver) {
-    let mut runtime = match tokio::time::timeout(relay::CONNECT_TIMEOUT, connect(url)).await {
-        Ok(Ok(runtime)) => runtime,
-        Ok(Err(message)) => return sender.finish(&socket::failed(&message)).await,
-        Err(_elapsed) => {
-            let message = "the runtime's streaming server did not respond in time";
-            return sender.finish(&socket::failed(message)).await;
-        }
-    };
+async fn bridge(mut runtime: Runtime, mut sender: Sender, mut receiver: Receiver) {
     // The runtime sends the final status itself, unless the connection breaks.
     let mut status_sent = false;
     loop {
@@ -115,17 +117,9 @@ fn framed(channel: u8, bytes: &[u8]) -> Message {
 
 type Runtime = tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>;
 
+/// Connects to the runtime's streaming server by WebSocket.
 async fn connect(url: &str) -> Result<Runtime, String> {
-    let uri: http::Uri = url
-        .parse()
-        .map_err(|_| "the runtime returned an invalid URL".to_owned())?;
-    let (host, port) = (
-        uri.host().unwrap_or("127.0.0.1"),
-        uri.port_u16().unwrap_or(80),
-    );
-    let stream = tokio::net::TcpStream::connect((host, port)).await;
-    let stream =
-        stream.map_err(|error| format!("connect to the runtime's streaming server: {error}"))?;
+    let stream = streaming::connect(url).await?;
     let mut request = url
         .replacen("http", "ws", 1)
         .into_client_request()

@@ -29,6 +29,7 @@ use tokio::{io::AsyncWriteExt as _, net::unix::pipe};
 use super::{
     HttpError, HttpResponse, ServerState, find, is_set, query, relay, running_container,
     socket::{self, Input, Receiver, STDERR, STDOUT, Sender, V4, V5},
+    upgrade::{self, Upgrade},
 };
 
 const SIGHUP: u32 = 1;
@@ -86,18 +87,23 @@ pub(super) async fn serve(
         let message = "you must specify at least 1 command for the container".to_owned();
         return Err((StatusCode::BAD_REQUEST, message));
     }
+    let upgrade = upgrade::check(&request, &[V5, V4])?;
     let id = running_container(state, &pod, container).await?;
-    if relay::is_spdy(request.headers()) {
-        let url = state.context.runtime.exec_url(options.request(id)).await;
-        let url = url.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-        return relay::pass(&url, request).await;
-    }
+    let handshake = match upgrade {
+        Upgrade::Spdy => {
+            let runtime = Arc::clone(&state.context.runtime);
+            let asked = async move { runtime.exec_url(options.request(id)).await };
+            let url = state.tokens.request(asked).await?;
+            return relay::pass(url, request).await;
+        }
+        Upgrade::WebSocket(handshake) => handshake,
+    };
     let Some(tasks) = state.context.tasks.clone() else {
         let message = "exec needs containerd as the container runtime".to_owned();
         return Err((StatusCode::NOT_IMPLEMENTED, message));
     };
     let dir = state.context.paths.containerd().join("exec");
-    let (response, upgrade) = socket::accept(&mut request, &[V5, V4])?;
+    let (response, upgrade) = handshake.accept(&mut request);
     pandaemon_runtime::spawn("exec", async move {
         let (sender, receiver) = match socket::open(upgrade).await {
             Ok(both) => both,

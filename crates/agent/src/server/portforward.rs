@@ -3,6 +3,8 @@
 //! The runtime opens them inside the pod's network namespace and speaks SPDY. Clients since
 //! Kubernetes 1.31 tunnel SPDY through WebSocket messages, older ones speak SPDY directly.
 
+use std::sync::Arc;
+
 use futures::{SinkExt as _, StreamExt as _};
 use http::{HeaderValue, Request, StatusCode};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
@@ -11,7 +13,10 @@ use pandaemon_cri::pb;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{HttpError, HttpResponse, ServerState, relay, socket};
+use super::{
+    HttpError, HttpResponse, ServerState, relay, socket,
+    upgrade::{self, Upgrade},
+};
 use crate::pod::{PodRef, sandbox::POD_UID};
 
 /// The WebSocket protocol that tunnels SPDY.
@@ -34,17 +39,20 @@ pub(super) async fn serve(
     let pod = state.pods.find(namespace, name);
     let missing = || (StatusCode::NOT_FOUND, format!("pod {name:?} not found"));
     let pod = pod.ok_or_else(missing)?;
-    let request_port = pb::PortForwardRequest {
+    let upgrade = upgrade::check(&request, &[TUNNEL])?;
+    let ports = pb::PortForwardRequest {
         pod_sandbox_id: sandbox(state, &pod).await?,
         port: Vec::new(),
     };
-    let url = state.context.runtime.port_forward_url(request_port).await;
-    let url = url.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    if relay::is_spdy(request.headers()) {
-        return relay::pass(&url, request).await;
-    }
-    let (response, client) = socket::accept(&mut request, &[TUNNEL])?;
-    let (_, runtime) = relay::dial(&url, vec![HeaderValue::from_static(PLAIN)]).await?;
+    let runtime = Arc::clone(&state.context.runtime);
+    let asked = async move { runtime.port_forward_url(ports).await };
+    let url = state.tokens.request(asked).await?;
+    let handshake = match upgrade {
+        Upgrade::Spdy => return relay::pass(url, request).await,
+        Upgrade::WebSocket(handshake) => handshake,
+    };
+    let (_, runtime) = relay::dial(url, vec![HeaderValue::from_static(PLAIN)]).await?;
+    let (response, client) = handshake.accept(&mut request);
     pandaemon_runtime::spawn("port-forward", async move {
         if let Err(error) = tunnel(client, runtime).await {
             tracing::debug!(%error, "a forwarded connection failed");

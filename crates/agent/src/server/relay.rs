@@ -3,33 +3,26 @@
 //! Old clients speak SPDY, and so does that server: the bytes are copied both ways without being
 //! parsed.
 
-use std::time::Duration;
-
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use pandaemon_runtime::upgrade::{STREAM_IDLE, copy_until_idle};
 
-use super::{HttpError, HttpResponse};
+use super::{
+    HttpError, HttpResponse,
+    streaming::{self, StreamUrl},
+};
 
 /// The header that negotiates the protocol inside SPDY.
-const PROTOCOL_HEADER: &str = "X-Stream-Protocol-Version";
+const PROTOCOL_HEADER: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 const SPDY: &str = "SPDY/3.1";
-/// Timeout of connecting to the runtime's streaming server, the upgrade included.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest error body in bytes.
 const MAX_ERROR: usize = 16 << 10;
 
-/// Whether the client asks for an upgrade to SPDY.
-pub(super) fn is_spdy(headers: &HeaderMap) -> bool {
-    let wanted = headers.get(header::UPGRADE);
-    wanted.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(SPDY.as_bytes()))
-}
-
-/// Relays a client's upgrade to the runtime's streaming server at `url`, and returns its response.
+/// Relays a client's upgrade to the runtime's streaming server, and returns its response.
 pub(super) async fn pass(
-    url: &str,
+    url: StreamUrl,
     mut request: Request<Incoming>,
 ) -> Result<HttpResponse, HttpError> {
     let versions: Vec<_> = request
@@ -47,11 +40,7 @@ pub(super) async fn pass(
     });
     let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    for name in [
-        header::CONNECTION,
-        header::UPGRADE,
-        header::HeaderName::from_static("x-stream-protocol-version"),
-    ] {
+    for name in [header::CONNECTION, header::UPGRADE, PROTOCOL_HEADER] {
         if let Some(value) = head.remove(&name) {
             response.headers_mut().insert(name, value);
         }
@@ -64,84 +53,35 @@ async fn join(
     runtime: OnUpgrade,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (client, runtime) = tokio::try_join!(client, runtime)?;
-    let (mut client, mut runtime) = (TokioIo::new(client), TokioIo::new(runtime));
-    tokio::io::copy_bidirectional(&mut client, &mut runtime).await?;
-    Ok(())
+    let (client, runtime) = (TokioIo::new(client), TokioIo::new(runtime));
+    Ok(copy_until_idle(client, runtime, STREAM_IDLE).await?)
 }
 
 /// Asks the runtime's streaming server for an upgrade to SPDY; returns the headers of its response
 /// and the upgraded connection.
 pub(super) async fn dial(
-    url: &str,
+    url: StreamUrl,
     versions: Vec<HeaderValue>,
 ) -> Result<(HeaderMap, OnUpgrade), HttpError> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, upgrade(url, versions)).await {
-        Ok(upgraded) => upgraded,
-        Err(_elapsed) => {
-            let place = place_of(url);
-            let message =
-                format!("the runtime's streaming server at {place} did not respond in time");
-            Err((StatusCode::INTERNAL_SERVER_ERROR, message))
-        }
-    }
+    let text = url.text();
+    url.dial(upgrade(&text, versions)).await
 }
 
-/// Host and port of a URL. Its path is a secret: who knows it is in the container.
-fn place_of(url: &str) -> String {
-    let uri: Option<http::Uri> = url.parse().ok();
-    let authority = uri.as_ref().and_then(http::Uri::authority);
-    authority
-        .map_or("an unknown address", |one| one.as_str())
-        .to_owned()
-}
-
-async fn upgrade(
-    url: &str,
-    versions: Vec<HeaderValue>,
-) -> Result<(HeaderMap, OnUpgrade), HttpError> {
-    let failed = |step: &str, error: &dyn std::fmt::Display| {
-        let place = place_of(url);
-        let message = format!("{step} the runtime's streaming server at {place}: {error}");
-        (StatusCode::INTERNAL_SERVER_ERROR, message)
-    };
-    let uri: http::Uri = url
-        .parse()
-        .map_err(|error| failed("parse the URL of", &error))?;
-    let authority = uri.authority().map_or("", |one| one.as_str());
-    let stream = TcpStream::connect(authority)
-        .await
-        .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-        .map_err(|error| failed("connect to", &error))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| failed("connect to", &error))?;
-    pandaemon_runtime::spawn("streaming connection", async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "a connection to the runtime's streaming server failed");
-        }
-    });
-    let mut request = Request::post(uri.path_and_query().map_or("/", |one| one.as_str()))
-        .header(header::HOST, authority)
-        .header(header::CONNECTION, "Upgrade")
-        .header(header::UPGRADE, SPDY);
-    for version in versions {
-        request = request.header(PROTOCOL_HEADER, version);
-    }
-    let request = request.body(Empty::<bytes::Bytes>::new());
-    let request = request.map_err(|error| failed("send a request to", &error))?;
-    let mut response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| failed("send a request to", &error))?;
+async fn upgrade(url: &str, versions: Vec<HeaderValue>) -> Result<(HeaderMap, OnUpgrade), String> {
+    let mut headers = vec![
+        (header::CONNECTION, HeaderValue::from_static("Upgrade")),
+        (header::UPGRADE, HeaderValue::from_static(SPDY)),
+    ];
+    headers.extend(versions.into_iter().map(|one| (PROTOCOL_HEADER, one)));
+    let mut response = streaming::send(url, Method::POST, headers).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let body = Limited::new(response.into_body(), MAX_ERROR)
             .collect()
             .await;
         let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-        return Err(failed(
-            "upgrade the connection to",
-            &String::from_utf8_lossy(&body).trim(),
-        ));
+        let body = String::from_utf8_lossy(&body);
+        let step = "upgrade the connection to";
+        return Err(streaming::failed(step, url, &body.trim()));
     }
     let upgrade = hyper::upgrade::on(&mut response);
     Ok((std::mem::take(response.headers_mut()), upgrade))
@@ -156,9 +96,13 @@ mod tests {
         net::TcpListener,
     };
 
+    use crate::server::streaming::{StreamUrl, Tokens};
+
     /// A streaming server that sends this response and then echoes; returns the request it
     /// received.
-    async fn runtime(response: &'static str) -> (String, tokio::task::JoinHandle<Option<String>>) {
+    async fn runtime(
+        response: &'static str,
+    ) -> (StreamUrl, tokio::task::JoinHandle<Option<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/exec/token", listener.local_addr().unwrap());
         let server = pandaemon_runtime::spawn("test", async move {
@@ -172,7 +116,8 @@ mod tests {
             let _ = tokio::io::copy(&mut from, &mut to).await;
             String::from_utf8(received).unwrap().to_ascii_lowercase()
         });
-        (url, server)
+        let url = Tokens::default().request(async move { Ok(url) }).await;
+        (url.unwrap(), server)
     }
 
     #[tokio::test]
@@ -181,7 +126,7 @@ mod tests {
             Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n";
         let (url, server) = runtime(response).await;
         let offered = ["v4.channel.k8s.io", "channel.k8s.io"].map(HeaderValue::from_static);
-        let (head, upgrade) = super::dial(&url, offered.into()).await.unwrap();
+        let (head, upgrade) = super::dial(url, offered.into()).await.unwrap();
         assert_eq!(head["x-stream-protocol-version"], "v4.channel.k8s.io");
         let mut stream = TokioIo::new(upgrade.await.unwrap());
         stream.write_all(b"frame").await.unwrap();
@@ -202,7 +147,7 @@ mod tests {
     async fn an_error_of_the_runtime_is_returned() {
         let response = "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone";
         let (url, _server) = runtime(response).await;
-        let (status, message) = super::dial(&url, Vec::new()).await.unwrap_err();
+        let (status, message) = super::dial(url, Vec::new()).await.unwrap_err();
         assert_eq!(status, 500);
         assert!(message.ends_with(": gone"), "{message}");
     }

@@ -8,7 +8,7 @@ use futures::{
     SinkExt as _, StreamExt as _,
     stream::{SplitSink, SplitStream},
 };
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{
     body::Incoming,
@@ -51,18 +51,28 @@ pub(super) enum Input {
     Resize(u32, u32),
 }
 
-/// Answers the handshake with the first of these protocols that the client offers. Returns the
-/// response and the future connection.
-pub(super) fn accept(
-    request: &mut Request<Incoming>,
+/// A handshake that can be accepted.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    protocol: &'static str,
+    accept: HeaderValue,
+}
+
+/// Checks the client's part of a handshake. Of these protocols the first one counts that the client
+/// offers.
+///
+/// # Errors
+/// 400 if it cannot be accepted.
+pub(super) fn check(
+    headers: &HeaderMap,
     protocols: &[&'static str],
-) -> Result<(HttpResponse, OnUpgrade), HttpError> {
+) -> Result<Handshake, HttpError> {
     let bad = |message: &str| (StatusCode::BAD_REQUEST, message.to_owned());
-    let headers = request.headers();
     let key = headers
         .get(header::SEC_WEBSOCKET_KEY)
         .ok_or_else(|| bad("Upgrade request required"))?;
-    let accept = derive_accept_key(key.as_bytes());
+    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
+        .map_err(|_| bad("the Sec-WebSocket-Key header is invalid"))?;
     let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
     let offered: Vec<&str> = offered
         .filter_map(|value| value.to_str().ok())
@@ -70,20 +80,25 @@ pub(super) fn accept(
         .collect();
     let protocol = protocols.iter().find(|one| offered.contains(one));
     let protocol = protocol.ok_or_else(|| bad("none of the offered protocols is supported"))?;
-    let upgrade = hyper::upgrade::on(request);
-    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(
-        header::SEC_WEBSOCKET_PROTOCOL,
-        HeaderValue::from_static(protocol),
-    );
-    let accept = HeaderValue::from_str(&accept)
-        .map_err(|_| bad("the Sec-WebSocket-Key header is invalid"))?;
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    Ok((response, upgrade))
+    Ok(Handshake { protocol, accept })
+}
+
+impl Handshake {
+    /// Accepts the handshake: the response, and the future connection.
+    pub(super) fn accept(self, request: &mut Request<Incoming>) -> (HttpResponse, OnUpgrade) {
+        let upgrade = hyper::upgrade::on(request);
+        let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(
+            header::SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(self.protocol),
+        );
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept);
+        (response, upgrade)
+    }
 }
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;

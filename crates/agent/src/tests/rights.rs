@@ -16,7 +16,7 @@ use pandaemon_testkit::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::node;
+use super::{node, streams::serve_streams};
 use crate::{
     api::{
         certificates::Certificates,
@@ -76,10 +76,12 @@ impl Agent {
         }
         let certificates = Certificates::new(&config, identity, address).unwrap();
         let shutdown = Shutdown::default();
+        let runtime = FakeRuntime::with_images(&["image:1"]);
+        serve_streams(runtime.clone()).await;
         let context = node::context(
             certificates.client(),
             config,
-            &FakeRuntime::with_images(&["image:1"]),
+            &runtime,
             Clock::System,
             Tmpfs::Recorded(Arc::default()),
             &shutdown,

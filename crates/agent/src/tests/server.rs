@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{Request, request::Builder};
 use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
@@ -18,7 +19,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::node::Node;
 use crate::{server::KubeletServer, tls};
@@ -71,8 +72,16 @@ impl Server {
         self.send(user, token, request).await
     }
 
-    /// The answer to a request of the user with this certificate, or with this token.
-    pub(super) async fn send(&self, user: &str, token: &str, request: Builder) -> String {
+    /// A connection of the user with this certificate.
+    pub(super) async fn connect(&self, user: &str) -> SendRequest<Empty<Bytes>> {
+        let stream = TokioIo::new(self.open(user).await);
+        let (sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+        pandaemon_runtime::spawn("connection", connection.with_upgrades());
+        sender
+    }
+
+    /// A connection of the user with this certificate, over which nothing was sent yet.
+    pub(super) async fn open(&self, user: &str) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.clone()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -90,9 +99,12 @@ impl Server {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("n1").unwrap();
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream);
-        let stream = TokioIo::new(stream.await.unwrap());
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
-        pandaemon_runtime::spawn("connection", connection);
+        stream.await.unwrap()
+    }
+
+    /// The answer to a request of the user with this certificate, or with this token.
+    pub(super) async fn send(&self, user: &str, token: &str, request: Builder) -> String {
+        let mut sender = self.connect(user).await;
         let mut request = request.header("Host", "n1");
         if !token.is_empty() {
             request = request.header("Authorization", format!("Bearer {token}"));

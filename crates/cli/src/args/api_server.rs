@@ -27,6 +27,10 @@ pub(crate) struct ApiServerArgs {
     audit: AuditArgs,
     #[command(flatten)]
     flow_control: FlowControlArgs,
+    /// Let nodes have loopback addresses: agents on this machine. Without it no node can make this
+    /// server connect to what listens on them
+    #[arg(long)]
+    allow_loopback_nodes: bool,
 }
 
 /// What [`ApiServerArgs`] say.
@@ -39,6 +43,8 @@ pub(crate) struct ApiServerOptions {
     pub(crate) audit: AuditConfig,
     /// How many seats priority and fairness gives out.
     pub(crate) seats: Seats,
+    /// Whether agents may have loopback addresses.
+    pub(crate) allow_loopback_nodes: bool,
 }
 
 impl ApiServerArgs {
@@ -56,6 +62,7 @@ impl ApiServerArgs {
             admission: self.admission.read()?,
             audit: self.audit.config(data_dir),
             seats: self.flow_control.seats(),
+            allow_loopback_nodes: self.allow_loopback_nodes,
         })
     }
 }

@@ -84,6 +84,7 @@ impl ControlPlane {
             admission_configuration: config.options.admission,
             service_accounts: config.options.service_accounts,
             seats: config.options.seats,
+            allow_loopback_nodes: config.options.allow_loopback_nodes,
         };
         let api = pandaemon_server::start(server, &shutdown).await?;
         let options = Options {

@@ -5,10 +5,6 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{FakeRuntime, end, missing};
 use crate::{ExecOutput, Reply, Runtime, pb};
 
-/// The URL of all streams. As in a real runtime, a client that knows it can use the stream. Nothing
-/// listens there.
-const STREAMING_URL: &str = "http://127.0.0.1:1/exec/streaming-token";
-
 /// The values of labels, as the subject of a call.
 fn subject(labels: &BTreeMap<String, String>) -> String {
     let values: Vec<_> = labels.values().map(String::as_str).collect();
@@ -217,20 +213,20 @@ impl Runtime for FakeRuntime {
     }
 
     fn exec_url(&self, request: pb::ExecRequest) -> Reply<'_, String> {
-        self.record("exec_url", &request.container_id, |_| {
-            Ok(STREAMING_URL.into())
+        self.record("exec_url", &request.container_id, |state| {
+            state.tokens.url("exec")
         })
     }
 
     fn attach_url(&self, request: pb::AttachRequest) -> Reply<'_, String> {
-        self.record("attach_url", &request.container_id, |_| {
-            Ok(STREAMING_URL.into())
+        self.record("attach_url", &request.container_id, |state| {
+            state.tokens.url("attach")
         })
     }
 
     fn port_forward_url(&self, request: pb::PortForwardRequest) -> Reply<'_, String> {
-        self.record("port_forward_url", &request.pod_sandbox_id, |_| {
-            Ok(STREAMING_URL.into())
+        self.record("port_forward_url", &request.pod_sandbox_id, |state| {
+            state.tokens.url("portforward")
         })
     }
 

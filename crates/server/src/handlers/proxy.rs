@@ -1,19 +1,27 @@
 //! Requests to node agents over mutual TLS, and proxying of their responses.
+//!
+//! Who asks gets one answer for all agents that are not reached, at one moment, whatever is at their
+//! address: a node writes that address itself, and is not to find out what else the server reaches.
 
-use std::{sync::Arc, time::Duration};
+mod body;
+mod dial;
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use pandaemon_machinery::{Status, status::Result};
+use pandaemon_runtime::upgrade::{STREAM_IDLE, copy_until_idle};
+use parking_lot::Mutex;
 use rustls::ClientConfig;
 use rustls_pki_types::{DnsName, ServerName};
 use serde_json::Value;
-use tokio::{io::copy_bidirectional, net::TcpStream, time::timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use self::{body::AgentBody, dial::Dialer};
 use crate::{
     http::{
         body::{Body, BoxError},
@@ -22,18 +30,38 @@ use crate::{
     registry::meta,
 };
 
-/// How long connecting to an agent may take, the TLS handshake included.
+/// How long connecting to an agent may take, the TLS handshake included, and when a failure is
+/// answered: three tries of TCP, or a handshake with an agent under load.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long an agent may take for the head of its response: the API server's answer to who may do
+/// what, and a call of its runtime (30 s). Upstream's `--request-timeout`.
+const HEAD: Duration = Duration::from_secs(60);
+/// How long an agent may be silent in the middle of a response, which is of files and memory. A log
+/// that is followed may be silent for ever.
+const BODY_IDLE: Duration = Duration::from_secs(60);
+/// How often the log says why the agent of a node does not answer, so that requests do not fill it.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// The port of agents whose Node names no other (that of the kubelet).
 const DEFAULT_PORT: i64 = 10_250;
 
-/// The address of a node's agent.
+/// The address of a node's agent, as the node says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Agent {
     /// The name of the node.
-    pub node: String,
-    /// The address, as `ADDRESS:PORT`.
-    pub address: String,
+    node: String,
+    /// An address, or a name.
+    host: String,
+    port: i64,
+}
+
+impl std::fmt::Display for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { node, host, port } = self;
+        match host.contains(':') {
+            true => write!(f, "node {node} at [{host}]:{port}"),
+            false => write!(f, "node {node} at {host}:{port}"),
+        }
+    }
 }
 
 impl Agent {
@@ -56,46 +84,33 @@ impl Agent {
             node,
             &["status", "daemonEndpoints", "kubeletEndpoint", "Port"],
         );
-        let port = port.and_then(Value::as_i64).unwrap_or(DEFAULT_PORT);
-        let address = match address.contains(':') {
-            true => format!("[{address}]:{port}"),
-            false => format!("{address}:{port}"),
-        };
         Ok(Self {
             node: name,
-            address,
+            host: address.to_owned(),
+            port: port.and_then(Value::as_i64).unwrap_or(DEFAULT_PORT),
         })
     }
 
-    fn unreachable(&self, why: &dyn std::fmt::Display) -> Box<Status> {
+    /// The one answer for an agent that is not reached.
+    fn unreachable(&self) -> Box<Status> {
         let text = format!(
-            "the agent of node {} at {} does not answer: {why}",
-            self.node, self.address
+            "the agent of {self} does not answer: check that it runs and that the API server can \
+            reach it; the log of the API server says more"
         );
         Status::failure(502, "InternalError", text)
     }
 }
 
-/// The protocol of the `Upgrade` header, in lower case, if the connection is to be upgraded.
-#[must_use]
-pub(crate) fn upgrade_token(headers: &HeaderMap) -> Option<String> {
-    let connection = headers
-        .get(header::CONNECTION)?
-        .to_str()
-        .ok()?
-        .to_ascii_lowercase();
-    let upgrades = connection.split(',').any(|part| part.trim() == "upgrade");
-    let token = headers
-        .get(header::UPGRADE)?
-        .to_str()
-        .ok()?
-        .to_ascii_lowercase();
-    upgrades.then_some(token)
-}
-
 /// A client of the node agents.
 #[derive(Clone)]
-pub(crate) struct Agents(TlsConnector);
+pub(crate) struct Agents(Arc<Inner>);
+
+struct Inner {
+    tls: TlsConnector,
+    dialer: Dialer,
+    /// When the log last said why the agent of a node does not answer.
+    logged: Mutex<HashMap<String, Instant>>,
+}
 
 impl std::fmt::Debug for Agents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -106,28 +121,40 @@ impl std::fmt::Debug for Agents {
 type Sender = hyper::client::conn::http1::SendRequest<Empty<Bytes>>;
 
 impl Agents {
-    /// A client with this TLS configuration.
+    /// A client with this TLS configuration. It connects to loopback addresses only if they are
+    /// allowed.
     #[must_use]
-    pub(crate) fn new(config: Arc<ClientConfig>) -> Self {
-        Self(TlsConnector::from(config))
+    pub(crate) fn new(config: Arc<ClientConfig>, allow_loopback: bool) -> Self {
+        Self(Arc::new(Inner {
+            tls: TlsConnector::from(config),
+            dialer: Dialer::new(allow_loopback),
+            logged: Mutex::default(),
+        }))
     }
 
+    /// The server itself is at this address, and no agent.
+    pub(crate) fn server_is_at(&self, address: SocketAddr) {
+        self.0.dialer.is_at(address);
+    }
+
+    /// Connects to an agent. Failures have one answer at one moment.
     async fn connect(&self, agent: &Agent) -> Result<Sender> {
-        let connecting = async {
-            let stream = TcpStream::connect(&agent.address).await?;
-            stream.set_nodelay(true)?;
-            // The name of the node, whatever its address: also a name that looks like an address.
-            let name = DnsName::try_from(agent.node.clone()).map_err(std::io::Error::other)?;
-            self.0.connect(ServerName::DnsName(name), stream).await
-        };
-        let stream = match timeout(CONNECT, connecting).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(agent.unreachable(&error)),
-            Err(_) => return Err(agent.unreachable(&"timed out while connecting")),
-        };
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| agent.unreachable(&error))?;
+        let deadline = Instant::now() + CONNECT;
+        match timeout_at(deadline, self.open(agent)).await {
+            Ok(Ok(sender)) => return Ok(sender),
+            Ok(Err(why)) => self.log(agent, &*why),
+            Err(_) => self.log(agent, &"connecting took too long"),
+        }
+        sleep_until(deadline).await;
+        Err(agent.unreachable())
+    }
+
+    async fn open(&self, agent: &Agent) -> Result<Sender, BoxError> {
+        let stream = self.0.dialer.dial(agent).await?;
+        // The name of the node, whatever its address: also a name that looks like an address.
+        let name = ServerName::DnsName(DnsName::try_from(agent.node.clone())?);
+        let stream = TokioIo::new(self.0.tls.connect(name, stream).await?);
+        let (sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
         pandaemon_runtime::spawn("agent-connection", async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "connection to an agent ended");
@@ -136,13 +163,27 @@ impl Agents {
         Ok(sender)
     }
 
+    /// Tells the operator why an agent does not answer, at most once in a while for each node.
+    fn log(&self, agent: &Agent, why: &dyn std::fmt::Display) {
+        let now = Instant::now();
+        let mut logged = self.0.logged.lock();
+        let is_recent = |at: &Instant| now < *at + LOG_INTERVAL;
+        if logged.get(&agent.node).is_some_and(is_recent) {
+            return;
+        }
+        logged.retain(|_, at| is_recent(at));
+        logged.insert(agent.node.clone(), now);
+        drop(logged);
+        tracing::warn!(%why, "the agent of {agent} does not answer");
+    }
+
+    /// Sends a request and waits for the head of the response.
     async fn send(
         &self,
         agent: &Agent,
         (method, path): (Method, &str),
         headers: &[(header::HeaderName, HeaderValue)],
-    ) -> Result<Response<Incoming>> {
-        let mut sender = self.connect(agent).await?;
+    ) -> Result<Response<AgentBody>> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -153,20 +194,32 @@ impl Agents {
         let request = request
             .body(Empty::new())
             .map_err(|e| Status::bad_request(format!("cannot proxy the request: {e}")))?;
-        sender
-            .send_request(request)
-            .await
-            .map_err(|error| agent.unreachable(&error))
+        let mut sender = self.connect(agent).await?;
+        match timeout(HEAD, sender.send_request(request)).await {
+            Ok(Ok(response)) => return Ok(response.map(|body| AgentBody::new(body, BODY_IDLE))),
+            Ok(Err(why)) => self.log(agent, &why),
+            Err(_) => self.log(agent, &"it is connected, but does not respond"),
+        }
+        Err(agent.unreachable())
     }
 
-    /// Sends a GET and proxies the response as a stream.
+    /// Sends a GET and proxies the response as a stream. If it follows something, it may be silent
+    /// for any time.
     ///
     /// # Errors
     /// 502 when the agent does not respond; the agent's own errors.
-    pub(crate) async fn get(&self, agent: &Agent, path: &str) -> Result<Response<Body>> {
-        let answer = self.send(agent, (Method::GET, path), &[]).await?;
+    pub(crate) async fn get(
+        &self,
+        agent: &Agent,
+        path: &str,
+        follows: bool,
+    ) -> Result<Response<Body>> {
+        let mut answer = self.send(agent, (Method::GET, path), &[]).await?;
         if !answer.status().is_success() {
             return Err(agent_error(answer).await);
+        }
+        if follows {
+            answer.body_mut().may_be_silent();
         }
         Ok(proxied_response(answer))
     }
@@ -226,21 +279,19 @@ fn upgrade_headers(headers: &HeaderMap) -> Vec<(header::HeaderName, HeaderValue)
     PASSED.into_iter().flat_map(values).collect()
 }
 
-/// Copies bytes between two upgraded connections until both directions have ended.
+/// Copies bytes between two upgraded connections until both directions have ended, or are idle.
 async fn copy_streams(
     client: hyper::upgrade::OnUpgrade,
     agent: hyper::upgrade::OnUpgrade,
 ) -> Result<(), BoxError> {
     let (client, agent) = tokio::try_join!(client, agent)?;
-    let (mut client, mut agent) = (TokioIo::new(client), TokioIo::new(agent));
-    copy_bidirectional(&mut client, &mut agent).await?;
-    Ok(())
+    let (client, agent) = (TokioIo::new(client), TokioIo::new(agent));
+    Ok(copy_until_idle(client, agent, STREAM_IDLE).await?)
 }
 
-fn proxied_response(answer: Response<Incoming>) -> Response<Body> {
+fn proxied_response(answer: Response<AgentBody>) -> Response<Body> {
     let (parts, body) = answer.into_parts();
-    let body = body.map_err(BoxError::from).boxed_unsync();
-    let mut response = Response::new(Body::Boxed(body));
+    let mut response = Response::new(Body::Boxed(body.boxed_unsync()));
     *response.status_mut() = parts.status;
     if let Some(value) = parts.headers.get(header::CONTENT_TYPE) {
         response
@@ -251,7 +302,7 @@ fn proxied_response(answer: Response<Incoming>) -> Response<Body> {
 }
 
 /// The error of an agent: its `Status`, or a status with its text as the message.
-async fn agent_error(answer: Response<Incoming>) -> Box<Status> {
+async fn agent_error(answer: Response<AgentBody>) -> Box<Status> {
     let code = answer.status().as_u16();
     let limited = http_body_util::Limited::new(answer.into_body(), 64 << 10);
     let body = limited
@@ -272,38 +323,4 @@ async fn agent_error(answer: Response<Incoming>) -> Box<Status> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn all_offered_stream_versions_are_proxied_and_no_credentials() {
-        let mut headers = HeaderMap::new();
-        let mut add = |name: &'static str, value| {
-            headers.append(name, HeaderValue::from_static(value));
-        };
-        add("connection", "Upgrade");
-        add("upgrade", "SPDY/3.1");
-        add("x-stream-protocol-version", "v4.channel.k8s.io");
-        add("x-stream-protocol-version", "channel.k8s.io");
-        add("authorization", "Bearer secret");
-        let passed = upgrade_headers(&headers);
-        let passed: Vec<_> = passed.iter().map(|(_, v)| v.to_str().unwrap()).collect();
-        let wanted = ["Upgrade", "SPDY/3.1", "v4.channel.k8s.io", "channel.k8s.io"];
-        assert_eq!(passed, wanted);
-        assert_eq!(upgrade_token(&headers).as_deref(), Some("spdy/3.1"));
-    }
-
-    #[test]
-    fn agent_addresses_are_read_from_the_node() {
-        let node = json!({"metadata": {"name": "n"}, "status": {
-            "addresses": [{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "10.0.0.1"}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": 1234}}}});
-        assert_eq!(Agent::of(&node).unwrap().address, "10.0.0.1:1234");
-        let v6 = json!({"metadata": {"name": "n"}, "status": {"addresses": [{"type": "InternalIP", "address": "fd00::1"}]}});
-        assert_eq!(Agent::of(&v6).unwrap().address, "[fd00::1]:10250");
-        let none = json!({"metadata": {"name": "n"}});
-        assert_eq!(Agent::of(&none).unwrap_err().code, 500);
-    }
-}
+mod tests;

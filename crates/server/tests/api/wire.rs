@@ -9,7 +9,7 @@ use hyper::{
     body::Incoming, client::conn::http1::SendRequest, service::service_fn, upgrade::Upgraded,
 };
 use hyper_util::rt::TokioIo;
-use pandaemon_testkit::{ServerOptions, join::Joined};
+use pandaemon_testkit::{ServerOptions, join::Joined, leaks::CapturedLog};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier,
 };
@@ -260,19 +260,77 @@ async fn logs_are_proxied_from_the_agent_of_the_pods_node() {
     assert_eq!((code, text.as_str()), (200, "/stats/summary?a=b"));
 }
 
+/// The answer of a server to a request for the agent of a new node at this address.
+async fn ask_agent(server: &Server, name: &str, (ip, port): (&str, u16)) -> (u16, String) {
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": {
+        "addresses": [{"type": "InternalIP", "address": ip}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}});
+    assert_eq!(server.post("/api/v1/nodes", &node).await.0, 201);
+    let path = format!("/api/v1/nodes/{name}/proxy/healthz");
+    let (code, status) = server.get(&path).await;
+    (code, status["message"].as_str().unwrap().to_owned())
+}
+
 #[tokio::test]
-async fn the_error_of_an_unreachable_agent_names_node_and_address() {
-    let server = Server::start().await;
-    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n9"}, "status": {
-        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-        "daemonEndpoints": {"kubeletEndpoint": {"Port": 1}}}});
-    server.post("/api/v1/nodes", &node).await;
-    let (code, status) = server.get("/api/v1/nodes/n9/proxy/healthz").await;
-    let text = status["message"].as_str().unwrap();
-    assert!(
-        code == 502 && text.contains("node n9 at 127.0.0.1:1 does not answer"),
-        "{code} {text}"
-    );
+async fn the_log_alone_says_why_an_agent_does_not_answer() {
+    let log = CapturedLog::start();
+    let lenient = Server::start().await;
+    let strict = ServerOptions {
+        allow_loopback_nodes: false,
+        ..ServerOptions::default()
+    };
+    let strict = Server::start_with(strict).await.unwrap();
+    let agent = pod_on_an_agent(&strict, json!([{"name": "c", "image": "i"}])).await;
+    let own = lenient.running().address().port();
+    let also = lenient.running().also_listen(([127, 0, 0, 1], 0).into());
+    let also = also.await.unwrap().port();
+    let cases = [
+        (
+            &strict,
+            "n2",
+            ("127.0.0.1", agent.port()),
+            "a loopback address",
+        ),
+        (
+            &strict,
+            "n3",
+            ("169.254.169.254", 80),
+            "a link-local address",
+        ),
+        (
+            &lenient,
+            "n4",
+            ("127.0.0.1", own),
+            "an address of this server",
+        ),
+        (
+            &lenient,
+            "n5",
+            ("127.0.0.1", also),
+            "an address of this server",
+        ),
+        (&lenient, "n6", ("127.0.0.1", 1), "connect to 127.0.0.1:1: "),
+        (
+            &lenient,
+            "n7",
+            ("127.0.0.1", agent.port()),
+            "invalid peer certificate",
+        ),
+    ];
+    let asked = cases.map(|(server, name, at, _)| ask_agent(server, name, at));
+    let answers = futures::future::join_all(asked).await;
+    let log = log.text();
+    for ((_, name, (ip, port), why), (code, message)) in cases.into_iter().zip(answers) {
+        let agent = format!("the agent of node {name} at {ip}:{port} does not answer");
+        let advice = "check that it runs and that the API server can reach it; \
+            the log of the API server says more";
+        assert_eq!((code, message), (502, format!("{agent}: {advice}")));
+        let line = log.lines().find(|line| line.contains(&agent)).unwrap();
+        assert!(
+            line.contains(" WARN ") && line.contains(why),
+            "{why}: {line}"
+        );
+    }
 }
 
 /// The stream of an exec, which the fake agent echoes and then ends.

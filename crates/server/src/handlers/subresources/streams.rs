@@ -2,16 +2,13 @@
 
 use http::{Response, header};
 use pandaemon_machinery::{Status, status::Result};
+use pandaemon_runtime::upgrade::upgrade_token;
 use serde_json::{Map, Value};
 
 use crate::{
     admission::Operation,
     auth::Decision,
-    handlers::{
-        proxy::{Agent, upgrade_token},
-        resource_request::ResourceRequest,
-        response,
-    },
+    handlers::{proxy::Agent, resource_request::ResourceRequest, response},
     http::{body::Body, request::Verb},
     registry::{kinds, meta},
 };
@@ -41,7 +38,11 @@ pub(crate) async fn log(request: ResourceRequest<'_>) -> Result<Response<Body>> 
     };
     let query = parameters(&request, &LOG_PARAMETERS);
     let path = format!("/containerLogs/{place}/{container}?{query}");
-    let mut answer = request.api.agents.get(&agent, &path).await?;
+    let mut answer = request
+        .api
+        .agents
+        .get(&agent, &path, follows(&request))
+        .await?;
     let headers = answer.headers_mut();
     if !headers.contains_key(header::CONTENT_TYPE) {
         headers.insert(
@@ -50,6 +51,12 @@ pub(crate) async fn log(request: ResourceRequest<'_>) -> Result<Response<Body>> 
         );
     }
     Ok(answer)
+}
+
+/// Whether the response goes on as long as what it is about: of `nodes/proxy`, too, the agent reads
+/// the same parameter.
+fn follows(request: &ResourceRequest<'_>) -> bool {
+    request.incoming.query.flag("follow")
 }
 
 fn check_log_parameters(request: &ResourceRequest<'_>) -> Result<()> {
@@ -294,7 +301,8 @@ pub(crate) async fn node(request: ResourceRequest<'_>) -> Result<Response<Body>>
         "" => format!("/{}", request.path.tail),
         query => format!("/{}?{query}", request.path.tail),
     };
-    let mut response = request.api.agents.get(&agent, &path).await?;
+    let follows = follows(&request);
+    let mut response = request.api.agents.get(&agent, &path, follows).await?;
     response::add_warnings(&mut response, &warnings);
     Ok(response)
 }
