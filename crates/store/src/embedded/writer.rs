@@ -103,9 +103,9 @@ struct EndFollowers(Arc<Published>);
 
 impl Drop for EndFollowers {
     fn drop(&mut self) {
-        self.0.close(|| match thread::panicking() {
-            true => Error::Broken("the writer of the store panicked".to_owned()),
-            false => Error::Closed,
+        self.0.close(match thread::panicking() {
+            true => || Error::WriterPanicked,
+            false => || Error::Closed,
         });
     }
 }
