@@ -19,6 +19,8 @@ mod bootstrap_tokens;
 mod bounds;
 #[path = "api/certificates.rs"]
 mod certificates;
+#[path = "api/dead_store.rs"]
+mod dead_store;
 #[path = "api/default_roles.rs"]
 mod default_roles;
 #[path = "api/discovery.rs"]

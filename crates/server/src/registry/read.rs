@@ -223,6 +223,7 @@ impl Registry {
         if waited == Ok(true) {
             return Ok(());
         }
+        self.check_cache()?;
         let text = format!(
             "Too large resource version: {revision}, current: {}",
             self.cache.revision()
