@@ -44,12 +44,16 @@ impl WatchCache {
     /// # Errors
     /// When the store cannot be read.
     pub async fn load(store: &dyn Store) -> Result<Self> {
-        let cache = Self::new(0);
+        Self::new(0).loaded(store).await
+    }
+
+    /// This cache with all objects of the store.
+    pub(super) async fn loaded(self, store: &dyn Store) -> Result<Self> {
         let mut tries = 1;
         loop {
-            match cache.reload(store).await {
+            match self.reload(store).await {
                 Err(Error::Compacted { .. }) if tries < TRIES => tries += 1,
-                loaded => return loaded.map(|()| cache),
+                loaded => return loaded.map(|()| self),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Tests of the watch cache without a server: changes are applied, watchers and lists are checked.
 
 mod lag;
+mod promise;
 
 use std::{
     future::Future as _,
