@@ -59,6 +59,8 @@ mod pod_security;
 mod pod_templates;
 #[path = "api/rbac.rs"]
 mod rbac;
+#[path = "api/resumed_watches.rs"]
+mod resumed_watches;
 #[path = "api/rights.rs"]
 mod rights;
 #[path = "api/run_time_kinds.rs"]
