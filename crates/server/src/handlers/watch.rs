@@ -62,7 +62,7 @@ pub(crate) struct WatchBody {
     deadline: Instant,
     timer: Pin<Box<Sleep>>,
     ended: bool,
-    /// Revision of the last event that was sent.
+    /// All events up to this revision were sent, once the queue is empty.
     sent: Revision,
     /// The seats of the request, until the initial objects are sent.
     seat: Option<Seat>,
@@ -115,7 +115,7 @@ impl WatchBody {
             deadline: options.deadline,
             timer: Box::pin(tokio::time::sleep_until(wake)),
             ended: false,
-            sent: 0,
+            sent: started.revision,
             seat: None,
         }
     }
@@ -175,7 +175,7 @@ impl WatchBody {
         let applied = self.cache.revision();
         match self.events.poll_next(context) {
             Poll::Ready(Next::Change(change, event)) => {
-                self.sent = event.change.revision;
+                self.sent = self.sent.max(event.change.revision);
                 return Poll::Ready(Some(self.event_line(change, &event)));
             }
             Poll::Ready(end) => return Poll::Ready(self.end(&end)),

@@ -147,6 +147,12 @@ impl KindCache {
 
     /// Applies changes and offers them to the watchers.
     pub(super) fn apply(&self, events: &[&StoreEvent]) {
+        let changes = self.apply_to_objects(events);
+        self.offer(changes);
+    }
+
+    /// Applies changes to the objects and the history.
+    pub(super) fn apply_to_objects(&self, events: &[&StoreEvent]) -> Vec<Change> {
         // Reading the head of an object is the expensive part and needs no lock.
         let read = events.iter().map(|event| (*event, self.object_of(event)));
         let read: Vec<_> = read.collect();
@@ -185,7 +191,11 @@ impl KindCache {
             state.history.push(change.clone());
             changes.push(change);
         }
-        drop(state);
+        changes
+    }
+
+    /// Offers changes that are applied to the watchers.
+    pub(super) fn offer(&self, changes: Vec<Change>) {
         // Batches come one after the other, and a watch that has started meanwhile ignores changes
         // from before.
         let mut watchers = self.watchers.lock();

@@ -1,5 +1,6 @@
 //! Tests of the watch cache without a server: changes are applied, watchers and lists are checked.
 
+mod between;
 mod lag;
 mod promise;
 
