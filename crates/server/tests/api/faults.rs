@@ -254,7 +254,7 @@ async fn an_object_that_is_never_stored_does_not_exist_already() {
 }
 
 #[tokio::test]
-async fn changes_that_broke_off_are_read_again() {
+async fn no_client_notices_that_changes_broke_off() {
     let (server, double) = on_double().await;
     let version = version_of(&server).await;
     double.set_faults(Faults {

@@ -23,7 +23,20 @@ const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/le
 /// How long a client waits for an event.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A server on a store of which the files stay.
+/// Copies a directory and what is below it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(file.file_name());
+        match file.file_type().unwrap().is_dir() {
+            true => copy(&file.path(), &target),
+            false => drop(fs::copy(file.path(), target).unwrap()),
+        }
+    }
+}
+
+/// A server on a store of which the files stay, as its certificates do: a start without news writes
+/// nothing.
 struct Life {
     server: Server,
     client: kube::Client,
@@ -33,7 +46,13 @@ struct Life {
 impl Life {
     async fn start(directory: &Path) -> Self {
         let store = Arc::new(Embedded::open(directory, Options::default()).unwrap());
+        let data_dir = tempfile::tempdir().unwrap();
+        let kept = directory.with_extension("data");
+        if kept.exists() {
+            copy(&kept, data_dir.path());
+        }
         let options = ServerOptions {
+            data_dir: Some(data_dir),
             store: Some(Arc::clone(&store) as _),
             ..ServerOptions::default()
         };
@@ -49,6 +68,7 @@ impl Life {
     async fn stop(mut self, directory: &Path) -> PathBuf {
         self.server.stop().await;
         self.store.close().await;
+        copy(self.server.data_dir(), &directory.with_extension("data"));
         directory.to_owned()
     }
 
@@ -56,10 +76,8 @@ impl Life {
     fn kill(self, directory: &Path) -> PathBuf {
         let mut left = directory.to_owned();
         left.as_mut_os_string().push("-left");
-        fs::create_dir(&left).unwrap();
-        for file in fs::read_dir(directory).unwrap().map(Result::unwrap) {
-            fs::copy(file.path(), left.join(file.file_name())).unwrap();
-        }
+        copy(directory, &left);
+        copy(self.server.data_dir(), &left.with_extension("data"));
         left
     }
 

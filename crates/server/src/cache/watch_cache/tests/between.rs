@@ -1,7 +1,7 @@
 //! Watches while a batch is applied: its changes are in the objects, but not offered yet, or
 //! offered, but not applied everywhere.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, time::Duration};
 
 use pandaemon_machinery::table::IncludeObject;
 use tokio::time::Instant;
@@ -65,7 +65,8 @@ async fn lines(cache: &Arc<WatchCache>, started: Started) -> Vec<String> {
         now_seconds: 0,
     };
     let options = WatchOptions {
-        deadline: Instant::now(),
+        // Over already, so that it ends as soon as it has sent all that there is.
+        deadline: Instant::now() - Duration::from_secs(1),
         bookmarks: true,
         mark_initial: false,
     };
@@ -96,4 +97,38 @@ async fn a_bookmark_is_not_lower_than_an_event_before_it() {
     assert_eq!(lines(&cache, before).await, ["ADDED 3", "BOOKMARK 3"]);
     assert_eq!(meanwhile.revision, 3);
     assert_eq!(lines(&cache, meanwhile).await, ["BOOKMARK 3"]);
+}
+
+/// Lets another task end, also when a check fails.
+struct Over(Arc<AtomicBool>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bookmark_is_not_higher_than_the_events_before_it() {
+    let cache = Arc::new(empty());
+    let over = Over(Arc::default());
+    let (written, is_over) = (Arc::clone(&cache), Arc::clone(&over.0));
+    let mut next = put(1, "p");
+    pandaemon_runtime::spawn("writer", async move {
+        while !is_over.load(Ordering::Relaxed) {
+            next.revision += 1;
+            next.entry.as_mut().unwrap().mod_revision = next.revision;
+            written.apply(&[next.clone()]);
+        }
+    });
+    for _ in 0..5_000 {
+        let since = cache.revision();
+        let started = watch(&cache, filter("pods", "", "", ""), Start::After(since));
+        let mut read = lines(&cache, started).await;
+        let last = read.pop().unwrap();
+        let bookmark: Revision = last.strip_prefix("BOOKMARK ").unwrap().parse().unwrap();
+        // There is a change of each revision.
+        assert_eq!(bookmark - since, read.len() as u64, "{read:?}, {last}");
+    }
+    assert!(cache.revision() > 5_000, "few changes came meanwhile");
 }

@@ -195,7 +195,8 @@ async fn an_object_is_waited_for_also_while_changes_are_missed() {
         followed.caught_up().await;
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let found = waiting.await.unwrap().flatten();
+    let found = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    let found = found.expect("it waits for ever").unwrap().flatten();
     assert_eq!(found.map(|pod| pod.revision), Some(3));
 }
 

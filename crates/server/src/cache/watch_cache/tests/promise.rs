@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use self::{
     client::{Allowed, Begin, Client},
-    model::{APPS, Fields, Item, KINDS, Labels, NAMES, NAMESPACES, NODES, Selection, Truth},
+    model::{APPS, Fields, Item, KINDS, Labels, NAMES, NAMESPACES, NODES, PODS, Selection, Truth},
 };
 use super::*;
 use crate::{
@@ -352,7 +352,7 @@ fn selection() -> impl Strategy<Value = Selection> {
         2 => prop::sample::select(&NODES[..]).prop_map(Fields::Node),
         1 => prop::sample::select(&["Pending", "Running"][..]).prop_map(Fields::Phase),
     ];
-    let plural = prop::sample::select(&["pods", "pods", "configmaps"][..]);
+    let plural = prop::sample::select(&[PODS, PODS, KINDS[1]][..]);
     let namespace = prop::option::weighted(0.4, prop::sample::select(&NAMESPACES[..]));
     (plural, namespace, labels, fields).prop_map(|(plural, namespace, labels, fields)| {
         let is_of_pods = matches!(fields, Fields::Node(_) | Fields::Phase(_));
@@ -360,7 +360,7 @@ fn selection() -> impl Strategy<Value = Selection> {
             plural,
             namespace,
             labels,
-            fields: match plural == "configmaps" && is_of_pods {
+            fields: match plural != PODS && is_of_pods {
                 true => Fields::All,
                 false => fields,
             },

@@ -58,7 +58,7 @@ pub(super) struct Allowed {
     pub floor: Revision,
 }
 
-/// A watch.
+/// A watch that is open, and what is known of its lines.
 struct Open {
     body: WatchBody,
     /// Which start of the server it is from.
@@ -76,7 +76,7 @@ struct Open {
     last: Revision,
 }
 
-/// The client.
+/// A client: what it knows, and its watch.
 pub(super) struct Client {
     pub selection: Selection,
     begin: Begin,

@@ -4,7 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use pandaemon_store::{Durability, Embedded, Follower, Options};
@@ -19,12 +19,17 @@ const SETTING: Setting = Setting {
     is_short: false,
 };
 
+/// The number of a pod that is never durable.
+const LAST: u8 = 8;
+
 /// What happens between two restarts.
 #[derive(Debug, Clone)]
 struct Round {
-    /// The writes of each writer, and which are volatile.
-    writers: Vec<Vec<(Write, bool)>>,
-    /// More clients.
+    /// The writes of each writer.
+    writers: Vec<Vec<Write>>,
+    /// The state that the last write leaves, which a restart drops.
+    last: u8,
+    /// The clients that begin now.
     clients: Vec<NewClient>,
     /// Whether the server is stopped, and not killed.
     ends_in_order: bool,
@@ -52,9 +57,9 @@ impl Follower for Recorder {
     fn end(&self, _: pandaemon_store::Error) {}
 }
 
-/// One writer of several.
-async fn write_all(store: Arc<Embedded>, writes: Vec<(Write, bool)>, count: Arc<AtomicUsize>) {
-    for (write, is_volatile) in writes {
+/// One writer of several. Objects of the last name are not durable.
+async fn write_all(store: Arc<Embedded>, writes: Vec<Write>, count: Arc<AtomicUsize>) {
+    for write in writes {
         let number = count.fetch_add(1, Ordering::Relaxed);
         let (plural, names) = place(write.key);
         let key = key(kind(plural), names.0, names.1);
@@ -66,7 +71,7 @@ async fn write_all(store: Arc<Embedded>, writes: Vec<(Write, bool)>, count: Arc<
         };
         let expect = old.map_or(Expect::Absent, |old| Expect::At(old.mod_revision));
         let transaction = Transaction {
-            durability: match is_volatile {
+            durability: match names.1 == NAMES[2] {
                 true => Durability::Volatile,
                 false => Durability::Durable,
             },
@@ -83,9 +88,9 @@ async fn read_all(
     pause: Duration,
     registry: Arc<Registry>,
     source: Arc<Source>,
-    (allowed, writers): (Allowed, Arc<AtomicUsize>),
+    (allowed, is_over): (Allowed, Arc<AtomicBool>),
 ) -> Client {
-    while writers.load(Ordering::Acquire) > 0 {
+    while !is_over.load(Ordering::Acquire) {
         if !client.read(&*source, allowed) {
             client.connect(&registry, &*source, allowed).await;
         }
@@ -144,24 +149,35 @@ impl Cluster {
         };
         let truth = Arc::clone(&self.truth);
         let source: Arc<Source> = Arc::new(move || Arc::clone(&truth.lock()));
-        let left = Arc::new(AtomicUsize::new(round.writers.len()));
+        let is_over = Arc::new(AtomicBool::new(false));
         let readers = std::mem::take(&mut self.clients).into_iter();
         let readers = readers.map(|(client, pause)| {
             let registry = Arc::clone(&plane.registry);
-            let (source, allowed) = (Arc::clone(&source), (allowed, Arc::clone(&left)));
+            let (source, allowed) = (Arc::clone(&source), (allowed, Arc::clone(&is_over)));
             let reading = read_all(client, pause, registry, source, allowed);
             let reader = async move { (reading.await, pause) };
             pandaemon_runtime::spawn("reader", reader)
         });
         let readers: Vec<_> = readers.collect();
-        for writes in round.writers {
+        let write = |writes| {
             let writing = write_all(Arc::clone(&store), writes, Arc::clone(&self.written));
-            let left = Arc::clone(&left);
-            pandaemon_runtime::spawn("writer", async move {
-                writing.await;
-                left.fetch_sub(1, Ordering::Release);
-            });
+            pandaemon_runtime::spawn("writer", writing)
+        };
+        let writers: Vec<_> = round.writers.into_iter().map(write).collect();
+        for writer in writers {
+            writer.await.unwrap().expect("a writer has failed");
         }
+        // What clients know last is what a restart drops.
+        let last = Write {
+            key: LAST,
+            item: Some(round.last),
+            with: None,
+        };
+        write(vec![last])
+            .await
+            .unwrap()
+            .expect("a writer has failed");
+        is_over.store(true, Ordering::Release);
         for reader in readers {
             let read = reader.await.unwrap();
             self.clients.push(read.expect("a reader has failed"));
@@ -193,11 +209,13 @@ fn new_client() -> impl Strategy<Value = NewClient> {
 }
 
 fn round() -> impl Strategy<Value = Round> {
-    let writes = prop::collection::vec((write(), prop::bool::weighted(0.3)), 20..100);
+    let writes = prop::collection::vec(write(), 20..100);
     let writers = prop::collection::vec(writes, 1..6);
     let clients = prop::collection::vec(new_client(), 1..6);
-    (writers, clients, any::<bool>()).prop_map(|(writers, clients, ends_in_order)| Round {
+    let parts = (writers, 0_u8..18, clients, any::<bool>());
+    parts.prop_map(|(writers, last, clients, ends_in_order)| Round {
         writers,
+        last,
         clients,
         ends_in_order,
     })

@@ -11,7 +11,8 @@ use crate::cache::{object, watch_cache::key};
 
 use super::super::kind;
 
-pub(super) const KINDS: [&str; 2] = ["pods", "configmaps"];
+pub(super) const PODS: &str = "pods";
+pub(super) const KINDS: [&str; 2] = [PODS, "configmaps"];
 pub(super) const NAMESPACES: [&str; 2] = ["a", "b"];
 pub(super) const NAMES: [&str; 3] = ["x", "y", "z"];
 pub(super) const APPS: [&str; 3] = ["", "web", "db"];
@@ -54,7 +55,7 @@ impl Item {
         if !self.app.is_empty() {
             value["metadata"]["labels"] = json!({"app": self.app});
         }
-        if plural == "pods" {
+        if plural == PODS {
             value["spec"] = json!({"nodeName": self.node});
             value["status"] = json!({"phase": self.phase});
         }
