@@ -207,8 +207,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     let pki = Arc::new(pki);
     let keys = ServiceAccountKeys::open(&config.data_dir, Timestamp::now())?;
     let issuer = Arc::new(TokenIssuer::new(keys, config.service_accounts));
-    let (cache, revision) = WatchCache::load(&*config.store).await?;
-    let cache = Arc::new(cache);
+    let cache = Arc::new(WatchCache::load(&*config.store).await?);
     let registry = Arc::new(Registry::new(
         Arc::clone(&config.store),
         Arc::clone(&cache),
@@ -248,7 +247,7 @@ pub async fn start(config: Config, shutdown: &Shutdown) -> Result<Running, Error
     }
     let tls = ServerTls::new(&api.pki)?;
     let essentials = Essentials::new(shutdown.clone());
-    let reflector = watch_cache::run_reflector(cache, config.store, revision);
+    let reflector = watch_cache::run_reflector(cache, config.store);
     pandaemon_runtime::spawn(
         "watch-cache",
         essentials.clone().run("watch-cache", reflector),

@@ -185,6 +185,17 @@ impl Registry {
         }
     }
 
+    /// Refuses what would be decided by a watch cache that has failed: it may be old, or have a
+    /// part of a batch.
+    ///
+    /// # Errors
+    /// 500 until the server is started again.
+    pub(crate) fn check_cache(&self) -> Result<()> {
+        self.cache
+            .failure()
+            .map_or(Ok(()), |why| Err(failed_cache(why)))
+    }
+
     /// The kinds that are served now.
     #[must_use]
     pub(crate) fn scheme(&self) -> Scheme {
@@ -294,6 +305,13 @@ pub enum ServeError {
     /// Its objects cannot be read.
     #[error("read the objects of the kind: {0}")]
     Store(#[from] StoreError),
+}
+
+/// The status of all requests after the watch cache has failed (500).
+pub(crate) fn failed_cache(why: &str) -> Box<Status> {
+    Status::internal(format!(
+        "the watch cache has stopped, and the server answers no more: {why}; restart the server"
+    ))
 }
 
 /// The status of a stored value that is no object, for example because it cannot be decrypted

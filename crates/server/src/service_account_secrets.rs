@@ -43,6 +43,14 @@ pub(crate) struct ServiceAccountSecrets {
     pub ca: String,
 }
 
+/// Why a round over these Secrets has ended.
+enum End {
+    /// Something has failed, or the watches were closed.
+    Failed,
+    /// Changes were missed: all Secrets have to be looked at again.
+    Missed,
+}
+
 impl fmt::Debug for ServiceAccountSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ServiceAccountSecrets")
@@ -55,8 +63,10 @@ impl ServiceAccountSecrets {
         loop {
             // A panic is logged there.
             let round = catch_panic("service-account-secrets", self.follow());
-            if shutdown.guard(round).await.is_none() {
-                return;
+            match shutdown.guard(round).await {
+                Some(Some(End::Missed)) => continue,
+                Some(_) => {}
+                None => return,
             }
             if shutdown.guard(tokio::time::sleep(RETRY)).await.is_none() {
                 return;
@@ -64,19 +74,19 @@ impl ServiceAccountSecrets {
         }
     }
 
-    /// Looks at all Secrets and at each that changes. Returns when one has failed, or when the
-    /// watches have ended.
-    async fn follow(&self) {
+    /// Looks at all Secrets and at each that changes, until one has failed, or the watches have
+    /// ended.
+    async fn follow(&self) -> End {
         let cache = &self.registry.cache;
         let (Ok(secrets), Ok(accounts)) = (kinds::secrets(), kinds::service_accounts()) else {
-            return;
+            return End::Failed;
         };
         let by_type = Some(("type", TYPE));
         let (Some((all, secrets)), Some((_, accounts))) = (
             cache.subscribe(secrets, None, by_type),
             cache.subscribe(accounts, None, None),
         ) else {
-            return;
+            return End::Failed;
         };
         let mut works = true;
         for secret in all {
@@ -93,9 +103,12 @@ impl ServiceAccountSecrets {
                     self.sync_namespace_of(event.change.before.as_deref()).await
                 }
                 Either::Right((Next::Change(..), _)) => true,
+                Either::Left((Next::Lagged | Next::Missed, _))
+                | Either::Right((Next::Lagged | Next::Missed, _)) => return End::Missed,
                 Either::Left(_) | Either::Right(_) => false,
             };
         }
+        End::Failed
     }
 
     /// Looks at the Secrets of the namespace of an account that is gone.

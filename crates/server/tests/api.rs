@@ -21,6 +21,8 @@ mod bootstrap_tokens;
 mod bounds;
 #[path = "api/certificates.rs"]
 mod certificates;
+#[path = "api/dead_store.rs"]
+mod dead_store;
 #[path = "api/deadlines.rs"]
 mod deadlines;
 #[path = "api/default_roles.rs"]
@@ -63,6 +65,8 @@ mod pod_security;
 mod pod_templates;
 #[path = "api/rbac.rs"]
 mod rbac;
+#[path = "api/resumed_watches.rs"]
+mod resumed_watches;
 #[path = "api/rights.rs"]
 mod rights;
 #[path = "api/run_time_kinds.rs"]

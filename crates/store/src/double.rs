@@ -39,6 +39,8 @@ pub struct Faults {
     pub lost_requests: u32,
     /// Batches of changes at which a follower is cut off.
     pub broken: u32,
+    /// Followers that were cut off and cannot follow from where they were.
+    pub forgotten: u32,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +49,8 @@ struct State {
     revision: Revision,
     /// All changes, and the states that they led to.
     events: Vec<Event>,
+    /// The oldest revision that can be followed.
+    oldest: Revision,
     kept: VecDeque<(Revision, OrdMap<Key, Entry>)>,
     closed: bool,
 }
@@ -85,6 +89,18 @@ impl Double {
         let found = state.entries.values();
         let found = found.filter(|entry| entry.key.starts_with(prefix));
         found.cloned().collect()
+    }
+
+    /// All changes since the beginning, also those that can no longer be followed.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.state.lock().events.clone()
+    }
+
+    /// Lets followers begin no earlier than now.
+    pub fn forget_history(&self) {
+        let mut state = self.state.lock();
+        state.oldest = state.revision;
     }
 
     /// The next random number (splitmix64).
@@ -141,6 +157,9 @@ impl Double {
             }
             self.wait().await;
             if self.happens(|faults| faults.broken) {
+                if self.happens(|faults| faults.forgotten) {
+                    self.forget_history();
+                }
                 return follower.end(Error::Broken("the connection was lost".into()));
             }
             let (batch, closed) = {
@@ -263,6 +282,12 @@ impl Store for Double {
             self.wait().await;
             let next = {
                 let state = self.state.lock();
+                if from < state.oldest {
+                    return Err(Error::Compacted {
+                        requested: from,
+                        oldest: state.oldest,
+                    });
+                }
                 state.events.partition_point(|event| event.revision <= from)
             };
             let store = self.clone();

@@ -171,7 +171,7 @@ impl Embedded {
         queue
             .send(Request::Commit(transaction, reply))
             .await
-            .map_err(|_| Error::Closed)?;
+            .map_err(|_| self.published.why_closed())?;
         // It is answered, unless the writer panics.
         let unknown = |_| Error::Unknown("the writer of the store panicked".to_owned());
         answer.await.map_err(unknown)?
@@ -181,8 +181,8 @@ impl Embedded {
         let (reply, answer) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or(Error::Closed)?;
         let sent = queue.send(Request::Compact(reply)).await;
-        sent.map_err(|_| Error::Closed)?;
-        answer.await.map_err(|_| Error::Closed)?
+        sent.map_err(|_| self.published.why_closed())?;
+        answer.await.map_err(|_| self.published.why_closed())?
     }
 
     async fn take_snapshot(&self) -> Result<StateSnapshot> {

@@ -254,8 +254,8 @@ pub enum Error {
     /// The transaction is larger than the store takes. Nothing was written.
     #[error("{0}")]
     TooLarge(String),
-    /// The changes that a follower gets have broken off, for this reason; it must start from the
-    /// entries again.
+    /// The changes that a follower gets have broken off, for this reason. It may follow again from
+    /// the last revision that it got.
     #[error("the changes of the store broke off: {0}")]
     Broken(String),
     /// The follower panicked and gets no more changes.
@@ -281,9 +281,13 @@ pub enum Error {
     /// Another process has the data directory open.
     #[error("{0}")]
     Locked(String),
-    /// The store is closed or closing, or its writer has panicked before the call.
+    /// The store is closed or closing.
     #[error("the store is closed")]
     Closed,
+    /// The writer of the store has panicked, because of a bug: nothing is written or changes any
+    /// more. What was read before is still true.
+    #[error("the writer of the store panicked")]
+    WriterPanicked,
 }
 
 /// A result whose error is the store's [`enum@Error`].
@@ -296,7 +300,8 @@ pub trait Follower: Send + Sync {
     /// Takes the next changes. A batch never ends within a revision.
     fn apply(&self, batch: &[Event]);
     /// No more changes come, for this reason: [`Error::Closed`] when the store has closed,
-    /// [`Error::Panicked`] when [`Follower::apply`] panicked, others when changes may be missing.
+    /// [`Error::WriterPanicked`] when it has died, [`Error::Panicked`] when [`Follower::apply`]
+    /// panicked, [`Error::Broken`] when there may be later ones.
     fn end(&self, why: Error);
 }
 
@@ -328,7 +333,8 @@ pub trait Store: Send + Sync + Debug {
     /// # Errors
     /// [`Error::Conflict`] when a guard does not hold, [`Error::TooLarge`] beyond the bounds of a
     /// [`Transaction`], [`Error::Storage`] when the disk fails, [`Error::Closed`] after
-    /// [`Store::close`], [`Error::Unknown`] when it is not known what became of it.
+    /// [`Store::close`], [`Error::WriterPanicked`], [`Error::Unknown`] when it is not known what
+    /// became of it.
     fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Revision>>;
 
     /// Hands all changes after revision `from` to a follower, until [`Follower::end`].

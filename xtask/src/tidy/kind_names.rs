@@ -43,7 +43,8 @@ pub(super) fn find(sources: &Path, file: &Path) -> Result<Vec<String>> {
         return Ok(Vec::new());
     };
     let place = place.to_string_lossy();
-    if place.ends_with("tests.rs") || ABOUT_KINDS.iter().any(|about| place.starts_with(about)) {
+    let is_test = place.ends_with("tests.rs") || place.contains("/tests/");
+    if is_test || ABOUT_KINDS.iter().any(|about| place.starts_with(about)) {
         return Ok(Vec::new());
     }
     let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;

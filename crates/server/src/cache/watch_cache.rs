@@ -20,7 +20,7 @@ mod watcher_index;
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -49,6 +49,7 @@ pub struct WatchCache {
     applied: AtomicU64,
     waiters: Mutex<BTreeMap<Revision, Vec<oneshot::Sender<()>>>>,
     closed: AtomicBool,
+    failure: OnceLock<String>,
     budgets: Budgets,
     /// The states of lists that clients are reading in pages.
     pub paged_lists: PagedLists,
@@ -92,6 +93,7 @@ impl WatchCache {
             applied: AtomicU64::new(revision),
             waiters: Mutex::default(),
             closed: AtomicBool::new(false),
+            failure: OnceLock::new(),
             budgets,
             paged_lists: PagedLists::default(),
         }
@@ -242,10 +244,26 @@ impl WatchCache {
         }
     }
 
-    /// Whether [`WatchCache::close`] has been called.
+    /// Closes the cache because it will not hear of later changes, or has applied some in part: no
+    /// read may use it any more. Does nothing after a close, when the store ends, too.
+    fn fail(&self, why: &str) {
+        if self.closed.load(Ordering::Acquire) {
+            return;
+        }
+        self.failure.get_or_init(|| {
+            tracing::error!(
+                why,
+                "reads and writes are answered with 500 from now on: restart the server"
+            );
+            why.to_owned()
+        });
+        self.close();
+    }
+
+    /// Why no read may use the cache; `None` if it may be used.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
     }
 
     /// Number of open watches.

@@ -21,11 +21,10 @@ type Check = (&'static str, Option<String>);
 fn checks(api: &Api, path: &str) -> Vec<Check> {
     let mut all: Vec<Check> = vec![("ping", None), ("log", None)];
     let flag = |bad: bool, why: &str| bad.then(|| why.to_owned());
-    let cache = flag(
-        api.registry.cache.is_closed(),
-        "the watch cache has stopped",
-    );
-    all.push(("watch-cache", cache));
+    // Also a reason to be started again: reads and writes fail until then.
+    let failure = api.registry.cache.failure();
+    let failure = failure.map(|why| format!("{why}: restart the server"));
+    all.push(("watch-cache", failure));
     if path != "livez" {
         all.push(("store", api.registry.store_fault()));
         let started = api.health.is_started();

@@ -24,7 +24,7 @@ use crate::{
     },
     flow_control::Seat,
     handlers::render::{self, View},
-    registry::convert,
+    registry::{self, convert},
 };
 
 /// Size up to which lines are gathered into one chunk, in bytes.
@@ -62,6 +62,8 @@ pub(crate) struct WatchBody {
     deadline: Instant,
     timer: Pin<Box<Sleep>>,
     ended: bool,
+    /// All events up to this revision were sent, once the queue is empty.
+    sent: Revision,
     /// The seats of the request, until the initial objects are sent.
     seat: Option<Seat>,
 }
@@ -113,6 +115,7 @@ impl WatchBody {
             deadline: options.deadline,
             timer: Box::pin(tokio::time::sleep_until(wake)),
             ended: false,
+            sent: started.revision,
             seat: None,
         }
     }
@@ -184,29 +187,42 @@ impl WatchBody {
         let applied = self.cache.revision();
         match self.events.poll_next(context) {
             Poll::Ready(Next::Change(change, event)) => {
+                self.sent = self.sent.max(event.change.revision);
                 return Poll::Ready(Some(self.event_line(change, &event)));
             }
-            Poll::Ready(Next::Closed) => return Poll::Ready(None),
-            Poll::Ready(Next::Lagged) => {
-                self.ended = true;
-                let status =
-                    Status::expired("the watch was too slow and has been closed; list again");
-                return Poll::Ready(Some(error_line(&status)));
-            }
+            Poll::Ready(end) => return Poll::Ready(self.end(&end)),
             Poll::Pending => {}
         }
         if self.timer.poll_unpin(context).is_pending() {
             return Poll::Pending;
         }
+        // An event may be on its way before its revision counts as applied.
+        let reached = applied.max(self.sent);
         let now = Instant::now();
         if now >= self.deadline {
             self.ended = true;
-            return Poll::Ready(self.bookmarks.then(|| self.bookmark(applied, false)));
+            return Poll::Ready(self.bookmarks.then(|| self.bookmark(reached, false)));
         }
         self.timer
             .as_mut()
             .reset((now + BOOKMARK_INTERVAL).min(self.deadline));
-        Poll::Ready(Some(self.bookmark(applied, false)))
+        Poll::Ready(Some(self.bookmark(reached, false)))
+    }
+
+    /// The last line of a watch that the server ends, if it is an error.
+    fn end(&mut self, why: &Next) -> Option<Bytes> {
+        self.ended = true;
+        let status = match (why, self.cache.failure()) {
+            (Next::Lagged, _) => {
+                Status::expired("the watch was too slow and has been closed; list again")
+            }
+            (Next::Missed, _) => Status::expired(
+                "changes of the store were missed, so the watch has been closed; list again",
+            ),
+            (_, Some(why)) => registry::failed_cache(why),
+            (_, None) => return None,
+        };
+        Some(error_line(&status))
     }
 
     fn event_line(&mut self, change: ChangeKind, event: &Event) -> Bytes {

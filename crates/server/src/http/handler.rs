@@ -83,6 +83,15 @@ impl Api {
         response
     }
 
+    /// Refuses requests about objects after the watch cache has failed.
+    fn check_served(&self, target: &Target, parts: &Parts) -> Result<()> {
+        match target {
+            Target::Resource(_) => self.registry.check_cache(),
+            Target::Other if parts.uri.path() == rotate_keys::PATH => self.registry.check_cache(),
+            _ => Ok(()),
+        }
+    }
+
     /// The user of a request, which is counted as one of that user.
     async fn authenticate(&self, parts: &Parts) -> Result<User> {
         let authenticated = self.authenticate_credentials(parts).await;
@@ -129,6 +138,7 @@ impl Api {
         B::Error: Into<BoxError>,
     {
         if head.parts.uri.path() == join::PATH {
+            self.registry.check_cache()?;
             let user = join::authenticate(self, &head.parts).await?;
             let body = self.request_bodies.reserve("", &body)?.read(body).await?;
             return join::answer(self, &user, &body).await;
@@ -136,7 +146,11 @@ impl Api {
         let verb = auth::verb_of(&head.parts.method, &head.target, head.verb);
         let fields = request::field_selector(&verb, &head.target, &head.query);
         let fields = fields.as_ref();
-        let authenticated = self.authenticate(&head.parts).await;
+        let authenticated = match self.check_served(&head.target, &head.parts) {
+            // Users and their rights are objects, too.
+            Err(status) => Err(status),
+            Ok(()) => self.authenticate(&head.parts).await,
+        };
         // Upstream: `WithAuthentication`. Nothing that comes later may take them for something.
         front_proxy::HEADERS.remove(&mut head.parts.headers);
         let begin = |user: &User| {

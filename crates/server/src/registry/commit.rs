@@ -54,6 +54,7 @@ impl Registry {
         call: &Call,
         write: ObjectWrite,
     ) -> Result<Option<Arc<Object>>, CommitError> {
+        self.check_cache().map_err(CommitError::Failed)?;
         let ObjectWrite {
             key, expect, new, ..
         } = &write;
@@ -230,7 +231,7 @@ fn failed(error: &StoreError) -> CommitError {
 }
 
 /// The status of a write that the store did not do: 503 with `retryAfterSeconds`, 413 if it is too
-/// large, 504 if it may have happened.
+/// large, 504 if it may have happened, 500 if the store has died.
 #[must_use]
 fn status(error: &StoreError) -> Box<Status> {
     let message = match error {
@@ -238,6 +239,7 @@ fn status(error: &StoreError) -> Box<Status> {
             format!("the store refused the write: {why}; nothing of this request was stored")
         }
         StoreError::Closed => "the server is shutting down".to_owned(),
+        StoreError::WriterPanicked => return super::failed_cache(&error.to_string()),
         StoreError::TooLarge(why) => {
             return Status::too_large(format!("Request entity too large: {why}"));
         }
@@ -253,4 +255,45 @@ fn status(error: &StoreError) -> Box<Status> {
         retry_after_seconds: 1,
         ..Details::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use pandaemon_machinery::decode::Decoded;
+    use pandaemon_runtime::metrics::Metrics;
+    use pandaemon_store::{
+        Store as _,
+        double::{Double, Faults},
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        admission::{AdmissionConfiguration, Chain},
+        cache::watch_cache::{WatchCache, run_reflector},
+        registry::kinds,
+    };
+
+    #[tokio::test]
+    async fn the_server_itself_decides_nothing_by_a_cache_that_has_failed() {
+        let double = || Arc::new(Double::new(Faults::default(), 1));
+        // The store lives on, but the cache hears of it no more.
+        let (followed, store) = (double(), double());
+        let cache = Arc::new(WatchCache::load(&*followed).await.unwrap());
+        let admission = Chain::new(
+            AdmissionConfiguration::default(),
+            Vec::new(),
+            &Metrics::default(),
+        );
+        let registry = Registry::new(Arc::clone(&store) as _, Arc::clone(&cache), admission);
+        followed.close().await;
+        run_reflector(cache, followed as _).await;
+        let call = registry.internal_call(kinds::nodes().unwrap(), "", "");
+        let value = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}});
+        let warnings = Vec::new();
+        let refused = registry.create(&call, Decoded { value, warnings }).await;
+        let refused = refused.unwrap_err();
+        assert_eq!((refused.code, &*refused.reason), (500, "InternalError"));
+        assert_eq!(store.latest().await.unwrap(), 0);
+    }
 }

@@ -298,6 +298,7 @@ impl Registry {
         if waited == Ok(true) {
             return Ok(());
         }
+        self.check_cache()?;
         let text = format!(
             "Timeout: Too large resource version: {revision}, current: {}",
             self.cache.revision()

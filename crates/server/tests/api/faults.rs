@@ -9,6 +9,8 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use http::Request;
+use http_body_util::BodyExt as _;
 use pandaemon_store::{
     Embedded, Entry, Error, Event, Expect, Follower, Op, Options, Page, Range, Result, Revision,
     Store, Transaction, Transformed, Transformer,
@@ -20,22 +22,27 @@ use serde_json::{Value, json};
 
 use crate::harness::Server;
 
-/// An embedded store that can be switched to refuse writes, and to make its followers panic.
+/// An embedded store that can be switched to refuse writes, and to make its followers or its
+/// writer panic.
 #[derive(Debug)]
-struct FaultyStore {
+pub(crate) struct FaultyStore {
     inner: Embedded,
     full: Arc<AtomicBool>,
-    panics: Arc<AtomicBool>,
+    /// Followers panic at the last transaction.
+    pub(crate) panics: Arc<AtomicBool>,
+    /// The writer panics after it has answered the last transaction.
+    pub(crate) kills_writer: Arc<AtomicBool>,
     /// A transaction of another client that comes just before the next one.
     earlier: Arc<Mutex<Option<Transaction>>>,
 }
 
 impl FaultyStore {
-    fn open(directory: &std::path::Path) -> Self {
+    pub(crate) fn open(directory: &std::path::Path) -> Self {
         Self {
             inner: Embedded::open(directory.join("store"), Options::default()).unwrap(),
             full: Arc::default(),
             panics: Arc::default(),
+            kills_writer: Arc::default(),
             earlier: Arc::default(),
         }
     }
@@ -54,7 +61,11 @@ impl Store for FaultyStore {
         self.inner.latest()
     }
 
-    fn commit(&self, transaction: Transaction) -> BoxFuture<'_, Result<Revision>> {
+    fn commit(&self, mut transaction: Transaction) -> BoxFuture<'_, Result<Revision>> {
+        if self.kills_writer.load(Ordering::Relaxed) && is_last(&transaction.writes[0].key) {
+            // The writer drops it with the transaction.
+            transaction.writes[0].note = Some(Arc::new(PanicOnDrop));
+        }
         if self.full.load(Ordering::Relaxed) {
             let full = Error::Storage("no space left on device".into());
             return Box::pin(std::future::ready(Err(full)));
@@ -79,6 +90,19 @@ impl Store for FaultyStore {
     }
 }
 
+/// Whether the object is the one at which panics happen.
+fn is_last(key: &str) -> bool {
+    key.ends_with("/last")
+}
+
+struct PanicOnDrop;
+
+impl Drop for PanicOnDrop {
+    fn drop(&mut self) {
+        panic!("a bug in the writer");
+    }
+}
+
 /// A follower that panics once it is told to.
 struct PanickingFollower {
     follower: Arc<dyn Follower>,
@@ -87,41 +111,15 @@ struct PanickingFollower {
 
 impl Follower for PanickingFollower {
     fn apply(&self, batch: &[Event]) {
-        assert!(
-            !self.panics.load(Ordering::Relaxed),
-            "a bug in the follower"
-        );
+        let has_last = batch.iter().any(|event| is_last(&event.key));
+        let panics = has_last && self.panics.load(Ordering::Relaxed);
+        assert!(!panics, "a bug in the follower");
         self.follower.apply(batch);
     }
 
     fn end(&self, why: Error) {
         self.follower.end(why);
     }
-}
-
-#[tokio::test]
-async fn a_panic_of_the_watch_cache_is_reported_and_no_request_hangs() {
-    let data = tempfile::tempdir().unwrap();
-    let store = FaultyStore::open(data.path());
-    let panics = Arc::clone(&store.panics);
-    let options = ServerOptions {
-        data_dir: Some(data),
-        store: Some(Arc::new(store)),
-        ..ServerOptions::default()
-    };
-    let server = Server::start_with(options).await.unwrap();
-    panics.store(true, Ordering::Relaxed);
-    let space =
-        |name: &str| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    server.post("/api/v1/namespaces", &space("x")).await;
-    let failed = tokio::time::timeout(Duration::from_secs(20), server.running().failed()).await;
-    assert_eq!(failed, Ok("watch-cache"));
-    let later = space("y");
-    let post = server.post("/api/v1/namespaces", &later);
-    let answered = tokio::time::timeout(Duration::from_secs(20), post).await;
-    assert!(answered.is_ok(), "the write hangs");
-    let (code, report) = server.get_text("/livez").await;
-    assert!(code == 500 && report.contains("[-]watch-cache"), "{report}");
 }
 
 #[tokio::test]
@@ -256,7 +254,7 @@ async fn an_object_that_is_never_stored_does_not_exist_already() {
 }
 
 #[tokio::test]
-async fn changes_that_broke_off_are_read_again() {
+async fn no_client_notices_that_changes_broke_off() {
     let (server, double) = on_double().await;
     let version = version_of(&server).await;
     double.set_faults(Faults {
@@ -273,6 +271,55 @@ async fn changes_that_broke_off_are_read_again() {
         changes(&server, &version).await,
         expected.collect::<Vec<_>>()
     );
+}
+
+#[tokio::test]
+async fn missed_changes_end_all_watches_and_the_server_looks_again_itself() {
+    let (server, double) = on_double().await;
+    server.create_service_account().await;
+    let version = version_of(&server).await;
+    let watch = Request::get(format!("{MAPS}?watch=true&resourceVersion={version}"));
+    let watch = watch.body(kube::client::Body::empty()).unwrap();
+    let watch = server.client().send(watch).await.unwrap().into_body();
+    double.set_faults(Faults {
+        broken: 1000,
+        ..Faults::default()
+    });
+    let missed = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        double.forget_history();
+        double.set_faults(Faults::default());
+    };
+    let map = map("x");
+    let ((code, _), ()) = tokio::join!(server.post(MAPS, &map), missed);
+    assert_eq!(code, 201);
+    let rest = watch.collect();
+    let rest = tokio::time::timeout(Duration::from_secs(20), rest).await;
+    let rest = rest.unwrap().unwrap().to_bytes();
+    let end: Value = serde_json::from_slice(&rest).unwrap();
+    let error = |code| json!(["ERROR", code, "Expired"]);
+    let of = |end: &Value| json!([end["type"], end["object"]["code"], end["object"]["reason"]]);
+    assert_eq!(of(&end), error(410));
+    let path = format!("{MAPS}?watch=true&resourceVersion={version}");
+    let (_, resumed) = server.get(&path).await;
+    assert_eq!(of(&resumed), error(410));
+    assert_eq!(server.get(&format!("{MAPS}/x")).await.0, 200);
+    let now = version_of(&server).await;
+    let none: [&str; 0] = [];
+    assert_eq!(changes(&server, &now).await, none);
+
+    // Soon, and not after the time that passes between two tries.
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": {"name": "s", "annotations": {"kubernetes.io/service-account.name": "default"}}});
+    assert_eq!(server.post(secrets, &secret).await.0, 201);
+    let has_token = async {
+        while server.get(&format!("{secrets}/s")).await.1["data"]["token"].is_null() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let soon = tokio::time::timeout(Duration::from_secs(10), has_token).await;
+    assert!(soon.is_ok(), "the Secret has no token");
 }
 
 #[tokio::test]

@@ -242,6 +242,7 @@ async fn concurrent_writes_share_no_value_and_lose_none() {
         lost_replies: 50,
         lost_requests: 50,
         broken: 20,
+        forgotten: 0,
     };
     for seed in 1..=3 {
         let double = Double::new(Faults::default(), seed);

@@ -19,7 +19,8 @@ pub(super) struct State {
     pub(super) volatile: OrdSet<Key>,
     /// The last assigned revision.
     pub(super) revision: Revision,
-    /// Revisions up to this one are not assigned again after a crash.
+    /// A start after a crash is at this revision. Those that were assigned are lower, so that
+    /// followers from before the crash hear of the volatile keys that are gone.
     pub(super) reserved: Revision,
     /// Size of all keys and values, in bytes.
     pub(super) bytes: u64,
@@ -128,7 +129,8 @@ impl<'a> Plan<'a> {
         } = self.state;
         // A batch that is synced anyway renews the reservation early.
         let low = reserved.saturating_sub(revision) < RESERVATION / 2;
-        if revision > reserved || (low && !self.frame.is_empty()) {
+        let is_due = revision >= reserved && !self.events.is_empty();
+        if is_due || (low && !self.frame.is_empty()) {
             self.state.reserved = revision + RESERVATION;
             self.frame.push(Record::Reserve(self.state.reserved));
         }

@@ -73,7 +73,8 @@ struct History {
     bytes: usize,
     /// Revision of the last event that was dropped; the oldest revision that can be followed.
     oldest: Revision,
-    closed: bool,
+    /// Why no more batches come, once that is so.
+    closed: Option<fn() -> Error>,
     followers: Vec<Arc<dyn Follower>>,
 }
 
@@ -85,7 +86,7 @@ impl Published {
             events: 0,
             bytes: 0,
             oldest: snapshot.revision,
-            closed: false,
+            closed: None,
             followers: Vec::new(),
         };
         Self {
@@ -153,10 +154,16 @@ impl Published {
         drop(old);
     }
 
-    /// Ends every follower for this reason, and those that come later.
-    pub(super) fn close(&self, why: impl Fn() -> Error) {
+    /// Why no more batches come. For callers who know that the writer has ended.
+    pub(super) fn why_closed(&self) -> Error {
+        let closed = self.history.lock().closed;
+        closed.map_or(Error::Closed, |why| why())
+    }
+
+    /// Ends every follower for this reason, and those that come later. Only the first close counts.
+    pub(super) fn close(&self, why: fn() -> Error) {
         let mut history = self.history.lock();
-        history.closed = true;
+        history.closed.get_or_insert(why);
         for follower in history.followers.drain(..) {
             // A panic must not keep the others from hearing of it.
             let ended = catch_unwind(AssertUnwindSafe(|| follower.end(why())));
@@ -168,8 +175,8 @@ impl Published {
 
     pub(super) fn follow(&self, from: Revision, follower: Arc<dyn Follower>) -> Result<()> {
         let mut history = self.history.lock();
-        if history.closed {
-            return Err(Error::Closed);
+        if let Some(why) = history.closed {
+            return Err(why());
         }
         if from < history.oldest {
             return Err(Error::Compacted {

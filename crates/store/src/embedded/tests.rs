@@ -60,16 +60,17 @@ fn a_store_whose_writer_has_panicked_answers_with_errors_and_keeps_its_lock() {
     let next = block_on(store.commit(put("/c", Expect::Absent, "1"))).unwrap_err();
     // It may have reached the queue of the dying writer.
     assert!(
-        matches!(next, Error::Closed | Error::Unknown(_)),
+        matches!(next, Error::WriterPanicked | Error::Unknown(_)),
         "{next:?}"
     );
-    assert!(block_on(store.compact()).is_err());
+    let compacted = block_on(store.compact()).unwrap_err();
+    assert!(matches!(compacted, Error::WriterPanicked), "{compacted:?}");
     assert_eq!(state(&store), ["/a=1@1"]);
     block_on(store.close());
     let late = block_on(store.follow(1, Arc::new(Ended::default())));
-    assert!(matches!(late, Err(Error::Closed)), "{late:?}");
+    assert!(matches!(late, Err(Error::WriterPanicked)), "{late:?}");
     let why = ended.0.lock().take();
-    assert!(matches!(why, Some(Error::Broken(_))), "{why:?}");
+    assert!(matches!(why, Some(Error::WriterPanicked)), "{why:?}");
     let has_ended = || store.thread.lock().as_ref().unwrap().is_finished();
     while !has_ended() {
         thread::yield_now();

@@ -107,9 +107,9 @@ struct EndFollowers(Arc<Published>);
 
 impl Drop for EndFollowers {
     fn drop(&mut self) {
-        self.0.close(|| match thread::panicking() {
-            true => Error::Broken("the writer of the store panicked".to_owned()),
-            false => Error::Closed,
+        self.0.close(match thread::panicking() {
+            true => || Error::WriterPanicked,
+            false => || Error::Closed,
         });
     }
 }
@@ -367,7 +367,8 @@ impl Writer {
     }
 
     /// Records the exact revision, so that the next start continues without a gap, ends all
-    /// followers, and releases the lock.
+    /// followers, and releases the lock. The start drops the volatile keys: that is a change of the
+    /// revision after the last.
     pub(super) fn finish(&mut self) {
         self.queue.close();
         if self.checkpoint.is_some() {
@@ -379,8 +380,9 @@ impl Writer {
             }
         }
         self.frame.clear();
-        if self.state.reserved != self.state.revision {
-            self.frame.push(Record::Reserve(self.state.revision));
+        let last = self.state.revision + u64::from(!self.state.volatile.is_empty());
+        if self.state.reserved != last {
+            self.frame.push(Record::Reserve(last));
             if let Err(AppendError { error, .. }) = self.log.append(&mut self.frame) {
                 tracing::warn!(%error, "cannot record the last revision; the next start skips revisions");
             }

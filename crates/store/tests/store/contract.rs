@@ -280,4 +280,11 @@ async fn the_double_has_the_faults_that_it_is_told_to_have() {
     with(|faults| faults.broken = 1000);
     let broken = Kept::of(&double, 0).await.ended().await;
     assert!(matches!(broken, Error::Broken(_)), "{broken:?}");
+    with(|faults| (faults.broken, faults.forgotten) = (1000, 1000));
+    let broken = Kept::of(&double, 0).await.ended().await;
+    assert!(matches!(broken, Error::Broken(_)), "{broken:?}");
+    let late = double.follow(0, Kept::new()).await;
+    let is_forgotten = |error: &Error| matches!(error, Error::Compacted { oldest: 1, .. });
+    assert!(late.as_ref().is_err_and(is_forgotten), "{late:?}");
+    assert_eq!(double.events().len(), 1);
 }

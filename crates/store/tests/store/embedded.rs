@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::common::{Kept, delete, latest, open, put, state, volatile, volatile_put};
+use crate::common::{Kept, copy, delete, latest, open, put, state, volatile, volatile_put};
 use pandaemon_store::{Embedded, Error, Event, Expect, Follower, Options, Range, Store};
 use parking_lot::Mutex;
 
@@ -32,14 +32,45 @@ async fn a_restart_keeps_durable_entries_and_continues_the_revisions() {
     }
     let store = open(directory.path());
     assert_eq!(state(&store), ["/b=1@2/2"]);
-    assert_eq!(latest(&store), 4);
-    let gone = store.follow(3, Kept::new()).await;
-    let (requested, oldest) = (3, 4);
+    // One more: the lease is gone.
+    assert_eq!(latest(&store), 5);
+    let gone = store.follow(4, Kept::new()).await;
+    let (requested, oldest) = (4, 5);
     assert_eq!(compacted(gone), (requested, oldest));
     assert_eq!(
         store.commit(put("/a", Expect::Absent, "2")).await.unwrap(),
-        5
+        6
     );
+}
+
+#[tokio::test]
+async fn volatile_keys_that_a_restart_drops_raise_the_revision() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("store");
+    let store = open(&directory);
+    let lease = volatile_put("/lease", Expect::Absent, "now");
+    let known = store.commit(lease).await.unwrap();
+    let killed = root.path().join("killed");
+    copy(&directory, &killed);
+    drop(store);
+    for directory in [&killed, &directory] {
+        let store = open(directory);
+        assert_eq!(state(&store), [""; 0]);
+        let oldest = latest(&store);
+        assert!(oldest > known, "{oldest}");
+        let resumed = store.follow(known, Kept::new()).await;
+        assert_eq!(compacted(resumed), (known, oldest));
+    }
+    // Nothing is dropped: what was known is still true.
+    let store = open(&directory);
+    let before = latest(&store);
+    let created = store.commit(volatile_put("/lease", Expect::Absent, "now"));
+    let deleted = volatile(delete("/lease", created.await.unwrap()));
+    let known = store.commit(deleted).await.unwrap();
+    drop(store);
+    let store = open(&directory);
+    assert_eq!((before + 2, latest(&store)), (known, known));
+    store.follow(known, Kept::new()).await.unwrap();
 }
 
 #[tokio::test]
@@ -204,5 +235,6 @@ async fn checkpoints_bound_the_size_of_the_log() {
     assert!(size < 400_000, "{size} bytes on disk for 10 KB of state");
     let store = Embedded::open(directory.path(), options).unwrap();
     assert_eq!(state(&store), expected);
-    assert_eq!(latest(&store), revision + 1);
+    // The lease, and its end.
+    assert_eq!(latest(&store), revision + 2);
 }

@@ -140,8 +140,11 @@ impl Model {
         Ok(self.revision)
     }
 
+    /// A restart: volatile keys are gone, which is news of one more revision.
     fn restart(&mut self) {
+        let before = self.keys.len();
         self.keys.retain(|_, known| !known.volatile);
+        self.revision += u64::from(self.keys.len() < before);
         self.events.clear();
     }
 

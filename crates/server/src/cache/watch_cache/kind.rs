@@ -1,24 +1,23 @@
 //! The watch cache of one kind: its objects, history and watchers.
 
+mod contents;
 mod unreadable;
 mod watch;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    ops::Bound,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
 use imbl::OrdMap;
 use pandaemon_machinery::kind::IndexedField;
 use pandaemon_store::{Entry, Event as StoreEvent, Key, Revision};
 use parking_lot::{Mutex, RwLock};
 
+pub(super) use self::contents::Contents;
+use self::contents::Unreadable;
 pub use self::watch::{Start, Started, Subscription};
 use super::{
     budget::{Budget, Budgets},
     event::{Change, Event},
-    filter::{Filter, Scope},
+    filter::Filter,
     history::History,
     watcher_index::WatcherIndex,
 };
@@ -26,15 +25,10 @@ use crate::cache::object::{Encoded, Head, Object};
 
 #[derive(Debug)]
 struct State {
-    objects: OrdMap<Key, Arc<Object>>,
-    /// Keys by the value of the indexed field: the pods of each node.
-    by_value: HashMap<Box<str>, BTreeSet<Key>>,
+    contents: Contents,
     /// Revision of the last change of this kind.
     last: Revision,
     history: History,
-    /// Keys of stored values that are no object, such as those that cannot be decrypted, with the
-    /// revision of their last write.
-    unreadable: BTreeMap<Key, Revision>,
     /// While the objects are being read: the keys that have changed since.
     changed_meanwhile: Option<BTreeSet<Key>>,
 }
@@ -42,8 +36,6 @@ struct State {
 /// The objects, history and watchers of one kind.
 #[derive(Debug)]
 pub struct KindCache {
-    /// Changes up to this revision are in the objects that were loaded.
-    loaded: Revision,
     index: Option<IndexedField>,
     state: RwLock<State>,
     /// Has its own lock, so that readers of objects do not wait for the watchers. Taken after
@@ -52,10 +44,6 @@ pub struct KindCache {
     /// Counts the bytes that the queues of all watchers retain.
     queued: Budget,
 }
-
-/// A stored value that is no object, written last at this revision.
-#[derive(Debug)]
-struct Unreadable(Revision);
 
 /// The key of the object with this name, which has the namespace.
 fn object_key(filter: &Filter, name: &str) -> Key {
@@ -76,15 +64,12 @@ impl KindCache {
     /// counts in the budgets.
     pub(super) fn new(floor: Revision, index: Option<IndexedField>, budgets: Budgets) -> Self {
         let state = State {
-            objects: OrdMap::new(),
-            by_value: HashMap::new(),
+            contents: Contents::default(),
             last: floor,
             history: History::new(floor, budgets.history),
-            unreadable: BTreeMap::new(),
             changed_meanwhile: None,
         };
         Self {
-            loaded: floor,
             index,
             state: RwLock::new(state),
             watchers: Mutex::new(WatcherIndex::new(index.is_some())),
@@ -99,10 +84,23 @@ impl KindCache {
         cache
     }
 
+    /// Adds a stored entry to what is read. What has not changed is shared.
+    pub(super) fn read(&self, entry: &Entry, into: &mut Contents) {
+        let known = self.get(&entry.key);
+        match known.filter(|known| known.revision == entry.mod_revision) {
+            Some(known) => drop(into.put(known)),
+            None => into.load(entry, self.index),
+        }
+    }
+
     /// All objects were read, at a revision. The history starts there.
-    pub(super) fn end_loading(&self, revision: Revision) {
+    pub(super) fn end_loading(&self, read: Contents, revision: Revision) {
         let mut state = self.state.write();
-        state.changed_meanwhile = None;
+        let Some(changed) = state.changed_meanwhile.take() else {
+            // Replaced meanwhile by what the store had then, and changed since.
+            return;
+        };
+        state.contents.add_unchanged(read, &changed);
         state.last = state.last.max(revision);
         let mut history = state.history.restarted(revision);
         let later = state.history.after(revision).cloned();
@@ -110,29 +108,19 @@ impl KindCache {
         state.history = history;
     }
 
-    fn read(&self, entry: &Entry) -> Result<Arc<Object>, Unreadable> {
-        Object::read(entry, self.index)
-            .map(Arc::new)
-            .map_err(|error| {
-                tracing::error!(%error, "reads that need this object fail");
-                Unreadable(entry.mod_revision)
-            })
-    }
-
-    /// Adds an object that was read from the store, unless it has changed meanwhile.
-    pub fn load(&self, entry: &Entry) {
-        let read = self.read(entry);
+    /// Replaces all objects by those of the store at a later revision. Changes in between are not
+    /// known: the history starts anew, and all watches end.
+    pub(super) fn replace(&self, read: Contents, revision: Revision) {
         let mut state = self.state.write();
-        let changed = state.changed_meanwhile.as_ref();
-        if changed.is_some_and(|changed| changed.contains(&entry.key)) {
-            return;
-        }
-        match read {
-            Ok(object) => drop(state.put(object)),
-            Err(Unreadable(revision)) => {
-                state.unreadable.insert(Key::clone(&entry.key), revision);
-            }
-        }
+        let old = std::mem::replace(&mut state.contents, read);
+        state.changed_meanwhile = None;
+        state.last = revision;
+        state.history = state.history.restarted(revision);
+        // Under the lock of the state: no watch of the old objects starts after this.
+        self.watchers.lock().miss();
+        drop(state);
+        // May be much to free.
+        drop(old);
     }
 
     /// The object of a change, from what its writer knows about it or else from its bytes.
@@ -143,7 +131,7 @@ impl KindCache {
         };
         let note = event.note.as_ref();
         let Some(head) = note.and_then(|note| note.downcast_ref::<Head>()) else {
-            return self.read(entry).map(Some);
+            return contents::read(entry, self.index).map(Some);
         };
         let encoded = Encoded {
             bytes: entry.value.clone(),
@@ -159,9 +147,14 @@ impl KindCache {
 
     /// Applies changes and offers them to the watchers.
     pub(super) fn apply(&self, events: &[&StoreEvent]) {
-        let events = events.iter().filter(|event| event.revision > self.loaded);
+        let changes = self.apply_to_objects(events);
+        self.offer(changes);
+    }
+
+    /// Applies changes to the objects and the history.
+    pub(super) fn apply_to_objects(&self, events: &[&StoreEvent]) -> Vec<Change> {
         // Reading the head of an object is the expensive part and needs no lock.
-        let read = events.map(|event| (*event, self.object_of(event)));
+        let read = events.iter().map(|event| (*event, self.object_of(event)));
         let read: Vec<_> = read.collect();
         let mut changes = Vec::with_capacity(read.len());
         let mut state = self.state.write();
@@ -173,15 +166,18 @@ impl KindCache {
                 Ok(now) => now,
                 // No watcher hears of it: the object is not gone. The next read fails.
                 Err(Unreadable(revision)) => {
-                    state.unreadable.insert(Key::clone(&event.key), revision);
+                    state
+                        .contents
+                        .unreadable
+                        .insert(Key::clone(&event.key), revision);
                     state.last = event.revision;
                     continue;
                 }
             };
-            state.unreadable.remove(&event.key);
+            state.contents.unreadable.remove(&event.key);
             let before = match &now {
-                Some(object) => state.put(Arc::clone(object)),
-                None => state.remove(&event.key),
+                Some(object) => state.contents.put(Arc::clone(object)),
+                None => state.contents.remove(&event.key),
             };
             state.last = event.revision;
             if now.is_none() && before.is_none() {
@@ -195,7 +191,11 @@ impl KindCache {
             state.history.push(change.clone());
             changes.push(change);
         }
-        drop(state);
+        changes
+    }
+
+    /// Offers changes that are applied to the watchers.
+    pub(super) fn offer(&self, changes: Vec<Change>) {
         // Batches come one after the other, and a watch that has started meanwhile ignores changes
         // from before.
         let mut watchers = self.watchers.lock();
@@ -217,7 +217,7 @@ impl KindCache {
     /// The object under a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Arc<Object>> {
-        self.state.read().objects.get(key).cloned()
+        self.state.read().contents.objects.get(key).cloned()
     }
 
     /// The objects below the key `prefix` that have this value in the indexed field: the pods of a
@@ -225,11 +225,16 @@ impl KindCache {
     #[must_use]
     pub fn indexed(&self, prefix: &str, value: &str) -> Vec<Arc<Object>> {
         let state = self.state.read();
-        let keys = state.by_value.get(value).into_iter().flat_map(|keys| {
-            let from = keys.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
-            from.take_while(|key| key.starts_with(prefix))
-        });
-        keys.filter_map(|key| state.objects.get(key).cloned())
+        let keys = state
+            .contents
+            .by_value
+            .get(value)
+            .into_iter()
+            .flat_map(|keys| {
+                let from = keys.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+                from.take_while(|key| key.starts_with(prefix))
+            });
+        keys.filter_map(|key| state.contents.objects.get(key).cloned())
             .collect()
     }
 
@@ -238,7 +243,7 @@ impl KindCache {
     pub fn list(&self, applied: Revision, prefix: &str, filter: &Filter) -> Listing {
         let (revision, objects) = {
             let state = self.state.read();
-            (state.last.max(applied), state.candidates(filter))
+            (state.last.max(applied), state.contents.candidates(filter))
         };
         let objects = objects.select(prefix, filter);
         Listing { revision, objects }
@@ -255,13 +260,13 @@ impl KindCache {
         let state = self.state.read();
         let latest = state.last.max(applied);
         let Some(requested) = requested else {
-            return Some((latest, state.objects.clone()));
+            return Some((latest, state.contents.objects.clone()));
         };
         if requested < state.history.floor() || requested > latest {
             return None;
         }
         let undo: Vec<_> = state.history.after(requested).cloned().collect();
-        let mut objects = state.objects.clone();
+        let mut objects = state.contents.objects.clone();
         drop(state);
         for change in undo.iter().rev() {
             let Some(object) = change.object() else {
@@ -279,7 +284,7 @@ impl KindCache {
     #[must_use]
     pub fn snapshot(&self) -> (Revision, OrdMap<Key, Arc<Object>>) {
         let state = self.state.read();
-        (state.last, state.objects.clone())
+        (state.last, state.contents.objects.clone())
     }
 
     /// The changes after a revision, and the revision of the last change. Returns `None` when the
@@ -293,7 +298,7 @@ impl KindCache {
 
     /// All current objects, ordered by key.
     pub fn every(&self) -> impl Iterator<Item = Arc<Object>> + use<> {
-        let objects = self.state.read().objects.clone();
+        let objects = self.state.read().contents.objects.clone();
         objects.into_iter().map(|(_, object)| object)
     }
 
@@ -324,27 +329,7 @@ impl KindCache {
     /// Number of current objects.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.state.read().objects.len()
-    }
-}
-
-/// Objects that a filter may select. Taken under the lock, filtered outside of it.
-enum Candidates {
-    Snapshot(OrdMap<Key, Arc<Object>>),
-    Few(Vec<Arc<Object>>),
-}
-
-impl Candidates {
-    fn select(&self, prefix: &str, filter: &Filter) -> Vec<Arc<Object>> {
-        let wanted = |object: &&Arc<Object>| filter.matches(object);
-        match self {
-            Self::Few(objects) => objects.iter().filter(wanted).cloned().collect(),
-            Self::Snapshot(objects) => range(objects, prefix)
-                .map(|(_, object)| object)
-                .filter(wanted)
-                .cloned()
-                .collect(),
-        }
+        self.state.read().contents.objects.len()
     }
 }
 
@@ -371,56 +356,4 @@ pub fn range_from<'a>(
         Bound::Excluded(end.as_str()),
     );
     objects.range::<_, str>(bounds)
-}
-
-impl State {
-    fn put(&mut self, object: Arc<Object>) -> Option<Arc<Object>> {
-        let value = object.indexed_value();
-        if !value.is_empty() {
-            let keys = self.by_value.entry(value.into()).or_default();
-            keys.insert(Arc::clone(&object.key));
-        }
-        let before = self
-            .objects
-            .insert(Arc::clone(&object.key), Arc::clone(&object));
-        if let Some(before) = before
-            .as_ref()
-            .filter(|before| before.indexed_value() != object.indexed_value())
-        {
-            self.leave_index(before);
-        }
-        before
-    }
-
-    fn remove(&mut self, key: &str) -> Option<Arc<Object>> {
-        let before = self.objects.remove(key)?;
-        self.leave_index(&before);
-        Some(before)
-    }
-
-    fn leave_index(&mut self, object: &Object) {
-        let Some(keys) = self.by_value.get_mut(object.indexed_value()) else {
-            return;
-        };
-        keys.remove(&object.key);
-        if keys.is_empty() {
-            self.by_value.remove(object.indexed_value());
-        }
-    }
-
-    fn candidates(&self, filter: &Filter) -> Candidates {
-        let few = |keys: &mut dyn Iterator<Item = &Key>| {
-            Candidates::Few(
-                keys.filter_map(|key| self.objects.get(key).cloned())
-                    .collect(),
-            )
-        };
-        match filter.scope() {
-            Scope::Object(name) => few(&mut std::iter::once(&object_key(filter, &name))),
-            Scope::Indexed(value) if !value.is_empty() => {
-                few(&mut self.by_value.get(&value).into_iter().flatten())
-            }
-            _ => Candidates::Snapshot(self.objects.clone()),
-        }
-    }
 }

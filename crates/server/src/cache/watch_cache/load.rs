@@ -1,69 +1,61 @@
 //! Reading the objects of the store into the watch cache: at the start, when a kind is added, and
 //! when changes were missed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use pandaemon_machinery::Kind;
-use pandaemon_store::{Entry, Error, Event, Key, Range, Result, Revision, Store};
+use pandaemon_store::{Error, Key, Range, Result, Revision, Store};
 
-use super::{KindCache, WatchCache};
+use super::{KindCache, WatchCache, kind::Contents};
 
 /// How many entries are read at once.
 const PAGE: usize = 1000;
 /// How often a read is begun anew when the store no longer keeps the revision that it is at.
 const TRIES: usize = 8;
 
-/// Reads all entries with a prefix, at a revision, or else at the latest one; returns which.
+/// Reads all objects of a kind, at a revision, or else at the latest one; returns which.
 async fn read(
     store: &dyn Store,
-    prefix: String,
+    (storage, kind): (&str, &KindCache),
     revision: Option<Revision>,
-    mut each: impl FnMut(&Entry),
-) -> Result<Revision> {
+) -> Result<(Contents, Revision)> {
+    let mut contents = Contents::default();
     let mut range = Range {
-        prefix,
+        prefix: format!("/{storage}/"),
         limit: PAGE,
         revision,
         after: None,
     };
     loop {
         let page = store.range(range.clone()).await?;
-        page.entries.iter().for_each(&mut each);
+        let entries = page.entries.iter();
+        entries.for_each(|entry| kind.read(entry, &mut contents));
         if !page.has_more {
-            return Ok(page.revision);
+            return Ok((contents, page.revision));
         }
         range.after = page.entries.last().map(|entry| Key::clone(&entry.key));
         range.revision = Some(page.revision);
     }
 }
 
-fn prefix(storage: &str) -> String {
-    format!("/{storage}/")
-}
-
 impl WatchCache {
-    /// A cache with all objects of the store at its latest revision, which it returns.
+    /// A cache with all objects of the store at its latest revision.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn load(store: &dyn Store) -> Result<(Self, Revision)> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match Self::load_at(store, store.latest().await?).await {
-                Err(Error::Compacted { .. }) if tries < TRIES => {}
-                loaded => return loaded,
-            }
-        }
+    pub async fn load(store: &dyn Store) -> Result<Self> {
+        Self::new(0).loaded(store).await
     }
 
-    async fn load_at(store: &dyn Store, revision: Revision) -> Result<(Self, Revision)> {
-        let cache = Self::new(revision);
-        for (storage, kind) in cache.all() {
-            let each = |entry: &Entry| kind.load(entry);
-            read(store, prefix(&storage), Some(revision), each).await?;
+    /// This cache with all objects of the store.
+    pub(super) async fn loaded(self, store: &dyn Store) -> Result<Self> {
+        let mut tries = 1;
+        loop {
+            match self.reload(store).await {
+                Err(Error::Compacted { .. }) if tries < TRIES => tries += 1,
+                loaded => return loaded.map(|()| self),
+            }
         }
-        Ok((cache, revision))
     }
 
     /// Adds the cache of a kind, with the objects that the store has. Does nothing for a kind that
@@ -81,54 +73,46 @@ impl WatchCache {
             self.budgets.clone(),
         ));
         self.insert(kind, Arc::clone(&loading));
-        let each = |entry: &Entry| loading.load(entry);
-        match read(store, prefix(&kind.storage), None, each).await {
-            Ok(revision) => {
-                // What was read may be newer than what was applied.
-                self.reached(revision).await;
-                loading.end_loading(revision);
-                Ok(())
+        let loaded = async {
+            let (contents, revision) = read(store, (&kind.storage, &loading), None).await?;
+            // What was read may be newer than what was applied.
+            if !self.reached(revision).await {
+                return Err(Error::Closed);
             }
-            Err(error) => {
-                self.remove_kind(kind);
-                Err(error)
-            }
+            loading.end_loading(contents, revision);
+            Ok(())
+        };
+        let loaded = loaded.await;
+        if loaded.is_err() {
+            self.remove_kind(kind);
         }
+        loaded
     }
 
-    /// Reads the store again and applies the differences as changes; returns the revision of the
-    /// store that it shows then.
-    pub(super) async fn reload(&self, store: &dyn Store) -> Result<Revision> {
-        let revision = store.latest().await?;
-        let mut changes = Vec::new();
-        for (storage, kind) in self.all() {
-            let known = kind.every();
-            let mut gone: BTreeMap<Key, Revision> = known
-                .map(|object| (Key::clone(&object.key), object.revision))
-                .collect();
-            // Whatever they are now is news.
-            gone.extend(kind.all_unreadable().into_iter().map(|key| (key, 0)));
-            let each = |entry: &Entry| {
-                if gone.remove(&entry.key) != Some(entry.mod_revision) {
-                    changes.push(Event {
-                        revision: entry.mod_revision,
-                        key: Key::clone(&entry.key),
-                        entry: Some(entry.clone()),
-                        note: None,
-                    });
-                }
-            };
-            read(store, prefix(&storage), Some(revision), each).await?;
-            changes.extend(gone.into_keys().map(|key| Event {
-                revision,
-                key,
-                entry: None,
-                note: None,
-            }));
+    /// Shows the store as it is now instead of what was shown: changes since may not be known.
+    /// Everything is read first. Then each kind is replaced at one moment, and the applied revision
+    /// is raised after all. A reader that has seen a state of a kind never sees an older one.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or is behind what is shown. Nothing has changed then.
+    pub(super) async fn reload(&self, store: &dyn Store) -> Result<()> {
+        let (revision, shown) = (store.latest().await?, self.revision());
+        if revision < shown {
+            return Err(Error::Broken(format!(
+                "the store is at revision {revision}, and changes up to {shown} were read from it \
+                 before"
+            )));
         }
-        changes.sort_by_key(|event| event.revision);
-        self.apply(&changes);
+        let kinds = self.all();
+        let mut read_kinds = Vec::with_capacity(kinds.len());
+        for (storage, kind) in &kinds {
+            let (contents, _) = read(store, (storage, kind), Some(revision)).await?;
+            read_kinds.push((kind, contents));
+        }
+        for (kind, contents) in read_kinds {
+            kind.replace(contents, revision);
+        }
         self.advance(revision);
-        Ok(revision)
+        Ok(())
     }
 }

@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 
 use super::WatchCache;
 
-/// How long the reflector waits before it reads the store again after a failure.
-const RETRY: Duration = Duration::from_millis(200);
+/// How long the reflector waits before it tries again what has failed; twice as long each time.
+const FIRST_RETRY: Duration = Duration::from_millis(10);
+const LAST_RETRY: Duration = Duration::from_secs(1);
 
 /// Hands the changes of a store to the watch cache. The embedded store calls it from its writer,
 /// so that a write is answered once it is visible.
@@ -24,11 +25,20 @@ impl Follower for CacheFollower {
     }
 
     fn end(&self, why: Error) {
+        if is_final(&why) {
+            // At once: a batch may have been applied in part.
+            self.cache.fail(&why.to_string());
+        }
         if let Some(ended) = self.ended.lock().take() {
             // Fails after the reflector has ended.
             drop(ended.send(why));
         }
     }
+}
+
+/// Whether no change comes after this, or can be applied, until the process is started again.
+const fn is_final(why: &Error) -> bool {
+    matches!(why, Error::Closed | Error::WriterPanicked | Error::Panicked)
 }
 
 /// Hands the changes after a revision to the cache; returns why no more come.
@@ -44,37 +54,41 @@ async fn follow(cache: &Arc<WatchCache>, store: &dyn Store, revision: Revision) 
     }
 }
 
-/// Keeps the cache, which shows the store at `revision`, up to date, until the store closes or a
-/// change could not be applied because of a bug. Closes the cache then. When changes may have been
-/// missed, it reads the store again and applies the differences.
-pub async fn run_reflector(cache: Arc<WatchCache>, store: Arc<dyn Store>, mut revision: Revision) {
-    // Closed after a panic as well, so that no request waits for a revision that is never applied.
-    let _closes = CloseOnDrop(Arc::clone(&cache));
+/// Keeps the cache up to date, until the store closes, its writer dies, or a change could not be
+/// applied because of a bug. The cache fails then. Changes that broke off go on where they were.
+/// If the store does not keep them any more, it is read again.
+pub async fn run_reflector(cache: Arc<WatchCache>, store: Arc<dyn Store>) {
+    // Also after a panic, so that no request waits for a revision that is never applied.
+    let _fails = FailOnDrop(Arc::clone(&cache));
+    let mut retry = FIRST_RETRY;
     loop {
-        let mut why = follow(&cache, &*store, revision).await;
-        revision = loop {
-            match why {
-                Error::Closed => return,
-                Error::Panicked => {
-                    tracing::error!("a change of the store could not be applied");
-                    return;
-                }
-                why => tracing::warn!(%why, "the watch cache reads the store again"),
-            }
+        let shown = cache.revision();
+        let mut why = follow(&cache, &*store, shown).await;
+        if matches!(why, Error::Compacted { .. }) {
+            tracing::warn!(%why, "changes of the store were missed: it is read again, and all watches end");
             match cache.reload(&*store).await {
-                Ok(revision) => break revision,
+                Ok(()) => continue,
                 Err(error) => why = error,
             }
-            tokio::time::sleep(RETRY).await;
-        };
+        }
+        if is_final(&why) {
+            return cache.fail(&why.to_string());
+        }
+        tracing::warn!(%why, "the changes of the store broke off; trying again");
+        if cache.revision() > shown {
+            retry = FIRST_RETRY;
+        }
+        tokio::time::sleep(retry).await;
+        retry = LAST_RETRY.min(retry * 2);
     }
 }
 
-/// Closes the cache when dropped.
-struct CloseOnDrop(Arc<WatchCache>);
+/// Lets the cache fail when dropped.
+struct FailOnDrop(Arc<WatchCache>);
 
-impl Drop for CloseOnDrop {
+impl Drop for FailOnDrop {
     fn drop(&mut self) {
-        self.0.close();
+        self.0
+            .fail("the task that applies the changes of the store has ended");
     }
 }

@@ -47,14 +47,17 @@ impl WatchCache {
             return existing;
         }
         let field = Some(("metadata.name", name));
-        let (mut existing, subscription) = self.subscribe(kind, Some(namespace), field)?;
+        let mut watch = self.subscribe(kind, Some(namespace), field)?;
         loop {
-            if let Some(found) = existing.pop() {
+            if let Some(found) = watch.0.pop() {
                 return Some(found);
             }
-            match subscription.next().await {
-                Next::Change(_, event) => existing.extend(event.change.now.clone()),
-                Next::Closed | Next::Lagged => return None,
+            match watch.1.next().await {
+                Next::Change(_, event) => watch.0.extend(event.change.now.clone()),
+                Next::Lagged | Next::Missed => {
+                    watch = self.subscribe(kind, Some(namespace), field)?;
+                }
+                Next::Closed => return None,
             }
         }
     }

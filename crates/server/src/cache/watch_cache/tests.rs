@@ -1,5 +1,9 @@
 //! Tests of the watch cache without a server: changes are applied, watchers and lists are checked.
 
+mod between;
+mod lag;
+mod promise;
+
 use std::{
     future::Future as _,
     task::{Context, Poll, Waker},
@@ -397,10 +401,9 @@ async fn a_kind_that_is_added_shows_the_store_and_the_changes_meanwhile() {
     for name in ["kept", "changed", "gone"] {
         store.commit(put(name, Expect::Absent)).await.unwrap();
     }
-    let (cache, revision) = WatchCache::load(&*store).await.unwrap();
-    let cache = Arc::new(cache);
+    let cache = Arc::new(WatchCache::load(&*store).await.unwrap());
     cache.remove_kind(kind("pods"));
-    let reflector = run_reflector(Arc::clone(&cache), Arc::clone(&store) as _, revision);
+    let reflector = run_reflector(Arc::clone(&cache), Arc::clone(&store) as _);
     pandaemon_runtime::spawn("reflector", reflector);
     let changes = async {
         store.commit(put("changed", Expect::At(2))).await.unwrap();

@@ -31,6 +31,16 @@ pub enum Next {
     Closed,
     /// The queue was full: the client must list again.
     Lagged,
+    /// The cache has missed changes: the client must list again.
+    Missed,
+}
+
+/// Why a watch gets no more events.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Closed,
+    Lagged,
+    Missed,
 }
 
 #[derive(Debug, Default)]
@@ -38,14 +48,13 @@ struct Queue {
     waiting: VecDeque<(ChangeKind, Arc<Event>)>,
     /// Bytes that the waiting events retain.
     bytes: usize,
-    lagged: bool,
-    closed: bool,
+    end: Option<End>,
 }
 
 impl Queue {
     /// Drops the events: the client must list again.
     fn lag(&mut self) {
-        self.lagged = true;
+        self.end = Some(End::Lagged);
         self.bytes = 0;
         self.waiting = VecDeque::new();
     }
@@ -97,7 +106,7 @@ impl Watcher {
             if queue.waiting.len() >= QUEUE_EVENTS || bytes > QUEUE_BYTES {
                 queue.lag();
             }
-            let alive = !queue.lagged && !queue.closed;
+            let alive = queue.end.is_none();
             if alive {
                 queue.bytes = bytes;
                 queue.waiting.push_back((change, Arc::clone(event)));
@@ -123,12 +132,21 @@ impl Watcher {
     /// Whether the queue was dropped.
     #[must_use]
     pub fn has_lagged(&self) -> bool {
-        self.queue.lock().lagged
+        matches!(self.queue.lock().end, Some(End::Lagged))
     }
 
     /// Ends the watch after the queued events.
     pub fn close(&self) {
-        self.queue.lock().closed = true;
+        self.end(End::Closed);
+    }
+
+    /// Ends the watch after the queued events: there are later ones that are not known.
+    pub(super) fn miss(&self) {
+        self.end(End::Missed);
+    }
+
+    fn end(&self, why: End) {
+        self.queue.lock().end.get_or_insert(why);
         self.waker.wake();
     }
 
@@ -143,10 +161,11 @@ impl Watcher {
             }
             return Poll::Ready(Next::Change(change, event));
         }
-        match (queue.lagged, queue.closed) {
-            (true, _) => Poll::Ready(Next::Lagged),
-            (_, true) => Poll::Ready(Next::Closed),
-            _ => Poll::Pending,
+        match queue.end {
+            Some(End::Closed) => Poll::Ready(Next::Closed),
+            Some(End::Lagged) => Poll::Ready(Next::Lagged),
+            Some(End::Missed) => Poll::Ready(Next::Missed),
+            None => Poll::Pending,
         }
     }
 }

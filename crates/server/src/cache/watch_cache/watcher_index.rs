@@ -110,12 +110,21 @@ impl WatcherIndex {
 
     /// Ends all watches, and those that are added later.
     pub(super) fn close(&mut self) {
+        self.end_all(Watcher::close);
+        self.closed = true;
+    }
+
+    /// Ends all watches: there are changes that are not known.
+    pub(super) fn miss(&mut self) {
+        self.end_all(Watcher::miss);
+    }
+
+    fn end_all(&mut self, end: impl Fn(&Watcher)) {
         for watcher in self.by_scope.values().flatten() {
-            watcher.close();
+            end(watcher);
         }
         self.by_scope.clear();
         self.count = 0;
-        self.closed = true;
     }
 
     /// Number of open watches.

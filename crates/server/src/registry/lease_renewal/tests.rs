@@ -46,10 +46,9 @@ fn call(name: &str, manager: &str, now: i64) -> Call {
 async fn registry() -> (TempDir, Registry) {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(Embedded::open(directory.path(), Options::default()).unwrap());
-    let (cache, revision) = watch_cache::WatchCache::load(&*store).await.unwrap();
-    let cache = Arc::new(cache);
+    let cache = Arc::new(watch_cache::WatchCache::load(&*store).await.unwrap());
     let followed = Arc::clone(&store) as _;
-    let reflector = watch_cache::run_reflector(Arc::clone(&cache), followed, revision);
+    let reflector = watch_cache::run_reflector(Arc::clone(&cache), followed);
     pandaemon_runtime::spawn("reflector", reflector);
     let registry = Registry::new(
         store,

@@ -71,6 +71,11 @@ impl Map {
         revision
     }
 
+    /// Whether a restart drops something.
+    pub(super) fn has_volatile(&self) -> bool {
+        self.0.values().any(|item| item.volatile)
+    }
+
     /// What a crash leaves.
     pub(super) fn durable(&self) -> Self {
         let mut left = self.clone();

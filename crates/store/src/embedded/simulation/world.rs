@@ -125,13 +125,14 @@ impl World {
         if at > 0 {
             self.history.push(found.clone());
         }
+        // A follower that knows of a volatile key must not be taken for one that knows all.
+        let oldest = self.revision + u64::from(self.now.has_volatile());
         self.now = found;
         let revision = writer.state.revision;
         let highest = self.now.0.values().map(|item| item.modified).max();
-        if revision < self.revision.max(highest.unwrap_or_default()) {
+        if revision < oldest.max(highest.unwrap_or_default()) {
             return Err(format!(
-                "revision {revision} after {}: it can be used again",
-                self.revision
+                "revision {revision}, and not {oldest} or later: it can be used again"
             ));
         }
         if let Some(closed_at) = self.closed_at.take()
@@ -339,7 +340,8 @@ impl World {
             writer.finish();
             if !self.has_faults && !self.disk.is_crashed() {
                 // Those of failed batches count.
-                self.closed_at = Some(writer.state.revision);
+                let raised = u64::from(self.now.has_volatile());
+                self.closed_at = Some(writer.state.revision + raised);
             }
             self.note(|| "close".to_owned());
         }

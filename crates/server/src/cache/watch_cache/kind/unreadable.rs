@@ -11,7 +11,7 @@ impl KindCache {
     /// The revision of a stored value that is no object; `None` if it is one, or does not exist.
     #[must_use]
     pub fn unreadable(&self, key: &str) -> Option<Revision> {
-        self.state.read().unreadable.get(key).copied()
+        self.state.read().contents.unreadable.get(key).copied()
     }
 
     /// The first key of a stored value that is no object, of those that a filter may select below
@@ -19,23 +19,18 @@ impl KindCache {
     #[must_use]
     pub fn first_unreadable(&self, prefix: &str, filter: &Filter) -> Option<Key> {
         let state = self.state.read();
-        if state.unreadable.is_empty() {
+        if state.contents.unreadable.is_empty() {
             return None;
         }
         let only = match filter.scope() {
             Scope::Object(name) => Some(object_key(filter, &name)),
             _ => None,
         };
-        let mut keys = state.unreadable.keys();
+        let mut keys = state.contents.unreadable.keys();
         keys.find(|key| match &only {
             Some(only) => only == *key,
             None => key.starts_with(prefix),
         })
         .cloned()
-    }
-
-    /// The keys of stored values that are no objects.
-    pub(in crate::cache::watch_cache) fn all_unreadable(&self) -> Vec<Key> {
-        self.state.read().unreadable.keys().cloned().collect()
     }
 }

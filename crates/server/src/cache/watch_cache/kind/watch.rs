@@ -85,7 +85,7 @@ impl KindCache {
                 watcher.offer(&Arc::new(Event::new(change.clone(), &self.queued)));
             }
         }
-        let candidates = (start == Start::State).then(|| state.candidates(filter));
+        let candidates = (start == Start::State).then(|| state.contents.candidates(filter));
         let revision = state.last.max(applied);
         watcher.start_after(state.last);
         self.watchers.lock().add(Arc::clone(&watcher));
