@@ -98,37 +98,3 @@ async fn a_bookmark_is_not_lower_than_an_event_before_it() {
     assert_eq!(meanwhile.revision, 3);
     assert_eq!(lines(&cache, meanwhile).await, ["BOOKMARK 3"]);
 }
-
-/// Lets another task end, also when a check fails.
-struct Over(Arc<AtomicBool>);
-
-impl Drop for Over {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bookmark_is_not_higher_than_the_events_before_it() {
-    let cache = Arc::new(empty());
-    let over = Over(Arc::default());
-    let (written, is_over) = (Arc::clone(&cache), Arc::clone(&over.0));
-    let mut next = put(1, "p");
-    pandaemon_runtime::spawn("writer", async move {
-        while !is_over.load(Ordering::Relaxed) {
-            next.revision += 1;
-            next.entry.as_mut().unwrap().mod_revision = next.revision;
-            written.apply(&[next.clone()]);
-        }
-    });
-    for _ in 0..5_000 {
-        let since = cache.revision();
-        let started = watch(&cache, filter("pods", "", "", ""), Start::After(since));
-        let mut read = lines(&cache, started).await;
-        let last = read.pop().unwrap();
-        let bookmark: Revision = last.strip_prefix("BOOKMARK ").unwrap().parse().unwrap();
-        // There is a change of each revision.
-        assert_eq!(bookmark - since, read.len() as u64, "{read:?}, {last}");
-    }
-    assert!(cache.revision() > 5_000, "few changes came meanwhile");
-}

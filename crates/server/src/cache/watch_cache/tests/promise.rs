@@ -135,7 +135,7 @@ impl World {
         let first = Transaction::of(key, Expect::Absent, first);
         store.commit(first).await.unwrap();
         let plane = Plane::start(Arc::new(store.clone()), setting).await;
-        let mut world = Self {
+        let world = Self {
             setting,
             store,
             truth: Arc::default(),
@@ -171,7 +171,7 @@ impl World {
         }
     }
 
-    fn mend(&mut self) {
+    fn mend(&self) {
         self.store.set_faults(self.faults());
     }
 
