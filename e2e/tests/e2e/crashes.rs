@@ -1,15 +1,15 @@
 //! Kills of an agent, the server and containerd: containers keep running, and the cluster recovers.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use pandaemon_testkit::wait;
+use pandaemon_testkit::{Cluster, wait};
 
-use crate::test_env::{NODES, TIMEOUT, TestEnv, container_id, name_of, node_of};
+use crate::test_env::{NODES, TIMEOUT, TestEnv, container_id, name_of, node_of, program};
 
 /// The ID of the agent's container on each node.
 fn containers(env: &TestEnv) -> Result<BTreeMap<String, String>> {
@@ -71,6 +71,74 @@ pub(crate) fn objects_and_containers_survive_a_kill_of_the_server(env: &TestEnv)
     env.kubectl()?
         .run(&format!("delete pod {}", name_of(&pod)?))?;
     env.wait_until_ready_on("default", "app=agent", &NODES)
+}
+
+/// When the first process of the agent's container on a node was started, in clock ticks.
+fn started(env: &TestEnv, node: &str) -> Result<String> {
+    let pod = env.pod_on("app=agent", node)?;
+    let line = format!("exec {} -c agent -- cat /proc/1/stat", name_of(&pod)?);
+    let stat = env.kubectl()?.run(&line)?;
+    let after_name = stat.rsplit_once(')').map(|(_, rest)| rest);
+    let ticks = after_name.and_then(|rest| rest.split_whitespace().nth(19));
+    ticks.map(str::to_owned).context("no start time")
+}
+
+fn run_program(env: &TestEnv, command: &str, file: &Path, more: &[&str]) -> Result<()> {
+    let data = env.with_cluster(|cluster| Ok(cluster.data_dir()))?;
+    let mut program = Command::new(program()?);
+    program.arg(command).arg(file).arg("--data-dir").arg(data);
+    let output = program.args(more).output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{command}: {stderr}");
+    Ok(())
+}
+
+pub(crate) fn a_restore_restarts_no_container_of_a_pod_that_is_in_both(
+    env: &TestEnv,
+) -> Result<()> {
+    env.run_agents()?;
+    let before = containers(env)?;
+    let kept = ["node1", "node3"];
+    let starts = kept.map(|node| started(env, node).ok());
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("backup");
+    run_program(env, "backup", &file, &[])?;
+
+    // The nodes see later states of all pods, and node2 another pod.
+    let old = env.pod_on("app=agent", "node2")?;
+    let kubectl = env.kubectl()?;
+    kubectl.run("annotate pods -l app=agent later=1")?;
+    kubectl.run("create configmap later")?;
+    kubectl.run(&format!("delete pod {}", name_of(&old)?))?;
+    env.wait_until_ready_on("default", "app=agent", &NODES)?;
+    ensure!(containers(env)?["node2"] != before["node2"], "the same pod");
+    env.with_cluster(Cluster::kill)?;
+    run_program(env, "restore", &file, &["--yes"])?;
+    env.with_cluster(Cluster::start)?;
+
+    // The pod that was deleted is back, and its node runs it again.
+    wait::until("node2 runs its old pod again", TIMEOUT, || {
+        let pod = env.pod_on("app=agent", "node2");
+        let pod = pod.map_err(|error| error.to_string())?;
+        let is_old = pod["metadata"]["uid"] == old["metadata"]["uid"];
+        let has_run = container_id(&pod) != before["node2"];
+        let runs = started(env, "node2");
+        match is_old && has_run && runs.is_ok() {
+            true => Ok(()),
+            false => Err(format!("{pod}: {runs:?}")),
+        }
+    })?;
+    env.wait_until_ready_on("default", "app=agent", &NODES)?;
+    let now = kept.map(|node| started(env, node).ok());
+    ensure!(now == starts && now[0].is_some(), "{now:?}, not {starts:?}");
+    for node in kept {
+        ensure!(containers(env)?[node] == before[node], "{node} has another");
+    }
+    let later = env
+        .kubectl()?
+        .run("get configmap later --ignore-not-found")?;
+    ensure!(later.trim().is_empty(), "it is there: {later}");
+    Ok(())
 }
 
 pub(crate) fn killed_containerd_is_restarted_and_runs_new_pods(env: &TestEnv) -> Result<()> {

@@ -104,6 +104,10 @@ const SCENARIOS: &[Scenario] = &[
         crashes::objects_and_containers_survive_a_kill_of_the_server,
     ),
     (
+        "a_restore_restarts_no_container_of_a_pod_that_is_in_both",
+        crashes::a_restore_restarts_no_container_of_a_pod_that_is_in_both,
+    ),
+    (
         "killed_containerd_is_restarted_and_runs_new_pods",
         crashes::killed_containerd_is_restarted_and_runs_new_pods,
     ),

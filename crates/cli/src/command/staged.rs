@@ -5,6 +5,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -22,14 +23,24 @@ type Rename<'a> = &'a dyn Fn(&Path, &Path) -> io::Result<()>;
 /// this revision.
 ///
 /// # Errors
-/// If they cannot be written.
+/// If they cannot be written, or could not be moved to their places later.
 pub(super) fn stage<'a>(
     data_dir: &Path,
     revision: u64,
     files: impl Iterator<Item = (&'a str, &'a [u8])>,
 ) -> io::Result<()> {
     let staged = data_dir.join(format!("{STAGED}{revision}"));
+    let device = fs::metadata(data_dir)?.dev();
     for (name, content) in files {
+        let first = Path::new(name).components().next();
+        let place = first.map_or_else(|| data_dir.join(name), |first| data_dir.join(first));
+        // Once the store is restored, nothing may be in the way.
+        if fs::symlink_metadata(&place).is_ok_and(|place| place.dev() != device) {
+            return Err(io::Error::other(format!(
+                "{} is on another file system and cannot be replaced: unmount it for the restore",
+                place.display()
+            )));
+        }
         let path = staged.join(name);
         private_dir(path.parent().unwrap_or(&staged))?;
         replace_private(&path, content)?;
@@ -85,6 +96,8 @@ fn settle_with(data_dir: &Path, revision: u64, rename: Rename<'_>) -> io::Result
 mod tests {
     use std::cell::Cell;
 
+    use pandaemon_testkit::disk::Tmpfs;
+
     use super::*;
 
     const OLD: [(&str, &str); 4] = [
@@ -122,6 +135,26 @@ mod tests {
             fs::write(folder.path().join(name), content).unwrap();
         }
         folder
+    }
+
+    #[test]
+    fn what_could_not_be_moved_later_is_refused_before_the_store_is_restored() {
+        let folder = data_dir();
+        let pki = folder.path().join("pki");
+        fs::remove_dir_all(&pki).unwrap();
+        let Some(_disk) = Tmpfs::mount(&pki, 1) else {
+            return;
+        };
+        let error = stage(folder.path(), 9, NEW.into_iter()).unwrap_err();
+        assert!(
+            error.to_string().contains("on another file system"),
+            "{error}"
+        );
+        assert!(
+            files(folder.path())
+                .iter()
+                .all(|file| !file.contains("new"))
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! The entry point of the fuzz target `log_frames` in `fuzz/`: the reader of log files, on any
-//! bytes and on files that were damaged.
+//! The entry points of the fuzz targets `log_frames` and `backup` in `fuzz/`: the readers of log files
+//! and of backups, on any bytes and on files that were damaged.
 
 use std::io;
 
 use super::{
+    backup::{BackupReader, MANIFEST},
     file_header::{FileHeader, Kind},
     frame::{Frame, Record, records},
     reader::{Next, Reader, Start},
@@ -144,6 +145,58 @@ pub fn read_log(data: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Reads bytes as a backup, and builds a backup of them, which it damages.
+///
+/// # Panics
+/// When the reader refuses a backup, or takes a damaged one.
+pub fn read_backup(data: &[u8]) {
+    let (part, rest) = data.split_first().unwrap_or((&0, &[]));
+    let part = usize::from(*part) + 1;
+    let is_taken = |bytes: &[u8]| {
+        let mut reader = BackupReader::keeping();
+        bytes.chunks(part).all(|part| reader.read(part).is_ok()) && reader.finish().is_ok()
+    };
+    let header = FileHeader {
+        kind: Kind::Backup,
+        file: 0x5eed_5eed_5eed_5eed,
+        place: 0,
+        first: 0,
+    };
+    let header = header.encode();
+    is_taken(data);
+    is_taken(&[&header, rest].concat());
+    let (values, edits) = rest.split_at(rest.len() / 2);
+    let values: Vec<&[u8]> = values.chunks((values.len() / 4).max(1)).collect();
+    let mut content = header.to_vec();
+    for (sequence, value) in (0..).zip(&values) {
+        let (mut frame, key) = (Frame::new(), format!("/k/{sequence:04}"));
+        if sequence == 0 {
+            let (name, content) = (MANIFEST, *value);
+            frame.push(Record::File { name, content });
+            frame.push(Record::Reserve(1));
+        }
+        frame.push(Record::Put {
+            key: &key,
+            created: 1,
+            modified: 1,
+            value,
+        });
+        let entries = sequence + 1;
+        if entries == values.len() as u64 {
+            frame.push(Record::End { entries, next: 0 });
+        }
+        let sealed = frame.seal(0x5eed_5eed_5eed_5eed, sequence);
+        content.extend_from_slice(sealed.unwrap_or_default());
+    }
+    assert_eq!(is_taken(&content), !values.is_empty());
+    let mut changed = content.clone();
+    for edit in edits.chunks_exact(3) {
+        let at = usize::from(u16::from_le_bytes([edit[0], edit[1]])) % changed.len();
+        changed[at] ^= edit[2];
+    }
+    assert!(changed == content || !is_taken(&changed), "it is damaged");
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -183,6 +236,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read(data: Vec<u8>) {
+            read_backup(&data);
             read_log(&data).unwrap();
         }
     }
