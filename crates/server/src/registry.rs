@@ -8,6 +8,7 @@ mod admission;
 mod bodies;
 pub(crate) mod bootstrap;
 pub(crate) mod bootstrap_tokens;
+mod change;
 mod commit;
 pub(crate) mod convert;
 pub(crate) mod create;
@@ -58,6 +59,7 @@ use crate::{
 };
 
 pub(crate) use self::{
+    change::Change,
     commit::{CommitError, ObjectWrite},
     options::WriteOptions,
     unique_values::Turn,

@@ -8,7 +8,7 @@ use pandaemon_machinery::{
 use pandaemon_store::{Expect, Key, Revision};
 use serde_json::Value;
 
-use super::{Call, CommitError, ObjectWrite, Registry, Turn, Written, update::Change};
+use super::{Call, Change, CommitError, ObjectWrite, Registry, Turn, Written};
 use crate::{
     admission::{Operation, service},
     cache::{object::Object, watch_cache::key},

@@ -3,7 +3,7 @@
 use pandaemon_machinery::{decode::Decoded, status::Result};
 use serde_json::Value;
 
-use super::{Call, Registry, unreadable, update::Change};
+use super::{Call, Change, Registry, unreadable};
 
 impl Registry {
     /// Creates an object of the server with these fields, or sets those that differ. What else it

@@ -9,11 +9,7 @@ use pandaemon_machinery::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    Call, Registry, Written, create,
-    lease_renewal::RenewalForm,
-    update::{self, Change},
-};
+use super::{Call, Change, Registry, Written, create, lease_renewal::RenewalForm, update};
 use crate::{admission::Operation, http::negotiate, registry::meta};
 
 /// The type of a patch.

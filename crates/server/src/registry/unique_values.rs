@@ -92,7 +92,7 @@ impl Registry {
         let (store, cache) = (Arc::clone(&self.store), Arc::clone(&self.cache));
         let in_doubt = Arc::clone(&self.unique_values.in_doubt);
         let write = transaction.writes.first().and_then(in_doubt_if_unknown);
-        let committed = tokio::spawn(async move {
+        let committed = pandaemon_runtime::spawn("commit", async move {
             let committed = store.commit(transaction).await;
             match (&committed, write) {
                 (Ok(revision), _) => {
@@ -110,7 +110,12 @@ impl Registry {
             drop(turn);
             committed
         });
-        let lost = |_| StoreError::Unknown("the commit of the write panicked".to_owned());
-        committed.await.map_err(lost)?
+        match committed.await {
+            Ok(Some(committed)) => committed,
+            Ok(None) | Err(_) => {
+                let why = "the commit of the write panicked".to_owned();
+                Err(StoreError::Unknown(why))
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use pandaemon_machinery::{
 use pandaemon_store::Expect;
 use serde_json::{Map, Value};
 
-use super::{Call, CommitError, ObjectWrite, Registry, Turn, Written, create};
+use super::{Call, Change, CommitError, ObjectWrite, Registry, Turn, Written, create};
 use crate::{
     admission::{Operation, service},
     cache::object::{self, Object, Skip, Unparsed},
@@ -18,38 +18,6 @@ use crate::{
 
 /// How often a change is tried when other writers change the object meanwhile.
 pub(super) const TRIES: usize = 32;
-
-/// The result of a change function: a new state of the object.
-#[derive(Debug)]
-pub(crate) struct Change {
-    /// The new state of the object.
-    pub value: Value,
-    /// Texts for `Warning` headers.
-    pub warnings: Vec<String>,
-    /// Whether managedFields are set already (server-side apply).
-    pub is_applied: bool,
-}
-
-/// A new state that a program made.
-impl From<Value> for Change {
-    fn from(value: Value) -> Self {
-        Self {
-            value,
-            warnings: Vec::new(),
-            is_applied: false,
-        }
-    }
-}
-
-impl From<Decoded> for Change {
-    fn from(decoded: Decoded) -> Self {
-        Self {
-            value: decoded.value,
-            warnings: decoded.warnings,
-            is_applied: false,
-        }
-    }
-}
 
 impl Registry {
     /// PUT: replaces an object.

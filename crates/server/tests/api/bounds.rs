@@ -218,7 +218,7 @@ async fn a_user_with_too_many_bytes_in_bodies_gets_429() {
         hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
             .await
             .unwrap();
-    let connection = tokio::spawn(connection);
+    let connection = pandaemon_runtime::spawn("client", connection);
     let token = server.running().admin_token();
     let path = "/api/v1/namespaces/default/configmaps";
     let mut post = |body: Either<Promised, Full<Bytes>>| {

@@ -339,7 +339,7 @@ impl Store for LateStore {
         Box::pin(async {
             let committed = self.inner.commit(transaction).await;
             let held = Arc::clone(&self.held);
-            tokio::spawn(async move {
+            pandaemon_runtime::spawn("delivery", async move {
                 for _ in 0..100 {
                     tokio::task::yield_now().await;
                 }

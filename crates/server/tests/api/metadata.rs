@@ -254,7 +254,13 @@ async fn a_put_names_the_object_of_its_path() {
             "{metadata}"
         );
     }
-    // What only the server sets is not looked at.
+}
+
+#[tokio::test]
+async fn a_put_keeps_what_only_the_server_sets() {
+    let server = Server::start().await;
+    let (_, made) = server.post(MAPS, &map(&json!({"name": "c"}))).await;
+    let time = "2026-01-01T00:00:00Z";
     let metadata = json!({"name": "c", "resourceVersion": "0", "creationTimestamp": time, "generation": 7, "selfLink": "/x"});
     let (code, put) = server
         .send("PUT", &format!("{MAPS}/c"), "", &map(&metadata))
@@ -303,20 +309,9 @@ async fn an_update_of_some_kinds_needs_a_version() {
     assert_eq!((code, &status["message"]), (422, &json!(required)));
 }
 
-#[tokio::test]
-async fn no_patch_changes_what_only_the_server_sets() {
-    let server = Server::start().await;
-    let path = format!("{MAPS}/c?fieldManager=m");
-    let body = map(&json!({"name": "c", "labels": {"l": "1"}}));
-    let (_, made) = server.post(MAPS, &body).await;
-    let (merge, strategic) = (
-        "application/merge-patch+json",
-        "application/strategic-merge-patch+json",
-    );
-    let (json_patch, apply) = (
-        "application/json-patch+json",
-        "application/apply-patch+yaml",
-    );
+/// Changes of one field of the metadata of the ConfigMap `c` by a patch: the code and the text of
+/// the answer.
+fn metadata_changes() -> Vec<(&'static str, Value, u16, &'static str)> {
     let named = "the name of the object (d) does not match the name on the URL (c)";
     let nameless =
         "the name of the object (c based on URL) was undeterminable: name must be provided";
@@ -326,7 +321,7 @@ async fn no_patch_changes_what_only_the_server_sets() {
     let deleted = "ConfigMap \"c\" is invalid: metadata.deletionTimestamp: Invalid value: 2026-01-01T00:00:00Z: field is immutable";
     let modified = "Operation cannot be fulfilled on configmaps \"c\": the object has been modified; please apply your changes to the latest version and try again";
     let unchanged = "";
-    for (field, value, code, message) in [
+    vec![
         ("name", json!("d"), 400, named),
         ("name", Value::Null, 400, nameless),
         ("namespace", json!("x"), 400, elsewhere),
@@ -350,7 +345,24 @@ async fn no_patch_changes_what_only_the_server_sets() {
             422,
             deleted,
         ),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn no_patch_changes_what_only_the_server_sets() {
+    let server = Server::start().await;
+    let path = format!("{MAPS}/c?fieldManager=m");
+    let body = map(&json!({"name": "c", "labels": {"l": "1"}}));
+    let (_, made) = server.post(MAPS, &body).await;
+    let (merge, strategic) = (
+        "application/merge-patch+json",
+        "application/strategic-merge-patch+json",
+    );
+    let (json_patch, apply) = (
+        "application/json-patch+json",
+        "application/apply-patch+yaml",
+    );
+    for (field, value, code, message) in metadata_changes() {
         let merged = json!({"metadata": {field: value}});
         let mut applied = map(&json!({"name": "c", field: value}));
         applied.as_object_mut().unwrap().remove("data");
@@ -390,7 +402,12 @@ async fn no_patch_changes_what_only_the_server_sets() {
             }
         }
     }
-    // An apply that creates has a name and no UID.
+}
+
+#[tokio::test]
+async fn an_apply_that_creates_has_a_name_and_no_uid() {
+    let server = Server::start().await;
+    let apply = "application/apply-patch+yaml";
     let path = format!("{MAPS}/new?fieldManager=m");
     for (metadata, code, message) in [
         (

@@ -200,88 +200,75 @@ async fn a_version_that_cannot_be_served_is_refused() {
     let version = create_map(&server, "a").await;
     let (_, page) = server.get(&format!("{NAMESPACES}?limit=1")).await;
     let token = page["metadata"]["continue"].as_str().unwrap();
-    let mine = format!("{NAMESPACES}?continue={token}");
-    let invalid = |what: &str| format!("ListOptions.meta.k8s.io \"\" is invalid: {what}");
-    let field = "resourceVersionMatch: Forbidden: resourceVersionMatch";
-    let unparsed =
-        "resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax";
+    let path = format!("{NAMESPACES}?continue={token}&resourceVersion={version}");
+    let (code, status) = server.get(&path).await;
+    let text = "specifying resource version is not allowed when using continue";
+    assert_eq!((code, &status["message"]), (400, &json!(text)));
+    let unparsed = "invalid resource version: resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax";
+    let old = "The resourceVersion for the provided list is too old.";
     for (path, code, message) in [
-        (
-            format!("{MAPS}?limit=1&resourceVersion=1"),
-            410,
-            "The resourceVersion for the provided list is too old.".to_owned(),
-        ),
-        (
-            format!("{MAPS}?resourceVersion=1&resourceVersionMatch=Exact"),
-            410,
-            "The resourceVersion for the provided list is too old.".to_owned(),
-        ),
-        (
-            format!("{MAPS}?resourceVersion=x"),
-            400,
-            format!("invalid resource version: {unparsed}"),
-        ),
-        (
-            format!("{MAPS}/a?resourceVersion=x"),
-            400,
-            format!("invalid resource version: {unparsed}"),
-        ),
-        (
-            format!("{mine}&resourceVersion={version}"),
-            400,
-            "specifying resource version is not allowed when using continue".to_owned(),
-        ),
-        (
-            format!("{mine}&resourceVersion={version}&resourceVersionMatch=Exact"),
-            422,
-            invalid(&format!("{field} is forbidden when continue is provided")),
-        ),
-        (
-            format!("{mine}&resourceVersionMatch=No"),
-            422,
-            invalid(&format!(
-                "[{field} is forbidden unless resourceVersion is provided, {field} is forbidden when continue is provided, resourceVersionMatch: Unsupported value: \"No\": supported values: \"Exact\", \"NotOlderThan\", \"\"]"
-            )),
-        ),
-        (
-            format!("{MAPS}?resourceVersion=0&resourceVersionMatch=Exact"),
-            422,
-            invalid(&format!(
-                "{field} \"exact\" is forbidden for resourceVersion \"0\""
-            )),
-        ),
-        (
-            format!("{MAPS}?resourceVersionMatch=Exact&sendInitialEvents=true"),
-            422,
-            invalid(&format!(
-                "[{field} is forbidden unless resourceVersion is provided, sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list]"
-            )),
-        ),
-        (
-            format!("{MAPS}?watch=1&resourceVersion=5&resourceVersionMatch=Exact"),
-            422,
-            invalid(&format!(
-                "[{field} is forbidden for watch unless sendInitialEvents is provided, resourceVersionMatch: Unsupported value: \"Exact\": supported values: \"NotOlderThan\"]"
-            )),
-        ),
-        (
-            format!("{MAPS}?watch=1&resourceVersion=5&sendInitialEvents=true"),
-            422,
-            invalid(
-                "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            ),
-        ),
-        (
-            format!("{MAPS}?watch=1&continue=x"),
-            422,
-            invalid(&format!("{field} is forbidden when continue is provided")),
-        ),
+        ("?limit=1&resourceVersion=1", 410, old),
+        ("?resourceVersion=1&resourceVersionMatch=Exact", 410, old),
+        ("?resourceVersion=x", 400, unparsed),
+        ("/a?resourceVersion=x", 400, unparsed),
     ] {
-        let (found, status) = server.get(&path).await;
+        let (found, status) = server.get(&format!("{MAPS}{path}")).await;
         assert_eq!(
             (found, &status["message"]),
             (code, &json!(message)),
             "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn parameters_that_do_not_fit_together_are_refused() {
+    let server = Server::start().await;
+    for (query, faults) in [
+        (
+            "resourceVersion=5&continue=x&resourceVersionMatch=Exact",
+            "M is forbidden when continue is provided",
+        ),
+        (
+            "continue=x&resourceVersionMatch=No",
+            "[M is forbidden unless resourceVersion is provided, M is forbidden when continue is provided, U \"No\": supported values: \"Exact\", \"NotOlderThan\", \"\"]",
+        ),
+        (
+            "resourceVersion=0&resourceVersionMatch=Exact",
+            "M \"exact\" is forbidden for resourceVersion \"0\"",
+        ),
+        (
+            "resourceVersionMatch=Exact&sendInitialEvents=true",
+            "[M is forbidden unless resourceVersion is provided, sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list]",
+        ),
+        (
+            "watch=1&resourceVersion=5&resourceVersionMatch=Exact",
+            "[M is forbidden for watch unless sendInitialEvents is provided, U \"Exact\": supported values: \"NotOlderThan\"]",
+        ),
+        (
+            "watch=1&resourceVersion=5&sendInitialEvents=true",
+            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+        (
+            "watch=1&continue=x",
+            "M is forbidden when continue is provided",
+        ),
+    ] {
+        let faults = faults.replace(
+            "M is",
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is",
+        );
+        let faults = faults.replace(
+            "M \"",
+            "resourceVersionMatch: Forbidden: resourceVersionMatch \"",
+        );
+        let faults = faults.replace("U \"", "resourceVersionMatch: Unsupported value: \"");
+        let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {faults}");
+        let (code, status) = server.get(&format!("{MAPS}?{query}")).await;
+        assert_eq!(
+            (code, &status["message"]),
+            (422, &json!(message)),
+            "{query}"
         );
     }
 }

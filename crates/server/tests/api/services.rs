@@ -98,12 +98,12 @@ impl Store for SlowStore {
             return Box::pin(std::future::ready(Err(unknown)));
         }
         let (inner, begun, open) = (self.inner.clone(), self.begun.clone(), self.open.clone());
-        let request = tokio::spawn(async move {
+        let request = pandaemon_runtime::spawn("commit", async move {
             begun.add_permits(1);
             open.acquire().await.unwrap().forget();
             inner.commit(transaction).await
         });
-        Box::pin(async { request.await.unwrap() })
+        Box::pin(async { request.await.unwrap().unwrap() })
     }
 
     fn follow(&self, from: Revision, follower: Arc<dyn Follower>) -> BoxFuture<'_, Result<()>> {
@@ -198,7 +198,7 @@ async fn write_at_random(server: &Server, seed: u64) {
             0 => body["spec"]["sessionAffinity"] = "Nobody".into(),
             1 => {
                 body["spec"]["ports"] =
-                    json!([{"name": "a", "port": 80}, {"name": "b", "port": 81}])
+                    json!([{"name": "a", "port": 80}, {"name": "b", "port": 81}]);
             }
             2 if kind == "LoadBalancer" => body["spec"]["externalTrafficPolicy"] = "Local".into(),
             _ => {}

@@ -8,10 +8,7 @@ use crate::{
     admission::Operation,
     handlers::{resource_request::ResourceRequest, response},
     http::body::Body,
-    registry::{
-        Call, create, kinds, meta,
-        update::{self, Change},
-    },
+    registry::{Call, Change, create, kinds, meta, update},
 };
 
 /// Handles a POST of a Binding. Its UID and resource version, if it has any, are those of the pod

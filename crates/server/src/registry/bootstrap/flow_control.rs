@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::call_for;
 use crate::{
     cache::object::Object,
-    registry::{Call, Registry, update::Change},
+    registry::{Call, Change, Registry},
 };
 
 /// Creates the default objects that are missing, updates those that people have not taken over, and
