@@ -60,13 +60,18 @@ impl RequestBodies {
         if known > MAX_BODY {
             return Err(too_large());
         }
+        let is_known = body.is_end_stream() || hint.exact().is_some();
+        let bytes = if is_known { known } else { UNKNOWN };
         let mut reserved = Reserved {
             bodies: self.clone(),
-            user: user.to_owned(),
+            // The name is not needed for what is not counted: most requests.
+            user: match bytes > UNCOUNTED {
+                true => user.to_owned(),
+                false => String::new(),
+            },
             bytes: 0,
         };
-        let is_known = body.is_end_stream() || hint.exact().is_some();
-        reserved.grow_to(if is_known { known } else { UNKNOWN })?;
+        reserved.grow_to(bytes)?;
         Ok(reserved)
     }
 }
