@@ -7,11 +7,11 @@ use anyhow::{Context as _, bail, ensure};
 /// Asks whether to do something, a verb such as `repair`.
 ///
 /// # Errors
-/// If the answer is not yes, or nobody can be asked. Nothing was changed then.
+/// If the answer is not yes, or there is no terminal to ask at. Nothing was changed then.
 pub(super) fn confirm(verb: &str) -> anyhow::Result<()> {
     ensure!(
         io::stdin().is_terminal(),
-        "nothing was changed: standard input is no terminal, so nobody can be asked; --yes {verb}s without asking"
+        "nothing was changed: standard input is no terminal, so there is no one to ask; --yes {verb}s without asking"
     );
     let (first, rest) = verb.split_at(verb.len().min(1));
     let verb = first.to_uppercase() + rest;

@@ -50,7 +50,7 @@ pub(crate) async fn assert_distinct(server: &Server) {
     assert_eq!(distinct.len(), all.len(), "{all:?}");
 }
 
-/// A store in which writes of Services wait, and do not end when nobody waits for them.
+/// A store in which writes of Services wait, and go on when their clients have left.
 #[derive(Debug)]
 pub(crate) struct SlowStore {
     inner: Double,
@@ -184,7 +184,7 @@ fn random(state: &mut u64, below: u64) -> u64 {
     (*state >> 33) % below
 }
 
-/// Writes Services of a few names, some of which fail and some of which nobody waits for.
+/// Writes Services of a few names, some of which fail, and the clients of some leave.
 async fn write_at_random(server: &Server, seed: u64) {
     let mut state = seed;
     for _ in 0..40 {

@@ -306,7 +306,7 @@ fn a_create_owns_its_fields_whatever_managed_fields_it_has() {
         (json!([]), None),
         (json!([{}]), None),
         (json!([wrong]), None),
-        // The create sets the field anew, so that nobody else owns it.
+        // The create sets the field anew, so that no one else owns it.
         (json!([entry(json!({"f:data": {"f:a": {}}}))]), None),
         (
             json!([entry(json!({"f:data": {"f:a": {}, "f:b": {}}}))]),

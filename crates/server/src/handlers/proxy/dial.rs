@@ -60,7 +60,7 @@ impl Dialer {
     pub(super) fn new(allow_loopback: bool) -> Self {
         // A log that is followed may be silent for hours: only the kernel can tell whether its
         // agent is there. A command may leave its input unread as long, which is why bytes that
-        // nobody takes are no error.
+        // are not taken are no error.
         let keepalive = Keepalive {
             unacknowledged: None,
             ..Keepalive::default()
@@ -127,7 +127,7 @@ impl Dialer {
         let name = host.to_owned();
         let found = spawn_blocking(move || {
             let found = (name.as_str(), port).to_socket_addrs();
-            // The lookup goes on when nobody waits for it any more.
+            // The lookup goes on when its caller has left.
             drop(permit);
             found.map(Vec::from_iter)
         });

@@ -227,7 +227,7 @@ fn records_that_no_backup_has_are_refused() {
 }
 
 #[test]
-fn a_restored_store_has_the_entries_in_their_order_with_revisions_that_nobody_has_seen() {
+fn a_restored_store_has_the_entries_in_their_order_with_revisions_that_are_new() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());
     let contents = read(&backup(&store, &files()), 4096).unwrap();
