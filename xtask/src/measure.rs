@@ -18,6 +18,8 @@ use serde_json::Value;
 const ROUNDS: usize = 5;
 /// Numbers of hollow nodes that the benchmark runs with.
 const HOLLOW: [&str; 2] = ["1000", "5000"];
+/// Fewer nodes, and other clients that list and create without pause.
+const OTHER_CLIENTS: [&str; 6] = ["--nodes", "500", "--listers", "50", "--creators", "20"];
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -59,21 +61,24 @@ fn plane(program: &Path) -> Result<Vec<(String, String)>> {
     std::thread::sleep(Duration::from_secs(10));
     rows.push(row("`server`: idle memory (RSS)", memory(server.pid())?));
     for nodes in HOLLOW {
-        bench(program, server.kubeconfig(), server.pid(), nodes)?;
+        bench(program, &server, &["--nodes", nodes, "--ceiling"])?;
     }
+    bench(program, &server, &OTHER_CLIENTS)?;
     Ok(rows)
 }
 
 /// The life of a DaemonSet on hollow nodes; the benchmark prints its own table.
-fn bench(program: &Path, kubeconfig: &Path, server: u32, nodes: &str) -> Result<()> {
+fn bench(program: &Path, server: &ServerProcess, arguments: &[&str]) -> Result<()> {
     let status = Command::new(program)
-        .args(["bench", "--nodes", nodes, "--ceiling", "--kubeconfig"])
-        .arg(kubeconfig)
-        .args(["--pid", &server.to_string()])
+        .args(["bench", "--kubeconfig"])
+        .arg(server.kubeconfig())
+        .args(["--pid", &server.pid().to_string()])
+        .args(arguments)
         .status()?;
     ensure!(
         status.success(),
-        "the benchmark with {nodes} nodes failed: {status}"
+        "the benchmark {} failed: {status}",
+        arguments.join(" ")
     );
     say("");
     Ok(())
