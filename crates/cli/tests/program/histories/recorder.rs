@@ -130,7 +130,13 @@ impl Recorder {
         let operations = operations.iter().map(|(generation, operation)| {
             let mut operation = operation.clone();
             if operation.answer == Answer::Unknown {
-                operation.ended = ends.get(generation).copied();
+                let ended = ends.get(generation).copied();
+                // A client may send a request to a process that has just ended.
+                if ended.is_some_and(|ended| ended <= operation.called) {
+                    operation.answer = Answer::Refused;
+                } else {
+                    operation.ended = ended;
+                }
             }
             operation
         });
