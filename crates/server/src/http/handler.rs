@@ -1,6 +1,7 @@
 //! The request handler: authenticates, authorizes and routes a request and makes the response.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -48,13 +49,16 @@ impl Api {
         let mut record = Record::default();
         let mut admitted = Admitted::default();
         // What is wrong with it is an answer, too.
-        let time = head.time().unwrap_or_default();
-        let answer = self.answer(head, body, &id, &mut record, &mut admitted);
-        let answer = match time {
-            Some(time) => tokio::time::timeout_at((started + time).into(), answer)
-                .await
-                .unwrap_or_else(|_| Err(deadline::passed())),
-            None => answer.await,
+        let time = head.time.as_ref().ok().copied().flatten();
+        let answer = {
+            // Pinned here: it is large, and would be moved into the timeout.
+            let answer = pin!(self.answer(head, body, &id, &mut record, &mut admitted));
+            match time {
+                Some(time) => tokio::time::timeout_at((started + time).into(), answer)
+                    .await
+                    .unwrap_or_else(|_| Err(deadline::passed())),
+                None => answer.await,
+            }
         };
         let (mut response, failure) = match answer {
             Ok(response) => (response, None),
@@ -159,7 +163,7 @@ impl Api {
             let kind = head.kind.as_ref().map(|kind| (&head.scheme, kind));
             Record::begin(&self.auditor, &head.parts, id, &attributes, kind)
         };
-        let user = match head.time().and(authenticated) {
+        let user = match head.time.and(authenticated) {
             Ok(user) => user,
             Err(status) => {
                 *record = begin(&User::default());
@@ -227,6 +231,9 @@ struct Head {
     scheme: Scheme,
     /// The kind of the path, if it is served.
     kind: Option<KindRef>,
+    /// The time until the response has to begin; `None` for requests that last as long as their
+    /// client wants, and for the rotation of keys, which takes what it takes.
+    time: Result<Option<Duration>>,
 }
 
 impl Head {
@@ -243,24 +250,13 @@ impl Head {
         Self {
             kind: kind.cloned(),
             form: negotiate::accepted(&parts.headers),
+            time: time(&parts, &target, verb, &query),
             parts,
             target,
             query,
             verb,
             scheme,
         }
-    }
-
-    /// The time until the response has to begin; `None` for requests that last as long as their
-    /// client wants, and for the rotation of keys, which takes what it takes.
-    fn time(&self) -> Result<Option<Duration>> {
-        let (user, path) = (User::default(), self.parts.uri.path());
-        let verb = auth::verb_of(&self.parts.method, &self.target, self.verb);
-        let attributes = Attributes::of_request(&user, &verb, &self.target, path, None);
-        if attributes.is_long_running() || path == rotate_keys::PATH {
-            return Ok(None);
-        }
-        deadline::time_of(&self.query).map(Some)
     }
 
     /// The labels of the request in the metrics.
@@ -271,4 +267,20 @@ impl Head {
         let verb = self.verb.map_or("other", Verb::as_str);
         RequestLabels::new(verb, self.kind.clone(), path.subresource.as_deref())
     }
+}
+
+/// [`Head::time`] of a request.
+fn time(
+    parts: &Parts,
+    target: &Target,
+    verb: Option<Verb>,
+    query: &Query,
+) -> Result<Option<Duration>> {
+    let (user, path) = (User::default(), parts.uri.path());
+    let verb = auth::verb_of(&parts.method, target, verb);
+    let attributes = Attributes::of_request(&user, &verb, target, path, None);
+    if attributes.is_long_running() || path == rotate_keys::PATH {
+        return Ok(None);
+    }
+    deadline::time_of(query).map(Some)
 }

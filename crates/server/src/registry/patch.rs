@@ -124,18 +124,13 @@ impl Registry {
             update::check_name(call, &config)?;
         }
         let (config, warnings) = (&config, &decoded.warnings);
-        for _ in 0..update::TRIES {
-            let exists = self.exists(call);
-            let written = if exists || !call.subresource.is_empty() {
-                self.apply_to_existing(call, config, warnings).await
-            } else {
-                self.apply_new(call, config, warnings).await
-            };
-            if !call.subresource.is_empty() || !self.has_come_or_gone(call, exists, &written) {
-                return written;
-            }
-        }
-        Err(Status::modified_since_read(&call.kind, &call.name))
+        self.update_or_create(
+            call,
+            call.subresource.is_empty(),
+            || self.apply_to_existing(call, config, warnings),
+            || self.apply_new(call, config, warnings),
+        )
+        .await
     }
 
     async fn apply_to_existing(

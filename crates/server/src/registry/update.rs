@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How often a change is tried when other writers change the object meanwhile.
-pub(super) const TRIES: usize = 32;
+const TRIES: usize = 32;
 
 impl Registry {
     /// PUT: replaces an object.
@@ -44,14 +44,38 @@ impl Registry {
                 is_applied: false,
             })
         };
+        self.update_or_create(
+            call,
+            may_create,
+            || self.guaranteed_update(call, replace),
+            || self.create_on_update(call, &value, &warnings),
+        )
+        .await
+    }
+
+    /// Updates an object, or creates it if it does not exist and this may create it. Starts again
+    /// if the object comes or goes meanwhile.
+    pub(super) async fn update_or_create<U, C>(
+        &self,
+        call: &Call,
+        may_create: bool,
+        update: impl Fn() -> U,
+        create: impl Fn() -> C,
+    ) -> Result<Written>
+    where
+        U: Future<Output = Result<Written>>,
+        C: Future<Output = Result<Written>>,
+    {
+        if !may_create {
+            return update().await;
+        }
         for _ in 0..TRIES {
             let exists = self.exists(call);
-            let written = if exists || !may_create {
-                self.guaranteed_update(call, replace).await
-            } else {
-                self.create_on_update(call, &value, &warnings).await
+            let written = match exists {
+                true => update().await,
+                false => create().await,
             };
-            if !may_create || !self.has_come_or_gone(call, exists, &written) {
+            if !self.has_come_or_gone(call, exists, &written) {
                 return written;
             }
         }
@@ -59,18 +83,13 @@ impl Registry {
     }
 
     /// Whether the object of a call exists.
-    pub(super) fn exists(&self, call: &Call) -> bool {
+    fn exists(&self, call: &Call) -> bool {
         self.find(&call.kind, &call.namespace, &call.name).is_some()
     }
 
     /// Whether a write has failed because the object that existed is gone, or one that did not has
     /// been created meanwhile. Then a write that may do both starts again.
-    pub(super) fn has_come_or_gone(
-        &self,
-        call: &Call,
-        existed: bool,
-        written: &Result<Written>,
-    ) -> bool {
+    fn has_come_or_gone(&self, call: &Call, existed: bool, written: &Result<Written>) -> bool {
         let Err(status) = written else {
             return false;
         };
