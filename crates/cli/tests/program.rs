@@ -1,5 +1,5 @@
-//! The built program: its errors and exit statuses, crashes and faults under load, many watches, and
-//! the benchmark.
+//! The built program: its errors and exit statuses, crashes and faults under load, many watches,
+//! and the benchmark.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

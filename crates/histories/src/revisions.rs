@@ -62,8 +62,8 @@ fn used_twice(history: &History, found: &mut Vec<String>) {
     }
 }
 
-/// The revision that an answer tells of, and whether the operation made it.
-fn told(operation: &Operation) -> Option<(u64, bool)> {
+/// The revision that an answer shows, and whether the operation made it.
+fn shown(operation: &Operation) -> Option<(u64, bool)> {
     match &operation.answer {
         Answer::Written(revision) => Some((*revision, true)),
         Answer::Listed(list) if operation.request == Request::List => Some((list.revision, false)),
@@ -74,15 +74,15 @@ fn told(operation: &Operation) -> Option<(u64, bool)> {
 /// A write has a newer revision than all answers that had arrived before it was sent; a list is
 /// not older.
 fn out_of_order(history: &History, found: &mut Vec<String>) {
-    let told: Vec<_> = history
+    let shown_revisions: Vec<_> = history
         .operations
         .iter()
         .filter_map(|operation| {
-            let (revision, is_write) = told(operation)?;
+            let (revision, is_write) = shown(operation)?;
             Some((operation, operation.ended?, revision, is_write))
         })
         .collect();
-    let mut by_end: Vec<_> = told
+    let mut by_end: Vec<_> = shown_revisions
         .iter()
         .map(|(_, end, revision, _)| (*end, *revision))
         .collect();
@@ -95,7 +95,7 @@ fn out_of_order(history: &History, found: &mut Vec<String>) {
             (end, newest)
         })
         .collect();
-    for (operation, _, revision, is_write) in told {
+    for (operation, _, revision, is_write) in shown_revisions {
         let before = newest_at.partition_point(|(end, _)| *end < operation.called);
         let floor = before.checked_sub(1).map_or(0, |at| newest_at[at].1);
         if revision < floor || (is_write && revision == floor) {

@@ -5,7 +5,10 @@
 //! between its list and the last revision that it knows of; a replay of them from a list must give
 //! each other list; a client that selects by label must have exactly what the replay selects.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use crate::history::{
     Answer, Change, Contents, Entry, History, Request, Selector, Snapshot, Version, WatchLog,
@@ -30,9 +33,9 @@ struct Chain<'a> {
 }
 
 impl Chain<'_> {
-    /// Whether it tells of every change at this revision.
-    fn covers(&self, revision: u64) -> bool {
-        self.start.revision < revision && revision <= self.last
+    /// The revisions of which it tells every change.
+    const fn covered(&self) -> Range<u64> {
+        self.start.revision + 1..self.last + 1
     }
 }
 
@@ -162,7 +165,7 @@ fn union(chains: &[&Chain<'_>], found: &mut Vec<String>) -> BTreeMap<u64, Event>
 
 fn gaps(chains: &[&Chain<'_>], all: &BTreeMap<u64, Event>, found: &mut Vec<String>) {
     for chain in chains {
-        let covered = all.range(chain.start.revision + 1..chain.last.max(chain.start.revision) + 1);
+        let covered = all.range(chain.covered());
         let missing = covered.filter(|(revision, _)| !chain.events.contains_key(revision));
         found.extend(missing.map(|(revision, event)| {
             let name = &chain.log.name;
@@ -192,7 +195,10 @@ fn writes(
         let Answer::Written(revision) = operation.answer else {
             continue;
         };
-        if !chains.iter().any(|chain| chain.covers(revision)) {
+        if !chains
+            .iter()
+            .any(|chain| chain.covered().contains(&revision))
+        {
             continue;
         }
         count += 1;
@@ -222,7 +228,7 @@ fn writes(
 /// All lists of everything, by revision.
 fn lists(history: &History) -> BTreeMap<u64, Vec<&Contents>> {
     let mut lists: BTreeMap<u64, Vec<&Contents>> = BTreeMap::new();
-    let asked = history.operations.iter().filter_map(|op| match &op.answer {
+    let of_clients = history.operations.iter().filter_map(|op| match &op.answer {
         Answer::Listed(list) if matches!(op.request, Request::List | Request::ListAny) => {
             Some(list)
         }
@@ -232,13 +238,13 @@ fn lists(history: &History) -> BTreeMap<u64, Vec<&Contents>> {
         .watches
         .iter()
         .filter(|log| log.selector == Selector::All);
-    let watched = whole
+    let of_watches = whole
         .flat_map(|log| &log.entries)
         .filter_map(|entry| match entry {
             Entry::Listed(list) => Some(list),
             _ => None,
         });
-    for list in asked.chain(watched) {
+    for list in of_clients.chain(of_watches) {
         lists.entry(list.revision).or_default().push(&list.contents);
     }
     lists
@@ -255,7 +261,7 @@ fn replay(
     let name = &chain.log.name;
     let mut state = chain.start.contents.clone();
     let (mut compared, mut next) = (0, chain.events.iter().peekable());
-    let range = lists.range(chain.start.revision..=chain.last.max(chain.start.revision));
+    let range = lists.range(chain.start.revision..=chain.last);
     let stops = range.map(|(revision, lists)| (*revision, lists.as_slice()));
     for (stop, lists) in stops.chain([(u64::MAX, [].as_slice())]) {
         while let Some((revision, event)) = next.next_if(|(revision, _)| **revision <= stop) {
@@ -316,9 +322,7 @@ fn as_selected(selector: Selector, event: &Event, before: Option<Version>) -> Op
 /// A client that selects has exactly what the replay selects.
 fn selection(chain: &Chain<'_>, selected: &BTreeMap<u64, Option<Event>>, found: &mut Vec<String>) {
     let name = &chain.log.name;
-    for (revision, expected) in
-        selected.range(chain.start.revision + 1..chain.last.max(chain.start.revision) + 1)
-    {
+    for (revision, expected) in selected.range(chain.covered()) {
         let got = chain.events.get(revision);
         if got != expected.as_ref() {
             found.push(format!(

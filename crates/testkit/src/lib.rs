@@ -6,6 +6,7 @@
 pub mod client_hello;
 pub mod cluster;
 pub mod disk;
+pub mod environment;
 pub mod fixtures;
 pub mod images;
 #[cfg(feature = "server")]

@@ -25,6 +25,7 @@ use fastrand::Rng;
 use pandaemon_histories::{
     Answer, Entry, History, Selector, broken::BREAKS, linearizability, violations, watches,
 };
+use pandaemon_testkit::environment::number;
 use tokio::time::{sleep, timeout};
 
 use self::{
@@ -43,20 +44,10 @@ const WRITES_AFTER_A_FAULT: usize = 20;
 /// How long that may take.
 const RECOVERY: Duration = Duration::from_secs(60);
 
-/// A number from the environment.
-fn number(variable: &str, default: u64) -> u64 {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test has no command line of its own"
-    )]
-    let text = std::env::var(variable);
-    text.map_or(default, |text| text.parse().expect("a number"))
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn histories_under_faults_keep_every_promise() {
-    let faults = usize::try_from(number("HISTORY_FAULTS", 20)).unwrap();
-    let seed = number("HISTORY_SEED", 1);
+    let faults = usize::try_from(number("HISTORY_FAULTS").unwrap_or(20)).unwrap();
+    let seed = number("HISTORY_SEED").unwrap_or(1);
     let mut left = faults;
     for seed in seed.. {
         let now = left.min(FAULTS_OF_A_HISTORY);

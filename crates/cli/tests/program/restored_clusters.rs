@@ -1,5 +1,5 @@
-//! A restore below nodes that go on running: what is in the backup and on the nodes is not restarted,
-//! and the rest is put right.
+//! A restore below nodes that go on running: what is in the backup and on the nodes is not
+//! restarted, and the rest is put right.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ use crate::{
 };
 
 const NODES: usize = 3;
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Ends with the test.
 struct Hollow(Child);
@@ -108,7 +108,7 @@ impl Cluster {
             if running.len() == NODES {
                 return running;
             }
-            assert!(since.elapsed() < PATIENCE, "{set}: {running:?}");
+            assert!(since.elapsed() < TIMEOUT, "{set}: {running:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -151,7 +151,7 @@ async fn nodes_that_run_through_a_restore_restart_nothing_that_is_in_both_and_fo
     cluster.all_run("created-later").await;
     let since = Instant::now();
     while !cluster.running("deleted-later").await.is_empty() {
-        assert!(since.elapsed() < PATIENCE, "its pods are still there");
+        assert!(since.elapsed() < TIMEOUT, "its pods are still there");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     server.kill().unwrap();

@@ -15,16 +15,21 @@ use crate::{
     wire::{open_exec, pod_on_an_agent},
 };
 
+/// An audit log in this file, whose events are written before the response.
+pub(crate) fn audit_config(log: &Path, policy: Option<&Path>) -> AuditConfig {
+    AuditConfig {
+        path: Some(log.to_owned()),
+        policy: policy.map(Path::to_owned),
+        mode: AuditMode::BlockingStrict,
+        max_size_megabytes: 100,
+        max_age_days: 0,
+        max_backups: 0,
+    }
+}
+
 fn audited(log: &Path, policy: Option<&Path>) -> ServerOptions {
     ServerOptions {
-        audit: AuditConfig {
-            path: Some(log.to_owned()),
-            policy: policy.map(Path::to_owned),
-            mode: AuditMode::BlockingStrict,
-            max_size_megabytes: 100,
-            max_age_days: 0,
-            max_backups: 0,
-        },
+        audit: audit_config(log, policy),
         ..ServerOptions::default()
     }
 }

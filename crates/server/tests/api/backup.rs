@@ -7,15 +7,13 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
-use pandaemon_server::{
-    AuditConfig, AuditMode,
-    backup::{Manifest, key_files, manifest},
-};
+use pandaemon_server::backup::{Manifest, key_files, manifest};
 use pandaemon_store::{BackupReader, Contents, encryption::EncryptedStore};
 use pandaemon_testkit::ServerOptions;
 use serde_json::{Value, json};
 
 use super::{
+    audit::audit_config,
     authorization::send_as,
     encryption::open,
     harness::{Server, json_of},
@@ -30,14 +28,7 @@ async fn server(store: Arc<EncryptedStore>, log: &Path) -> Server {
     std::fs::write(&policy, text).unwrap();
     let options = ServerOptions {
         encryption: Some(store),
-        audit: AuditConfig {
-            path: Some(log.to_owned()),
-            policy: Some(policy),
-            mode: AuditMode::BlockingStrict,
-            max_size_megabytes: 100,
-            max_age_days: 0,
-            max_backups: 0,
-        },
+        audit: audit_config(log, Some(&policy)),
         ..ServerOptions::default()
     };
     Server::start_with(options).await.unwrap()

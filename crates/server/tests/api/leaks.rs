@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pandaemon_server::{AuditConfig, AuditMode, AuthenticationOptions, storage_prefix};
+use pandaemon_server::{AuthenticationOptions, storage_prefix};
 use pandaemon_store::{
     Embedded, Options,
     encryption::{EncryptedStore, Encryption, Settings},
@@ -14,6 +14,7 @@ use pandaemon_testkit::{
 use serde_json::{Value, json};
 
 use crate::{
+    audit::audit_config,
     harness::Server,
     join::{join, token},
     wire::{ask, connect},
@@ -46,14 +47,7 @@ async fn start(dir: &std::path::Path) -> Server {
             token_file: Some(tokens),
             ..AuthenticationOptions::default()
         },
-        audit: AuditConfig {
-            path: Some(dir.join("audit.log")),
-            policy: Some(policy),
-            mode: AuditMode::BlockingStrict,
-            max_size_megabytes: 100,
-            max_age_days: 0,
-            max_backups: 0,
-        },
+        audit: audit_config(&dir.join("audit.log"), Some(&policy)),
         ..ServerOptions::default()
     };
     Server::start_with(options).await.unwrap()

@@ -18,23 +18,39 @@ mod restore;
 mod scenarios;
 mod world;
 
-use self::{scenarios::run, world::World};
+use std::{collections::BTreeMap, fmt::Debug};
 
-/// A number from the environment.
-fn asked_for(name: &str) -> Option<u64> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test has no command line of its own"
-    )]
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().unwrap())
-}
+use pandaemon_testkit::environment::number;
+
+use self::{scenarios::run, world::World};
 
 /// The seeds of a test: so many, or as many as the environment says, or the one that it names.
 fn seeds(count: u64) -> std::ops::Range<u64> {
-    match asked_for("STORE_SEED") {
+    match number("STORE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..asked_for("STORE_SEEDS").unwrap_or(count),
+        None => 0..number("STORE_SEEDS").unwrap_or(count),
+    }
+}
+
+/// Changes the files of a world, with a crash at a call. Every file of before has to be there
+/// afterwards, under any name. Says whether the change was done, and whether it was over before.
+fn interrupt<T: Debug>(
+    world: &mut World,
+    files: &BTreeMap<String, Vec<u8>>,
+    call: u64,
+    apply: impl FnOnce() -> crate::Result<T>,
+) -> Result<(bool, bool), String> {
+    world.disk.crash_at(world.disk.calls() + call);
+    let applied = apply();
+    let (is_applied, is_over) = (applied.is_ok(), !world.disk.is_crashed());
+    if is_over && !is_applied {
+        return Err(format!("{applied:?}"));
+    }
+    world.crash(true);
+    let left: Vec<Vec<u8>> = world.disk.files().into_values().collect();
+    match files.iter().find(|(_, content)| !left.contains(content)) {
+        Some((name, _)) => Err(format!("{name} is lost")),
+        None => Ok((is_applied, is_over)),
     }
 }
 

@@ -13,7 +13,7 @@ use kube::{
 };
 use pandaemon_histories::{Answer, Contents, Operation, Request, Snapshot, Version};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::recorder::Recorder;
 
@@ -21,7 +21,7 @@ use super::recorder::Recorder;
 pub(super) const NAMESPACE: &str = "default";
 const KEYS: usize = 5;
 /// Some clients give up while the server is frozen, the others wait.
-const PATIENCE: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(60)];
+const ANSWER_TIMEOUTS: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(60)];
 /// Most values are short; one of eight is longer than a page of a disk.
 const LENGTHS: [usize; 8] = [10, 10, 10, 10, 100, 100, 1_000, 20_000];
 /// The client that writes the last object.
@@ -90,7 +90,7 @@ pub(super) struct Client {
     number: u32,
     random: Rng,
     recorder: Arc<Recorder>,
-    patience: Duration,
+    answer_timeout: Duration,
     /// What it last read.
     read: BTreeMap<String, Version>,
 }
@@ -101,7 +101,7 @@ impl Client {
             number,
             random,
             recorder,
-            patience: PATIENCE[number as usize % PATIENCE.len()],
+            answer_timeout: ANSWER_TIMEOUTS[number as usize % ANSWER_TIMEOUTS.len()],
             read: BTreeMap::new(),
         }
     }
@@ -112,7 +112,7 @@ impl Client {
             self.request().await;
             // Without a pause several writes race for the same version.
             if self.random.bool() {
-                self.recorder.pause(self.random.u64(0..40)).await;
+                sleep(Duration::from_millis(self.random.u64(0..40))).await;
             }
         }
     }
@@ -128,7 +128,7 @@ impl Client {
         let api: Api<ConfigMap> = Api::namespaced(server.client, NAMESPACE);
         let called = self.recorder.now();
         let (sent, mut ended) = (self.send(&api, &key, request), None);
-        let answer = match timeout(self.patience, sent).await {
+        let answer = match timeout(self.answer_timeout, sent).await {
             Ok((answer, at)) => {
                 ended = at;
                 answer
@@ -139,7 +139,7 @@ impl Client {
         let is_read = request.value().is_none() && !matches!(request, Request::Delete(_));
         if answer == Answer::Unknown {
             // Until the next server runs.
-            self.recorder.pause(50).await;
+            sleep(Duration::from_millis(50)).await;
         }
         // A read without an answer tells nothing.
         if is_read && matches!(answer, Answer::Unknown | Answer::Refused | Answer::NotFound) {

@@ -3,15 +3,11 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::Duration,
 };
 
 use pandaemon_histories::{Answer, History, Operation, WatchLog};
 use parking_lot::Mutex;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
+use tokio::{sync::watch, time::Instant};
 
 /// A server process that can be asked.
 #[derive(Clone)]
@@ -116,11 +112,6 @@ impl Recorder {
     pub(super) fn last(&self) -> Option<u64> {
         let last = self.last.load(Ordering::Acquire);
         (last > 0).then_some(last)
-    }
-
-    /// A pause between two requests; shorter than a fault.
-    pub(super) async fn pause(&self, milliseconds: u64) {
-        sleep(Duration::from_millis(milliseconds)).await;
     }
 
     /// Everything that was recorded.

@@ -10,7 +10,7 @@ use kube::{
     api::{ListParams, WatchEvent, WatchParams},
 };
 use pandaemon_histories::{Change, Entry, Selector, WatchLog};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     clients::{NAMESPACE, snapshot, version},
@@ -64,7 +64,7 @@ impl Watcher {
             let server = self.recorder.server().await;
             let api: Api<ConfigMap> = Api::namespaced(server.client, NAMESPACE);
             if self.list_and_watch(&api).await.is_none() {
-                self.recorder.pause(20).await;
+                sleep(Duration::from_millis(20)).await;
             }
         }
         self.log
@@ -125,7 +125,7 @@ impl Watcher {
                 break;
             }
             if self.is_slow {
-                self.recorder.pause(self.random.u64(0..10)).await;
+                sleep(Duration::from_millis(self.random.u64(0..10))).await;
             }
         }
         Some(())

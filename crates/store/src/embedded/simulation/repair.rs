@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{World, check, scenarios::well_used, world::held};
+use super::{World, check, interrupt, scenarios::well_used, world::held};
 use crate::{
     Error,
     disk::simulated::{Mutation, Simulated},
@@ -41,19 +41,8 @@ pub(super) fn repair(seed: u64, call: u64, mutation: Option<Mutation>) -> Result
     let open = |world: &World| OfflineStore::open_on(Arc::new(world.disk.clone()));
     let repair = open(&world).unwrap();
     let report = repair.report();
-    world.disk.crash_at(world.disk.calls() + call);
-    let applied = repair.repair();
     // After its last steps fail, a start does them.
-    let (is_applied, is_over) = (applied.is_ok(), !world.disk.is_crashed());
-    if is_over && !is_applied {
-        return Err(format!("{applied:?}"));
-    }
-    world.crash(true);
-    // Every file is there, in one of the two places.
-    let left: Vec<Vec<u8>> = world.disk.files().into_values().collect();
-    if let Some((name, _)) = files.iter().find(|(_, content)| !left.contains(content)) {
-        return Err(format!("{name} is lost"));
-    }
+    let (is_applied, is_over) = interrupt(&mut world, &files, call, || repair.repair())?;
     let writer = match world.try_open() {
         Err(Error::Damaged(_)) if !is_applied => {
             open(&world)

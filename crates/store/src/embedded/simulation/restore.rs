@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{World, check, model::Map, scenarios::well_used, world::held};
+use super::{World, check, interrupt, model::Map, scenarios::well_used, world::held};
 use crate::{
     Revision,
     disk::simulated::Simulated,
@@ -71,17 +71,8 @@ fn restore(seed: u64, call: u64) -> Result<bool, String> {
     let open = |world: &World| OfflineStore::open_on(Arc::new(world.disk.clone())).unwrap();
     let offline = open(&world);
     let new = (backed_up, offline.restored_revision(&contents));
-    world.disk.crash_at(world.disk.calls() + call);
-    let applied = offline.restore(&contents);
-    let (is_applied, is_over) = (applied.is_ok(), !world.disk.is_crashed());
-    if is_over && !is_applied {
-        return Err(format!("{applied:?}"));
-    }
-    world.crash(true);
-    let left: Vec<Vec<u8>> = world.disk.files().into_values().collect();
-    if let Some((name, _)) = files.iter().find(|(_, content)| !left.contains(content)) {
-        return Err(format!("{name} is lost"));
-    }
+    let apply = || offline.restore(&contents);
+    let (is_applied, is_over) = interrupt(&mut world, &files, call, apply)?;
     let found = |world: &World| {
         let writer = world.try_open().map_err(|error| error.to_string())?;
         Ok::<_, String>((held(&writer), writer.state.revision))

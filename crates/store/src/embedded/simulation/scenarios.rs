@@ -1,12 +1,14 @@
 //! What happens to a store in a test, as far as a seed says.
 
-use super::{asked_for, world::World};
+use pandaemon_testkit::environment::number;
+
+use super::world::World;
 use crate::disk::simulated::{Faults, Mutation, Single};
 
 /// A workload with faults and crashes. In the end the power fails, and the store goes on.
 pub(super) fn run(seed: u64, mutation: Option<Mutation>) -> Result<(), String> {
     let mut world = World::new(seed, mutation);
-    if asked_for("STORE_SEED").is_some() {
+    if number("STORE_SEED").is_some() {
         world.trace();
     }
     world.open()?;
