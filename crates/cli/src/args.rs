@@ -135,7 +135,7 @@ pub(crate) struct BackupArgs {
     /// without this option, admin.kubeconfig in the data directory
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
-    /// Add the encryption keys, the CAs, the keys of tokens: whoever has the file can then read
+    /// Add the encryption keys, the CAs, the keys of tokens: anyone who has the file can then read
     /// every Secret and be anyone
     #[arg(long)]
     pub(crate) include_keys: bool,

@@ -1,5 +1,5 @@
-//! What a backup of a control plane has beside the objects: its manifest, and on request the keys and
-//! CAs of the data directory.
+//! What a backup of a control plane has beside the objects: its manifest, and on request the keys
+//! and CAs of the data directory.
 
 use std::{
     fs, io,

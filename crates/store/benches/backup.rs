@@ -1,6 +1,6 @@
-//! What a backup costs: making one of 50,000 entries of 2 KB, checking it, and restoring it. The column
-//! `max alloc` is the memory beside that of the entries.
-//! Run with `cargo bench -p pandaemon-store --bench backup`.
+//! What a backup costs: making one of 50,000 entries of 2 KB, checking it, and restoring it. The
+//! column `max alloc` is the memory beside that of the entries. Run with `cargo bench -p
+//! pandaemon-store --bench backup`.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark ends at the first failure")]
 

@@ -1,4 +1,5 @@
-//! Durations of command lines and queries, in Go's syntax (`time.ParseDuration`): `1m30s`, `250ms`, `1.5h`.
+//! Durations of command lines and queries, in Go's syntax (`time.ParseDuration`): `1m30s`, `250ms`,
+//! `1.5h`.
 
 use std::time::Duration;
 

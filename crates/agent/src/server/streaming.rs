@@ -1,10 +1,10 @@
 //! The tokens of the runtime's streaming server.
 //!
-//! For exec, attach and port-forward CRI returns a URL with a token that can be used once. containerd
-//! and CRI-O (`k8s.io/kubelet/pkg/cri/streaming`, `request_cache.go`) keep at most 1,000 tokens that
-//! were not used, each for a minute, and give none beyond: who makes the agent ask for tokens and
-//! not use them keeps everybody from exec on the node. So the client's request is checked before,
-//! each token is used whatever the client does, and few are under way at once.
+//! For exec, attach and port-forward CRI returns a URL with a token that can be used once.
+//! containerd and CRI-O (`k8s.io/kubelet/pkg/cri/streaming`, `request_cache.go`) keep at most 1,000
+//! tokens that were not used, each for a minute, and give none beyond: who makes the agent ask for
+//! tokens and not use them keeps everybody from exec on the node. So the client's request is
+//! checked before, each token is used whatever the client does, and few are under way at once.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! `pandaemon backup`: asks the running control plane, or reads its files if none runs. What comes is
-//! checked as it comes, and gets its name when it is whole and on the disk.
+//! `pandaemon backup`: asks the running control plane, or reads its files if none runs. What comes
+//! is checked as it comes, and gets its name when it is whole and on the disk.
 
 mod contents;
 mod draft;

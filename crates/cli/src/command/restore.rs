@@ -1,8 +1,8 @@
 //! `pandaemon restore`: a data directory goes on with a backup.
 //!
 //! The backup is read as a whole before anything is changed. Encryption keys are added first, which
-//! changes nothing for the present store. Then the store is replaced in one step, and CAs and tokens
-//! follow it ([`super::staged`]): a restore that is interrupted has happened, or has not.
+//! changes nothing for the present store. Then the store is replaced in one step, and CAs and
+//! tokens follow it ([`super::staged`]): a restore that is interrupted has happened, or has not.
 
 mod keys;
 

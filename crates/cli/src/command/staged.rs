@@ -1,7 +1,7 @@
-//! Keys and CAs of a backup on their way into a data directory. A restore writes them into a directory
-//! of their own first, then replaces the store in one step, and then moves them to their places. If
-//! it is interrupted, the revision of the store says what is left to do: the name of the directory
-//! has the revision of the restored store, which no store before it can have.
+//! Keys and CAs of a backup on their way into a data directory. A restore writes them into a
+//! directory of their own first, then replaces the store in one step, and then moves them to their
+//! places. If it is interrupted, the revision of the store says what is left to do: the name of the
+//! directory has the revision of the restored store, which no store before it can have.
 
 use std::{
     fs, io,
@@ -48,8 +48,8 @@ pub(super) fn stage<'a>(
     Ok(())
 }
 
-/// Moves the files of a restore to their places, if the store is the restored one, whose revision is
-/// not lower; otherwise removes them. Returns the directory of those that were replaced.
+/// Moves the files of a restore to their places, if the store is the restored one, whose revision
+/// is not lower; otherwise removes them. Returns the directory of those that were replaced.
 ///
 /// # Errors
 /// If the disk refuses. It can be repeated.

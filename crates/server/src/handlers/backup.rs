@@ -1,5 +1,5 @@
-//! `POST /pandaemon/v1/backup`: a backup of this control plane. Only a user who may `post` to that path
-//! gets here: an administrator. It is no GET, as roles that may read every path are common.
+//! `POST /pandaemon/v1/backup`: a backup of this control plane. Only a user who may `post` to that
+//! path gets here: an administrator. It is no GET, as roles that may read every path are common.
 
 use http::{Method, Response};
 use pandaemon_machinery::{Status, status::Result};

@@ -1,7 +1,8 @@
 //! Requests to node agents over mutual TLS, and proxying of their responses.
 //!
-//! Who asks gets one answer for all agents that are not reached, at one moment, whatever is at their
-//! address: a node writes that address itself, and is not to find out what else the server reaches.
+//! Who asks gets one answer for all agents that are not reached, at one moment, whatever is at
+//! their address: a node writes that address itself, and is not to find out what else the server
+//! reaches.
 
 mod body;
 mod dial;

@@ -1,5 +1,5 @@
-//! The entry points of the fuzz targets `log_frames` and `backup` in `fuzz/`: the readers of log files
-//! and of backups, on any bytes and on files that were damaged.
+//! The entry points of the fuzz targets `log_frames` and `backup` in `fuzz/`: the readers of log
+//! files and of backups, on any bytes and on files that were damaged.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! What an operator does with the files of a store that no process uses: see what can be read, go on
-//! with that, or go on with a backup.
+//! What an operator does with the files of a store that no process uses: see what can be read, go
+//! on with that, or go on with a backup.
 //!
 //! Both write a checkpoint of the state to go on with. The old files get a second name before, in a
 //! directory beside them, and the checkpoint gets its name in one step: what is interrupted has
@@ -234,8 +234,8 @@ impl OfflineStore {
 
 /// The state with later revisions: all of its entries are later than `after`, and their order is
 /// the same. A client may have seen a later state of an object than the one that is back: this one
-/// is later still, so that no client takes it for a late answer. And no guard of a write from before
-/// holds.
+/// is later still, so that no client takes it for a late answer. And no guard of a write from
+/// before holds.
 fn raised(entries: &OrdMap<Key, Entry>, revision: Revision, after: Revision) -> Durable {
     let lowest = entries.values().map(|entry| entry.create_revision).min();
     let shift = (after + 1).saturating_sub(lowest.unwrap_or(revision));

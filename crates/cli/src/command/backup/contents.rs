@@ -64,7 +64,7 @@ impl Inside {
         let needs = self.needed_keys();
         lines.push(match (self.manifest.has_keys, needs.is_empty()) {
             (true, _) => {
-                "WARNING: encryption keys, CAs and the keys of tokens are inside. Whoever has this file can read every \
+                "WARNING: encryption keys, CAs and the keys of tokens are inside. Anyone who has this file can read every \
                  Secret and be anyone in the cluster"
                     .to_owned()
             }
